@@ -1,0 +1,30 @@
+# Every target does the set-up it needs; the second time that costs next to nothing.
+PYTHON ?= python3
+BIN := .venv/bin
+NATIVE := $(wildcard native/*)
+
+.PHONY: setup test check bench clean
+.DEFAULT_GOAL := setup
+
+setup: .venv/.ready
+
+.venv/.ready: pyproject.toml $(NATIVE)
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install -q --disable-pip-version-check "pip>=25.1"
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --group dev
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-build-isolation -e .
+	@touch $@
+
+test: setup
+	$(BIN)/python -m pytest
+
+check: setup
+	$(BIN)/ruff check scaler tests perf
+	$(BIN)/mypy
+
+bench: setup
+	$(BIN)/python -m perf.tasks
+
+clean:
+	rm -rf .venv build *.egg-info native/_native.c scaler/*.so .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find scaler tests perf -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,16 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
+# distutils: language=c
+"""scaler._native: everything that must be fast, in one extension made of parts.
+
+The parts are included in the order of a task's journey: the memory it travels through (layout, segment, bell, ring), the
+side of the scheduler (outlet, table, ready, workers, core, pump), the worker, and the client.
+
+Rule 1: nothing here imports the `scaler` package; what depends on policy is handed in.
+Rule 2: no Python object per task between the client's submit ring and the client's result ring.
+"""
+
+include "atomics.pxi"
+include "layout.pxi"
+include "segment.pyx"
+include "bell.pyx"
+include "ring.pyx"

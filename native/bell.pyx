@@ -1,0 +1,34 @@
+# Bell: how a process that waits for rings is woken.
+#
+# One eventfd per process, so that one poll waits for rings and sockets alike, and one `sleeping` word that tells
+# producers whether ringing is worth a system call. Waking is the dearest thing there is (30 us), so it is not done for
+# a consumer that is awake.
+#
+# SYNC POINT sleep: consumer sets `sleeping`, full fence, looks at its rings again, blocks.
+#                   producer publishes, full fence, looks at `sleeping`, rings.
+# Acquire and release alone would let both look before the other's store is seen: both sides need the full fence.
+
+cdef extern from "<unistd.h>" nogil:
+    ssize_t c_write "write"(int fd, const void *buf, size_t count)
+    ssize_t c_read "read"(int fd, void *buf, size_t count)
+
+cdef extern from "<poll.h>" nogil:
+    struct pollfd:
+        int fd
+        short events
+        short revents
+    int poll(pollfd *fds, unsigned long n, int timeout_ms)
+    int POLLIN, POLLHUP, POLLERR
+
+
+cdef inline void ring_bell(uint32_t *sleeping, int eventfd) noexcept nogil:
+    """Producer's half of SYNC POINT sleep, after publishing. Only the first to see the sleeper rings."""
+    cdef uint64_t one = 1
+    full_fence()
+    if load_acquire32(sleeping) and compare_and_swap32(sleeping, 1, 0):
+        c_write(eventfd, &one, 8)
+
+
+cdef inline void quiet_bell(int eventfd) noexcept nogil:
+    cdef uint64_t count
+    c_read(eventfd, &count, 8)

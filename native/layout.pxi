@@ -1,0 +1,115 @@
+# What stands where in shared memory, drawn once. Every offset of the project comes from here.
+#
+# A peer's segment (a client's or a worker's)      A ring                      A record, 8-byte aligned
+#
+#   0     PeerPage (4 KiB): magic, nonce,            0    head   (producer)       0  record_bytes  header + payload
+#         sleeping, what the worker does now         64   tail   (consumer)       4  kind, flags, status
+#   4096  ring TASKS     client -> / -> worker       128  waiting_for_room        8  claim         state 2 | generation 30
+#         ring RESULTS   -> client / worker ->       192  capacity bytes          12 function
+#         ring UP        control, peer -> scheduler       of records              16 task
+#         ring DOWN      control, scheduler -> peer                               24 attempt
+#         CHILDREN       a worker's child queue                                   32 items, detail
+#                        (reserved, no reader yet)                                40 duration_ns
+#                                                                                 48 cpu_us, memory_peak_kib
+#   The bell page (scheduler or relay)                                            56 payload
+#   0     sleeping
+#   64    news: one bit per peer
+#
+# head and tail are positions: they grow for ever. position % capacity is an index into the data. Lengths are never
+# mixed with either. A record never wraps: where it would, a PADDING record fills the rest.
+
+cdef enum:
+    PAGE = 4096
+    LAYOUT_MAGIC = 0x5343414C
+    LAYOUT_VERSION = 1
+    RING_HEADER_BYTES = 192
+    RECORD_HEADER_BYTES = 56
+    RING_TASKS = 0
+    RING_RESULTS = 1
+    RING_UP = 2
+    RING_DOWN = 3
+    RINGS = 4
+    NEWS_WORDS = 504
+
+cdef enum:
+    KIND_PADDING = 0
+    KIND_TASK = 1
+    KIND_RESULT = 2
+    KIND_FUNCTION = 3
+    KIND_CANCEL = 4
+    KIND_MAPPED = 5
+    KIND_CLEAR = 6
+    KIND_SHUTDOWN = 7
+    KIND_GOODBYE = 8
+    KIND_WORKERS = 9
+    KIND_REFUSED = 10
+
+cdef enum:
+    FLAG_SEGMENT = 1      # the payload is a segment's size (8 bytes) and name, not the bytes themselves
+    FLAG_PLAIN = 2        # made of None, bool, int, float, str, bytes only: unpickling it runs no user code
+    FLAG_KEYWORDS = 4     # the arguments are (args, kwargs), not args
+    FLAG_CHUNK = 8        # several calls of one map
+    FLAG_COLUMNS = 16     # a chunk pickled as one list per argument
+
+cdef enum:
+    STATUS_OK = 0
+    STATUS_RAISED = 1         # (exception, traceback text), pickled
+    STATUS_WORKER_DIED = 2    # text
+    STATUS_REFUSED = 3        # text
+    STATUS_UNREADABLE = 4     # text: function or arguments could not be unpickled
+    STATUS_NO_WORKER = 5      # text
+
+cdef enum:
+    CLAIM_OFFERED = 0
+    CLAIM_CLAIMED = 1
+    CLAIM_WITHDRAWN = 2
+
+cdef packed struct Record:
+    uint32_t record_bytes
+    uint8_t kind
+    uint8_t flags
+    uint16_t status
+    uint32_t claim
+    uint32_t function
+    uint64_t task
+    uint64_t attempt
+    uint32_t items
+    uint32_t detail
+    uint64_t duration_ns
+    uint32_t cpu_us
+    uint32_t memory_peak_kib
+
+cdef packed struct RingHeader:
+    uint64_t head
+    uint64_t gap_a[7]
+    uint64_t tail
+    uint64_t gap_b[7]
+    uint32_t waiting_for_room
+    uint32_t gap_c[15]
+
+cdef packed struct PeerPage:
+    uint32_t magic
+    uint32_t version
+    uint8_t nonce[16]
+    uint32_t ring_bytes[4]
+    uint32_t children_bytes
+    uint32_t gap_a[3]
+    uint64_t gap_b[1]
+    uint32_t sleeping
+    uint32_t gap_c[15]
+    uint32_t state
+    uint32_t gap_d[1]
+    uint64_t task
+    uint64_t attempt
+    uint64_t since_ns
+
+cdef packed struct BellPage:
+    uint32_t sleeping
+    uint32_t gap_a[15]
+    uint64_t news[504]
+
+cdef inline uint32_t padded(uint32_t record_bytes) noexcept nogil:
+    return (record_bytes + 7) & ~<uint32_t>7
+
+cdef inline uint32_t claim_word(uint32_t state, uint64_t position) noexcept nogil:
+    return state | (<uint32_t>((position >> 3) & 0x3FFFFFFF) << 2)

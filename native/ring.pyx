@@ -1,0 +1,207 @@
+# Ring: a single-producer, single-consumer ring of records in shared memory.
+#
+# SYNC POINT publish: the producer writes a record, then stores head with release; the consumer loads head with acquire,
+#                     then reads the record. A record is there whole or not at all, whenever the producer is killed.
+# SYNC POINT recycle: the consumer is done with a record, then stores tail with release; the producer loads tail with
+#                     acquire, then overwrites the bytes.
+#
+# Claim: a task record is offered; the consumer makes it claimed before it looks inside, the producer can make it
+# withdrawn instead, and the loser of the compare-and-swap skips it. The consumer moves tail past a claimed task only
+# after its result is published, so the record at tail says what a dead worker was running.
+#
+# Rule 1: the consumer believes nothing: every length is checked, and a ring that fails is `broken` for good.
+# Not here: who is woken (bell), what the records mean (core, worker, client).
+
+cdef class Ring:
+    """One end of a ring at `offset` in `memory`. Make one object per process and direction."""
+    cdef Segment memory
+    cdef RingHeader *header
+    cdef char *data
+    cdef readonly uint32_t capacity
+    cdef uint64_t head          # producer's own copy; the reserved record begins here
+    cdef uint64_t tail          # consumer's own copy
+    cdef uint64_t tail_seen     # what the producer last saw of tail
+    cdef uint64_t head_seen     # what the consumer last saw of head
+    cdef uint64_t reserved
+    cdef readonly bint broken
+
+    def __cinit__(self, Segment memory, size_t offset, uint32_t capacity):
+        if capacity < 1024 or capacity & (capacity - 1):
+            raise ValueError(f"a ring's capacity is a power of two of at least 1024, not {capacity}")
+        if offset % 64 or offset + RING_HEADER_BYTES + capacity > memory.size:
+            raise ValueError(f"a ring of {capacity} bytes at {offset} does not fit a segment of {memory.size} bytes")
+        self.memory = memory
+        self.header = <RingHeader *>(memory.start + offset)
+        self.data = memory.start + offset + RING_HEADER_BYTES
+        self.capacity = capacity
+        self.head = self.head_seen = load_acquire(&self.header.head)
+        self.tail = self.tail_seen = load_acquire(&self.header.tail)
+
+    # producer
+
+    cdef inline uint32_t largest_payload(self) noexcept nogil:
+        return self.capacity // 8 - RECORD_HEADER_BYTES
+
+    cdef Record *reserve(self, uint32_t payload_bytes) noexcept nogil:
+        """Room for a record, or NULL while the ring is too full. Nothing is seen before commit."""
+        cdef uint32_t wanted = padded(RECORD_HEADER_BYTES + payload_bytes)
+        cdef uint32_t index = <uint32_t>(self.head & (self.capacity - 1))
+        cdef uint32_t rest = self.capacity - index
+        cdef uint32_t padding = 0 if wanted <= rest else rest
+        cdef Record *record
+        if self.head + padding + wanted - self.tail_seen > self.capacity:
+            self.tail_seen = load_acquire(&self.header.tail)  # SYNC POINT recycle
+            if self.head + padding + wanted - self.tail_seen > self.capacity:
+                return NULL
+        if padding:
+            record = <Record *>(self.data + index)
+            record.record_bytes = padding
+            record.kind = KIND_PADDING
+            self.head += padding
+            index = 0
+        record = <Record *>(self.data + index)
+        self.reserved = wanted
+        record.record_bytes = RECORD_HEADER_BYTES + payload_bytes
+        record.claim = claim_word(CLAIM_OFFERED, self.head)
+        return record
+
+    cdef inline uint64_t commit(self) noexcept nogil:
+        """Publish the reserved record; its position is what withdraw takes."""
+        cdef uint64_t position = self.head
+        self.head += self.reserved
+        store_release(&self.header.head, self.head)  # SYNC POINT publish
+        return position
+
+    cdef bint withdraw(self, uint64_t position) noexcept nogil:
+        """Take back an offered record. False if the consumer has claimed it or is past it."""
+        cdef Record *record
+        if position < load_acquire(&self.header.tail):
+            return False
+        record = <Record *>(self.data + (position & (self.capacity - 1)))
+        return compare_and_swap32(&record.claim, claim_word(CLAIM_OFFERED, position), claim_word(CLAIM_WITHDRAWN, position))
+
+    cdef uint32_t free_bytes(self) noexcept nogil:
+        self.tail_seen = load_acquire(&self.header.tail)
+        return <uint32_t>(self.capacity - (self.head - self.tail_seen))
+
+    # consumer
+
+    cdef inline bint has_news(self) noexcept nogil:
+        return load_acquire(&self.header.head) != self.tail
+
+    cdef Record *peek(self) noexcept nogil:
+        """The next record, or NULL if there is none (or the ring is broken)."""
+        cdef Record *record
+        cdef uint64_t available
+        cdef uint32_t index
+        while True:
+            if self.head_seen == self.tail:
+                self.head_seen = load_acquire(&self.header.head)  # SYNC POINT publish
+                if self.head_seen == self.tail:
+                    return NULL
+            available = self.head_seen - self.tail
+            index = <uint32_t>(self.tail & (self.capacity - 1))
+            if self.broken or available > self.capacity or available & 7:
+                self.broken = True
+                return NULL
+            record = <Record *>(self.data + index)
+            if record.kind == KIND_PADDING and record.record_bytes == self.capacity - index and record.record_bytes <= available:
+                self.tail += record.record_bytes
+                continue
+            # The plain comparison first: a length near 2**32 would pad to nothing.
+            if (record.record_bytes < RECORD_HEADER_BYTES or record.record_bytes > available
+                    or index + padded(record.record_bytes) > self.capacity):
+                self.broken = True
+                return NULL
+            return record
+
+    cdef inline bint claim(self, Record *record) noexcept nogil:
+        """Take the record that peek returned. False if the producer has withdrawn it."""
+        return compare_and_swap32(&record.claim, claim_word(CLAIM_OFFERED, self.tail), claim_word(CLAIM_CLAIMED, self.tail))
+
+    cdef inline void step(self, uint32_t record_bytes) noexcept nogil:
+        """Go on to the next record; the room of this one is given back by recycle."""
+        self.tail += padded(record_bytes)
+
+    cdef inline bint recycle(self) noexcept nogil:
+        """Give back the room of all records stepped over. True if a producer waits for it and a quarter is free."""
+        store_release(&self.header.tail, self.tail)  # SYNC POINT recycle
+        full_fence()
+        return (load_acquire32(&self.header.waiting_for_room) != 0
+                and load_acquire(&self.header.head) - self.tail <= self.capacity - self.capacity // 4
+                and compare_and_swap32(&self.header.waiting_for_room, 1, 0))
+
+    # from Python, for tests and rare records
+
+    def write(self, int kind, uint64_t task=0, const unsigned char[:] payload=b"", *, uint32_t function=0, int flags=0,
+              int status=0, uint64_t attempt=0, uint32_t items=0, uint32_t detail=0):
+        """Write one record. Its position, or None while there is no room."""
+        cdef Record *record
+        cdef size_t size = payload.shape[0]
+        if size > self.largest_payload():
+            raise ValueError(f"a record's payload is at most {self.largest_payload()} bytes in this ring, not {size}")
+        record = self.reserve(<uint32_t>size)
+        if record == NULL:
+            return None
+        fill_record(record, kind, flags, status, function, task, attempt, items, detail)
+        if size:
+            memcpy(<char *>record + RECORD_HEADER_BYTES, &payload[0], size)
+        return self.commit()
+
+    def read(self, *, bint claim=False):
+        """Take the next record as a tuple (kind, task, payload, function, flags, status, attempt, items, detail).
+
+        None if there is none. With `claim`, withdrawn records are skipped.
+        """
+        cdef Record *record
+        while True:
+            record = self.peek()
+            if record == NULL:
+                self.recycle()
+                return None
+            if claim and not self.claim(record):
+                self.step(record.record_bytes)
+                continue
+            answer = (record.kind, record.task,
+                      (<char *>record + RECORD_HEADER_BYTES)[:record.record_bytes - RECORD_HEADER_BYTES],
+                      record.function, record.flags, record.status, record.attempt, record.items, record.detail)
+            self.step(record.record_bytes)
+            self.recycle()
+            return answer
+
+    def take_back(self, uint64_t position):
+        """Withdraw the record at `position`: True if it was still offered."""
+        return self.withdraw(position)
+
+    @property
+    def positions(self):
+        """(head, tail) as both sides see them now."""
+        return load_acquire(&self.header.head), load_acquire(&self.header.tail)
+
+    def start_at(self, uint64_t position):
+        """Set head and tail of an unused ring, to test what happens at a wrap."""
+        self.header.head = self.header.tail = position
+        self.head = self.head_seen = self.tail = self.tail_seen = position
+
+
+cdef inline void fill_record(Record *record, int kind, int flags, int status, uint32_t function, uint64_t task,
+                             uint64_t attempt, uint32_t items, uint32_t detail) noexcept nogil:
+    record.kind = <uint8_t>kind
+    record.flags = <uint8_t>flags
+    record.status = <uint16_t>status
+    record.function = function
+    record.task = task
+    record.attempt = attempt
+    record.items = items
+    record.detail = detail
+    record.duration_ns = 0
+    record.cpu_us = 0
+    record.memory_peak_kib = 0
+
+
+cdef inline uint32_t payload_bytes_of(Record *record) noexcept nogil:
+    return record.record_bytes - RECORD_HEADER_BYTES
+
+
+cdef inline char *payload_of(Record *record) noexcept nogil:
+    return <char *>record + RECORD_HEADER_BYTES

@@ -1,0 +1,103 @@
+# Segment: shared memory with a name, made and opened in this one place.
+#
+# Why not multiprocessing.shared_memory: up to Python 3.12 attaching registers the segment with a tracker process that
+# unlinks it when the attaching process exits; it keeps two descriptors open; and it only truncates, so that a full
+# /dev/shm kills with SIGBUS at the first touch. The names are readable by it all the same.
+#
+# Rule 1: pages are allocated before the first write, so a full /dev/shm is a clean OSError (ENOSPC) here.
+# Rule 2: no descriptor stays open. Rule 3: memory is unmapped when the last view is gone, never before.
+
+import os as _os
+from libc.string cimport memcpy, memset, memcmp
+from libc.stdlib cimport malloc, free, realloc, calloc
+from cpython.buffer cimport PyBuffer_FillInfo
+from cpython.exc cimport PyErr_SetFromErrno, PyErr_CheckSignals
+from libc.errno cimport errno, EINTR, EAGAIN
+
+cdef extern from "<sys/mman.h>" nogil:
+    void *mmap(void *addr, size_t length, int prot, int flags, int fd, long offset)
+    int munmap(void *addr, size_t length)
+    int shm_unlink(const char *name)
+    int PROT_READ, PROT_WRITE, MAP_SHARED, MAP_PRIVATE, MAP_ANONYMOUS
+    void *MAP_FAILED
+
+
+cdef class Segment:
+    """Named shared memory, mapped writable. `name` is as multiprocessing.shared_memory would take it.
+
+    A name that begins with a slash is a file instead, for hosts whose /dev/shm has no room.
+    """
+    cdef char *start
+    cdef readonly size_t size
+    cdef readonly str name
+
+    def __dealloc__(self):
+        if self.start != NULL:
+            munmap(self.start, self.size)
+
+    @staticmethod
+    def private(size_t size):
+        """Memory of this process only: for tests, and for a relay in the client's own process."""
+        cdef Segment self = Segment.__new__(Segment)
+        self.start = <char *>mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+        if <void *>self.start == MAP_FAILED:
+            self.start = NULL
+            raise MemoryError(f"no memory for {size} bytes of rings")
+        self.size = size
+        self.name = ""
+        return self
+
+    @staticmethod
+    def create(str name, size_t size):
+        """Make a segment of `size` bytes. OSError if it exists or there is no room for it."""
+        fd = _os.open(segment_path(name), _os.O_RDWR | _os.O_CREAT | _os.O_EXCL | _os.O_CLOEXEC, 0o600)
+        try:
+            if size:
+                _os.posix_fallocate(fd, 0, size)
+            return Segment.map(name, fd, size)
+        except BaseException:
+            Segment.unlink(name)
+            raise
+        finally:
+            _os.close(fd)
+
+    @staticmethod
+    def open(str name):
+        """Map an existing segment. FileNotFoundError if there is none of that name."""
+        fd = _os.open(segment_path(name), _os.O_RDWR | _os.O_CLOEXEC | _os.O_NOFOLLOW)
+        try:
+            return Segment.map(name, fd, _os.fstat(fd).st_size)
+        finally:
+            _os.close(fd)
+
+    @staticmethod
+    def map(str name, int fd, size_t size):
+        """Map `size` bytes of an open descriptor, which the caller closes."""
+        cdef Segment self = Segment.__new__(Segment)
+        self.start = <char *>mmap(NULL, size if size else 1, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0)
+        if <void *>self.start == MAP_FAILED:
+            self.start = NULL
+            PyErr_SetFromErrno(OSError)
+        self.size = size
+        self.name = name
+        return self
+
+    @staticmethod
+    def unlink(str name):
+        """Remove the name; mappings live on. False if it was gone already."""
+        try:
+            _os.unlink(segment_path(name))
+        except FileNotFoundError:
+            return False
+        return True
+
+    def __getbuffer__(self, Py_buffer *view, int flags):
+        PyBuffer_FillInfo(view, self, self.start, self.size, 0, flags)
+
+
+cdef str segment_path(str name):
+    if name.startswith("/"):
+        return name
+    if "/" in name or not name:
+        raise ValueError(f"not a segment name: {name!r}")
+    return "/dev/shm/" + name
