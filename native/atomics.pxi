@@ -38,3 +38,11 @@ cdef extern from *:
     void full_fence "scaler_full_fence"() noexcept nogil
     uint64_t now_ns "scaler_now_ns"() noexcept nogil
     int sched_yield() noexcept nogil
+
+cdef extern from *:
+    """
+    static inline int scaler_count_leading_zeros(uint64_t v) { return __builtin_clzll(v); }
+    static inline int scaler_count_trailing_zeros(uint64_t v) { return __builtin_ctzll(v); }
+    """
+    int count_leading_zeros "scaler_count_leading_zeros"(uint64_t v) noexcept nogil
+    int count_trailing_zeros "scaler_count_trailing_zeros"(uint64_t v) noexcept nogil

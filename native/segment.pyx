@@ -8,7 +8,7 @@
 # Rule 2: no descriptor stays open. Rule 3: memory is unmapped when the last view is gone, never before.
 
 import os as _os
-from libc.string cimport memcpy, memset, memcmp
+from libc.string cimport memcpy, memmove, memset, memcmp, strlen
 from libc.stdlib cimport malloc, free, realloc, calloc
 from cpython.buffer cimport PyBuffer_FillInfo
 from cpython.exc cimport PyErr_SetFromErrno, PyErr_CheckSignals

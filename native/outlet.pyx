@@ -1,0 +1,59 @@
+# Outlet: where the core writes a peer's records.
+#
+# Writing memory is not I/O, so the core writes straight into whatever stands here: a ring of a co-located peer, or the
+# column buffer of a remote one. Five verbs; the core never knows which it is.
+
+cdef enum:
+    WITHDREW = 0     # it is ours again
+    TOO_LATE = 1     # it is claimed, or done
+    ASKED = 2        # somebody else holds the ring: the answer comes as an event
+
+
+cdef class Outlet:
+    """What the core can do to a peer."""
+
+    cdef Record *reserve(self, uint32_t payload_bytes) noexcept nogil:
+        return NULL
+
+    cdef uint64_t commit(self) noexcept nogil:
+        return 0
+
+    cdef int withdraw(self, uint64_t task, uint64_t position) noexcept nogil:
+        return TOO_LATE
+
+    cdef uint32_t largest_payload(self) noexcept nogil:
+        return 0
+
+    cdef void flush(self) noexcept nogil:
+        """Let the peer see what was committed; wake it if it sleeps."""
+        pass
+
+
+cdef class RingOutlet(Outlet):
+    """The producer's end of a ring, and the bell of whoever reads it."""
+    cdef Ring ring
+    cdef Segment bell_memory
+    cdef uint32_t *sleeping
+    cdef int eventfd
+
+    def __init__(self, Ring ring, Segment bell_memory=None, size_t sleeping_offset=0, int eventfd=-1):
+        self.ring = ring
+        self.bell_memory = bell_memory
+        self.sleeping = NULL if bell_memory is None else <uint32_t *>(bell_memory.start + sleeping_offset)
+        self.eventfd = eventfd
+
+    cdef Record *reserve(self, uint32_t payload_bytes) noexcept nogil:
+        return self.ring.reserve(payload_bytes)
+
+    cdef uint64_t commit(self) noexcept nogil:
+        return self.ring.commit()
+
+    cdef int withdraw(self, uint64_t task, uint64_t position) noexcept nogil:
+        return WITHDREW if self.ring.withdraw(position) else TOO_LATE
+
+    cdef uint32_t largest_payload(self) noexcept nogil:
+        return self.ring.largest_payload()
+
+    cdef void flush(self) noexcept nogil:
+        if self.sleeping != NULL:
+            ring_bell(self.sleeping, self.eventfd)

@@ -1,0 +1,121 @@
+# ReadyQueue: tasks that could run now, best first.
+#
+# Order: higher level first, then clients in turn, then arrival. Every list is intrusive in the rows, so cancelling is
+# O(1) and there is nothing to allocate.
+#
+# Rule 1: a row is in one of these lists if and only if its state is ROW_READY.
+# Not here: who runs the task (workers), whether it may run yet (core).
+
+cdef enum:
+    LEVELS = 64
+    LEVEL_PLAIN = 32
+
+cdef struct ClientLists:
+    uint32_t head[64]
+    uint32_t tail[64]
+    uint32_t next_client[64]       # ring of the clients that have something at this level
+    uint32_t previous_client[64]
+
+
+cdef class ReadyQueue:
+    cdef TaskTable table
+    cdef ClientLists **clients
+    cdef uint32_t client_room
+    cdef uint64_t levels           # bit per level that has a ready task
+    cdef uint32_t turn[64]         # whose turn it is, client index + 1
+    cdef readonly uint64_t size
+
+    def __cinit__(self, TaskTable table):
+        self.table = table
+
+    def __dealloc__(self):
+        cdef uint32_t i
+        for i in range(self.client_room):
+            free(self.clients[i])
+        free(self.clients)
+
+    cdef bint add_client(self, uint32_t client) noexcept nogil:
+        cdef uint32_t i
+        cdef ClientLists **clients
+        if client >= self.client_room:
+            clients = <ClientLists **>realloc(self.clients, (client + 64) * sizeof(ClientLists *))
+            if clients == NULL:
+                return False
+            self.clients = clients
+            for i in range(self.client_room, client + 64):
+                self.clients[i] = NULL
+            self.client_room = client + 64
+        if self.clients[client] == NULL:
+            self.clients[client] = <ClientLists *>calloc(1, sizeof(ClientLists))
+        return self.clients[client] != NULL
+
+    cdef void push(self, uint32_t index, bint front) noexcept nogil:
+        cdef Row *row = self.table.row(index)
+        cdef ClientLists *lists = self.clients[row.client]
+        cdef uint32_t level = row.level
+        row.state = ROW_READY
+        self.size += 1
+        if lists.head[level] == 0:
+            row.next = row.previous = 0
+            lists.head[level] = lists.tail[level] = index
+            self.join_turn(row.client, level)
+        elif front:
+            row.previous = 0
+            row.next = lists.head[level]
+            self.table.row(row.next).previous = index
+            lists.head[level] = index
+        else:
+            row.next = 0
+            row.previous = lists.tail[level]
+            self.table.row(row.previous).next = index
+            lists.tail[level] = index
+
+    cdef void remove(self, uint32_t index) noexcept nogil:
+        cdef Row *row = self.table.row(index)
+        cdef ClientLists *lists = self.clients[row.client]
+        cdef uint32_t level = row.level
+        self.size -= 1
+        if row.previous:
+            self.table.row(row.previous).next = row.next
+        else:
+            lists.head[level] = row.next
+        if row.next:
+            self.table.row(row.next).previous = row.previous
+        else:
+            lists.tail[level] = row.previous
+        if lists.head[level] == 0:
+            self.leave_turn(row.client, level)
+
+    cdef inline uint32_t best_level(self) noexcept nogil:
+        """The highest level with a ready task. Only while size > 0."""
+        return 63 - <uint32_t>count_leading_zeros(self.levels)
+
+    cdef inline uint32_t next_of(self, uint32_t client, uint32_t level) noexcept nogil:
+        return self.clients[client].next_client[level]
+
+    cdef void join_turn(self, uint32_t client, uint32_t level) noexcept nogil:
+        cdef uint32_t first = self.turn[level]
+        cdef uint32_t last
+        if first == 0:
+            self.clients[client].next_client[level] = self.clients[client].previous_client[level] = client
+            self.turn[level] = client + 1
+            self.levels |= (<uint64_t>1) << level
+            return
+        first -= 1
+        last = self.clients[first].previous_client[level]
+        self.clients[client].next_client[level] = first
+        self.clients[client].previous_client[level] = last
+        self.clients[last].next_client[level] = client
+        self.clients[first].previous_client[level] = client
+
+    cdef void leave_turn(self, uint32_t client, uint32_t level) noexcept nogil:
+        cdef uint32_t after = self.clients[client].next_client[level]
+        cdef uint32_t before = self.clients[client].previous_client[level]
+        if after == client:
+            self.turn[level] = 0
+            self.levels &= ~((<uint64_t>1) << level)
+            return
+        self.clients[before].next_client[level] = after
+        self.clients[after].previous_client[level] = before
+        if self.turn[level] == client + 1:
+            self.turn[level] = after + 1

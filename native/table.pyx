@@ -1,0 +1,206 @@
+# TaskTable: one row per task that the scheduler has accepted and not yet answered.
+#
+# Rows live in slabs of 4,096, so that the table grows without moving or doubling, and are named by a 32-bit index (0 is
+# none). A small payload stands in the row itself. A client's tasks are found by id through its Directory: pages of 4,096
+# consecutive ids, each freed with its last row. Ids count up, so that is a window that slides, not a hash table.
+
+cdef enum:
+    SLAB_SHIFT = 12
+    SLAB_ROWS = 4096
+    INLINE_BYTES = 32
+    MAX_WINDOW_PAGES = 1 << 20
+
+cdef enum:
+    ROW_FREE = 0
+    ROW_READY = 1      # waits in the ready queue
+    ROW_PLACED = 2     # a worker has it
+    ROW_CANCELLED = 3  # a worker has it, nobody wants the result
+    ROW_ANSWERED = 4   # its result waits for room on the way to the client
+    ROW_HELD = 5       # delivered; the client has not yet mapped the result's segment
+
+cdef struct Row:
+    uint64_t task
+    uint64_t position       # in the worker's ring
+    char *payload           # NULL while the payload is in `small`
+    uint32_t payload_bytes
+    uint32_t next           # in the client's ready list, the worker's list, or the free list
+    uint32_t previous
+    uint32_t client
+    uint32_t function
+    uint32_t worker
+    uint32_t placements     # low half of the attempt
+    uint32_t items
+    uint32_t estimate_ns    # what was charged to the worker
+    uint16_t status
+    uint8_t state
+    uint8_t flags
+    uint8_t level
+    uint8_t deaths          # workers that died running it
+    char small[32]
+
+cdef struct Page:
+    uint32_t rows
+    uint32_t row_of[4096]
+
+cdef struct Directory:
+    Page **pages
+    uint64_t base           # number of the first page
+    uint32_t length
+    uint32_t room
+
+
+cdef class TaskTable:
+    cdef Row **slabs
+    cdef uint32_t slab_count
+    cdef uint32_t slab_room
+    cdef uint32_t free_head
+    cdef uint32_t fresh       # next index never used
+    cdef readonly uint64_t used
+    cdef readonly uint64_t payload_bytes
+
+    def __cinit__(self):
+        self.fresh = 1
+
+    def __dealloc__(self):
+        cdef uint32_t i
+        for i in range(self.slab_count):
+            free(self.slabs[i])
+        free(self.slabs)
+
+    cdef inline Row *row(self, uint32_t index) noexcept nogil:
+        return &self.slabs[index >> SLAB_SHIFT][index & (SLAB_ROWS - 1)]
+
+    cdef uint32_t take(self) noexcept nogil:
+        """A row of its own for a new task; 0 when there is no memory."""
+        cdef uint32_t index = self.free_head
+        cdef Row **slabs
+        if index:
+            self.free_head = self.row(index).next
+        else:
+            if self.fresh >> SLAB_SHIFT == self.slab_count:
+                if self.slab_count == self.slab_room:
+                    slabs = <Row **>realloc(self.slabs, (self.slab_room + 1024) * sizeof(Row *))
+                    if slabs == NULL:
+                        return 0
+                    self.slabs = slabs
+                    self.slab_room += 1024
+                self.slabs[self.slab_count] = <Row *>malloc(SLAB_ROWS * sizeof(Row))
+                if self.slabs[self.slab_count] == NULL:
+                    return 0
+                self.slab_count += 1
+            index = self.fresh
+            self.fresh += 1
+        self.used += 1
+        self.row(index).payload = NULL
+        self.row(index).payload_bytes = 0
+        return index
+
+    cdef void give_back(self, uint32_t index) noexcept nogil:
+        cdef Row *row = self.row(index)
+        self.drop_payload(row)
+        row.state = ROW_FREE
+        row.next = self.free_head
+        self.free_head = index
+        self.used -= 1
+        if self.used == 0:
+            self.shrink()
+
+    cdef void shrink(self) noexcept nogil:
+        """No row is in use: give all slabs but the first back."""
+        while self.slab_count > 1:
+            self.slab_count -= 1
+            free(self.slabs[self.slab_count])
+        self.free_head = 0
+        self.fresh = 1
+
+    cdef bint set_payload(self, Row *row, const char *payload, uint32_t size) noexcept nogil:
+        self.drop_payload(row)
+        if size > INLINE_BYTES:
+            row.payload = <char *>malloc(size)
+            if row.payload == NULL:
+                return False
+            memcpy(row.payload, payload, size)
+        else:
+            memcpy(row.small, payload, size)
+        row.payload_bytes = size
+        self.payload_bytes += size
+        return True
+
+    cdef inline void drop_payload(self, Row *row) noexcept nogil:
+        self.payload_bytes -= row.payload_bytes
+        row.payload_bytes = 0
+        if row.payload != NULL:
+            free(row.payload)
+            row.payload = NULL
+
+    cdef inline char *payload(self, Row *row) noexcept nogil:
+        return row.payload if row.payload != NULL else row.small
+
+
+cdef uint32_t *directory_place(Directory *directory, uint64_t number, bint make) noexcept nogil:
+    """Where the row of task `number` is noted; NULL if there is no page (or, with make, it is out of the window)."""
+    cdef uint64_t page = number >> 12
+    cdef uint64_t at
+    cdef uint32_t room
+    cdef Page **pages
+    if directory.length == 0:
+        if not make:
+            return NULL
+        directory.base = page
+    if page < directory.base:
+        return NULL
+    at = page - directory.base
+    if at >= directory.length:
+        if not make or at > directory.length + 1024 or at >= MAX_WINDOW_PAGES:
+            return NULL
+        if at >= directory.room:
+            room = <uint32_t>(at + 1 + at // 2 + 16)
+            pages = <Page **>realloc(directory.pages, room * sizeof(Page *))
+            if pages == NULL:
+                return NULL
+            directory.pages = pages
+            directory.room = room
+        while directory.length <= at:
+            directory.pages[directory.length] = NULL
+            directory.length += 1
+    if directory.pages[at] == NULL:
+        if not make:
+            return NULL
+        directory.pages[at] = <Page *>calloc(1, sizeof(Page))
+        if directory.pages[at] == NULL:
+            return NULL
+    return &directory.pages[at].row_of[number & 4095]
+
+
+cdef inline uint32_t directory_find(Directory *directory, uint64_t number) noexcept nogil:
+    cdef uint32_t *place = directory_place(directory, number, False)
+    return 0 if place == NULL else place[0]
+
+
+cdef bint directory_note(Directory *directory, uint64_t number, uint32_t index) noexcept nogil:
+    cdef uint32_t *place = directory_place(directory, number, True)
+    if place == NULL:
+        return False
+    place[0] = index
+    directory.pages[(number >> 12) - directory.base].rows += 1
+    return True
+
+
+cdef void directory_forget(Directory *directory, uint64_t number) noexcept nogil:
+    cdef uint64_t at = (number >> 12) - directory.base
+    cdef Page *page = directory.pages[at]
+    cdef uint32_t empty = 0
+    page.row_of[number & 4095] = 0
+    page.rows -= 1
+    if page.rows:
+        return
+    free(page)
+    directory.pages[at] = NULL
+    if at:
+        return
+    while empty < directory.length and directory.pages[empty] == NULL:
+        empty += 1
+    directory.length -= empty
+    directory.base += empty
+    for at in range(directory.length):
+        directory.pages[at] = directory.pages[at + empty]

@@ -1,0 +1,138 @@
+# WorkerPool: how much each worker holds, how much more it may be given, and who gets the next task.
+#
+# Credit: a worker holds a few milliseconds of known work, at least one task. A function nobody has timed starts with
+# one task per worker and doubles with each quick answer. Also bounded by the room in the worker's ring (the outlet
+# says no) and by `queue_size`.
+#
+# Workers hang in buckets by the power of two of the work they hold, so the least loaded one is found without looking at
+# the others, with 10 workers or 10,000.
+#
+# Rule 1: a worker is in exactly one bucket, the one of its load.
+
+cdef enum:
+    BUCKETS = 40
+    CREDIT_NS = 4000000
+    QUICK_NS = 1000000
+    LEAST_TASK_NS = 500
+
+cdef struct Worker:
+    void *tasks            # Outlet, owned by the core's list
+    void *control
+    uint32_t head          # rows it holds, in the order of its ring
+    uint32_t tail
+    uint32_t held
+    uint32_t bucket
+    uint32_t next
+    uint32_t previous
+    uint32_t queue_size
+    bint present
+    bint dirty             # records written since the last flush
+    uint64_t load_ns
+    uint64_t since_ns      # when its current task began, as far as we know
+    uint8_t *knows         # bit per function
+    uint32_t knows_bytes
+
+cdef struct Function:
+    uint64_t mean_ns
+    uint32_t answers
+    uint32_t limit         # tasks of unknown length per worker
+
+
+cdef inline uint32_t bucket_of(Worker *worker) noexcept nogil:
+    cdef uint32_t power = 64 - <uint32_t>count_leading_zeros(worker.load_ns >> 10 | 1)
+    if worker.held == 0:
+        return 0
+    return 1 + (power if power < BUCKETS - 1 else BUCKETS - 2)
+
+
+cdef class WorkerPool:
+    cdef Worker *workers
+    cdef uint32_t room
+    cdef uint32_t length
+    cdef uint32_t heads[40]        # worker index + 1
+    cdef uint64_t buckets          # bit per bucket in use
+    cdef readonly uint32_t present
+
+    def __dealloc__(self):
+        cdef uint32_t i
+        for i in range(self.length):
+            free(self.workers[i].knows)
+        free(self.workers)
+
+    cdef int add(self, uint32_t queue_size) except -1:
+        """A new worker's index."""
+        cdef uint32_t index = 0
+        cdef Worker *workers
+        while index < self.length and (self.workers[index].present or self.workers[index].held):
+            index += 1
+        if index == self.length:
+            if self.length == self.room:
+                workers = <Worker *>realloc(self.workers, (self.room * 2 + 16) * sizeof(Worker))
+                if workers == NULL:
+                    raise MemoryError("no memory for another worker")
+                self.workers = workers
+                self.room = self.room * 2 + 16
+            self.length += 1
+            self.workers[index].knows = NULL
+        free(self.workers[index].knows)
+        memset(&self.workers[index], 0, sizeof(Worker))
+        self.workers[index].present = True
+        self.workers[index].queue_size = queue_size
+        self.present += 1
+        self.enter(index)
+        return index
+
+    cdef void remove(self, uint32_t index) noexcept nogil:
+        self.leave(index)
+        self.workers[index].present = False
+        self.present -= 1
+
+    cdef void enter(self, uint32_t index) noexcept nogil:
+        cdef Worker *worker = &self.workers[index]
+        worker.bucket = bucket_of(worker)
+        worker.previous = 0
+        worker.next = self.heads[worker.bucket]
+        if worker.next:
+            self.workers[worker.next - 1].previous = index + 1
+        self.heads[worker.bucket] = index + 1
+        self.buckets |= (<uint64_t>1) << worker.bucket
+
+    cdef void leave(self, uint32_t index) noexcept nogil:
+        cdef Worker *worker = &self.workers[index]
+        if worker.previous:
+            self.workers[worker.previous - 1].next = worker.next
+        else:
+            self.heads[worker.bucket] = worker.next
+            if worker.next == 0:
+                self.buckets &= ~((<uint64_t>1) << worker.bucket)
+        if worker.next:
+            self.workers[worker.next - 1].previous = worker.previous
+
+    cdef inline void settle(self, uint32_t index) noexcept nogil:
+        """The load changed: move to its bucket."""
+        if bucket_of(&self.workers[index]) != self.workers[index].bucket:
+            self.leave(index)
+            self.enter(index)
+
+    cdef inline uint32_t least_loaded(self) noexcept nogil:
+        """Index + 1 of a worker with the least work, 0 if there is none."""
+        return 0 if self.buckets == 0 else self.heads[count_trailing_zeros(self.buckets)]
+
+    cdef inline bint has_credit(self, Worker *worker, Function *function) noexcept nogil:
+        if worker.held == 0:
+            return True
+        return (worker.held < function.limit and worker.held < worker.queue_size
+                and worker.load_ns + function.mean_ns <= CREDIT_NS)
+
+
+cdef inline void note_duration(Function *function, uint64_t duration_ns) noexcept nogil:
+    if function.answers == 0:
+        function.mean_ns = duration_ns
+    else:
+        function.mean_ns = (function.mean_ns * 7 + duration_ns) // 8
+    if function.mean_ns < LEAST_TASK_NS:
+        function.mean_ns = LEAST_TASK_NS
+    function.answers += 1
+    if duration_ns < QUICK_NS:
+        if function.limit < 0x10000:
+            function.limit *= 2

@@ -1,0 +1,347 @@
+"""The scheduler's decisions, with rings in private memory instead of processes: events in, records out."""
+
+import random
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from scaler._native import Ring, RingOutlet, SchedulerCore, Segment
+
+TASK, RESULT, FUNCTION = 1, 2, 3
+DIGEST = b"d" * 16
+MS = 1_000_000
+
+
+def ring_pair(capacity=65536):
+    memory = Segment.private(4096 + capacity)
+    return Ring(memory, 0, capacity), Ring(memory, 0, capacity)
+
+
+class FakeClient:
+    """A client's rings, and what its future would have been told."""
+
+    def __init__(self, core, bits, capacity=65536):
+        self.submits_in, self.submits_out = ring_pair(65536)
+        results, self.results = ring_pair(capacity)
+        control, self.control = ring_pair()
+        self.core, self.bits, self.next = core, bits, 1
+        self.index = core.on_client_joined(bits, RingOutlet(results), RingOutlet(control))
+        core.on_function(self.index, 0, DIGEST, 0, b"function")
+        self.answers = []
+
+    def submit(self, payload=b"args", function=0):
+        task = (self.bits << 40) | self.next
+        self.next += 1
+        assert self.submits_out.write(TASK, task, payload, function=function) is not None
+        self.core.feed_client(self.index, self.submits_in)
+        return task
+
+    def drain(self):
+        while (record := self.results.read()) is not None:
+            self.answers.append((record[1], record[5], record[2]))
+        self.core.deliver(self.index)
+        while (record := self.results.read()) is not None:
+            self.answers.append((record[1], record[5], record[2]))
+
+
+class FakeWorker:
+    def __init__(self, core, capacity=65536):
+        tasks, self.tasks = ring_pair(capacity)
+        control, self.control = ring_pair()
+        self.results_out, self.results_in = ring_pair()
+        self.core = core
+        self.index = core.on_worker_joined(RingOutlet(tasks), RingOutlet(control))
+        self.running = None
+
+    def begin(self):
+        if self.running is None:
+            self.running = self.tasks.read(claim=True)
+        return self.running
+
+    def finish(self, now=0):
+        _, task, payload, function, _, _, attempt, items, _ = self.running
+        self.running = None
+        self.results_out.write(RESULT, task, payload.upper(), function=function, attempt=attempt, items=items)
+        self.core.feed_worker(self.index, self.results_in, now)
+
+
+def test_a_task_goes_to_a_worker_and_its_result_to_its_client():
+    core = SchedulerCore()
+    client, worker = FakeClient(core, 5), FakeWorker(core)
+    task = client.submit(b"hello")
+    core.step(0)
+    assert worker.control.read()[:3] == (FUNCTION, 0, b"function")
+    assert worker.begin()[1:3] == (task, b"hello")
+    worker.finish()
+    client.drain()
+    assert client.answers == [(task, 0, b"HELLO")]
+    assert core.counts()["rows"] == 0
+
+
+def test_a_cancelled_task_is_never_placed():
+    core = SchedulerCore()
+    client = FakeClient(core, 5)
+    task = client.submit()
+    core.on_cancel(client.index, task, 0)
+    worker = FakeWorker(core)
+    core.step(0)
+    assert worker.begin() is None
+    assert core.counts()["rows"] == 0
+
+
+def test_a_task_in_a_ring_is_withdrawn_when_cancelled_and_a_running_ones_result_is_dropped():
+    core = SchedulerCore()
+    client, worker = FakeClient(core, 5), FakeWorker(core)
+    task = client.submit()
+    core.step(0)
+    core.on_cancel(client.index, task, 0)
+    assert worker.begin() is None
+    task = client.submit()
+    core.step(0)
+    worker.begin()
+    core.on_cancel(client.index, task, 0)
+    worker.finish()
+    client.drain()
+    assert client.answers == []
+    assert core.counts()["dropped"] == 1
+    assert core.counts()["rows"] == 0
+
+
+def test_an_unknown_function_gets_one_task_per_worker():
+    core = SchedulerCore()
+    client, first, second = FakeClient(core, 5), FakeWorker(core), FakeWorker(core)
+    for _ in range(10):
+        client.submit()
+    core.step(0)
+    assert core.counts()["ready"] == 8
+    assert first.begin()
+    assert second.begin()
+    assert first.tasks.read() is None
+
+
+def test_two_clients_take_turns():
+    core = SchedulerCore()
+    many, few, worker = FakeClient(core, 5), FakeClient(core, 6), FakeWorker(core)
+    for _ in range(100):
+        many.submit()
+    wanted = [few.submit() for _ in range(3)]
+    order = []
+    core.step(0)
+    while worker.begin():
+        order.append(worker.running[1])
+        worker.finish()
+        core.step(0)
+    assert max(order.index(task) for task in wanted) < 12
+
+
+def test_what_waits_behind_a_slow_task_is_taken_back():
+    core = SchedulerCore()
+    client, worker = FakeClient(core, 5), FakeWorker(core)
+    for _ in range(60):
+        client.submit()
+        core.step(0)
+        while worker.begin():
+            worker.finish()
+            core.step(0)
+    slow = client.submit()
+    others = {client.submit() for _ in range(5)}
+    core.step(0)
+    assert worker.begin()[1] == slow
+    idle = FakeWorker(core)
+    core.on_tick(100 * MS)
+    core.step(100 * MS)
+    seen = set()
+    while idle.begin():
+        seen.add(idle.running[1])
+        idle.finish()
+        core.step(100 * MS)
+    assert seen == others
+
+
+def test_a_dead_workers_tasks_go_elsewhere_until_it_is_plain_that_they_kill():
+    core = SchedulerCore()
+    client = FakeClient(core, 5)
+    task = client.submit()
+    for _ in range(4):
+        worker = FakeWorker(core)
+        core.step(0)
+        assert worker.begin()[1] == task
+        core.on_worker_left(worker.index, 0)
+    client.drain()
+    assert [(a[0], a[1]) for a in client.answers] == [(task, 2)]
+    assert core.counts()["rows"] == 0
+
+
+def test_a_full_result_ring_holds_up_only_its_own_client():
+    core = SchedulerCore()
+    slow, quick, worker = FakeClient(core, 5, capacity=1024), FakeClient(core, 6), FakeWorker(core)
+    tasks = [slow.submit(b"x" * 60) for _ in range(40)]
+    others = [quick.submit(b"x" * 60) for _ in range(40)]
+    core.step(0)
+    while worker.begin():
+        worker.finish()
+        core.step(0)
+    quick.drain()
+    assert sorted(a[0] for a in quick.answers) == others
+    for _ in range(100):
+        slow.drain()
+        core.step(0)
+        while worker.begin():
+            worker.finish()
+            core.step(0)
+    slow.drain()
+    assert sorted(a[0] for a in slow.answers) == tasks
+    assert core.counts()["rows"] == 0
+
+
+def test_a_strangers_task_id_and_an_unknown_function_are_refused():
+    core = SchedulerCore()
+    client, worker = FakeClient(core, 5), FakeWorker(core)
+    client.submits_out.write(TASK, (6 << 40) | 1, b"")
+    client.submits_out.write(TASK, (5 << 40) | 1, b"", function=77)
+    core.feed_client(client.index, client.submits_in)
+    core.step(0)
+    assert worker.begin() is None
+    client.drain()
+    assert [(a[0], a[1]) for a in client.answers] == [((5 << 40) | 1, 3)]
+    assert core.counts()["refused"] == 2
+    with pytest.raises(ValueError, match="in use"):
+        core.on_client_joined(5, RingOutlet(ring_pair()[0]), RingOutlet(ring_pair()[0]))
+
+
+class CoreMachine(RuleBasedStateMachine):
+    """Clients and workers come, work, cancel and go; each accepted task is answered exactly once or was cancelled."""
+
+    def __init__(self):
+        super().__init__()
+        self.core = SchedulerCore(life=9)
+        self.clients, self.workers = [], []
+        self.open, self.cancelled = {}, set()
+        self.bits = 0
+        self.now = 0
+
+    @precondition(lambda self: len(self.clients) < 3)
+    @rule(small=st.booleans())
+    def client_joins(self, small):
+        self.bits += 1
+        client = FakeClient(self.core, self.bits, capacity=1024 if small else 65536)
+        self.clients.append(client)
+        self.open[client] = set()
+
+    @precondition(lambda self: len(self.workers) < 4)
+    @rule()
+    def worker_joins(self):
+        self.workers.append(FakeWorker(self.core, capacity=1024))
+
+    @precondition(lambda self: self.clients)
+    @rule(data=st.data(), n=st.integers(1, 8), size=st.integers(0, 72))
+    def submit(self, data, n, size):
+        client = data.draw(st.sampled_from(self.clients))
+        for _ in range(n):
+            self.open[client].add(client.submit(b"x" * size))
+        self.core.step(self.now)
+
+    @precondition(lambda self: self.workers)
+    @rule(data=st.data(), finish=st.booleans(), ms=st.integers(0, 50))
+    def work(self, data, finish, ms):
+        worker = data.draw(st.sampled_from(self.workers))
+        self.now += ms * MS
+        if worker.begin() and finish:
+            worker.finish(self.now)
+        self.core.step(self.now)
+
+    @precondition(lambda self: any(self.open.values()))
+    @rule(data=st.data())
+    def cancel(self, data):
+        client = data.draw(st.sampled_from([c for c in self.clients if self.open[c]]))
+        task = data.draw(st.sampled_from(sorted(self.open[client])))
+        self.drain(client)
+        self.core.on_cancel(client.index, task, self.now)
+        self.open[client].discard(task)
+        self.cancelled.add(task)
+
+    @precondition(lambda self: self.clients)
+    @rule(data=st.data())
+    def read(self, data):
+        self.drain(data.draw(st.sampled_from(self.clients)))
+        self.core.step(self.now)
+
+    @precondition(lambda self: self.workers)
+    @rule(data=st.data())
+    def worker_dies(self, data):
+        worker = data.draw(st.sampled_from(self.workers))
+        self.workers.remove(worker)
+        self.core.on_worker_left(worker.index, self.now)
+
+    @precondition(lambda self: self.clients)
+    @rule(data=st.data())
+    def client_leaves(self, data):
+        client = data.draw(st.sampled_from(self.clients))
+        self.clients.remove(client)
+        del self.open[client]
+        self.core.on_client_left(client.index, self.now)
+
+    @rule()
+    def tick(self):
+        self.core.on_tick(self.now)
+
+    def drain(self, client):
+        client.drain()
+        for task, _, _ in client.answers:
+            if task not in self.cancelled:
+                assert task in self.open[client]
+                self.open[client].discard(task)
+        client.answers.clear()
+
+    @invariant()
+    def counts_agree(self):
+        counts = self.core.counts()
+        assert counts["rows"] >= counts["ready"]
+        assert counts["workers"] == len(self.workers)
+
+    def teardown(self):
+        if not self.workers:
+            self.workers.append(FakeWorker(self.core))
+        for _ in range(10_000):
+            if not self.core.counts()["rows"]:
+                break
+            self.core.on_tick(self.now)
+            for worker in self.workers:
+                while worker.begin():
+                    worker.finish(self.now)
+            for client in self.clients:
+                self.drain(client)
+            self.core.step(self.now)
+        for client in self.clients:
+            self.drain(client)
+            assert not self.open[client]
+        assert self.core.counts()["rows"] == 0
+        assert self.core.counts()["ready"] == 0
+
+
+CoreMachine.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestCoreMachine = CoreMachine.TestCase
+
+
+def test_a_long_random_run_leaves_every_table_empty():
+    chance = random.Random(7)
+    core = SchedulerCore()
+    client = FakeClient(core, 5)
+    workers = [FakeWorker(core) for _ in range(4)]
+    for _ in range(20_000):
+        if chance.random() < 0.5:
+            client.submit(b"y" * chance.randrange(60))
+        worker = chance.choice(workers)
+        if worker.begin():
+            worker.finish()
+        core.step(0)
+        client.drain()
+    while core.counts()["rows"]:
+        for worker in workers:
+            if worker.begin():
+                worker.finish()
+        core.step(0)
+        client.drain()
+    assert len({a[0] for a in client.answers}) == len(client.answers) == core.counts()["accepted"]
