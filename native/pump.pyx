@@ -1,0 +1,244 @@
+# Pump: the scheduler's side of all rings, driven until nothing is left to do.
+#
+# One wake-up drains every ring that has news, lets the core place and deliver, and goes on until a pass finds nothing;
+# only then does it arm the bell and return, so that an event loop's cost is paid per wake-up and not per task.
+#
+# Rule 1: the bitmap of news is a hint; `look_everywhere` drains every ring, after a time-out or a death.
+# Rule 2: one peer gets at most MOST_RECORDS per pass, so nobody waits for another's flood.
+
+cdef enum:
+    MOST_RECORDS = 512
+
+cdef class Peer:
+    """A co-located client or worker: its rings and its index in the core."""
+    cdef readonly Ring tasks, results, up, down
+    cdef readonly bint is_worker
+    cdef readonly uint32_t index
+    cdef readonly uint32_t slot
+    cdef readonly bint broken
+    cdef uint32_t *sleeping
+    cdef int eventfd
+
+
+cdef class Pump:
+    """Drains the rings of all co-located peers into the core."""
+    cdef readonly SchedulerCore core
+    cdef Segment bell_memory
+    cdef BellPage *bell
+    cdef readonly int eventfd
+    cdef list peers                   # by slot; None where free
+    cdef readonly list controls       # (peer, record tuple) the shell has to look at
+    cdef readonly uint64_t passes, wakes, missed
+
+    def __init__(self, SchedulerCore core not None, Segment bell_memory not None, int eventfd):
+        self.core = core
+        self.bell_memory = bell_memory
+        self.bell = <BellPage *>bell_memory.start
+        self.eventfd = eventfd
+        self.peers = []
+        self.controls = []
+
+    def add(self, Segment memory not None, bint is_worker, int eventfd, *, uint32_t client_bits=0, uint32_t queue_size=1000):
+        """Take up a peer whose segment has been checked. The Peer; its slot is its bit in the news."""
+        cdef Peer peer = Peer.__new__(Peer)
+        cdef uint32_t slot = 0
+        rings = peer_rings(memory)
+        peer.tasks, peer.results, peer.up, peer.down = rings
+        peer.is_worker = is_worker
+        peer.eventfd = eventfd
+        peer.sleeping = &(<PeerPage *>memory.start).sleeping
+        while slot < len(self.peers) and self.peers[slot] is not None:
+            slot += 1
+        if slot >= NEWS_WORDS * 64:
+            raise ValueError(f"more than {NEWS_WORDS * 64} peers on one host")
+        control = RingOutlet(peer.down, memory, SLEEPING_OFFSET, eventfd)
+        if is_worker:
+            peer.index = self.core.on_worker_joined(RingOutlet(peer.tasks, memory, SLEEPING_OFFSET, eventfd), control, queue_size)
+        else:
+            peer.index = self.core.on_client_joined(client_bits, RingOutlet(peer.results, memory, SLEEPING_OFFSET, eventfd), control)
+        peer.slot = slot
+        if slot == len(self.peers):
+            self.peers.append(peer)
+        else:
+            self.peers[slot] = peer
+        return peer
+
+    def remove(self, Peer peer not None):
+        """The peer is gone: drain what it left, then tell the core."""
+        if peer.slot >= len(self.peers) or self.peers[peer.slot] is not peer:
+            return
+        while self.drain(peer, now_ns()):
+            pass
+        self.peers[peer.slot] = None
+        if peer.is_worker:
+            self.core.on_worker_left(peer.index, now_ns())
+        else:
+            self.core.on_client_left(peer.index, now_ns())
+        self.core.flush()
+
+    cdef uint32_t drain(self, Peer peer, uint64_t now):
+        """Take what is in the peer's rings, up to the bound. How many records there were."""
+        cdef Record *record
+        cdef uint32_t n = 0
+        cdef uint32_t controls = self.drain_control(peer)
+        if peer.is_worker:
+            while n < MOST_RECORDS:
+                record = peer.results.peek()
+                if record == NULL:
+                    break
+                if record.kind == KIND_RESULT:
+                    self.core.on_result(peer.index, record, now)
+                peer.results.step(record.record_bytes)
+                n += 1
+            if n and peer.results.recycle():
+                ring_bell(peer.sleeping, peer.eventfd)
+        else:
+            if self.core.clients[peer.index].waiting_head:
+                self.core.deliver_waiting(peer.index)
+            while n < MOST_RECORDS and self.core.clients[peer.index].queued_bytes <= self.core.client_queue_bytes:
+                record = peer.tasks.peek()
+                if record == NULL:
+                    break
+                if record.function >= self.core.clients[peer.index].function_room \
+                        or self.core.clients[peer.index].functions[record.function] == 0:
+                    controls += self.drain_control(peer)
+                    record = peer.tasks.peek()
+                self.core.on_submit(peer.index, record)
+                peer.tasks.step(record.record_bytes)
+                n += 1
+            if n and peer.tasks.recycle():
+                ring_bell(peer.sleeping, peer.eventfd)
+        if peer.tasks.broken or peer.results.broken or peer.up.broken:
+            peer.broken = True
+        return n + controls
+
+    cdef uint32_t drain_control(self, Peer peer):
+        cdef uint32_t n = 0
+        if not peer.up.has_news():
+            return 0
+        while True:
+            answer = peer.up.read()
+            if answer is None:
+                break
+            n += 1
+            if peer.is_worker:
+                self.controls.append((peer, answer))
+            elif answer[0] == KIND_FUNCTION and len(answer[2]) >= 16:
+                self.core.on_function(peer.index, answer[3], answer[2][:16], answer[4], answer[2][16:])
+            elif answer[0] == KIND_CANCEL:
+                self.core.on_cancel(peer.index, answer[1], now_ns())
+            elif answer[0] == KIND_CLEAR:
+                self.core.on_clear(peer.index, now_ns())
+            elif answer[0] == KIND_MAPPED:
+                self.core.on_mapped(peer.index, answer[1])
+            else:
+                self.controls.append((peer, answer))
+        return n
+
+    def run(self, bint look_everywhere=False, uint64_t limit_ns=2000000):
+        """Drain until a pass finds nothing, then arm the bell. True if it stopped at the time limit with work left."""
+        cdef uint32_t word, slot
+        cdef uint64_t bits
+        cdef uint64_t now = now_ns()
+        cdef uint64_t end = now + limit_ns
+        cdef bint found
+        cdef uint32_t words = <uint32_t>((len(self.peers) + 63) // 64)
+        cdef Peer peer
+        cdef uint32_t n
+        store_release32(&self.bell.sleeping, 0)
+        while True:
+            found = False
+            for word in range(words):
+                bits = exchange(&self.bell.news[word], 0) if load_acquire(&self.bell.news[word]) else 0
+                if look_everywhere:
+                    bits = ~(<uint64_t>0)
+                while bits:
+                    slot = word * 64 + count_trailing_zeros(bits)
+                    bits &= bits - 1
+                    if slot >= <uint32_t>len(self.peers):
+                        break
+                    peer = self.peers[slot]
+                    if peer is None:
+                        continue
+                    n = self.drain(peer, now)
+                    if n:
+                        found = True
+                        if n >= MOST_RECORDS:
+                            set_bits(&self.bell.news[word], (<uint64_t>1) << (slot & 63))
+                        self.core.dispatch(now)
+                        self.core.flush()
+            look_everywhere = False
+            self.passes += 1
+            if found:
+                now = now_ns()
+                if now > end:
+                    return True
+                continue
+            # SYNC POINT sleep
+            store_release32(&self.bell.sleeping, 1)
+            full_fence()
+            for word in range(words):
+                if load_acquire(&self.bell.news[word]):
+                    found = True
+            if not found:
+                return False
+            store_release32(&self.bell.sleeping, 0)
+
+    def hush(self):
+        """The bell was heard: empty its eventfd."""
+        self.wakes += 1
+        quiet_bell(self.eventfd)
+
+
+cdef enum:
+    SLEEPING_OFFSET = 64
+
+
+cdef tuple peer_rings(Segment memory):
+    """The four rings of a peer's segment, as its page says; ValueError if that is not so."""
+    cdef PeerPage *page = <PeerPage *>memory.start
+    cdef size_t offset = PAGE
+    cdef list rings = []
+    cdef int i
+    if memory.size < PAGE or page.magic != LAYOUT_MAGIC or page.version != LAYOUT_VERSION:
+        raise ValueError(f"segment {memory.name!r} is not laid out as this version's peers lay it out")
+    for i in range(RINGS):
+        rings.append(Ring(memory, offset, page.ring_bytes[i]))
+        offset += RING_HEADER_BYTES + page.ring_bytes[i]
+    return tuple(rings)
+
+
+def peer_segment_bytes(uint32_t ring_bytes, uint32_t control_bytes, uint32_t children_bytes=0):
+    """Size of a peer's segment with rings of these sizes."""
+    return PAGE + 4 * RING_HEADER_BYTES + 2 * ring_bytes + 2 * control_bytes + children_bytes
+
+
+def lay_out_peer(Segment memory not None, bytes nonce not None, uint32_t ring_bytes, uint32_t control_bytes,
+                 uint32_t children_bytes=0):
+    """Write the page of a fresh peer segment."""
+    cdef PeerPage *page = <PeerPage *>memory.start
+    if len(nonce) != 16 or memory.size < peer_segment_bytes(ring_bytes, control_bytes, children_bytes):
+        raise ValueError("a nonce has 16 bytes, and the segment must hold the rings")
+    page.version = LAYOUT_VERSION
+    memcpy(page.nonce, <char *>nonce, 16)
+    page.ring_bytes[RING_TASKS] = page.ring_bytes[RING_RESULTS] = ring_bytes
+    page.ring_bytes[RING_UP] = page.ring_bytes[RING_DOWN] = control_bytes
+    page.children_bytes = children_bytes
+    page.magic = LAYOUT_MAGIC
+
+
+def nonce_of(Segment memory not None):
+    """The nonce that the peer wrote into its segment."""
+    if memory.size < PAGE:
+        raise ValueError(f"segment {memory.name!r} is too small")
+    return (<PeerPage *>memory.start).nonce[:16]
+
+
+cdef inline void tell(BellPage *bell, uint32_t slot, int eventfd) noexcept nogil:
+    """Producer's half of SYNC POINT sleep towards a bell page: note the news, ring if the owner sleeps."""
+    cdef uint64_t bit = (<uint64_t>1) << (slot & 63)
+    cdef uint64_t *word = &bell.news[slot >> 6]
+    full_fence()
+    if not load_acquire(word) & bit:
+        set_bits(word, bit)
+    ring_bell(&bell.sleeping, eventfd)

@@ -1,0 +1,219 @@
+# WorkerLoop: a worker's one thread: claim, unpickle, call, pickle, publish.
+#
+# Rule 1: nothing that a task does ends the loop, except ending the process.
+# Rule 2: a result is published before the next task is looked at, and tail moves past a task only after that.
+# Not here: how processes start (scaler.cluster), what an exception looks like on its way (handed in as `describe`).
+
+cdef extern from "Python.h":
+    object PyObject_Call(object callable, object args, PyObject *kwargs)
+
+
+cdef class WorkerLoop:
+    cdef Segment memory
+    cdef PeerPage *page
+    cdef Ring tasks, results, up, down
+    cdef Segment bell_memory
+    cdef BellPage *bell
+    cdef uint32_t slot
+    cdef int eventfd, bell_eventfd
+    cdef int[4] watched
+    cdef int watched_count
+    cdef dict functions          # number -> callable, or the exception of unpickling it
+    cdef object loads, dumps, describe, load_function, segment_name
+    cdef public bint stopping
+    cdef readonly uint64_t done
+
+    def __init__(self, Segment memory not None, int eventfd, Segment bell_memory not None, uint32_t slot,
+                 int bell_eventfd, watched, *, loads, dumps, describe, load_function, segment_name):
+        self.memory = memory
+        self.page = <PeerPage *>memory.start
+        self.tasks, self.results, self.up, self.down = peer_rings(memory)
+        self.bell_memory = bell_memory
+        self.bell = <BellPage *>bell_memory.start
+        self.slot = slot
+        self.eventfd = eventfd
+        self.bell_eventfd = bell_eventfd
+        self.watched_count = 0
+        for fd in watched[:3]:
+            self.watched[self.watched_count] = fd
+            self.watched_count += 1
+        self.functions = {}
+        self.loads, self.dumps = loads, dumps
+        self.describe, self.load_function, self.segment_name = describe, load_function, segment_name
+
+    def run(self):
+        """Run tasks until the scheduler or the supervisor is gone or `stopping` is set."""
+        cdef Record *record
+        while not self.stopping:
+            record = self.tasks.peek()
+            if record == NULL:
+                if self.tasks.broken or not self.wait():
+                    return
+                continue
+            if not self.tasks.claim(record):
+                self.tasks.step(record.record_bytes)
+                self.tasks.recycle()
+                continue
+            self.execute(record)
+            self.tasks.step(record.record_bytes)
+            self.tasks.recycle()
+
+    cdef bint wait(self) except -1:
+        """Sleep until there may be news. False when there is nobody left to work for."""
+        cdef pollfd fds[5]
+        cdef int i, n
+        cdef Ring tasks = self.tasks
+        cdef Ring results = self.results
+        store_release32(&self.page.sleeping, 1)
+        full_fence()                                  # SYNC POINT sleep
+        if tasks.has_news():
+            store_release32(&self.page.sleeping, 0)
+            return True
+        fds[0].fd = self.eventfd
+        fds[0].events = POLLIN
+        for i in range(self.watched_count):
+            fds[i + 1].fd = self.watched[i]
+            fds[i + 1].events = POLLIN
+        with nogil:
+            n = poll(fds, 1 + self.watched_count, 100)
+        store_release32(&self.page.sleeping, 0)
+        if n < 0:
+            PyErr_CheckSignals()
+            return True
+        if fds[0].revents & POLLIN:
+            quiet_bell(self.eventfd)
+        for i in range(self.watched_count):
+            if n > 0 and fds[i + 1].revents:
+                return False
+        PyErr_CheckSignals()
+        return True
+
+    cdef object function(self, uint32_t number):
+        found = self.functions.get(number)
+        if found is None:
+            while True:
+                announced = self.down.read()
+                if announced is None:
+                    break
+                if announced[0] == KIND_FUNCTION:
+                    self.functions[announced[3]] = self.load_function(announced[2], announced[4])
+            found = self.functions.get(number)
+        return found
+
+    cdef int execute(self, Record *record) except -1:
+        cdef char *payload = payload_of(record)
+        cdef uint32_t size = payload_bytes_of(record)
+        cdef uint64_t start
+        cdef uint64_t duration
+        cdef char small[256]
+        cdef uint32_t small_size
+        cdef object value
+        cdef object arguments
+        cdef int status = STATUS_OK
+        cdef int flags = 0
+        start = now_ns()
+        try:
+            function = self.function(record.function)
+            if function is None:
+                raise LookupError(f"function {record.function} was never announced to this worker")
+            if type(function) is Unreadable:
+                raise (<Unreadable>function).error
+            arguments = NotImplemented
+            if not record.flags:
+                arguments = read_plain(payload, size)
+            if arguments is NotImplemented:
+                arguments = self.read_arguments(payload, size, record.flags)
+        except BaseException as error:
+            status = STATUS_UNREADABLE
+            value = self.describe(error, True)
+        else:
+            try:
+                if record.flags & FLAG_KEYWORDS:
+                    value = PyObject_Call(function, arguments[0], <PyObject *>arguments[1])
+                else:
+                    value = PyObject_Call(function, arguments, NULL)
+            except BaseException as error:
+                status = STATUS_RAISED
+                value = self.describe(error, False)
+        duration = now_ns() - start
+        if status == STATUS_OK:
+            small_size = plain_value(small, value)
+            if small_size:
+                self.publish(record, status, FLAG_PLAIN, duration, small, small_size)
+                self.done += 1
+                return 0
+            try:
+                value = self.dumps(value)
+            except BaseException as error:
+                status = STATUS_RAISED
+                value = self.describe(error, False)
+        if <size_t>len(value) > self.results.largest_payload():
+            try:
+                value = self.store(value)
+                flags = FLAG_SEGMENT
+            except BaseException as error:
+                status = STATUS_RAISED
+                value = self.describe(error, False)
+        self.publish(record, status, flags, duration, <char *><bytes>value, <uint32_t>len(value))
+        self.done += 1
+        return 0
+
+    cdef object read_arguments(self, char *payload, uint32_t size, int flags):
+        if flags & FLAG_SEGMENT:
+            return self.loads(Segment.open(payload[8:size].decode("ascii")))
+        return self.loads(PyBytes_FromStringAndSize(payload, size))
+
+    cdef bytes store(self, bytes value):
+        """Put a large result into a segment of its own; what goes into the record instead."""
+        name = self.segment_name()
+        cdef Segment segment = Segment.create(name, len(value))
+        memcpy(segment.start, <char *>value, len(value))
+        return len(value).to_bytes(8, "little") + name.encode("ascii")
+
+    cdef int publish(self, Record *task, int status, int flags, uint64_t duration, char *payload, uint32_t size) except -1:
+        cdef Record *record = self.results.reserve(size)
+        while record == NULL:
+            store_release32(&self.results.header.waiting_for_room, 1)
+            full_fence()
+            record = self.results.reserve(size)
+            if record == NULL and not self.wait_for_room():
+                return 0
+            if record == NULL:
+                record = self.results.reserve(size)
+        fill_record(record, KIND_RESULT, flags, status, task.function, task.task, task.attempt, task.items, 0)
+        record.duration_ns = duration
+        memcpy(payload_of(record), payload, size)
+        self.results.commit()
+        tell(self.bell, self.slot, self.bell_eventfd)
+        return 0
+
+    cdef bint wait_for_room(self) except -1:
+        """Sleep until the scheduler has drained results. False when it is gone."""
+        cdef pollfd fds[5]
+        cdef int i, n
+        store_release32(&self.page.sleeping, 1)
+        tell(self.bell, self.slot, self.bell_eventfd)
+        fds[0].fd = self.eventfd
+        fds[0].events = POLLIN
+        for i in range(self.watched_count):
+            fds[i + 1].fd = self.watched[i]
+            fds[i + 1].events = POLLIN
+        with nogil:
+            n = poll(fds, 1 + self.watched_count, 10)
+        store_release32(&self.page.sleeping, 0)
+        if n > 0 and fds[0].revents & POLLIN:
+            quiet_bell(self.eventfd)
+        for i in range(self.watched_count):
+            if n > 0 and fds[i + 1].revents:
+                self.stopping = True
+                return False
+        PyErr_CheckSignals()
+        return True
+
+
+cdef class Unreadable:
+    """Stands where a function should be that could not be unpickled."""
+    cdef readonly object error
+
+    def __init__(self, error):
+        self.error = error
