@@ -1,0 +1,415 @@
+# ClientRings: a client's side of its rings: submit, drain, wait.
+#
+# There is no receiver thread in the fast case: the thread that waits drains. One thread at a time has the role of the
+# leader; it drains until its own future is done and hands the role on; the others sleep on their future's condition.
+# Everything here runs under the GIL and makes no Python call between reading the state and changing it.
+#
+# Rule 1: no callback runs in the role: what is called back goes to `to_call`, which the client's own thread works off.
+# Rule 2: who waits for room in the submit ring drains results meanwhile, else both sides could wait for each other.
+
+import collections as _collections
+import time as _time
+
+cdef extern from *:
+    """
+    static inline PyObject *scaler_new_object(PyObject *type, PyObject *no_arguments) {
+        return ((PyTypeObject *)type)->tp_new((PyTypeObject *)type, no_arguments, NULL);
+    }
+    """
+    object new_object "scaler_new_object"(object type, object no_arguments)
+
+cdef enum:
+    YIELD_NS = 60000
+    FUTURE_PAGE = 4096
+
+
+cdef class ClientRings:
+    cdef Segment memory
+    cdef PeerPage *page
+    cdef Ring tasks, results, up, down
+    cdef Segment bell_memory
+    cdef BellPage *bell
+    cdef uint32_t slot
+    cdef int eventfd, bell_eventfd, lifeline
+    cdef readonly uint64_t bits
+    cdef uint64_t next_number
+    cdef dict pages                 # page number -> list of futures
+    cdef list last_page
+    cdef uint64_t last_page_number
+    cdef readonly uint64_t open_tasks
+    cdef readonly object lost       # the exception that every call raises from now on
+    cdef bint leading
+    cdef object followers           # futures whose threads sleep, by arrival
+    cdef object to_call
+    cdef object loads, load, make_path, callback_error, watched_event
+    cdef object future_class
+    cdef readonly uint64_t watched
+    cdef readonly uint64_t worker_count
+
+    def __init__(self, Segment memory not None, int eventfd, Segment bell_memory not None, uint32_t slot,
+                 int bell_eventfd, int lifeline, uint32_t client_bits, future_class, *, load, callback_error, watched_event,
+                 segment_name):
+        self.memory = memory
+        self.page = <PeerPage *>memory.start
+        self.tasks, self.results, self.up, self.down = peer_rings(memory)
+        self.bell_memory = bell_memory
+        self.bell = <BellPage *>bell_memory.start
+        self.slot = slot
+        self.eventfd = eventfd
+        self.bell_eventfd = bell_eventfd
+        self.lifeline = lifeline
+        self.bits = (<uint64_t>client_bits) << TASK_NUMBER_BITS
+        self.next_number = 1
+        self.pages = {}
+        self.last_page_number = <uint64_t>-1
+        self.followers = _collections.deque()
+        self.to_call = _collections.deque()
+        self.future_class = future_class
+        self.load, self.callback_error, self.watched_event = load, callback_error, watched_event
+        self.make_path = segment_name
+
+    # submit
+
+    def submit(self, uint32_t function, tuple args, dict kwargs, dumps):
+        """Send one call; its future. `dumps` pickles what is not plain."""
+        cdef char small[256]
+        cdef uint32_t size = 0
+        cdef int flags = 0
+        cdef bytes payload
+        if self.lost is not None:
+            raise self.lost
+        if not kwargs:
+            size = plain_tuple(small, args)
+            if size:
+                payload = PyBytes_FromStringAndSize(small, size)
+            else:
+                payload = dumps(args)
+        else:
+            payload = dumps((args, kwargs))
+            flags = FLAG_KEYWORDS
+        return self.send(function, payload, flags, 0)
+
+    cdef object send(self, uint32_t function, bytes payload, int flags, uint32_t items):
+        cdef uint32_t size = 0
+        cdef Record *record
+        cdef PendingFuture future
+        cdef bytes carried = payload
+        if <size_t>len(payload) > self.tasks.largest_payload():
+            carried = self.store(payload)
+            flags |= FLAG_SEGMENT
+        size = <uint32_t>len(carried)
+        future = new_object(self.future_class, ())
+        PyObject_GC_UnTrack(<void *>future)
+        future.client = self
+        future.payload = payload
+        future.function = function
+        while True:
+            self.open_page()
+            record = self.tasks.reserve(size)
+            if record != NULL:
+                break
+            self.wait_for_room()
+        # No Python call from here to commit: the reserved record must stay this thread's.
+        future.task_id = self.bits | self.next_number
+        self.last_page[self.next_number % FUTURE_PAGE] = future
+        self.open_tasks += 1
+        self.next_number += 1
+        fill_record(record, KIND_TASK, flags, 0, function, future.task_id, 0, items, 0)
+        memcpy(payload_of(record), PyBytes_AS_STRING(carried), size)
+        self.tasks.commit()
+        tell(self.bell, self.slot, self.bell_eventfd)
+        if self.results.head_seen - self.results.tail > self.results.capacity // 2 or not (self.next_number & 255):
+            self.look()
+        return future
+
+    cdef bytes store(self, bytes payload):
+        name = self.make_path()
+        cdef Segment segment = Segment.create(name, len(payload))
+        memcpy(segment.start, PyBytes_AS_STRING(payload), len(payload))
+        return len(payload).to_bytes(8, "little") + name.encode("ascii")
+
+    cdef int open_page(self) except -1:
+        """See to it that the next number has a place."""
+        cdef uint64_t page = self.next_number // FUTURE_PAGE
+        if page != self.last_page_number:
+            futures = self.pages.get(page)
+            if futures is None:
+                futures = self.pages[page] = [None] * FUTURE_PAGE
+            self.last_page = futures
+            self.last_page_number = page
+        return 0
+
+    cdef PendingFuture forget(self, uint64_t task):
+        """The open future of this task, which is open no more; None if there is none."""
+        cdef uint64_t number = task & NUMBER_MASK
+        cdef uint64_t page = number // FUTURE_PAGE
+        cdef list futures = self.pages.get(page)
+        cdef object future
+        if futures is None:
+            return None
+        future = futures[number % FUTURE_PAGE]
+        if future is None:
+            return None
+        futures[number % FUTURE_PAGE] = None
+        self.open_tasks -= 1
+        if number % FUTURE_PAGE == FUTURE_PAGE - 1 or page < self.last_page_number:
+            self.trim(page, futures)
+        return future
+
+    cdef trim(self, uint64_t page, list futures):
+        # A page is looked through only when its last place is freed, or now and then: cost stays flat.
+        if page != self.last_page_number and (self.open_tasks == 0 or self.open_tasks % FUTURE_PAGE == 0):
+            for page in [p for p in self.pages if p != self.last_page_number]:
+                futures = self.pages[page]
+                if futures.count(None) == FUTURE_PAGE:
+                    del self.pages[page]
+
+    def announce(self, uint32_t function, bytes digest not None, bytes payload not None):
+        """Send a function's bytes under a number of this client, once, before the first task that names it."""
+        cdef int flags = 0
+        if len(payload) + 16 > self.up.largest_payload():
+            payload = self.store(payload)
+            flags = FLAG_SEGMENT
+        self.control(KIND_FUNCTION, 0, digest + payload, function, flags)
+
+    def control(self, int kind, uint64_t task=0, bytes payload=b"", uint32_t function=0, int flags=0):
+        """Write one control record, waiting for room if need be."""
+        if self.lost is not None:
+            raise self.lost
+        while self.up.write(kind, task, payload, function=function, flags=flags) is None:
+            tell(self.bell, self.slot, self.bell_eventfd)
+            self.wait_for_room()
+        tell(self.bell, self.slot, self.bell_eventfd)
+
+    cdef int wait_for_room(self) except -1:
+        """Let the scheduler get on, and drain what comes back meanwhile."""
+        cdef pollfd fds[2]
+        self.look()
+        if self.lost is not None:
+            raise self.lost
+        store_release32(&self.tasks.header.waiting_for_room, 1)
+        full_fence()
+        if self.tasks.free_bytes() >= self.tasks.capacity // 4:
+            return 0
+        fds[0].fd = self.lifeline
+        fds[0].events = POLLIN
+        with nogil:
+            sched_yield()
+            if self.tasks.free_bytes() < self.tasks.capacity // 4:
+                poll(fds, 1, 1)
+        PyErr_CheckSignals()
+        return 0
+
+    # results
+
+    def look(self):
+        """Take what results there are, without waiting. Nothing if another thread is at it."""
+        if not self.leading:
+            self.leading = True
+            try:
+                self.drain()
+            finally:
+                self.leading = False
+            self.hand_on()
+
+    cdef int drain(self) except -1:
+        cdef Record *record
+        cdef PendingFuture future
+        cdef uint32_t size
+        cdef object value
+        cdef bint any_record = False
+        while True:
+            record = self.results.peek()
+            if record == NULL:
+                break
+            any_record = True
+            future = self.forget(record.task) if record.kind == KIND_RESULT else None
+            if future is not None:
+                size = payload_bytes_of(record)
+                future.duration_ns = record.duration_ns
+                future.cpu_us = record.cpu_us
+                future.memory_peak_kib = record.memory_peak_kib
+                future.status = <uint8_t>record.status
+                future.flags = record.flags
+                value = NotImplemented
+                if record.status == STATUS_OK and record.flags == FLAG_PLAIN:
+                    value = read_plain(payload_of(record), size)
+                if value is not NotImplemented:
+                    self.complete(future, FUTURE_DONE, value)
+                else:
+                    value = PyBytes_FromStringAndSize(payload_of(record), size)
+                    if record.flags & FLAG_SEGMENT:
+                        value = self.map_result(value, record.task)
+                    self.complete(future, FUTURE_RAW, value)
+            elif record.flags & FLAG_SEGMENT:
+                self.control(KIND_MAPPED, record.task)
+            self.results.step(record.record_bytes)
+        if any_record and self.results.recycle():
+            tell(self.bell, self.slot, self.bell_eventfd)
+        if self.results.broken and self.lost is None:
+            self.lost = ConnectionError("the scheduler wrote a record that makes no sense")
+        return 0
+
+    cdef object map_result(self, bytes place, uint64_t task):
+        try:
+            segment = Segment.open(place[8:].decode("ascii"))
+        except OSError as error:
+            segment = error
+        self.control(KIND_MAPPED, task)
+        return segment
+
+    cdef int complete(self, PendingFuture future, uint8_t state, object value) except -1:
+        if future.condition is None:
+            future.value = value
+            future.state = state
+            future.payload = None
+            return 0
+        self.watched -= 1
+        future.finish(state, value)
+        if future.callbacks:
+            self.to_call.append(future)
+            self.watched_event.set()
+        return 0
+
+    def call_back(self):
+        """Run the callbacks of futures that are done. For the client's own thread, outside of the role."""
+        while self.to_call:
+            try:
+                future = self.to_call.popleft()
+            except IndexError:
+                return
+            (<PendingFuture>future).run_callbacks()
+
+    cdef on_callback_error(self, future):
+        self.callback_error(future)
+
+    cdef on_watched(self):
+        self.watched += 1
+        self.watched_event.set()
+
+    # waiting
+
+    cdef int wait_for(self, PendingFuture future, timeout) except -1:
+        cdef uint64_t deadline = 0
+        cdef double left
+        if timeout is not None:
+            deadline = now_ns() + <uint64_t>(max(0.0, min(float(timeout), 1e9)) * 1e9)
+        while future.state == FUTURE_PENDING:
+            if not self.leading:
+                self.leading = True
+                try:
+                    self.lead(future, deadline)
+                finally:
+                    self.leading = False
+                    self.hand_on()
+            else:
+                with future.make_condition():
+                    if future.state == FUTURE_PENDING and self.leading:
+                        self.followers.append(future)
+                        left = 0.1 if timeout is None else min(0.1, max(0.0, (<double>deadline - <double>now_ns()) / 1e9))
+                        future.condition.wait(left)
+                        try:
+                            self.followers.remove(future)
+                        except ValueError:
+                            pass
+            if future.state == FUTURE_PENDING and timeout is not None and now_ns() >= deadline:
+                raise _TimeoutError(f"task {future.task_id:#x} was not done within {timeout} s")
+        return 0
+
+    cdef hand_on(self):
+        """The role is free: wake one of those who wait for it."""
+        if self.followers:
+            try:
+                future = self.followers[0]
+            except IndexError:
+                return
+            condition = (<PendingFuture>future).condition
+            with condition:
+                condition.notify_all()
+
+    def lead_for(self, double seconds):
+        """Drain for up to this long, for the client's own thread. False if another thread leads."""
+        if self.leading:
+            return False
+        self.leading = True
+        try:
+            self.lead(None, now_ns() + <uint64_t>(seconds * 1e9))
+        finally:
+            self.leading = False
+            self.hand_on()
+        return True
+
+    cdef int lead(self, PendingFuture future, uint64_t deadline) except -1:
+        """Drain until `future` is done, the deadline has passed, or there are callbacks and nobody's future to wait for."""
+        cdef uint64_t start
+        cdef uint64_t now
+        cdef bint news
+        cdef pollfd fds[2]
+        cdef int n
+        cdef int wait_ms
+        cdef Ring results = self.results
+        while True:
+            self.drain()
+            if future is not None and future.state != FUTURE_PENDING:
+                return 0
+            if future is None and self.to_call:
+                return 0
+            if self.lost is not None:
+                self.fail_all(self.lost)
+                return 0
+            start = now_ns()
+            if deadline and start >= deadline:
+                return 0
+            news = False
+            with nogil:
+                now = start
+                while now - start < YIELD_NS:
+                    if results.has_news():
+                        news = True
+                        break
+                    sched_yield()
+                    now = now_ns()
+            if news:
+                continue
+            store_release32(&self.page.sleeping, 1)
+            full_fence()                              # SYNC POINT sleep
+            if not results.has_news():
+                fds[0].fd = self.eventfd
+                fds[0].events = POLLIN
+                fds[1].fd = self.lifeline
+                fds[1].events = POLLIN
+                wait_ms = 100
+                if deadline and deadline - now < 100000000:
+                    wait_ms = <int>((deadline - now) // 1000000) + 1 if deadline > now else 0
+                with nogil:
+                    n = poll(fds, 2, wait_ms)
+                if n > 0 and fds[0].revents & POLLIN:
+                    quiet_bell(self.eventfd)
+                if n > 0 and fds[1].revents:
+                    store_release32(&self.page.sleeping, 0)
+                    self.drain()
+                    self.on_lost(ConnectionError("the scheduler has gone"))
+                    continue
+            store_release32(&self.page.sleeping, 0)
+            PyErr_CheckSignals()
+
+    def on_lost(self, error not None):
+        """The scheduler is gone, or the client leaves: every call raises `error` from now on."""
+        if self.lost is None:
+            self.lost = error
+
+    def fail_all(self, error):
+        """End all open futures with this exception, or cancel them if it is None."""
+        for futures in list(self.pages.values()):
+            for future in futures:
+                if future is not None and self.forget((<PendingFuture>future).task_id) is not None:
+                    self.complete(future, FUTURE_CANCELLED if error is None else FUTURE_FAILED, error)
+
+    cdef cancel(self, PendingFuture future):
+        if self.forget(future.task_id) is None:
+            return
+        self.control(KIND_CANCEL, future.task_id)
+        if future.condition is not None:
+            self.watched -= 1
+        future.finish(FUTURE_CANCELLED, None)
+        future.run_callbacks()

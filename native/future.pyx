@@ -1,0 +1,188 @@
+# PendingFuture: what a client keeps per open task, as small as it can be.
+#
+# concurrent.futures.Future makes a Condition, an RLock and a deque per future, and 50,000 of those keep the garbage
+# collector busy for 3.9 us each. Here the Condition is made when somebody waits or adds a callback, and the object is
+# not tracked by the collector until then. scaler.client.future mixes this with the standard class, whose private
+# attributes stand here as properties, so that `wait` and `as_completed` of the standard library work.
+#
+# Rule 1: once a Condition exists, the state changes only under it.
+
+from concurrent.futures import CancelledError as _CancelledError, TimeoutError as _TimeoutError
+from concurrent.futures import InvalidStateError as _InvalidStateError
+import threading as _threading
+
+cdef extern from "Python.h":
+    void PyObject_GC_UnTrack(void *o)
+    void PyObject_GC_Track(void *o)
+    int PyObject_GC_IsTracked(object o)
+
+cdef enum:
+    FUTURE_PENDING = 0
+    FUTURE_DONE = 1
+    FUTURE_RAW = 2         # done; `value` is the result record's payload, not yet unpickled
+    FUTURE_FAILED = 3      # done; `value` is the exception
+    FUTURE_CANCELLED = 4
+    FUTURE_CANCELLED_SEEN = 5
+
+
+cdef class PendingFuture:
+    cdef readonly uint64_t task_id
+    cdef ClientRings client
+    cdef object value
+    cdef object condition
+    cdef list waiters
+    cdef list callbacks
+    cdef bytes payload          # as submitted, for sending it again
+    cdef uint64_t duration_ns
+    cdef uint32_t function
+    cdef uint32_t memory_peak_kib
+    cdef uint32_t cpu_us
+    cdef uint8_t state
+    cdef uint8_t status
+    cdef uint8_t flags
+
+    # what concurrent.futures.wait and as_completed look at
+
+    @property
+    def _condition(self):
+        return self.make_condition()
+
+    @property
+    def _state(self):
+        if self.state == FUTURE_PENDING:
+            return "RUNNING"
+        if self.state == FUTURE_CANCELLED:
+            return "CANCELLED"
+        if self.state == FUTURE_CANCELLED_SEEN:
+            return "CANCELLED_AND_NOTIFIED"
+        return "FINISHED"
+
+    @property
+    def _waiters(self):
+        if self.waiters is None:
+            self.waiters = []
+        return self.waiters
+
+    @property
+    def _done_callbacks(self):
+        return self.callbacks if self.callbacks is not None else []
+
+    @property
+    def _result(self):
+        return None if self.state == FUTURE_FAILED else self.value
+
+    @property
+    def _exception(self):
+        self.settle()
+        return self.value if self.state == FUTURE_FAILED else None
+
+    cdef object make_condition(self):
+        if self.condition is None:
+            made = _threading.Condition()
+            if self.condition is None:
+                self.condition = made
+                if not PyObject_GC_IsTracked(self):
+                    PyObject_GC_Track(<void *>self)
+                if self.state == FUTURE_PENDING:
+                    self.client.on_watched()
+        return self.condition
+
+    # what everybody calls
+
+    def done(self):
+        if self.state == FUTURE_PENDING:
+            self.client.look()
+        return self.state != FUTURE_PENDING
+
+    def running(self):
+        return not self.done()
+
+    def cancelled(self):
+        return self.state >= FUTURE_CANCELLED
+
+    def result(self, timeout=None):
+        if self.state == FUTURE_PENDING:
+            self.client.wait_for(self, timeout)
+        self.settle()
+        if self.state == FUTURE_FAILED:
+            try:
+                raise self.value
+            finally:
+                self = None        # break the cycle through the traceback
+        if self.state >= FUTURE_CANCELLED:
+            raise _CancelledError(f"task {self.task_id:#x} was cancelled")
+        return self.value
+
+    def exception(self, timeout=None):
+        if self.state == FUTURE_PENDING:
+            self.client.wait_for(self, timeout)
+        self.settle()
+        if self.state >= FUTURE_CANCELLED:
+            raise _CancelledError(f"task {self.task_id:#x} was cancelled")
+        return self.value if self.state == FUTURE_FAILED else None
+
+    def cancel(self):
+        """Cancelled at once unless the result was here already; never blocks."""
+        if self.state == FUTURE_PENDING:
+            self.client.look()
+        if self.state == FUTURE_PENDING:
+            self.client.cancel(self)
+        return self.state >= FUTURE_CANCELLED
+
+    def add_done_callback(self, fn):
+        """Call fn(future) when done: in the client's thread, or here and now if it is done already."""
+        with self.make_condition():
+            if self.state == FUTURE_PENDING:
+                if self.callbacks is None:
+                    self.callbacks = []
+                self.callbacks.append(fn)
+                return
+        self.call_back(fn)
+
+    cdef call_back(self, fn):
+        try:
+            fn(self)
+        except Exception:
+            self.client.on_callback_error(self)
+
+    cdef run_callbacks(self):
+        callbacks, self.callbacks = self.callbacks, None
+        for fn in callbacks or ():
+            self.call_back(fn)
+
+    cdef int settle(self) except -1:
+        """Unpickle a result that is still bytes, in the thread that asks for it and outside of any role."""
+        if self.state != FUTURE_RAW:
+            return 0
+        raw = self.value
+        try:
+            outcome = self.client.load(self.status, self.flags, raw, self.task_id)
+            failed = self.status != STATUS_OK
+        except Exception as error:
+            outcome, failed = error, True
+        if self.state == FUTURE_RAW:       # another thread may have been faster
+            self.value = outcome
+            self.state = FUTURE_FAILED if failed else FUTURE_DONE
+        return 0
+
+    cdef finish(self, uint8_t state, object value):
+        """The one place where a pending future becomes something else."""
+        if self.condition is None:
+            self.value = value
+            self.state = state
+            self.payload = None
+            return
+        with self.condition:
+            self.value = value
+            self.state = state
+            self.payload = None
+            if self.state >= FUTURE_CANCELLED and self.waiters:
+                self.state = FUTURE_CANCELLED_SEEN
+            for waiter in self.waiters or ():
+                if state >= FUTURE_CANCELLED:
+                    waiter.add_cancelled(self)
+                elif state == FUTURE_FAILED or (state == FUTURE_RAW and self.status != STATUS_OK):
+                    waiter.add_exception(self)
+                else:
+                    waiter.add_result(self)
+            self.condition.notify_all()

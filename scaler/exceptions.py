@@ -1,0 +1,73 @@
+"""Every exception that scaler raises by itself; what a task raises comes back as it was.
+
+All have one base, `ScalerError`, so that a program can tell the engine's troubles from its tasks' own.
+"""
+
+import concurrent.futures
+
+
+class ScalerError(Exception):
+    """Base of all that scaler itself raises."""
+
+
+class TaskNotFoundError(ScalerError):
+    """The scheduler does not know the task."""
+
+
+class WorkerDiedError(ScalerError):
+    """The worker died while it ran the task, more often than the task may be run again."""
+
+
+class ProcessorDiedError(WorkerDiedError):
+    """As WorkerDiedError, with the exit code or signal and the task's name."""
+
+
+class NoWorkerError(ScalerError):
+    """No worker has room for the task."""
+
+
+class DisconnectedError(ScalerError, ConnectionError):
+    """The connection to the scheduler is gone."""
+
+
+class DeserializeObjectError(ScalerError):
+    """A function, an argument or a result could not be unpickled where it was needed."""
+
+
+class MissingObjects(ScalerError):
+    """A reference names an object that is no longer there."""
+
+
+class ClientCancelledException(ScalerError):
+    """The client cancelled the work."""
+
+
+class ClientShutdownException(ScalerError):
+    """The client has shut the scheduler down."""
+
+
+class ClientQuitException(ScalerError):
+    """The client is disconnected; make a new one."""
+
+
+class TaskRefusedError(ScalerError):
+    """The scheduler did not accept the task."""
+
+
+class RemoteError(ScalerError):
+    """Stands for a remote exception that cannot be carried here; has its type's name, message and traceback."""
+
+
+class SchedulerTimeoutError(ScalerError, concurrent.futures.TimeoutError):
+    """Nobody answered at the scheduler's address in time."""
+
+
+class RemoteTraceback(Exception):
+    """The traceback of the worker, shown as the cause of the exception a task raised."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.text = text
+
+    def __str__(self) -> str:
+        return "\n" + self.text
