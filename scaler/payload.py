@@ -46,7 +46,9 @@ def describe(error: BaseException, unreadable: bool) -> bytes:
     text = "".join(traceback.format_exception(error))
     kind = type(error)
     if unreadable:
-        wrapped = DeserializeObjectError(f"the function or its arguments could not be unpickled: {kind.__name__}: {error}")
+        wrapped = DeserializeObjectError(
+            f"the function or its arguments could not be unpickled in the worker: {kind.__name__}: {error}"
+        )
         return dumps((wrapped, text))
     try:
         payload = dumps((error, text))
