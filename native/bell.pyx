@@ -11,6 +11,7 @@
 cdef extern from "<unistd.h>" nogil:
     ssize_t c_write "write"(int fd, const void *buf, size_t count)
     ssize_t c_read "read"(int fd, void *buf, size_t count)
+    int c_close "close"(int fd)
 
 cdef extern from "<poll.h>" nogil:
     struct pollfd:

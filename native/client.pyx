@@ -39,12 +39,21 @@ cdef class ClientRings:
     cdef readonly uint64_t open_tasks
     cdef readonly object lost       # the exception that every call raises from now on
     cdef bint leading
+    cdef bint resting               # the client's own thread sleeps until something is open
     cdef object followers           # futures whose threads sleep, by arrival
     cdef object to_call
     cdef object loads, load, make_path, callback_error, watched_event
     cdef object future_class
     cdef readonly uint64_t watched
     cdef readonly uint64_t worker_count
+
+    def __cinit__(self):
+        self.eventfd = self.bell_eventfd = self.lifeline = -1
+
+    def __dealloc__(self):
+        for fd in (self.eventfd, self.bell_eventfd, self.lifeline):
+            if fd >= 0:
+                c_close(fd)
 
     def __init__(self, Segment memory not None, int eventfd, Segment bell_memory not None, uint32_t slot,
                  int bell_eventfd, int lifeline, uint32_t client_bits, future_class, *, load, callback_error, watched_event,
@@ -55,9 +64,10 @@ cdef class ClientRings:
         self.bell_memory = bell_memory
         self.bell = <BellPage *>bell_memory.start
         self.slot = slot
-        self.eventfd = eventfd
-        self.bell_eventfd = bell_eventfd
-        self.lifeline = lifeline
+        # Copies, closed with this object: a thread that still waits must not meet somebody else's descriptor.
+        self.eventfd = _os.dup(eventfd)
+        self.bell_eventfd = _os.dup(bell_eventfd)
+        self.lifeline = _os.dup(lifeline)
         self.bits = (<uint64_t>client_bits) << TASK_NUMBER_BITS
         self.next_number = 1
         self.pages = {}
@@ -118,6 +128,9 @@ cdef class ClientRings:
         memcpy(payload_of(record), PyBytes_AS_STRING(carried), size)
         self.tasks.commit()
         tell(self.bell, self.slot, self.bell_eventfd)
+        if self.resting:
+            self.resting = False
+            self.watched_event.set()
         if self.results.head_seen - self.results.tail > self.results.capacity // 2 or not (self.next_number & 255):
             self.look()
         return future
@@ -413,3 +426,14 @@ cdef class ClientRings:
             self.watched -= 1
         future.finish(FUTURE_CANCELLED, None)
         future.run_callbacks()
+
+    def rest(self, event):
+        """Sleep until a task is submitted or something is watched, for the client's own thread."""
+        self.resting = True
+        if self.open_tasks == 0 and self.watched == 0:
+            event.wait()
+        self.resting = False
+
+    def interrupt(self):
+        """Wake whoever leads."""
+        ring_bell(&self.page.sleeping, self.eventfd)

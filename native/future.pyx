@@ -22,7 +22,6 @@ cdef enum:
     FUTURE_RAW = 2         # done; `value` is the result record's payload, not yet unpickled
     FUTURE_FAILED = 3      # done; `value` is the exception
     FUTURE_CANCELLED = 4
-    FUTURE_CANCELLED_SEEN = 5
 
 
 cdef class PendingFuture:
@@ -52,9 +51,7 @@ cdef class PendingFuture:
         if self.state == FUTURE_PENDING:
             return "RUNNING"
         if self.state == FUTURE_CANCELLED:
-            return "CANCELLED"
-        if self.state == FUTURE_CANCELLED_SEEN:
-            return "CANCELLED_AND_NOTIFIED"
+            return "CANCELLED_AND_NOTIFIED"     # `wait` takes a merely CANCELLED one for still open
         return "FINISHED"
 
     @property
@@ -98,7 +95,7 @@ cdef class PendingFuture:
         return not self.done()
 
     def cancelled(self):
-        return self.state >= FUTURE_CANCELLED
+        return self.state == FUTURE_CANCELLED
 
     def result(self, timeout=None):
         if self.state == FUTURE_PENDING:
@@ -109,7 +106,7 @@ cdef class PendingFuture:
                 raise self.value
             finally:
                 self = None        # break the cycle through the traceback
-        if self.state >= FUTURE_CANCELLED:
+        if self.state == FUTURE_CANCELLED:
             raise _CancelledError(f"task {self.task_id:#x} was cancelled")
         return self.value
 
@@ -117,7 +114,7 @@ cdef class PendingFuture:
         if self.state == FUTURE_PENDING:
             self.client.wait_for(self, timeout)
         self.settle()
-        if self.state >= FUTURE_CANCELLED:
+        if self.state == FUTURE_CANCELLED:
             raise _CancelledError(f"task {self.task_id:#x} was cancelled")
         return self.value if self.state == FUTURE_FAILED else None
 
@@ -127,7 +124,12 @@ cdef class PendingFuture:
             self.client.look()
         if self.state == FUTURE_PENDING:
             self.client.cancel(self)
-        return self.state >= FUTURE_CANCELLED
+        return self.state == FUTURE_CANCELLED
+
+    @property
+    def profile(self):
+        """(duration in ns, CPU time in us, memory peak in KiB), as the worker measured."""
+        return self.duration_ns, self.cpu_us, self.memory_peak_kib
 
     def add_done_callback(self, fn):
         """Call fn(future) when done: in the client's thread, or here and now if it is done already."""
@@ -176,10 +178,8 @@ cdef class PendingFuture:
             self.value = value
             self.state = state
             self.payload = None
-            if self.state >= FUTURE_CANCELLED and self.waiters:
-                self.state = FUTURE_CANCELLED_SEEN
             for waiter in self.waiters or ():
-                if state >= FUTURE_CANCELLED:
+                if state == FUTURE_CANCELLED:
                     waiter.add_cancelled(self)
                 elif state == FUTURE_FAILED or (state == FUTURE_RAW and self.status != STATUS_OK):
                     waiter.add_exception(self)

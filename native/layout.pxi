@@ -18,7 +18,7 @@
 # head and tail are positions: they grow for ever. position % capacity is an index into the data. Lengths are never
 # mixed with either. A record never wraps: where it would, a PADDING record fills the rest.
 
-cdef enum:
+cpdef enum:
     PAGE = 4096
     LAYOUT_MAGIC = 0x5343414C
     LAYOUT_VERSION = 1
@@ -31,7 +31,7 @@ cdef enum:
     RINGS = 4
     NEWS_WORDS = 504
 
-cdef enum:
+cpdef enum:
     KIND_PADDING = 0
     KIND_TASK = 1
     KIND_RESULT = 2
@@ -44,14 +44,14 @@ cdef enum:
     KIND_WORKERS = 9
     KIND_REFUSED = 10
 
-cdef enum:
+cpdef enum:
     FLAG_SEGMENT = 1      # the payload is a segment's size (8 bytes) and name, not the bytes themselves
     FLAG_PLAIN = 2        # made of None, bool, int, float, str, bytes only: unpickling it runs no user code
     FLAG_KEYWORDS = 4     # the arguments are (args, kwargs), not args
     FLAG_CHUNK = 8        # several calls of one map
     FLAG_COLUMNS = 16     # a chunk pickled as one list per argument
 
-cdef enum:
+cpdef enum:
     STATUS_OK = 0
     STATUS_RAISED = 1         # (exception, traceback text), pickled
     STATUS_WORKER_DIED = 2    # text
@@ -59,7 +59,7 @@ cdef enum:
     STATUS_UNREADABLE = 4     # text: function or arguments could not be unpickled
     STATUS_NO_WORKER = 5      # text
 
-cdef enum:
+cpdef enum:
     CLAIM_OFFERED = 0
     CLAIM_CLAIMED = 1
     CLAIM_WITHDRAWN = 2

@@ -184,6 +184,17 @@ cdef class Pump:
                 return False
             store_release32(&self.bell.sleeping, 0)
 
+    def control(self, Peer peer not None, int kind, uint64_t task=0, bytes payload=b"", uint32_t items=0):
+        """Write one control record to a peer and wake it. False if its control ring is full."""
+        if peer.down.write(kind, task, payload, items=items) is None:
+            return False
+        ring_bell(peer.sleeping, peer.eventfd)
+        return True
+
+    def tick(self):
+        """Time has passed: let the core see to tasks that wait behind a long one."""
+        self.core.on_tick(now_ns())
+
     def hush(self):
         """The bell was heard: empty its eventfd."""
         self.wakes += 1

@@ -217,3 +217,15 @@ cdef class Unreadable:
 
     def __init__(self, error):
         self.error = error
+
+
+cdef extern from "<sys/prctl.h>" nogil:
+    int prctl(int option, ...)
+    int PR_SET_PDEATHSIG
+
+
+def die_with_parent(int parent):
+    """Have the kernel kill this process when the thread that started it ends. SystemExit if it has already."""
+    prctl(PR_SET_PDEATHSIG, 9)
+    if _os.getppid() != parent:
+        raise SystemExit(0)

@@ -1,1 +1,37 @@
-"""Scaler: run Python functions on every core of one machine or of a cluster, fast even when each task is tiny."""
+"""Scaler: run many small Python tasks on every core of a machine or a cluster.
+
+Public names are imported when first used, so that a worker does not pay for what only clients need.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from scaler.client.client import Client as Client
+    from scaler.client.future import ProfileResult as ProfileResult
+    from scaler.client.future import ScalerFuture as ScalerFuture
+    from scaler.cluster.combo import SchedulerClusterCombo as SchedulerClusterCombo
+
+_HOMES = {
+    "Client": "scaler.client.client",
+    "ProfileResult": "scaler.client.future",
+    "ScalerFuture": "scaler.client.future",
+    "SchedulerClusterCombo": "scaler.cluster.combo",
+}
+__all__ = [*_HOMES, "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("scaler")
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'scaler' has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(home), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,1 @@
+"""What a program uses: Client, ScalerFuture, Serializer."""

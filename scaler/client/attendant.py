@@ -1,0 +1,48 @@
+"""Attendant: the client's own thread.
+
+While somebody waits in a way that runs no code of ours (a callback, an asyncio waiter, `wait` or `as_completed` of the
+standard library), this thread drains the results; otherwise it looks every TICK_S while tasks are open, so that a ring
+nobody reads is emptied, and rests when there are none. It is also where callbacks run.
+
+Rule 1: it holds no reference to the client, so that a forgotten client can go.
+"""
+
+import threading
+
+from scaler._native import ClientRings
+
+TICK_S = 0.05
+
+
+class Attendant:
+    """Starts at once; `stop` ends it."""
+
+    def __init__(self, rings: ClientRings, event: threading.Event) -> None:
+        self._rings, self._event = rings, event
+        self._stopping = False
+        self._thread = threading.Thread(target=self._attend, name="scaler-client", daemon=True)
+        self._thread.start()
+
+    def _attend(self) -> None:
+        rings, event = self._rings, self._event
+        while not self._stopping:
+            event.clear()
+            if rings.watched:
+                if not rings.lead_for(TICK_S):
+                    event.wait(TICK_S)
+            elif rings.open_tasks:
+                event.wait(TICK_S)
+                if not rings.watched:
+                    rings.look()
+            else:
+                rings.rest(event)
+            rings.call_back()
+
+    def stop(self) -> None:
+        """End the thread, unless it is the one that calls."""
+        self._stopping = True
+        self._event.set()
+        self._rings.interrupt()
+        if threading.current_thread() is not self._thread:
+            self._thread.join(1.0)
+        self._rings.call_back()

@@ -1,0 +1,1 @@
+"""The workers of one host, their supervisor, and what starts both from code."""

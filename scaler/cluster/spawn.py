@@ -1,0 +1,101 @@
+"""Starting processes: `python -m <module>` with a socket to its creator.
+
+The socket carries the settings one way (one JSON packet) and reports the other; its hang-up tells either side that the
+other has gone. Never fork and never multiprocessing's spawn, so no `__main__` guard is needed and `__main__` is not
+imported a second time. Each child has a session of its own: a Ctrl-C in the creator's terminal is the creator's.
+"""
+
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from typing import Any
+
+from scaler.cluster.creator import MOST_REPORT_BYTES
+from scaler.exceptions import ScalerError
+
+
+class Child:
+    """A process that was started here, and the socket to it."""
+
+    def __init__(self, module: str, settings: dict[str, Any]) -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.link = ours
+        try:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", module, str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(_import_path())},
+            )
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+        self.pid = self.process.pid
+        self.tell(settings)
+
+    def tell(self, message: dict[str, Any]) -> None:
+        """Send one message; nothing if the child is gone."""
+        try:
+            self.link.send(json.dumps(message).encode())
+        except OSError:
+            pass
+
+    def hear(self, timeout_s: float) -> dict[str, Any] | None:
+        """The next report; None when the child is gone. TimeoutError if there is none in time."""
+        if not select.select([self.link], [], [], max(0.0, timeout_s))[0]:
+            raise TimeoutError(f"process {self.pid} said nothing for {timeout_s:.1f} s")
+        try:
+            packet = self.link.recv(MOST_REPORT_BYTES)
+        except OSError:
+            packet = b""
+        return json.loads(packet) if packet else None
+
+    def end(self, grace_s: float = 5.0) -> int:
+        """Hang up, so that the child stops; kill it if it has not after `grace_s`. Its exit code."""
+        self.link.close()
+        return self._await_end(time.monotonic() + grace_s)
+
+    def _await_end(self, deadline: float) -> int:
+        for number in (None, signal.SIGTERM, signal.SIGKILL):
+            if number is not None:
+                self.process.send_signal(number)
+                deadline = time.monotonic() + 2.0
+            try:
+                return self.process.wait(max(0.0, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                continue
+        return self.process.wait()
+
+
+def _import_path() -> list[str]:
+    """Where a child finds this package: before all else where this process found it."""
+    import scaler
+
+    home = os.path.dirname(os.path.dirname(os.path.abspath(scaler.__file__)))
+    inherited = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
+    return [home, *(path for path in inherited if path != home)]
+
+
+def await_report(child: Child, key: str, deadline: float, what: str) -> Any:
+    """The value of the first report that has `key`. ScalerError if the child fails or ends first."""
+    while True:
+        try:
+            report = child.hear(deadline - time.monotonic())
+        except TimeoutError as error:
+            raise ScalerError(f"{what} did not start in time: {error}") from None
+        if report is None:
+            code = child.end()
+            raise ScalerError(f"{what} ended with exit code {code} before it was ready; its log says why")
+        if "error" in report:
+            child.end()
+            raise ScalerError(f"{what} could not start: {report['error']}")
+        if key in report:
+            return report[key]

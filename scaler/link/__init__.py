@@ -1,0 +1,1 @@
+"""How bytes and descriptors travel between processes. A link knows no task."""

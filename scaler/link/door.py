@@ -1,0 +1,182 @@
+"""The door: where a process of the same host hands over its rings.
+
+An abstract AF_UNIX socket, one packet each way. The visitor sends what it is and where its rings lie, with its doorbell
+(an eventfd) attached; the owner opens the segment by name, compares the nonce, and answers yes, with its own doorbell
+attached, or no, with a sentence. Yes means that both have the same /dev/shm: co-location is found out, not configured.
+
+Rule 1: both sides check that the other runs as the same user.
+Rule 2: the visitor removes its segment's name at once, whatever the answer, so that it cannot leak.
+Rule 3: a process has died when its pidfd says so. A hang-up only means that every copy of the socket is closed: a
+        visitor that has left of its own will.
+Not here: what a visitor is then used for.
+"""
+
+import array
+import asyncio
+import json
+import logging
+import os
+import socket
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from scaler._native import LAYOUT_VERSION
+from scaler.link.knock import MOST_PACKET_BYTES, NotCoLocated, Refused, check_user, pack_address
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(eq=False)
+class Visitor:
+    """The owner's side of one connection."""
+
+    connection: socket.socket
+    pid: int
+    pidfd: int = -1
+    request: dict[str, Any] = field(default_factory=dict)
+    eventfd: int = -1
+    peer: Any = None  # for whoever let it in
+    accepted: bool = False
+
+
+class Door:
+    """Lets visitors in and says when they have gone.
+
+    `on_join(visitor)` returns what to answer besides `ok`, or raises NotCoLocated or Refused; it finds the visitor's
+    doorbell in `visitor.eventfd`. `on_left(visitor)` is called once for each that was let in.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        address: str,
+        eventfd: int,
+        on_join: Callable[[Visitor], dict[str, Any]],
+        on_left: Callable[[Visitor], None],
+    ) -> None:
+        self.address = address
+        self._loop = loop
+        self._eventfd = eventfd
+        self._on_join, self._on_left = on_join, on_left
+        self._visitors: set[Visitor] = set()
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+        self._socket.bind(pack_address(address))
+        self._socket.listen(512)
+        loop.add_reader(self._socket, self._on_knock)
+
+    def _on_knock(self) -> None:
+        for _ in range(64):
+            try:
+                connection, _ = self._socket.accept()
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError as error:  # out of descriptors: the others go on
+                _log.error("cannot let a local process in: %s", error)
+                return
+            connection.setblocking(False)
+            visitor = Visitor(connection, 0)
+            self._visitors.add(visitor)
+            self._loop.add_reader(connection, self._on_packet, visitor)
+
+    def _on_packet(self, visitor: Visitor) -> None:
+        try:
+            packet, descriptors, _, _ = socket.recv_fds(visitor.connection, MOST_PACKET_BYTES, 4)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            packet, descriptors = b"", []
+        if not packet:
+            self._see_off(visitor)
+            return
+        if visitor.eventfd >= 0 or len(descriptors) != 1:
+            for descriptor in descriptors:
+                os.close(descriptor)
+            if visitor.eventfd < 0:
+                self._answer(visitor, {"ok": False, "why": "the request carries no doorbell"}, [])
+                self._see_off(visitor)
+            return
+        visitor.eventfd = descriptors[0]
+        self._welcome(visitor, packet)
+
+    def _welcome(self, visitor: Visitor, packet: bytes) -> None:
+        try:
+            visitor.pid = check_user(visitor.connection)
+            visitor.request = _checked(packet)
+            answer = {"ok": True, **self._on_join(visitor)}
+            visitor.accepted = True
+        except (Refused, NotCoLocated, ValueError) as error:
+            _log.info("a local process (%d) was not let in: %s", visitor.pid, error)
+            answer = {"ok": False, "why": str(error), "elsewhere": isinstance(error, NotCoLocated)}
+        self._answer(visitor, answer, [self._eventfd])
+        if not visitor.accepted:
+            self._see_off(visitor)
+            return
+        try:
+            visitor.pidfd = os.pidfd_open(visitor.pid)
+        except (OSError, OverflowError):
+            return  # dead already (then the hang-up says so), or of another pid namespace
+        self._loop.add_reader(visitor.pidfd, self._see_off, visitor)
+
+    def _answer(self, visitor: Visitor, answer: dict[str, Any], descriptors: list[int]) -> None:
+        try:
+            visitor.connection.sendmsg(
+                [json.dumps(answer).encode()],
+                [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else [],
+            )
+        except OSError:
+            pass  # it has gone; the hang-up follows
+
+    def _see_off(self, visitor: Visitor) -> None:
+        """The visitor is gone, or must go."""
+        if visitor not in self._visitors:
+            return
+        self._visitors.discard(visitor)
+        self._loop.remove_reader(visitor.connection)
+        visitor.connection.close()
+        if visitor.pidfd >= 0:
+            self._loop.remove_reader(visitor.pidfd)
+            os.close(visitor.pidfd)
+        if visitor.accepted:
+            self._on_left(visitor)
+        if visitor.eventfd >= 0:
+            os.close(visitor.eventfd)
+
+    @property
+    def visitors(self) -> frozenset[Visitor]:
+        return frozenset(self._visitors)
+
+    def dismiss(self, visitor: Visitor) -> None:
+        """Hang up on this visitor."""
+        self._see_off(visitor)
+
+    def close(self) -> None:
+        self._loop.remove_reader(self._socket)
+        self._socket.close()
+        for visitor in list(self._visitors):
+            self._see_off(visitor)
+
+
+def _checked(packet: bytes) -> dict[str, Any]:
+    """The request, if it is one; Refused otherwise."""
+    try:
+        request = json.loads(packet)
+        ok = (
+            isinstance(request, dict)
+            and isinstance(request["segment"], str)
+            and len(bytes.fromhex(request["nonce"])) == 16
+            and isinstance(request["role"], str)
+        )
+    except (ValueError, KeyError, TypeError):
+        ok = False
+    if not ok:
+        raise Refused("the request makes no sense")
+    if request.get("layout") != LAYOUT_VERSION:
+        raise Refused(f"shared memory is laid out by version {request.get('layout')}, here it is {LAYOUT_VERSION}")
+    if request.get("python") != list(sys.version_info[:2]):
+        raise Refused(
+            f"it runs Python {'.'.join(map(str, request.get('python', ())))}, this side "
+            f"{sys.version_info[0]}.{sys.version_info[1]}: pickles must match, use the same minor version"
+        )
+    return request

@@ -1,0 +1,109 @@
+"""Knocking at the door: how a process hands its rings to the scheduler or relay of its host.
+
+Not here: the owner's side and the rules of both (link.door). Kept apart because workers import this and nothing heavy.
+"""
+
+import json
+import os
+import secrets
+import socket
+import struct
+import sys
+from typing import Any
+
+from scaler._native import LAYOUT_VERSION, Segment, lay_out_peer, peer_segment_bytes
+from scaler.exceptions import DisconnectedError
+from scaler.link.names import make_segment, segment_name
+
+MOST_PACKET_BYTES = 65536
+CONTROL_RING_BYTES = 65536
+
+
+class NotCoLocated(Exception):
+    """The owner of the door does not see the visitor's shared memory."""
+
+
+class Refused(Exception):
+    """The owner of the door does not want this visitor; the text says why."""
+
+
+def pack_address(address: str) -> str:
+    """The kernel's form of an abstract address."""
+    return "\0" + address
+
+
+def peer_credentials(connection: socket.socket) -> tuple[int, int]:
+    """(process id, user id) of whoever made the other end."""
+    pid, uid, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    return pid, uid
+
+
+def check_user(connection: socket.socket) -> int:
+    pid, uid = peer_credentials(connection)
+    if uid != os.geteuid():
+        raise Refused(f"the other side runs as user {uid}, this one as {os.geteuid()}")
+    return pid
+
+
+class Entry:
+    """What a visitor has once it is in: its rings, the owner's bell and the connection that lasts as long as both."""
+
+    def __init__(
+        self, connection: socket.socket, memory: Segment, eventfd: int, bell_eventfd: int, answer: dict[str, Any]
+    ) -> None:
+        self.connection = connection
+        self.memory = memory
+        self.eventfd = eventfd
+        self.bell = Segment.open(answer["bell"])
+        self.bell_eventfd = bell_eventfd
+        self.slot: int = answer["slot"]
+        self.life: str = answer["life"]
+
+    def close(self) -> None:
+        """Hang up; idempotent. The mapping stays as long as somebody looks at it."""
+        if self.connection.fileno() < 0:
+            return
+        self.connection.shutdown(socket.SHUT_RDWR)
+        self.connection.close()
+        for descriptor in (self.eventfd, self.bell_eventfd):
+            os.close(descriptor)
+
+
+def knock(address: str, life: str, role: str, ring_bytes: int, children_bytes: int = 0, **about: Any) -> Entry:
+    """Make rings and hand them over at `address`.
+
+    Raises NotCoLocated if the owner does not share this process's memory, Refused with its sentence, or
+    DisconnectedError if nobody opens.
+    """
+    nonce = secrets.token_bytes(16)
+    size = peer_segment_bytes(ring_bytes, CONTROL_RING_BYTES, children_bytes)
+    memory = make_segment(segment_name(life), size)
+    eventfd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
+    request = {
+        "role": role, "segment": memory.name, "nonce": nonce.hex(), "layout": LAYOUT_VERSION,
+        "python": list(sys.version_info[:2]), **about,
+    }  # fmt: skip
+    try:
+        lay_out_peer(memory, nonce, ring_bytes, CONTROL_RING_BYTES, children_bytes)
+        connection.settimeout(30)
+        try:
+            connection.connect(pack_address(address))
+            check_user(connection)
+            socket.send_fds(connection, [json.dumps(request).encode()], [eventfd])
+            packet, descriptors, _, _ = socket.recv_fds(connection, MOST_PACKET_BYTES, 1)
+        except OSError as error:
+            raise DisconnectedError(f"nobody opens at the local address {address}: {error}") from error
+        if not packet:
+            raise DisconnectedError(f"the owner of the local address {address} hung up")
+        answer = json.loads(packet)
+        if not answer["ok"]:
+            raise NotCoLocated(answer["why"]) if answer.get("elsewhere") else Refused(answer["why"])
+        connection.settimeout(None)
+        return Entry(connection, memory, eventfd, descriptors[0], answer)
+    except BaseException:
+        os.close(eventfd)
+        connection.close()
+        raise
+    finally:
+        Segment.unlink(memory.name)

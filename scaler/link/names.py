@@ -1,0 +1,117 @@
+"""Names of shared-memory segments, and how those of killed owners are told from those in use.
+
+Everything that belongs to one scheduler (or one relay) begins with `scaler-<life>-`, where the life is 64 random bits.
+Its bell page `scaler-<life>-bell` is locked (flock) as long as the owner lives, so whoever gets the lock knows that
+the owner is dead and may sweep all of that life. Unlike a process id in the name, this holds across pid namespaces and
+reuse.
+
+Not here: making and mapping segments (native/segment.pyx).
+"""
+
+import fcntl
+import glob
+import logging
+import os
+import secrets
+from collections.abc import Iterator
+
+from scaler._native import Segment
+
+_SHM = "/dev/shm"
+_PREFIX = "scaler-"
+_log = logging.getLogger(__name__)
+_warned = False
+
+
+def new_life() -> str:
+    """64 random bits, as 16 hex digits."""
+    return secrets.token_hex(8)
+
+
+def bell_name(life: str) -> str:
+    return f"{_PREFIX}{life}-bell"
+
+
+def segment_name(life: str) -> str:
+    """A fresh name for rings or for a large payload."""
+    return f"{_PREFIX}{life}-{secrets.token_hex(8)}"
+
+
+def make_segment(name: str, size: int) -> Segment:
+    """A fresh segment; where /dev/shm has no room, a mapped file in the temporary folder, with one warning."""
+    global _warned
+    try:
+        return Segment.create(name, size)
+    except OSError as error:
+        path = os.path.join(_temporary(), name)
+        if not _warned:
+            _warned = True
+            _log.warning(
+                "no room for %d bytes in /dev/shm (%s): using files such as %s, which is slower", size, error, path
+            )
+        return Segment.create(path, size)
+
+
+class BellPage:
+    """The page on which this life's peers note their news, and the lock that says its owner is alive."""
+
+    def __init__(self, life: str) -> None:
+        self.memory = make_segment(bell_name(life), 4096)
+        self.name = self.memory.name
+        path = self.name if self.name.startswith("/") else f"{_SHM}/{self.name}"
+        self._lock = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def close(self) -> None:
+        if self._lock >= 0:
+            Segment.unlink(self.name)
+            os.close(self._lock)
+            self._lock = -1
+
+
+def _temporary() -> str:
+    import tempfile  # takes longer than all else a worker imports
+
+    return tempfile.gettempdir()
+
+
+def _own_files(pattern: str) -> Iterator[str]:
+    """Paths of this user's segments, wherever they may lie."""
+    for folder in (_SHM, _temporary()):
+        for path in glob.glob(f"{folder}/{_PREFIX}{pattern}"):
+            try:
+                if os.lstat(path).st_uid == os.geteuid():
+                    yield path
+            except OSError:
+                continue
+
+
+def sweep(life: str) -> int:
+    """Remove every segment of this life. How many there were."""
+    swept = 0
+    for path in _own_files(f"{life}-*"):
+        try:
+            os.unlink(path)
+            swept += 1
+        except OSError:
+            continue
+    return swept
+
+
+def sweep_orphans() -> int:
+    """Remove what killed owners of this user left behind. How many segments that was."""
+    swept = 0
+    for bell in _own_files("*-bell"):
+        life = os.path.basename(bell).removeprefix(_PREFIX).removesuffix("-bell")
+        try:
+            lock = os.open(bell, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except OSError:
+            continue
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            swept += sweep(life)
+        except OSError:
+            pass  # its owner lives
+        finally:
+            os.close(lock)
+    return swept

@@ -1,0 +1,1 @@
+"""The scheduler's process: an event loop around the core."""

@@ -1,0 +1,92 @@
+"""LocalPeers: the clients and workers that handed their rings in at the door.
+
+Opens their segments, gives them to the pump, and tells the pump when they have gone. A relay has the same at its end.
+
+Not here: the handshake itself (link.door), what their records mean (the core).
+"""
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Callable
+from typing import Any
+
+from scaler._native import Peer, Pump, Segment, nonce_of
+from scaler.link.door import Door, Visitor
+from scaler.link.knock import NotCoLocated, Refused
+
+_log = logging.getLogger(__name__)
+
+
+class LocalPeers:
+    """`on_change(visitor, joined)` is called after a peer has joined or left."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        pump: Pump,
+        life: str,
+        bell_name: str,
+        queue_size: int,
+        on_change: Callable[[Visitor, bool], None],
+    ) -> None:
+        self._pump, self._life, self._bell_name, self._queue_size = pump, life, bell_name, queue_size
+        self._on_change = on_change
+        self._by_peer: dict[Peer, Visitor] = {}
+        self.door = Door(loop, f"scaler-{life}-{secrets.token_hex(4)}", pump.eventfd, self._join, self._leave)
+
+    def _join(self, visitor: Visitor) -> dict[str, Any]:
+        request = visitor.request
+        try:
+            memory = Segment.open(request["segment"])
+            same = nonce_of(memory).hex() == request["nonce"]
+        except (OSError, ValueError) as error:
+            raise NotCoLocated(f"its shared memory is not to be seen here: {error}") from error
+        if not same:
+            raise NotCoLocated("its shared memory is not the one to be seen here under that name")
+        role = request["role"]
+        if role == "worker":
+            peer = self._pump.add(memory, True, visitor.eventfd, queue_size=self._queue_size)
+        elif role == "client":
+            peer = self._pump.add(memory, False, visitor.eventfd, client_bits=int(request.get("bits", 0)))
+        elif role == "cluster":
+            return {"slot": 0, "bell": self._bell_name, "life": self._life}  # it only wants to know whether it may
+        else:
+            raise Refused(f"{role!r} is no kind of peer that has rings")
+        visitor.peer = peer
+        self._by_peer[peer] = visitor
+        _log.info("%s %s joined over shared memory (process %d)", role, request.get("name", ""), visitor.pid)
+        self._on_change(visitor, True)
+        return {"slot": peer.slot, "bell": self._bell_name, "life": self._life}
+
+    def _leave(self, visitor: Visitor) -> None:
+        if visitor.peer is None:
+            return
+        del self._by_peer[visitor.peer]
+        self._pump.remove(visitor.peer)
+        _log.info("%s %s left (process %d)", visitor.request["role"], visitor.request.get("name", ""), visitor.pid)
+        self._on_change(visitor, False)
+
+    def visitor_of(self, peer: Peer) -> Visitor:
+        return self._by_peer[peer]
+
+    @property
+    def clients(self) -> list[Peer]:
+        return [peer for peer in self._by_peer if not peer.is_worker]
+
+    @property
+    def workers(self) -> list[Peer]:
+        return [peer for peer in self._by_peer if peer.is_worker]
+
+    def dismiss_broken(self) -> None:
+        """Hang up on peers whose rings make no sense."""
+        for peer, visitor in list(self._by_peer.items()):
+            if peer.broken:
+                _log.error(
+                    "%s %s (process %d) wrote a record that makes no sense: it is shut out",
+                    visitor.request["role"], visitor.request.get("name", ""), visitor.pid,
+                )  # fmt: skip
+                self.door.dismiss(visitor)
+
+    def close(self) -> None:
+        self.door.close()

@@ -1,0 +1,28 @@
+"""The scheduler as a child of a program that made one: settings in, its address out, until the creator is gone."""
+
+import logging
+import sys
+
+from scaler.cluster.creator import Creator
+from scaler.scheduler.program import run
+from scaler.scheduler.scheduler import Scheduler
+
+
+def main() -> int:
+    creator = Creator.from_arguments()
+    settings = creator.settings()
+    logging.basicConfig(level=settings["logging_level"])
+    try:
+        scheduler = Scheduler(
+            queue_size=settings["queue_size"],
+            protected=settings["protected"],
+            client_queue_bytes=settings["client_queue_bytes"],
+        )
+        return run(scheduler, settings["address"], creator.fileno(), lambda address: creator.report(ready=address))
+    except OSError as error:
+        creator.report(error=f"{type(error).__name__}: {error}")
+        raise
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,47 @@
+"""Functions that the tests have workers run."""
+
+import os
+import time
+from typing import Any
+
+
+def add_one(x: int) -> int:
+    return x + 1
+
+
+def echo(value: Any) -> Any:
+    return value
+
+
+def sleep_for(seconds: float) -> float:
+    time.sleep(seconds)
+    return seconds
+
+
+def process_id(_: Any = None) -> int:
+    return os.getpid()
+
+
+def fail(text: str) -> None:
+    raise ValueError(text)
+
+
+def die() -> None:
+    os.kill(os.getpid(), 9)
+
+
+def describe_call(*args: Any, **kwargs: Any) -> tuple[Any, Any]:
+    return args, kwargs
+
+
+def append_to(items: list[Any], value: Any) -> list[Any]:
+    items.append(value)
+    return items
+
+
+def exit_process() -> None:
+    raise SystemExit(3)
+
+
+def big(n_bytes: int) -> bytes:
+    return b"x" * n_bytes
