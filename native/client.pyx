@@ -42,6 +42,7 @@ cdef class ClientRings:
     cdef bint resting               # the client's own thread sleeps until something is open
     cdef object followers           # futures whose threads sleep, by arrival
     cdef object to_call
+    cdef object answers             # control records from the scheduler
     cdef object loads, load, make_path, callback_error, watched_event
     cdef object future_class
     cdef readonly uint64_t watched
@@ -74,6 +75,7 @@ cdef class ClientRings:
         self.last_page_number = <uint64_t>-1
         self.followers = _collections.deque()
         self.to_call = _collections.deque()
+        self.answers = _collections.deque()
         self.future_class = future_class
         self.load, self.callback_error, self.watched_event = load, callback_error, watched_event
         self.make_path = segment_name
@@ -97,9 +99,24 @@ cdef class ClientRings:
         else:
             payload = dumps((args, kwargs))
             flags = FLAG_KEYWORDS
-        return self.send(function, payload, flags, 0)
+        return self.send(function, payload, flags, 0, None)
 
-    cdef object send(self, uint32_t function, bytes payload, int flags, uint32_t items):
+    def submit_chunk(self, uint32_t function, list calls not None, Py_ssize_t first, Py_ssize_t most,
+                     MapProgress progress not None, dumps):
+        """Send up to `most` calls, from calls[first] on, in one record. Their future; its `items` says how many."""
+        cdef Py_ssize_t n
+        cdef int flags = FLAG_CHUNK | FLAG_PLAIN
+        cdef size_t most_bytes = self.tasks.largest_payload() // 2
+        if self.lost is not None:
+            raise self.lost
+        cdef ByteBuffer out = ByteBuffer()
+        n = pack_plain_calls(out, calls, first, most, most_bytes)
+        if n == 0:
+            n = pack_calls(out, calls, first, most, most_bytes, dumps)
+            flags = FLAG_CHUNK
+        return self.send(function, PyBytes_FromStringAndSize(out.start, out.size), flags, <uint32_t>n, progress)
+
+    cdef object send(self, uint32_t function, bytes payload, int flags, uint32_t items, MapProgress progress):
         cdef uint32_t size = 0
         cdef Record *record
         cdef PendingFuture future
@@ -113,6 +130,8 @@ cdef class ClientRings:
         future.client = self
         future.payload = payload
         future.function = function
+        future.items = items
+        future.progress = progress
         while True:
             self.open_page()
             record = self.tasks.reserve(size)
@@ -276,6 +295,8 @@ cdef class ClientRings:
             future.value = value
             future.state = state
             future.payload = None
+            if future.progress is not None:
+                future.progress.on_end(future)
             return 0
         self.watched -= 1
         future.finish(state, value)
@@ -299,6 +320,28 @@ cdef class ClientRings:
     cdef on_watched(self):
         self.watched += 1
         self.watched_event.set()
+
+    cdef int read_down(self) except -1:
+        """What the scheduler says besides results."""
+        while True:
+            said = self.down.read()
+            if said is None:
+                return 0
+            if said[0] == KIND_WORKERS:
+                self.worker_count = said[7]
+            else:
+                self.answers.append(said)
+        return 0
+
+    def find_answer(self):
+        """The oldest answer to a control record that nobody has taken, or None."""
+        self.read_down()
+        return self.answers.popleft() if self.answers else None
+
+    def count_workers(self):
+        """How many workers the scheduler has, as far as it has said."""
+        self.read_down()
+        return self.worker_count
 
     # waiting
 

@@ -32,6 +32,8 @@ cdef class PendingFuture:
     cdef list waiters
     cdef list callbacks
     cdef bytes payload          # as submitted, for sending it again
+    cdef MapProgress progress   # of the map this chunk belongs to
+    cdef readonly uint32_t items   # calls in this chunk; 0 for a single task
     cdef uint64_t duration_ns
     cdef uint32_t function
     cdef uint32_t memory_peak_kib
@@ -80,11 +82,16 @@ cdef class PendingFuture:
                 self.condition = made
                 if not PyObject_GC_IsTracked(self):
                     PyObject_GC_Track(<void *>self)
-                if self.state == FUTURE_PENDING:
+                if self.state == FUTURE_PENDING and type(self) is not MapProgress:
                     self.client.on_watched()
         return self.condition
 
     # what everybody calls
+
+    @property
+    def is_over(self):
+        """Done, as far as anybody has looked."""
+        return self.state != FUTURE_PENDING
 
     def done(self):
         if self.state == FUTURE_PENDING:
@@ -158,7 +165,7 @@ cdef class PendingFuture:
             return 0
         raw = self.value
         try:
-            outcome = self.client.load(self.status, self.flags, raw, self.task_id)
+            outcome = self.client.load(self.status, self.flags, raw, self.task_id, self.items)
             failed = self.status != STATUS_OK
         except Exception as error:
             outcome, failed = error, True
@@ -186,3 +193,27 @@ cdef class PendingFuture:
                 else:
                     waiter.add_result(self)
             self.condition.notify_all()
+
+
+cdef class MapProgress(PendingFuture):
+    """What a thread in `map` waits for: done whenever a chunk of that map has ended since `wait` was called last."""
+    cdef readonly list ended
+
+    def __init__(self, ClientRings client not None):
+        self.client = client
+        self.ended = []
+
+    cdef int on_end(self, PendingFuture chunk) except -1:
+        self.ended.append(chunk)
+        if self.state == FUTURE_PENDING:
+            self.finish(FUTURE_DONE, None)
+        return 0
+
+    def wait(self):
+        """Wait until a chunk has ended; the chunks that have, in the order of their ends."""
+        if not self.ended:
+            self.state = FUTURE_PENDING
+            if not self.ended:
+                self.client.wait_for(self, None)
+        ended, self.ended = self.ended, []
+        return ended

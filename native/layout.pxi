@@ -49,7 +49,6 @@ cpdef enum:
     FLAG_PLAIN = 2        # made of None, bool, int, float, str, bytes only: unpickling it runs no user code
     FLAG_KEYWORDS = 4     # the arguments are (args, kwargs), not args
     FLAG_CHUNK = 8        # several calls of one map
-    FLAG_COLUMNS = 16     # a chunk pickled as one list per argument
 
 cpdef enum:
     STATUS_OK = 0

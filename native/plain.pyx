@@ -113,74 +113,80 @@ cdef uint32_t plain_tuple(char *buffer, tuple values) except? 0:
     return <uint32_t>(at + 2 - buffer)
 
 
+cdef object read_value(const unsigned char **cursor, const unsigned char *end):
+    """The value of the opcode at the cursor, which moves past it; NotImplemented if that is no plain value."""
+    cdef const unsigned char *at = cursor[0]
+    cdef unsigned char op
+    cdef uint64_t bits = 0
+    cdef double real
+    cdef int i
+    if at >= end:
+        return NotImplemented
+    op = at[0]
+    at += 1
+    if op == 0x4B and end - at >= 1:
+        cursor[0] = at + 1
+        return <long>at[0]
+    if op == 0x4D and end - at >= 2:
+        cursor[0] = at + 2
+        return <long>(at[0] | at[1] << 8)
+    if op == 0x4A and end - at >= 4:
+        cursor[0] = at + 4
+        return <long><int>(<uint32_t>at[0] | <uint32_t>at[1] << 8 | <uint32_t>at[2] << 16 | <uint32_t>at[3] << 24)
+    if op == 0x47 and end - at >= 8:
+        for i in range(8):
+            bits = bits << 8 | at[i]
+        memcpy(&real, &bits, 8)
+        cursor[0] = at + 8
+        return real
+    if op == 0x4E or op == 0x88 or op == 0x89:
+        cursor[0] = at
+        return None if op == 0x4E else op == 0x88
+    if op == 0x8A and end - at >= 9 and at[0] == 8:
+        for i in range(8):
+            bits |= <uint64_t>at[1 + i] << (8 * i)
+        cursor[0] = at + 9
+        return <long long>bits
+    if op == 0x8C and end - at >= 1 and end - at > at[0]:
+        cursor[0] = at + 1 + at[0]
+        return PyUnicode_DecodeUTF8(<const char *>at + 1, at[0], "surrogatepass")
+    if op == 0x43 and end - at >= 1 and end - at > at[0]:
+        cursor[0] = at + 1 + at[0]
+        return PyBytes_FromStringAndSize(<const char *>at + 1, at[0])
+    if op == 0x29:
+        cursor[0] = at
+        return ()
+    return NotImplemented
+
+
 cdef object read_plain(const char *data, uint32_t size):
-    """The value of a plain pickle; NotImplemented if it has any other opcode (then pickle reads it)."""
+    """The value of a plain pickle, a tuple of up to three included; NotImplemented if it is any other."""
     cdef object first = None
     cdef object second = None
     cdef object third = None
+    cdef object value
     cdef int depth = 0
     cdef const unsigned char *at = <const unsigned char *>data + 2
     cdef const unsigned char *end = <const unsigned char *>data + size
-    cdef unsigned char op
-    cdef uint64_t bits
-    cdef double real
-    cdef int i
-    cdef object value
     if size < 4 or data[0] != <char>0x80:
         return NotImplemented
     while at < end:
-        op = at[0]
-        at += 1
-        if op == 0x2E:
-            return first if depth == 1 and at == end else NotImplemented
-        if op == 0x29:
-            value = ()
-        elif 0x85 <= op <= 0x87:
-            i = op - 0x84
-            if depth != i:
+        if at[0] == 0x2E:
+            return first if depth == 1 and at + 1 == end else NotImplemented
+        if 0x85 <= at[0] <= 0x87:
+            if depth != at[0] - 0x84:
                 return NotImplemented
-            if i == 1:
-                value = (first,)
-            elif i == 2:
-                value = (first, second)
+            if depth == 1:
+                first = (first,)
+            elif depth == 2:
+                first = (first, second)
             else:
-                value = (first, second, third)
-            depth = 0
-        elif op == 0x4B and end - at >= 1:
-            value = <long>at[0]
+                first = (first, second, third)
+            depth = 1
             at += 1
-        elif op == 0x4A and end - at >= 4:
-            value = <long><int>(<uint32_t>at[0] | <uint32_t>at[1] << 8 | <uint32_t>at[2] << 16 | <uint32_t>at[3] << 24)
-            at += 4
-        elif op == 0x4D and end - at >= 2:
-            value = <long>(at[0] | at[1] << 8)
-            at += 2
-        elif op == 0x8A and end - at >= 9 and at[0] == 8:
-            bits = 0
-            for i in range(8):
-                bits |= <uint64_t>at[1 + i] << (8 * i)
-            value = <long long>bits
-            at += 9
-        elif op == 0x4E:
-            value = None
-        elif op == 0x88:
-            value = True
-        elif op == 0x89:
-            value = False
-        elif op == 0x47 and end - at >= 8:
-            bits = 0
-            for i in range(8):
-                bits = bits << 8 | at[i]
-            memcpy(&real, &bits, 8)
-            value = real
-            at += 8
-        elif op == 0x8C and end - at >= 1 and end - at > at[0]:
-            value = PyUnicode_DecodeUTF8(<const char *>at + 1, at[0], "surrogatepass")
-            at += 1 + at[0]
-        elif op == 0x43 and end - at >= 1 and end - at > at[0]:
-            value = PyBytes_FromStringAndSize(<const char *>at + 1, at[0])
-            at += 1 + at[0]
-        else:
+            continue
+        value = read_value(&at, end)
+        if value is NotImplemented:
             return NotImplemented
         if depth == 0:
             first = value

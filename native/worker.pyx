@@ -18,6 +18,8 @@ cdef class WorkerLoop:
     cdef int eventfd, bell_eventfd
     cdef int[4] watched
     cdef int watched_count
+    cdef ChunkCalls chunk_calls
+    cdef ChunkResults chunk_results
     cdef dict functions          # number -> callable, or the exception of unpickling it
     cdef object loads, dumps, describe, load_function, segment_name
     cdef public bint stopping
@@ -38,6 +40,8 @@ cdef class WorkerLoop:
             self.watched[self.watched_count] = fd
             self.watched_count += 1
         self.functions = {}
+        self.chunk_calls = ChunkCalls()
+        self.chunk_results = ChunkResults()
         self.loads, self.dumps = loads, dumps
         self.describe, self.load_function, self.segment_name = describe, load_function, segment_name
 
@@ -100,48 +104,38 @@ cdef class WorkerLoop:
             found = self.functions.get(number)
         return found
 
+    cdef object find(self, uint32_t number):
+        """The callable of this number; whatever kept it from being one is raised."""
+        function = self.function(number)
+        if function is None:
+            raise LookupError(f"function {number} was never announced to this worker")
+        if type(function) is Unreadable:
+            raise (<Unreadable>function).error
+        return function
+
     cdef int execute(self, Record *record) except -1:
-        cdef char *payload = payload_of(record)
-        cdef uint32_t size = payload_bytes_of(record)
-        cdef uint64_t start
-        cdef uint64_t duration
+        """Run what the record asks for and publish the result, whatever happens."""
+        cdef uint64_t start = now_ns()
         cdef char small[256]
-        cdef uint32_t small_size
-        cdef object value
-        cdef object arguments
+        cdef uint32_t small_size = 0
+        cdef object value = None
         cdef int status = STATUS_OK
         cdef int flags = 0
-        start = now_ns()
         try:
-            function = self.function(record.function)
-            if function is None:
-                raise LookupError(f"function {record.function} was never announced to this worker")
-            if type(function) is Unreadable:
-                raise (<Unreadable>function).error
-            arguments = NotImplemented
-            if not record.flags:
-                arguments = read_plain(payload, size)
-            if arguments is NotImplemented:
-                arguments = self.read_arguments(payload, size, record.flags)
+            if record.flags & FLAG_CHUNK:
+                value = self.call_chunk(record)
+                flags = FLAG_CHUNK | (FLAG_PLAIN if self.chunk_results.all_plain else 0)
+            else:
+                value = self.call(record, &status)
         except BaseException as error:
             status = STATUS_UNREADABLE
             value = self.describe(error, True)
-        else:
-            try:
-                if record.flags & FLAG_KEYWORDS:
-                    value = PyObject_Call(function, arguments[0], <PyObject *>arguments[1])
-                else:
-                    value = PyObject_Call(function, arguments, NULL)
-            except BaseException as error:
-                status = STATUS_RAISED
-                value = self.describe(error, False)
-        duration = now_ns() - start
-        if status == STATUS_OK:
+        cdef uint64_t duration = now_ns() - start
+        self.done += 1
+        if status == STATUS_OK and not flags:
             small_size = plain_value(small, value)
             if small_size:
-                self.publish(record, status, FLAG_PLAIN, duration, small, small_size)
-                self.done += 1
-                return 0
+                return self.publish(record, status, FLAG_PLAIN, duration, small, small_size)
             try:
                 value = self.dumps(value)
             except BaseException as error:
@@ -150,18 +144,59 @@ cdef class WorkerLoop:
         if <size_t>len(value) > self.results.largest_payload():
             try:
                 value = self.store(value)
-                flags = FLAG_SEGMENT
+                flags |= FLAG_SEGMENT
             except BaseException as error:
                 status = STATUS_RAISED
+                flags = 0
                 value = self.describe(error, False)
-        self.publish(record, status, flags, duration, <char *><bytes>value, <uint32_t>len(value))
-        self.done += 1
-        return 0
+        return self.publish(record, status, flags, duration, <char *><bytes>value, <uint32_t>len(value))
 
-    cdef object read_arguments(self, char *payload, uint32_t size, int flags):
-        if flags & FLAG_SEGMENT:
-            return self.loads(Segment.open(payload[8:size].decode("ascii")))
-        return self.loads(PyBytes_FromStringAndSize(payload, size))
+    cdef object call(self, Record *record, int *status):
+        """The result of the one call, or the description of what it raised. Raises if it could not be read."""
+        cdef object arguments = NotImplemented
+        cdef object function = self.find(record.function)
+        if not record.flags:
+            arguments = read_plain(payload_of(record), payload_bytes_of(record))
+        if arguments is NotImplemented:
+            arguments = self.loads(self.bytes_of(record))
+        try:
+            if record.flags & FLAG_KEYWORDS:
+                return PyObject_Call(function, arguments[0], <PyObject *>arguments[1])
+            return PyObject_Call(function, arguments, NULL)
+        except BaseException as error:
+            status[0] = STATUS_RAISED
+            return self.describe(error, False)
+
+    cdef bytes call_chunk(self, Record *record):
+        """The results of all calls of a chunk. Raises if the chunk could not be read at all."""
+        cdef ChunkCalls calls = self.chunk_calls
+        cdef ChunkResults results = self.chunk_results
+        cdef object function = self.find(record.function)
+        cdef object held = None
+        cdef object value
+        cdef uint32_t i
+        if record.flags & FLAG_SEGMENT:
+            held = self.bytes_of(record)
+            calls.begin((<Segment>held).start, (<Segment>held).size, record.items, record.flags & FLAG_PLAIN, self.loads)
+        else:
+            calls.begin(payload_of(record), payload_bytes_of(record), record.items, record.flags & FLAG_PLAIN, self.loads)
+        results.begin()
+        for i in range(record.items):
+            try:
+                value = calls.call_next(function)
+                if type(value) is Unreadable:
+                    results.add(STATUS_UNREADABLE, self.describe((<Unreadable>value).error, True))
+                elif not results.add_plain(value):
+                    results.add(STATUS_OK, self.dumps(value))
+            except BaseException as error:
+                results.add(STATUS_RAISED, self.describe(error, False))
+        return results.finish()
+
+    cdef object bytes_of(self, Record *record):
+        """The payload as an object: a copy out of the ring, or the segment it lies in."""
+        if record.flags & FLAG_SEGMENT:
+            return Segment.open(payload_of(record)[8:payload_bytes_of(record)].decode("ascii"))
+        return PyBytes_FromStringAndSize(payload_of(record), payload_bytes_of(record))
 
     cdef bytes store(self, bytes value):
         """Put a large result into a segment of its own; what goes into the record instead."""

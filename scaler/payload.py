@@ -10,6 +10,15 @@ import pickle
 import traceback
 from typing import Any
 
+from scaler._native import (
+    FLAG_CHUNK,
+    FLAG_PLAIN,
+    STATUS_NO_WORKER,
+    STATUS_OK,
+    STATUS_REFUSED,
+    STATUS_WORKER_DIED,
+    read_chunk,
+)
 from scaler.exceptions import (
     DeserializeObjectError,
     NoWorkerError,
@@ -19,7 +28,6 @@ from scaler.exceptions import (
     WorkerDiedError,
 )
 
-STATUS_OK, STATUS_RAISED, STATUS_WORKER_DIED, STATUS_REFUSED, STATUS_UNREADABLE, STATUS_NO_WORKER = range(6)
 _TEXT_ERRORS: dict[int, type[Exception]] = {
     STATUS_WORKER_DIED: WorkerDiedError,
     STATUS_REFUSED: TaskRefusedError,
@@ -58,12 +66,28 @@ def describe(error: BaseException, unreadable: bool) -> bytes:
     return payload
 
 
-def load_result(status: int, flags: int, raw: Any, task: int) -> Any:
-    """A result as the caller sees it, or the exception to raise."""
+def load_result(status: int, flags: int, raw: Any, task: int, items: int = 0) -> Any:
+    """A result as the caller sees it, or the exception to raise; for a chunk, the list of its results.
+
+    Raises what a call of a chunk raised, the first in their order.
+    """
     if isinstance(raw, OSError):
         raise DeserializeObjectError(f"the result of task {task:#x} is gone: {raw}")
     if status in _TEXT_ERRORS:
         return _TEXT_ERRORS[status](f"task {task:#x}: {bytes(raw).decode('utf-8', 'replace')}")
+    if flags & FLAG_CHUNK and status == STATUS_OK:
+        return read_chunk(raw, bool(flags & FLAG_PLAIN), items, lambda code, data: _load_item(code, data, task))
+    return _load(status, raw, task)
+
+
+def _load_item(status: int, raw: bytes, task: int) -> Any:
+    value = _load(status, raw, task)
+    if status != STATUS_OK:
+        raise value
+    return value
+
+
+def _load(status: int, raw: Any, task: int) -> Any:
     try:
         value = pickle.loads(raw)
     except Exception as error:

@@ -8,7 +8,7 @@ import logging
 import secrets
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Any
 
@@ -17,6 +17,7 @@ from scaler._native import KIND_CLEAR, ClientRings
 from scaler.client.attendant import Attendant
 from scaler.client.functions import FunctionNumbers
 from scaler.client.future import ScalerFuture
+from scaler.client.mapping import run_map
 from scaler.exceptions import ClientQuitException
 from scaler.link.greeting import greet
 from scaler.link.knock import knock
@@ -67,6 +68,15 @@ class Client:
         """
         future: ScalerFuture = self._submit(self._number_of(fn), args, kwargs, payload.dumps)
         return future
+
+    def map(self, fn: Callable[..., Any], iterable: Iterable[tuple[Any, ...] | list[Any]]) -> list[Any]:
+        """fn(*item) for each item, in order; blocks until all are there.
+
+        Items are tuples or lists of positional arguments. The first failure in input order is raised.
+        """
+        return run_map(self._rings, self._number_of(fn), iterable, payload.dumps, lambda chunk: chunk.result())
+
+    starmap = map
 
     def clear(self) -> None:
         """Cancel everything that is not done."""
