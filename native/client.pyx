@@ -43,8 +43,9 @@ cdef class ClientRings:
     cdef object followers           # futures whose threads sleep, by arrival
     cdef object to_call
     cdef object answers             # control records from the scheduler
-    cdef object loads, load, make_path, callback_error, watched_event
+    cdef object load, segment_name, callback_error, watched_event, scheduler_gone
     cdef object future_class
+    cdef bint decode_plain          # plain results are unpickled while draining
     cdef readonly uint64_t watched
     cdef readonly uint64_t worker_count
 
@@ -58,7 +59,7 @@ cdef class ClientRings:
 
     def __init__(self, Segment memory not None, int eventfd, Segment bell_memory not None, uint32_t slot,
                  int bell_eventfd, int lifeline, uint32_t client_bits, future_class, *, load, callback_error, watched_event,
-                 segment_name):
+                 segment_name, scheduler_gone, bint decode_plain=True):
         self.memory = memory
         self.page = <PeerPage *>memory.start
         self.tasks, self.results, self.up, self.down = peer_rings(memory)
@@ -78,7 +79,9 @@ cdef class ClientRings:
         self.answers = _collections.deque()
         self.future_class = future_class
         self.load, self.callback_error, self.watched_event = load, callback_error, watched_event
-        self.make_path = segment_name
+        self.segment_name = segment_name
+        self.scheduler_gone = scheduler_gone
+        self.decode_plain = decode_plain
 
     # submit
 
@@ -155,7 +158,7 @@ cdef class ClientRings:
         return future
 
     cdef bytes store(self, bytes payload):
-        name = self.make_path()
+        name = self.segment_name()
         cdef Segment segment = Segment.create(name, len(payload))
         memcpy(segment.start, PyBytes_AS_STRING(payload), len(payload))
         return len(payload).to_bytes(8, "little") + name.encode("ascii")
@@ -215,7 +218,8 @@ cdef class ClientRings:
 
     cdef int wait_for_room(self) except -1:
         """Let the scheduler get on, and drain what comes back meanwhile."""
-        cdef pollfd fds[2]
+        cdef pollfd fds[1]
+        fds[0].revents = 0
         self.look()
         if self.lost is not None:
             raise self.lost
@@ -230,7 +234,20 @@ cdef class ClientRings:
             if self.tasks.free_bytes() < self.tasks.capacity // 4:
                 poll(fds, 1, 1)
         PyErr_CheckSignals()
+        if fds[0].revents:
+            self.check_scheduler()
         return 0
+
+    def check_scheduler(self):
+        """End everything that is open if the scheduler has gone."""
+        cdef pollfd fds[1]
+        fds[0].fd = self.lifeline
+        fds[0].events = POLLIN
+        if self.lost is None and poll(fds, 1, 0) > 0:
+            self.look()
+            self.on_lost(self.scheduler_gone())
+        if self.lost is not None and self.open_tasks:
+            self.fail_all(self.lost)
 
     # results
 
@@ -264,7 +281,7 @@ cdef class ClientRings:
                 future.status = <uint8_t>record.status
                 future.flags = record.flags
                 value = NotImplemented
-                if record.status == STATUS_OK and record.flags == FLAG_PLAIN:
+                if record.status == STATUS_OK and record.flags == FLAG_PLAIN and self.decode_plain:
                     value = read_plain(payload_of(record), size)
                 if value is not NotImplemented:
                     self.complete(future, FUTURE_DONE, value)
@@ -279,7 +296,7 @@ cdef class ClientRings:
         if any_record and self.results.recycle():
             tell(self.bell, self.slot, self.bell_eventfd)
         if self.results.broken and self.lost is None:
-            self.lost = ConnectionError("the scheduler wrote a record that makes no sense")
+            self.lost = self.scheduler_gone()
         return 0
 
     cdef object map_result(self, bytes place, uint64_t task):
@@ -351,6 +368,8 @@ cdef class ClientRings:
         if timeout is not None:
             deadline = now_ns() + <uint64_t>(max(0.0, min(float(timeout), 1e9)) * 1e9)
         while future.state == FUTURE_PENDING:
+            if self.lost is not None and self.open_tasks == 0:
+                raise self.lost
             if not self.leading:
                 self.leading = True
                 try:
@@ -444,15 +463,25 @@ cdef class ClientRings:
                 if n > 0 and fds[1].revents:
                     store_release32(&self.page.sleeping, 0)
                     self.drain()
-                    self.on_lost(ConnectionError("the scheduler has gone"))
+                    self.on_lost(self.scheduler_gone())
                     continue
             store_release32(&self.page.sleeping, 0)
             PyErr_CheckSignals()
 
     def on_lost(self, error not None):
-        """The scheduler is gone, or the client leaves: every call raises `error` from now on."""
+        """The scheduler is gone: every call raises `error` from now on."""
         if self.lost is None:
             self.lost = error
+
+    def clear(self):
+        """Cancel all that is open now."""
+        self.control(KIND_CLEAR, self.bits | self.next_number)
+        self.fail_all(None)
+
+    def leave(self, error not None):
+        """The client leaves: every call raises `error` from now on, and what is open is cancelled."""
+        self.lost = error
+        self.fail_all(None)
 
     def fail_all(self, error):
         """End all open futures with this exception, or cancel them if it is None."""
@@ -476,6 +505,13 @@ cdef class ClientRings:
         if self.open_tasks == 0 and self.watched == 0:
             event.wait()
         self.resting = False
+
+    def abandon(self):
+        """In a forked child: whoever led or slept here was a thread of the parent."""
+        self.leading = self.resting = False
+        self.followers.clear()
+        self.pages.clear()
+        self.open_tasks = 0
 
     def interrupt(self):
         """Wake whoever leads."""

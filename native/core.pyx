@@ -148,7 +148,7 @@ cdef class SchedulerCore:
         cdef Client *client = &self.clients[index]
         client.present = False
         client.leaving = True
-        self.cancel_all(index)
+        self.cancel_all(index, NUMBER_MASK)
         self.forget_outlets(<Outlet>client.outlet, <Outlet>client.control)
         client.outlet = client.control = NULL
         self.release_client(client)
@@ -167,6 +167,14 @@ cdef class SchedulerCore:
 
     # from a client
 
+    cdef inline bint knows_function(self, uint32_t index, uint32_t number) noexcept nogil:
+        return number < self.clients[index].function_room and self.clients[index].functions[number] != 0
+
+    cdef inline bint is_over_quota(self, uint32_t index) noexcept nogil:
+        """Whether this client has so much queued that its submits stay where they are."""
+        cdef Client *client = &self.clients[index]
+        return client.queued_bytes + client.open_tasks * sizeof(Row) > self.client_queue_bytes
+
     cdef void on_submit(self, uint32_t index, Record *record) noexcept nogil:
         cdef Client *client = &self.clients[index]
         cdef uint32_t row_index
@@ -174,7 +182,7 @@ cdef class SchedulerCore:
         if (record.task & ~NUMBER_MASK) != client.bits or record.kind != KIND_TASK:
             self.refused += 1
             return
-        if record.function >= client.function_room or client.functions[record.function] == 0:
+        if not self.knows_function(index, record.function):
             self.refuse(client, record, b"the task names a function that was never announced")
             return
         if directory_find(&client.directory, record.task & NUMBER_MASK):
@@ -259,9 +267,9 @@ cdef class SchedulerCore:
             self.cancel(row_index)
             self.dispatch(now)
 
-    def on_clear(self, uint32_t index, uint64_t now):
-        """The client wants none of its tasks any more."""
-        self.cancel_all(index)
+    def on_clear(self, uint32_t index, uint64_t now, uint64_t before=-1):
+        """The client wants none of its tasks any more, up to the id `before`: later ones it has submitted since."""
+        self.cancel_all(index, before & NUMBER_MASK)
         self.dispatch(now)
 
     def on_mapped(self, uint32_t index, uint64_t task):
@@ -275,13 +283,13 @@ cdef class SchedulerCore:
         if row_index and self.table.row(row_index).state == ROW_HELD:
             self.end(row_index)
 
-    cdef cancel_all(self, uint32_t index):
+    cdef cancel_all(self, uint32_t index, uint64_t before):
         cdef Directory *directory = &self.clients[index].directory
         cdef uint64_t first = directory.base
         cdef uint64_t last = directory.base + directory.length
         cdef uint64_t number
         cdef uint32_t row_index
-        for number in range(first << 12, last << 12):
+        for number in range(first << 12, min(last << 12, before)):
             row_index = directory_find(directory, number)
             if row_index:
                 self.cancel(row_index)

@@ -43,7 +43,13 @@ cdef class RingOutlet(Outlet):
         self.eventfd = eventfd
 
     cdef Record *reserve(self, uint32_t payload_bytes) noexcept nogil:
-        return self.ring.reserve(payload_bytes)
+        cdef Record *record = self.ring.reserve(payload_bytes)
+        if record == NULL:
+            # Have the reader wake us when a quarter is free; look once more, it may have read meanwhile.
+            store_release32(&self.ring.header.waiting_for_room, 1)
+            full_fence()
+            record = self.ring.reserve(payload_bytes)
+        return record
 
     cdef uint64_t commit(self) noexcept nogil:
         return self.ring.commit()

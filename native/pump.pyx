@@ -16,6 +16,7 @@ cdef class Peer:
     cdef readonly uint32_t index
     cdef readonly uint32_t slot
     cdef readonly bint broken
+    cdef bint held_back            # has more queued than it may; its submits are not read
     cdef uint32_t *sleeping
     cdef int eventfd
 
@@ -27,6 +28,7 @@ cdef class Pump:
     cdef BellPage *bell
     cdef readonly int eventfd
     cdef list peers                   # by slot; None where free
+    cdef list held_back
     cdef readonly list controls       # (peer, record tuple) the shell has to look at
     cdef readonly uint64_t passes, wakes, missed
 
@@ -36,6 +38,7 @@ cdef class Pump:
         self.bell = <BellPage *>bell_memory.start
         self.eventfd = eventfd
         self.peers = []
+        self.held_back = []
         self.controls = []
 
     def add(self, Segment memory not None, bint is_worker, int eventfd, *, uint32_t client_bits=0, uint32_t queue_size=1000):
@@ -70,6 +73,8 @@ cdef class Pump:
         while self.drain(peer, now_ns()):
             pass
         self.peers[peer.slot] = None
+        if peer.held_back:
+            self.held_back.remove(peer)
         if peer.is_worker:
             self.core.on_worker_left(peer.index, now_ns())
         else:
@@ -78,39 +83,68 @@ cdef class Pump:
 
     cdef uint32_t drain(self, Peer peer, uint64_t now):
         """Take what is in the peer's rings, up to the bound. How many records there were."""
-        cdef Record *record
-        cdef uint32_t n = 0
-        cdef uint32_t controls = self.drain_control(peer)
+        cdef uint32_t n = self.drain_control(peer)
         if peer.is_worker:
-            while n < MOST_RECORDS:
-                record = peer.results.peek()
-                if record == NULL:
-                    break
-                if record.kind == KIND_RESULT:
-                    self.core.on_result(peer.index, record, now)
-                peer.results.step(record.record_bytes)
-                n += 1
-            if n and peer.results.recycle():
-                ring_bell(peer.sleeping, peer.eventfd)
+            n += self.drain_results(peer, now)
         else:
             if self.core.clients[peer.index].waiting_head:
                 self.core.deliver_waiting(peer.index)
-            while n < MOST_RECORDS and self.core.clients[peer.index].queued_bytes <= self.core.client_queue_bytes:
+            n += self.drain_submits(peer, False)
+        if peer.tasks.broken or peer.results.broken or peer.up.broken:
+            peer.broken = True
+        return n
+
+    cdef uint32_t drain_results(self, Peer peer, uint64_t now):
+        cdef Record *record
+        cdef uint32_t n = 0
+        while n < MOST_RECORDS:
+            record = peer.results.peek()
+            if record == NULL:
+                break
+            if record.kind == KIND_RESULT:
+                self.core.on_result(peer.index, record, now)
+            peer.results.step(record.record_bytes)
+            n += 1
+        if n and peer.results.recycle():
+            ring_bell(peer.sleeping, peer.eventfd)
+        return n
+
+    cdef uint32_t drain_submits(self, Peer peer, bint everything):
+        """Take new tasks; with `everything`, all that are there now, be it more than the client may have queued."""
+        cdef Record *record
+        cdef uint32_t n = 0
+        while everything or n < MOST_RECORDS:
+            if not everything and self.core.is_over_quota(peer.index):
+                if not peer.held_back:
+                    peer.held_back = True
+                    self.held_back.append(peer)
+                break
+            record = peer.tasks.peek()
+            if record == NULL:
+                break
+            if not self.core.knows_function(peer.index, record.function):
+                self.drain_control(peer)
                 record = peer.tasks.peek()
                 if record == NULL:
                     break
-                if record.function >= self.core.clients[peer.index].function_room \
-                        or self.core.clients[peer.index].functions[record.function] == 0:
-                    controls += self.drain_control(peer)
-                    record = peer.tasks.peek()
-                self.core.on_submit(peer.index, record)
-                peer.tasks.step(record.record_bytes)
-                n += 1
-            if n and peer.tasks.recycle():
-                ring_bell(peer.sleeping, peer.eventfd)
-        if peer.tasks.broken or peer.results.broken or peer.up.broken:
-            peer.broken = True
-        return n + controls
+            self.core.on_submit(peer.index, record)
+            peer.tasks.step(record.record_bytes)
+            n += 1
+        if n and peer.tasks.recycle():
+            ring_bell(peer.sleeping, peer.eventfd)
+        return n
+
+    cdef bint release_held_back(self) except -1:
+        """Look again at clients that had too much queued. True if one of them may go on."""
+        cdef Peer peer
+        cdef bint found = False
+        for peer in list(self.held_back):
+            if not self.core.is_over_quota(peer.index):
+                peer.held_back = False
+                self.held_back.remove(peer)
+                set_bits(&self.bell.news[peer.slot >> 6], (<uint64_t>1) << (peer.slot & 63))
+                found = True
+        return found
 
     cdef uint32_t drain_control(self, Peer peer):
         cdef uint32_t n = 0
@@ -126,9 +160,11 @@ cdef class Pump:
             elif answer[0] == KIND_FUNCTION and len(answer[2]) >= 16:
                 self.core.on_function(peer.index, answer[3], answer[2][:16], answer[4], answer[2][16:])
             elif answer[0] == KIND_CANCEL:
+                self.drain_submits(peer, True)    # the task may have been submitted just before
                 self.core.on_cancel(peer.index, answer[1], now_ns())
             elif answer[0] == KIND_CLEAR:
-                self.core.on_clear(peer.index, now_ns())
+                self.drain_submits(peer, True)
+                self.core.on_clear(peer.index, now_ns(), answer[1])
             elif answer[0] == KIND_MAPPED:
                 self.core.on_mapped(peer.index, answer[1])
             else:
@@ -169,6 +205,8 @@ cdef class Pump:
                         self.core.flush()
             look_everywhere = False
             self.passes += 1
+            if self.held_back and self.release_held_back():
+                found = True
             if found:
                 now = now_ns()
                 if now > end:

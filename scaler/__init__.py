@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from scaler.client.client import Client as Client
     from scaler.client.future import ProfileResult as ProfileResult
     from scaler.client.future import ScalerFuture as ScalerFuture
+    from scaler.client.serializer import Serializer as Serializer
     from scaler.cluster.combo import SchedulerClusterCombo as SchedulerClusterCombo
 
 _HOMES = {
@@ -17,6 +18,7 @@ _HOMES = {
     "ProfileResult": "scaler.client.future",
     "ScalerFuture": "scaler.client.future",
     "SchedulerClusterCombo": "scaler.cluster.combo",
+    "Serializer": "scaler.client.serializer",
 }
 __all__ = [*_HOMES, "__version__"]
 

@@ -34,6 +34,7 @@ class Attendant:
                 event.wait(TICK_S)
                 if not rings.watched:
                     rings.look()
+                    rings.check_scheduler()
             else:
                 rings.rest(event)
             rings.call_back()

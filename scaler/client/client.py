@@ -5,24 +5,28 @@ finding the scheduler, functions, the thread that serves callbacks, and the ways
 """
 
 import logging
+import os
 import secrets
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Any
 
 from scaler import payload
-from scaler._native import KIND_CLEAR, ClientRings
+from scaler._native import KIND_REFUSED, KIND_SHUTDOWN, ClientRings
 from scaler.client.attendant import Attendant
 from scaler.client.functions import FunctionNumbers
 from scaler.client.future import ScalerFuture
 from scaler.client.mapping import run_map
-from scaler.exceptions import ClientQuitException
+from scaler.client.serializer import Serializer, deserializing, wrap_call, wrap_map
+from scaler.exceptions import ClientQuitException, DisconnectedError, SchedulerTimeoutError
 from scaler.link.greeting import greet
 from scaler.link.knock import knock
 from scaler.link.names import segment_name
 
+RING_BYTES = 262144
 _log = logging.getLogger(__name__)
 _open_clients: "weakref.WeakSet[Client]" = weakref.WeakSet()
 
@@ -31,24 +35,37 @@ class Client:
     """A connection to a scheduler. Safe to use from many threads.
 
     `address` is `tcp://host:port` or `ipc://path`. Waits up to `timeout_seconds` for the scheduler, so a program may
-    start its client first, then raises SchedulerTimeoutError.
+    start its client first, then raises SchedulerTimeoutError. `profiling=True` has CPU time and peak memory of every
+    task measured, however short. A `serializer` replaces pickle for this client's functions, arguments and results.
     """
 
     def __init__(
-        self, address: str, profiling: bool = False, timeout_seconds: float = 60, heartbeat_interval_seconds: float = 2
+        self,
+        address: str,
+        profiling: bool = False,
+        timeout_seconds: float = 60,
+        heartbeat_interval_seconds: float = 2,
+        serializer: Serializer | type[Serializer] | None = None,
     ) -> None:
         self._address = address
         self._identity = secrets.token_bytes(16)
+        self._process = os.getpid()
+        self._serializer = serializer
         bits = secrets.randbits(24) or 1
         welcome = greet(address, "client", timeout_seconds)
-        self._entry = knock(welcome.door, welcome.life, "client", 262144, bits=bits, name=self._identity.hex()[:8])
+        self._entry = knock(welcome.door, welcome.life, "client", RING_BYTES, bits=bits, name=self._identity.hex()[:8])
         event = threading.Event()
         self._rings = ClientRings(
             self._entry.memory, self._entry.eventfd, self._entry.bell, self._entry.slot, self._entry.bell_eventfd,
             self._entry.connection.fileno(), bits, ScalerFuture,
-            load=payload.load_result, callback_error=_on_callback_error, watched_event=event,
+            load=payload.load_result if serializer is None else deserializing(payload.load_result, serializer),
+            decode_plain=serializer is None,
+            callback_error=_on_callback_error,
+            watched_event=event,
             segment_name=lambda: segment_name(welcome.life),
+            scheduler_gone=lambda: DisconnectedError(f"the scheduler at {address} has gone"),
         )  # fmt: skip
+        self._dumps = payload.dumps
         self._functions = FunctionNumbers(payload.dumps, self._rings.announce)
         self._number_of = self._functions.number_of
         self._submit = self._rings.submit
@@ -66,40 +83,90 @@ class Client:
         Arguments are pickled now: changing them afterwards changes nothing. Waits while the scheduler has more than it
         wants to keep.
         """
-        future: ScalerFuture = self._submit(self._number_of(fn), args, kwargs, payload.dumps)
+        if self._serializer is not None:
+            fn, args, kwargs = wrap_call(self._serializer, fn, args, kwargs)
+        future: ScalerFuture = self._submit(self._number_of(fn), args, kwargs, self._dumps)
         return future
 
     def map(self, fn: Callable[..., Any], iterable: Iterable[tuple[Any, ...] | list[Any]]) -> list[Any]:
         """fn(*item) for each item, in order; blocks until all are there.
 
-        Items are tuples or lists of positional arguments. The first failure in input order is raised.
+        Items are tuples or lists of positional arguments. An endless or huge iterable is read as it is worked off. The
+        first failure in input order is raised, once the calls before it are done; what has not started is cancelled.
         """
-        return run_map(self._rings, self._number_of(fn), iterable, payload.dumps, lambda chunk: chunk.result())
+        if self._serializer is not None:
+            fn, iterable = wrap_map(self._serializer, fn, iterable)
+        return run_map(self._rings, self._number_of(fn), iterable, self._dumps, lambda chunk: chunk.result())
 
     starmap = map
 
     def clear(self) -> None:
         """Cancel everything that is not done."""
-        self._rings.control(KIND_CLEAR)
-        self._rings.fail_all(None)
+        self._rings.clear()
 
     def disconnect(self) -> None:
         """Cancel everything that is not done and leave; idempotent. Waits for no running task."""
-        self._leave(ClientQuitException("this client is disconnected; make a new one"))
+        self._leave()
 
-    def _leave(self, error: Exception) -> None:
+    def shutdown(self) -> None:
+        """Stop the scheduler and its workers, then leave. ValueError if the scheduler is protected.
+
+        TimeoutError if it does not answer within 10 s.
+        """
         if self._rings.lost is None:
-            self._rings.on_lost(error)
-            self._rings.fail_all(None)
-        self._attendant.stop()
-        if self._entry is not None:
+            self._rings.control(KIND_SHUTDOWN)
+            answer = self._await_answer(10.0)
+            if answer is not None and answer[0] == KIND_REFUSED:
+                raise ValueError(answer[2].decode())
+        self._leave()
+
+    def _await_answer(self, timeout_s: float) -> Any:
+        """The next answer to a control record; None if the scheduler has gone instead."""
+        deadline = time.monotonic() + timeout_s
+        while self._rings.lost is None:
+            answer = self._rings.find_answer()
+            if answer is not None:
+                return answer
+            if time.monotonic() > deadline:
+                raise SchedulerTimeoutError(f"the scheduler at {self._address} did not answer within {timeout_s} s")
+            time.sleep(0.001)
+            self._rings.check_scheduler()
+        return None
+
+    def _leave(self) -> None:
+        if isinstance(self._rings.lost, ClientQuitException):
+            return
+        self._rings.leave(ClientQuitException("this client is disconnected; make a new one"))
+        if os.getpid() == self._process:
+            self._attendant.stop()
             self._entry.close()
+
+    def _after_fork(self) -> None:
+        """In a forked child: the rings are the parent's, and must not be touched from here."""
+        self._rings.abandon()
+        self._rings.leave(ClientQuitException("this client belongs to the process that forked; make a new one here"))
+        self._entry.abandon()
+
+    def __reduce__(self) -> Any:
+        raise TypeError("a client cannot be pickled yet: tasks that submit tasks come with a later version")
 
     def __enter__(self) -> "Client":
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self.disconnect()
+
+    def __del__(self) -> None:
+        if hasattr(self, "_attendant"):
+            self._leave()
+
+
+def _abandon_clients() -> None:
+    for client in list(_open_clients):
+        client._after_fork()
+
+
+os.register_at_fork(after_in_child=_abandon_clients)
 
 
 def _on_callback_error(future: Any) -> None:

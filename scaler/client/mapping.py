@@ -1,8 +1,9 @@
 """Mapping: how a map is cut into chunks, and how its results come back into order.
 
-A chunk is some milliseconds of work by the durations measured so far, at least four per worker of what is left, and grows
-at most fourfold from one round to the next: so a million quick calls and ten slow ones are both cut right without a knob.
-No more chunks are under way than keep every worker busy, so a huge iterable is read as it is worked off.
+A chunk is some milliseconds of work by the durations measured so far, at least four per worker of what is left, and
+grows at most fourfold from one round to the next: so a million quick calls and ten slow ones are both cut right
+without a knob. No more chunks are under way than keep every worker busy, so a huge iterable is read as it is worked
+off.
 
 Not here: how a chunk is packed and run (native/chunk.pyx).
 """
@@ -69,7 +70,7 @@ class Calls:
         self.buffer, self.at = list(islice(self._iterator, READ_AHEAD)), 0
         for item in self.buffer:
             if type(item) is not tuple and not isinstance(item, tuple | list):
-                raise TypeError(f"map takes tuples or lists of positional arguments, not {type(item).__name__}: {item!r}")
+                raise TypeError(f"map takes tuples or lists of arguments, not {type(item).__name__}: {item!r}")
         if self._unread is not None:
             self._unread = max(0, self._unread - len(self.buffer))
         return bool(self.buffer)
@@ -87,7 +88,7 @@ def run_map(
     dumps: Callable[[Any], bytes],
     read: Callable[[PendingFuture], list[Any]],
 ) -> list[Any]:
-    """All results in input order. The first failure in input order is raised, after what has not started is cancelled."""
+    """All results in input order. The first failure in input order is raised; what has not started is cancelled."""
     sizes = ChunkSizes(rings.count_workers())
     calls = Calls(iterable)
     progress = MapProgress(rings)

@@ -16,14 +16,22 @@ START_TIMEOUT_S = 60.0
 class SchedulerClusterCombo:
     """`n_workers` worker processes and their scheduler; ready when the constructor returns."""
 
-    def __init__(self, n_workers: int, address: str | None = None, *, ring_bytes: int = 262144) -> None:
+    def __init__(
+        self,
+        n_workers: int,
+        address: str | None = None,
+        *,
+        protected: bool = True,
+        ring_bytes: int = 262144,
+        client_queue_bytes: int = 1 << 30,
+    ) -> None:
         deadline = time.monotonic() + START_TIMEOUT_S
         self._children: list[Child] = []
         scheduler = {
             "address": address or "tcp://127.0.0.1:*",
             "queue_size": 1000,
-            "protected": True,
-            "client_queue_bytes": 1 << 30,
+            "protected": protected,
+            "client_queue_bytes": client_queue_bytes,
             "logging_level": "WARNING",
         }
         try:

@@ -59,6 +59,10 @@ class Entry:
         self.slot: int = answer["slot"]
         self.life: str = answer["life"]
 
+    def abandon(self) -> None:
+        """In a forked child: let go of this copy, without a word to the other side."""
+        self.connection.close()
+
     def close(self) -> None:
         """Hang up; idempotent. The mapping stays as long as somebody looks at it."""
         if self.connection.fileno() < 0:

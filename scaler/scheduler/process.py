@@ -4,6 +4,7 @@ import logging
 import sys
 
 from scaler.cluster.creator import Creator
+from scaler.exceptions import ScalerError
 from scaler.scheduler.program import run
 from scaler.scheduler.scheduler import Scheduler
 
@@ -19,9 +20,9 @@ def main() -> int:
             client_queue_bytes=settings["client_queue_bytes"],
         )
         return run(scheduler, settings["address"], creator.fileno(), lambda address: creator.report(ready=address))
-    except OSError as error:
-        creator.report(error=f"{type(error).__name__}: {error}")
-        raise
+    except (ScalerError, OSError) as error:
+        creator.report(error=str(error))
+        return 1
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ import zmq
 
 from scaler import _native
 from scaler._native import Peer, Pump, SchedulerCore, Segment
+from scaler.exceptions import ScalerError
 from scaler.link.door import Visitor
 from scaler.link.names import BellPage, new_life, sweep, sweep_orphans
 from scaler.scheduler.local_peers import LocalPeers
@@ -48,7 +49,10 @@ class Scheduler:
         self._context = zmq.Context()
         self._router = self._context.socket(zmq.ROUTER)
         self._router.setsockopt(zmq.LINGER, 0)
-        self._router.bind(address)
+        try:
+            self._router.bind(address)
+        except zmq.ZMQError as error:
+            raise ScalerError(f"cannot listen at {address}: {error.strerror}") from error
         self.address = self._router.getsockopt_string(zmq.LAST_ENDPOINT)
         loop.add_reader(self._router.getsockopt(zmq.FD), self._on_router)
         return self.address

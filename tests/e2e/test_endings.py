@@ -1,0 +1,199 @@
+"""How clients, schedulers and workers end: on purpose, killed, forked. Each test has a cluster of its own."""
+
+import gc
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+
+from scaler import Client, SchedulerClusterCombo, Serializer
+from scaler.exceptions import ClientQuitException, DisconnectedError, ScalerError, SchedulerTimeoutError
+from tests.e2e import calls
+
+
+def wait_until(condition, timeout_s=10.0):
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.01)
+
+
+def own_descendants():
+    return {process.pid for process in psutil.Process().children(recursive=True)}
+
+
+def test_combo_leaves_no_process_and_no_segment():
+    before, segments = own_descendants(), set(os.listdir("/dev/shm"))
+    combo = SchedulerClusterCombo(2)
+    with Client(combo.get_address()) as client:
+        assert len(client.submit(calls.big, 10**6).result(10)) == 10**6
+        assert own_descendants() - before
+    combo.shutdown()
+    combo.shutdown()
+    assert own_descendants() == before
+    assert set(os.listdir("/dev/shm")) <= segments
+
+
+def test_killed_scheduler_fails_what_is_open_and_says_so():
+    with SchedulerClusterCombo(1) as combo:
+        client = Client(combo.get_address())
+        future = client.submit(calls.sleep_for, 30)
+        combo._children[0].process.kill()
+        with pytest.raises(DisconnectedError, match="tcp://127"):
+            future.result(10)
+        with pytest.raises(DisconnectedError):
+            client.submit(calls.add_one, 1)
+        client.disconnect()
+
+
+def test_killed_scheduler_is_noticed_though_nobody_waits():
+    with SchedulerClusterCombo(1) as combo, Client(combo.get_address()) as client:
+        future = client.submit(calls.sleep_for, 30)
+        combo._children[0].process.kill()
+        wait_until(lambda: future.is_over)
+        assert isinstance(future.exception(1), DisconnectedError)
+
+
+def test_killed_supervisor_takes_its_workers_along():
+    with SchedulerClusterCombo(2) as combo:
+        supervisor = psutil.Process(combo._children[1].pid)
+        workers = supervisor.children()
+        assert len(workers) == 2
+        supervisor.kill()
+        _, alive = psutil.wait_procs(workers, 10)
+        assert not alive
+
+
+def test_processes_end_with_their_creator():
+    code = (
+        "import time; from scaler import SchedulerClusterCombo; c = SchedulerClusterCombo(1);"
+        "print(*(child.pid for child in c._children), flush=True); time.sleep(60)"
+    )
+    creator = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    processes = [psutil.Process(int(pid)) for pid in creator.stdout.readline().split()]
+    processes += [child for process in processes for child in process.children()]
+    assert len(processes) == 3
+    creator.kill()
+    creator.wait()
+    _, alive = psutil.wait_procs(processes, 10)
+    assert not alive
+    creator.stdout.close()
+
+
+def test_killed_worker_is_replaced():
+    with SchedulerClusterCombo(1) as combo, Client(combo.get_address()) as client:
+        first = client.submit(calls.process_id).result(10)
+        os.kill(first, signal.SIGKILL)
+        assert client.submit(calls.process_id).result(20) != first
+
+
+def test_clear_cancels_what_is_open():
+    with SchedulerClusterCombo(1) as combo, Client(combo.get_address()) as client:
+        futures = [client.submit(calls.sleep_for, 0.2) for _ in range(20)]
+        client.clear()
+        assert all(future.cancelled() for future in futures)
+        started = time.monotonic()
+        assert client.submit(calls.add_one, 1).result(10) == 2
+        assert time.monotonic() - started < 2  # 20 of them would take 4 s
+
+
+def test_protected_scheduler_refuses_to_stop():
+    with SchedulerClusterCombo(1) as combo, Client(combo.get_address()) as client:
+        with pytest.raises(ValueError, match="protected"):
+            client.shutdown()
+        assert client.submit(calls.add_one, 1).result(10) == 2
+
+
+def test_shutdown_stops_scheduler_and_workers():
+    with SchedulerClusterCombo(1, protected=False) as combo:
+        client = Client(combo.get_address())
+        client.shutdown()
+        client.shutdown()
+        with pytest.raises(ClientQuitException):
+            client.submit(calls.add_one, 1)
+        wait_until(lambda: combo._children[0].process.poll() is not None)
+        assert combo._children[0].process.returncode == 0
+
+
+def test_forked_child_may_make_a_client_of_its_own_and_not_use_its_parents():
+    with SchedulerClusterCombo(1) as combo, Client(combo.get_address()) as client:
+        future = client.submit(calls.sleep_for, 0.3)
+        pid = os.fork()
+        if pid == 0:
+            status = 1
+            try:
+                client.submit(calls.add_one, 1)
+            except ClientQuitException:
+                with Client(combo.get_address()) as own:
+                    status = 0 if own.submit(calls.add_one, 1).result(10) == 2 else 2
+            finally:
+                os._exit(status)
+        assert os.waitpid(pid, 0)[1] == 0
+        assert future.result(10) == 0.3
+        assert client.submit(calls.add_one, 1).result(10) == 2
+
+
+def test_nobody_at_the_address_is_a_timeout_that_names_it():
+    with pytest.raises(SchedulerTimeoutError, match=r"tcp://127\.0\.0\.1:9"):
+        Client("tcp://127.0.0.1:9", timeout_seconds=0.2)
+
+
+def test_client_may_be_started_before_its_scheduler(tmp_path):
+    address = f"ipc://{tmp_path}/scheduler"
+    code = (
+        "import sys; from scaler import Client; from tests.e2e import calls\n"
+        f"with Client({address!r}, timeout_seconds=20) as c: print(c.submit(calls.add_one, 1).result(20))"
+    )
+    early = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    time.sleep(0.3)
+    with SchedulerClusterCombo(1, address):
+        assert early.communicate(timeout=30)[0] == "2\n"
+
+
+def test_address_in_use_is_a_clear_error():
+    with SchedulerClusterCombo(1) as combo, pytest.raises(ScalerError, match="in use"):
+        SchedulerClusterCombo(1, combo.get_address())
+
+
+def test_forgotten_client_and_combo_go_by_themselves():
+    before = own_descendants()
+    combo = SchedulerClusterCombo(1)
+    client = Client(combo.get_address())
+    future = client.submit(calls.sleep_for, 0.1)
+    del client, combo
+    gc.collect()
+    assert future.cancelled() or future.done()
+    wait_until(lambda: own_descendants() == before)
+
+
+class Shouting(Serializer):
+    @staticmethod
+    def serialize(obj):
+        return b"SHOUT" + pickle.dumps(obj)
+
+    @staticmethod
+    def deserialize(payload):
+        assert payload.startswith(b"SHOUT")
+        return pickle.loads(payload[5:])
+
+
+def test_serializer_is_used_for_functions_arguments_and_results():
+    with SchedulerClusterCombo(1) as combo, Client(combo.get_address(), serializer=Shouting()) as client:
+        assert client.submit(calls.add_one, 1).result(10) == 2
+        assert client.submit(calls.describe_call, 1, k=[2]).result(10) == ((1,), {"k": [2]})
+        assert client.map(calls.add_one, [(i,) for i in range(500)]) == list(range(1, 501))
+        with pytest.raises(ValueError, match="no"):
+            client.submit(calls.fail, "no").result(10)
+
+
+def test_submit_waits_while_the_scheduler_has_enough():
+    with SchedulerClusterCombo(1, client_queue_bytes=200_000) as combo, Client(combo.get_address()) as client:
+        futures = [client.submit(calls.add_one, i) for i in range(20_000)]
+        assert [future.result(30) for future in futures] == list(range(1, 20_001))
+        futures = [client.submit(len, b"x" * 3000) for i in range(1000)]
+        assert {future.result(30) for future in futures} == {3000}

@@ -1,0 +1,112 @@
+"""Maps: order, shapes of input, failures, bounded read-ahead."""
+
+import itertools
+
+import pytest
+
+from scaler.client.mapping import ChunkSizes
+from scaler.exceptions import DeserializeObjectError
+from tests.e2e import calls
+
+
+def odd_fails(x):
+    if x % 2:
+        raise ValueError(x)
+    return x
+
+
+def keep_and_return(items):
+    items.append(len(items))
+    return items
+
+
+class Unloadable:
+    def __reduce__(self):
+        return (calls.fail, ("cannot be unpickled",))
+
+
+def test_results_come_in_input_order(client):
+    assert client.map(calls.add_one, [(i,) for i in range(50_000)]) == list(range(1, 50_001))
+
+
+def test_empty_and_generators(client):
+    assert client.map(calls.add_one, []) == []
+    assert client.map(calls.add_one, iter(())) == []
+    assert client.map(calls.add_one, ((i,) for i in range(1000))) == list(range(1, 1001))
+    assert client.starmap(pow, [[2, 3], (2, 4)]) == [8, 16]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [None, True, False, 0, 255, 256, -1, 2**31, -(2**63), 2**63, 2**200],
+        [0.0, -1.5, float("inf"), 1e300],
+        ["", "a", "ü" * 100, "x" * 1000, "\ud800"],
+        [b"", b"a" * 255, b"b" * 256, b"c" * 100_000],
+        [(), (1,), [1], {"a": 1}, {1, 2}, None, 3, "mixed"],
+    ],
+)
+def test_values_of_every_kind(client, values):
+    many = values * 50
+    result = client.map(calls.echo, [(value,) for value in many])
+    assert result == many
+    assert [type(value) for value in result] == [type(value) for value in many]
+
+
+def test_several_arguments_and_none(client):
+    assert client.map(calls.describe_call, [(1, "a", None)] * 300) == [((1, "a", None), {})] * 300
+    assert client.map(calls.describe_call, [()] * 300) == [((), {})] * 300
+    assert client.map(calls.describe_call, [(i,) * (i % 12) for i in range(300)]) == [
+        ((i,) * (i % 12), {}) for i in range(300)
+    ]
+
+
+def test_mutable_arguments_are_not_shared_between_calls(client):
+    shared = []
+    assert client.map(keep_and_return, [(shared,)] * 200) == [[0]] * 200
+
+
+def test_first_failure_in_input_order_is_raised_and_the_client_goes_on(client):
+    with pytest.raises(ValueError, match=r"^1$") as raised:
+        client.map(odd_fails, [(i,) for i in range(5000)])
+    assert "odd_fails" in str(raised.value.__cause__)
+    assert client.map(calls.add_one, [(1,)]) == [2]
+    with pytest.raises(DeserializeObjectError, match="cannot be unpickled"):
+        client.map(calls.echo, [(1,), (Unloadable(),)])
+    with pytest.raises(SystemExit):
+        client.map(calls.exit_process, [()] * 10)
+    assert client.map(calls.add_one, [(1,)]) == [2]
+
+
+def test_items_that_are_no_argument_tuples_are_a_type_error(client):
+    with pytest.raises(TypeError, match="tuples or lists of arguments"):
+        client.map(calls.add_one, [1, 2])
+    with pytest.raises(TypeError, match="tuples or lists of arguments"):
+        client.map(calls.add_one, "ab")
+    assert client.map(calls.add_one, [(1,)]) == [2]
+
+
+def test_an_endless_iterable_is_read_only_as_far_as_it_is_worked_off(client):
+    read = itertools.count()
+    with pytest.raises(ValueError, match=r"^1$"):
+        client.map(odd_fails, ((i,) for i in read))
+    assert next(read) < 2_000_000
+
+
+def test_large_arguments_and_results(client):
+    assert client.map(len, [(b"x" * 200_000,)] * 20) == [200_000] * 20
+    assert [len(r) for r in client.map(calls.big, [(200_000,)] * 20)] == [200_000] * 20
+    assert client.map(calls.big, [(200,)] * 3000) == [b"x" * 200] * 3000
+
+
+def test_chunks_grow_with_quick_calls_and_stay_small_with_slow_ones():
+    quick, slow = ChunkSizes(2), ChunkSizes(2)
+    for _ in range(12):
+        size = quick.next_size(10**6)
+        quick.on_ended(size, size * 100)
+        size = slow.next_size(10**6)
+        slow.on_ended(size, size * 10**9)
+    assert quick.next_size(10**6) > 1000
+    assert slow.next_size(10**6) == 1
+    assert quick.next_size(80) == 10
+    assert quick.next_size(0) == 1
