@@ -1,4 +1,4 @@
-"""Runs of records and their way into columns and back, against a plain Python model; each check for meaning by itself."""
+"""Runs of records and their way into columns and back, against a plain Python model; each check by itself."""
 
 import struct
 from array import array
@@ -15,7 +15,8 @@ FLAG_SEGMENT = 1
 CLIENT = 0xABCDEF
 U32, U64 = st.integers(0, 2**32 - 1), st.integers(0, 2**64 - 1)
 WIDTHS = ("<I", "<Q", "<Q", "<I", "<B", "<H", "<I", "<I", "<Q", "<I", "<I")
-FIELDS = ("task", "attempt", "function", "flags", "status", "items", "detail", "duration_ns", "cpu_us", "memory_peak_kib")
+FIELDS = ("task", "attempt", "function", "flags", "status", "items", "detail")
+FIELDS += ("duration_ns", "cpu_us", "memory_peak_kib")
 TASK_FIELDS = ("task", "attempt", "function", "flags", "items", "detail")
 
 TASKS = st.fixed_dictionaries(
