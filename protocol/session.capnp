@@ -1,0 +1,71 @@
+@0xe93c5ad1847f026b;
+
+# A session: its beginning and end, who is there, and whether they are alive.
+#
+# Rule 1: a Data that is a key (session, identity) is compared byte by byte and never interpreted.
+# Rule 2: a Text is for people to read, except `colocation` and `monitor`, which are addresses.
+# Not here: tasks and what is said about them (batch.capnp).
+
+struct Hello {
+  role @0 :UInt8;                                       # 0 client, 1 cluster
+  pythonMajor @1 :UInt8;                                # pickles of functions are read only by the same minor version
+  pythonMinor @2 :UInt8;
+  identity @3 :Data;                                    # 1 to 64 bytes that name this peer and nobody else, ever
+  clientBits @4 :UInt32;                                # the 24 high bits of this client's task ids; 0 for a cluster
+  session @5 :Data;                                     # 16 bytes of the session to go on with, or none
+  received @6 :UInt64;                                  # the highest number taken in that session
+  life @7 :UInt64;                                      # the scheduler's life this peer knew last, or 0
+  pid @8 :UInt32;
+  uid @9 :UInt32;
+  hostName @10 :Text;
+  clusterName @11 :Text;                                # empty for a client
+  workerNames @12 :List(Text);                          # names its workers will have; empty for a client
+  clusters @13 :List(Data);                             # client: identities from the last welcome
+}
+
+struct Welcome {
+  life @0 :UInt64;                                      # differs after every start of the scheduler
+  session @1 :Data;                                     # 16 bytes: what to say in a hello to go on with this session
+  resumed @2 :Bool;                                     # the session of the hello goes on, numbers and all
+  received @3 :UInt64;                                  # the highest number taken; 0 unless resumed
+  colocation @4 :Text;                                  # abstract AF_UNIX address without its leading NUL, or empty
+  heartbeatMs @5 :UInt32;                               # how often each side says something
+  monitor @6 :Text;                                     # ZeroMQ address of the snapshots, or empty
+  clusters @7 :List(Data);                              # identities of the clusters the scheduler knows
+}
+
+struct Refusal {
+  reason @0 :Text;                                      # one sentence: what is wrong and what to do
+  isTemporary @1 :Bool;                                 # the same hello may succeed later
+}
+
+struct Goodbye {
+  reason @0 :Text;                                      # empty if all is as it should be
+}
+
+struct Joined {
+  peer @0 :UInt32;                                      # the relay's number for this worker
+  name @1 :Text;
+  pid @2 :UInt32;                                       # on its own host
+}
+
+struct Left {
+  peer @0 :UInt32;
+  returnCode @1 :Int32;                                 # exit code, or minus the signal's number
+  reason @2 :Text;                                      # what a person should know: out of memory, last lines of stderr
+}
+
+struct ShutdownAnswer {
+  reason @0 :Text;                                      # empty: it is done; else why it is not
+}
+
+struct Heartbeat {
+  timeNs @0 :UInt64;                                    # the sender's monotonic clock
+  echoNs @1 :UInt64;                                    # timeNs of the last heartbeat from the other side, or 0
+  cpuPermille @2 :UInt32;                               # of the supervisor's process; 1000 is one core
+  rssBytes @3 :UInt64;                                  # of the supervisor's process
+  freeMemoryBytes @4 :UInt64;                           # of the host, or of the container if it has a limit
+  peers @5 :Data;                                       # columns, one row per worker: UInt32
+  peerCpuPermille @6 :Data;                             # UInt32
+  peerRssBytes @7 :Data;                                # UInt64
+}

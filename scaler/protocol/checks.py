@@ -1,0 +1,93 @@
+"""Is what a frame says possible? One function per body; those not named here can't be wrong by themselves.
+
+A check here needs nothing but the body. Rows of a Selection, of Functions and of a Heartbeat are checked where they are
+taken apart (frames), those of Tasks and Results in native/columns.pyx, which also knows how many peers there are.
+
+Not here: whether a task, a session or a peer is known.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from scaler.protocol.frames import (
+    CLIENT_BITS,
+    MOST_CHUNK_BYTES,
+    MOST_IDENTITY_BYTES,
+    SESSION_BYTES,
+    Body,
+    Chunk,
+    Hello,
+    Refusal,
+    Role,
+    Welcome,
+)
+
+MOST_TEXT_LENGTH = 4096
+
+
+def find_error(body: Body) -> str | None:
+    """What is wrong with a body, as a sentence, or None."""
+    check = _CHECKS.get(type(body))
+    return check(body) if check else None
+
+
+def _hello(hello: Hello) -> str | None:
+    if hello.role not in (Role.CLIENT, Role.CLUSTER):
+        return f"hello: role {hello.role} is neither a client nor a cluster"
+    if hello.client_bits >> CLIENT_BITS or (hello.role == Role.CLUSTER and hello.client_bits):
+        return f"hello: client bits {hello.client_bits:#x} are not {CLIENT_BITS} bits of a client"
+    if not 1 <= len(hello.identity) <= MOST_IDENTITY_BYTES:
+        return f"hello: an identity has 1 to {MOST_IDENTITY_BYTES} bytes, not {len(hello.identity)}"
+    if len(hello.session) not in (0, SESSION_BYTES):
+        return f"hello: a session's token has {SESSION_BYTES} bytes, not {len(hello.session)}"
+    if hello.received and not hello.session:
+        return "hello: numbers were received, but no session is named"
+    return (
+        _long_text("hello", hello.host_name, hello.cluster_name)
+        or _long_text("hello", *hello.worker_names)
+        or _identities("hello", hello.clusters)
+    )
+
+
+def _welcome(welcome: Welcome) -> str | None:
+    if len(welcome.session) != SESSION_BYTES:
+        return f"welcome: a session's token has {SESSION_BYTES} bytes, not {len(welcome.session)}"
+    if welcome.received and not welcome.resumed:
+        return "welcome: numbers were received in a session that is new"
+    if not welcome.life or not welcome.heartbeat_ms:
+        return "welcome: the scheduler's life and its heartbeat interval are not 0"
+    if len(welcome.colocation.encode()) > 107:
+        return "welcome: the address for co-location is longer than an AF_UNIX address may be"
+    return _long_text("welcome", welcome.monitor) or _identities("welcome", welcome.clusters)
+
+
+def _refusal(refusal: Refusal) -> str | None:
+    return None if refusal.reason else "refusal: it gives no reason"
+
+
+def _chunk(chunk: Chunk) -> str | None:
+    if not 1 <= len(chunk.data) <= MOST_CHUNK_BYTES:
+        return f"chunk: it has 1 to {MOST_CHUNK_BYTES} bytes, not {len(chunk.data)}"
+    if chunk.offset + len(chunk.data) > chunk.total_bytes:
+        return f"chunk: bytes {chunk.offset} to {chunk.offset + len(chunk.data)} of {chunk.total_bytes}"
+    return None
+
+
+def _long_text(where: str, *texts: str) -> str | None:
+    if any(len(text) > MOST_TEXT_LENGTH for text in texts):
+        return f"{where}: a text has more than {MOST_TEXT_LENGTH} characters"
+    return None
+
+
+def _identities(where: str, identities: tuple[bytes, ...]) -> str | None:
+    if all(1 <= len(identity) <= MOST_IDENTITY_BYTES for identity in identities):
+        return None
+    return f"{where}: the identity of a cluster has 1 to {MOST_IDENTITY_BYTES} bytes"
+
+
+_CHECKS: dict[type[Body], Callable[[Any], str | None]] = {
+    Hello: _hello,
+    Welcome: _welcome,
+    Refusal: _refusal,
+    Chunk: _chunk,
+}

@@ -1,0 +1,418 @@
+"""What frames say, as values: one class per member of the union in protocol/frame.capnp, with the same field names.
+
+Bodies of batches are tuples of columns, because that is what native/columns.pyx makes and takes without looking at
+single rows. Where rows are few and Python looks at each (cancel, functions, samples), `of` makes the columns from rows
+and `rows` takes them apart again, with every check for meaning that needs no knowledge of the session.
+
+Rule 1: a field left at its default costs no byte worth naming and no time in the codec.
+Rule 2: two bodies are equal only if their types are: compare `type(body)` first, since tuples don't.
+Not here: Cap'n Proto (codec), the rows of Tasks and Results (scaler._native.RecordBatch), numbering (ledger).
+"""
+
+import sys
+from array import array
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import IntEnum
+from itertools import pairwise
+from typing import NamedTuple, Self
+
+PROTOCOL_VERSION = 1
+DIGEST_BYTES = 16
+SESSION_BYTES = 16
+MOST_IDENTITY_BYTES = 64
+CLIENT_BITS = 24
+CHUNK_BYTES = 128 << 10  # to send; larger ones cost ten times as much per byte (codec.encode)
+MOST_CHUNK_BYTES = 1 << 20  # to accept
+
+FLAG_OBJECT = 1
+OBJECT_NAME_BYTES = 16
+KNOWN_FLAGS = 15
+
+
+class FrameError(ValueError):
+    """A frame that is not what the protocol says; the message is a sentence for the log and for the refusal."""
+
+
+class VersionError(FrameError):
+    """A frame of another version of the protocol."""
+
+    def __init__(self, version: int) -> None:
+        super().__init__(
+            f"the other side speaks version {version} of Scaler's protocol and this side version {PROTOCOL_VERSION}: "
+            "install the same version of scaler on both"
+        )
+        self.version = version
+
+
+class Role(IntEnum):
+    """Who says hello."""
+
+    CLIENT = 0
+    CLUSTER = 1
+
+
+# columns by hand, for the rare bodies
+
+
+def column(typecode: str, values: Iterable[int]) -> bytes:
+    """Little-endian numbers of fixed width; empty if all are 0."""
+    numbers = array(typecode, values)
+    if sys.byteorder != "little":
+        numbers.byteswap()
+    return numbers.tobytes() if any(numbers) else b""
+
+
+def values(name: str, typecode: str, data: bytes, rows: int) -> list[int]:
+    """The numbers of a column that has so many rows; an empty one stands for zeros."""
+    if not data:
+        return [0] * rows
+    numbers = array(typecode)
+    if len(data) != rows * numbers.itemsize:
+        raise FrameError(f"{name}: {len(data)} bytes are not {rows} rows of {numbers.itemsize} bytes")
+    numbers.frombytes(data)
+    if sys.byteorder != "little":
+        numbers.byteswap()
+    return numbers.tolist()
+
+
+def row_count(name: str, data: bytes, width_bytes: int) -> int:
+    """How many rows the column that is never empty has."""
+    if not data or len(data) % width_bytes:
+        raise FrameError(f"{name}: {len(data)} bytes are not a positive number of rows of {width_bytes} bytes")
+    return len(data) // width_bytes
+
+
+def _ids(tasks: list[int]) -> bytes:
+    """A column of task ids, which is there even if all are 0, because it says how many rows there are."""
+    return column("Q", tasks) or bytes(8 * len(tasks))
+
+
+# the session
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledge:
+    """Nothing but the number in the frame's header."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    role: int = Role.CLIENT
+    python_major: int = 0
+    python_minor: int = 0
+    identity: bytes = b""
+    client_bits: int = 0
+    session: bytes = b""
+    received: int = 0
+    life: int = 0
+    pid: int = 0
+    uid: int = 0
+    host_name: str = ""
+    cluster_name: str = ""
+    worker_names: tuple[str, ...] = ()
+    clusters: tuple[bytes, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Welcome:
+    life: int = 0
+    session: bytes = b""
+    resumed: bool = False
+    received: int = 0
+    colocation: str = ""
+    heartbeat_ms: int = 0
+    monitor: str = ""
+    clusters: tuple[bytes, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    reason: str = ""
+    is_temporary: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Goodbye:
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    peer: int = 0
+    name: str = ""
+    pid: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    peer: int = 0
+    return_code: int = 0
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Clear:
+    """Cancel all this client's tasks and free its objects."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shutdown:
+    """End the scheduler (from a client) or the cluster (from the scheduler)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShutdownAnswer:
+    reason: str = ""
+
+
+class Sample(NamedTuple):
+    """How one worker's process does."""
+
+    peer: int
+    cpu_permille: int
+    rss_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    time_ns: int = 0
+    echo_ns: int = 0
+    cpu_permille: int = 0
+    rss_bytes: int = 0
+    free_memory_bytes: int = 0
+    peers: bytes = b""
+    peer_cpu_permille: bytes = b""
+    peer_rss_bytes: bytes = b""
+
+    @staticmethod
+    def columns_of(samples: Iterable[Sample]) -> dict[str, bytes]:
+        """The three columns, as keyword arguments of a Heartbeat."""
+        rows = list(samples)
+        return {
+            "peers": column("I", [row.peer for row in rows]) or bytes(4 * len(rows)),
+            "peer_cpu_permille": column("I", [row.cpu_permille for row in rows]),
+            "peer_rss_bytes": column("Q", [row.rss_bytes for row in rows]),
+        }
+
+    def samples(self) -> list[Sample]:
+        """One Sample per worker; FrameError if the columns don't fit each other."""
+        n = row_count("peers", self.peers, 4) if self.peers else 0
+        peers = values("peers", "I", self.peers, n)
+        cpu = values("peerCpuPermille", "I", self.peer_cpu_permille, n)
+        return list(map(Sample, peers, cpu, values("peerRssBytes", "Q", self.peer_rss_bytes, n)))
+
+
+# batches
+
+
+class Tasks(NamedTuple):
+    """Columns as runs_to_task_columns makes them and RecordBatch.put_tasks takes them."""
+
+    peers: bytes = b""
+    tasks: bytes = b""
+    attempts: bytes = b""
+    functions: bytes = b""
+    flags: bytes = b""
+    items: bytes = b""
+    details: bytes = b""
+    ends: bytes = b""
+    payload: bytes = b""
+
+
+class Results(NamedTuple):
+    """Columns as runs_to_result_columns makes them and RecordBatch.put_results takes them."""
+
+    peers: bytes = b""
+    tasks: bytes = b""
+    attempts: bytes = b""
+    functions: bytes = b""
+    flags: bytes = b""
+    statuses: bytes = b""
+    items: bytes = b""
+    details: bytes = b""
+    durations_ns: bytes = b""
+    cpu_us: bytes = b""
+    memory_peak_kib: bytes = b""
+    ends: bytes = b""
+    payload: bytes = b""
+
+
+class Function(NamedTuple):
+    """One announced function. With FLAG_OBJECT the payload is an object's number and size."""
+
+    peer: int
+    number: int
+    digest: bytes
+    flags: int
+    payload: bytes
+
+
+class Functions(NamedTuple):
+    peers: bytes = b""
+    numbers: bytes = b""
+    digests: bytes = b""
+    flags: bytes = b""
+    ends: bytes = b""
+    payload: bytes = b""
+
+    @classmethod
+    def of(cls, functions: Iterable[Function]) -> Self:
+        """The columns of at least one function; their sizes together stay below 4 GiB."""
+        rows = list(functions)
+        ends, end = [], 0
+        for row in rows:
+            end += len(row.payload)
+            ends.append(end)
+        return cls(
+            column("I", [row.peer for row in rows]),
+            column("I", [row.number for row in rows]),
+            b"".join(row.digest for row in rows),
+            column("B", [row.flags for row in rows]),
+            column("I", ends),
+            b"".join(row.payload for row in rows),
+        )
+
+    def rows(self) -> list[Function]:
+        """One Function per row; FrameError if the columns don't fit each other."""
+        n = row_count("digests", self.digests, DIGEST_BYTES)
+        ends = values("ends", "I", self.ends, n)
+        if any(a > b for a, b in pairwise(ends)) or ends[-1] != len(self.payload):
+            raise FrameError("ends: they do not rise to the end of the payload")
+        rows = [
+            Function(peer, number, self.digests[i * DIGEST_BYTES : (i + 1) * DIGEST_BYTES], flags, self.payload[a:b])
+            for i, (peer, number, flags, a, b) in enumerate(
+                zip(
+                    values("peers", "I", self.peers, n),
+                    values("numbers", "I", self.numbers, n),
+                    values("flags", "B", self.flags, n),
+                    [0, *ends],
+                    ends,
+                    strict=False,
+                )
+            )
+        ]
+        for row in rows:
+            if row.flags & ~KNOWN_FLAGS:
+                raise FrameError(f"flags: {row.flags} has a bit that this version does not know")
+            if row.flags & FLAG_OBJECT and len(row.payload) != OBJECT_NAME_BYTES:
+                raise FrameError("payload: not an object's number and size, though the flag says so")
+        return rows
+
+
+class Choice(NamedTuple):
+    """One task that a Selection names; `attempt` is 0 where the sender knows none."""
+
+    peer: int
+    task: int
+    attempt: int
+
+
+class Selection(NamedTuple):
+    """Tasks by name. What is to happen to them is said by the subclass."""
+
+    peers: bytes = b""
+    tasks: bytes = b""
+    attempts: bytes = b""
+
+    @classmethod
+    def of(cls, choices: Iterable[tuple[int, int, int]]) -> Self:
+        """The columns of (peer, task, attempt), at least one."""
+        peers, tasks, attempts = map(list, zip(*choices, strict=True))
+        return cls(column("I", peers), _ids(tasks), column("Q", attempts))
+
+    def rows(self) -> list[Choice]:
+        """One Choice per row; FrameError if the columns don't fit each other."""
+        n = row_count("tasks", self.tasks, 8)
+        tasks = values("tasks", "Q", self.tasks, n)
+        return list(map(Choice, values("peers", "I", self.peers, n), tasks, values("attempts", "Q", self.attempts, n)))
+
+
+class Cancel(Selection):
+    """Nobody waits for these tasks any more."""
+
+    __slots__ = ()
+
+
+class Withdraw(Selection):
+    """Take these records back if they have not been claimed, and say in a Withdrawn which were."""
+
+    __slots__ = ()
+
+
+class Mapped(Selection):
+    """The results of these tasks have been taken; what holds them may go."""
+
+    __slots__ = ()
+
+
+class Verdict(NamedTuple):
+    """The answer to one Choice of a Withdraw."""
+
+    peer: int
+    task: int
+    attempt: int
+    took: bool
+
+
+class Withdrawn(NamedTuple):
+    peers: bytes = b""
+    tasks: bytes = b""
+    attempts: bytes = b""
+    took: bytes = b""
+
+    @classmethod
+    def of(cls, verdicts: Iterable[tuple[int, int, int, bool]]) -> Self:
+        """The columns of (peer, task, attempt, took), at least one."""
+        peers, tasks, attempts, took = map(list, zip(*verdicts, strict=True))
+        return cls(column("I", peers), _ids(tasks), column("Q", attempts), column("B", took))
+
+    def rows(self) -> list[Verdict]:
+        """One Verdict per row; FrameError if the columns don't fit each other."""
+        choices = Selection(self.peers, self.tasks, self.attempts).rows()
+        took = values("took", "B", self.took, len(choices))
+        if max(took) > 1:
+            raise FrameError(f"took: {max(took)} is neither 0 nor 1")
+        return [Verdict(*choice, bool(flag)) for choice, flag in zip(choices, took, strict=True)]
+
+
+class Chunk(NamedTuple):
+    """A part of an object."""
+
+    object: int = 0
+    offset: int = 0
+    total_bytes: int = 0
+    data: bytes = b""
+
+
+Body = (
+    Acknowledge
+    | Hello
+    | Welcome
+    | Refusal
+    | Heartbeat
+    | Goodbye
+    | Tasks
+    | Results
+    | Functions
+    | Cancel
+    | Withdraw
+    | Withdrawn
+    | Mapped
+    | Joined
+    | Left
+    | Clear
+    | Shutdown
+    | ShutdownAnswer
+    | Chunk
+)
+
+UNNUMBERED = frozenset({Acknowledge, Hello, Welcome, Refusal, Heartbeat})
+
+
+class Frame(NamedTuple):
+    """One message on the wire. `number` is 0 for a body of UNNUMBERED and positive for all others."""
+
+    body: Body
+    number: int = 0
+    acknowledged: int = 0
