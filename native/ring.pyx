@@ -80,6 +80,18 @@ cdef class Ring:
         record = <Record *>(self.data + (position & (self.capacity - 1)))
         return compare_and_swap32(&record.claim, claim_word(CLAIM_OFFERED, position), claim_word(CLAIM_WITHDRAWN, position))
 
+    cdef bint find(self, uint64_t task, uint64_t attempt, uint64_t *position) noexcept nogil:
+        """Where an unread record of this task and attempt stands. For the rare: it looks at all of them."""
+        cdef uint64_t at = load_acquire(&self.header.tail)
+        cdef Record *record
+        while at < self.head:
+            record = <Record *>(self.data + (at & (self.capacity - 1)))
+            if record.kind == KIND_TASK and record.task == task and record.attempt == attempt:
+                position[0] = at
+                return True
+            at += padded(record.record_bytes)
+        return False
+
     cdef uint32_t free_bytes(self) noexcept nogil:
         self.tail_seen = load_acquire(&self.header.tail)
         return <uint32_t>(self.capacity - (self.head - self.tail_seen))

@@ -1,0 +1,389 @@
+# Relay: what stands between rings on one host and the core on another.
+#
+# On the scheduler's side a RunOutlet takes the records of one remote peer, until the session puts them into a batch. On
+# the other side a Relay holds the scheduler's end of the rings of its peers: it collects what they say into runs, writes
+# what comes for them into their rings, and does the scheduler's compare-and-swaps when told to.
+#
+# Rule 1: no Python object per record, but for payloads in segments, which go aside as tuples: they travel in chunks.
+# Rule 2: a full ring is never waited for; what does not fit waits in a run of that peer.
+# Not here: frames, sockets, objects in chunks (scaler.link, scaler.relay).
+
+cdef enum:
+    OUTLET_MOST_BYTES = 16 << 20
+    SET_ASIDE = -1
+
+
+cdef class RunOutlet(Outlet):
+    """Where the core writes the records of a remote peer. `dirty`, `asks` and `large` belong to its session.
+
+    `dirty` gets this outlet when it has something new, `asks` gets (peer, task) for records that have left and are
+    wanted back, `large` gets (peer, record tuple) for payloads in segments.
+    """
+    cdef readonly RecordRun run
+    cdef readonly uint32_t peer
+    cdef bint is_dirty
+    cdef list dirty, asks, large
+
+    def __init__(self, uint32_t peer, list dirty not None, list asks not None, list large not None):
+        self.run = RecordRun()
+        self.peer = peer
+        self.dirty, self.asks, self.large = dirty, asks, large
+
+    cdef Record *reserve(self, uint32_t payload_bytes) noexcept nogil:
+        if self.run.used - self.run.cursor > OUTLET_MOST_BYTES:
+            return NULL
+        return self.run.reserve(payload_bytes)
+
+    cdef uint64_t commit(self) noexcept nogil:
+        cdef Record *record = <Record *>(self.run.data + self.run.used)
+        if record.flags & FLAG_SEGMENT:
+            with gil:
+                self.large.append((self.peer, record_tuple(record)))
+            return SET_ASIDE
+        return self.run.commit()
+
+    cdef int withdraw(self, uint64_t task, uint64_t position) noexcept nogil:
+        if self.run.withdraw(position):
+            return WITHDREW
+        with gil:
+            self.asks.append((self.peer, task))
+            self.mark()
+        return ASKED
+
+    cdef uint32_t largest_payload(self) noexcept nogil:
+        return OUTLET_MOST_BYTES
+
+    cdef void flush(self) noexcept nogil:
+        if not self.is_dirty:
+            with gil:
+                self.mark()
+
+    cdef mark(self):
+        if not self.is_dirty:
+            self.is_dirty = True
+            self.dirty.append(self)
+
+    def clean(self):
+        """The session has taken what there was."""
+        self.is_dirty = False
+
+
+cdef tuple record_tuple(Record *record):
+    """As RecordRun.read gives it."""
+    return (record.kind, record.task, payload_of(record)[:payload_bytes_of(record)], record.function, record.flags,
+            record.status, record.attempt, record.items, record.detail, record.duration_ns, record.cpu_us,
+            record.memory_peak_kib)
+
+
+def feed_tasks(SchedulerCore core not None, uint32_t client, RecordBatch batch not None):
+    """Give a remote client's tasks to the core, as long as it may have more queued.
+
+    Returns the tuples of those whose payload is an object: the caller finds the segment and feeds them by themselves.
+    What is left in the batch is to be fed later.
+    """
+    cdef Record *record
+    cdef uint32_t peer = 0
+    cdef list large = []
+    while not core.is_over_quota(client):
+        record = batch.peek(&peer)
+        if record == NULL:
+            break
+        if record.flags & FLAG_SEGMENT:
+            large.append(record_tuple(record))
+        else:
+            core.on_submit(client, record)
+        batch.step(record)
+    return large
+
+
+def feed_results(SchedulerCore core not None, list workers not None, RecordBatch batch not None):
+    """Give results of remote workers to the core; workers[peer] is a worker's index or None if it has left.
+
+    Returns (peer, tuple) of those whose payload is an object.
+    """
+    cdef Record *record
+    cdef uint32_t peer = 0
+    cdef uint64_t now = now_ns()
+    cdef list large = []
+    while True:
+        record = batch.peek(&peer)
+        if record == NULL:
+            break
+        worker = workers[peer]
+        if worker is not None:
+            if record.flags & FLAG_SEGMENT:
+                large.append((peer, record_tuple(record)))
+            else:
+                core.on_result(worker, record, now)
+        batch.step(record)
+    return large
+
+
+def feed_one(SchedulerCore core not None, uint32_t index, RecordRun run not None):
+    """Give the one record of `run` to the core: a task of client `index` or a result of worker `index`."""
+    cdef Record *record = run.peek()
+    if record == NULL:
+        return
+    if record.kind == KIND_TASK:
+        core.on_submit(index, record)
+    else:
+        core.on_result(index, record, now_ns())
+    run.step(record)
+
+
+cdef class RelayPeer:
+    """A peer on the relay's host."""
+    cdef readonly Ring tasks, results, up, down
+    cdef readonly uint32_t slot
+    cdef readonly RecordRun collected     # what it said, for the next batch
+    cdef RecordRun pending                # what did not fit into its ring
+    cdef Ring inward, outward
+    cdef uint32_t *sleeping
+    cdef int eventfd
+    cdef bint touched
+    cdef readonly bint broken
+
+
+cdef class Relay:
+    """Drains and fills the rings of the peers of one host; `is_client` says what they are."""
+    cdef Segment bell_memory
+    cdef BellPage *bell
+    cdef readonly int eventfd
+    cdef readonly bint is_client
+    cdef list peers                   # by slot; None where one has left: slots are never used twice
+    cdef readonly list controls       # (slot, record tuple) from the peers
+    cdef readonly list large          # (slot, record tuple) whose payload is in a segment
+    cdef public bint holding          # take no more tasks from the client for now
+
+    def __init__(self, Segment bell_memory not None, int eventfd, bint is_client):
+        self.bell_memory = bell_memory
+        self.bell = <BellPage *>bell_memory.start
+        self.eventfd = eventfd
+        self.is_client = is_client
+        self.peers = []
+        self.controls = []
+        self.large = []
+
+    def add(self, Segment memory not None, int eventfd):
+        """Take up a peer. Its slot is its number on the wire."""
+        cdef RelayPeer peer = RelayPeer.__new__(RelayPeer)
+        if len(self.peers) >= NEWS_WORDS * 64:
+            raise ValueError(f"more than {NEWS_WORDS * 64} workers have been started here: start the cluster anew")
+        peer.tasks, peer.results, peer.up, peer.down = peer_rings(memory)
+        peer.inward, peer.outward = (peer.tasks, peer.results) if self.is_client else (peer.results, peer.tasks)
+        peer.collected = RecordRun()
+        peer.pending = RecordRun()
+        peer.eventfd = eventfd
+        peer.sleeping = &(<PeerPage *>memory.start).sleeping
+        peer.slot = <uint32_t>len(self.peers)
+        self.peers.append(peer)
+        return peer
+
+    def remove(self, RelayPeer peer not None):
+        """The peer has gone: collect the last it said. The run of that, to be sent before it is said to have left."""
+        while self.drain(peer, 0):
+            pass
+        self.peers[peer.slot] = None
+        return peer.collected
+
+    def run(self, bint look_everywhere=False):
+        """Collect what the peers say until there is nothing more, then arm the bell. How many records there were."""
+        cdef uint32_t word, slot
+        cdef uint64_t bits
+        cdef uint32_t n
+        cdef uint32_t total = 0
+        cdef bint found
+        cdef uint32_t words = <uint32_t>((len(self.peers) + 63) // 64)
+        store_release32(&self.bell.sleeping, 0)
+        while True:
+            found = False
+            for word in range(words):
+                bits = exchange(&self.bell.news[word], 0) if load_acquire(&self.bell.news[word]) else 0
+                if look_everywhere:
+                    bits = ~(<uint64_t>0)
+                while bits:
+                    slot = word * 64 + count_trailing_zeros(bits)
+                    bits &= bits - 1
+                    if slot >= <uint32_t>len(self.peers):
+                        break
+                    if self.peers[slot] is None:
+                        continue
+                    n = self.drain(self.peers[slot], 0)
+                    total += n
+                    if n:
+                        found = True
+            look_everywhere = False
+            if found and total < MOST_RECORDS:
+                continue
+            # SYNC POINT sleep
+            store_release32(&self.bell.sleeping, 1)
+            full_fence()
+            for word in range(words):
+                if load_acquire(&self.bell.news[word]):
+                    store_release32(&self.bell.sleeping, 0)
+                    total += 1
+                    break
+            return total
+
+    def quiet(self):
+        """The bell was heard: empty its eventfd."""
+        quiet_bell(self.eventfd)
+
+    def collect_before(self, uint64_t task):
+        """Take the client's tasks with ids below this one: they were submitted before something that concerns them."""
+        for peer in self.peers:
+            if peer is not None:
+                self.drain_records(peer, task)
+
+    cdef uint32_t drain(self, RelayPeer peer, uint64_t before):
+        cdef uint32_t n = 0
+        if (<RecordRun>peer.pending).used:
+            self.deliver_pending(peer)
+        while peer.up.has_news():
+            said = peer.up.read()
+            if said is None:
+                break
+            if said[0] == KIND_CANCEL or said[0] == KIND_CLEAR:
+                n += self.drain_records(peer, said[1] + 1 if said[0] == KIND_CANCEL else said[1])
+            self.controls.append((peer.slot, said))
+            self.cut(peer)
+            n += 1
+        if not self.holding:
+            n += self.drain_records(peer, before)
+        if peer.tasks.broken or peer.results.broken or peer.up.broken:
+            peer.broken = True
+        return n
+
+    cdef cut(self, RelayPeer peer):
+        """A control record was noted: what was collected before it goes out before it."""
+        if len(peer.collected):
+            self.controls.insert(len(self.controls) - 1, (peer.slot, peer.collected))
+            peer.collected = RecordRun()
+
+    cdef uint32_t drain_records(self, RelayPeer peer, uint64_t before):
+        """Collect what is in the peer's inward ring; with `before`, only ids below it."""
+        cdef Record *record
+        cdef Ring ring = peer.inward
+        cdef uint32_t n = 0
+        while n < MOST_RECORDS or before:
+            record = ring.peek()
+            if record == NULL or (before and record.task >= before):
+                break
+            if record.kind != KIND_TASK and record.kind != KIND_RESULT:
+                peer.broken = True
+                break
+            if record.flags & FLAG_SEGMENT:
+                self.large.append((peer.slot, record_tuple(record)))
+            elif not peer.collected.append(record):
+                break
+            ring.step(record.record_bytes)
+            n += 1
+        if n and ring.recycle():
+            ring_bell(peer.sleeping, peer.eventfd)
+        return n
+
+    # towards the peers
+
+    def deliver(self, RecordBatch batch not None):
+        """Write a batch into the rings. (slot, tuple) of those whose payload is an object: for deliver_one."""
+        cdef Record *record
+        cdef uint32_t slot = 0
+        cdef list large = []
+        while True:
+            record = batch.peek(&slot)
+            if record == NULL:
+                break
+            if slot < <uint32_t>len(self.peers) and self.peers[slot] is not None:
+                if record.flags & FLAG_SEGMENT:
+                    large.append((slot, record_tuple(record)))
+                else:
+                    self.put(self.peers[slot], record)
+            batch.step(record)
+        self.flush()
+        return large
+
+    def deliver_one(self, uint32_t slot, RecordRun run not None):
+        """Write the one record of `run` into a peer's ring."""
+        cdef Record *record = run.peek()
+        if record != NULL and slot < <uint32_t>len(self.peers) and self.peers[slot] is not None:
+            self.put(self.peers[slot], record)
+            self.flush()
+
+    def tell(self, uint32_t slot, int kind, bytes payload=b"", *, uint64_t task=0, uint32_t function=0, int flags=0,
+             uint32_t items=0):
+        """Write a control record to a peer. False if there is no room."""
+        cdef RelayPeer peer
+        if slot >= <uint32_t>len(self.peers) or self.peers[slot] is None:
+            return True
+        peer = self.peers[slot]
+        if peer.down.write(kind, task, payload, function=function, flags=flags, items=items) is None:
+            return False
+        ring_bell(peer.sleeping, peer.eventfd)
+        return True
+
+    cdef int put(self, RelayPeer peer, Record *record) except -1:
+        if not (<RecordRun>peer.pending).used and copy_into(peer.outward, record):
+            peer.touched = True
+        elif not peer.pending.append(record):
+            raise MemoryError("no memory for records that wait for a ring")
+        return 0
+
+    cdef deliver_pending(self, RelayPeer peer):
+        cdef Record *record
+        while True:
+            record = peer.pending.peek()
+            if record == NULL or not copy_into(peer.outward, record):
+                break
+            peer.pending.step(record)
+            peer.touched = True
+        self.flush_one(peer)
+
+    cdef flush(self):
+        for peer in self.peers:
+            if peer is not None:
+                self.flush_one(peer)
+
+    cdef flush_one(self, RelayPeer peer):
+        if peer.touched:
+            peer.touched = False
+            ring_bell(peer.sleeping, peer.eventfd)
+
+    def withdraw(self, uint32_t slot, uint64_t task, uint64_t attempt):
+        """Take back a record that its worker has not claimed. True if it will not run."""
+        cdef RelayPeer peer
+        cdef uint64_t position
+        if slot >= <uint32_t>len(self.peers) or self.peers[slot] is None:
+            return False
+        peer = self.peers[slot]
+        if peer.outward.find(task, attempt, &position):
+            return peer.outward.withdraw(position)
+        return withdraw_from_run(peer.pending, task, attempt)
+
+
+cdef bint copy_into(Ring ring, Record *record) noexcept nogil:
+    """Write a copy. False if the ring is full; then whoever reads it says when there is room."""
+    cdef uint32_t size = payload_bytes_of(record)
+    cdef Record *made = ring.reserve(size)
+    if made == NULL:
+        store_release32(&ring.header.waiting_for_room, 1)
+        full_fence()
+        made = ring.reserve(size)
+        if made == NULL:
+            return False
+    made.kind = record.kind
+    made.flags = record.flags
+    made.status = record.status
+    memcpy(<char *>made + 12, <char *>record + 12, RECORD_HEADER_BYTES - 12 + size)
+    ring.commit()
+    return True
+
+
+cdef bint withdraw_from_run(RecordRun run, uint64_t task, uint64_t attempt) noexcept nogil:
+    cdef size_t offset = run.cursor
+    cdef Record *record
+    while offset < run.used:
+        record = <Record *>(run.data + offset)
+        if record.task == task and record.attempt == attempt:
+            return run.withdraw(run.base + offset)
+        offset += padded(record.record_bytes)
+    return False
