@@ -30,7 +30,7 @@ struct Frame {
 
     tasks @10 :Batch.Tasks;                             # client -> scheduler: submitted; scheduler -> cluster: placed
     results @11 :Batch.Results;                         # cluster -> scheduler -> client
-    functions @12 :Batch.Functions;                     # client -> scheduler -> cluster, before the tasks that name them
+    functions @12 :Batch.Functions;                     # client -> scheduler -> cluster, before their tasks
     cancel @13 :Batch.Selection;                        # client -> scheduler -> cluster
     withdraw @14 :Batch.Selection;                      # scheduler -> cluster
     withdrawn @15 :Batch.Withdrawn;                     # cluster -> scheduler, answers each withdraw

@@ -125,6 +125,26 @@ def test_a_frame_is_decoded_as_it_was_encoded(frame):
         assert type(decoded.body) is type(frame.body)
 
 
+@pytest.mark.parametrize(
+    ("frame", "words"),
+    [
+        (
+            Frame(Clear(), 1, 2),
+            "0000000006000000 0000000004000100 4c41435301000000 0100000000000000 0200000000000000 0f00000000000000"
+            "0000000000000000",
+        ),
+        (
+            Frame(frames.Cancel.of([(0, 0xABCDEF << 40 | 7, 0)]), 3, 4),
+            "000000000a000000 0000000004000100 4c41435301000000 0300000000000000 0400000000000000 0900000000000000"
+            "0000000000000300 0000000000000000 0500000042000000 0000000000000000 0700000000efcdab",
+        ),
+    ],
+)
+def test_these_bytes_mean_this_for_as_long_as_the_version_is_1(frame, words):
+    assert encode(frame) == bytes.fromhex(words)
+    assert decode(bytes.fromhex(words)) == frame
+
+
 def test_every_body_has_a_member():
     assert set(codec._BODIES.values()) == set(frames.Body.__args__)
 

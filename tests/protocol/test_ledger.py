@@ -83,6 +83,7 @@ class Side:
         self.ledger = Ledger()
         self.posted = 0
         self.given = []
+        self.came = []
 
 
 class LossyLink(RuleBasedStateMachine):
@@ -152,8 +153,16 @@ class LossyLink(RuleBasedStateMachine):
             else:
                 self.give(self.peer, data)
 
+    @precondition(lambda self: self.scheduler.came or self.peer.came)
+    @rule(data=st.data())
+    def a_frame_comes_again(self, data):
+        """As when a router hands over what the socket of an earlier session had sent."""
+        side = self.scheduler if self.scheduler.came else self.peer
+        self.give(side, data.draw(st.sampled_from(side.came)))
+
     def give(self, side, data):
         frame = decode(data)
+        side.came.append(data)
         if side.ledger.take(frame) and frame.number:
             side.given.append(frame.body.peer)
 
