@@ -123,12 +123,15 @@ cdef class SchedulerCore:
         cdef Outlet tasks = <Outlet>worker.tasks
         cdef uint32_t row_index = worker.tail
         cdef uint32_t previous
+        cdef int taken
         cdef Row *row
         self.pool.remove(index)
         while row_index:                       # from the youngest, so that the front of the queue ends up in order
             row = self.table.row(row_index)
             previous = row.previous
-            if tasks.withdraw(row.task, row.position) == TOO_LATE:
+            taken = tasks.withdraw(row.task, self.life | row.placements, row.position)
+            # Elsewhere nobody can look into the ring any more: what came first is what ran.
+            if taken == TOO_LATE or (taken == ASKED and row_index == worker.head):
                 row.deaths += 1
             if row.state == ROW_CANCELLED:
                 self.end(row_index)
@@ -246,6 +249,8 @@ cdef class SchedulerCore:
             self.function_length += 1
             self.function_payloads.append((digest, flags, payload))
             self.function_of[digest] = known
+        elif flags & FLAG_SEGMENT and payload != self.function_payloads[known][2]:
+            self.unlink.append(payload[8:].decode("ascii", "replace"))       # we have these bytes already
         if number >= room:
             numbers = <uint32_t *>realloc(client.functions, (number * 2 + 64) * sizeof(uint32_t))
             if numbers == NULL:
@@ -301,7 +306,7 @@ cdef class SchedulerCore:
             self.ready.remove(row_index)
             self.end(row_index)
         elif state == ROW_PLACED:
-            if (<Outlet>self.pool.workers[row.worker].tasks).withdraw(row.task, row.position) == WITHDREW:
+            if (<Outlet>self.pool.workers[row.worker].tasks).withdraw(row.task, self.life | row.placements, row.position) == WITHDREW:
                 self.unplace(row_index)
                 self.end(row_index)
             else:
@@ -313,6 +318,30 @@ cdef class SchedulerCore:
             self.end(row_index)
 
     # from a worker
+
+    def on_withdrawn(self, uint32_t worker_index, uint64_t task, uint64_t attempt, bint took, uint64_t now):
+        """The answer of a relay that was asked to take a record back: it will not run (took), or runs or has run."""
+        cdef uint32_t client_index = self.client_of(task)
+        cdef uint32_t row_index = 0
+        cdef Row *row
+        if client_index:
+            row_index = directory_find(&self.clients[client_index - 1].directory, task & NUMBER_MASK)
+        if row_index == 0:
+            return
+        row = self.table.row(row_index)
+        if (row.state != ROW_PLACED and row.state != ROW_CANCELLED) or row.worker != worker_index \
+                or attempt != (self.life | row.placements):
+            return
+        row.asked = False
+        if not took:
+            return
+        self.withdrawn += 1
+        self.unplace(row_index)
+        if row.state == ROW_CANCELLED:
+            self.end(row_index)
+        else:
+            self.ready.push(row_index, True)
+        self.dispatch(now)
 
     cdef void on_result(self, uint32_t worker_index, Record *record, uint64_t now) noexcept nogil:
         cdef uint32_t client_index = self.client_of(record.task)
@@ -510,6 +539,7 @@ cdef class SchedulerCore:
         fill_record(record, KIND_TASK, row.flags, 0, row.function, row.task, self.life | row.placements, row.items, 0)
         memcpy(payload_of(record), self.table.payload(row), size)
         self.ready.remove(row_index)
+        row.asked = False
         row.position = (<Outlet>worker.tasks).commit()
         row.state = ROW_PLACED
         row.worker = worker_index
@@ -569,7 +599,7 @@ cdef class SchedulerCore:
 
     cdef bint announce(self, Worker *worker, uint32_t function):
         cdef Outlet control = <Outlet>worker.control
-        cdef bytes payload = self.function_payloads[function][2]
+        cdef bytes payload = self.function_payloads[function][0] + self.function_payloads[function][2]
         cdef Record *record = control.reserve(<uint32_t>len(payload))
         if record == NULL:
             return False
@@ -596,14 +626,18 @@ cdef class SchedulerCore:
         cdef Worker *worker = &self.pool.workers[worker_index]
         cdef uint32_t row_index = worker.tail
         cdef uint32_t previous
+        cdef int taken
         cdef Row *row
         while row_index != worker.head:
             row = self.table.row(row_index)
             previous = row.previous
-            if row.state == ROW_PLACED and (<Outlet>worker.tasks).withdraw(row.task, row.position) == WITHDREW:
-                self.withdrawn += 1
-                self.unplace(row_index)
-                self.ready.push(row_index, True)
+            if row.state == ROW_PLACED and not row.asked:
+                taken = (<Outlet>worker.tasks).withdraw(row.task, self.life | row.placements, row.position)
+                if taken == WITHDREW:
+                    self.withdrawn += 1
+                    self.unplace(row_index)
+                    self.ready.push(row_index, True)
+                row.asked = taken == ASKED
             row_index = previous
         # What it runs now is charged as if it filled the credit, so that nothing is put behind it again.
         row = self.table.row(worker.head)

@@ -51,6 +51,9 @@ cpdef enum:
     FLAG_CHUNK = 8        # several calls of one map
 
 cpdef enum:
+    OWN_SEGMENT = 1       # `detail` of a task: no other attempt uses its segment, the worker removes it once mapped
+
+cpdef enum:
     STATUS_OK = 0
     STATUS_RAISED = 1         # (exception, traceback text), pickled
     STATUS_WORKER_DIED = 2    # text

@@ -18,7 +18,7 @@ cdef class Outlet:
     cdef uint64_t commit(self) noexcept nogil:
         return 0
 
-    cdef int withdraw(self, uint64_t task, uint64_t position) noexcept nogil:
+    cdef int withdraw(self, uint64_t task, uint64_t attempt, uint64_t position) noexcept nogil:
         return TOO_LATE
 
     cdef uint32_t largest_payload(self) noexcept nogil:
@@ -54,7 +54,7 @@ cdef class RingOutlet(Outlet):
     cdef uint64_t commit(self) noexcept nogil:
         return self.ring.commit()
 
-    cdef int withdraw(self, uint64_t task, uint64_t position) noexcept nogil:
+    cdef int withdraw(self, uint64_t task, uint64_t attempt, uint64_t position) noexcept nogil:
         return WITHDREW if self.ring.withdraw(position) else TOO_LATE
 
     cdef uint32_t largest_payload(self) noexcept nogil:

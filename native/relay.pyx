@@ -16,7 +16,7 @@ cdef enum:
 cdef class RunOutlet(Outlet):
     """Where the core writes the records of a remote peer. `dirty`, `asks` and `large` belong to its session.
 
-    `dirty` gets this outlet when it has something new, `asks` gets (peer, task) for records that have left and are
+    `dirty` gets this outlet when it has something new, `asks` gets (peer, task, attempt) for records that have left and are
     wanted back, `large` gets (peer, record tuple) for payloads in segments.
     """
     cdef readonly RecordRun run
@@ -42,11 +42,11 @@ cdef class RunOutlet(Outlet):
             return SET_ASIDE
         return self.run.commit()
 
-    cdef int withdraw(self, uint64_t task, uint64_t position) noexcept nogil:
+    cdef int withdraw(self, uint64_t task, uint64_t attempt, uint64_t position) noexcept nogil:
         if self.run.withdraw(position):
             return WITHDREW
         with gil:
-            self.asks.append((self.peer, task))
+            self.asks.append((self.peer, task, attempt))
             self.mark()
         return ASKED
 
@@ -224,6 +224,11 @@ cdef class Relay:
                     total += 1
                     break
             return total
+
+    def ring(self):
+        """Wake whoever waits for this relay's bell."""
+        cdef uint64_t one = 1
+        c_write(self.eventfd, &one, 8)
 
     def quiet(self):
         """The bell was heard: empty its eventfd."""

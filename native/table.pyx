@@ -31,7 +31,7 @@ cdef struct Row:
     uint32_t placements     # low half of the attempt
     uint32_t items
     uint32_t estimate_ns    # what was charged to the worker
-    uint16_t status
+    uint8_t asked           # a relay was asked for it back
     uint8_t state
     uint8_t flags
     uint8_t level

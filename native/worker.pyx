@@ -100,7 +100,7 @@ cdef class WorkerLoop:
                 if announced is None:
                     break
                 if announced[0] == KIND_FUNCTION:
-                    self.functions[announced[3]] = self.load_function(announced[2], announced[4])
+                    self.functions[announced[3]] = self.load_function(announced[2][16:], announced[4])
             found = self.functions.get(number)
         return found
 
@@ -194,8 +194,13 @@ cdef class WorkerLoop:
 
     cdef object bytes_of(self, Record *record):
         """The payload as an object: a copy out of the ring, or the segment it lies in."""
+        cdef str name
         if record.flags & FLAG_SEGMENT:
-            return Segment.open(payload_of(record)[8:payload_bytes_of(record)].decode("ascii"))
+            name = payload_of(record)[8:payload_bytes_of(record)].decode("ascii")
+            segment = Segment.open(name)
+            if record.detail == OWN_SEGMENT:
+                Segment.unlink(name)
+            return segment
         return PyBytes_FromStringAndSize(payload_of(record), payload_bytes_of(record))
 
     cdef bytes store(self, bytes value):

@@ -41,6 +41,7 @@ struct Frame {
     clear @19 :Void;                                    # client -> scheduler
     shutdown @20 :Void;                                 # client -> scheduler, scheduler -> cluster
     shutdownAnswer @21 :Session.ShutdownAnswer;         # scheduler -> client
+    workers @23 :Session.Workers;                       # scheduler -> client
     chunk @22 :Object.Chunk;                            # both ways, before the record that names the object
   }
 }

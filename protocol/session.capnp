@@ -55,6 +55,10 @@ struct Left {
   reason @2 :Text;                                      # what a person should know: out of memory, last lines of stderr
 }
 
+struct Workers {
+  count @0 :UInt32;                                     # how many there are now, for a map to be cut by
+}
+
 struct ShutdownAnswer {
   reason @0 :Text;                                      # empty: it is done; else why it is not
 }

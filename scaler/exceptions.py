@@ -54,6 +54,10 @@ class TaskRefusedError(ScalerError):
     """The scheduler did not accept the task."""
 
 
+class RefusedError(ScalerError):
+    """The scheduler does not want this client or cluster; its sentence says why and what to do."""
+
+
 class RemoteError(ScalerError):
     """Stands for a remote exception that cannot be carried here; has its type's name, message and traceback."""
 

@@ -46,6 +46,7 @@ from scaler.protocol.frames import (
     Welcome,
     Withdraw,
     Withdrawn,
+    Workers,
 )
 
 FRAME_LIMIT_BYTES = 256 << 20
@@ -72,6 +73,7 @@ _BODIES: dict[str, type[Body]] = {
     "clear": Clear,
     "shutdown": Shutdown,
     "shutdownAnswer": ShutdownAnswer,
+    "workers": Workers,
     "chunk": Chunk,
 }
 

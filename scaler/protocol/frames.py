@@ -166,6 +166,13 @@ class ShutdownAnswer:
     reason: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Workers:
+    """How many workers the scheduler has."""
+
+    count: int = 0
+
+
 class Sample(NamedTuple):
     """How one worker's process does."""
 
@@ -404,6 +411,7 @@ Body = (
     | Clear
     | Shutdown
     | ShutdownAnswer
+    | Workers
     | Chunk
 )
 

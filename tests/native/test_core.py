@@ -72,7 +72,7 @@ def test_a_task_goes_to_a_worker_and_its_result_to_its_client():
     client, worker = FakeClient(core, 5), FakeWorker(core)
     task = client.submit(b"hello")
     core.step(0)
-    assert worker.control.read()[:3] == (FUNCTION, 0, b"function")
+    assert worker.control.read()[:3] == (FUNCTION, 0, DIGEST + b"function")
     assert worker.begin()[1:3] == (task, b"hello")
     worker.finish()
     client.drain()

@@ -1,0 +1,132 @@
+"""Dealer: a peer's socket to a scheduler, and the greeting with which each socket begins.
+
+One socket is one session's connection: ZeroMQ's own reconnecting is off, because it would send what was queued before
+any hello. A socket that breaks is thrown away and a fresh one says hello again.
+
+Not here: what is said after the welcome (link.conversation, scaler.relay).
+"""
+
+import logging
+import time
+from collections.abc import Callable
+
+import zmq
+import zmq.utils.monitor
+
+from scaler.exceptions import RefusedError, SchedulerTimeoutError
+from scaler.protocol.codec import decode, encode
+from scaler.protocol.frames import Frame, FrameError, Goodbye, Hello, Refusal, Welcome
+
+_log = logging.getLogger(__name__)
+FIRST_PAUSE_S, MOST_PAUSE_S = 0.01, 0.25
+ANSWER_S = 5.0
+_BROKEN = (
+    zmq.EVENT_DISCONNECTED
+    | zmq.EVENT_CLOSED
+    | zmq.EVENT_MONITOR_STOPPED
+    | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+    | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+    | zmq.EVENT_HANDSHAKE_FAILED_AUTH
+)
+
+
+class Dealer:
+    """One connection. `is_broken` says that it is over."""
+
+    def __init__(self, address: str) -> None:
+        self._context = zmq.Context()
+        self._socket = self._context.socket(zmq.DEALER)
+        for option, value in ((zmq.LINGER, 0), (zmq.SNDHWM, 0), (zmq.RCVHWM, 0), (zmq.RECONNECT_IVL, -1)):
+            self._socket.setsockopt(option, value)
+        self._socket.setsockopt(zmq.IPV6, 1)
+        self._monitor = self._socket.get_monitor_socket(_BROKEN)
+        self.is_broken = False
+        try:
+            self._socket.connect(address)
+        except zmq.ZMQError as error:
+            self.close()
+            raise ValueError(f"{address} is no address to connect to: {error.strerror}") from error
+
+    def send(self, data: bytes) -> None:
+        try:
+            self._socket.send(data, zmq.NOBLOCK)
+        except zmq.ZMQError:
+            self.is_broken = True
+
+    def receive(self) -> bytes | None:
+        """The next message, None if there is none now."""
+        try:
+            parts = self._socket.recv_multipart(zmq.NOBLOCK)
+        except zmq.ZMQError:
+            return None
+        return parts[0] if len(parts) == 1 else b""
+
+    def wait(self, timeout_s: float, eventfd: int = -1) -> bool:
+        """Until there is a message, the connection breaks or the eventfd rings. True if the eventfd did."""
+        poller = zmq.Poller()
+        poller.register(self._socket, zmq.POLLIN)
+        poller.register(self._monitor, zmq.POLLIN)
+        if eventfd >= 0:
+            poller.register(eventfd, zmq.POLLIN)
+        ready = dict(poller.poll(max(0, int(timeout_s * 1000))))
+        if self._monitor in ready:
+            zmq.utils.monitor.recv_monitor_message(self._monitor, zmq.NOBLOCK)
+            self.is_broken = True
+        return eventfd in ready
+
+    def close(self, linger_ms: int = 0) -> None:
+        self._socket.disable_monitor()
+        self._monitor.close(0)
+        self._socket.close(linger_ms)
+        self._context.term()
+
+    def leave(self) -> None:
+        """Say goodbye as one who has said nothing but hello."""
+        self.send(encode(Frame(Goodbye(), 1)))
+        self.close(1000)
+
+
+def greet(
+    address: str, make_hello: Callable[[], Hello], timeout_s: float, is_stopped: Callable[[], bool] = lambda: False
+) -> tuple[Dealer, Welcome]:
+    """Say hello at `address` until somebody answers, on a fresh socket each time.
+
+    SchedulerTimeoutError after `timeout_s`, RefusedError with the scheduler's sentence if it does not want this peer,
+    ValueError if the address is none.
+    """
+    deadline = time.monotonic() + timeout_s
+    pause_s = FIRST_PAUSE_S
+    while True:
+        dealer = Dealer(address)
+        try:
+            answer = _ask(dealer, make_hello(), deadline)
+        except BaseException:
+            dealer.close()
+            raise
+        if isinstance(answer, Welcome):
+            return dealer, answer
+        dealer.close()
+        if isinstance(answer, Refusal) and not answer.is_temporary:
+            raise RefusedError(f"the scheduler at {address} refused: {answer.reason}")
+        if is_stopped() or time.monotonic() + pause_s > deadline:
+            raise SchedulerTimeoutError(f"no scheduler answered at {address} within {timeout_s} s")
+        time.sleep(pause_s)
+        pause_s = min(MOST_PAUSE_S, pause_s * 2)
+
+
+def _ask(dealer: Dealer, hello: Hello, deadline: float) -> Welcome | Refusal | None:
+    """The answer to one hello; None if the connection failed or nobody answered for a while."""
+    dealer.send(encode(Frame(hello)))
+    end = min(deadline, time.monotonic() + ANSWER_S)
+    while not dealer.is_broken and time.monotonic() < end:
+        dealer.wait(min(0.1, end - time.monotonic()))
+        data = dealer.receive()
+        if data is None:
+            continue
+        try:
+            body = decode(data).body
+        except FrameError as error:
+            raise RefusedError(f"what listens there is no scheduler of this version: {error}") from error
+        if isinstance(body, Welcome | Refusal):
+            return body
+    return None

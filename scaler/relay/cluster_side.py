@@ -1,0 +1,74 @@
+"""ClusterSide: the relay of a host's workers, in their supervisor's process."""
+
+from collections import deque
+from typing import Any
+
+from scaler._native import OWN_SEGMENT, Relay, Segment
+from scaler.link.single import with_payload
+from scaler.protocol.frames import (
+    Body,
+    Cancel,
+    FrameError,
+    Function,
+    Functions,
+    Goodbye,
+    Shutdown,
+    Tasks,
+    Withdraw,
+    Withdrawn,
+)
+from scaler.relay.relay import RelaySide
+
+
+class ClusterSide(RelaySide):
+    """Tasks in, results out."""
+
+    def __init__(self, relay: Relay, life: str) -> None:
+        super().__init__(relay, life)
+        self.workers = 0  # how many numbers have been given out
+        self._untold: deque[Function] = deque()  # functions for which a control ring had no room
+        self._waiting: deque[Body] = deque()  # what came after them
+        self._arguments: dict[int, list[str]] = {}  # segments of arguments, by worker
+
+    def on_control(self, slot: int, record: tuple[Any, ...]) -> None:
+        raise FrameError(f"worker {slot} wrote a control record of kind {record[0]}, which means nothing here")
+
+    def on_body(self, body: Body) -> None:
+        self._waiting.append(body)
+        self.read_on()
+
+    def read_on(self) -> None:
+        """Act on what has come, as far as the workers' control rings have room for functions."""
+        while self._untold and self.tell_function(self._untold[0]):
+            self._untold.popleft()
+        while self._waiting and not self._untold:
+            self._act(self._waiting.popleft())
+
+    def _act(self, body: Body) -> None:
+        if isinstance(body, Tasks):
+            self.batch.put_tasks(body, peers=self.workers)
+            for slot, record in self.relay.deliver(self.batch):
+                self._deliver_large(slot, record)
+        elif isinstance(body, Functions):
+            self._untold.extend(body.rows())
+            self.read_on()
+        elif isinstance(body, Withdraw):
+            rows = body.rows()
+            self.talk.post(Withdrawn.of([(*row, self.relay.withdraw(row.peer, row.task, row.attempt)) for row in rows]))
+        elif isinstance(body, Goodbye):
+            self.over = body.reason
+        elif isinstance(body, Shutdown):
+            self.over = "the scheduler stops its workers"
+        elif not isinstance(body, Cancel):
+            raise FrameError(f"a scheduler does not say {type(body).__name__} to a cluster")
+
+    def _deliver_large(self, slot: int, record: tuple[Any, ...]) -> None:
+        place = self.place_of(record)
+        self._arguments.setdefault(slot, []).append(place[8:].decode("ascii"))
+        own = (*record[:8], OWN_SEGMENT, *record[9:])
+        self.relay.deliver_one(slot, with_payload(own, place))
+
+    def on_left(self, slot: int) -> None:
+        """A worker has gone: nobody else maps what it was sent."""
+        for name in self._arguments.pop(slot, ()):
+            Segment.unlink(name)

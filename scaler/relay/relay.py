@@ -1,0 +1,122 @@
+"""RelaySide: a relay's half of a session. Records and bodies in and out; no socket, no clock, no thread.
+
+What its peers say in their rings becomes bodies; what the scheduler says becomes records in their rings. Payloads in
+segments travel in chunks and lie in a segment of the receiving host on the other side.
+
+Rule 1: what a peer said before a control record goes out before it, a function before the tasks that name it.
+Not here: who the peers are (client_relay, cluster_relay), the socket (relay_thread).
+"""
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+from scaler._native import (
+    KIND_FUNCTION,
+    RecordBatch,
+    RecordRun,
+    Relay,
+    Segment,
+    runs_to_result_columns,
+    runs_to_task_columns,
+)
+from scaler.link.conversation import Conversation
+from scaler.link.objects import object_name, open_place
+from scaler.link.single import with_payload
+from scaler.protocol.frames import DIGEST_BYTES, FLAG_OBJECT, Body, Function, Functions, Results, Tasks
+
+
+class RelaySide(ABC):
+    """What relays of clients and of clusters have in common."""
+
+    def __init__(self, relay: Relay, life: str) -> None:
+        self.relay = relay
+        self.talk = Conversation(life)
+        self.batch = RecordBatch()
+        self.over: str | None = None  # why the session has ended for good
+        self._functions_under_way = 0
+
+    @abstractmethod
+    def on_body(self, body: Body) -> None:
+        """Act on what the scheduler says. FrameError ends the session."""
+
+    @abstractmethod
+    def on_control(self, slot: int, record: tuple[Any, ...]) -> None:
+        """Act on a control record of a peer."""
+
+    def collect(self, runs: list[tuple[int, RecordRun]]) -> None:
+        """Say what the relay has collected: control records and large payloads, then `runs` in batches."""
+        talk, relay = self.talk, self.relay
+        talk.go_on()
+        controls, relay.controls[:] = list(relay.controls), []
+        for slot, said in controls:
+            if isinstance(said, RecordRun):
+                self._post_all([(slot, said)])
+            else:
+                self.on_control(slot, said)
+        large, relay.large[:] = list(relay.large), []
+        for slot, record in large:
+            self._send_large(slot, record)
+        if not self._functions_under_way:
+            while talk.has_room and self._post_runs(runs):
+                pass
+        relay.holding = bool(self._functions_under_way) or not talk.has_room
+
+    def _post_all(self, runs: list[tuple[int, RecordRun]]) -> None:
+        while self._post_runs(runs):
+            pass
+
+    def _post_runs(self, runs: list[tuple[int, RecordRun]]) -> bool:
+        """Post one batch. False if there was nothing."""
+        if self.relay.is_client:
+            columns = runs_to_task_columns(runs)
+            if columns is not None:
+                self.talk.post(Tasks(*columns))
+        else:
+            columns = runs_to_result_columns(runs)
+            if columns is not None:
+                self.talk.post(Results(*columns))
+        return columns is not None
+
+    # large payloads
+
+    def _send_large(self, slot: int, record: tuple[Any, ...]) -> None:
+        segment = open_place(record[2])
+        Segment.unlink(segment.name)  # from here on it is the other side's copy that counts
+
+        def post(number: int, size: int) -> None:
+            if self.is_wanted(record):
+                self._post_runs([(slot, with_payload(record, object_name(number, size)))])
+
+        self.talk.post_object(segment, post)
+
+    def is_wanted(self, record: tuple[Any, ...]) -> bool:
+        """False if the record that a large payload belongs to is not to be said any more."""
+        return True
+
+    def send_function(self, record: tuple[Any, ...]) -> None:
+        """Announce a function that a peer announced."""
+        digest, payload, number = record[2][:DIGEST_BYTES], record[2][DIGEST_BYTES:], record[3]
+        if not record[4]:
+            self.talk.post(Functions.of([Function(0, number, digest, 0, payload)]))
+            return
+        segment = open_place(payload)
+        Segment.unlink(segment.name)
+        self._functions_under_way += 1
+
+        def post(object_number: int, size: int) -> None:
+            self._functions_under_way -= 1
+            name = object_name(object_number, size)
+            self.talk.post(Functions.of([Function(0, number, digest, FLAG_OBJECT, name)]))
+
+        self.talk.post_object(segment, post)
+
+    def place_of(self, record: tuple[Any, ...]) -> bytes:
+        """Where the object that a record names lies on this host."""
+        return self.talk.incoming.take(record[2])
+
+    def tell_function(self, row: Function) -> bool:
+        """Announce a function to a worker. False if its control ring is full."""
+        payload = self.talk.incoming.take(row.payload) if row.flags & FLAG_OBJECT else row.payload
+        return bool(
+            self.relay.tell(row.peer, KIND_FUNCTION, row.digest + payload, function=row.number, flags=row.flags)
+        )

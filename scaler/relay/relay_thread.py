@@ -1,0 +1,154 @@
+"""RelayThread: the thread that drives a RelaySide: rings, socket, and the clock.
+
+A connection that breaks is replaced and the session goes on; if the scheduler does not know the session any more, or
+nobody answers for `timeout_s`, the relay is over and says so once.
+
+Rule 1: all of a RelaySide happens in this thread; others hand in what is to be done with `call`.
+"""
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
+
+from scaler._native import RecordRun
+from scaler.exceptions import ScalerError
+from scaler.link.dealer import Dealer, greet
+from scaler.protocol.codec import decode
+from scaler.protocol.frames import Acknowledge, Goodbye, Heartbeat, Hello, Refusal, Welcome
+from scaler.relay.relay import RelaySide
+
+_log = logging.getLogger(__name__)
+LONGEST_WAIT_S = 0.1
+ACKNOWLEDGE_S = 0.02
+
+
+class RelayThread:
+    """`on_over(reason)` is called in the thread when the session has ended and was not stopped from here."""
+
+    def __init__(
+        self,
+        address: str,
+        dealer: Dealer,
+        hello: Hello,
+        welcome: Welcome,
+        side: RelaySide,
+        *,
+        timeout_s: float,
+        on_over: Callable[[str], None],
+        read_on: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._address, self._dealer, self._hello, self._welcome = address, dealer, hello, welcome
+        self._side, self._timeout_s, self._on_over, self._read_on = side, timeout_s, on_over, read_on
+        self._calls: deque[Callable[[], None]] = deque()
+        self._stopping = False
+        self._heard_s = time.monotonic()
+        self._next_heartbeat_s = 0.0
+        self._thread = threading.Thread(target=self._serve, name="scaler-relay", daemon=True)
+        self.peers: list[tuple[int, RecordRun]] = []  # number and collected records of each
+        self._runs_of: Callable[[], list[tuple[int, RecordRun]]] = lambda: self.peers
+
+    def start(self, runs_of: Callable[[], list[tuple[int, RecordRun]]]) -> None:
+        """`runs_of()` gives the runs in which the relay collects, by peer."""
+        self._runs_of = runs_of
+        self._thread.start()
+
+    def call(self, what: Callable[[], None]) -> None:
+        """Have the thread do something."""
+        self._calls.append(what)
+        self._side.relay.ring()
+
+    def stop(self) -> None:
+        """Say goodbye and end; from any other thread."""
+        self._stopping = True
+        self._side.relay.ring()
+        if threading.current_thread() is not self._thread and self._thread.ident is not None:
+            self._thread.join(2.0)
+
+    # the thread
+
+    def _serve(self) -> None:
+        reason = "the relay failed"
+        try:
+            while not self._stopping and self._side.over is None:
+                self._turn()
+                if self._dealer.is_broken or self._is_silent():
+                    self._reconnect()
+            reason = self._side.over or "the session was ended"
+            if self._side.over is None:
+                self._side.talk.post(Goodbye())
+                self._send()
+        except (ScalerError, ValueError) as error:
+            reason = str(error)
+            if not self._stopping:
+                _log.warning("the connection to %s is over: %s", self._address, reason)
+        finally:
+            self._dealer.close(500)
+            self._side.talk.close()
+            if not self._stopping:
+                self._on_over(reason)
+
+    def _turn(self) -> None:
+        side, dealer = self._side, self._dealer
+        while self._calls:
+            self._calls.popleft()()
+        moved = side.relay.run()
+        self._receive()
+        self._read_on()
+        side.collect(self._runs_of())
+        self._keep_alive()
+        moved += len(side.talk.outbox)
+        self._send()
+        if moved or side.talk.wants_to_go_on:
+            wait_s = 0.0
+        else:
+            wait_s = ACKNOWLEDGE_S if side.talk.ledger.owed else LONGEST_WAIT_S
+        if dealer.wait(wait_s, side.relay.eventfd):
+            side.relay.quiet()
+        elif wait_s:
+            side.relay.run(True)
+            side.talk.acknowledge()
+
+    def _receive(self) -> None:
+        while (data := self._dealer.receive()) is not None:
+            frame = decode(data)
+            self._heard_s = time.monotonic()
+            body = self._side.talk.take(frame)
+            if isinstance(body, Refusal):
+                self._side.over = body.reason
+            elif body is not None and not isinstance(body, Acknowledge | Heartbeat | Welcome):
+                self._side.on_body(body)
+
+    def _send(self) -> None:
+        outbox = self._side.talk.outbox
+        for data in outbox:
+            self._dealer.send(data)
+        outbox.clear()
+
+    def _keep_alive(self) -> None:
+        now_s = time.monotonic()
+        if now_s >= self._next_heartbeat_s:
+            self._next_heartbeat_s = now_s + self._welcome.heartbeat_ms / 1000
+            self._side.talk.say(Heartbeat(int(now_s * 1e9)))
+
+    def _is_silent(self) -> bool:
+        return time.monotonic() - self._heard_s > max(10.0, 5 * self._welcome.heartbeat_ms / 1000)
+
+    def _reconnect(self) -> None:
+        """Go on with the session over a fresh socket. ScalerError if that cannot be."""
+        self._dealer.close()
+        talk = self._side.talk
+        _log.info("the connection to %s broke: trying to go on", self._address)
+        self._dealer, welcome = greet(
+            self._address,
+            lambda: replace(self._hello, session=self._welcome.session, received=talk.ledger.received),
+            self._timeout_s,
+            lambda: self._stopping,
+        )
+        if not welcome.resumed:
+            raise ScalerError(f"the scheduler at {self._address} was restarted")
+        self._welcome = welcome
+        self._heard_s = time.monotonic()
+        talk.resume(welcome.received)

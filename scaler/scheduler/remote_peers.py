@@ -1,0 +1,222 @@
+"""RemotePeers: what comes in on the scheduler's ZeroMQ address, sorted by session. No socket: bytes in, bytes out.
+
+A newcomer says hello and is told where the door is; whoever shares this host's memory goes there and is not seen here
+again. The others stay, each with a session of its own, which survives a broken connection: the next hello names it.
+
+Rule 1: nothing that comes in may hurt anybody but who sent it: it is counted, logged, answered with a refusal if it is
+        a frame at all, and dropped.
+Not here: what clients and clusters say (remote_session).
+"""
+
+import logging
+import secrets
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from scaler._native import SchedulerCore
+from scaler.protocol.codec import HELLO_LIMIT_BYTES, decode, encode
+from scaler.protocol.frames import (
+    Acknowledge,
+    Body,
+    Frame,
+    FrameError,
+    Goodbye,
+    Heartbeat,
+    Hello,
+    Joined,
+    Left,
+    Refusal,
+    Role,
+    Shutdown,
+    ShutdownAnswer,
+    Welcome,
+    Workers,
+)
+from scaler.scheduler.remote_session import RemoteClient, RemoteCluster, RemoteSession
+
+_log = logging.getLogger(__name__)
+ACKNOWLEDGE_S = 0.02
+
+
+@dataclass(eq=False)
+class _Link:
+    """A session and where it can be reached just now."""
+
+    session: RemoteSession
+    token: bytes
+    routing_id: bytes
+    heard_s: float
+    has_begun: bool = False  # said anything after its hello
+    to_send: list[bytes] = field(default_factory=list)
+
+
+class RemotePeers:
+    """`send(routing id, frame)` hands a frame to the socket; `on_change()` says that workers have come or gone."""
+
+    def __init__(
+        self,
+        core: SchedulerCore,
+        life: str,
+        door: str,
+        *,
+        queue_size: int,
+        client_timeout_s: float,
+        worker_timeout_s: float,
+        heartbeat_s: float,
+        send: Callable[[bytes, bytes], None],
+        on_change: Callable[[], None],
+        on_shutdown: Callable[[], str],
+    ) -> None:
+        self._core, self._life, self._door = core, life, door
+        self._queue_size, self._heartbeat_s = queue_size, heartbeat_s
+        self._client_timeout_s, self._worker_timeout_s = client_timeout_s, worker_timeout_s
+        self._send, self._on_change, self._on_shutdown = send, on_change, on_shutdown
+        self._links: dict[bytes, _Link] = {}  # by routing id
+        self._by_token: dict[bytes, _Link] = {}
+        self._next_acknowledge_s = 0.0
+        self._next_heartbeat_s = 0.0
+        self.dropped = 0
+
+    # events
+
+    def on_message(self, routing_id: bytes, parts: list[bytes], now_s: float) -> None:
+        """One ZeroMQ message."""
+        link = self._links.get(routing_id)
+        try:
+            if len(parts) != 1:
+                raise FrameError(f"a message of {len(parts)} parts; a frame is one part")
+            frame = decode(parts[0]) if link is not None else decode(parts[0], HELLO_LIMIT_BYTES)
+            if isinstance(frame.body, Hello):
+                self._on_hello(routing_id, frame.body, now_s)
+            elif link is None:
+                self.dropped += 1  # a session that was ended here, or a stranger
+            else:
+                link.heard_s = now_s
+                body = link.session.talk.take(frame)
+                if body is not None:
+                    self._on_body(link, body)
+        except ValueError as error:
+            self.dropped += 1
+            _log.warning("a frame was dropped: %s", error)
+            self._refuse(routing_id, f"the scheduler could not read a frame: {error}")
+            if link is not None:
+                self._end(link, "it sent a frame that makes no sense")
+
+    def _on_hello(self, routing_id: bytes, hello: Hello, now_s: float) -> None:
+        here = sys.version_info
+        if (hello.python_major, hello.python_minor) != here[:2]:
+            self._refuse(
+                routing_id,
+                f"this side runs Python {hello.python_major}.{hello.python_minor}, the scheduler {here[0]}.{here[1]}: "
+                "pickles must match, so use the same minor version on both",
+            )
+            return
+        link = self._by_token.get(hello.session) if hello.session else None
+        if link is not None:
+            link.session.talk.resume(hello.received)
+            del self._links[link.routing_id]
+            link.routing_id, link.heard_s = routing_id, now_s
+        else:
+            link = self._new_link(routing_id, hello, now_s)
+        self._links[routing_id] = link
+        ledger = link.session.talk.ledger
+        resumed = bool(hello.session) and link.token == hello.session
+        welcome = Welcome(
+            int(self._life, 16), link.token, resumed, ledger.received if resumed else 0, self._door,
+            round(self._heartbeat_s * 1000),
+        )  # fmt: skip
+        self._send(routing_id, encode(Frame(welcome, 0, ledger.received)))
+
+    def _new_link(self, routing_id: bytes, hello: Hello, now_s: float) -> _Link:
+        session: RemoteSession
+        if hello.role == Role.CLIENT:
+            session = RemoteClient(self._core, self._life, hello)
+        else:
+            session = RemoteCluster(self._core, self._life, hello, self._queue_size)
+        link = _Link(session, secrets.token_bytes(16), routing_id, now_s)
+        self._by_token[link.token] = link
+        return link
+
+    def _on_body(self, link: _Link, body: Body) -> None:
+        link.has_begun = link.has_begun or not isinstance(body, Acknowledge | Heartbeat)
+        if isinstance(body, Acknowledge | Heartbeat):
+            return
+        if isinstance(body, Goodbye):
+            self._end(link, "it said goodbye")
+        elif isinstance(body, Shutdown) and link.session.hello.role == Role.CLIENT:
+            link.session.talk.post(ShutdownAnswer(self._on_shutdown()))
+        else:
+            link.session.on_body(body)
+            if isinstance(body, Joined | Left):
+                _log.info("%s: %s", link.session.hello.host_name, body)
+                self._on_change()
+
+    def _end(self, link: _Link, why: str) -> None:
+        del self._links[link.routing_id]
+        del self._by_token[link.token]
+        if link.has_begun:
+            hello = link.session.hello
+            _log.info("a %s on %s left: %s", Role(hello.role).name.lower(), hello.host_name, why)
+        link.session.on_left()
+        self._on_change()
+
+    def _refuse(self, routing_id: bytes, reason: str) -> None:
+        self._send(routing_id, encode(Frame(Refusal(reason))))
+
+    # the shell's calls
+
+    def flush(self) -> bool:
+        """Send what has piled up. True if there was anything."""
+        sent = False
+        for link in list(self._links.values()):
+            session = link.session
+            if isinstance(session, RemoteClient) and session.is_held_back:
+                session.read_on()
+            if session.has_more:
+                session.flush()
+            sent = self._empty(link) or sent
+        return sent
+
+    def _empty(self, link: _Link) -> bool:
+        outbox = link.session.talk.outbox
+        for data in outbox:
+            self._send(link.routing_id, data)
+        any_sent = bool(outbox)
+        outbox.clear()
+        return any_sent
+
+    def on_tick(self, now_s: float) -> None:
+        """Acknowledge, send heartbeats, and end what has been silent for too long."""
+        if now_s >= self._next_acknowledge_s:
+            self._next_acknowledge_s = now_s + ACKNOWLEDGE_S
+            beat = now_s >= self._next_heartbeat_s
+            if beat:
+                self._next_heartbeat_s = now_s + self._heartbeat_s
+            for link in list(self._links.values()):
+                talk = link.session.talk
+                if beat:
+                    talk.say(Heartbeat(int(now_s * 1e9)))
+                talk.acknowledge()
+                self._empty(link)
+                is_client = link.session.hello.role == Role.CLIENT
+                if now_s - link.heard_s > (self._client_timeout_s if is_client else self._worker_timeout_s):
+                    self._end(link, f"nothing was heard from it for {now_s - link.heard_s:.0f} s")
+
+    @property
+    def is_owing(self) -> bool:
+        """Some session waits for an acknowledgement."""
+        return any(link.session.talk.ledger.owed for link in self._links.values())
+
+    def tell_workers(self, count: int) -> None:
+        """Tell all clients how many workers there are."""
+        for link in self._links.values():
+            if link.session.hello.role == Role.CLIENT and link.has_begun:
+                link.session.talk.post(Workers(count))
+
+    def close(self) -> None:
+        """Say goodbye to everybody."""
+        for link in list(self._links.values()):
+            link.session.talk.post(Goodbye("the scheduler has stopped"))
+            self._empty(link)
+            link.session.talk.close()

@@ -1,0 +1,269 @@
+"""RemoteSession: the scheduler's side of one remote client or cluster. Bodies in, bodies out; no socket, no clock.
+
+The core writes into RunOutlets as it writes into rings; `flush` turns what has piled up into column batches, so that a
+batch is as large as the scheduler was busy, and never waits to become larger.
+
+Rule 1: a function goes out before the first task that names it, be it in chunks.
+Rule 2: a client that has too much queued is not read on: its frames wait here unacknowledged, which stops its relay.
+Not here: which session a frame belongs to (remote_peers), numbering (link.conversation).
+"""
+
+import time
+from abc import ABC, abstractmethod
+from collections import deque
+from functools import partial
+from typing import Any
+
+from scaler._native import (
+    KIND_FUNCTION,
+    RecordBatch,
+    RunOutlet,
+    SchedulerCore,
+    Segment,
+    feed_one,
+    feed_results,
+    feed_tasks,
+    runs_to_result_columns,
+    runs_to_task_columns,
+)
+from scaler.link.conversation import Conversation
+from scaler.link.objects import object_name, open_place
+from scaler.link.single import with_payload
+from scaler.protocol.frames import (
+    DIGEST_BYTES,
+    FLAG_OBJECT,
+    Body,
+    Cancel,
+    Clear,
+    FrameError,
+    Function,
+    Functions,
+    Hello,
+    Joined,
+    Left,
+    Mapped,
+    Results,
+    Tasks,
+    Withdraw,
+    Withdrawn,
+)
+
+
+class RemoteSession(ABC):
+    """What clients and clusters have in common."""
+
+    def __init__(self, core: SchedulerCore, life: str, hello: Hello) -> None:
+        self.core = core
+        self.hello = hello
+        self.talk = Conversation(life)
+        self.is_over = False
+        self._batch = RecordBatch()
+        self._dirty: list[RunOutlet] = []
+        self._dirty_control: list[RunOutlet] = []
+        self._asks: list[tuple[int, int, int]] = []
+        self._large: list[tuple[int, tuple[Any, ...]]] = []
+
+    @abstractmethod
+    def on_body(self, body: Body) -> None:
+        """Act on what the other side says. FrameError ends the session."""
+
+    @abstractmethod
+    def on_left(self) -> None:
+        """The other side has gone for good."""
+
+    @property
+    def has_more(self) -> bool:
+        """There is something to flush."""
+        return bool(self._dirty or self._dirty_control or self._asks or self._large or self.talk.wants_to_go_on)
+
+    def flush(self) -> None:
+        """Say what has piled up, as far as the window allows."""
+        self.talk.go_on()
+        self._send_large()
+        if self._dirty and self.talk.has_room:
+            self._send_runs()
+
+    def _send_runs(self) -> None:
+        runs = [(outlet.peer, outlet.run) for outlet in self._dirty]
+        while self.talk.has_room:
+            if not self._post_runs(runs):
+                for outlet in self._dirty:
+                    outlet.clean()
+                self._dirty.clear()
+                return
+
+    @abstractmethod
+    def _post_runs(self, runs: list[tuple[int, Any]]) -> bool:
+        """Post one batch out of the runs. False if they are empty."""
+
+    def _send_large(self) -> None:
+        large, self._large[:] = list(self._large), []
+        for peer, record in large:
+            self.talk.post_object(open_place(record[2]), partial(self._post_one, peer, record))
+
+    def _post_one(self, peer: int, record: tuple[Any, ...], number: int, size: int) -> None:
+        self._post_runs([(peer, with_payload(record, object_name(number, size)))])
+
+
+class RemoteClient(RemoteSession):
+    """A client behind a relay of its own."""
+
+    def __init__(self, core: SchedulerCore, life: str, hello: Hello) -> None:
+        super().__init__(core, life, hello)
+        self.index: int | None = None
+        self._waiting: deque[Body] = deque()  # while the client has too much queued
+
+    @property
+    def is_held_back(self) -> bool:
+        return bool(self._waiting or len(self._batch))
+
+    def on_body(self, body: Body) -> None:
+        if self.index is None:
+            control = RunOutlet(0, self._dirty_control, [], [])
+            self.index = self.core.on_client_joined(
+                self.hello.client_bits, RunOutlet(0, self._dirty, self._asks, self._large), control
+            )
+        self._waiting.append(body)
+        self.read_on()
+
+    def read_on(self) -> None:
+        """Act on what has come, as long as the client may have more queued."""
+        assert self.index is not None
+        self._feed()
+        while self._waiting and not len(self._batch):
+            self._act(self._waiting.popleft())
+
+    def _act(self, body: Body) -> None:
+        index, now = self.index, time.monotonic_ns()
+        assert index is not None
+        if isinstance(body, Tasks):
+            self._batch.put_tasks(body, client_bits=self.hello.client_bits)
+            self._feed()
+        elif isinstance(body, Functions):
+            for row in body.rows():
+                payload = self.talk.incoming.take(row.payload) if row.flags & FLAG_OBJECT else row.payload
+                self.core.on_function(index, row.number, row.digest, row.flags, payload)
+        elif isinstance(body, Cancel):
+            for choice in body.rows():
+                self.core.on_cancel(index, choice.task, now)
+        elif isinstance(body, Mapped):
+            for choice in body.rows():
+                self.core.on_mapped(index, choice.task)
+        elif isinstance(body, Clear):
+            self.core.on_clear(index, now)
+        elif not isinstance(body, Joined):
+            raise FrameError(f"a client does not say {type(body).__name__}")
+
+    def _feed(self) -> None:
+        assert self.index is not None
+        for record in feed_tasks(self.core, self.index, self._batch):
+            feed_one(self.core, self.index, with_payload(record, self.talk.incoming.take(record[2])))
+
+    def _post_runs(self, runs: list[tuple[int, Any]]) -> bool:
+        columns = runs_to_result_columns(runs)
+        if columns is not None:
+            self.talk.post(Results(*columns))
+        return columns is not None
+
+    def flush(self) -> None:
+        super().flush()
+        if self.index is not None and self.talk.has_room:
+            self.core.deliver(self.index)
+
+    def on_left(self) -> None:
+        if self.index is not None:
+            self.core.on_client_left(self.index, time.monotonic_ns())
+            self.index = None
+        self.talk.close()
+
+
+class RemoteCluster(RemoteSession):
+    """The workers of another host, behind their supervisor's relay."""
+
+    def __init__(self, core: SchedulerCore, life: str, hello: Hello, queue_size: int) -> None:
+        super().__init__(core, life, hello)
+        self._queue_size = queue_size
+        self.workers: list[int | None] = []  # by the relay's number
+        self._functions_under_way = 0
+        self._large_functions: list[tuple[int, tuple[Any, ...]]] = []
+
+    def on_body(self, body: Body) -> None:
+        now = time.monotonic_ns()
+        if isinstance(body, Results):
+            self._batch.put_results(body, peers=len(self.workers))
+            for peer, record in feed_results(self.core, self.workers, self._batch):
+                place = self.talk.incoming.take(record[2])
+                worker = self.workers[peer]
+                if worker is None:
+                    Segment.unlink(place[8:].decode("ascii"))
+                else:
+                    feed_one(self.core, worker, with_payload(record, place))
+        elif isinstance(body, Withdrawn):
+            for verdict in body.rows():
+                worker = self.workers[verdict.peer] if verdict.peer < len(self.workers) else None
+                if worker is not None:
+                    self.core.on_withdrawn(worker, verdict.task, verdict.attempt, verdict.took, now)
+        elif isinstance(body, Joined):
+            self._on_joined(body)
+        elif isinstance(body, Left):
+            if body.peer < len(self.workers) and self.workers[body.peer] is not None:
+                self.core.on_worker_left(self.workers[body.peer], now)
+                self.workers[body.peer] = None
+        else:
+            raise FrameError(f"a cluster does not say {type(body).__name__}")
+
+    def _on_joined(self, body: Joined) -> None:
+        if body.peer != len(self.workers):
+            raise FrameError(f"worker {body.peer} joined as number {len(self.workers)}")
+        tasks = RunOutlet(body.peer, self._dirty, self._asks, self._large)
+        control = RunOutlet(body.peer, self._dirty_control, [], self._large_functions)
+        self.workers.append(self.core.on_worker_joined(tasks, control, self._queue_size))
+
+    @property
+    def has_more(self) -> bool:
+        return super().has_more or bool(self._large_functions)
+
+    def flush(self) -> None:
+        self._send_functions()
+        if self._asks:
+            self.talk.post(Withdraw.of(self._asks))
+            self._asks.clear()
+        if self._functions_under_way:
+            self.talk.go_on()
+        else:
+            super().flush()
+
+    def _send_functions(self) -> None:
+        rows = []
+        for outlet in self._dirty_control:
+            outlet.clean()
+            while (record := outlet.run.read()) is not None:
+                if record[0] == KIND_FUNCTION:
+                    data = record[2]
+                    rows.append(Function(outlet.peer, record[3], data[:DIGEST_BYTES], 0, data[DIGEST_BYTES:]))
+        self._dirty_control.clear()
+        if rows:
+            self.talk.post(Functions.of(rows))
+        for peer, record in self._large_functions:
+            self._functions_under_way += 1
+            segment = open_place(record[2][DIGEST_BYTES:])
+            self.talk.post_object(segment, partial(self._post_function, peer, record))
+        self._large_functions.clear()
+
+    def _post_function(self, peer: int, record: tuple[Any, ...], number: int, size: int) -> None:
+        self._functions_under_way -= 1
+        digest = record[2][:DIGEST_BYTES]
+        self.talk.post(Functions.of([Function(peer, record[3], digest, FLAG_OBJECT, object_name(number, size))]))
+
+    def _post_runs(self, runs: list[tuple[int, Any]]) -> bool:
+        columns = runs_to_task_columns(runs)
+        if columns is not None:
+            self.talk.post(Tasks(*columns))
+        return columns is not None
+
+    def on_left(self) -> None:
+        for worker in self.workers:
+            if worker is not None:
+                self.core.on_worker_left(worker, time.monotonic_ns())
+        self.workers = [None] * len(self.workers)
+        self.talk.close()
