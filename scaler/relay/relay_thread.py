@@ -90,14 +90,14 @@ class RelayThread:
         side, dealer = self._side, self._dealer
         while self._calls:
             self._calls.popleft()()
-        moved = side.relay.run()
-        self._receive()
+        side.relay.run()
+        if dealer.has_message:
+            self._receive()
         side.read_on()
         side.collect()
         self._keep_alive()
-        moved += len(side.talk.outbox)
         self._send()
-        if moved or side.talk.wants_to_go_on:
+        if side.talk.wants_to_go_on or not side.relay.armed:
             wait_s = 0.0
         else:
             wait_s = ACKNOWLEDGE_S if side.talk.ledger.owed else LONGEST_WAIT_S

@@ -13,10 +13,11 @@ _log = logging.getLogger(__name__)
 
 def run(scheduler: Scheduler, address: str, lifeline: int = -1, on_ready: Callable[[str], None] | None = None) -> int:
     """Serve until told to stop by a signal, a client, or the end of `lifeline` (a descriptor of the creator)."""
-    loop = asyncio.SelectorEventLoop(PumpSelector(scheduler.pump, scheduler.after_run))
+    selector = PumpSelector(scheduler.pump, scheduler.after_run)
+    loop = asyncio.SelectorEventLoop(selector)
     try:
         asyncio.set_event_loop(loop)
-        bound = scheduler.open(loop, address)
+        bound = scheduler.open(loop, address, selector.watch)
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, scheduler.stop)
         if lifeline >= 0:

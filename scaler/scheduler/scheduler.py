@@ -13,6 +13,7 @@ import logging
 import os
 import secrets
 import time
+from collections.abc import Callable
 from typing import Any
 
 import zmq
@@ -20,12 +21,14 @@ import zmq
 from scaler import _native
 from scaler._native import Peer, Pump, SchedulerCore, Segment
 from scaler.exceptions import ScalerError
+from scaler.link.dealer import EVENTS, NOBLOCK, POLLIN
 from scaler.link.door import Visitor
 from scaler.link.names import BellPage, new_life, sweep, sweep_orphans
 from scaler.scheduler.local_peers import LocalPeers
 from scaler.scheduler.remote_peers import ACKNOWLEDGE_S, RemotePeers
 
 _log = logging.getLogger(__name__)
+SEND_MORE = int(zmq.SNDMORE | zmq.NOBLOCK)
 MOST_MESSAGES = 64  # read in a row, before their tasks are placed
 MOST_TURNS = 4  # of that, before the rings get their turn
 PROTECTED = "the scheduler is protected: it is stopped where it was started, not by a client"
@@ -59,8 +62,16 @@ class Scheduler:
         self._heartbeat_s = heartbeat_s
         self._news = False
 
-    def open(self, loop: asyncio.AbstractEventLoop, address: str) -> str:
-        """Listen at `address`; the address as it came to be (a port of 0 has become a real one)."""
+    def open(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        address: str,
+        watch: Callable[[int, Callable[[], bool]], None] | None = None,
+    ) -> str:
+        """Listen at `address`; the address as it came to be (a port of 0 has become a real one).
+
+        `watch(descriptor, callback)` is the loop's add_reader, unless there is a shorter way.
+        """
         self._loop = loop
         self.closed: asyncio.Future[None] = loop.create_future()
         self._local = LocalPeers(loop, self.pump, self.life, self._bell_page.name, self._queue_size, self._on_change)
@@ -82,7 +93,7 @@ class Scheduler:
         except zmq.ZMQError as error:
             raise ScalerError(f"cannot listen at {address}: {error.strerror}") from error
         self.address: str = self._router.getsockopt_string(zmq.LAST_ENDPOINT)
-        loop.add_reader(self._descriptor, self._on_router)
+        (watch or loop.add_reader)(self._descriptor, self._read)
         return self.address
 
     def after_run(self) -> bool:
@@ -143,31 +154,29 @@ class Scheduler:
 
     # the socket
 
-    def _on_router(self) -> None:
-        self._read()
-
     def _read(self) -> bool:
-        """Take what messages there are. True if there were any."""
+        """Take what messages there are. True if the event loop has something to do now."""
         turns = 0
-        while int(self._router.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
+        while self._router.getsockopt(EVENTS) & POLLIN:
             if turns == MOST_TURNS:
-                self._loop.call_soon(self._on_router)
+                self._loop.call_soon(self._read)
                 return True
             turns += 1
             now_s = time.monotonic()
             for _ in range(MOST_MESSAGES):
                 try:
-                    message = self._router.recv_multipart(zmq.NOBLOCK)
+                    message = self._router.recv_multipart(NOBLOCK)
                 except zmq.Again:
                     break
                 self._remote.on_message(message[0], message[1:], now_s)
             self.core.step(time.monotonic_ns())
             self._remote.flush()
-        return turns > 0
+        return self.closed.done()
 
     def _send(self, routing_id: bytes, data: bytes) -> None:
         try:
-            self._router.send_multipart([routing_id, data], zmq.NOBLOCK)
+            self._router.send(routing_id, SEND_MORE)
+            self._router.send(data, NOBLOCK)
         except zmq.ZMQError:
             pass  # its connection broke: what must arrive is kept until it comes back or is given up
 
