@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 NATIVE := $(wildcard native/*)
 
-.PHONY: setup test check bench clean
+.PHONY: setup demo test check bench clean
 .DEFAULT_GOAL := setup
 
 setup: .venv/.ready
@@ -14,6 +14,9 @@ setup: .venv/.ready
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --group dev
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-build-isolation -e .
 	@touch $@
+
+demo: setup
+	$(BIN)/python -m examples.census
 
 test: setup
 	$(BIN)/python -m pytest
@@ -27,4 +30,4 @@ bench: setup
 
 clean:
 	rm -rf .venv build *.egg-info native/_native.c scaler/*.so .mypy_cache .ruff_cache .pytest_cache .hypothesis
-	find scaler tests perf -name __pycache__ -prune -exec rm -rf {} +
+	find scaler tests perf examples -name __pycache__ -prune -exec rm -rf {} +
