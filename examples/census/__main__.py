@@ -7,16 +7,18 @@ import sysconfig
 import time
 from collections.abc import Callable
 from pathlib import Path
+from statistics import median
 from typing import Any, TypeVar
 
 from examples.census.counting import Census, find_files, merge
 from examples.census.engines import Serially, WithPool, WithScaler
-from examples.census.terminal import show_census, show_progress, show_rates, show_seconds
+from examples.census.terminal import show_census, show_progress, show_rates, show_seconds, show_waits
 from scaler import Client, SchedulerClusterCombo
 
 T = TypeVar("T")
 TINY_TASKS = 100_000
 TINY_CALLS = 1_000_000
+WAITS = 3_000
 
 
 def timed(work: Callable[..., T], *args: Any) -> tuple[float, T]:
@@ -35,6 +37,7 @@ class Demo:
         self.census_s: dict[str, float] = {}
         self.tasks_s: dict[str, float] = {}
         self.calls_s: dict[str, float] = {}
+        self.wait_s: dict[str, float] = {}
 
     def take_census(self, name: str, engine: Serially | WithPool | WithScaler) -> None:
         counts = show_progress(engine.census(self._paths), len(self._paths), name)
@@ -49,6 +52,7 @@ class Demo:
         self.calls_s[name], total_of_map = timed(engine.add_in_one_map, calls)
         if (total, total_of_map) != (sum(range(1, TINY_TASKS + 1)), sum(range(1, TINY_CALLS + 1))):
             raise SystemExit(f"{name}: the sums are wrong")
+        self.wait_s[name] = median(timed(engine.add_and_wait, x)[0] for x in range(WAITS))
 
 
 def main(folder: Path) -> None:
@@ -77,6 +81,8 @@ def main(folder: Path) -> None:
     show_rates(TINY_TASKS, demo.tasks_s)
     print(f"\n{TINY_CALLS:,} calls of next to nothing in one map")
     show_rates(TINY_CALLS, demo.calls_s)
+    print(f"\n{WAITS:,} tasks of next to nothing, waiting for each before the next: median of the waits")
+    show_waits(demo.wait_s)
 
 
 if __name__ == "__main__":

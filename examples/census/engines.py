@@ -43,6 +43,9 @@ class WithPool:
     def add_in_one_map(self, calls: list[tuple[int]]) -> int:
         return sum(self._pool.starmap(add_one, calls))
 
+    def add_and_wait(self, x: int) -> int:
+        return self._pool.apply(add_one, (x,))
+
 
 class WithScaler:
     """A task per file, a task per number. Where the workers are makes no difference to this code."""
@@ -61,3 +64,7 @@ class WithScaler:
 
     def add_in_one_map(self, calls: list[tuple[int]]) -> int:
         return sum(self._client.map(add_one, calls))
+
+    def add_and_wait(self, x: int) -> int:
+        result: int = self._client.submit(add_one, x).result()
+        return result

@@ -71,3 +71,10 @@ def show_rates(count: int, seconds_by_engine: dict[str, float]) -> None:
     first = next(iter(seconds_by_engine.values()))
     for engine, seconds in seconds_by_engine.items():
         print(f"{engine:<28}{count / seconds:>10,.0f} /s{first / seconds:>8.2f} x")
+
+
+def show_waits(seconds_by_engine: dict[str, float]) -> None:
+    """How long a single call takes, and how many times as long as with the first one."""
+    first = next(iter(seconds_by_engine.values()))
+    for engine, seconds in seconds_by_engine.items():
+        print(f"{engine:<28}{seconds * 1e6:>10,.0f} us{seconds / first:>8.2f} x")

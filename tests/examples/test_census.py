@@ -74,7 +74,7 @@ def test_counts_are_merged_by_package_in_any_order(folder):
 def test_the_demo_runs_and_all_engines_agree(folder):
     code = (
         "from pathlib import Path; import examples.census.__main__ as demo;"
-        f"demo.TINY_TASKS = demo.TINY_CALLS = 500; demo.main(Path({str(folder)!r}))"
+        f"demo.TINY_TASKS = demo.TINY_CALLS = demo.WAITS = 100; demo.main(Path({str(folder)!r}))"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert run.returncode == 0, run.stderr
@@ -82,7 +82,7 @@ def test_the_demo_runs_and_all_engines_agree(folder):
     assert lines["shapes"][1:6] == ["2", str(3 * SOURCE.count("\n")), "9", "3", "12"]
     assert lines["all"][1] == "5"
     assert "2 of 5 files could not be parsed" in run.stdout
-    assert run.stdout.count("1.00 x") == 3
+    assert run.stdout.count("1.00 x") >= 4
     assert "5 of 5 files" in run.stderr
 
 
