@@ -1,15 +1,16 @@
 # Every target does the set-up it needs; the second time that costs next to nothing.
 PYTHON ?= python3
-BIN := .venv/bin
+VENV ?= .venv
+BIN := $(VENV)/bin
 NATIVE := $(wildcard native/*)
 
-.PHONY: setup demo test check bench clean
+.PHONY: setup demo test test-all check bench clean
 .DEFAULT_GOAL := setup
 
-setup: .venv/.ready
+setup: $(VENV)/.ready
 
-.venv/.ready: pyproject.toml $(NATIVE)
-	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+$(VENV)/.ready: pyproject.toml $(NATIVE)
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install -q --disable-pip-version-check "pip>=25.1"
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --group dev
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-build-isolation -e .
@@ -21,6 +22,9 @@ demo: setup
 test: setup
 	$(BIN)/python -m pytest
 
+test-all:
+	@tests/on_each_python.sh
+
 check: setup
 	$(BIN)/ruff check scaler tests perf
 	$(BIN)/mypy
@@ -29,5 +33,5 @@ bench: setup
 	$(BIN)/python -m perf.tasks
 
 clean:
-	rm -rf .venv build *.egg-info native/_native.c scaler/*.so .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venvs build *.egg-info native/_native.c scaler/*.so .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find scaler tests perf examples -name __pycache__ -prune -exec rm -rf {} +
