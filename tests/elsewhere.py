@@ -6,6 +6,7 @@ Run as a program it is that scheduler: it prints its address and stops when its 
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from types import TracebackType
 
 from scaler.cluster.spawn import Child, await_report
@@ -16,9 +17,14 @@ _ELSEWHERE = ["unshare", "--mount", "--", "sh", "-c", 'mount -t tmpfs -o size=2g
 
 
 class RemoteCluster:
-    """A scheduler elsewhere, and two workers here: nobody who talks to it from here shares its memory."""
+    """A scheduler elsewhere, and workers here: nobody who talks to it from here shares its memory.
 
-    def __init__(self, n_workers: int, ring_bytes: int = 262144) -> None:
+    `way(address)` is the address that the workers go through instead.
+    """
+
+    def __init__(
+        self, n_workers: int, ring_bytes: int = 262144, way: Callable[[str], str] = lambda address: address
+    ) -> None:
         self.scheduler = subprocess.Popen(
             [*_ELSEWHERE, sys.executable, "-m", "tests.elsewhere"],
             stdin=subprocess.PIPE,
@@ -31,21 +37,33 @@ class RemoteCluster:
         if not self._address:
             self.scheduler.communicate()
             raise RuntimeError("no scheduler with a /dev/shm of its own: that needs the right to unshare and mount")
+        self._way, self._ring_bytes = way, ring_bytes
+        self._clusters: list[Child] = []
+        self.add_workers(n_workers)
+
+    @property
+    def cluster(self) -> Child:
+        """The first supervisor."""
+        return self._clusters[0]
+
+    def add_workers(self, n_workers: int) -> None:
+        """One more supervisor with so many workers."""
         settings = {
-            "address": self._address,
+            "address": self._way(self._address),
             "names": [f"worker-{number}" for number in range(n_workers)],
-            "worker": {"ring_bytes": ring_bytes, "sys_path": sys.path},
+            "worker": {"ring_bytes": self._ring_bytes, "sys_path": sys.path},
             "death_timeout_s": 20,
             "logging_level": "WARNING",
         }
-        self.cluster = Child("scaler.cluster.process", settings)
-        await_report(self.cluster, "ready", time.monotonic() + 30, "the cluster")
+        self._clusters.append(Child("scaler.cluster.process", settings))
+        await_report(self._clusters[-1], "ready", time.monotonic() + 30, "the cluster")
 
     def get_address(self) -> str:
         return self._address
 
     def shutdown(self) -> None:
-        self.cluster.end()
+        for cluster in self._clusters:
+            cluster.end()
         self.scheduler.communicate(timeout=20)
 
     def __enter__(self) -> "RemoteCluster":
