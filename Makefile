@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 NATIVE := $(wildcard native/*)
 
-.PHONY: setup test check bench clean
+.PHONY: setup test check options bench clean
 .DEFAULT_GOAL := setup
 
 setup: .venv/.ready
@@ -21,6 +21,10 @@ test: setup
 check: setup
 	$(BIN)/ruff check scaler tests perf
 	$(BIN)/mypy
+	$(BIN)/python -m tests.checks.options
+
+options: setup
+	$(BIN)/python -m tests.checks.options --write
 
 bench: setup
 	$(BIN)/python -m perf.tasks

@@ -78,14 +78,14 @@ class Address:
         return self
 
     def default_monitor(self) -> "Address":
-        """Where this scheduler's snapshots are published unless told otherwise: two ports on, or beside the path."""
+        """Where this scheduler's snapshots are published unless told otherwise: two ports on, or beside the path.
+
+        Any free port if there is none two ports on.
+        """
         if self.is_ipc:
             return Address(path=_checked_path(f"{self.path}.monitor", f"{self}.monitor"))
-        if self.port == 0:
-            return self
-        if self.port + MONITOR_STEP > MOST_PORT:
-            raise AddressError(f"{self} has no port for monitoring {MONITOR_STEP} above it: name a monitor address")
-        return Address(self.host, self.port + MONITOR_STEP)
+        port = self.port + MONITOR_STEP
+        return Address(self.host, port if self.port and port <= MOST_PORT else 0)
 
 
 def _split(rest: str, text: str) -> tuple[str, str]:
