@@ -70,6 +70,14 @@ class AddressError(ScalerError, ValueError):
     """A text is no address, or no address for what is wanted."""
 
 
+class ListenError(ScalerError, OSError):
+    """A scheduler cannot listen at its address."""
+
+
+class AddressInUseError(ListenError):
+    """Another program listens there."""
+
+
 class OptionError(ScalerError, ValueError):
     """An option does not exist or has a value that it cannot have."""
 

@@ -21,6 +21,7 @@ def greet(address: str, role: str, timeout_s: float) -> Welcome:
     context = zmq.Context()
     dealer = context.socket(zmq.DEALER)
     dealer.setsockopt(zmq.LINGER, 0)
+    dealer.setsockopt(zmq.IPV6, 1)
     try:
         dealer.connect(address)
         dealer.send(json.dumps({"role": role}).encode())

@@ -3,6 +3,7 @@
 import logging
 import sys
 
+from scaler.address import Address
 from scaler.cluster.creator import Creator
 from scaler.exceptions import ScalerError
 from scaler.scheduler.program import run
@@ -19,7 +20,8 @@ def main() -> int:
             protected=settings["protected"],
             client_queue_bytes=settings["client_queue_bytes"],
         )
-        return run(scheduler, settings["address"], creator.fileno(), lambda address: creator.report(ready=address))
+        address = Address.parse(settings["address"])
+        return run(scheduler, address, creator.fileno(), lambda bound: creator.report(ready=str(bound)))
     except (ScalerError, OSError) as error:
         creator.report(error=str(error))
         return 1

@@ -5,13 +5,16 @@ import logging
 import signal
 from collections.abc import Callable
 
+from scaler.address import Address
 from scaler.scheduler.scheduler import Scheduler
 from scaler.scheduler.selector import PumpSelector
 
 _log = logging.getLogger(__name__)
 
 
-def run(scheduler: Scheduler, address: str, lifeline: int = -1, on_ready: Callable[[str], None] | None = None) -> int:
+def run(
+    scheduler: Scheduler, address: Address, lifeline: int = -1, on_ready: Callable[[Address], None] | None = None
+) -> int:
     """Serve until told to stop by a signal, a client, or the end of `lifeline` (a descriptor of the creator)."""
     loop = asyncio.SelectorEventLoop(PumpSelector(scheduler.pump, scheduler.after_run))
     try:

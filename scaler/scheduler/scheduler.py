@@ -16,9 +16,10 @@ import zmq
 
 from scaler import _native
 from scaler._native import Peer, Pump, SchedulerCore, Segment
-from scaler.exceptions import ScalerError
+from scaler.address import Address
 from scaler.link.door import Visitor
 from scaler.link.names import BellPage, new_life, sweep, sweep_orphans
+from scaler.scheduler.listening import leave, listen
 from scaler.scheduler.local_peers import LocalPeers
 
 _log = logging.getLogger(__name__)
@@ -40,8 +41,9 @@ class Scheduler:
         self._queue_size = queue_size
         self._protected = protected
         self._news = False
+        self.address: Address | None = None
 
-    def open(self, loop: asyncio.AbstractEventLoop, address: str) -> str:
+    def open(self, loop: asyncio.AbstractEventLoop, address: Address) -> Address:
         """Listen at `address`; the address as it came to be (a port of 0 has become a real one)."""
         self._loop = loop
         self.closed: asyncio.Future[None] = loop.create_future()
@@ -49,13 +51,9 @@ class Scheduler:
         self._context = zmq.Context()
         self._router = self._context.socket(zmq.ROUTER)
         self._router.setsockopt(zmq.LINGER, 0)
-        try:
-            self._router.bind(address)
-        except zmq.ZMQError as error:
-            raise ScalerError(f"cannot listen at {address}: {error.strerror}") from error
-        self.address = self._router.getsockopt_string(zmq.LAST_ENDPOINT)
+        self.address = bound = listen(self._router, address)
         loop.add_reader(self._router.getsockopt(zmq.FD), self._on_router)
-        return self.address
+        return bound
 
     def after_run(self) -> bool:
         """Do what the pump left to Python. True if the event loop has something to do now."""
@@ -121,6 +119,8 @@ class Scheduler:
         """Hang up on everybody and leave nothing behind."""
         self._loop.remove_reader(self._router.getsockopt(zmq.FD))
         self._local.close()
+        if self.address is not None:
+            leave(self.address)
         self._router.close(0)
         self._context.term()
         self._bell_page.close()
