@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from scaler.cluster.roster import Roster, Start
-from scaler.cluster.spawn import Child
+from scaler.cluster.spawn import Child, end_all
 from scaler.exceptions import ScalerError
 from scaler.link.greeting import Welcome, greet
 from scaler.link.knock import Entry, NotCoLocated, knock
@@ -67,6 +67,8 @@ class Supervisor:
         try:
             while not self._stopping.is_set():
                 await self._connect()
+                if self._stopping.is_set():
+                    break
                 gone = self._watch_scheduler()
                 self._start(self._roster.on_connected(time.monotonic()))
                 await self._first_of(gone, self._stopping)
@@ -77,10 +79,14 @@ class Supervisor:
 
     async def _connect(self) -> None:
         greeted = asyncio.Event()
-        greeting = asyncio.ensure_future(asyncio.to_thread(greet, self._address, "cluster", self._death_timeout_s))
+        greeting = asyncio.ensure_future(
+            asyncio.to_thread(greet, self._address, "cluster", self._death_timeout_s, self._stopping.is_set)
+        )
         greeting.add_done_callback(lambda _: greeted.set())
         await self._first_of(greeted, self._stopping)
         if self._stopping.is_set():
+            await asyncio.wait([greeting])  # it looks whether it is stopped ten times a second
+            greeting.exception()
             return
         self._welcome = greeting.result()
         try:
@@ -176,7 +182,4 @@ class Supervisor:
             self._loop.remove_reader(self._entry.connection)
             self._entry.close()
             self._entry = None
-        for child in children:
-            child.link.close()
-        for child in children:
-            child.end(1.0)
+        end_all(children, 1.0)

@@ -10,14 +10,14 @@ _told: set[tuple[type, str]] = set()
 
 
 def warn_of_idle(config: Any, prefix: str = "") -> None:
-    """Log a warning for each option without effect that has another value than its default. `prefix` as for --name."""
+    """Log a warning for each option without effect that has another value than its default. `prefix` as in --name."""
     for option in options_of(type(config)):
         if not option.is_idle or getattr(config, option.name) == option.default:
             continue
         if (type(config), option.name) in _told:
             continue
         _told.add((type(config), option.name))
-        _log.warning("%s", sentence(option, prefix + option.key if prefix else option.name))
+        _log.warning("%s", sentence(option, prefix + option.key if prefix else option.code_name))
 
 
 def sentence(option: Option, name: str) -> str:

@@ -102,6 +102,7 @@ class Option:
     default_words: str = ""  # in place of the default
     not_yet: str = ""  # it has no effect yet: which feature comes later
     no_more: str = ""  # it has no effect: why there is nothing to set any more
+    in_code: str = ""  # its name where things are started from code, if it has another one there
     # What follows comes from the field.
     name: str = ""
     default: Any = None
@@ -114,6 +115,11 @@ class Option:
     def key(self) -> str:
         """Its name in a file and, with two dashes, on the command line."""
         return self.name.replace("_", "-")
+
+    @property
+    def code_name(self) -> str:
+        """Its name as an argument of the functions that start things from code."""
+        return self.in_code or self.name
 
     @property
     def is_idle(self) -> bool:

@@ -103,7 +103,7 @@ class ClusterConfig(LoggingConfig):
     address: Address = field(metadata=required("the scheduler's address: tcp://host:port or ipc://path"))
     num_of_workers: int | None = option(
         None, "how many workers to run", "-n", group=WORK, least=1, most=4096,
-        default_words="one for each core that this process may use",
+        default_words="one for each core that this process may use", in_code="n_workers",
     )  # fmt: skip
     worker_names: tuple[str, ...] = option(
         (), "names of the workers; as many as there are workers, or they say how many", "-wn",
@@ -131,10 +131,12 @@ class ClusterConfig(LoggingConfig):
     heartbeat_interval: float = option(
         2, "how often to give a sign of life", "-hi",
         group=NO_MORE, unit="seconds", least=0, no_more="the scheduler tells its peers how often",
+        in_code="heartbeat_interval_seconds",
     )  # fmt: skip
     io_threads: int = option(
         1, "threads that move a worker's bytes", "-it",
         group=NO_MORE, least=1, no_more="workers speak through shared memory and have no such threads",
+        in_code="worker_io_threads",
     )  # fmt: skip
     hard_processor_suspend: bool = option(
         False, "stop processes that wait by a signal", "-hps",

@@ -20,7 +20,7 @@ def make_config(table: type[_C], values: dict[str, Any]) -> _C:
     for option in known.values():
         if option.is_required and option.name not in values:
             raise OptionError(f"the {option.name} is missing: {option.help}")
-    return table(**{name: accept(known[name], name, value) for name, value in values.items()})
+    return table(**{name: accept(known[name], known[name].code_name, value) for name, value in values.items()})
 
 
 def accept(option: Option, name: str, value: Any) -> Any:

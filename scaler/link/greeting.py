@@ -1,6 +1,8 @@
 """Greeting: the first words with a scheduler, over ZeroMQ, at the address the user gave."""
 
 import json
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import zmq
@@ -16,8 +18,9 @@ class Welcome:
     life: str
 
 
-def greet(address: str, role: str, timeout_s: float) -> Welcome:
-    """Say hello at `address` until somebody answers. SchedulerTimeoutError after `timeout_s`."""
+def greet(address: str, role: str, timeout_s: float, is_stopped: Callable[[], bool] = lambda: False) -> Welcome:
+    """Say hello at `address` until somebody answers. SchedulerTimeoutError after `timeout_s`, or once it is stopped."""
+    deadline = time.monotonic() + timeout_s
     context = zmq.Context()
     dealer = context.socket(zmq.DEALER)
     dealer.setsockopt(zmq.LINGER, 0)
@@ -25,8 +28,9 @@ def greet(address: str, role: str, timeout_s: float) -> Welcome:
     try:
         dealer.connect(address)
         dealer.send(json.dumps({"role": role}).encode())
-        if not dealer.poll(int(timeout_s * 1000)):
-            raise SchedulerTimeoutError(f"no scheduler answered at {address} within {timeout_s} s")
+        while not dealer.poll(100):
+            if is_stopped() or time.monotonic() > deadline:
+                raise SchedulerTimeoutError(f"no scheduler answered at {address} within {timeout_s:g} s")
         answer = json.loads(dealer.recv())
         return Welcome(answer["door"], answer["life"])
     finally:

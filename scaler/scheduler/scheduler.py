@@ -1,4 +1,4 @@
-"""Scheduler: the core with its rings, its door and its socket, on one event loop.
+"""SchedulerServer: the core with its rings, its door and its socket, on one event loop.
 
 Every decision is the core's; every byte of a co-located peer goes through the pump. What is left for this file is rare:
 who joins and leaves, control records, and the greeting on the ZeroMQ address that tells a newcomer where the door is.
@@ -25,10 +25,12 @@ from scaler.scheduler.local_peers import LocalPeers
 _log = logging.getLogger(__name__)
 
 
-class Scheduler:
+class SchedulerServer:
     """Construct it, make a loop around its `pump`, `open` it on that loop, and await `closed`."""
 
-    def __init__(self, *, queue_size: int = 1000, protected: bool = False, client_queue_bytes: int = 1 << 30) -> None:
+    def __init__(
+        self, *, queue_size: int = 1000, protected: bool = False, client_queue_bytes: int = 1 << 30, io_threads: int = 1
+    ) -> None:
         self.life = new_life()
         swept = sweep_orphans()
         if swept:
@@ -40,6 +42,7 @@ class Scheduler:
         self.pump = Pump(self.core, self._bell_page.memory, self._bell)
         self._queue_size = queue_size
         self._protected = protected
+        self._io_threads = io_threads
         self._news = False
         self.address: Address | None = None
 
@@ -48,7 +51,7 @@ class Scheduler:
         self._loop = loop
         self.closed: asyncio.Future[None] = loop.create_future()
         self._local = LocalPeers(loop, self.pump, self.life, self._bell_page.name, self._queue_size, self._on_change)
-        self._context = zmq.Context()
+        self._context = zmq.Context(self._io_threads)
         self._router = self._context.socket(zmq.ROUTER)
         self._router.setsockopt(zmq.LINGER, 0)
         self.address = bound = listen(self._router, address)
