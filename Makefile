@@ -1,22 +1,29 @@
 # Every target does the set-up it needs; the second time that costs next to nothing.
 PYTHON ?= python3
-BIN := .venv/bin
+VENV ?= .venv
+BIN := $(VENV)/bin
 NATIVE := $(wildcard native/*)
 
-.PHONY: setup test check options bench clean
+.PHONY: setup demo test test-all check options bench clean
 .DEFAULT_GOAL := setup
 
-setup: .venv/.ready
+setup: $(VENV)/.ready
 
-.venv/.ready: pyproject.toml $(NATIVE)
-	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+$(VENV)/.ready: pyproject.toml $(NATIVE)
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install -q --disable-pip-version-check "pip>=25.1"
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --group dev
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-build-isolation -e .
 	@touch $@
 
+demo: setup
+	$(BIN)/python -m examples.census
+
 test: setup
 	$(BIN)/python -m pytest
+
+test-all:
+	@tests/on_each_python.sh
 
 check: setup
 	$(BIN)/ruff check scaler tests perf
@@ -30,5 +37,5 @@ bench: setup
 	$(BIN)/python -m perf.tasks
 
 clean:
-	rm -rf .venv build *.egg-info native/_native.c scaler/*.so .mypy_cache .ruff_cache .pytest_cache .hypothesis
-	find scaler tests perf -name __pycache__ -prune -exec rm -rf {} +
+	rm -rf .venv .venvs build *.egg-info native/_native.c scaler/*.so .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find scaler tests perf examples -name __pycache__ -prune -exec rm -rf {} +

@@ -109,6 +109,10 @@ cdef class SchedulerCore:
         self.outlets += [results, control]
         return place
 
+    def has_client(self, uint32_t client_bits):
+        """Whether a client with these bits is here, or has left tasks that still run."""
+        return self.client_of((<uint64_t>client_bits) << TASK_NUMBER_BITS) != 0
+
     def on_worker_joined(self, Outlet tasks not None, Outlet control not None, uint32_t queue_size=1000):
         """A worker that may be given tasks. Its index."""
         cdef int index = self.pool.add(queue_size)
@@ -606,6 +610,7 @@ cdef class SchedulerCore:
         fill_record(record, KIND_FUNCTION, self.function_payloads[function][1], 0, function, 0, 0, 0, 0)
         memcpy(payload_of(record), <char *>payload, len(payload))
         control.commit()
+        control.flush()
         return True
 
     def on_tick(self, uint64_t now):
@@ -688,8 +693,10 @@ cdef class SchedulerCore:
         results.recycle()
 
     def deliver(self, uint32_t index):
-        """The client's result ring has room again."""
-        self.deliver_waiting(index)
+        """The client's outlet has room again: send what waited for it."""
+        if self.clients[index].waiting_head:
+            self.deliver_waiting(index)
+            self.flush()
 
     def counts(self):
         """Tasks by where they are, for snapshots and tests."""

@@ -154,6 +154,7 @@ cdef class Relay:
     cdef readonly list controls       # (slot, record tuple) from the peers
     cdef readonly list large          # (slot, record tuple) whose payload is in a segment
     cdef public bint holding          # take no more tasks from the client for now
+    cdef readonly bint armed          # the last run left nothing behind: whoever has news will ring
 
     def __init__(self, Segment bell_memory not None, int eventfd, bint is_client):
         self.bell_memory = bell_memory
@@ -218,10 +219,11 @@ cdef class Relay:
             # SYNC POINT sleep
             store_release32(&self.bell.sleeping, 1)
             full_fence()
+            self.armed = not found
             for word in range(words):
                 if load_acquire(&self.bell.news[word]):
                     store_release32(&self.bell.sleeping, 0)
-                    total += 1
+                    self.armed = False
                     break
             return total
 

@@ -5,17 +5,27 @@ from collections.abc import Iterator
 import pytest
 
 from scaler import Client, SchedulerClusterCombo
+from tests.elsewhere import RemoteCluster
+
+Cluster = SchedulerClusterCombo | RemoteCluster
 
 
-@pytest.fixture(scope="session", params=["rings", "small rings"])
-def cluster(request: pytest.FixtureRequest) -> Iterator[SchedulerClusterCombo]:
+def make_cluster(link: str) -> Cluster:
     """A scheduler and two workers."""
-    with SchedulerClusterCombo(2, ring_bytes=65536 if request.param == "small rings" else 262144) as combo:
-        yield combo
+    if link == "wire":
+        return RemoteCluster(2)
+    return SchedulerClusterCombo(2, ring_bytes=65536 if link == "small rings" else 262144)
+
+
+@pytest.fixture(scope="session", params=["rings", "small rings", "wire"])
+def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
+    """Everything that uses this fixture runs on every kind of link."""
+    with make_cluster(request.param) as made:
+        yield made
 
 
 @pytest.fixture
-def client(cluster: SchedulerClusterCombo) -> Iterator[Client]:
+def client(cluster: Cluster) -> Iterator[Client]:
     """A client of its own for each test."""
     with Client(cluster.get_address(), timeout_seconds=20) as made:
         yield made

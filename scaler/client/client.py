@@ -4,6 +4,7 @@ The data path is native (native/client.pyx): the thread that waits drains the re
 finding the scheduler, functions, the thread that serves callbacks, and the ways to end.
 """
 
+import atexit
 import logging
 import os
 import secrets
@@ -18,16 +19,14 @@ from scaler import payload
 from scaler._native import KIND_REFUSED, KIND_SHUTDOWN, ClientRings
 from scaler.address import Address
 from scaler.client.attendant import Attendant
+from scaler.client.connect import connect
 from scaler.client.functions import FunctionNumbers
 from scaler.client.future import ScalerFuture
 from scaler.client.mapping import run_map
 from scaler.client.serializer import Serializer, deserializing, wrap_call, wrap_map
 from scaler.exceptions import ClientQuitException, DisconnectedError, SchedulerTimeoutError
-from scaler.link.greeting import greet
-from scaler.link.knock import knock
 from scaler.link.names import segment_name
 
-RING_BYTES = 262144
 _log = logging.getLogger(__name__)
 _open_clients: "weakref.WeakSet[Client]" = weakref.WeakSet()
 
@@ -52,19 +51,19 @@ class Client:
         self._identity = secrets.token_bytes(16)
         self._process = os.getpid()
         self._serializer = serializer
-        bits = secrets.randbits(24) or 1
-        welcome = greet(address, "client", timeout_seconds)
-        self._entry = knock(welcome.door, welcome.life, "client", RING_BYTES, bits=bits, name=self._identity.hex()[:8])
+        self._entry, bits = connect(address, self._identity, timeout_seconds)
+        entry = self._entry
         event = threading.Event()
         self._rings = ClientRings(
-            self._entry.memory, self._entry.eventfd, self._entry.bell, self._entry.slot, self._entry.bell_eventfd,
-            self._entry.connection.fileno(), bits, ScalerFuture,
+            entry.memory, entry.eventfd, entry.bell, entry.slot, entry.bell_eventfd, entry.lifeline, bits, ScalerFuture,
             load=payload.load_result if serializer is None else deserializing(payload.load_result, serializer),
             decode_plain=serializer is None,
             callback_error=_on_callback_error,
             watched_event=event,
-            segment_name=lambda: segment_name(welcome.life),
-            scheduler_gone=lambda: DisconnectedError(f"the scheduler at {address} has gone"),
+            segment_name=lambda: segment_name(entry.life),
+            scheduler_gone=lambda: DisconnectedError(
+                f"the scheduler at {address} has gone" + (f": {entry.why_over}" if entry.why_over else "")
+            ),
         )  # fmt: skip
         self._dumps = payload.dumps
         self._functions = FunctionNumbers(payload.dumps, self._rings.announce)
@@ -167,7 +166,14 @@ def _abandon_clients() -> None:
         client._after_fork()
 
 
+def _leave_all() -> None:
+    """At the interpreter's end: say goodbye while there still are threads to say it."""
+    for client in list(_open_clients):
+        client.disconnect()
+
+
 os.register_at_fork(after_in_child=_abandon_clients)
+atexit.register(_leave_all)
 
 
 def _on_callback_error(future: Any) -> None:

@@ -10,6 +10,7 @@ Not here: who is started when (roster), how a process is started (spawn).
 import asyncio
 import logging
 import os
+import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,9 +18,11 @@ from typing import Any
 
 from scaler.cluster.roster import Roster, Start
 from scaler.cluster.spawn import Child, end_all
-from scaler.exceptions import ScalerError
-from scaler.link.greeting import Welcome, greet
-from scaler.link.knock import Entry, NotCoLocated, knock
+from scaler.exceptions import DisconnectedError
+from scaler.link.dealer import Dealer, greet, new_hello
+from scaler.link.knock import MOST_PACKET_BYTES, Entry, NotCoLocated, Refused, knock
+from scaler.protocol.frames import Role, Welcome
+from scaler.relay.host_relay import HostRelay
 
 _log = logging.getLogger(__name__)
 SMALLEST_RING_BYTES = 1024
@@ -54,10 +57,13 @@ class Supervisor:
         self._on_ready = on_ready
         self._children: dict[int, Child] = {}
         self._pidfds: dict[int, int] = {}
-        self._welcome: Welcome | None = None
+        self._identity = secrets.token_bytes(16)
         self._stopping = asyncio.Event()
+        self._gone = asyncio.Event()  # the scheduler has
         self._loop = asyncio.get_running_loop()
-        self._entry: Entry | None = None
+        self._entry: Entry | None = None  # on the scheduler's host
+        self._relay: HostRelay | None = None  # elsewhere
+        self._door = self._life = ""
 
     def stop(self) -> None:
         self._stopping.set()
@@ -68,44 +74,66 @@ class Supervisor:
             while not self._stopping.is_set():
                 await self._connect()
                 if self._stopping.is_set():
-                    break
-                gone = self._watch_scheduler()
+                    return
                 self._start(self._roster.on_connected(time.monotonic()))
-                await self._first_of(gone, self._stopping)
+                await self._first_of(self._gone, self._stopping)
                 self._roster.on_disconnected()
                 self._leave()
         finally:
             self._leave()
 
     async def _connect(self) -> None:
+        """Say hello, find out whether the scheduler is on this host, and have a relay if it is not."""
         greeted = asyncio.Event()
+        hello = new_hello(Role.CLUSTER, self._identity, worker_names=tuple(place.name for place in self._roster.places))
         greeting = asyncio.ensure_future(
-            asyncio.to_thread(greet, self._address, "cluster", self._death_timeout_s, self._stopping.is_set)
+            asyncio.to_thread(greet, self._address, lambda: hello, self._death_timeout_s, self._stopping.is_set)
         )
         greeting.add_done_callback(lambda _: greeted.set())
         await self._first_of(greeted, self._stopping)
         if self._stopping.is_set():
-            await asyncio.wait([greeting])  # it looks whether it is stopped ten times a second
-            greeting.exception()
+            greeting.add_done_callback(_forget_greeting)
             return
-        self._welcome = greeting.result()
+        dealer, welcome = greeting.result()
+        self._gone = asyncio.Event()
+        life = f"{welcome.life:016x}"
         try:
-            self._entry = knock(self._welcome.door, self._welcome.life, "cluster", SMALLEST_RING_BYTES)
-        except NotCoLocated as error:
-            raise ScalerError(f"the scheduler at {self._address} is on another host: {error}") from error
+            self._entry = knock(welcome.colocation, life, "cluster", SMALLEST_RING_BYTES)
+        except (NotCoLocated, Refused, DisconnectedError) as reason:
+            _log.info("workers go over the wire to %s: %s", self._address, reason)
+            self._relay = HostRelay(
+                self._loop, self._address, dealer, hello, welcome, timeout_s=self._death_timeout_s,
+                exit_code_of=self._exit_code_of, on_over=self._on_relay_over,
+            )  # fmt: skip
+            self._door, self._life = self._relay.door, self._relay.life
+        else:
+            dealer.leave()
+            self._door, self._life = welcome.colocation, life
+            self._loop.add_reader(self._entry.connection, self._on_scheduler_says)
 
-    def _watch_scheduler(self) -> asyncio.Event:
-        """An event that is set when the scheduler has gone."""
-        gone = asyncio.Event()
-        if self._entry is not None:
-            self._loop.add_reader(self._entry.connection, self._on_hang_up, gone)
-        return gone
-
-    def _on_hang_up(self, gone: asyncio.Event) -> None:
-        if self._entry is not None:
-            self._loop.remove_reader(self._entry.connection)
+    def _on_scheduler_says(self) -> None:
+        """The scheduler's door has a word for its clusters, or has gone."""
+        assert self._entry is not None
+        try:
+            packet = self._entry.connection.recv(MOST_PACKET_BYTES)
+        except OSError:
+            packet = b""
+        self._loop.remove_reader(self._entry.connection)
+        if packet:
+            self._stop_for_good()
+        else:
             _log.info("the scheduler has gone")
-        gone.set()
+        self._gone.set()
+
+    def _on_relay_over(self, reason: str) -> None:
+        _log.info("the session with the scheduler is over: %s", reason)
+        if self._relay is not None and self._relay.is_shut_down:
+            self._stop_for_good()
+        self._gone.set()
+
+    def _stop_for_good(self) -> None:
+        _log.info("a client has stopped the scheduler and its clusters")
+        self.stop()
 
     async def _first_of(self, *events: asyncio.Event) -> None:
         waits = [asyncio.ensure_future(event.wait()) for event in events]
@@ -120,13 +148,12 @@ class Supervisor:
             self._start_worker(command.place)
 
     def _start_worker(self, index: int) -> None:
-        assert self._welcome is not None
         name = self._roster.places[index].name
         settings: dict[str, Any] = {
             "supervisor": os.getpid(),
             "name": name,
-            "door": self._welcome.door,
-            "life": self._welcome.life,
+            "door": self._door,
+            "life": self._life,
             "ring_bytes": self._settings.ring_bytes,
             "children_bytes": self._settings.children_bytes,
             "sys_path": self._settings.sys_path,
@@ -175,11 +202,27 @@ class Supervisor:
         self._loop.remove_reader(child.link)
         return child
 
+    def _exit_code_of(self, pid: int) -> int:
+        """How this worker ended; 0 if it has only hung up."""
+        for child in self._children.values():
+            if child.pid == pid:
+                return child.process.poll() or 0
+        return 0
+
     def _leave(self) -> None:
         """End all workers and the connection."""
         children = [self._forget(index) for index in list(self._children)]
+        if self._relay is not None:
+            self._relay.close()
+            self._relay = None
         if self._entry is not None:
             self._loop.remove_reader(self._entry.connection)
             self._entry.close()
             self._entry = None
         end_all(children, 1.0)
+
+
+def _forget_greeting(greeting: "asyncio.Future[tuple[Dealer, Welcome]]") -> None:
+    """Somebody answered when nobody wanted to know any more."""
+    if not greeting.cancelled() and greeting.exception() is None:
+        greeting.result()[0].leave()

@@ -70,11 +70,11 @@ class SchedulerConfig(LoggingConfig):
     )  # fmt: skip
     client_timeout_seconds: float = option(
         60, "forget a client on another host after so long without a sign of life", "-ct",
-        group=NOT_YET, unit="seconds", least=1, not_yet="clients on other hosts come with a later version",
+        group=TIME, unit="seconds", least=1,
     )  # fmt: skip
     worker_timeout_seconds: float = option(
         60, "forget a cluster on another host after so long without a sign of life", "-wt",
-        group=NOT_YET, unit="seconds", least=1, not_yet="clusters on other hosts come with a later version",
+        group=TIME, unit="seconds", least=1,
     )  # fmt: skip
     object_retention_seconds: float = option(
         60, "how long to keep objects", "-ot",

@@ -48,6 +48,10 @@ class Conversation:
         """Send a large payload; on_sent(number, size) posts what names it."""
         self._outgoing.add(segment, on_sent)
 
+    def after_objects(self, what: Callable[[], None]) -> None:
+        """Do this once all large payloads that wait now are sent."""
+        self._outgoing.after(what)
+
     def go_on(self) -> None:
         """Send some more of the large payloads."""
         for _ in range(CHUNKS_AT_ONCE):

@@ -7,6 +7,9 @@ Not here: what is said after the welcome (link.conversation, scaler.relay).
 """
 
 import logging
+import os
+import socket
+import sys
 import time
 from collections.abc import Callable
 
@@ -15,9 +18,11 @@ import zmq.utils.monitor
 
 from scaler.exceptions import RefusedError, SchedulerTimeoutError
 from scaler.protocol.codec import decode, encode
-from scaler.protocol.frames import Frame, FrameError, Goodbye, Hello, Refusal, Welcome
+from scaler.protocol.frames import Frame, FrameError, Goodbye, Hello, Refusal, Role, Welcome
 
 _log = logging.getLogger(__name__)
+# As plain numbers: an operation on pyzmq's flags costs as much as one on its sockets.
+NOBLOCK, EVENTS, POLLIN = int(zmq.NOBLOCK), int(zmq.EVENTS), int(zmq.POLLIN)
 FIRST_PAUSE_S, MOST_PAUSE_S = 0.01, 0.25
 ANSWER_S = 5.0
 _BROKEN = (
@@ -40,7 +45,11 @@ class Dealer:
             self._socket.setsockopt(option, value)
         self._socket.setsockopt(zmq.IPV6, 1)
         self._monitor = self._socket.get_monitor_socket(_BROKEN)
+        self._poller = zmq.Poller()
+        self._poller.register(self._socket, zmq.POLLIN)
+        self._poller.register(self._monitor, zmq.POLLIN)
         self.is_broken = False
+        self.has_message = False  # when `wait` last looked
         try:
             self._socket.connect(address)
         except zmq.ZMQError as error:
@@ -49,30 +58,33 @@ class Dealer:
 
     def send(self, data: bytes) -> None:
         try:
-            self._socket.send(data, zmq.NOBLOCK)
+            self._socket.send(data, NOBLOCK)
         except zmq.ZMQError:
             self.is_broken = True
 
     def receive(self) -> bytes | None:
         """The next message, None if there is none now."""
-        try:
-            parts = self._socket.recv_multipart(zmq.NOBLOCK)
-        except zmq.ZMQError:
+        if not self._socket.getsockopt(EVENTS) & POLLIN:
             return None
+        parts = self._socket.recv_multipart(NOBLOCK)
         return parts[0] if len(parts) == 1 else b""
 
-    def wait(self, timeout_s: float, eventfd: int = -1) -> bool:
+    def wait_for_too(self, eventfd: int) -> None:
+        """Have `wait` end when this eventfd rings."""
+        self._poller.register(eventfd, zmq.POLLIN)
+
+    def wait(self, timeout_s: float) -> bool:
         """Until there is a message, the connection breaks or the eventfd rings. True if the eventfd did."""
-        poller = zmq.Poller()
-        poller.register(self._socket, zmq.POLLIN)
-        poller.register(self._monitor, zmq.POLLIN)
-        if eventfd >= 0:
-            poller.register(eventfd, zmq.POLLIN)
-        ready = dict(poller.poll(max(0, int(timeout_s * 1000))))
-        if self._monitor in ready:
-            zmq.utils.monitor.recv_monitor_message(self._monitor, zmq.NOBLOCK)
-            self.is_broken = True
-        return eventfd in ready
+        rung = self.has_message = False
+        for ready, _ in self._poller.poll(max(0, int(timeout_s * 1000))):
+            if ready is self._monitor:
+                zmq.utils.monitor.recv_monitor_message(self._monitor, zmq.NOBLOCK)
+                self.is_broken = True
+            elif ready is self._socket:
+                self.has_message = True
+            else:
+                rung = True
+        return rung
 
     def close(self, linger_ms: int = 0) -> None:
         self._socket.disable_monitor()
@@ -84,6 +96,14 @@ class Dealer:
         """Say goodbye as one who has said nothing but hello."""
         self.send(encode(Frame(Goodbye(), 1)))
         self.close(1000)
+
+
+def new_hello(role: Role, identity: bytes, *, client_bits: int = 0, worker_names: tuple[str, ...] = ()) -> Hello:
+    """A hello of this process."""
+    return Hello(
+        int(role), sys.version_info.major, sys.version_info.minor, identity, client_bits,
+        pid=os.getpid(), uid=os.geteuid(), host_name=socket.gethostname(), worker_names=worker_names,
+    )  # fmt: skip
 
 
 def greet(

@@ -22,7 +22,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from scaler._native import LAYOUT_VERSION
+from scaler._native import LAYOUT_VERSION, Segment, nonce_of
 from scaler.link.knock import MOST_PACKET_BYTES, NotCoLocated, Refused, check_user, pack_address
 
 _log = logging.getLogger(__name__)
@@ -94,7 +94,7 @@ class Door:
             for descriptor in descriptors:
                 os.close(descriptor)
             if visitor.eventfd < 0:
-                self._answer(visitor, {"ok": False, "why": "the request carries no doorbell"}, [])
+                self.tell(visitor, {"ok": False, "why": "the request carries no doorbell"})
                 self._see_off(visitor)
             return
         visitor.eventfd = descriptors[0]
@@ -109,7 +109,7 @@ class Door:
         except (Refused, NotCoLocated, ValueError) as error:
             _log.info("a local process (%d) was not let in: %s", visitor.pid, error)
             answer = {"ok": False, "why": str(error), "elsewhere": isinstance(error, NotCoLocated)}
-        self._answer(visitor, answer, [self._eventfd])
+        self.tell(visitor, answer, [self._eventfd])
         if not visitor.accepted:
             self._see_off(visitor)
             return
@@ -119,10 +119,11 @@ class Door:
             return  # dead already (then the hang-up says so), or of another pid namespace
         self._loop.add_reader(visitor.pidfd, self._see_off, visitor)
 
-    def _answer(self, visitor: Visitor, answer: dict[str, Any], descriptors: list[int]) -> None:
+    def tell(self, visitor: Visitor, message: dict[str, Any], descriptors: list[int] | None = None) -> None:
+        """Send a visitor one packet; nothing if it is gone."""
         try:
             visitor.connection.sendmsg(
-                [json.dumps(answer).encode()],
+                [json.dumps(message).encode()],
                 [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else [],
             )
         except OSError:
@@ -156,6 +157,18 @@ class Door:
         self._socket.close()
         for visitor in list(self._visitors):
             self._see_off(visitor)
+
+
+def open_rings(request: dict[str, Any]) -> Segment:
+    """The visitor's segment. NotCoLocated if it is not to be seen here."""
+    try:
+        memory = Segment.open(request["segment"])
+        same = nonce_of(memory).hex() == request["nonce"]
+    except (OSError, ValueError) as error:
+        raise NotCoLocated(f"its shared memory is not to be seen here: {error}") from error
+    if not same:
+        raise NotCoLocated("its shared memory is not the one to be seen here under that name")
+    return memory
 
 
 def _checked(packet: bytes) -> dict[str, Any]:

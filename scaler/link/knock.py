@@ -58,6 +58,12 @@ class Entry:
         self.bell_eventfd = bell_eventfd
         self.slot: int = answer["slot"]
         self.life: str = answer["life"]
+        self.why_over = ""  # a hang-up says nothing
+
+    @property
+    def lifeline(self) -> int:
+        """A descriptor that hangs up when the owner of the door has gone."""
+        return self.connection.fileno()
 
     def abandon(self) -> None:
         """In a forked child: let go of this copy, without a word to the other side."""

@@ -19,7 +19,7 @@ class OutgoingObjects:
     """A queue of segments that are sent chunk by chunk."""
 
     def __init__(self) -> None:
-        self._queue: deque[tuple[int, Segment, Callable[[int, int], None]]] = deque()
+        self._queue: deque[tuple[int, Segment, Callable[[int, int], None]] | Callable[[], None]] = deque()
         self._last_number = 0
         self._offset = 0
 
@@ -31,9 +31,21 @@ class OutgoingObjects:
         self._last_number += 1
         self._queue.append((self._last_number, segment, on_sent))
 
+    def after(self, what: Callable[[], None]) -> None:
+        """Call this once all that is queued now has been sent."""
+        if self._queue:
+            self._queue.append(what)
+        else:
+            what()
+
     def send_next(self, post: Callable[[Chunk], None]) -> None:
         """Post one chunk."""
-        number, segment, on_sent = self._queue[0]
+        first = self._queue[0]
+        if not isinstance(first, tuple):
+            self._queue.popleft()
+            first()
+            return
+        number, segment, on_sent = first
         data = bytes(memoryview(segment)[self._offset : self._offset + CHUNK_BYTES])
         post(Chunk(number, self._offset, segment.size, data))
         self._offset += len(data)

@@ -11,6 +11,7 @@ from scaler._native import (
     KIND_SHUTDOWN,
     KIND_WORKERS,
     Relay,
+    RelayPeer,
     Segment,
 )
 from scaler.link.single import with_payload
@@ -20,6 +21,7 @@ from scaler.protocol.frames import (
     Clear,
     FrameError,
     Goodbye,
+    Joined,
     Mapped,
     Results,
     Shutdown,
@@ -32,9 +34,11 @@ from scaler.relay.relay import RelaySide
 class ClientSide(RelaySide):
     """Submits out, results in."""
 
-    def __init__(self, relay: Relay, life: str, client_bits: int) -> None:
+    def __init__(self, relay: Relay, life: str, client_bits: int, peer: RelayPeer, name: str, pid: int) -> None:
         super().__init__(relay, life)
         self._client_bits = client_bits
+        self.peers.append(peer)
+        self.talk.post(Joined(peer.slot, name, pid))
         self._held: dict[int, str] = {}  # segments of results until the client has mapped them, by task
         self._unwanted: set[int] = set()  # cancelled tasks; forgotten with the next quiet moment
 

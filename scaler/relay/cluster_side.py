@@ -3,7 +3,7 @@
 from collections import deque
 from typing import Any
 
-from scaler._native import OWN_SEGMENT, Relay, Segment
+from scaler._native import OWN_SEGMENT, Relay, RelayPeer, Segment
 from scaler.link.single import with_payload
 from scaler.protocol.frames import (
     Body,
@@ -12,6 +12,8 @@ from scaler.protocol.frames import (
     Function,
     Functions,
     Goodbye,
+    Joined,
+    Left,
     Shutdown,
     Tasks,
     Withdraw,
@@ -25,7 +27,8 @@ class ClusterSide(RelaySide):
 
     def __init__(self, relay: Relay, life: str) -> None:
         super().__init__(relay, life)
-        self.workers = 0  # how many numbers have been given out
+        self.is_shut_down = False  # the scheduler wants no cluster any more
+        self._numbers = 0  # how many have been given to workers
         self._untold: deque[Function] = deque()  # functions for which a control ring had no room
         self._waiting: deque[Body] = deque()  # what came after them
         self._arguments: dict[int, list[str]] = {}  # segments of arguments, by worker
@@ -46,7 +49,7 @@ class ClusterSide(RelaySide):
 
     def _act(self, body: Body) -> None:
         if isinstance(body, Tasks):
-            self.batch.put_tasks(body, peers=self.workers)
+            self.batch.put_tasks(body, peers=self._numbers)
             for slot, record in self.relay.deliver(self.batch):
                 self._deliver_large(slot, record)
         elif isinstance(body, Functions):
@@ -58,6 +61,7 @@ class ClusterSide(RelaySide):
         elif isinstance(body, Goodbye):
             self.over = body.reason
         elif isinstance(body, Shutdown):
+            self.is_shut_down = True
             self.over = "the scheduler stops its workers"
         elif not isinstance(body, Cancel):
             raise FrameError(f"a scheduler does not say {type(body).__name__} to a cluster")
@@ -68,7 +72,18 @@ class ClusterSide(RelaySide):
         own = (*record[:8], OWN_SEGMENT, *record[9:])
         self.relay.deliver_one(slot, with_payload(own, place))
 
-    def on_left(self, slot: int) -> None:
-        """A worker has gone: nobody else maps what it was sent."""
-        for name in self._arguments.pop(slot, ()):
+    def on_joined(self, peer: RelayPeer, name: str, pid: int) -> None:
+        """A worker has handed in its rings; called in the order of the peers' numbers."""
+        self.peers.append(peer)
+        self._numbers = peer.slot + 1
+        self.talk.post(Joined(peer.slot, name, pid))
+
+    def on_left(self, peer: RelayPeer, exit_code: int, reason: str) -> None:
+        """A worker has gone. What it said is said before that, and nobody else maps what it was sent."""
+        self.peers.remove(peer)
+        rest = self.relay.remove(peer)
+        self._say_asides()
+        self.post_all([(peer.slot, rest)])
+        self.talk.after_objects(lambda: self.talk.post(Left(peer.slot, exit_code, reason)))
+        for name in self._arguments.pop(peer.slot, ()):
             Segment.unlink(name)

@@ -15,6 +15,7 @@ from scaler._native import (
     RecordBatch,
     RecordRun,
     Relay,
+    RelayPeer,
     Segment,
     runs_to_result_columns,
     runs_to_task_columns,
@@ -32,6 +33,7 @@ class RelaySide(ABC):
         self.relay = relay
         self.talk = Conversation(life)
         self.batch = RecordBatch()
+        self.peers: list[RelayPeer] = []
         self.over: str | None = None  # why the session has ended for good
         self._functions_under_way = 0
 
@@ -43,25 +45,34 @@ class RelaySide(ABC):
     def on_control(self, slot: int, record: tuple[Any, ...]) -> None:
         """Act on a control record of a peer."""
 
-    def collect(self, runs: list[tuple[int, RecordRun]]) -> None:
-        """Say what the relay has collected: control records and large payloads, then `runs` in batches."""
+    def read_on(self) -> None:  # noqa: B027  (only a cluster's has something to wait for)
+        """Act on what could not be acted on when it came."""
+
+    def collect(self) -> None:
+        """Say what the peers have said: control records and large payloads, then the rest in batches."""
         talk, relay = self.talk, self.relay
         talk.go_on()
-        controls, relay.controls[:] = list(relay.controls), []
-        for slot, said in controls:
-            if isinstance(said, RecordRun):
-                self._post_all([(slot, said)])
-            else:
-                self.on_control(slot, said)
-        large, relay.large[:] = list(relay.large), []
-        for slot, record in large:
-            self._send_large(slot, record)
+        self._say_asides()
+        runs = [(peer.slot, peer.collected) for peer in self.peers]
         if not self._functions_under_way:
             while talk.has_room and self._post_runs(runs):
                 pass
         relay.holding = bool(self._functions_under_way) or not talk.has_room
 
-    def _post_all(self, runs: list[tuple[int, RecordRun]]) -> None:
+    def _say_asides(self) -> None:
+        relay = self.relay
+        controls, relay.controls[:] = list(relay.controls), []
+        for slot, said in controls:
+            if isinstance(said, RecordRun):
+                self.post_all([(slot, said)])
+            else:
+                self.on_control(slot, said)
+        large, relay.large[:] = list(relay.large), []
+        for slot, record in large:
+            self._send_large(slot, record)
+
+    def post_all(self, runs: list[tuple[int, RecordRun]]) -> None:
+        """Say all that is in these runs, whatever the window."""
         while self._post_runs(runs):
             pass
 

@@ -13,7 +13,6 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 
-from scaler._native import RecordRun
 from scaler.exceptions import ScalerError
 from scaler.link.dealer import Dealer, greet
 from scaler.protocol.codec import decode
@@ -38,21 +37,18 @@ class RelayThread:
         *,
         timeout_s: float,
         on_over: Callable[[str], None],
-        read_on: Callable[[], None] = lambda: None,
     ) -> None:
         self._address, self._dealer, self._hello, self._welcome = address, dealer, hello, welcome
-        self._side, self._timeout_s, self._on_over, self._read_on = side, timeout_s, on_over, read_on
+        self._side, self._timeout_s, self._on_over = side, timeout_s, on_over
         self._calls: deque[Callable[[], None]] = deque()
         self._stopping = False
         self._heard_s = time.monotonic()
         self._next_heartbeat_s = 0.0
         self._thread = threading.Thread(target=self._serve, name="scaler-relay", daemon=True)
-        self.peers: list[tuple[int, RecordRun]] = []  # number and collected records of each
-        self._runs_of: Callable[[], list[tuple[int, RecordRun]]] = lambda: self.peers
 
-    def start(self, runs_of: Callable[[], list[tuple[int, RecordRun]]]) -> None:
-        """`runs_of()` gives the runs in which the relay collects, by peer."""
-        self._runs_of = runs_of
+    def start(self) -> None:
+        """From here on all of the side happens in the thread."""
+        self._dealer.wait_for_too(self._side.relay.eventfd)
         self._thread.start()
 
     def call(self, what: Callable[[], None]) -> None:
@@ -94,18 +90,18 @@ class RelayThread:
         side, dealer = self._side, self._dealer
         while self._calls:
             self._calls.popleft()()
-        moved = side.relay.run()
-        self._receive()
-        self._read_on()
-        side.collect(self._runs_of())
+        side.relay.run()
+        if dealer.has_message:
+            self._receive()
+        side.read_on()
+        side.collect()
         self._keep_alive()
-        moved += len(side.talk.outbox)
         self._send()
-        if moved or side.talk.wants_to_go_on:
+        if side.talk.wants_to_go_on or not side.relay.armed:
             wait_s = 0.0
         else:
             wait_s = ACKNOWLEDGE_S if side.talk.ledger.owed else LONGEST_WAIT_S
-        if dealer.wait(wait_s, side.relay.eventfd):
+        if dealer.wait(wait_s):
             side.relay.quiet()
         elif wait_s:
             side.relay.run(True)
@@ -150,5 +146,6 @@ class RelayThread:
         if not welcome.resumed:
             raise ScalerError(f"the scheduler at {self._address} was restarted")
         self._welcome = welcome
+        self._dealer.wait_for_too(self._side.relay.eventfd)
         self._heard_s = time.monotonic()
         talk.resume(welcome.received)

@@ -11,9 +11,9 @@ import secrets
 from collections.abc import Callable
 from typing import Any
 
-from scaler._native import Peer, Pump, Segment, nonce_of
-from scaler.link.door import Door, Visitor
-from scaler.link.knock import NotCoLocated, Refused
+from scaler._native import Peer, Pump
+from scaler.link.door import Door, Visitor, open_rings
+from scaler.link.knock import Refused
 
 _log = logging.getLogger(__name__)
 
@@ -37,20 +37,15 @@ class LocalPeers:
 
     def _join(self, visitor: Visitor) -> dict[str, Any]:
         request = visitor.request
-        try:
-            memory = Segment.open(request["segment"])
-            same = nonce_of(memory).hex() == request["nonce"]
-        except (OSError, ValueError) as error:
-            raise NotCoLocated(f"its shared memory is not to be seen here: {error}") from error
-        if not same:
-            raise NotCoLocated("its shared memory is not the one to be seen here under that name")
+        memory = open_rings(request)
         role = request["role"]
         if role == "worker":
             peer = self._pump.add(memory, True, visitor.eventfd, queue_size=self._queue_size)
         elif role == "client":
             peer = self._pump.add(memory, False, visitor.eventfd, client_bits=int(request.get("bits", 0)))
         elif role == "cluster":
-            return {"slot": 0, "bell": self._bell_name, "life": self._life}  # it only wants to know whether it may
+            # It wants to know whether its workers may come here, and to hear when they shall stop.
+            return {"slot": 0, "bell": self._bell_name, "life": self._life}
         else:
             raise Refused(f"{role!r} is no kind of peer that has rings")
         visitor.peer = peer
@@ -77,6 +72,12 @@ class LocalPeers:
     @property
     def workers(self) -> list[Peer]:
         return [peer for peer in self._by_peer if peer.is_worker]
+
+    def shut_down_clusters(self) -> None:
+        """Tell the supervisors here that no cluster is wanted any more."""
+        for visitor in self.door.visitors:
+            if visitor.accepted and visitor.request["role"] == "cluster":
+                self.door.tell(visitor, {"shutdown": True})
 
     def dismiss_broken(self) -> None:
         """Hang up on peers whose rings make no sense."""

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from scaler.address import Address
 from scaler.config.table import SchedulerConfig
 from scaler.event_loop import check_event_loop
-from scaler.scheduler.scheduler import SchedulerServer
+from scaler.scheduler.scheduler import SchedulerServer, Watch
 from scaler.scheduler.selector import PumpSelector
 
 _log = logging.getLogger(__name__)
@@ -22,12 +22,14 @@ def run(config: SchedulerConfig, lifeline: int = -1, on_ready: Callable[[Address
         queue_size=config.per_worker_queue_size,
         protected=config.protected,
         client_queue_bytes=config.client_queue_bytes,
+        client_timeout_s=config.client_timeout_seconds,
+        worker_timeout_s=config.worker_timeout_seconds,
         io_threads=config.io_threads,
     )
-    loop = _make_loop(config.event_loop, server)
+    loop, watch = _make_loop(config.event_loop, server)
     try:
         asyncio.set_event_loop(loop)
-        bound = server.open(loop, config.address)
+        bound = server.open(loop, config.address, watch)
         for number in _STOPPING:
             loop.add_signal_handler(number, server.stop)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPPING)  # those that came while we were starting are served now
@@ -44,10 +46,11 @@ def run(config: SchedulerConfig, lifeline: int = -1, on_ready: Callable[[Address
         loop.close()
 
 
-def _make_loop(name: str, server: SchedulerServer) -> asyncio.AbstractEventLoop:
+def _make_loop(name: str, server: SchedulerServer) -> tuple[asyncio.AbstractEventLoop, Watch | None]:
+    """The loop around the server's pump, and its short way of reading a descriptor if it has one."""
     if name == "uvloop":
         from scaler.scheduler.pump_loop import PumpLoop  # uvloop need not be installed
 
-        loop: asyncio.AbstractEventLoop = PumpLoop(server.pump, server.after_run)
-        return loop
-    return asyncio.SelectorEventLoop(PumpSelector(server.pump, server.after_run))
+        return PumpLoop(server.pump, server.after_run), None
+    selector = PumpSelector(server.pump, server.after_run)
+    return asyncio.SelectorEventLoop(selector), selector.watch

@@ -96,12 +96,12 @@ class RemotePeers:
                 body = link.session.talk.take(frame)
                 if body is not None:
                     self._on_body(link, body)
-        except ValueError as error:
+        except (ValueError, OSError, MemoryError) as error:
             self.dropped += 1
             _log.warning("a frame was dropped: %s", error)
-            self._refuse(routing_id, f"the scheduler could not read a frame: {error}")
+            self._refuse(routing_id, f"the scheduler could not take a frame: {error}")
             if link is not None:
-                self._end(link, "it sent a frame that makes no sense")
+                self._end(link, "it sent a frame that could not be taken")
 
     def _on_hello(self, routing_id: bytes, hello: Hello, now_s: float) -> None:
         here = sys.version_info
@@ -112,7 +112,12 @@ class RemotePeers:
                 "pickles must match, so use the same minor version on both",
             )
             return
+        if routing_id in self._links:
+            raise FrameError("a second hello in one session")
         link = self._by_token.get(hello.session) if hello.session else None
+        if link is None and hello.role == Role.CLIENT and self._core.has_client(hello.client_bits):
+            self._refuse(routing_id, f"client number {hello.client_bits} is in use: draw another", True)
+            return
         if link is not None:
             link.session.talk.resume(hello.received)
             del self._links[link.routing_id]
@@ -161,8 +166,8 @@ class RemotePeers:
         link.session.on_left()
         self._on_change()
 
-    def _refuse(self, routing_id: bytes, reason: str) -> None:
-        self._send(routing_id, encode(Frame(Refusal(reason))))
+    def _refuse(self, routing_id: bytes, reason: str, is_temporary: bool = False) -> None:
+        self._send(routing_id, encode(Frame(Refusal(reason, is_temporary))))
 
     # the shell's calls
 
@@ -203,10 +208,15 @@ class RemotePeers:
                 if now_s - link.heard_s > (self._client_timeout_s if is_client else self._worker_timeout_s):
                     self._end(link, f"nothing was heard from it for {now_s - link.heard_s:.0f} s")
 
-    @property
-    def is_owing(self) -> bool:
-        """Some session waits for an acknowledgement."""
-        return any(link.session.talk.ledger.owed for link in self._links.values())
+    def __bool__(self) -> bool:
+        """There is somebody."""
+        return bool(self._links)
+
+    def shut_down_clusters(self) -> None:
+        """Tell all clusters that they are not wanted any more."""
+        for link in self._links.values():
+            if link.session.hello.role == Role.CLUSTER:
+                link.session.talk.post(Shutdown())
 
     def tell_workers(self, count: int) -> None:
         """Tell all clients how many workers there are."""

@@ -1,15 +1,19 @@
 """SchedulerServer: the core with its rings, its door and its socket, on one event loop.
 
-Every decision is the core's; every byte of a co-located peer goes through the pump. What is left for this file is rare:
-who joins and leaves, control records, and the greeting on the ZeroMQ address that tells a newcomer where the door is.
+Every decision is the core's; every byte of a co-located peer goes through the pump; what remote peers say is
+remote_peers' business. What is left for this file is rare: who joins and leaves, control records, and moving bytes
+between ZeroMQ and remote_peers.
+
+Rule 1: a send never blocks and never raises: one peer's trouble is that peer's.
+Rule 2: a ZeroMQ descriptor tells of edges only: after every send the socket is asked whether there is news.
 """
 
 import asyncio
-import json
 import logging
 import os
 import secrets
-import sys
+import time
+from collections.abc import Callable
 from typing import Any
 
 import zmq
@@ -17,19 +21,34 @@ import zmq
 from scaler import _native
 from scaler._native import Peer, Pump, SchedulerCore, Segment
 from scaler.address import Address
+from scaler.link.dealer import EVENTS, NOBLOCK, POLLIN
 from scaler.link.door import Visitor
 from scaler.link.names import BellPage, new_life, sweep, sweep_orphans
 from scaler.scheduler.listening import leave, listen
 from scaler.scheduler.local_peers import LocalPeers
+from scaler.scheduler.remote_peers import ACKNOWLEDGE_S, RemotePeers
 
 _log = logging.getLogger(__name__)
+SEND_MORE = int(zmq.SNDMORE | zmq.NOBLOCK)
+MOST_MESSAGES = 64  # read in a row, before their tasks are placed
+MOST_TURNS = 4  # of that, before the rings get their turn
+Watch = Callable[[int, Callable[[], bool]], None]
+PROTECTED = "the scheduler is protected: it is stopped where it was started, not by a client"
 
 
 class SchedulerServer:
     """Construct it, make a loop around its `pump`, `open` it on that loop, and await `closed`."""
 
     def __init__(
-        self, *, queue_size: int = 1000, protected: bool = False, client_queue_bytes: int = 1 << 30, io_threads: int = 1
+        self,
+        *,
+        queue_size: int = 1000,
+        protected: bool = False,
+        client_queue_bytes: int = 1 << 30,
+        client_timeout_s: float = 60.0,
+        worker_timeout_s: float = 60.0,
+        heartbeat_s: float = 2.0,
+        io_threads: int = 1,
     ) -> None:
         self.life = new_life()
         swept = sweep_orphans()
@@ -43,23 +62,52 @@ class SchedulerServer:
         self._queue_size = queue_size
         self._protected = protected
         self._io_threads = io_threads
+        self._client_timeout_s, self._worker_timeout_s = client_timeout_s, worker_timeout_s
+        self._heartbeat_s = heartbeat_s
         self._news = False
         self.address: Address | None = None
 
-    def open(self, loop: asyncio.AbstractEventLoop, address: Address) -> Address:
-        """Listen at `address`; the address as it came to be (a port of 0 has become a real one)."""
+    def open(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        address: Address,
+        watch: Watch | None = None,
+    ) -> Address:
+        """Listen at `address`; the address as it came to be (a port of 0 has become a real one).
+
+        `watch(descriptor, callback)` is the loop's add_reader, unless there is a shorter way.
+        """
         self._loop = loop
         self.closed: asyncio.Future[None] = loop.create_future()
         self._local = LocalPeers(loop, self.pump, self.life, self._bell_page.name, self._queue_size, self._on_change)
+        self._remote = RemotePeers(
+            self.core, self.life, self._local.door.address,
+            queue_size=self._queue_size, client_timeout_s=self._client_timeout_s,
+            worker_timeout_s=self._worker_timeout_s, heartbeat_s=self._heartbeat_s,
+            send=self._send, on_change=self._on_change, on_shutdown=self._on_shutdown,
+        )  # fmt: skip
         self._context = zmq.Context(self._io_threads)
         self._router = self._context.socket(zmq.ROUTER)
-        self._router.setsockopt(zmq.LINGER, 0)
+        for option, value in ((zmq.SNDHWM, 0), (zmq.RCVHWM, 0), (zmq.ROUTER_MANDATORY, 1)):
+            self._router.setsockopt(option, value)
+        self._descriptor = int(self._router.getsockopt(zmq.FD))
+        self._timer: asyncio.TimerHandle | None = None
         self.address = bound = listen(self._router, address)
-        loop.add_reader(self._router.getsockopt(zmq.FD), self._on_router)
+        (watch or loop.add_reader)(self._descriptor, self._read)
         return bound
 
     def after_run(self) -> bool:
         """Do what the pump left to Python. True if the event loop has something to do now."""
+        wanted = self._look_after_local_peers()
+        if self._remote.flush():
+            # Once a socket has been written to, its descriptor may have swallowed the news of a message.
+            wanted = self._read() or wanted
+        if self._remote and self._timer is None:
+            self._timer = self._loop.call_later(ACKNOWLEDGE_S, self._on_timer)
+            wanted = True
+        return wanted
+
+    def _look_after_local_peers(self) -> bool:
         pump = self.pump
         if not (pump.controls or self.core.unlink or self._news):
             return False
@@ -74,23 +122,19 @@ class SchedulerServer:
             self._local.dismiss_broken()
             for client in self._local.clients:
                 pump.control(client, _native.KIND_WORKERS, items=self.core.pool.present)
+            self._remote.tell_workers(self.core.pool.present)
         return True
 
     # events
 
-    def _on_change(self, visitor: Visitor, joined: bool) -> None:
+    def _on_change(self, visitor: Visitor | None = None, joined: bool = True) -> None:
         self._news = True
 
     def _on_control(self, peer: Peer, record: tuple[Any, ...]) -> None:
         kind = record[0]
         if kind == _native.KIND_SHUTDOWN and not peer.is_worker:
-            if self._protected:
-                text = b"the scheduler is protected: it is stopped where it was started, not by a client"
-                self.pump.control(peer, _native.KIND_REFUSED, payload=text)
-            else:
-                _log.info("a client stops the scheduler")
-                self.pump.control(peer, _native.KIND_SHUTDOWN)
-                self.stop()
+            reason = self._on_shutdown()
+            self.pump.control(peer, _native.KIND_REFUSED if reason else _native.KIND_SHUTDOWN, payload=reason.encode())
         else:
             _log.warning(
                 "a %s sent a control record of kind %d, which means nothing here",
@@ -98,18 +142,48 @@ class SchedulerServer:
                 kind,
             )
 
-    def _on_router(self) -> None:
-        while True:
-            try:
-                parts = self._router.recv_multipart(zmq.NOBLOCK)
-            except zmq.Again:
-                return
-            try:
-                json.loads(parts[1])
-            except ValueError:
-                continue
-            answer = {"door": self._local.door.address, "life": self.life, "python": list(sys.version_info[:2])}
-            self._router.send_multipart([parts[0], json.dumps(answer).encode()], zmq.NOBLOCK)
+    def _on_shutdown(self) -> str:
+        """A client wants everything stopped: why that is not done, or nothing."""
+        if self._protected:
+            return PROTECTED
+        _log.info("a client stops the scheduler and its clusters")
+        self._local.shut_down_clusters()
+        self._remote.shut_down_clusters()
+        self.stop()
+        return ""
+
+    # the socket
+
+    def _read(self) -> bool:
+        """Take what messages there are. True if the event loop has something to do now."""
+        turns = 0
+        while self._router.getsockopt(EVENTS) & POLLIN:
+            if turns == MOST_TURNS:
+                self._loop.call_soon(self._read)
+                return True
+            turns += 1
+            now_s = time.monotonic()
+            for _ in range(MOST_MESSAGES):
+                try:
+                    message = self._router.recv_multipart(NOBLOCK)
+                except zmq.Again:
+                    break
+                self._remote.on_message(message[0], message[1:], now_s)
+            self.core.step(time.monotonic_ns())
+            self._remote.flush()
+        return self.closed.done()
+
+    def _send(self, routing_id: bytes, data: bytes) -> None:
+        try:
+            self._router.send(routing_id, SEND_MORE)
+            self._router.send(data, NOBLOCK)
+        except zmq.ZMQError:
+            pass  # its connection broke: what must arrive is kept until it comes back or is given up
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        self._remote.on_tick(time.monotonic())
+        self._read()
 
     # the end
 
@@ -120,11 +194,14 @@ class SchedulerServer:
 
     def close(self) -> None:
         """Hang up on everybody and leave nothing behind."""
-        self._loop.remove_reader(self._router.getsockopt(zmq.FD))
+        self._loop.remove_reader(self._descriptor)
+        if self._timer is not None:
+            self._timer.cancel()
+        self._remote.close()
         self._local.close()
         if self.address is not None:
             leave(self.address)
-        self._router.close(0)
+        self._router.close(1000)
         self._context.term()
         self._bell_page.close()
         os.close(self._bell)

@@ -79,6 +79,7 @@ BODIES = st.one_of(
     st.builds(Clear),
     st.builds(frames.Shutdown),
     st.builds(frames.ShutdownAnswer, TEXT),
+    st.builds(frames.Workers, st.integers(0, 2**32 - 1)),
     st.builds(
         lambda number, offset, rest, data: Chunk(number, offset, offset + len(data) + rest, data),
         U64,

@@ -1,0 +1,43 @@
+"""Connect: from an address to rings, whoever holds their other end."""
+
+import logging
+import os
+import secrets
+
+from scaler.exceptions import DisconnectedError
+from scaler.link.dealer import greet, new_hello
+from scaler.link.knock import Entry, NotCoLocated, Refused, knock
+from scaler.protocol.frames import Hello, Role
+from scaler.relay.client_relay import ClientRelay
+
+RING_BYTES = 262144
+CLIENT_BITS = 24
+_log = logging.getLogger(__name__)
+
+
+def connect(address: str, identity: bytes, timeout_s: float) -> tuple[Entry | ClientRelay, int]:
+    """Rings to the scheduler at `address`, and the bits that this client's task ids begin with.
+
+    SchedulerTimeoutError if nobody answers in time, RefusedError if the scheduler does not want this client, ValueError
+    if the address is none.
+    """
+    hello = Hello()
+
+    def make_hello() -> Hello:  # anew each time: the bits may be in use
+        nonlocal hello
+        hello = new_hello(Role.CLIENT, identity, client_bits=secrets.randbits(CLIENT_BITS) or 1)
+        return hello
+
+    dealer, welcome = greet(address, make_hello, timeout_s)
+    bits, name = hello.client_bits, identity.hex()[:8]
+    try:
+        entry = knock(welcome.colocation, f"{welcome.life:016x}", "client", RING_BYTES, bits=bits, name=name)
+    except (NotCoLocated, Refused, DisconnectedError) as reason:
+        _log.info("client %s (process %d) goes over the wire to %s: %s", name, os.getpid(), address, reason)
+        relay = ClientRelay(address, dealer, hello, welcome, ring_bytes=RING_BYTES, timeout_s=timeout_s)
+        return relay, bits
+    except BaseException:
+        dealer.close()
+        raise
+    dealer.leave()
+    return entry, bits

@@ -1,0 +1,68 @@
+"""ClientRelay: what a client has that shares no memory with its scheduler: rings to a relay in its own process.
+
+It offers what link.knock.Entry offers, so a client cannot tell the one from the other.
+
+Not here: what the relay says (client_side), the thread (relay_thread).
+"""
+
+import os
+import secrets
+import socket
+
+from scaler._native import Relay, Segment, lay_out_peer, peer_segment_bytes
+from scaler.link.dealer import Dealer
+from scaler.link.knock import CONTROL_RING_BYTES
+from scaler.link.names import BellPage, make_segment, new_life, segment_name, sweep
+from scaler.protocol.frames import Hello, Welcome
+from scaler.relay.client_side import ClientSide
+from scaler.relay.relay_thread import RelayThread
+
+
+class ClientRelay:
+    """Both ends of the client's rings are in this process; `close` says goodbye and leaves nothing behind."""
+
+    def __init__(
+        self, address: str, dealer: Dealer, hello: Hello, welcome: Welcome, *, ring_bytes: int, timeout_s: float
+    ) -> None:
+        self.life = new_life()
+        self.why_over = ""
+        self._page = BellPage(self.life)
+        self.bell = self._page.memory
+        self.memory = make_segment(segment_name(self.life), peer_segment_bytes(ring_bytes, CONTROL_RING_BYTES))
+        Segment.unlink(self.memory.name)  # nobody else is to find it
+        lay_out_peer(self.memory, secrets.token_bytes(16), ring_bytes, CONTROL_RING_BYTES)
+        self.eventfd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self.bell_eventfd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._near, self._far = socket.socketpair()
+        relay = Relay(self.bell, self.bell_eventfd, True)
+        peer = relay.add(self.memory, self.eventfd)
+        self.slot: int = peer.slot
+        side = ClientSide(relay, self.life, hello.client_bits, peer, hello.identity.hex()[:8], os.getpid())
+        self._thread = RelayThread(address, dealer, hello, welcome, side, timeout_s=timeout_s, on_over=self._on_over)
+        self._thread.start()
+
+    @property
+    def lifeline(self) -> int:
+        """A descriptor that hangs up when the session is over."""
+        return self._near.fileno()
+
+    def _on_over(self, reason: str) -> None:
+        self.why_over = reason
+        self._far.close()
+
+    def abandon(self) -> None:
+        """In a forked child: let go of this copy. The thread is the parent's."""
+        self._near.close()
+        self._far.close()
+
+    def close(self) -> None:
+        """End the session; idempotent."""
+        if self._near.fileno() < 0:
+            return
+        self._thread.stop()
+        self._near.close()
+        self._far.close()
+        self._page.close()
+        sweep(self.life)
+        os.close(self.eventfd)
+        os.close(self.bell_eventfd)

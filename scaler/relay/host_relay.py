@@ -1,0 +1,95 @@
+"""HostRelay: where the workers of a host hand in their rings when the scheduler does not share its memory.
+
+A door as the scheduler has one, on the supervisor's event loop, and a relay in a thread of its own, so that neither a
+batch nor a large payload keeps the supervisor from its workers.
+
+Not here: what the relay says (cluster_side), the thread (relay_thread), starting workers (scaler.cluster).
+"""
+
+import asyncio
+import os
+import secrets
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from scaler._native import Relay, RelayPeer
+from scaler.link.dealer import Dealer
+from scaler.link.door import Door, Visitor, open_rings
+from scaler.link.knock import Refused
+from scaler.link.names import BellPage, new_life, sweep
+from scaler.protocol.frames import Hello, Welcome
+from scaler.relay.cluster_side import ClusterSide
+from scaler.relay.relay_thread import RelayThread
+
+
+class HostRelay:
+    """`on_over(reason)` is called on the loop when the session is over; `exit_code_of(pid)` says how a worker ended."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        address: str,
+        dealer: Dealer,
+        hello: Hello,
+        welcome: Welcome,
+        *,
+        timeout_s: float,
+        exit_code_of: Callable[[int], int],
+        on_over: Callable[[str], None],
+    ) -> None:
+        self.life = new_life()
+        self._loop, self._exit_code_of, self._report_over = loop, exit_code_of, on_over
+        self._page = BellPage(self.life)
+        self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._relay = Relay(self._page.memory, self._bell, False)
+        self._side = ClusterSide(self._relay, self.life)
+        self._doorbells: dict[RelayPeer, int] = {}
+        self._thread = RelayThread(
+            address, dealer, hello, welcome, self._side, timeout_s=timeout_s,
+            on_over=self._on_over,
+        )  # fmt: skip
+        self._door = Door(loop, f"scaler-{self.life}-{secrets.token_hex(4)}", self._bell, self._join, self._leave)
+        self._thread.start()
+
+    @property
+    def door(self) -> str:
+        """Where workers knock."""
+        return self._door.address
+
+    @property
+    def is_shut_down(self) -> bool:
+        """The scheduler wants no cluster any more."""
+        return self._side.is_shut_down
+
+    def _on_over(self, reason: str) -> None:
+        self._loop.call_soon_threadsafe(self._report_over, reason)
+
+    def _join(self, visitor: Visitor) -> dict[str, Any]:
+        if visitor.request["role"] != "worker":
+            raise Refused("a relay is for the workers of its supervisor")
+        memory = open_rings(visitor.request)
+        doorbell = os.dup(visitor.eventfd)  # the thread may ring it after the visitor's own is closed
+        visitor.peer = self._relay.add(memory, doorbell)
+        self._doorbells[visitor.peer] = doorbell
+        name = str(visitor.request.get("name", ""))
+        self._thread.call(partial(self._side.on_joined, visitor.peer, name, visitor.pid))
+        return {"slot": visitor.peer.slot, "bell": self._page.name, "life": self.life}
+
+    def _leave(self, visitor: Visitor) -> None:
+        self._thread.call(partial(self._see_off, visitor.peer, self._exit_code_of(visitor.pid)))
+
+    def _see_off(self, peer: RelayPeer, exit_code: int) -> None:
+        self._side.on_left(peer, exit_code, "")
+        os.close(self._doorbells.pop(peer))
+
+    def close(self) -> None:
+        """Say goodbye; leave nothing behind."""
+        self._thread.stop()
+        self._door.close()
+        self._page.close()
+        sweep(self.life)
+        for doorbell in self._doorbells.values():
+            os.close(doorbell)
+        self._doorbells.clear()
+        os.close(self._bell)

@@ -1,0 +1,52 @@
+"""A scheduler on another host, as far as shared memory goes: a process in a mount namespace with its own /dev/shm.
+
+Run as a program it is that scheduler: it prints its address and stops when its standard input ends.
+"""
+
+import subprocess
+import sys
+from types import TracebackType
+
+from scaler import Cluster
+from scaler.address import Address
+from scaler.config.table import SchedulerConfig
+from scaler.scheduler.program import run
+
+_ELSEWHERE = ["unshare", "--mount", "--", "sh", "-c", 'mount -t tmpfs -o size=2g tmpfs /dev/shm && exec "$@"', "sh"]
+
+
+class RemoteCluster:
+    """A scheduler elsewhere, and two workers here: nobody who talks to it from here shares its memory."""
+
+    def __init__(self, n_workers: int, ring_bytes: int = 262144) -> None:
+        self.scheduler = subprocess.Popen(
+            [*_ELSEWHERE, sys.executable, "-m", "tests.elsewhere"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        assert self.scheduler.stdout is not None
+        self._address = self.scheduler.stdout.readline().strip()
+        if not self._address:
+            self.scheduler.communicate()
+            raise RuntimeError("no scheduler with a /dev/shm of its own: that needs the right to unshare and mount")
+        self.cluster = Cluster(self._address, n_workers, ring_bytes=ring_bytes, death_timeout_seconds=20)
+
+    def get_address(self) -> str:
+        return self._address
+
+    def shutdown(self) -> None:
+        self.cluster.shutdown()
+        self.scheduler.communicate(timeout=20)
+
+    def __enter__(self) -> "RemoteCluster":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.shutdown()
+
+
+if __name__ == "__main__":
+    config = SchedulerConfig(address=Address("127.0.0.1", 0))
+    sys.exit(run(config, 0, lambda address: print(address, flush=True)))
