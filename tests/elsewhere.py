@@ -5,13 +5,13 @@ Run as a program it is that scheduler: it prints its address and stops when its 
 
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from types import TracebackType
 
-from scaler.cluster.spawn import Child, await_report
+from scaler import Cluster
+from scaler.address import Address
+from scaler.config.table import SchedulerConfig
 from scaler.scheduler.program import run
-from scaler.scheduler.scheduler import Scheduler
 
 _ELSEWHERE = ["unshare", "--mount", "--", "sh", "-c", 'mount -t tmpfs -o size=2g tmpfs /dev/shm && exec "$@"', "sh"]
 
@@ -38,32 +38,25 @@ class RemoteCluster:
             self.scheduler.communicate()
             raise RuntimeError("no scheduler with a /dev/shm of its own: that needs the right to unshare and mount")
         self._way, self._ring_bytes = way, ring_bytes
-        self._clusters: list[Child] = []
+        self._clusters: list[Cluster] = []
         self.add_workers(n_workers)
 
     @property
-    def cluster(self) -> Child:
+    def cluster(self) -> Cluster:
         """The first supervisor."""
         return self._clusters[0]
 
     def add_workers(self, n_workers: int) -> None:
         """One more supervisor with so many workers."""
-        settings = {
-            "address": self._way(self._address),
-            "names": [f"worker-{number}" for number in range(n_workers)],
-            "worker": {"ring_bytes": self._ring_bytes, "sys_path": sys.path},
-            "death_timeout_s": 20,
-            "logging_level": "WARNING",
-        }
-        self._clusters.append(Child("scaler.cluster.process", settings))
-        await_report(self._clusters[-1], "ready", time.monotonic() + 30, "the cluster")
+        address = self._way(self._address)
+        self._clusters.append(Cluster(address, n_workers, ring_bytes=self._ring_bytes, death_timeout_seconds=20))
 
     def get_address(self) -> str:
         return self._address
 
     def shutdown(self) -> None:
         for cluster in self._clusters:
-            cluster.end()
+            cluster.shutdown()
         self.scheduler.communicate(timeout=20)
 
     def __enter__(self) -> "RemoteCluster":
@@ -74,4 +67,5 @@ class RemoteCluster:
 
 
 if __name__ == "__main__":
-    sys.exit(run(Scheduler(), "tcp://127.0.0.1:*", 0, lambda address: print(address, flush=True)))
+    config = SchedulerConfig(address=Address("127.0.0.1", 0))
+    sys.exit(run(config, 0, lambda address: print(address, flush=True)))

@@ -106,7 +106,7 @@ def test_a_host_that_is_killed_gives_its_tasks_back_when_another_comes():
     with RemoteCluster(1) as cluster, Client(cluster.get_address()) as client:
         futures = [client.submit(calls.sleep_for, 0.01) for _ in range(50)]
         cluster.add_workers(1)
-        os.kill(cluster.cluster.pid, signal.SIGTERM)
+        os.kill(cluster.cluster.child.pid, signal.SIGTERM)
         assert [future.result(30) for future in futures] == [0.01] * 50
 
 
