@@ -1,6 +1,7 @@
 """A scheduler on another host, as far as shared memory goes: a process in a mount namespace with its own /dev/shm.
 
-Run as a program it is that scheduler: it prints its address and stops when its standard input ends.
+Run as a program, with the name of an event loop, it is that scheduler: it prints its address and stops when its
+standard input ends.
 """
 
 import subprocess
@@ -8,8 +9,8 @@ import sys
 from types import TracebackType
 
 from scaler import Cluster
-from scaler.address import Address
 from scaler.config.table import SchedulerConfig
+from scaler.config.values import make_config
 from scaler.scheduler.program import run
 
 _ELSEWHERE = ["unshare", "--mount", "--", "sh", "-c", 'mount -t tmpfs -o size=2g tmpfs /dev/shm && exec "$@"', "sh"]
@@ -18,9 +19,9 @@ _ELSEWHERE = ["unshare", "--mount", "--", "sh", "-c", 'mount -t tmpfs -o size=2g
 class RemoteCluster:
     """A scheduler elsewhere, and two workers here: nobody who talks to it from here shares its memory."""
 
-    def __init__(self, n_workers: int, ring_bytes: int = 262144) -> None:
+    def __init__(self, n_workers: int, ring_bytes: int = 262144, event_loop: str = "builtin") -> None:
         self.scheduler = subprocess.Popen(
-            [*_ELSEWHERE, sys.executable, "-m", "tests.elsewhere"],
+            [*_ELSEWHERE, sys.executable, "-m", "tests.elsewhere", event_loop],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -48,5 +49,5 @@ class RemoteCluster:
 
 
 if __name__ == "__main__":
-    config = SchedulerConfig(address=Address("127.0.0.1", 0))
+    config = make_config(SchedulerConfig, {"address": "tcp://127.0.0.1:0", "event_loop": sys.argv[1]})
     sys.exit(run(config, 0, lambda address: print(address, flush=True)))
