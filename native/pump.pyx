@@ -89,7 +89,7 @@ cdef class Pump:
         else:
             if self.core.clients[peer.index].waiting_head:
                 self.core.deliver_waiting(peer.index)
-            n += self.drain_submits(peer, False)
+            n += self.drain_submits(peer, False, now)
         if peer.tasks.broken or peer.results.broken or peer.up.broken:
             peer.broken = True
         return n
@@ -109,7 +109,7 @@ cdef class Pump:
             ring_bell(peer.sleeping, peer.eventfd)
         return n
 
-    cdef uint32_t drain_submits(self, Peer peer, bint everything):
+    cdef uint32_t drain_submits(self, Peer peer, bint everything, uint64_t now):
         """Take new tasks; with `everything`, all that are there now, be it more than the client may have queued."""
         cdef Record *record
         cdef uint32_t n = 0
@@ -127,7 +127,7 @@ cdef class Pump:
                 record = peer.tasks.peek()
                 if record == NULL:
                     break
-            self.core.on_submit(peer.index, record)
+            self.core.on_submit(peer.index, record, now)
             peer.tasks.step(record.record_bytes)
             n += 1
         if n and peer.tasks.recycle():
@@ -160,10 +160,10 @@ cdef class Pump:
             elif answer[0] == KIND_FUNCTION and len(answer[2]) >= 16:
                 self.core.on_function(peer.index, answer[3], answer[2][:16], answer[4], answer[2][16:])
             elif answer[0] == KIND_CANCEL:
-                self.drain_submits(peer, True)    # the task may have been submitted just before
+                self.drain_submits(peer, True, now_ns())    # the task may have been submitted just before
                 self.core.on_cancel(peer.index, answer[1], now_ns())
             elif answer[0] == KIND_CLEAR:
-                self.drain_submits(peer, True)
+                self.drain_submits(peer, True, now_ns())
                 self.core.on_clear(peer.index, now_ns(), answer[1])
             elif answer[0] == KIND_MAPPED:
                 self.core.on_mapped(peer.index, answer[1])

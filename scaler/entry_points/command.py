@@ -4,21 +4,21 @@ Status 0: it was told to stop. 1: it could not go on. 2: it was called wrongly. 
 says why.
 
 Rule 1: SIGINT and SIGTERM wait from the first moment until the program can stop in an orderly way, so that there is no
-        moment in which they show a traceback or leave something behind.
+        moment in which they show a traceback or leave something behind. Hence the late imports.
 """
 
-import logging
 import signal
 import sys
-from importlib import import_module
 
-_log = logging.getLogger(__name__)
 _CONSOLE = {"/dev/stdout", "/dev/stderr"}
 
 
 def run_command(command: str, module: str) -> int:
     """Run the program in this module with the config that sys.argv gives. Its exit status."""
     signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+    import logging
+    from importlib import import_module
+
     from scaler import logs
     from scaler.config.command_line import read_command_line
     from scaler.config.idle import warn_of_idle
@@ -34,6 +34,7 @@ def run_command(command: str, module: str) -> int:
         return status
     except (ScalerError, OSError) as error:
         sys.stderr.write(f"{program}: {' '.join(str(error).split())}\n")
-        if config.logging_config_file or not _CONSOLE.issuperset(config.logging_paths):
-            _log.error("%s", error)
+        on_console = not config.logging_config_file and _CONSOLE.issuperset(config.logging_paths)
+        if logging.getLogger().hasHandlers() and not on_console:
+            logging.getLogger(__name__).error("%s", error)
         return 2 if isinstance(error, OptionError) else 1

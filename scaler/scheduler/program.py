@@ -22,6 +22,7 @@ def run(config: SchedulerConfig, lifeline: int = -1, on_ready: Callable[[Address
         queue_size=config.per_worker_queue_size,
         protected=config.protected,
         client_queue_bytes=config.client_queue_bytes,
+        most_waiting=config.max_number_of_tasks_waiting,
         client_timeout_s=config.client_timeout_seconds,
         worker_timeout_s=config.worker_timeout_seconds,
         io_threads=config.io_threads,

@@ -45,6 +45,7 @@ class SchedulerServer:
         queue_size: int = 1000,
         protected: bool = False,
         client_queue_bytes: int = 1 << 30,
+        most_waiting: int = -1,
         client_timeout_s: float = 60.0,
         worker_timeout_s: float = 60.0,
         heartbeat_s: float = 2.0,
@@ -58,6 +59,7 @@ class SchedulerServer:
         self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self.core = SchedulerCore(secrets.randbits(32) | 1)
         self.core.client_queue_bytes = client_queue_bytes
+        self.core.most_waiting = most_waiting
         self.pump = Pump(self.core, self._bell_page.memory, self._bell)
         self._queue_size = queue_size
         self._protected = protected
