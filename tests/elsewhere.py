@@ -9,8 +9,8 @@ from collections.abc import Callable
 from types import TracebackType
 
 from scaler import Cluster
-from scaler.address import Address
 from scaler.config.table import SchedulerConfig
+from scaler.config.values import make_config
 from scaler.scheduler.program import run
 
 _ELSEWHERE = ["unshare", "--mount", "--", "sh", "-c", 'mount -t tmpfs -o size=2g tmpfs /dev/shm && exec "$@"', "sh"]
@@ -23,10 +23,14 @@ class RemoteCluster:
     """
 
     def __init__(
-        self, n_workers: int, ring_bytes: int = 262144, way: Callable[[str], str] = lambda address: address
+        self,
+        n_workers: int,
+        ring_bytes: int = 262144,
+        way: Callable[[str], str] = lambda address: address,
+        event_loop: str = "builtin",
     ) -> None:
         self.scheduler = subprocess.Popen(
-            [*_ELSEWHERE, sys.executable, "-m", "tests.elsewhere"],
+            [*_ELSEWHERE, sys.executable, "-m", "tests.elsewhere", event_loop],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -67,5 +71,5 @@ class RemoteCluster:
 
 
 if __name__ == "__main__":
-    config = SchedulerConfig(address=Address("127.0.0.1", 0))
+    config = make_config(SchedulerConfig, {"address": "tcp://127.0.0.1:0", "event_loop": sys.argv[1]})
     sys.exit(run(config, 0, lambda address: print(address, flush=True)))
