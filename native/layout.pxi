@@ -24,6 +24,7 @@ cpdef enum:
     LAYOUT_VERSION = 1
     RING_HEADER_BYTES = 192
     RECORD_HEADER_BYTES = 56
+    MOST_RECORD_BYTES = 32768  # of one record, so that it fits into any ring of any peer
     RING_TASKS = 0
     RING_RESULTS = 1
     RING_UP = 2

@@ -6,6 +6,7 @@ standard input ends.
 
 import subprocess
 import sys
+from collections.abc import Callable
 from types import TracebackType
 
 from scaler import Cluster
@@ -17,9 +18,18 @@ _ELSEWHERE = ["unshare", "--mount", "--", "sh", "-c", 'mount -t tmpfs -o size=2g
 
 
 class RemoteCluster:
-    """A scheduler elsewhere, and two workers here: nobody who talks to it from here shares its memory."""
+    """A scheduler elsewhere, and workers here: nobody who talks to it from here shares its memory.
 
-    def __init__(self, n_workers: int, ring_bytes: int = 262144, event_loop: str = "builtin") -> None:
+    `way(address)` is the address that the workers go through instead.
+    """
+
+    def __init__(
+        self,
+        n_workers: int,
+        ring_bytes: int = 262144,
+        way: Callable[[str], str] = lambda address: address,
+        event_loop: str = "builtin",
+    ) -> None:
         self.scheduler = subprocess.Popen(
             [*_ELSEWHERE, sys.executable, "-m", "tests.elsewhere", event_loop],
             stdin=subprocess.PIPE,
@@ -32,13 +42,26 @@ class RemoteCluster:
         if not self._address:
             self.scheduler.communicate()
             raise RuntimeError("no scheduler with a /dev/shm of its own: that needs the right to unshare and mount")
-        self.cluster = Cluster(self._address, n_workers, ring_bytes=ring_bytes, death_timeout_seconds=20)
+        self._way, self._ring_bytes = way, ring_bytes
+        self._clusters: list[Cluster] = []
+        self.add_workers(n_workers)
+
+    @property
+    def cluster(self) -> Cluster:
+        """The first supervisor."""
+        return self._clusters[0]
+
+    def add_workers(self, n_workers: int) -> None:
+        """One more supervisor with so many workers."""
+        address = self._way(self._address)
+        self._clusters.append(Cluster(address, n_workers, ring_bytes=self._ring_bytes, death_timeout_seconds=20))
 
     def get_address(self) -> str:
         return self._address
 
     def shutdown(self) -> None:
-        self.cluster.shutdown()
+        for cluster in self._clusters:
+            cluster.shutdown()
         self.scheduler.communicate(timeout=20)
 
     def __enter__(self) -> "RemoteCluster":

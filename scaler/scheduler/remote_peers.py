@@ -37,6 +37,7 @@ from scaler.scheduler.remote_session import RemoteClient, RemoteCluster, RemoteS
 
 _log = logging.getLogger(__name__)
 ACKNOWLEDGE_S = 0.02
+WARNING_S = 1.0
 
 
 @dataclass(eq=False)
@@ -76,6 +77,7 @@ class RemotePeers:
         self._by_token: dict[bytes, _Link] = {}
         self._next_acknowledge_s = 0.0
         self._next_heartbeat_s = 0.0
+        self._next_warning_s = 0.0
         self.dropped = 0
 
     # events
@@ -97,11 +99,16 @@ class RemotePeers:
                 if body is not None:
                     self._on_body(link, body)
         except (ValueError, OSError, MemoryError) as error:
-            self.dropped += 1
-            _log.warning("a frame was dropped: %s", error)
+            self._on_dropped(error, now_s)
             self._refuse(routing_id, f"the scheduler could not take a frame: {error}")
             if link is not None:
                 self._end(link, "it sent a frame that could not be taken")
+
+    def _on_dropped(self, error: Exception, now_s: float) -> None:
+        self.dropped += 1
+        if now_s >= self._next_warning_s:  # a flood of nonsense is not to become one of warnings
+            self._next_warning_s = now_s + WARNING_S
+            _log.warning("a frame was dropped (%d in all): %s", self.dropped, error)
 
     def _on_hello(self, routing_id: bytes, hello: Hello, now_s: float) -> None:
         here = sys.version_info

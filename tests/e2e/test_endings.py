@@ -120,6 +120,7 @@ def test_shutdown_stops_scheduler_and_workers():
         assert combo._children[0].process.returncode == 0
 
 
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")  # to fork with threads is the point
 def test_forked_child_may_make_a_client_of_its_own_and_not_use_its_parents():
     with SchedulerClusterCombo(1) as combo, Client(combo.get_address()) as client:
         future = client.submit(calls.sleep_for, 0.3)
