@@ -23,9 +23,9 @@ SIGNAL_GRACE_S = 2.0
 
 
 class Child:
-    """A process that was started here, and the socket to it."""
+    """A process that was started here, and the socket to it. It waits for its settings, now or by `tell`."""
 
-    def __init__(self, module: str, settings: dict[str, Any]) -> None:
+    def __init__(self, module: str, settings: dict[str, Any] | None = None) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.link = ours
         try:
@@ -42,7 +42,8 @@ class Child:
         finally:
             theirs.close()
         self.pid = self.process.pid
-        self.tell(settings)
+        if settings is not None:
+            self.tell(settings)
 
     def tell(self, message: dict[str, Any]) -> None:
         """Send one message; nothing if the child is gone."""
