@@ -30,7 +30,7 @@ check: setup
 	$(BIN)/mypy
 
 bench: setup
-	$(BIN)/python -m perf.tasks
+	$(BIN)/python -m perf
 
 clean:
 	rm -rf .venv .venvs build *.egg-info native/_native.c scaler/*.so .mypy_cache .ruff_cache .pytest_cache .hypothesis
