@@ -1,12 +1,11 @@
 """All of it: `make bench`, or `python -m perf` with the names of some modules' rows."""
 
-from perf import core, ring, tasks
-from perf.command import main
+from perf import behaviour, core, footprint, ring, tasks
+from perf.command import Rows, main
 
-ROWS = {
-    **{f"ring.{name}": row for name, row in ring.ROWS.items()},
-    **{f"core.{name}": row for name, row in core.ROWS.items()},
-    **{f"tasks.{name}": row for name, row in tasks.ROWS.items()},
+MODULES = (ring, core, tasks, behaviour, footprint)
+ROWS: Rows = {
+    f"{module.__name__.rpartition('.')[2]}.{name}": row for module in MODULES for name, row in module.ROWS.items()
 }
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 
 from perf.command import Rows, main
+from perf.processes import rss_bytes
 from perf.report import Figure, of_rounds
 from perf.rounds import ROUNDS, alternate, ratios
 from scaler._native import Drill
@@ -109,12 +110,6 @@ def _report_growth(answer: Connection) -> None:
     before = rss_bytes(os.getpid())
     drill.fill(1_000_000)
     answer.send((rss_bytes(os.getpid()) - before) / 1_000_000)
-
-
-def rss_bytes(pid: int) -> int:
-    """Resident memory of a process, shared memory included."""
-    with open(f"/proc/{pid}/statm", encoding="ascii") as file:
-        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 ROWS: Rows = {

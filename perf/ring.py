@@ -46,8 +46,8 @@ def rate(payload_bytes: int, claims: bool) -> float:
     return RECORDS / seconds
 
 
-def hop_us() -> float:
-    """How long it takes from the writing of a record until a sleeping process has read it, waking included."""
+def hop_us(cores: tuple[int, int]) -> float:
+    """From the writing of a record until a sleeping process has read it, waking included; each kept on its core."""
     memory = shared_memory()
     bells = [os.eventfd(0, os.EFD_NONBLOCK), os.eventfd(0, os.EFD_NONBLOCK)]
     offsets = (PAGE, SECOND_RING)
@@ -56,7 +56,12 @@ def hop_us() -> float:
         other = 1 - me
         out = RingOutlet(Ring(memory, offsets[me], RING_BYTES), memory, SLEEPING[other], bells[other])
         into = Ring(memory, offsets[other], RING_BYTES)
-        ns: float = drill_hops(out, into, memory, SLEEPING[me], bells[me], HOPS, me == 0)
+        everywhere = os.sched_getaffinity(0)
+        os.sched_setaffinity(0, {cores[me]})
+        try:
+            ns: float = drill_hops(out, into, memory, SLEEPING[me], bells[me], HOPS, me == 0)
+        finally:
+            os.sched_setaffinity(0, everywhere)
         return ns / 1000
 
     other = _fork.Process(target=lambda: throw(1))
@@ -83,7 +88,11 @@ def records(links: tuple[str, ...]) -> list[Figure]:
 
 def hop(links: tuple[str, ...]) -> list[Figure]:
     """from writing a record until the other process, woken by its eventfd, has read it: half a round trip"""
-    return [of_rounds("hop", [hop_us() for _ in range(ROUNDS)], "us", at_most=True)]
+    cores = sorted(os.sched_getaffinity(0))
+    places = [("on the same core", (cores[0], cores[0]))]
+    if len(cores) > 1:
+        places.append(("to another core", (cores[0], cores[1])))
+    return [of_rounds(where, [hop_us(pair) for _ in range(ROUNDS)], "us", at_most=True) for where, pair in places]
 
 
 ROWS: Rows = {"records": records, "hop": hop}
