@@ -432,6 +432,7 @@ cdef class SchedulerCore:
         else:
             client.waiting_head = row_index
         client.waiting_tail = row_index
+        self.ready.hold(row.client, True)
 
     cdef void answer_text(self, uint32_t row_index, int status, const char *text) noexcept nogil:
         """End a task without a worker's result."""
@@ -455,6 +456,8 @@ cdef class SchedulerCore:
             self.table.row(row.next).previous = row.previous
         else:
             client.waiting_tail = row.previous
+        if client.waiting_head == 0:
+            self.ready.hold(row.client, False)
 
     cdef void deliver_waiting(self, uint32_t index) noexcept nogil:
         """Send what did not fit before, oldest first, as far as there is room now."""
@@ -520,18 +523,20 @@ cdef class SchedulerCore:
     cdef void dispatch(self, uint64_t now) noexcept nogil:
         """Give ready tasks to workers with credit: clients in turn, the least loaded worker first."""
         cdef uint32_t tries
+        cdef uint32_t first
         cdef uint32_t level
         cdef uint32_t client_index
         cdef uint32_t worker_index
         cdef uint32_t placed = 1
-        while placed and self.ready.size:
+        while placed and self.ready.levels:
             placed = 0
             level = self.ready.best_level()
+            first = self.ready.turn[level]
             for tries in range(TURN_TRIES):
+                if tries and self.ready.turn[level] == first:
+                    break                      # all clients have been tried
                 client_index = self.ready.turn[level] - 1
                 self.ready.turn[level] = self.ready.next_of(client_index, level) + 1
-                if self.clients[client_index].waiting_head:
-                    continue
                 worker_index = self.pool.least_loaded()
                 if worker_index == 0:
                     return

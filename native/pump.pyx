@@ -174,7 +174,7 @@ cdef class Pump:
     def run(self, bint look_everywhere=False, uint64_t limit_ns=2000000):
         """Drain until a pass finds nothing, then arm the bell. True if it stopped at the time limit with work left."""
         cdef uint32_t word, slot
-        cdef uint64_t bits
+        cdef uint64_t bits, hinted
         cdef uint64_t now = now_ns()
         cdef uint64_t end = now + limit_ns
         cdef bint found
@@ -186,6 +186,7 @@ cdef class Pump:
             found = False
             for word in range(words):
                 bits = exchange(&self.bell.news[word], 0) if load_acquire(&self.bell.news[word]) else 0
+                hinted = bits
                 if look_everywhere:
                     bits = ~(<uint64_t>0)
                 while bits:
@@ -199,6 +200,8 @@ cdef class Pump:
                     n = self.drain(peer, now)
                     if n:
                         found = True
+                        if not hinted & ((<uint64_t>1) << (slot & 63)):
+                            self.missed += 1           # nobody had said so: a wake-up was lost
                         if n >= MOST_RECORDS:
                             set_bits(&self.bell.news[word], (<uint64_t>1) << (slot & 63))
                         self.core.dispatch(now)

@@ -1,7 +1,6 @@
 """A scheduler on another host, as far as shared memory goes: a process in a mount namespace with its own /dev/shm.
 
-Run as a program, with the name of an event loop, it is that scheduler: it prints its address and stops when its
-standard input ends.
+Run as a program it is that scheduler: it prints its address and stops when its standard input ends.
 """
 
 import subprocess

@@ -58,6 +58,7 @@ class Client:
             entry.memory, entry.eventfd, entry.bell, entry.slot, entry.bell_eventfd, entry.lifeline, bits, ScalerFuture,
             load=payload.load_result if serializer is None else deserializing(payload.load_result, serializer),
             decode_plain=serializer is None,
+            profiling=profiling,
             callback_error=_on_callback_error,
             watched_event=event,
             segment_name=lambda: segment_name(entry.life),

@@ -92,6 +92,34 @@ def test_a_cancelled_task_is_never_placed():
     assert core.counts()["rows"] == 0
 
 
+def test_clients_that_do_not_read_their_results_hold_up_nobody_else():
+    core = SchedulerCore()
+    worker = FakeWorker(core)
+    full = [FakeClient(core, bits, capacity=1024) for bits in range(1, 21)]
+    for client in full:
+        for _ in range(40):
+            client.submit(b"x" * 60)
+    for _ in range(40 * len(full)):
+        core.step(0)
+        if worker.begin() is not None:
+            worker.finish()
+    assert core.counts()["ready"] > 0
+    assert worker.begin() is None
+    other = FakeClient(core, 99)
+    task = other.submit(b"hello")
+    core.step(0)
+    assert worker.begin()[1] == task
+    worker.finish()
+    for _ in range(40 * len(full)):
+        for client in (*full, other):
+            client.drain()
+        core.step(0)
+        if worker.begin() is not None:
+            worker.finish()
+    assert [len(client.answers) for client in full] == [40] * len(full)
+    assert core.counts()["rows"] == 0
+
+
 def test_a_task_in_a_ring_is_withdrawn_when_cancelled_and_a_running_ones_result_is_dropped():
     core = SchedulerCore()
     client, worker = FakeClient(core, 5), FakeWorker(core)
