@@ -35,7 +35,7 @@ options: setup
 	$(BIN)/python -m tests.checks.options --write
 
 bench: setup
-	$(BIN)/python -m perf.tasks
+	$(BIN)/python -m perf
 
 clean:
 	rm -rf .venv .venvs build *.egg-info native/_native.c scaler/*.so .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -29,7 +29,7 @@ def run_rows(program: str, rows: Rows, arguments: list[str]) -> int:
         sections[name] = rows[name](links)
         for figure in sections[name]:
             print_figure(figure)
-    path = write_json(program.rpartition(".")[2], about, sections)
+    path = write_json(program.replace("perf.", ""), about, sections)
     print(f"\n{time.monotonic() - start_s:.0f} s in all; written to {path}")
     return 0
 

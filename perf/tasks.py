@@ -8,15 +8,17 @@ from collections.abc import Callable
 from contextlib import ExitStack
 
 from perf.command import Rows, main
-from perf.contestants import EXECUTOR, FLOOR, POOL, Contestant, open_contestants
-from perf.links import RINGS, WIRE
+from perf.contestants import EXECUTOR, FLOOR, POOL, Contestant, WithScaler, open_contestants
+from perf.links import RINGS, WIRE, open_client
 from perf.report import Figure, of_rounds
 from perf.rounds import alternate, median, ratios, timed
+from scaler import Client
 
 SUBMITS = 50_000
 EXECUTOR_SUBMITS = 5_000  # it takes ten times as long, and its rate is the same for all such numbers
 MAPPED = 1_000_000
 CALLS = 300
+KEPT_ROUNDS = 3
 
 POOL_TARGETS = {RINGS: 10.0, WIRE: 8.0}
 CALL_TARGETS = {RINGS: 0.65, WIRE: 4.0}
@@ -93,7 +95,27 @@ def latency(links: tuple[str, ...]) -> list[Figure]:
     return figures
 
 
-ROWS: Rows = {"submit": submit, "map": map, "latency": latency}
+def kept(links: tuple[str, ...]) -> list[Figure]:
+    """single no-op tasks, all futures kept: the cost of each of 1,000,000 against each of 10,000"""
+
+    def turn(client: Client, n: int, times: int) -> Callable[[], float]:
+        contestant = WithScaler(client)
+        expected = list(range(n))
+        return lambda: sum(timed(lambda: contestant.submit(n), expected) for _ in range(times)) / (n * times) * 1e6
+
+    figures = []
+    for link in links:
+        with ExitStack() as stack:
+            client = open_client(stack, link)
+            turns = {"few": turn(client, 10_000, 10), "many": turn(client, 1_000_000, 1)}
+            costs = alternate(turns, KEPT_ROUNDS)
+        figures.append(of_rounds(f"{link}: each of 10,000", costs["few"], "us", at_most=True))
+        figures.append(of_rounds(f"{link}: each of 1,000,000", costs["many"], "us", at_most=True))
+        figures.append(of_rounds(f"{link}: ratio", ratios(costs["many"], costs["few"]), "x", 1.3, at_most=True))
+    return figures
+
+
+ROWS: Rows = {"submit": submit, "map": map, "latency": latency, "kept": kept}
 
 if __name__ == "__main__":
     main("perf.tasks", ROWS)

@@ -19,3 +19,15 @@ def first(call: tuple[int]) -> int:
 def sleep_for(seconds: float) -> float:
     time.sleep(seconds)
     return seconds
+
+
+def sleep_unevenly(seconds: float) -> float:
+    """A function of its own, so that nobody has an opinion yet how long it takes."""
+    time.sleep(seconds)
+    return seconds
+
+
+def sleep_and_tell(seconds: float) -> float:
+    """When this task ended, on the clock that all processes of a machine share."""
+    time.sleep(seconds)
+    return time.monotonic()

@@ -2,11 +2,11 @@
 
 Rule 1: only processes that are scaler's own (the commands, and what is started from code) call `set_up`. `Client` logs
         through whatever the user's program has set up.
+
+logging.config and logging.handlers are imported when needed: together they take a tenth of a scheduler's start.
 """
 
 import logging
-import logging.config
-import logging.handlers
 import sys
 from collections.abc import Iterable
 
@@ -33,16 +33,20 @@ def _handler(path: str) -> logging.Handler:
         return logging.StreamHandler(sys.stdout)
     if path == "/dev/stderr":
         return logging.StreamHandler(sys.stderr)
+    from logging.handlers import WatchedFileHandler
+
     try:
-        return logging.handlers.WatchedFileHandler(path, encoding="utf-8")  # so that it may be rotated from outside
+        return WatchedFileHandler(path, encoding="utf-8")  # so that it may be rotated from outside
     except OSError as error:
         raise OptionError(f"cannot log to {path}: {error.strerror}") from None
 
 
 def _read(path: str) -> None:
+    from logging.config import fileConfig
+
     try:
         with open(path, encoding="utf-8") as file:
-            logging.config.fileConfig(file, disable_existing_loggers=False)
+            fileConfig(file, disable_existing_loggers=False)
     except OSError as error:
         raise OptionError(f"the logging configuration {path} cannot be read: {error.strerror}") from None
     except Exception as error:  # it evaluates what the file says, so this may be anything

@@ -1,7 +1,11 @@
-"""SchedulerClusterCombo: a scheduler and workers on this machine, started from code. Each by itself: launch."""
+"""SchedulerClusterCombo: a scheduler and workers on this machine, started from code. Each by itself: launch.
+
+Both processes are started at once: the cluster's loads its modules while the scheduler gets ready to tell its address.
+"""
 
 from collections.abc import Iterable
 from types import TracebackType
+from typing import Any
 
 from scaler.cluster.launch import LOGGING_LEVEL, LOGGING_PATHS, Cluster, Scheduler, end_launched
 from scaler.cluster.spawn import Child
@@ -45,27 +49,29 @@ class SchedulerClusterCombo:
         insecure: bool = SchedulerConfig.insecure,
     ) -> None:
         logging_paths = logging_paths if isinstance(logging_paths, str) else list(logging_paths)
-        self._scheduler = Scheduler(
-            address,
-            monitor_address=monitor_address,
-            io_threads=scheduler_io_threads,
-            max_number_of_tasks_waiting=max_number_of_tasks_waiting,
-            client_timeout_seconds=client_timeout_seconds,
-            worker_timeout_seconds=worker_timeout_seconds,
-            object_retention_seconds=object_retention_seconds,
-            load_balance_seconds=load_balance_seconds,
-            load_balance_trigger_times=load_balance_trigger_times,
-            per_worker_queue_size=per_worker_queue_size,
-            client_queue_bytes=client_queue_bytes,
-            protected=protected,
-            insecure=insecure,
-            event_loop=event_loop,
-            logging_paths=logging_paths,
-            logging_level=logging_level,
-            logging_config_file=logging_config_file,
-        )
+        waiting = Child(Cluster.module)
         try:
-            self._cluster = Cluster(
+            self._scheduler = Scheduler(
+                address,
+                monitor_address=monitor_address,
+                io_threads=scheduler_io_threads,
+                max_number_of_tasks_waiting=max_number_of_tasks_waiting,
+                client_timeout_seconds=client_timeout_seconds,
+                worker_timeout_seconds=worker_timeout_seconds,
+                object_retention_seconds=object_retention_seconds,
+                load_balance_seconds=load_balance_seconds,
+                load_balance_trigger_times=load_balance_trigger_times,
+                per_worker_queue_size=per_worker_queue_size,
+                client_queue_bytes=client_queue_bytes,
+                protected=protected,
+                insecure=insecure,
+                event_loop=event_loop,
+                logging_paths=logging_paths,
+                logging_level=logging_level,
+                logging_config_file=logging_config_file,
+            )
+            self._cluster = _WaitingCluster(
+                waiting,
                 self._scheduler.get_address(),
                 n_workers,
                 worker_io_threads=worker_io_threads,
@@ -82,7 +88,9 @@ class SchedulerClusterCombo:
                 logging_config_file=logging_config_file,
             )
         except BaseException:
-            self._scheduler.shutdown()
+            waiting.end()
+            if hasattr(self, "_scheduler"):
+                self._scheduler.shutdown()
             raise
 
     @property
@@ -107,3 +115,14 @@ class SchedulerClusterCombo:
     def __del__(self) -> None:
         if hasattr(self, "_cluster"):
             self.shutdown()
+
+
+class _WaitingCluster(Cluster):
+    """A cluster whose process is there already and waits for its settings."""
+
+    def __init__(self, child: Child, *arguments: Any, **options: Any) -> None:
+        self._waiting = child
+        super().__init__(*arguments, **options)
+
+    def _spawn(self) -> Child:
+        return self._waiting

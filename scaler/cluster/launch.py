@@ -28,15 +28,22 @@ LOGGING_PATHS, LOGGING_LEVEL = ("/dev/stderr",), "WARNING"  # so that a program 
 class Launched:
     """A process that was started here."""
 
-    def __init__(self, module: str, what: str, config: Config, **more: Any) -> None:
+    module = ""
+    what = ""
+
+    def __init__(self, config: Config, **more: Any) -> None:
         check_event_loop(config.event_loop)
         warn_of_idle(config)
-        self._child: Child | None = Child(module, {**_as_json(config), **more})
+        self._child: Child | None = self._spawn()
         try:
-            self._report = await_report(self._child, "ready", time.monotonic() + START_TIMEOUT_S, what)
+            self._child.tell({**_as_json(config), **more})
+            self._report = await_report(self._child, "ready", time.monotonic() + START_TIMEOUT_S, self.what)
         except BaseException:
             self.shutdown()
             raise
+
+    def _spawn(self) -> Child:
+        return Child(self.module)
 
     @property
     def child(self) -> Child | None:
@@ -74,6 +81,9 @@ def _as_json(config: Config) -> dict[str, Any]:
 class Scheduler(Launched):
     """A scheduler. `address=None` is a free port on this machine. Options are those of scaler_scheduler."""
 
+    module = "scaler.scheduler.process"
+    what = "the scheduler"
+
     def __init__(
         self,
         address: str | None = None,
@@ -98,7 +108,7 @@ class Scheduler(Launched):
         values = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
         values["address"] = address or "tcp://127.0.0.1:0"
         values["logging_paths"] = _listed(logging_paths)
-        super().__init__("scaler.scheduler.process", "the scheduler", make_config(SchedulerConfig, values))
+        super().__init__(make_config(SchedulerConfig, values))
 
     def get_address(self) -> str:
         """Where a Client or a Cluster connects to."""
@@ -111,6 +121,9 @@ class Cluster(Launched):
 
     Workers get the creator's `sys.path` and working directory. Options are those of scaler_cluster.
     """
+
+    module = "scaler.cluster.process"
+    what = "the cluster"
 
     def __init__(
         self,
@@ -137,8 +150,7 @@ class Cluster(Launched):
         values["heartbeat_interval"] = values.pop("heartbeat_interval_seconds")
         values["worker_names"] = _listed(worker_names)
         values["logging_paths"] = _listed(logging_paths)
-        config = make_config(ClusterConfig, values)
-        super().__init__("scaler.cluster.process", "the cluster", config, sys_path=sys.path)
+        super().__init__(make_config(ClusterConfig, values), sys_path=sys.path)
 
 
 def _listed(texts: Iterable[str]) -> list[str] | str:

@@ -35,10 +35,14 @@ def run(
 
 async def _serve(config: ClusterConfig, lifeline: int, on_ready: Callable[[], None], sys_path: list[str]) -> None:
     names = worker_names(config)
+    is_announced = False
 
-    def announce() -> None:
+    def announce() -> None:  # the supervisor says it again when a worker that ended has been replaced
+        nonlocal is_announced
         _log.info("cluster is ready: %d workers", len(names))
-        on_ready()
+        if not is_announced:
+            is_announced = True
+            on_ready()
 
     supervisor = Supervisor(
         str(config.address),

@@ -1,8 +1,9 @@
 """Starting processes: `python -m <module>` with a socket to its creator.
 
 The socket carries the settings one way (one JSON packet) and reports the other; its hang-up tells either side that the
-other has gone. Never fork and never multiprocessing's spawn, so no `__main__` guard is needed and `__main__` is not
-imported a second time. Each child has a session of its own: a Ctrl-C in the creator's terminal is the creator's.
+other has gone. A forked copy of this process lets go of it, so that it stands for this process alone. Never fork and
+never multiprocessing's spawn, so no `__main__` guard is needed and `__main__` is not imported a second time. Each child
+has a session of its own: a Ctrl-C in the creator's terminal is the creator's.
 """
 
 import json
@@ -13,6 +14,7 @@ import socket
 import subprocess
 import sys
 import time
+import weakref
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,14 +22,16 @@ from scaler.cluster.creator import MOST_REPORT_BYTES
 from scaler.exceptions import ScalerError
 
 SIGNAL_GRACE_S = 2.0
+_children: "weakref.WeakSet[Child]" = weakref.WeakSet()
 
 
 class Child:
-    """A process that was started here, and the socket to it."""
+    """A process that was started here, and the socket to it. It waits for its settings, now or by `tell`."""
 
-    def __init__(self, module: str, settings: dict[str, Any]) -> None:
+    def __init__(self, module: str, settings: dict[str, Any] | None = None) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.link = ours
+        _children.add(self)
         try:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", module, str(theirs.fileno())],
@@ -42,7 +46,8 @@ class Child:
         finally:
             theirs.close()
         self.pid = self.process.pid
-        self.tell(settings)
+        if settings is not None:
+            self.tell(settings)
 
     def tell(self, message: dict[str, Any]) -> None:
         """Send one message; nothing if the child is gone."""
@@ -88,6 +93,15 @@ def _have_ended(children: Sequence[Child], deadline: float) -> bool:
     except subprocess.TimeoutExpired:
         return False
     return True
+
+
+def _let_go() -> None:
+    """In a forked copy of this process: the children are not its own."""
+    for child in list(_children):
+        child.link.close()
+
+
+os.register_at_fork(after_in_child=_let_go)
 
 
 def _import_path() -> list[str]:

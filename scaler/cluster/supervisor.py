@@ -219,7 +219,7 @@ class Supervisor:
             self._loop.remove_reader(self._entry.connection)
             self._entry.close()
             self._entry = None
-        end_all(children, 1.0)
+        end_all(children, 0.5)
 
 
 def _forget_greeting(greeting: "asyncio.Future[tuple[Dealer, Welcome]]") -> None:

@@ -1,6 +1,5 @@
 """From values of options, wherever they come from, to a config that is checked as a whole."""
 
-import difflib
 from collections.abc import Iterable
 from typing import Any, TypeVar
 
@@ -38,5 +37,7 @@ def in_words(name: str, error: ValueError) -> str:
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """The end of a sentence about an unknown name: what may have been meant, or nothing."""
+    import difflib  # takes as long as all the rest here, and is for mistakes only
+
     close = difflib.get_close_matches(name, list(known), 1, 0.6)
     return f"; did you mean {close[0]}?" if close else ""

@@ -3,6 +3,8 @@
 import inspect
 import logging
 import os
+import subprocess
+import sys
 
 import psutil
 import pytest
@@ -150,6 +152,31 @@ def test_busy_workers_are_ended_all_at_once():
         combo.shutdown()
         assert_gone(processes, 0)
         assert not any(future.cancelled() for future in futures)
+
+
+@pytest.mark.parametrize("in_copy", ["pass", "scheduler.shutdown()"])
+def test_a_forked_copy_of_the_creator_neither_stops_it_nor_keeps_it_alive(in_copy):
+    code = (
+        "import os, sys, time; from scaler import Client, Scheduler\n"
+        "scheduler = Scheduler()\n"
+        "pid = os.fork()\n"
+        "if pid == 0:\n"
+        f"    {in_copy}\n"
+        "    time.sleep(60)\n"
+        "    os._exit(0)\n"
+        "time.sleep(0.3)\n"
+        "Client(scheduler.get_address(), timeout_seconds=10).disconnect()\n"
+        "print(pid, scheduler.child.pid, flush=True); sys.stdin.read()"
+    )
+    creator = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    copy, scheduler = map(psutil.Process, map(int, creator.stdout.readline().split()))
+    try:
+        creator.kill()
+        assert_gone([scheduler])
+        assert copy.is_running()
+    finally:
+        copy.kill()
+        creator.communicate()
 
 
 def test_more_tasks_than_may_wait_are_answered_with_no_worker():
