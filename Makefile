@@ -28,6 +28,7 @@ test-all:
 check: setup
 	$(BIN)/ruff check scaler tests perf
 	$(BIN)/mypy
+	$(BIN)/python -m tests.checks.stub
 	$(BIN)/python -m tests.checks.options
 
 options: setup

@@ -64,7 +64,7 @@ class Dealer:
 
     def receive(self) -> bytes | None:
         """The next message, None if there is none now."""
-        if not self._socket.getsockopt(EVENTS) & POLLIN:
+        if not int(self._socket.getsockopt(EVENTS)) & POLLIN:
             return None
         parts = self._socket.recv_multipart(NOBLOCK)
         return parts[0] if len(parts) == 1 else b""

@@ -211,8 +211,9 @@ class RemoteCluster(RemoteSession):
         elif isinstance(body, Joined):
             self._on_joined(body)
         elif isinstance(body, Left):
-            if body.peer < len(self.workers) and self.workers[body.peer] is not None:
-                self.core.on_worker_left(self.workers[body.peer], now)
+            worker = self.workers[body.peer] if body.peer < len(self.workers) else None
+            if worker is not None:
+                self.core.on_worker_left(worker, now)
                 self.workers[body.peer] = None
         else:
             raise FrameError(f"a cluster does not say {type(body).__name__}")

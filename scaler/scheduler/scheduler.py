@@ -169,7 +169,7 @@ class SchedulerServer:
     def _read(self) -> bool:
         """Take what messages there are. True if the event loop has something to do now."""
         turns = 0
-        while self._router.getsockopt(EVENTS) & POLLIN:
+        while int(self._router.getsockopt(EVENTS)) & POLLIN:
             if turns == MOST_TURNS:
                 self._loop.call_soon(self._read)
                 return True
