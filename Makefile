@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 NATIVE := $(wildcard native/*)
 
-.PHONY: setup demo test test-all check bench clean
+.PHONY: setup demo test test-all check options bench clean
 .DEFAULT_GOAL := setup
 
 setup: $(VENV)/.ready
@@ -13,7 +13,7 @@ $(VENV)/.ready: pyproject.toml $(NATIVE)
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install -q --disable-pip-version-check "pip>=25.1"
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --group dev
-	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-build-isolation -e .
+	@PYTHONWARNINGS=ignore $(BIN)/python -m pip install -q --disable-pip-version-check --no-build-isolation -e .
 	@touch $@
 
 demo: setup
@@ -28,6 +28,10 @@ test-all:
 check: setup
 	$(BIN)/ruff check scaler tests perf
 	$(BIN)/mypy
+	$(BIN)/python -m tests.checks.options
+
+options: setup
+	$(BIN)/python -m tests.checks.options --write
 
 bench: setup
 	$(BIN)/python -m perf

@@ -55,7 +55,9 @@ cdef class SchedulerCore:
     cdef readonly list unlink         # segment names nobody needs any more: the shell drains this
     cdef uint64_t life                # the high half of every attempt
     cdef readonly uint64_t accepted, refused, answered, dropped, withdrawn, late
+    cdef readonly uint64_t turned_away # because no worker had room and enough were waiting
     cdef public uint64_t client_queue_bytes
+    cdef public int64_t most_waiting   # tasks that no worker has room for; -1: any number
 
     def __cinit__(self, uint32_t life=1):
         self.table = TaskTable()
@@ -68,6 +70,7 @@ cdef class SchedulerCore:
         self.unlink = []
         self.life = (<uint64_t>life) << 32
         self.client_queue_bytes = 1 << 30
+        self.most_waiting = -1
 
     def __dealloc__(self):
         cdef uint32_t i
@@ -191,7 +194,7 @@ cdef class SchedulerCore:
         cdef Client *client = &self.clients[index]
         return client.queued_bytes + client.open_tasks * sizeof(Row) > self.client_queue_bytes
 
-    cdef void on_submit(self, uint32_t index, Record *record) noexcept nogil:
+    cdef void on_submit(self, uint32_t index, Record *record, uint64_t now) noexcept nogil:
         cdef Client *client = &self.clients[index]
         cdef uint32_t row_index
         cdef Row *row
@@ -226,6 +229,17 @@ cdef class SchedulerCore:
         client.queued_bytes += row.payload_bytes
         self.accepted += 1
         self.ready.push(row_index, False)
+        if self.most_waiting >= 0 and self.ready.size > <uint64_t>self.most_waiting and client.waiting_head == 0:
+            self.turn_away(row_index, now)
+
+    cdef void turn_away(self, uint32_t row_index, uint64_t now) noexcept nogil:
+        """More tasks wait than may: unless a worker has room after all, the newcomer is answered with that."""
+        self.dispatch(now)
+        if self.ready.size <= <uint64_t>self.most_waiting or self.table.row(row_index).state != ROW_READY:
+            return
+        self.turned_away += 1
+        self.ready.remove(row_index)
+        self.answer_text(row_index, STATUS_NO_WORKER, b"no worker has room for it, and no more tasks may wait")
 
     cdef void refuse(self, Client *client, Record *record, const char *text) noexcept nogil:
         cdef Record *answer
@@ -427,6 +441,7 @@ cdef class SchedulerCore:
         else:
             client.waiting_head = row_index
         client.waiting_tail = row_index
+        self.ready.hold(row.client, True)
 
     cdef void answer_text(self, uint32_t row_index, int status, const char *text) noexcept nogil:
         """End a task without a worker's result."""
@@ -450,6 +465,8 @@ cdef class SchedulerCore:
             self.table.row(row.next).previous = row.previous
         else:
             client.waiting_tail = row.previous
+        if client.waiting_head == 0:
+            self.ready.hold(row.client, False)
 
     cdef void deliver_waiting(self, uint32_t index) noexcept nogil:
         """Send what did not fit before, oldest first, as far as there is room now."""
@@ -510,18 +527,20 @@ cdef class SchedulerCore:
     cdef void dispatch(self, uint64_t now) noexcept nogil:
         """Give ready tasks to workers with credit: clients in turn, the least loaded worker first."""
         cdef uint32_t tries
+        cdef uint32_t first
         cdef uint32_t level
         cdef uint32_t client_index
         cdef uint32_t worker_index
         cdef uint32_t placed = 1
-        while placed and self.ready.size:
+        while placed and self.ready.levels:
             placed = 0
             level = self.ready.best_level()
+            first = self.ready.turn[level]
             for tries in range(TURN_TRIES):
+                if tries and self.ready.turn[level] == first:
+                    break                      # all clients have been tried
                 client_index = self.ready.turn[level] - 1
                 self.ready.turn[level] = self.ready.next_of(client_index, level) + 1
-                if self.clients[client_index].waiting_head:
-                    continue
                 worker_index = self.pool.least_loaded()
                 if worker_index == 0:
                     return
@@ -679,14 +698,14 @@ cdef class SchedulerCore:
         self.dispatch(now)
         self.flush()
 
-    def feed_client(self, uint32_t index, Ring submits not None):
+    def feed_client(self, uint32_t index, Ring submits not None, uint64_t now=0):
         """Take all that is in a client's submit ring."""
         cdef Record *record
         while True:
             record = submits.peek()
             if record == NULL:
                 break
-            self.on_submit(index, record)
+            self.on_submit(index, record, now)
             submits.step(record.record_bytes)
         submits.recycle()
 
@@ -711,4 +730,5 @@ cdef class SchedulerCore:
         """Tasks by where they are, for snapshots and tests."""
         return {"rows": self.table.used, "ready": self.ready.size, "workers": self.pool.present,
                 "accepted": self.accepted, "answered": self.answered, "refused": self.refused,
-                "dropped": self.dropped, "late": self.late, "withdrawn": self.withdrawn}
+                "dropped": self.dropped, "late": self.late, "withdrawn": self.withdrawn,
+                "turned_away": self.turned_away}

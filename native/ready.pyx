@@ -3,7 +3,10 @@
 # Order: higher level first, then clients in turn, then arrival. Every list is intrusive in the rows, so cancelling is
 # O(1) and there is nothing to allocate.
 #
+# A client whose results have no room is held: its tasks stay in its lists, but it is in no turn.
+#
 # Rule 1: a row is in one of these lists if and only if its state is ROW_READY.
+# Rule 2: a client is in the turn of a level if and only if it has a task there and is not held.
 # Not here: who runs the task (workers), whether it may run yet (core).
 
 cdef enum:
@@ -15,6 +18,7 @@ cdef struct ClientLists:
     uint32_t tail[64]
     uint32_t next_client[64]       # ring of the clients that have something at this level
     uint32_t previous_client[64]
+    bint held
 
 
 cdef class ReadyQueue:
@@ -58,7 +62,8 @@ cdef class ReadyQueue:
         if lists.head[level] == 0:
             row.next = row.previous = 0
             lists.head[level] = lists.tail[level] = index
-            self.join_turn(row.client, level)
+            if not lists.held:
+                self.join_turn(row.client, level)
         elif front:
             row.previous = 0
             row.next = lists.head[level]
@@ -83,11 +88,25 @@ cdef class ReadyQueue:
             self.table.row(row.next).previous = row.previous
         else:
             lists.tail[level] = row.previous
-        if lists.head[level] == 0:
+        if lists.head[level] == 0 and not lists.held:
             self.leave_turn(row.client, level)
 
+    cdef void hold(self, uint32_t client, bint held) noexcept nogil:
+        """Take the client out of all turns, or back into them."""
+        cdef ClientLists *lists = self.clients[client]
+        cdef uint32_t level
+        if lists.held == held:
+            return
+        lists.held = held
+        for level in range(LEVELS):
+            if lists.head[level]:
+                if held:
+                    self.leave_turn(client, level)
+                else:
+                    self.join_turn(client, level)
+
     cdef inline uint32_t best_level(self) noexcept nogil:
-        """The highest level with a ready task. Only while size > 0."""
+        """The highest level with a task that may be placed. Only while `levels` is not 0."""
         return 63 - <uint32_t>count_leading_zeros(self.levels)
 
     cdef inline uint32_t next_of(self, uint32_t client, uint32_t level) noexcept nogil:

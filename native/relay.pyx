@@ -83,6 +83,7 @@ def feed_tasks(SchedulerCore core not None, uint32_t client, RecordBatch batch n
     """
     cdef Record *record
     cdef uint32_t peer = 0
+    cdef uint64_t now = now_ns()
     cdef list large = []
     while not core.is_over_quota(client):
         record = batch.peek(&peer)
@@ -91,7 +92,7 @@ def feed_tasks(SchedulerCore core not None, uint32_t client, RecordBatch batch n
         if record.flags & FLAG_SEGMENT:
             large.append(record_tuple(record))
         else:
-            core.on_submit(client, record)
+            core.on_submit(client, record, now)
         batch.step(record)
     return large
 
@@ -125,7 +126,7 @@ def feed_one(SchedulerCore core not None, uint32_t index, RecordRun run not None
     if record == NULL:
         return
     if record.kind == KIND_TASK:
-        core.on_submit(index, record)
+        core.on_submit(index, record, now_ns())
     else:
         core.on_result(index, record, now_ns())
     run.step(record)

@@ -12,11 +12,15 @@ if TYPE_CHECKING:
     from scaler.client.future import ScalerFuture as ScalerFuture
     from scaler.client.serializer import Serializer as Serializer
     from scaler.cluster.combo import SchedulerClusterCombo as SchedulerClusterCombo
+    from scaler.cluster.launch import Cluster as Cluster
+    from scaler.cluster.launch import Scheduler as Scheduler
 
 _HOMES = {
     "Client": "scaler.client.client",
+    "Cluster": "scaler.cluster.launch",
     "ProfileResult": "scaler.client.future",
     "ScalerFuture": "scaler.client.future",
+    "Scheduler": "scaler.cluster.launch",
     "SchedulerClusterCombo": "scaler.cluster.combo",
     "Serializer": "scaler.client.serializer",
 }

@@ -87,6 +87,9 @@ class Dealer:
         return rung
 
     def close(self, linger_ms: int = 0) -> None:
+        """Idempotent. Waits up to `linger_ms` for what was sent."""
+        if self._socket.closed:
+            return
         self._socket.disable_monitor()
         self._monitor.close(0)
         self._socket.close(linger_ms)

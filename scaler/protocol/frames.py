@@ -27,7 +27,7 @@ MOST_CHUNK_BYTES = 1 << 20  # to accept
 
 FLAG_OBJECT = 1
 OBJECT_NAME_BYTES = 16
-KNOWN_FLAGS = 15
+KNOWN_FLAGS = 31
 MOST_INLINE_BYTES = 32_712  # of a task's or result's payload: what every ring of every peer can take
 MOST_INLINE_FUNCTION_BYTES = 8_120  # the same for the control rings
 

@@ -1,4 +1,4 @@
-"""Scheduler: the core with its rings, its door and its socket, on one event loop.
+"""SchedulerServer: the core with its rings, its door and its socket, on one event loop.
 
 Every decision is the core's; every byte of a co-located peer goes through the pump; what remote peers say is
 remote_peers' business. What is left for this file is rare: who joins and leaves, control records, and moving bytes
@@ -20,10 +20,11 @@ import zmq
 
 from scaler import _native
 from scaler._native import Peer, Pump, SchedulerCore, Segment
-from scaler.exceptions import ScalerError
+from scaler.address import Address
 from scaler.link.dealer import EVENTS, NOBLOCK, POLLIN
 from scaler.link.door import Visitor
 from scaler.link.names import BellPage, new_life, sweep, sweep_orphans
+from scaler.scheduler.listening import leave, listen
 from scaler.scheduler.local_peers import LocalPeers
 from scaler.scheduler.remote_peers import ACKNOWLEDGE_S, RemotePeers
 
@@ -31,10 +32,11 @@ _log = logging.getLogger(__name__)
 SEND_MORE = int(zmq.SNDMORE | zmq.NOBLOCK)
 MOST_MESSAGES = 64  # read in a row, before their tasks are placed
 MOST_TURNS = 4  # of that, before the rings get their turn
+Watch = Callable[[int, Callable[[], bool]], None]
 PROTECTED = "the scheduler is protected: it is stopped where it was started, not by a client"
 
 
-class Scheduler:
+class SchedulerServer:
     """Construct it, make a loop around its `pump`, `open` it on that loop, and await `closed`."""
 
     def __init__(
@@ -43,9 +45,11 @@ class Scheduler:
         queue_size: int = 1000,
         protected: bool = False,
         client_queue_bytes: int = 1 << 30,
+        most_waiting: int = -1,
         client_timeout_s: float = 60.0,
         worker_timeout_s: float = 60.0,
         heartbeat_s: float = 2.0,
+        io_threads: int = 1,
     ) -> None:
         self.life = new_life()
         swept = sweep_orphans()
@@ -55,19 +59,22 @@ class Scheduler:
         self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self.core = SchedulerCore(secrets.randbits(32) | 1)
         self.core.client_queue_bytes = client_queue_bytes
+        self.core.most_waiting = most_waiting
         self.pump = Pump(self.core, self._bell_page.memory, self._bell)
         self._queue_size = queue_size
         self._protected = protected
+        self._io_threads = io_threads
         self._client_timeout_s, self._worker_timeout_s = client_timeout_s, worker_timeout_s
         self._heartbeat_s = heartbeat_s
         self._news = False
+        self.address: Address | None = None
 
     def open(
         self,
         loop: asyncio.AbstractEventLoop,
-        address: str,
-        watch: Callable[[int, Callable[[], bool]], None] | None = None,
-    ) -> str:
+        address: Address,
+        watch: Watch | None = None,
+    ) -> Address:
         """Listen at `address`; the address as it came to be (a port of 0 has become a real one).
 
         `watch(descriptor, callback)` is the loop's add_reader, unless there is a shorter way.
@@ -81,20 +88,15 @@ class Scheduler:
             worker_timeout_s=self._worker_timeout_s, heartbeat_s=self._heartbeat_s,
             send=self._send, on_change=self._on_change, on_shutdown=self._on_shutdown,
         )  # fmt: skip
-        self._context = zmq.Context()
+        self._context = zmq.Context(self._io_threads)
         self._router = self._context.socket(zmq.ROUTER)
         for option, value in ((zmq.SNDHWM, 0), (zmq.RCVHWM, 0), (zmq.ROUTER_MANDATORY, 1)):
             self._router.setsockopt(option, value)
-        self._router.setsockopt(zmq.IPV6, int("[" in address))  # always, it would name IPv4 ports in the form of IPv6
         self._descriptor = int(self._router.getsockopt(zmq.FD))
         self._timer: asyncio.TimerHandle | None = None
-        try:
-            self._router.bind(address)
-        except zmq.ZMQError as error:
-            raise ScalerError(f"cannot listen at {address}: {error.strerror}") from error
-        self.address: str = self._router.getsockopt_string(zmq.LAST_ENDPOINT)
+        self.address = bound = listen(self._router, address)
         (watch or loop.add_reader)(self._descriptor, self._read)
-        return self.address
+        return bound
 
     def after_run(self) -> bool:
         """Do what the pump left to Python. True if the event loop has something to do now."""
@@ -199,6 +201,8 @@ class Scheduler:
             self._timer.cancel()
         self._remote.close()
         self._local.close()
+        if self.address is not None:
+            leave(self.address)
         self._router.close(1000)
         self._context.term()
         self._bell_page.close()
