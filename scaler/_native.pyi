@@ -188,6 +188,9 @@ class TaskTable:
     @property
     def payload_bytes(self) -> int: ...
 
+class ClientBits:
+    def __init__(self) -> None: ...
+
 class ReadyQueue:
     def __init__(self, table: TaskTable) -> None: ...
     @property

@@ -26,7 +26,7 @@ from scaler.link.door import Visitor
 from scaler.link.names import BellPage, new_life, sweep, sweep_orphans
 from scaler.scheduler.listening import leave, listen
 from scaler.scheduler.local_peers import LocalPeers
-from scaler.scheduler.remote_peers import ACKNOWLEDGE_S, RemotePeers
+from scaler.scheduler.remote_peers import RemotePeers
 
 _log = logging.getLogger(__name__)
 SEND_MORE = int(zmq.SNDMORE | zmq.NOBLOCK)
@@ -94,6 +94,7 @@ class SchedulerServer:
             self._router.setsockopt(option, value)
         self._descriptor = int(self._router.getsockopt(zmq.FD))
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_due_s = 0.0
         self.address = bound = listen(self._router, address)
         (watch or loop.add_reader)(self._descriptor, self._read)
         return bound
@@ -104,10 +105,19 @@ class SchedulerServer:
         if self._remote.flush():
             # Once a socket has been written to, its descriptor may have swallowed the news of a message.
             wanted = self._read() or wanted
-        if self._remote and self._timer is None:
-            self._timer = self._loop.call_later(ACKNOWLEDGE_S, self._on_timer)
-            wanted = True
-        return wanted
+        return (bool(self._remote) and self._set_timer()) or wanted
+
+    def _set_timer(self) -> bool:
+        """See to it that remote peers are looked after in time. True if that is sooner than it was to be."""
+        now_s = time.monotonic()
+        due_s = self._remote.next_tick_s(now_s)
+        if self._timer is not None and self._timer_due_s <= due_s:
+            return False
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_due_s = due_s
+        self._timer = self._loop.call_later(due_s - now_s, self._on_timer)
+        return True
 
     def _look_after_local_peers(self) -> bool:
         pump = self.pump

@@ -1,5 +1,6 @@
 """The scheduler's decisions, with rings in private memory instead of processes: events in, records out."""
 
+import os
 import random
 
 import pytest
@@ -412,6 +413,31 @@ class CoreMachine(RuleBasedStateMachine):
 
 CoreMachine.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
 TestCoreMachine = CoreMachine.TestCase
+
+
+def test_a_peer_is_woken_though_another_left_before_the_flush_and_a_third_took_its_place():
+    core = SchedulerCore()
+    bell = os.eventfd(0, os.EFD_NONBLOCK)
+    page = Segment.private(4096)
+    memoryview(page)[64:68] = b"\1\0\0\0"  # it sleeps
+    sleeper = FakeClient(core, 5)
+    core.on_client_left(sleeper.index, 0)
+    ring, sleeper.results = ring_pair()
+    sleeper.index = core.on_client_joined(5, RingOutlet(ring, page, 64, bell), RingOutlet(ring_pair()[0]))
+    core.on_function(sleeper.index, 0, DIGEST, 0, b"function")
+    leaver, workers = FakeClient(core, 6), [FakeWorker(core), FakeWorker(core)]
+    sleeper.submit()
+    leaver.submit()
+    core.step(0)
+    for worker in sorted(workers, key=lambda worker: worker.begin()[1]):
+        worker.finish()  # the answers are written, the sleeper's first, and nobody has been told
+    with pytest.raises(BlockingIOError):
+        os.eventfd_read(bell)
+    core.on_client_left(leaver.index, 0)
+    assert FakeClient(core, 7).index == leaver.index
+    core.step(0)
+    assert os.eventfd_read(bell) == 1
+    os.close(bell)
 
 
 def test_a_long_random_run_leaves_every_table_empty():
