@@ -7,6 +7,7 @@ import pytest
 from scaler import Client, SchedulerClusterCombo
 from tests.elsewhere import RemoteCluster
 
+pytest_plugins = ["tests.leaks"]
 Cluster = SchedulerClusterCombo | RemoteCluster
 
 

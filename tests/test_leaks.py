@@ -1,0 +1,168 @@
+"""The leak check fails a run for each kind of thing that it may leave behind, and for nothing else."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from scaler.link.names import BellPage, make_segment, new_life, segment_name, sweep
+
+ROOT = Path(__file__).parents[1]
+_LEAKY = """
+import os, socket, subprocess, sys, tempfile, time
+from scaler.link.names import BellPage
+
+SLEEP = [sys.executable, "-c", "import time; time.sleep(300)"]
+LISTEN = [sys.executable, "-c", "import socket, time; s = socket.create_server(('127.0.0.1', 0)); time.sleep(300)"]
+kept = []
+
+def teardown_function():
+    time.sleep(0.1)  # the time of a start is not known exactly enough for shorter tests
+
+def test_child():
+    subprocess.Popen(SLEEP)
+
+def test_child_without_environment():
+    subprocess.Popen(SLEEP, env={})
+
+def test_orphan():
+    program = f"import subprocess; subprocess.Popen({SLEEP!r}, start_new_session=True)"
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+def test_forked_orphan():
+    if os.fork() == 0:
+        if os.fork() == 0:
+            os.setsid()
+            time.sleep(300)
+        os._exit(0)
+    os.wait()
+
+def test_ports():
+    kept.append(socket.create_server(("127.0.0.1", 0)))
+    subprocess.Popen(LISTEN)
+    time.sleep(1)
+
+def test_shared_memory():
+    open("/dev/shm/scaler-LIFE-1", "w").close()
+
+def test_file():
+    open(tempfile.gettempdir() + "/scaler-LIFE-2", "w").close()
+
+def test_page_of_this_process():
+    kept.append(BellPage("LIFE"))
+"""
+_CLEAN = """
+import os, subprocess
+from scaler.link.names import make_segment
+
+def test_child():
+    subprocess.run(["true"], check=True)
+
+def test_child_that_ends_soon():
+    subprocess.Popen(["sleep", "0.3"])
+
+def test_forked_copy():
+    if os.fork() == 0:
+        os._exit(0)
+    os.wait()
+
+def test_segment_whose_owner_lives_elsewhere():
+    make_segment("scaler-LIFE-1", 4096)
+"""
+
+
+class Run:
+    """A run of pytest over one file, with the leak check."""
+
+    def __init__(self, folder: Path, source: str) -> None:
+        path = folder / "test_it.py"
+        path.write_text(source)
+        options = ["-q", "-p", "tests.leaks", "-p", "no:cacheprovider", "--leaks-grace=2"]
+        # Into a file: whoever is left would keep a pipe open.
+        with (folder / "output").open("w") as output:
+            self.status = subprocess.run(
+                [sys.executable, "-m", "pytest", "-c", os.devnull, *options, str(path)],
+                cwd=ROOT, stdout=output, stderr=output, timeout=60,
+            ).returncode  # fmt: skip
+        self.output = (folder / "output").read_text()
+        _, _, self.left = self.output.partition("left behind")
+
+    def end(self) -> None:
+        """End the processes that it left."""
+        for pid in re.findall(r"^process (\d+)", self.left, re.M):
+            os.kill(int(pid), signal.SIGKILL)
+
+
+@pytest.fixture(scope="module")
+def life() -> Iterator[str]:
+    """Under which the leaky run leaves its files."""
+    made = new_life()
+    yield made
+    sweep(made)
+
+
+@pytest.fixture(scope="module")
+def leaky(life: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    """A run that leaves something of every kind."""
+    run = Run(tmp_path_factory.mktemp("leaky"), _LEAKY.replace("LIFE", life))
+    yield run
+    run.end()
+
+
+def test_run_that_leaves_something_fails(leaky):
+    assert "8 passed" in leaky.output
+    assert leaky.status == 1
+
+
+@pytest.mark.parametrize(
+    ("test", "command"),
+    [
+        ("test_child", "-c import time"),
+        ("test_child_without_environment", "-c import time"),
+        ("test_orphan", "-c import time"),
+        ("test_forked_orphan", "-m pytest"),
+    ],
+)
+def test_process_is_found(leaky, test, command):
+    line = rf"^process \d+ \(parent \d+\), started during \S+::{test}: \S+ {command}"
+    assert len(re.findall(line, leaky.left, re.M)) == 1
+
+
+def test_ports_are_found(leaky):
+    port = r"listens on 127\.0\.0\.1:\d+"
+    assert (
+        len(re.findall(rf"^process \d+ \(parent \d+\), {port}, started during \S+::test_ports: ", leaky.left, re.M))
+        == 1
+    )
+    assert len(re.findall(rf"^this process {port}$", leaky.left, re.M)) == 1
+
+
+def test_files_are_found(leaky, life):
+    assert f"\n/dev/shm/scaler-{life}-1, made during" in leaky.left
+    assert f"\n{tempfile.gettempdir()}/scaler-{life}-2, made during" in leaky.left
+    assert f"\n/dev/shm/scaler-{life}-bell, made during" in leaky.left
+
+
+def test_nothing_else_is_found(leaky):
+    assert "since it left 9 behind" in leaky.left
+
+
+def test_run_that_leaves_nothing_of_its_own_passes(tmp_path):
+    here, before = new_life(), new_life()
+    page = BellPage(here)
+    make_segment(segment_name(before), 4096)
+    try:
+        run = Run(tmp_path, _CLEAN.replace("LIFE", here))
+        assert "4 passed" in run.output
+        assert run.left == ""
+        assert run.status == 0
+    finally:
+        page.close()
+        assert sweep(here) == 1
+        assert sweep(before) == 1
