@@ -26,9 +26,10 @@ test-all:
 	@tests/on_each_python.sh
 
 check: setup
-	$(BIN)/ruff check scaler tests perf
+	$(BIN)/ruff check scaler tests perf examples
 	$(BIN)/mypy
 	$(BIN)/python -m tests.checks.stub
+	$(BIN)/python -m tests.checks.imports
 	$(BIN)/python -m tests.checks.options
 
 options: setup

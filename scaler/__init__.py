@@ -6,6 +6,10 @@ Public names are imported when first used, so that a worker does not pay for wha
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from scaler.interpreter import check_interpreter
+
+check_interpreter()
+
 if TYPE_CHECKING:
     from scaler.client.client import Client as Client
     from scaler.client.future import ProfileResult as ProfileResult

@@ -106,9 +106,9 @@ os.register_at_fork(after_in_child=_let_go)
 
 def _import_path() -> list[str]:
     """Where a child finds this package: before all else where this process found it."""
-    import scaler
-
-    home = os.path.dirname(os.path.dirname(os.path.abspath(scaler.__file__)))
+    home = os.path.abspath(__file__)
+    for _ in __name__.split("."):
+        home = os.path.dirname(home)
     inherited = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
     return [home, *(path for path in inherited if path != home)]
 

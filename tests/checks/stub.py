@@ -140,6 +140,8 @@ def _statement(node: ast.stmt, what: str) -> list[tuple[str, str]]:
         if decorators == ["property"]:
             return [(node.name, "attribute, read only")]
         line = _parameters_of_stub(node.args)
+        if node.name == "__init__" and line == "(self)":
+            return []  # as if it were not there
         return [(node.name, "static " + line if decorators == ["staticmethod"] else line)]
     is_prose = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
     return [] if isinstance(node, ast.ImportFrom) or is_prose else [(ast.unparse(node), "not understood here")]
