@@ -544,7 +544,7 @@ cdef class SchedulerCore:
                 worker_index = self.pool.least_loaded()
                 if worker_index == 0:
                     return
-                if self.place(self.ready.clients[client_index].head[level], worker_index - 1, now):
+                if self.place(self.ready.clients[client_index].at[level].head, worker_index - 1, now):
                     placed = 1
                     break
 

@@ -7,6 +7,17 @@
 # Rule 1: a played peer does with its rings what a real one does, and nothing else; what it reads is counted and checked.
 # Not here: what is measured with it, and why (perf/core.py, perf/ring.py).
 
+cdef extern from *:
+    """
+    static inline uint64_t scaler_cpu_ns(void) {
+        struct timespec t;
+        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+        return (uint64_t)t.tv_sec * 1000000000ull + (uint64_t)t.tv_nsec;
+    }
+    """
+    uint64_t cpu_ns "scaler_cpu_ns"() noexcept nogil
+
+
 cdef class PlayedPeer:
     """A client's or a worker's ends of its rings."""
     cdef Segment memory
@@ -74,10 +85,10 @@ cdef class Drill:
 
     cdef int pass_on(self) except -1:
         """The scheduler's turn."""
-        cdef uint64_t start = now_ns()
+        cdef uint64_t start = cpu_ns()
         while self.pump.run():
             pass
-        self.core_ns += now_ns() - start
+        self.core_ns += cpu_ns() - start
         return 0
 
     cdef inline void note_news(self, PlayedPeer peer) noexcept:

@@ -2,6 +2,8 @@
 #
 # Rule 1: nothing that a task does ends the loop, except ending the process.
 # Rule 2: a result is published before the next task is looked at, and tail moves past a task only after that.
+# Rule 3: functions are taken off the control ring when there is nothing to run, be their tasks withdrawn meanwhile: else
+#         it fills up and no other function gets through. They are unpickled when a task names them.
 # Not here: how processes start (scaler.cluster), what an exception looks like on its way (handed in as `describe`).
 
 cdef extern from "Python.h":
@@ -22,6 +24,7 @@ cdef class WorkerLoop:
     cdef ChunkCalls chunk_calls
     cdef ChunkResults chunk_results
     cdef dict functions          # number -> callable, or the exception of unpickling it
+    cdef dict announced          # number -> (bytes, flags) of those that no task has named yet
     cdef object loads, dumps, describe, load_function, segment_name
     cdef public bint stopping
     cdef readonly uint64_t done
@@ -42,6 +45,7 @@ cdef class WorkerLoop:
             self.watched_count += 1
         self.functions = {}
         self.meter = Meter()
+        self.announced = {}
         self.chunk_calls = ChunkCalls()
         self.chunk_results = ChunkResults()
         self.loads, self.dumps = loads, dumps
@@ -53,7 +57,7 @@ cdef class WorkerLoop:
         while not self.stopping:
             record = self.tasks.peek()
             if record == NULL:
-                if self.tasks.broken or not self.wait():
+                if self.tasks.broken or self.down.broken or not self.wait():
                     return
                 continue
             if not self.tasks.claim(record):
@@ -69,10 +73,11 @@ cdef class WorkerLoop:
         cdef pollfd fds[5]
         cdef int i, n
         cdef Ring tasks = self.tasks
-        cdef Ring results = self.results
+        cdef Ring down = self.down
+        self.read_announced()
         store_release32(&self.page.sleeping, 1)
         full_fence()                                  # SYNC POINT sleep
-        if tasks.has_news():
+        if tasks.has_news() or down.has_news():
             store_release32(&self.page.sleeping, 0)
             return True
         fds[0].fd = self.eventfd
@@ -94,16 +99,24 @@ cdef class WorkerLoop:
         PyErr_CheckSignals()
         return True
 
+    cdef int read_announced(self) except -1:
+        """Take what is in the control ring."""
+        if not self.down.has_news():
+            return 0
+        while True:
+            said = self.down.read()
+            if said is None:
+                return 0
+            if said[0] == KIND_FUNCTION:
+                self.announced[said[3]] = said[2][16:], said[4]
+
     cdef object function(self, uint32_t number):
         found = self.functions.get(number)
         if found is None:
-            while True:
-                announced = self.down.read()
-                if announced is None:
-                    break
-                if announced[0] == KIND_FUNCTION:
-                    self.functions[announced[3]] = self.load_function(announced[2][16:], announced[4])
-            found = self.functions.get(number)
+            self.read_announced()
+            announced = self.announced.pop(number, None)
+            if announced is not None:
+                found = self.functions[number] = self.load_function(*announced)
         return found
 
     cdef object find(self, uint32_t number):

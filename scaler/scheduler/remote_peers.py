@@ -153,7 +153,7 @@ class RemotePeers:
         return link
 
     def _on_body(self, link: _Link, body: Body) -> None:
-        link.has_begun = link.has_begun or not isinstance(body, Acknowledge | Heartbeat)
+        link.has_begun = link.has_begun or not isinstance(body, Acknowledge | Heartbeat | Goodbye)
         if isinstance(body, Acknowledge | Heartbeat):
             return
         if isinstance(body, Goodbye):

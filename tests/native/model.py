@@ -1,0 +1,375 @@
+"""A model of the scheduler: where each task must be, by what its peers can see of the core's outlets.
+
+The model does not decide who gets a task; it looks into the rings as their readers could and keeps what follows from
+the events. So it knows for each task whether the core must still have a row, must have it ready, or must never speak of
+it again. `check` compares that with the core.
+
+The peers here do what real ones do (claim before looking inside, skip what was withdrawn, read the control ring when
+idle), but only when told to.
+"""
+
+import struct
+from dataclasses import dataclass, field
+
+from scaler._native import (
+    FLAG_SEGMENT,
+    KIND_FUNCTION,
+    KIND_RESULT,
+    KIND_TASK,
+    STATUS_OK,
+    STATUS_WORKER_DIED,
+    Ring,
+    RingOutlet,
+    RunOutlet,
+    SchedulerCore,
+    Segment,
+)
+
+MS = 1_000_000
+RING_HEADER_BYTES = 192
+RECORD_HEADER_BYTES = 56
+CLAIM_WITHDRAWN = 2
+MOST_DEATHS = 3
+QUICK_NS = MS
+MOST_LIMIT = 0x10000
+
+
+class VisibleRing:
+    """Both ends of a ring in private memory, and a way to see what stands in it."""
+
+    def __init__(self, capacity):
+        self.memory, self.capacity = Segment.private(4096 + capacity), capacity
+        self.producer, self.consumer = Ring(self.memory, 0, capacity), Ring(self.memory, 0, capacity)
+
+    def unread(self):
+        """(task, attempt, function) of each record that is neither read nor withdrawn."""
+        view = memoryview(self.memory)
+        at, head = struct.unpack_from("<Q", view, 64)[0], struct.unpack_from("<Q", view, 0)[0]
+        found = []
+        while at < head:
+            offset = RING_HEADER_BYTES + at % self.capacity
+            size, kind, _, _, claim, function, task, attempt = struct.unpack_from("<IBBHIIQQ", view, offset)
+            if kind == KIND_RESULT or (kind == KIND_TASK and claim & 3 != CLAIM_WITHDRAWN):
+                found.append((task, attempt, function))
+            at += (size + 7) & ~7
+        return found
+
+    def set_duration(self, position, duration_ns):
+        offset = RING_HEADER_BYTES + position % self.capacity
+        struct.pack_into("<Q", memoryview(self.memory), offset + 40, duration_ns)
+
+
+@dataclass
+class Task:
+    """What the model knows of an accepted task."""
+
+    client: "ModelClient"
+    payload: bytes
+    flags: int
+    wanted: bool = True  # its client waits for it
+    deaths: int = 0
+    result: tuple[int, bytes] | None = None  # (status, payload) that must reach the client
+    result_flags: int = 0
+    is_mapped: bool = False
+
+
+class ModelClient:
+    def __init__(self, model, bits, results_bytes):
+        self.model, self.core, self.bits, self.next = model, model.core, bits, 1
+        self.submits, self.results, self.control = VisibleRing(1 << 16), VisibleRing(results_bytes), VisibleRing(1024)
+        self.index = self.core.on_client_joined(
+            bits, RingOutlet(self.results.producer), RingOutlet(self.control.producer)
+        )
+        self.functions = 0
+        self.read = {}  # task -> (status, payload), as read from its ring
+
+    def id_of(self, number):
+        return self.bits << 40 | number
+
+    def announce(self, function):
+        while self.functions < function:
+            self.functions += 1
+            number = self.functions
+            self.core.on_function(self.index, number, number.to_bytes(16, "little"), 0, b"function %d" % number)
+
+    def submit(self, function, size, in_segment):
+        self.announce(function)
+        task, self.next = self.id_of(self.next), self.next + 1
+        payload = b"%08dargument-%x" % (size, task) if in_segment else bytes([self.next % 251]) * size
+        flags = FLAG_SEGMENT if in_segment else 0
+        self.model.tasks[task] = Task(self, payload, flags)
+        self._write(task, payload, function, flags)
+        return task
+
+    def submit_again(self, task):
+        """A second task of the same id: refused without a word."""
+        self._write(task, b"again", self.functions, 0)
+
+    def _write(self, task, payload, function, flags):
+        assert self.submits.producer.write(KIND_TASK, task, payload, function=function, flags=flags) is not None
+        self.core.feed_client(self.index, self.submits.consumer)
+
+    def read_ring(self):
+        """Take what results there are. False if there were none."""
+        read_any = False
+        while (record := self.results.consumer.read()) is not None:
+            read_any = True
+            self._on_result(*record)
+        return read_any
+
+    def drain(self):
+        """Take all results, those that did not fit before included."""
+        self.read_ring()
+        self.core.deliver(self.index)
+        while self.read_ring():
+            self.core.deliver(self.index)
+
+    def _on_result(self, kind, task, payload, function, flags, status, attempt, items, detail):
+        assert kind == KIND_RESULT
+        known = self.model.tasks[task]
+        assert known.client is self
+        assert task not in self.read, "answered twice"
+        assert (status, payload) == known.result or status == STATUS_WORKER_DIED == known.result[0]
+        self.read[task] = (status, payload)
+
+    def undelivered(self):
+        """Tasks whose results the core must keep, since there is no room for them here."""
+        there = {task for task, _, _ in self.results.unread()}
+        return [
+            number
+            for number, task in self.model.tasks.items()
+            if task.client is self and task.wanted and task.result and number not in self.read and number not in there
+        ]
+
+
+@dataclass
+class Running:
+    task: int
+    attempt: int
+    function: int
+    payload: bytes
+
+
+class ModelWorker:
+    """What local and remote workers have in common. `held`: the tasks the core must count as theirs, oldest first."""
+
+    def __init__(self, model, queue_size):
+        self.model, self.core, self.queue_size = model, model.core, queue_size
+        self.results = VisibleRing(4096)
+        self.running = None
+        self.last_result = None
+        self.held = []
+        self.knows = set()
+
+    def finish(self, duration_ns, in_segment):
+        running, self.running = self.running, None
+        task = self.model.tasks[running.task]
+        name = b"result-%x-%d" % (running.task, running.attempt & 0xFFFFFFFF)
+        payload = b"%08d%s" % (len(name), name) if in_segment else running.payload[::-1]
+        self.last_result = (running.task, payload, running.function, running.attempt)
+        if in_segment:
+            self.model.results_in_segments.append(payload[8:])
+        if task.wanted:
+            task.result, task.result_flags = (STATUS_OK, payload), FLAG_SEGMENT if in_segment else 0
+        self.model.on_duration(running.function, duration_ns)
+        self.held.remove(running.task)
+        self._send(*self.last_result, duration_ns=duration_ns, flags=FLAG_SEGMENT if in_segment else 0)
+
+    def send_late(self, task, payload, function, attempt):
+        """A result that must not count: of an attempt this worker does not hold."""
+        self._send(task, payload, function, attempt)
+
+    def _send(self, task, payload, function, attempt, duration_ns=0, flags=0):
+        position = self.results.producer.write(
+            KIND_RESULT, task, payload, function=function, attempt=attempt, flags=flags, status=STATUS_OK
+        )
+        self.results.set_duration(position, duration_ns)
+        self.core.feed_worker(self.index, self.results.consumer, self.model.now)
+
+    def _begin(self, task, payload, function, attempt):
+        assert function in self.knows, "a task came before its function"
+        assert payload == self.model.tasks[task].payload
+        self.running = Running(task, attempt, function, payload)
+
+    def _learn(self, record):
+        assert record[0] == KIND_FUNCTION
+        assert record[2][16:] == b"function %d" % int.from_bytes(record[2][:16], "little")
+        self.knows.add(record[3])
+
+
+class LocalWorker(ModelWorker):
+    """The core writes into its rings."""
+
+    def __init__(self, model, queue_size):
+        super().__init__(model, queue_size)
+        self.tasks, self.control = VisibleRing(1024), VisibleRing(1024)
+        self.index = self.core.on_worker_joined(
+            RingOutlet(self.tasks.producer), RingOutlet(self.control.producer), queue_size
+        )
+
+    def see(self):
+        """What stands in the ring now: the core's placements since the last look, in their order."""
+        seen = [task for task, _, _ in self.tasks.unread()]
+        if self.running:
+            seen.insert(0, self.running.task)
+        return seen
+
+    def claim(self):
+        """Take the next task, as a worker does that has none."""
+        record = self.tasks.consumer.read(claim=True)
+        if record is None or record[3] not in self.knows:
+            while (said := self.control.consumer.read()) is not None:
+                self._learn(said)
+        if record is not None:
+            self._begin(record[1], record[2], record[3], record[6])
+        return record
+
+    def charged_if_it_dies(self):
+        return [self.running.task] if self.running else []
+
+
+class RemoteWorker(ModelWorker):
+    """The core writes into a run; a relay, which is here, has the ring and answers what it is asked for later."""
+
+    def __init__(self, model, queue_size):
+        super().__init__(model, queue_size)
+        self.asks, self.large, self.queue = [], [], []
+        self.outlet = RunOutlet(0, [], self.asks, self.large)
+        self.control = RunOutlet(0, [], [], [])
+        self.index = self.core.on_worker_joined(self.outlet, self.control, queue_size)
+
+    def see(self):
+        """The relay takes what there is at once."""
+        while (record := self.outlet.run.read()) is not None:
+            self.queue.append(record)
+        self.queue += [record for _, record in self.large]
+        self.large.clear()
+        while (said := self.control.run.read()) is not None:
+            self._learn(said)
+        seen = [record[1] for record in self.queue]
+        return [self.running.task, *seen] if self.running else seen
+
+    def claim(self):
+        if not self.queue:
+            return None
+        record = self.queue.pop(0)
+        self._begin(record[1], record[2], record[3], record[6])
+        return record
+
+    def answer(self):
+        """The relay answers the oldest thing it was asked for."""
+        _, task, attempt = self.asks.pop(0)
+        took = [record for record in self.queue if (record[1], record[6]) == (task, attempt)]
+        for record in took:
+            self.queue.remove(record)
+            self.held.remove(task)
+        self.core.on_withdrawn(self.index, task, attempt, bool(took), self.model.now)
+
+    def charged_if_it_dies(self):
+        return self.held[:1]
+
+
+@dataclass
+class FunctionModel:
+    limit: int = 1
+
+
+@dataclass
+class Model:
+    core: SchedulerCore
+    now: int = 0
+    tasks: dict[int, Task] = field(default_factory=dict)
+    clients: list[ModelClient] = field(default_factory=list)
+    workers: list[ModelWorker] = field(default_factory=list)
+    functions: dict[int, FunctionModel] = field(default_factory=dict)  # by digest's number, less one: the core's number
+    results_in_segments: list[bytes] = field(default_factory=list)
+    unlinked: list[str] = field(default_factory=list)
+    gone: set[int] = field(default_factory=set)  # bits of clients that left
+
+    # what follows from an event
+
+    def on_duration(self, function, duration_ns):
+        known = self.functions.setdefault(function, FunctionModel())
+        if duration_ns < QUICK_NS and known.limit < MOST_LIMIT:
+            known.limit *= 2
+
+    def on_unwanted(self, number):
+        """Its client has cancelled it, or left."""
+        self.tasks[number].wanted = False
+
+    def on_worker_died(self, worker):
+        for number in worker.charged_if_it_dies():
+            task = self.tasks[number]
+            task.deaths += 1
+            if task.deaths > MOST_DEATHS and task.wanted:
+                task.result = (STATUS_WORKER_DIED, b"")
+        self.workers.remove(worker)
+        self.core.on_worker_left(worker.index, self.now)
+
+    def settle(self):
+        """The core places what it can, and the peers look."""
+        self.core.step(self.now)
+        for worker in self.workers:
+            self._see(worker)
+        for worker in self.workers:  # a worker that has nothing passes over what was withdrawn, and reads its functions
+            if isinstance(worker, LocalWorker) and not worker.held:
+                assert worker.claim() is None
+        self.core.step(self.now)
+        for worker in self.workers:
+            self._see(worker)
+
+    def _see(self, worker):
+        seen = worker.see()
+        assert len(set(seen)) == len(seen), "a worker has a task twice"
+        known = [task for task in worker.held if task in seen]
+        new = [task for task in seen if task not in known]
+        worker.held = known + new
+        for task in new:
+            assert not self.tasks[task].client.undelivered(), "a task is placed though its client's results do not fit"
+
+    # what must hold
+
+    def check(self):
+        held = [task for worker in self.workers for task in worker.held]
+        assert len(set(held)) == len(held), "two workers hold the same task"
+        undelivered = {client: client.undelivered() for client in self.clients}
+        ready = [
+            number for number, task in self.tasks.items() if task.wanted and not task.result and number not in held
+        ]
+        unmapped = [
+            number
+            for number, task in self.tasks.items()
+            if task.wanted and task.result and task.result_flags and not task.is_mapped
+        ]
+        kept = set(ready) | set(held) | set(unmapped) | {n for many in undelivered.values() for n in many}
+        counts = self.core.counts()
+        assert counts["workers"] == len(self.workers)
+        assert counts["ready"] == len(ready)
+        assert counts["rows"] == len(kept)
+        assert counts["accepted"] == len(self.tasks)
+
+        if any(not worker.held for worker in self.workers):
+            placeable = [number for number in ready if not undelivered.get(self.tasks[number].client)]
+            assert not placeable, "tasks are ready and a worker is idle"
+        for worker in self.workers:
+            limits = [known.limit for known in self.functions.values()]
+            assert len(worker.held) <= max(1, min(worker.queue_size, max(limits, default=1)))
+
+        self.unlinked += self.core.unlink
+        self.core.unlink.clear()
+        assert len(set(self.unlinked)) == len(self.unlinked), "a segment is unlinked twice"
+        for number in kept:
+            task = self.tasks[number]
+            if task.flags and not task.result:
+                assert task.payload[8:].decode() not in self.unlinked, "an argument is unlinked while it may be needed"
+
+    def check_empty(self):
+        """Everything is done and read: nothing is left anywhere."""
+        counts = self.core.counts()
+        assert counts["rows"] == counts["ready"] == 0
+        assert self.core.table.payload_bytes == 0
+        for number, task in self.tasks.items():
+            assert (number in task.client.read) == bool(task.result) or not task.wanted
+            assert not task.wanted or task.result
+        in_segments = [task.payload[8:] for task in self.tasks.values() if task.flags] + self.results_in_segments
+        assert sorted(self.unlinked) == sorted(name.decode() for name in in_segments)

@@ -1,0 +1,238 @@
+"""The core against a model: any order of events, and after each of them everything is where it must be."""
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from scaler._native import SchedulerCore
+from tests.native.model import MS, LocalWorker, Model, ModelClient, RemoteWorker
+
+MOST_CLIENTS, MOST_WORKERS, MOST_FUNCTIONS = 4, 4, 30
+DURATIONS_NS = st.sampled_from([0, 20_000, MS - 1, MS, 3 * MS, 5000 * MS])
+
+
+class CoreMachine(RuleBasedStateMachine):
+    """Rules do one thing to the core and tell the model what follows from it."""
+
+    def __init__(self):
+        super().__init__()
+        self.model = Model(SchedulerCore(life=9))
+        self.core = self.model.core
+        self.bits = 0
+
+    def one_of(self, data, things):
+        return things[data.draw(st.integers(0, len(things) - 1))]
+
+    # who is there
+
+    @initialize(is_small=st.booleans(), is_remote=st.booleans())
+    def somebody_is_there(self, is_small, is_remote):
+        self.client_joins(is_small)
+        self.worker_joins(is_remote, 1000)
+
+    @precondition(lambda self: len(self.model.clients) < MOST_CLIENTS)
+    @rule(is_small=st.sampled_from([True, True, False]))
+    def client_joins(self, is_small):
+        self.bits += 1
+        self.model.clients.append(ModelClient(self.model, self.bits, 1024 if is_small else 65536))
+
+    @precondition(lambda self: self.model.clients)
+    @rule(data=st.data())
+    def client_leaves(self, data):
+        client = self.one_of(data, self.model.clients)
+        self.model.clients.remove(client)
+        for number, task in self.model.tasks.items():
+            if task.client is client:
+                self.model.on_unwanted(number)
+        self.core.on_client_left(client.index, self.model.now)
+
+    @precondition(lambda self: len(self.model.workers) < MOST_WORKERS)
+    @rule(is_remote=st.booleans(), queue_size=st.sampled_from([1, 3, 1000]))
+    def worker_joins(self, is_remote, queue_size):
+        made = (RemoteWorker if is_remote else LocalWorker)(self.model, queue_size)
+        self.model.workers.append(made)
+
+    @precondition(lambda self: self.model.workers)
+    @rule(data=st.data())
+    def worker_dies(self, data):
+        self.model.on_worker_died(self.one_of(data, self.model.workers))
+
+    @rule(data=st.data(), times=st.integers(1, 5), is_remote=st.booleans())
+    def workers_come_begin_and_die(self, data, times, is_remote):
+        for _ in range(times):
+            made = (RemoteWorker if is_remote else LocalWorker)(self.model, 1000)
+            self.model.workers.append(made)
+            self.model.settle()
+            made.claim()
+            self.model.on_worker_died(made)
+
+    # clients
+
+    @precondition(lambda self: self.model.clients)
+    @rule(
+        data=st.data(), n=st.integers(1, 30), function=st.integers(1, MOST_FUNCTIONS), size=st.integers(0, 72),
+        in_segment=st.sampled_from([False, False, False, True]),
+    )  # fmt: skip
+    def submit(self, data, n, function, size, in_segment):
+        client = self.one_of(data, self.model.clients)
+        for _ in range(n):
+            client.submit(function, size, in_segment)
+
+    @precondition(lambda self: any(client.next > 1 for client in self.model.clients))
+    @rule(data=st.data())
+    def cancel(self, data):
+        client = self.one_of(data, [client for client in self.model.clients if client.next > 1])
+        client.read_ring()
+        number = client.id_of(data.draw(st.integers(1, client.next)))  # the last of these was never submitted
+        self.core.on_cancel(client.index, number, self.model.now)
+        if number in self.model.tasks:
+            self.model.on_unwanted(number)
+
+    @precondition(lambda self: self.model.clients)
+    @rule(data=st.data(), later=st.integers(0, 5))
+    def clear(self, data, later):
+        client = self.one_of(data, self.model.clients)
+        client.read_ring()
+        before = max(1, client.next - later)
+        self.core.on_clear(client.index, self.model.now, client.id_of(before))
+        for number in range(1, before):
+            self.model.on_unwanted(client.id_of(number))
+
+    @precondition(lambda self: self.model.clients)
+    @rule(data=st.data())
+    def read(self, data):
+        self.one_of(data, self.model.clients).drain()
+
+    @precondition(lambda self: any(client.read for client in self.model.clients))
+    @rule(data=st.data())
+    def map_result(self, data):
+        client = self.one_of(data, [client for client in self.model.clients if client.read])
+        number = self.one_of(data, sorted(client.read))
+        self.core.on_mapped(client.index, number)
+        self.model.tasks[number].is_mapped = True
+
+    @precondition(lambda self: any(client.functions for client in self.model.clients))
+    @rule(data=st.data())
+    def submit_an_open_task_again(self, data):
+        client = self.one_of(data, [client for client in self.model.clients if client.functions])
+        held = {number for worker in self.model.workers for number in worker.held}
+        waiting = set(client.undelivered())
+        open_tasks = [
+            number
+            for number, task in self.model.tasks.items()
+            if task.client is client and (number in held or number in waiting or (task.wanted and not task.result))
+        ]
+        if open_tasks:
+            client.submit_again(self.one_of(data, open_tasks))
+
+    # workers
+
+    @precondition(lambda self: self.model.workers)
+    @rule(data=st.data())
+    def claim(self, data):
+        worker = self.one_of(data, self.model.workers)
+        if worker.running is None:
+            worker.claim()
+
+    @precondition(lambda self: any(worker.running for worker in self.model.workers))
+    @rule(data=st.data(), duration_ns=DURATIONS_NS, in_segment=st.sampled_from([False, False, False, True]))
+    def finish(self, data, duration_ns, in_segment):
+        worker = self.one_of(data, [worker for worker in self.model.workers if worker.running])
+        worker.finish(duration_ns, in_segment)
+
+    @precondition(lambda self: self.model.workers)
+    @rule(data=st.data(), most=st.integers(1, 40), in_segment=st.booleans())
+    def work_quickly(self, data, most, in_segment):
+        """Often enough for a client that does not read to have its ring full."""
+        worker = self.one_of(data, self.model.workers)
+        for _ in range(most):
+            if worker.running is None and worker.claim() is None:
+                break
+            worker.finish(1000, in_segment)
+            self.model.settle()
+
+    @precondition(lambda self: any(worker.last_result for worker in self.model.workers))
+    @rule(data=st.data())
+    def a_result_comes_twice(self, data):
+        worker = self.one_of(data, [worker for worker in self.model.workers if worker.last_result])
+        late = self.core.counts()["late"]
+        worker.send_late(*worker.last_result)
+        assert self.core.counts()["late"] == late + 1
+
+    @precondition(lambda self: len(self.model.workers) > 1 and any(worker.running for worker in self.model.workers))
+    @rule(data=st.data())
+    def a_result_comes_from_somebody_else(self, data):
+        owner = self.one_of(data, [worker for worker in self.model.workers if worker.running])
+        other = self.one_of(data, [worker for worker in self.model.workers if worker is not owner])
+        late = self.core.counts()["late"]
+        other.send_late(owner.running.task, b"not mine", owner.running.function, owner.running.attempt)
+        assert self.core.counts()["late"] == late + 1
+
+    @precondition(lambda self: any(worker.running for worker in self.model.workers))
+    @rule(data=st.data(), other=st.sampled_from([-1, 1, 1 << 32]))
+    def a_result_comes_from_another_attempt(self, data, other):
+        worker = self.one_of(data, [worker for worker in self.model.workers if worker.running])
+        late = self.core.counts()["late"]
+        worker.send_late(worker.running.task, b"old", worker.running.function, worker.running.attempt + other)
+        assert self.core.counts()["late"] == late + 1
+
+    @precondition(lambda self: any(getattr(worker, "asks", None) for worker in self.model.workers))
+    @rule(data=st.data())
+    def relay_answers(self, data):
+        self.one_of(data, [worker for worker in self.model.workers if getattr(worker, "asks", None)]).answer()
+
+    @rule(ms=st.sampled_from([0, 1, 20, 200, 100_000]))
+    def time_passes(self, ms):
+        self.model.now += ms * MS
+        self.core.on_tick(self.model.now)
+
+    @invariant()
+    def everything_is_where_it_must_be(self):
+        self.model.settle()
+        self.model.check()
+
+    def teardown(self):
+        model = self.model
+        if not model.workers:
+            model.workers.append(LocalWorker(model, 1000))
+        for _ in range(10_000):
+            model.settle()
+            model.check()
+            for client in model.clients:
+                client.drain()
+                for number in client.read:
+                    self.core.on_mapped(client.index, number)
+                    model.tasks[number].is_mapped = True
+            for worker in model.workers:
+                while getattr(worker, "asks", None):
+                    worker.answer()
+                if worker.running or worker.claim():
+                    worker.finish(1000, False)
+            if not self.core.counts()["rows"]:
+                break
+        model.settle()
+        for client in model.clients:
+            client.drain()
+        model.check()
+        model.check_empty()
+
+
+TestCoreAgainstModel = CoreMachine.TestCase
+TestCoreAgainstModel.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+
+
+def test_credit_comes_back_with_results():
+    model = Model(SchedulerCore())
+    client, worker = ModelClient(model, 5, 65536), LocalWorker(model, 1000)
+    model.clients.append(client)
+    model.workers.append(worker)
+    for _ in range(100):  # together more than a worker may hold at a time
+        client.submit(1, 8, False)
+        model.settle()
+        assert worker.claim()
+        worker.finish(MS // 10, False)
+        client.drain()
+    for _ in range(6):
+        client.submit(1, 8, False)
+    model.settle()
+    assert len(worker.held) == 6
