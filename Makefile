@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 NATIVE := $(wildcard native/*)
 
-.PHONY: setup demo test test-all check bench clean
+.PHONY: setup demo test test-all check options bench clean
 .DEFAULT_GOAL := setup
 
 setup: $(VENV)/.ready
@@ -26,11 +26,17 @@ test-all:
 	@tests/on_each_python.sh
 
 check: setup
-	$(BIN)/ruff check scaler tests perf
+	$(BIN)/ruff check scaler tests perf examples
 	$(BIN)/mypy
+	$(BIN)/python -m tests.checks.stub
+	$(BIN)/python -m tests.checks.imports
+	$(BIN)/python -m tests.checks.options
+
+options: setup
+	$(BIN)/python -m tests.checks.options --write
 
 bench: setup
-	$(BIN)/python -m perf.tasks
+	$(BIN)/python -m perf
 
 clean:
 	rm -rf .venv .venvs build *.egg-info native/_native.c scaler/*.so .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -3,7 +3,8 @@
 """scaler._native: everything that must be fast, in one extension made of parts.
 
 The parts are included in the order of a task's journey: the memory it travels through (layout, segment, bell, ring), the
-side of the scheduler (outlet, table, ready, workers, core, pump), the worker, and the client.
+side of the scheduler (outlet, table, ready, workers, core, pump), the worker, and the client. The drill plays peers for
+perf/.
 
 Rule 1: nothing here imports the `scaler` package; what depends on policy is handed in.
 Rule 2: no Python object per task between the client's submit ring and the client's result ring.
@@ -20,11 +21,15 @@ include "columns.pyx"
 include "table.pyx"
 include "ready.pyx"
 include "workers.pyx"
+include "bits.pyx"
 include "core.pyx"
 include "plain.pyx"
 include "chunk.pyx"
 include "pump.pyx"
+include "run_outlet.pyx"
 include "relay.pyx"
+include "meter.pyx"
 include "worker.pyx"
 include "future.pyx"
 include "client.pyx"
+include "drill.pyx"

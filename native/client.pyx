@@ -45,6 +45,7 @@ cdef class ClientRings:
     cdef object answers             # control records from the scheduler
     cdef object load, segment_name, callback_error, watched_event, scheduler_gone
     cdef object future_class
+    cdef int more_flags             # on every task of this client
     cdef bint decode_plain          # plain results are unpickled while draining
     cdef readonly uint64_t watched
     cdef readonly uint64_t worker_count
@@ -59,7 +60,7 @@ cdef class ClientRings:
 
     def __init__(self, Segment memory not None, int eventfd, Segment bell_memory not None, uint32_t slot,
                  int bell_eventfd, int lifeline, uint32_t client_bits, future_class, *, load, callback_error, watched_event,
-                 segment_name, scheduler_gone, bint decode_plain=True):
+                 segment_name, scheduler_gone, bint decode_plain=True, bint profiling=False):
         self.memory = memory
         self.page = <PeerPage *>memory.start
         self.tasks, self.results, self.up, self.down = peer_rings(memory)
@@ -82,6 +83,7 @@ cdef class ClientRings:
         self.segment_name = segment_name
         self.scheduler_gone = scheduler_gone
         self.decode_plain = decode_plain
+        self.more_flags = FLAG_PROFILE if profiling else 0
 
     # submit
 
@@ -146,7 +148,7 @@ cdef class ClientRings:
         self.last_page[self.next_number % FUTURE_PAGE] = future
         self.open_tasks += 1
         self.next_number += 1
-        fill_record(record, KIND_TASK, flags, 0, function, future.task_id, 0, items, 0)
+        fill_record(record, KIND_TASK, flags | self.more_flags, 0, function, future.task_id, 0, items, 0)
         memcpy(payload_of(record), PyBytes_AS_STRING(carried), size)
         self.tasks.commit()
         tell(self.bell, self.slot, self.bell_eventfd)

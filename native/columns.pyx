@@ -27,7 +27,7 @@ cdef enum:
     COLUMN_ENDS = 11
     COLUMN_PAYLOAD = 12
     COLUMNS = 13
-    KNOWN_FLAGS = 15
+    KNOWN_FLAGS = 31
     OBJECT_NAME_BYTES = 16
     LARGEST_BATCH_BYTES = 128 << 10    # larger frames cost ten times as much per byte (scaler.protocol.codec)
 

@@ -22,7 +22,8 @@ cdef uint64_t NUMBER_MASK = ((<uint64_t>1) << 40) - 1
 cdef struct Client:
     bint present
     bint leaving           # gone, but workers still hold tasks of it
-    bint dirty
+    bint dirty             # results written since the last flush: it hangs in the list of those
+    uint32_t next_dirty    # index + 1
     void *outlet
     void *control
     uint64_t bits          # its 24 bits, in place
@@ -43,6 +44,8 @@ cdef class SchedulerCore:
     cdef Client *clients
     cdef uint32_t client_room
     cdef uint32_t client_length
+    cdef uint32_t dirty_clients       # first of the list, index + 1
+    cdef ClientBits client_bits       # of those who are here, or leaving
     cdef Function *functions
     cdef uint32_t function_room
     cdef uint32_t function_length
@@ -52,18 +55,22 @@ cdef class SchedulerCore:
     cdef readonly list unlink         # segment names nobody needs any more: the shell drains this
     cdef uint64_t life                # the high half of every attempt
     cdef readonly uint64_t accepted, refused, answered, dropped, withdrawn, late
+    cdef readonly uint64_t turned_away # because no worker had room and enough were waiting
     cdef public uint64_t client_queue_bytes
+    cdef public int64_t most_waiting   # tasks that no worker has room for; -1: any number
 
     def __cinit__(self, uint32_t life=1):
         self.table = TaskTable()
         self.ready = ReadyQueue(self.table)
         self.pool = WorkerPool()
+        self.client_bits = ClientBits()
         self.function_payloads = []
         self.function_of = {}
         self.outlets = []
         self.unlink = []
         self.life = (<uint64_t>life) << 32
         self.client_queue_bytes = 1 << 30
+        self.most_waiting = -1
 
     def __dealloc__(self):
         cdef uint32_t i
@@ -80,17 +87,16 @@ cdef class SchedulerCore:
 
     def on_client_joined(self, uint32_t client_bits, Outlet results not None, Outlet control not None):
         """A client with its 24 random bits. Its index; ValueError if the bits are in use."""
-        cdef uint32_t index
-        cdef uint32_t place = self.client_length
+        cdef uint32_t place = 0
         cdef Client *clients
+        cdef bint dirty
+        cdef uint32_t next_dirty
         if not 0 < client_bits < 1 << 24:
             raise ValueError(f"a client's number has 24 bits, not {client_bits}")
-        for index in range(self.client_length):
-            if self.clients[index].present or self.clients[index].leaving:
-                if self.clients[index].bits == (<uint64_t>client_bits) << TASK_NUMBER_BITS:
-                    raise ValueError(f"client number {client_bits} is in use")
-            elif place == self.client_length:
-                place = index
+        if self.client_bits.find(client_bits):
+            raise ValueError(f"client number {client_bits} is in use")
+        while place < self.client_length and (self.clients[place].present or self.clients[place].leaving):
+            place += 1
         if place == self.client_length:
             if self.client_length == self.client_room:
                 clients = <Client *>realloc(self.clients, (self.client_room * 2 + 8) * sizeof(Client))
@@ -99,9 +105,14 @@ cdef class SchedulerCore:
                 self.clients = clients
                 self.client_room = self.client_room * 2 + 8
             self.client_length += 1
+            memset(&self.clients[place], 0, sizeof(Client))
         if not self.ready.add_client(place):
             raise MemoryError("no memory for another client")
+        self.client_bits.note(client_bits, place)
+        dirty, next_dirty = self.clients[place].dirty, self.clients[place].next_dirty
         memset(&self.clients[place], 0, sizeof(Client))
+        # The one that had this place may have left before the next flush, and hang in the list still.
+        self.clients[place].dirty, self.clients[place].next_dirty = dirty, next_dirty
         self.clients[place].present = True
         self.clients[place].bits = (<uint64_t>client_bits) << TASK_NUMBER_BITS
         self.clients[place].outlet = <void *>results
@@ -167,6 +178,7 @@ cdef class SchedulerCore:
     cdef release_client(self, Client *client):
         if client.leaving and client.open_tasks == 0:
             client.leaving = False
+            self.client_bits.forget(<uint32_t>(client.bits >> TASK_NUMBER_BITS))
             free(client.directory.pages)
             client.directory.pages = NULL
             free(client.functions)
@@ -182,7 +194,7 @@ cdef class SchedulerCore:
         cdef Client *client = &self.clients[index]
         return client.queued_bytes + client.open_tasks * sizeof(Row) > self.client_queue_bytes
 
-    cdef void on_submit(self, uint32_t index, Record *record) noexcept nogil:
+    cdef void on_submit(self, uint32_t index, Record *record, uint64_t now) noexcept nogil:
         cdef Client *client = &self.clients[index]
         cdef uint32_t row_index
         cdef Row *row
@@ -217,6 +229,17 @@ cdef class SchedulerCore:
         client.queued_bytes += row.payload_bytes
         self.accepted += 1
         self.ready.push(row_index, False)
+        if self.most_waiting >= 0 and self.ready.size > <uint64_t>self.most_waiting and client.waiting_head == 0:
+            self.turn_away(row_index, now)
+
+    cdef void turn_away(self, uint32_t row_index, uint64_t now) noexcept nogil:
+        """More tasks wait than may: unless a worker has room after all, the newcomer is answered with that."""
+        self.dispatch(now)
+        if self.ready.size <= <uint64_t>self.most_waiting or self.table.row(row_index).state != ROW_READY:
+            return
+        self.turned_away += 1
+        self.ready.remove(row_index)
+        self.answer_text(row_index, STATUS_NO_WORKER, b"no worker has room for it, and no more tasks may wait")
 
     cdef void refuse(self, Client *client, Record *record, const char *text) noexcept nogil:
         cdef Record *answer
@@ -228,7 +251,7 @@ cdef class SchedulerCore:
         fill_record(answer, KIND_RESULT, 0, STATUS_REFUSED, record.function, record.task, 0, record.items, 0)
         memcpy(payload_of(answer), text, size)
         (<Outlet>client.outlet).commit()
-        client.dirty = True
+        self.note_dirty(<uint32_t>(client - self.clients))
 
     def on_function(self, uint32_t index, uint32_t number, bytes digest not None, int flags, bytes payload not None):
         """A client announces a function under a number of its own. Equal functions of all clients are one here."""
@@ -394,7 +417,7 @@ cdef class SchedulerCore:
             memcpy(<char *>record + 4, <char *>result + 4, RECORD_HEADER_BYTES - 4)
             memcpy(payload_of(record), payload_of(result), size)
             (<Outlet>client.outlet).commit()
-            client.dirty = True
+            self.note_dirty(row.client)
             self.answered += 1
             self.table.drop_payload(row)
             if result.flags & FLAG_SEGMENT:
@@ -418,6 +441,7 @@ cdef class SchedulerCore:
         else:
             client.waiting_head = row_index
         client.waiting_tail = row_index
+        self.ready.hold(row.client, True)
 
     cdef void answer_text(self, uint32_t row_index, int status, const char *text) noexcept nogil:
         """End a task without a worker's result."""
@@ -441,6 +465,8 @@ cdef class SchedulerCore:
             self.table.row(row.next).previous = row.previous
         else:
             client.waiting_tail = row.previous
+        if client.waiting_head == 0:
+            self.ready.hold(row.client, False)
 
     cdef void deliver_waiting(self, uint32_t index) noexcept nogil:
         """Send what did not fit before, oldest first, as far as there is room now."""
@@ -460,7 +486,7 @@ cdef class SchedulerCore:
                 return
             memcpy(<char *>record + 4, <char *>kept + 4, row.payload_bytes - 4)
             (<Outlet>client.outlet).commit()
-            client.dirty = True
+            self.note_dirty(row.client)
             self.answered += 1
             self.stop_waiting(row_index)
             if row.flags & FLAG_SEGMENT:
@@ -494,34 +520,31 @@ cdef class SchedulerCore:
 
     cdef inline uint32_t client_of(self, uint64_t task) noexcept nogil:
         """Index + 1 of the client whose bits these are."""
-        cdef uint32_t i
-        cdef uint64_t bits = task & ~NUMBER_MASK
-        for i in range(self.client_length):
-            if self.clients[i].bits == bits and (self.clients[i].present or self.clients[i].leaving):
-                return i + 1
-        return 0
+        return self.client_bits.find(<uint32_t>(task >> TASK_NUMBER_BITS))
 
     # placing
 
     cdef void dispatch(self, uint64_t now) noexcept nogil:
         """Give ready tasks to workers with credit: clients in turn, the least loaded worker first."""
         cdef uint32_t tries
+        cdef uint32_t first
         cdef uint32_t level
         cdef uint32_t client_index
         cdef uint32_t worker_index
         cdef uint32_t placed = 1
-        while placed and self.ready.size:
+        while placed and self.ready.levels:
             placed = 0
             level = self.ready.best_level()
+            first = self.ready.turn[level]
             for tries in range(TURN_TRIES):
+                if tries and self.ready.turn[level] == first:
+                    break                      # all clients have been tried
                 client_index = self.ready.turn[level] - 1
                 self.ready.turn[level] = self.ready.next_of(client_index, level) + 1
-                if self.clients[client_index].waiting_head:
-                    continue
                 worker_index = self.pool.least_loaded()
                 if worker_index == 0:
                     return
-                if self.place(self.ready.clients[client_index].head[level], worker_index - 1, now):
+                if self.place(self.ready.clients[client_index].at[level].head, worker_index - 1, now):
                     placed = 1
                     break
 
@@ -562,7 +585,7 @@ cdef class SchedulerCore:
         worker.tail = row_index
         worker.held += 1
         worker.load_ns += row.estimate_ns
-        worker.dirty = True
+        self.pool.note_dirty(worker_index)
         self.pool.settle(worker_index)
         return True
 
@@ -653,15 +676,20 @@ cdef class SchedulerCore:
 
     cdef void flush(self) noexcept nogil:
         """Let every peer that was written to see it."""
-        cdef uint32_t i
-        for i in range(self.pool.length):
-            if self.pool.workers[i].dirty and self.pool.workers[i].present:
-                self.pool.workers[i].dirty = False
-                (<Outlet>self.pool.workers[i].tasks).flush()
-        for i in range(self.client_length):
-            if self.clients[i].dirty and self.clients[i].present:
-                self.clients[i].dirty = False
-                (<Outlet>self.clients[i].outlet).flush()
+        cdef Client *client
+        self.pool.flush()
+        while self.dirty_clients:
+            client = &self.clients[self.dirty_clients - 1]
+            self.dirty_clients = client.next_dirty
+            client.dirty = False
+            if client.present:
+                (<Outlet>client.outlet).flush()
+
+    cdef inline void note_dirty(self, uint32_t index) noexcept nogil:
+        if not self.clients[index].dirty:
+            self.clients[index].dirty = True
+            self.clients[index].next_dirty = self.dirty_clients
+            self.dirty_clients = index + 1
 
     # for tests and monitoring
 
@@ -670,14 +698,14 @@ cdef class SchedulerCore:
         self.dispatch(now)
         self.flush()
 
-    def feed_client(self, uint32_t index, Ring submits not None):
+    def feed_client(self, uint32_t index, Ring submits not None, uint64_t now=0):
         """Take all that is in a client's submit ring."""
         cdef Record *record
         while True:
             record = submits.peek()
             if record == NULL:
                 break
-            self.on_submit(index, record)
+            self.on_submit(index, record, now)
             submits.step(record.record_bytes)
         submits.recycle()
 
@@ -702,4 +730,5 @@ cdef class SchedulerCore:
         """Tasks by where they are, for snapshots and tests."""
         return {"rows": self.table.used, "ready": self.ready.size, "workers": self.pool.present,
                 "accepted": self.accepted, "answered": self.answered, "refused": self.refused,
-                "dropped": self.dropped, "late": self.late, "withdrawn": self.withdrawn}
+                "dropped": self.dropped, "late": self.late, "withdrawn": self.withdrawn,
+                "turned_away": self.turned_away}

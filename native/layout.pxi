@@ -24,6 +24,7 @@ cpdef enum:
     LAYOUT_VERSION = 1
     RING_HEADER_BYTES = 192
     RECORD_HEADER_BYTES = 56
+    MOST_RECORD_BYTES = 32768  # of one record, so that it fits into any ring of any peer
     RING_TASKS = 0
     RING_RESULTS = 1
     RING_UP = 2
@@ -49,6 +50,7 @@ cpdef enum:
     FLAG_PLAIN = 2        # made of None, bool, int, float, str, bytes only: unpickling it runs no user code
     FLAG_KEYWORDS = 4     # the arguments are (args, kwargs), not args
     FLAG_CHUNK = 8        # several calls of one map
+    FLAG_PROFILE = 16     # measure this task by itself, whatever it costs
 
 cpdef enum:
     OWN_SEGMENT = 1       # `detail` of a task: no other attempt uses its segment, the worker removes it once mapped
@@ -58,13 +60,17 @@ cpdef enum:
     STATUS_RAISED = 1         # (exception, traceback text), pickled
     STATUS_WORKER_DIED = 2    # text
     STATUS_REFUSED = 3        # text
-    STATUS_UNREADABLE = 4     # text: function or arguments could not be unpickled
+    STATUS_UNREADABLE = 4     # as RAISED: function or arguments could not be unpickled
     STATUS_NO_WORKER = 5      # text
 
 cpdef enum:
     CLAIM_OFFERED = 0
     CLAIM_CLAIMED = 1
     CLAIM_WITHDRAWN = 2
+
+cpdef enum:
+    STATE_IDLE = 0
+    STATE_RUNNING = 1
 
 cdef packed struct Record:
     uint32_t record_bytes

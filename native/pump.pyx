@@ -89,7 +89,7 @@ cdef class Pump:
         else:
             if self.core.clients[peer.index].waiting_head:
                 self.core.deliver_waiting(peer.index)
-            n += self.drain_submits(peer, False)
+            n += self.drain_submits(peer, False, now)
         if peer.tasks.broken or peer.results.broken or peer.up.broken:
             peer.broken = True
         return n
@@ -109,7 +109,7 @@ cdef class Pump:
             ring_bell(peer.sleeping, peer.eventfd)
         return n
 
-    cdef uint32_t drain_submits(self, Peer peer, bint everything):
+    cdef uint32_t drain_submits(self, Peer peer, bint everything, uint64_t now):
         """Take new tasks; with `everything`, all that are there now, be it more than the client may have queued."""
         cdef Record *record
         cdef uint32_t n = 0
@@ -127,7 +127,7 @@ cdef class Pump:
                 record = peer.tasks.peek()
                 if record == NULL:
                     break
-            self.core.on_submit(peer.index, record)
+            self.core.on_submit(peer.index, record, now)
             peer.tasks.step(record.record_bytes)
             n += 1
         if n and peer.tasks.recycle():
@@ -160,10 +160,10 @@ cdef class Pump:
             elif answer[0] == KIND_FUNCTION and len(answer[2]) >= 16:
                 self.core.on_function(peer.index, answer[3], answer[2][:16], answer[4], answer[2][16:])
             elif answer[0] == KIND_CANCEL:
-                self.drain_submits(peer, True)    # the task may have been submitted just before
+                self.drain_submits(peer, True, now_ns())    # the task may have been submitted just before
                 self.core.on_cancel(peer.index, answer[1], now_ns())
             elif answer[0] == KIND_CLEAR:
-                self.drain_submits(peer, True)
+                self.drain_submits(peer, True, now_ns())
                 self.core.on_clear(peer.index, now_ns(), answer[1])
             elif answer[0] == KIND_MAPPED:
                 self.core.on_mapped(peer.index, answer[1])
@@ -174,7 +174,7 @@ cdef class Pump:
     def run(self, bint look_everywhere=False, uint64_t limit_ns=2000000):
         """Drain until a pass finds nothing, then arm the bell. True if it stopped at the time limit with work left."""
         cdef uint32_t word, slot
-        cdef uint64_t bits
+        cdef uint64_t bits, hinted
         cdef uint64_t now = now_ns()
         cdef uint64_t end = now + limit_ns
         cdef bint found
@@ -186,6 +186,7 @@ cdef class Pump:
             found = False
             for word in range(words):
                 bits = exchange(&self.bell.news[word], 0) if load_acquire(&self.bell.news[word]) else 0
+                hinted = bits
                 if look_everywhere:
                     bits = ~(<uint64_t>0)
                 while bits:
@@ -199,6 +200,8 @@ cdef class Pump:
                     n = self.drain(peer, now)
                     if n:
                         found = True
+                        if not hinted & ((<uint64_t>1) << (slot & 63)):
+                            self.missed += 1           # nobody had said so: a wake-up was lost
                         if n >= MOST_RECORDS:
                             set_bits(&self.bell.news[word], (<uint64_t>1) << (slot & 63))
                         self.core.dispatch(now)

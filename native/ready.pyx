@@ -3,18 +3,25 @@
 # Order: higher level first, then clients in turn, then arrival. Every list is intrusive in the rows, so cancelling is
 # O(1) and there is nothing to allocate.
 #
+# A client whose results have no room is held: its tasks stay in its lists, but it is in no turn.
+#
 # Rule 1: a row is in one of these lists if and only if its state is ROW_READY.
+# Rule 2: a client is in the turn of a level if and only if it has a task there and is not held.
 # Not here: who runs the task (workers), whether it may run yet (core).
 
 cdef enum:
     LEVELS = 64
     LEVEL_PLAIN = 32
 
+cdef struct Level:             # one client's tasks of one level: all of it in one cache line
+    uint32_t head
+    uint32_t tail
+    uint32_t next_client       # ring of the clients that have something at this level
+    uint32_t previous_client
+
 cdef struct ClientLists:
-    uint32_t head[64]
-    uint32_t tail[64]
-    uint32_t next_client[64]       # ring of the clients that have something at this level
-    uint32_t previous_client[64]
+    Level at[64]
+    bint held
 
 
 cdef class ReadyQueue:
@@ -55,20 +62,21 @@ cdef class ReadyQueue:
         cdef uint32_t level = row.level
         row.state = ROW_READY
         self.size += 1
-        if lists.head[level] == 0:
+        if lists.at[level].head == 0:
             row.next = row.previous = 0
-            lists.head[level] = lists.tail[level] = index
-            self.join_turn(row.client, level)
+            lists.at[level].head = lists.at[level].tail = index
+            if not lists.held:
+                self.join_turn(row.client, level)
         elif front:
             row.previous = 0
-            row.next = lists.head[level]
+            row.next = lists.at[level].head
             self.table.row(row.next).previous = index
-            lists.head[level] = index
+            lists.at[level].head = index
         else:
             row.next = 0
-            row.previous = lists.tail[level]
+            row.previous = lists.at[level].tail
             self.table.row(row.previous).next = index
-            lists.tail[level] = index
+            lists.at[level].tail = index
 
     cdef void remove(self, uint32_t index) noexcept nogil:
         cdef Row *row = self.table.row(index)
@@ -78,44 +86,58 @@ cdef class ReadyQueue:
         if row.previous:
             self.table.row(row.previous).next = row.next
         else:
-            lists.head[level] = row.next
+            lists.at[level].head = row.next
         if row.next:
             self.table.row(row.next).previous = row.previous
         else:
-            lists.tail[level] = row.previous
-        if lists.head[level] == 0:
+            lists.at[level].tail = row.previous
+        if lists.at[level].head == 0 and not lists.held:
             self.leave_turn(row.client, level)
 
+    cdef void hold(self, uint32_t client, bint held) noexcept nogil:
+        """Take the client out of all turns, or back into them."""
+        cdef ClientLists *lists = self.clients[client]
+        cdef uint32_t level
+        if lists.held == held:
+            return
+        lists.held = held
+        for level in range(LEVELS):
+            if lists.at[level].head:
+                if held:
+                    self.leave_turn(client, level)
+                else:
+                    self.join_turn(client, level)
+
     cdef inline uint32_t best_level(self) noexcept nogil:
-        """The highest level with a ready task. Only while size > 0."""
+        """The highest level with a task that may be placed. Only while `levels` is not 0."""
         return 63 - <uint32_t>count_leading_zeros(self.levels)
 
     cdef inline uint32_t next_of(self, uint32_t client, uint32_t level) noexcept nogil:
-        return self.clients[client].next_client[level]
+        return self.clients[client].at[level].next_client
 
     cdef void join_turn(self, uint32_t client, uint32_t level) noexcept nogil:
         cdef uint32_t first = self.turn[level]
         cdef uint32_t last
         if first == 0:
-            self.clients[client].next_client[level] = self.clients[client].previous_client[level] = client
+            self.clients[client].at[level].next_client = self.clients[client].at[level].previous_client = client
             self.turn[level] = client + 1
             self.levels |= (<uint64_t>1) << level
             return
         first -= 1
-        last = self.clients[first].previous_client[level]
-        self.clients[client].next_client[level] = first
-        self.clients[client].previous_client[level] = last
-        self.clients[last].next_client[level] = client
-        self.clients[first].previous_client[level] = client
+        last = self.clients[first].at[level].previous_client
+        self.clients[client].at[level].next_client = first
+        self.clients[client].at[level].previous_client = last
+        self.clients[last].at[level].next_client = client
+        self.clients[first].at[level].previous_client = client
 
     cdef void leave_turn(self, uint32_t client, uint32_t level) noexcept nogil:
-        cdef uint32_t after = self.clients[client].next_client[level]
-        cdef uint32_t before = self.clients[client].previous_client[level]
+        cdef uint32_t after = self.clients[client].at[level].next_client
+        cdef uint32_t before = self.clients[client].at[level].previous_client
         if after == client:
             self.turn[level] = 0
             self.levels &= ~((<uint64_t>1) << level)
             return
-        self.clients[before].next_client[level] = after
-        self.clients[after].previous_client[level] = before
+        self.clients[before].at[level].next_client = after
+        self.clients[after].at[level].previous_client = before
         if self.turn[level] == client + 1:
             self.turn[level] = after + 1

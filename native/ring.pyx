@@ -40,7 +40,7 @@ cdef class Ring:
     # producer
 
     cdef inline uint32_t largest_payload(self) noexcept nogil:
-        return self.capacity // 8 - RECORD_HEADER_BYTES
+        return min(self.capacity // 8, <uint32_t>MOST_RECORD_BYTES) - RECORD_HEADER_BYTES
 
     cdef Record *reserve(self, uint32_t payload_bytes) noexcept nogil:
         """Room for a record, or NULL while the ring is too full. Nothing is seen before commit."""

@@ -83,6 +83,11 @@ cdef class Segment:
         return self
 
     @staticmethod
+    def exists(str name):
+        """Whether the name is still there."""
+        return _os.path.exists(segment_path(name))
+
+    @staticmethod
     def unlink(str name):
         """Remove the name; mappings live on. False if it was gone already."""
         try:

@@ -20,6 +20,7 @@ cdef class WorkerLoop:
     cdef int eventfd, bell_eventfd
     cdef int[4] watched
     cdef int watched_count
+    cdef Meter meter
     cdef ChunkCalls chunk_calls
     cdef ChunkResults chunk_results
     cdef dict functions          # number -> callable, or the exception of unpickling it
@@ -44,6 +45,7 @@ cdef class WorkerLoop:
             self.watched_count += 1
         self.functions = {}
         self.announced = {}
+        self.meter = Meter()
         self.chunk_calls = ChunkCalls()
         self.chunk_results = ChunkResults()
         self.loads, self.dumps = loads, dumps
@@ -128,12 +130,15 @@ cdef class WorkerLoop:
 
     cdef int execute(self, Record *record) except -1:
         """Run what the record asks for and publish the result, whatever happens."""
-        cdef uint64_t start = now_ns()
         cdef char small[256]
         cdef uint32_t small_size = 0
         cdef object value = None
         cdef int status = STATUS_OK
         cdef int flags = 0
+        self.page.task, self.page.attempt = record.task, record.attempt
+        self.meter.begin(record.function, record.flags)
+        self.page.since_ns = self.meter.start_ns
+        store_release32(&self.page.state, STATE_RUNNING)
         try:
             if record.flags & FLAG_CHUNK:
                 value = self.call_chunk(record)
@@ -143,12 +148,13 @@ cdef class WorkerLoop:
         except BaseException as error:
             status = STATUS_UNREADABLE
             value = self.describe(error, True)
-        cdef uint64_t duration = now_ns() - start
+        self.meter.end(record.function)
+        store_release32(&self.page.state, STATE_IDLE)
         self.done += 1
         if status == STATUS_OK and not flags:
             small_size = plain_value(small, value)
             if small_size:
-                return self.publish(record, status, FLAG_PLAIN, duration, small, small_size)
+                return self.publish(record, status, FLAG_PLAIN, small, small_size)
             try:
                 value = self.dumps(value)
             except BaseException as error:
@@ -162,13 +168,13 @@ cdef class WorkerLoop:
                 status = STATUS_RAISED
                 flags = 0
                 value = self.describe(error, False)
-        return self.publish(record, status, flags, duration, <char *><bytes>value, <uint32_t>len(value))
+        return self.publish(record, status, flags, <char *><bytes>value, <uint32_t>len(value))
 
     cdef object call(self, Record *record, int *status):
         """The result of the one call, or the description of what it raised. Raises if it could not be read."""
         cdef object arguments = NotImplemented
         cdef object function = self.find(record.function)
-        if not record.flags:
+        if not record.flags & ~FLAG_PROFILE:
             arguments = read_plain(payload_of(record), payload_bytes_of(record))
         if arguments is NotImplemented:
             arguments = self.loads(self.bytes_of(record))
@@ -223,7 +229,7 @@ cdef class WorkerLoop:
         memcpy(segment.start, <char *>value, len(value))
         return len(value).to_bytes(8, "little") + name.encode("ascii")
 
-    cdef int publish(self, Record *task, int status, int flags, uint64_t duration, char *payload, uint32_t size) except -1:
+    cdef int publish(self, Record *task, int status, int flags, char *payload, uint32_t size) except -1:
         cdef Record *record = self.results.reserve(size)
         while record == NULL:
             store_release32(&self.results.header.waiting_for_room, 1)
@@ -234,7 +240,9 @@ cdef class WorkerLoop:
             if record == NULL:
                 record = self.results.reserve(size)
         fill_record(record, KIND_RESULT, flags, status, task.function, task.task, task.attempt, task.items, 0)
-        record.duration_ns = duration
+        record.duration_ns = self.meter.duration_ns
+        record.cpu_us = self.meter.cpu_us
+        record.memory_peak_kib = self.meter.memory_peak_kib
         memcpy(payload_of(record), payload, size)
         self.results.commit()
         tell(self.bell, self.slot, self.bell_eventfd)

@@ -26,7 +26,8 @@ cdef struct Worker:
     uint32_t previous
     uint32_t queue_size
     bint present
-    bint dirty             # records written since the last flush
+    bint dirty             # records written since the last flush: it hangs in the list of those
+    uint32_t next_dirty    # index + 1
     uint64_t load_ns
     uint64_t since_ns      # when its current task began, as far as we know
     uint8_t *knows         # bit per function
@@ -51,6 +52,7 @@ cdef class WorkerPool:
     cdef uint32_t length
     cdef uint32_t heads[40]        # worker index + 1
     cdef uint64_t buckets          # bit per bucket in use
+    cdef uint32_t dirty            # first of the list, index + 1
     cdef readonly uint32_t present
 
     def __dealloc__(self):
@@ -63,6 +65,8 @@ cdef class WorkerPool:
         """A new worker's index."""
         cdef uint32_t index = 0
         cdef Worker *workers
+        cdef bint dirty
+        cdef uint32_t next_dirty
         while index < self.length and (self.workers[index].present or self.workers[index].held):
             index += 1
         if index == self.length:
@@ -73,9 +77,12 @@ cdef class WorkerPool:
                 self.workers = workers
                 self.room = self.room * 2 + 16
             self.length += 1
-            self.workers[index].knows = NULL
+            memset(&self.workers[index], 0, sizeof(Worker))
         free(self.workers[index].knows)
+        dirty, next_dirty = self.workers[index].dirty, self.workers[index].next_dirty
         memset(&self.workers[index], 0, sizeof(Worker))
+        # The one that had this place may have left before the next flush, and hang in the list still.
+        self.workers[index].dirty, self.workers[index].next_dirty = dirty, next_dirty
         self.workers[index].present = True
         self.workers[index].queue_size = queue_size
         self.present += 1
@@ -86,6 +93,22 @@ cdef class WorkerPool:
         self.leave(index)
         self.workers[index].present = False
         self.present -= 1
+
+    cdef inline void note_dirty(self, uint32_t index) noexcept nogil:
+        if not self.workers[index].dirty:
+            self.workers[index].dirty = True
+            self.workers[index].next_dirty = self.dirty
+            self.dirty = index + 1
+
+    cdef void flush(self) noexcept nogil:
+        """Let every worker that was written to see it."""
+        cdef Worker *worker
+        while self.dirty:
+            worker = &self.workers[self.dirty - 1]
+            self.dirty = worker.next_dirty
+            worker.dirty = False
+            if worker.present:
+                (<Outlet>worker.tasks).flush()
 
     cdef void enter(self, uint32_t index) noexcept nogil:
         cdef Worker *worker = &self.workers[index]

@@ -6,17 +6,25 @@ Public names are imported when first used, so that a worker does not pay for wha
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from scaler.interpreter import check_interpreter
+
+check_interpreter()
+
 if TYPE_CHECKING:
     from scaler.client.client import Client as Client
     from scaler.client.future import ProfileResult as ProfileResult
     from scaler.client.future import ScalerFuture as ScalerFuture
     from scaler.client.serializer import Serializer as Serializer
     from scaler.cluster.combo import SchedulerClusterCombo as SchedulerClusterCombo
+    from scaler.cluster.launch import Cluster as Cluster
+    from scaler.cluster.launch import Scheduler as Scheduler
 
 _HOMES = {
     "Client": "scaler.client.client",
+    "Cluster": "scaler.cluster.launch",
     "ProfileResult": "scaler.client.future",
     "ScalerFuture": "scaler.client.future",
+    "Scheduler": "scaler.cluster.launch",
     "SchedulerClusterCombo": "scaler.cluster.combo",
     "Serializer": "scaler.client.serializer",
 }

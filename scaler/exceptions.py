@@ -66,6 +66,22 @@ class SchedulerTimeoutError(ScalerError, concurrent.futures.TimeoutError):
     """Nobody answered at the scheduler's address in time."""
 
 
+class AddressError(ScalerError, ValueError):
+    """A text is no address, or no address for what is wanted."""
+
+
+class ListenError(ScalerError, OSError):
+    """A scheduler cannot listen at its address."""
+
+
+class AddressInUseError(ListenError):
+    """Another program listens there."""
+
+
+class OptionError(ScalerError, ValueError):
+    """An option does not exist or has a value that it cannot have."""
+
+
 class RemoteTraceback(Exception):
     """The traceback of the worker, shown as the cause of the exception a task raised."""
 

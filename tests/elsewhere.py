@@ -5,22 +5,32 @@ Run as a program it is that scheduler: it prints its address and stops when its 
 
 import subprocess
 import sys
-import time
+from collections.abc import Callable
 from types import TracebackType
 
-from scaler.cluster.spawn import Child, await_report
+from scaler import Cluster
+from scaler.config.table import SchedulerConfig
+from scaler.config.values import make_config
 from scaler.scheduler.program import run
-from scaler.scheduler.scheduler import Scheduler
 
 _ELSEWHERE = ["unshare", "--mount", "--", "sh", "-c", 'mount -t tmpfs -o size=2g tmpfs /dev/shm && exec "$@"', "sh"]
 
 
 class RemoteCluster:
-    """A scheduler elsewhere, and two workers here: nobody who talks to it from here shares its memory."""
+    """A scheduler elsewhere, and workers here: nobody who talks to it from here shares its memory.
 
-    def __init__(self, n_workers: int, ring_bytes: int = 262144) -> None:
+    `way(address)` is the address that the workers go through instead.
+    """
+
+    def __init__(
+        self,
+        n_workers: int,
+        ring_bytes: int = 262144,
+        way: Callable[[str], str] = lambda address: address,
+        event_loop: str = "builtin",
+    ) -> None:
         self.scheduler = subprocess.Popen(
-            [*_ELSEWHERE, sys.executable, "-m", "tests.elsewhere"],
+            [*_ELSEWHERE, sys.executable, "-m", "tests.elsewhere", event_loop],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -31,21 +41,26 @@ class RemoteCluster:
         if not self._address:
             self.scheduler.communicate()
             raise RuntimeError("no scheduler with a /dev/shm of its own: that needs the right to unshare and mount")
-        settings = {
-            "address": self._address,
-            "names": [f"worker-{number}" for number in range(n_workers)],
-            "worker": {"ring_bytes": ring_bytes, "sys_path": sys.path},
-            "death_timeout_s": 20,
-            "logging_level": "WARNING",
-        }
-        self.cluster = Child("scaler.cluster.process", settings)
-        await_report(self.cluster, "ready", time.monotonic() + 30, "the cluster")
+        self._way, self._ring_bytes = way, ring_bytes
+        self._clusters: list[Cluster] = []
+        self.add_workers(n_workers)
+
+    @property
+    def cluster(self) -> Cluster:
+        """The first supervisor."""
+        return self._clusters[0]
+
+    def add_workers(self, n_workers: int) -> None:
+        """One more supervisor with so many workers."""
+        address = self._way(self._address)
+        self._clusters.append(Cluster(address, n_workers, ring_bytes=self._ring_bytes, death_timeout_seconds=20))
 
     def get_address(self) -> str:
         return self._address
 
     def shutdown(self) -> None:
-        self.cluster.end()
+        for cluster in self._clusters:
+            cluster.shutdown()
         self.scheduler.communicate(timeout=20)
 
     def __enter__(self) -> "RemoteCluster":
@@ -56,4 +71,5 @@ class RemoteCluster:
 
 
 if __name__ == "__main__":
-    sys.exit(run(Scheduler(), "tcp://127.0.0.1:*", 0, lambda address: print(address, flush=True)))
+    config = make_config(SchedulerConfig, {"address": "tcp://127.0.0.1:0", "event_loop": sys.argv[1]})
+    sys.exit(run(config, 0, lambda address: print(address, flush=True)))

@@ -17,6 +17,7 @@ from typing import Any
 
 from scaler import payload
 from scaler._native import KIND_REFUSED, KIND_SHUTDOWN, ClientRings
+from scaler.address import Address
 from scaler.client.attendant import Attendant
 from scaler.client.connect import connect
 from scaler.client.functions import FunctionNumbers
@@ -46,7 +47,7 @@ class Client:
         heartbeat_interval_seconds: float = 2,
         serializer: Serializer | type[Serializer] | None = None,
     ) -> None:
-        self._address = address
+        address = self._address = str(Address.parse(address).check_connectable())
         self._identity = secrets.token_bytes(16)
         self._process = os.getpid()
         self._serializer = serializer
@@ -57,6 +58,7 @@ class Client:
             entry.memory, entry.eventfd, entry.bell, entry.slot, entry.bell_eventfd, entry.lifeline, bits, ScalerFuture,
             load=payload.load_result if serializer is None else deserializing(payload.load_result, serializer),
             decode_plain=serializer is None,
+            profiling=profiling,
             callback_error=_on_callback_error,
             watched_event=event,
             segment_name=lambda: segment_name(entry.life),

@@ -1,66 +1,110 @@
-"""SchedulerClusterCombo: a scheduler and workers on this machine, started from code.
+"""SchedulerClusterCombo: a scheduler and workers on this machine, started from code. Each by itself: launch.
 
-Both are processes of their own, with sessions of their own, and end when their creator does.
+Both processes are started at once: the cluster's loads its modules while the scheduler gets ready to tell its address.
 """
 
-import os
-import sys
-import time
+from collections.abc import Iterable
 from types import TracebackType
+from typing import Any
 
-from scaler.cluster.spawn import Child, await_report
-
-START_TIMEOUT_S = 60.0
+from scaler.cluster.launch import LOGGING_LEVEL, LOGGING_PATHS, Cluster, Scheduler, end_launched
+from scaler.cluster.spawn import Child
+from scaler.config.table import ClusterConfig, SchedulerConfig
 
 
 class SchedulerClusterCombo:
-    """`n_workers` worker processes and their scheduler; ready when the constructor returns."""
+    """`n_workers` worker processes and their scheduler; ready when the constructor returns.
+
+    `address=None` is a free port on this machine. Options are those of scaler_scheduler and scaler_cluster.
+    """
 
     def __init__(
         self,
         n_workers: int,
         address: str | None = None,
-        *,
+        monitor_address: str | None = None,
+        worker_io_threads: int = ClusterConfig.io_threads,
+        scheduler_io_threads: int = SchedulerConfig.io_threads,
+        max_number_of_tasks_waiting: int = SchedulerConfig.max_number_of_tasks_waiting,
+        heartbeat_interval_seconds: float = ClusterConfig.heartbeat_interval,
+        client_timeout_seconds: float = SchedulerConfig.client_timeout_seconds,
+        worker_timeout_seconds: float = SchedulerConfig.worker_timeout_seconds,
+        object_retention_seconds: float = SchedulerConfig.object_retention_seconds,
+        task_timeout_seconds: float = ClusterConfig.task_timeout_seconds,
+        death_timeout_seconds: float = ClusterConfig.death_timeout_seconds,
+        load_balance_seconds: float = SchedulerConfig.load_balance_seconds,
+        load_balance_trigger_times: int = SchedulerConfig.load_balance_trigger_times,
+        garbage_collect_interval_seconds: float = ClusterConfig.garbage_collect_interval_seconds,
+        trim_memory_threshold_bytes: int = ClusterConfig.trim_memory_threshold_bytes,
+        per_worker_queue_size: int = SchedulerConfig.per_worker_queue_size,
+        hard_processor_suspend: bool = ClusterConfig.hard_processor_suspend,
         protected: bool = True,
-        ring_bytes: int = 262144,
-        client_queue_bytes: int = 1 << 30,
+        event_loop: str = SchedulerConfig.event_loop,
+        logging_paths: Iterable[str] = LOGGING_PATHS,
+        logging_level: str = LOGGING_LEVEL,
+        logging_config_file: str | None = None,
+        *,
+        ring_bytes: int = ClusterConfig.ring_bytes,
+        client_queue_bytes: int = SchedulerConfig.client_queue_bytes,
+        insecure: bool = SchedulerConfig.insecure,
     ) -> None:
-        deadline = time.monotonic() + START_TIMEOUT_S
-        self._children: list[Child] = []
-        scheduler = {
-            "address": address or "tcp://127.0.0.1:*",
-            "queue_size": 1000,
-            "protected": protected,
-            "client_queue_bytes": client_queue_bytes,
-            "logging_level": "WARNING",
-        }
+        logging_paths = logging_paths if isinstance(logging_paths, str) else list(logging_paths)
+        waiting = Child(Cluster.module)
         try:
-            self._children.append(Child("scaler.scheduler.process", scheduler))
-            self._address: str = await_report(self._children[0], "ready", deadline, "the scheduler")
-            cluster = {
-                "address": self._address,
-                "names": [f"worker-{number}" for number in range(n_workers)],
-                "worker": {"ring_bytes": ring_bytes, "sys_path": sys.path, "cwd": os.getcwd()},
-                "death_timeout_s": 300,
-                "logging_level": "WARNING",
-            }
-            self._children.append(Child("scaler.cluster.process", cluster))
-            await_report(self._children[1], "ready", deadline, "the cluster")
+            self._scheduler = Scheduler(
+                address,
+                monitor_address=monitor_address,
+                io_threads=scheduler_io_threads,
+                max_number_of_tasks_waiting=max_number_of_tasks_waiting,
+                client_timeout_seconds=client_timeout_seconds,
+                worker_timeout_seconds=worker_timeout_seconds,
+                object_retention_seconds=object_retention_seconds,
+                load_balance_seconds=load_balance_seconds,
+                load_balance_trigger_times=load_balance_trigger_times,
+                per_worker_queue_size=per_worker_queue_size,
+                client_queue_bytes=client_queue_bytes,
+                protected=protected,
+                insecure=insecure,
+                event_loop=event_loop,
+                logging_paths=logging_paths,
+                logging_level=logging_level,
+                logging_config_file=logging_config_file,
+            )
+            self._cluster = _WaitingCluster(
+                waiting,
+                self._scheduler.get_address(),
+                n_workers,
+                worker_io_threads=worker_io_threads,
+                heartbeat_interval_seconds=heartbeat_interval_seconds,
+                task_timeout_seconds=task_timeout_seconds,
+                death_timeout_seconds=death_timeout_seconds,
+                garbage_collect_interval_seconds=garbage_collect_interval_seconds,
+                trim_memory_threshold_bytes=trim_memory_threshold_bytes,
+                hard_processor_suspend=hard_processor_suspend,
+                ring_bytes=ring_bytes,
+                event_loop=event_loop,
+                logging_paths=logging_paths,
+                logging_level=logging_level,
+                logging_config_file=logging_config_file,
+            )
         except BaseException:
-            self.shutdown()
+            waiting.end()
+            if hasattr(self, "_scheduler"):
+                self._scheduler.shutdown()
             raise
+
+    @property
+    def _children(self) -> list[Child]:
+        """The processes that run; none after shutdown."""
+        return [child for child in (self._scheduler.child, self._cluster.child) if child is not None]
 
     def get_address(self) -> str:
         """Where a Client connects to."""
-        return self._address
+        return self._scheduler.get_address()
 
     def shutdown(self) -> None:
-        """Stop all processes; idempotent."""
-        children, self._children = self._children, []
-        for child in reversed(children):
-            child.link.close()
-        for child in reversed(children):
-            child.end()
+        """Stop all processes and wait until they have ended; idempotent."""
+        end_launched(self._cluster, self._scheduler)
 
     def __enter__(self) -> "SchedulerClusterCombo":
         return self
@@ -69,5 +113,16 @@ class SchedulerClusterCombo:
         self.shutdown()
 
     def __del__(self) -> None:
-        if getattr(self, "_children", None):
+        if hasattr(self, "_cluster"):
             self.shutdown()
+
+
+class _WaitingCluster(Cluster):
+    """A cluster whose process is there already and waits for its settings."""
+
+    def __init__(self, child: Child, *arguments: Any, **options: Any) -> None:
+        self._waiting = child
+        super().__init__(*arguments, **options)
+
+    def _spawn(self) -> Child:
+        return self._waiting

@@ -1,8 +1,9 @@
 """Starting processes: `python -m <module>` with a socket to its creator.
 
 The socket carries the settings one way (one JSON packet) and reports the other; its hang-up tells either side that the
-other has gone. Never fork and never multiprocessing's spawn, so no `__main__` guard is needed and `__main__` is not
-imported a second time. Each child has a session of its own: a Ctrl-C in the creator's terminal is the creator's.
+other has gone. A forked copy of this process lets go of it, so that it stands for this process alone. Never fork and
+never multiprocessing's spawn, so no `__main__` guard is needed and `__main__` is not imported a second time. Each child
+has a session of its own: a Ctrl-C in the creator's terminal is the creator's.
 """
 
 import json
@@ -13,18 +14,24 @@ import socket
 import subprocess
 import sys
 import time
+import weakref
+from collections.abc import Sequence
 from typing import Any
 
 from scaler.cluster.creator import MOST_REPORT_BYTES
 from scaler.exceptions import ScalerError
 
+SIGNAL_GRACE_S = 2.0
+_children: "weakref.WeakSet[Child]" = weakref.WeakSet()
+
 
 class Child:
-    """A process that was started here, and the socket to it."""
+    """A process that was started here, and the socket to it. It waits for its settings, now or by `tell`."""
 
-    def __init__(self, module: str, settings: dict[str, Any]) -> None:
+    def __init__(self, module: str, settings: dict[str, Any] | None = None) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.link = ours
+        _children.add(self)
         try:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", module, str(theirs.fileno())],
@@ -39,7 +46,8 @@ class Child:
         finally:
             theirs.close()
         self.pid = self.process.pid
-        self.tell(settings)
+        if settings is not None:
+            self.tell(settings)
 
     def tell(self, message: dict[str, Any]) -> None:
         """Send one message; nothing if the child is gone."""
@@ -60,26 +68,47 @@ class Child:
 
     def end(self, grace_s: float = 5.0) -> int:
         """Hang up, so that the child stops; kill it if it has not after `grace_s`. Its exit code."""
-        self.link.close()
-        return self._await_end(time.monotonic() + grace_s)
+        return end_all([self], grace_s)[0]
 
-    def _await_end(self, deadline: float) -> int:
-        for number in (None, signal.SIGTERM, signal.SIGKILL):
-            if number is not None:
-                self.process.send_signal(number)
-                deadline = time.monotonic() + 2.0
-            try:
-                return self.process.wait(max(0.0, deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                continue
-        return self.process.wait()
+
+def end_all(children: Sequence[Child], grace_s: float) -> list[int]:
+    """End them all at once: the time it takes does not grow with their number. Their exit codes."""
+    for child in children:
+        child.link.close()
+    deadline = time.monotonic() + grace_s
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        if _have_ended(children, deadline):
+            break
+        for child in children:
+            child.process.send_signal(number)
+        deadline = time.monotonic() + SIGNAL_GRACE_S
+    return [child.process.wait() for child in children]
+
+
+def _have_ended(children: Sequence[Child], deadline: float) -> bool:
+    """Whether all have ended by then."""
+    try:
+        for child in children:
+            child.process.wait(max(0.0, deadline - time.monotonic()))
+    except subprocess.TimeoutExpired:
+        return False
+    return True
+
+
+def _let_go() -> None:
+    """In a forked copy of this process: the children are not its own."""
+    for child in list(_children):
+        child.link.close()
+
+
+os.register_at_fork(after_in_child=_let_go)
 
 
 def _import_path() -> list[str]:
     """Where a child finds this package: before all else where this process found it."""
-    import scaler
-
-    home = os.path.dirname(os.path.dirname(os.path.abspath(scaler.__file__)))
+    home = os.path.abspath(__file__)
+    for _ in __name__.split("."):
+        home = os.path.dirname(home)
     inherited = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
     return [home, *(path for path in inherited if path != home)]
 

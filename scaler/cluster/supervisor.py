@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from scaler.cluster.roster import Roster, Start
-from scaler.cluster.spawn import Child
+from scaler.cluster.spawn import Child, end_all
 from scaler.exceptions import DisconnectedError
 from scaler.link.dealer import Dealer, greet, new_hello
 from scaler.link.knock import MOST_PACKET_BYTES, Entry, NotCoLocated, Refused, knock
@@ -219,10 +219,7 @@ class Supervisor:
             self._loop.remove_reader(self._entry.connection)
             self._entry.close()
             self._entry = None
-        for child in children:
-            child.link.close()
-        for child in children:
-            child.end(1.0)
+        end_all(children, 0.5)
 
 
 def _forget_greeting(greeting: "asyncio.Future[tuple[Dealer, Welcome]]") -> None:

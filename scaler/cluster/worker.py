@@ -33,9 +33,9 @@ def main() -> int:
     creator = Creator.from_arguments()
     settings = creator.settings()
     die_with_parent(settings["supervisor"])
-    sys.path[:] = settings.get("sys_path") or sys.path
-    if settings.get("cwd"):
-        os.chdir(settings["cwd"])
+    cwd = settings.get("cwd") or os.getcwd()
+    os.chdir(cwd)
+    sys.path[:] = settings.get("sys_path") or [cwd, *(path for path in sys.path if path != cwd)]
     try:
         entry = knock(
             settings["door"], settings["life"], "worker", settings["ring_bytes"], settings["children_bytes"],

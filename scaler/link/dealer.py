@@ -21,6 +21,8 @@ from scaler.protocol.codec import decode, encode
 from scaler.protocol.frames import Frame, FrameError, Goodbye, Hello, Refusal, Role, Welcome
 
 _log = logging.getLogger(__name__)
+# As plain numbers: an operation on pyzmq's flags costs as much as one on its sockets.
+NOBLOCK, EVENTS, POLLIN = int(zmq.NOBLOCK), int(zmq.EVENTS), int(zmq.POLLIN)
 FIRST_PAUSE_S, MOST_PAUSE_S = 0.01, 0.25
 ANSWER_S = 5.0
 _BROKEN = (
@@ -47,6 +49,7 @@ class Dealer:
         self._poller.register(self._socket, zmq.POLLIN)
         self._poller.register(self._monitor, zmq.POLLIN)
         self.is_broken = False
+        self.has_message = False  # when `wait` last looked
         try:
             self._socket.connect(address)
         except zmq.ZMQError as error:
@@ -55,16 +58,15 @@ class Dealer:
 
     def send(self, data: bytes) -> None:
         try:
-            self._socket.send(data, zmq.NOBLOCK)
+            self._socket.send(data, NOBLOCK)
         except zmq.ZMQError:
             self.is_broken = True
 
     def receive(self) -> bytes | None:
         """The next message, None if there is none now."""
-        try:
-            parts = self._socket.recv_multipart(zmq.NOBLOCK)
-        except zmq.ZMQError:
+        if not int(self._socket.getsockopt(EVENTS)) & POLLIN:
             return None
+        parts = self._socket.recv_multipart(NOBLOCK)
         return parts[0] if len(parts) == 1 else b""
 
     def wait_for_too(self, eventfd: int) -> None:
@@ -73,16 +75,21 @@ class Dealer:
 
     def wait(self, timeout_s: float) -> bool:
         """Until there is a message, the connection breaks or the eventfd rings. True if the eventfd did."""
-        rung = False
+        rung = self.has_message = False
         for ready, _ in self._poller.poll(max(0, int(timeout_s * 1000))):
             if ready is self._monitor:
                 zmq.utils.monitor.recv_monitor_message(self._monitor, zmq.NOBLOCK)
                 self.is_broken = True
-            elif ready is not self._socket:
+            elif ready is self._socket:
+                self.has_message = True
+            else:
                 rung = True
         return rung
 
     def close(self, linger_ms: int = 0) -> None:
+        """Idempotent. Waits up to `linger_ms` for what was sent."""
+        if self._socket.closed:
+            return
         self._socket.disable_monitor()
         self._monitor.close(0)
         self._socket.close(linger_ms)

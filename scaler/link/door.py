@@ -174,7 +174,7 @@ def open_rings(request: dict[str, Any]) -> Segment:
 def _checked(packet: bytes) -> dict[str, Any]:
     """The request, if it is one; Refused otherwise."""
     try:
-        request = json.loads(packet)
+        request: dict[str, Any] = json.loads(packet)
         ok = (
             isinstance(request, dict)
             and isinstance(request["segment"], str)

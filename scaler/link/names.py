@@ -56,17 +56,38 @@ class BellPage:
     """The page on which this life's peers note their news, and the lock that says its owner is alive."""
 
     def __init__(self, life: str) -> None:
-        self.memory = make_segment(bell_name(life), 4096)
-        self.name = self.memory.name
-        path = self.name if self.name.startswith("/") else f"{_SHM}/{self.name}"
-        self._lock = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        self._lock = -1
+        while self._lock < 0:
+            self.memory = make_segment(bell_name(life), 4096)
+            self.name = self.memory.name
+            self._lock = _locked(self.name if self.name.startswith("/") else f"{_SHM}/{self.name}")
 
     def close(self) -> None:
         if self._lock >= 0:
             Segment.unlink(self.name)
             os.close(self._lock)
             self._lock = -1
+
+
+def _locked(path: str) -> int:
+    """A descriptor that holds the lock; -1 if somebody has swept the page before it could be locked."""
+    try:
+        lock = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return -1
+    fcntl.flock(lock, fcntl.LOCK_EX)  # waits for whoever sweeps it just now
+    if _is_at(path, lock):
+        return lock
+    os.close(lock)
+    return -1
+
+
+def _is_at(path: str, descriptor: int) -> bool:
+    """Whether this open file is still the one at the path. A lock on a file that is not protects nothing."""
+    try:
+        return os.path.samestat(os.lstat(path), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
 
 
 def _temporary() -> str:
@@ -109,7 +130,8 @@ def sweep_orphans() -> int:
             continue
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            swept += sweep(life)
+            if _is_at(bell, lock):
+                swept += sweep(life)
         except OSError:
             pass  # its owner lives
         finally:

@@ -27,7 +27,9 @@ MOST_CHUNK_BYTES = 1 << 20  # to accept
 
 FLAG_OBJECT = 1
 OBJECT_NAME_BYTES = 16
-KNOWN_FLAGS = 15
+KNOWN_FLAGS = 31
+MOST_INLINE_BYTES = 32_712  # of a task's or result's payload: what every ring of every peer can take
+MOST_INLINE_FUNCTION_BYTES = 8_120  # the same for the control rings
 
 
 class FrameError(ValueError):
@@ -300,6 +302,8 @@ class Functions(NamedTuple):
             )
         ]
         for row in rows:
+            if len(row.payload) > MOST_INLINE_FUNCTION_BYTES:
+                raise FrameError(f"function {row.number}: {len(row.payload)} bytes are an object, not a payload")
             if row.flags & ~KNOWN_FLAGS:
                 raise FrameError(f"flags: {row.flags} has a bit that this version does not know")
             if row.flags & FLAG_OBJECT and len(row.payload) != OBJECT_NAME_BYTES:

@@ -16,6 +16,7 @@ from scaler._native import (
 )
 from scaler.link.single import with_payload
 from scaler.protocol.frames import (
+    MOST_INLINE_BYTES,
     Body,
     Cancel,
     Clear,
@@ -40,18 +41,17 @@ class ClientSide(RelaySide):
         self.peers.append(peer)
         self.talk.post(Joined(peer.slot, name, pid))
         self._held: dict[int, str] = {}  # segments of results until the client has mapped them, by task
-        self._unwanted: set[int] = set()  # cancelled tasks; forgotten with the next quiet moment
 
     def on_control(self, slot: int, record: tuple[Any, ...]) -> None:
         kind, task = record[0], record[1]
         if kind == KIND_FUNCTION:
             self.send_function(record)
         elif kind == KIND_CANCEL:
-            if self.talk.wants_to_go_on:
-                self._unwanted.add(task)
-            self.talk.post(Cancel.of([(0, task, 0)]))
+            self._cancel(task)
         elif kind == KIND_CLEAR:
             self.talk.post(Clear())
+            for unsaid in self.unsaid:
+                self._cancel(unsaid)
         elif kind == KIND_MAPPED:
             name = self._held.pop(task, None)
             if name is not None:
@@ -59,12 +59,15 @@ class ClientSide(RelaySide):
         elif kind == KIND_SHUTDOWN:
             self.talk.post(Shutdown())
 
-    def is_wanted(self, record: tuple[Any, ...]) -> bool:
-        return record[1] not in self._unwanted
+    def _cancel(self, task: int) -> None:
+        if task in self.unsaid:  # the scheduler has not heard of it yet
+            self.talk.after_objects(lambda: self.talk.post(Cancel.of([(0, task, 0)])))
+        else:
+            self.talk.post(Cancel.of([(0, task, 0)]))
 
     def on_body(self, body: Body) -> None:
         if isinstance(body, Results):
-            self.batch.put_results(body, peers=1, client_bits=self._client_bits)
+            self.batch.put_results(body, peers=1, client_bits=self._client_bits, largest_payload=MOST_INLINE_BYTES)
             for slot, record in self.relay.deliver(self.batch):
                 place = self.place_of(record)
                 self._held[record[1]] = place[8:].decode("ascii")

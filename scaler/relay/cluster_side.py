@@ -6,6 +6,7 @@ from typing import Any
 from scaler._native import OWN_SEGMENT, Relay, RelayPeer, Segment
 from scaler.link.single import with_payload
 from scaler.protocol.frames import (
+    MOST_INLINE_BYTES,
     Body,
     Cancel,
     FrameError,
@@ -21,6 +22,8 @@ from scaler.protocol.frames import (
 )
 from scaler.relay.relay import RelaySide
 
+MOST_NAMES = 64
+
 
 class ClusterSide(RelaySide):
     """Tasks in, results out."""
@@ -31,7 +34,7 @@ class ClusterSide(RelaySide):
         self._numbers = 0  # how many have been given to workers
         self._untold: deque[Function] = deque()  # functions for which a control ring had no room
         self._waiting: deque[Body] = deque()  # what came after them
-        self._arguments: dict[int, list[str]] = {}  # segments of arguments, by worker
+        self._arguments: dict[int, dict[tuple[int, int], str]] = {}  # segments by worker, then by task and attempt
 
     def on_control(self, slot: int, record: tuple[Any, ...]) -> None:
         raise FrameError(f"worker {slot} wrote a control record of kind {record[0]}, which means nothing here")
@@ -49,15 +52,14 @@ class ClusterSide(RelaySide):
 
     def _act(self, body: Body) -> None:
         if isinstance(body, Tasks):
-            self.batch.put_tasks(body, peers=self._numbers)
+            self.batch.put_tasks(body, peers=self._numbers, largest_payload=MOST_INLINE_BYTES)
             for slot, record in self.relay.deliver(self.batch):
                 self._deliver_large(slot, record)
         elif isinstance(body, Functions):
             self._untold.extend(body.rows())
             self.read_on()
         elif isinstance(body, Withdraw):
-            rows = body.rows()
-            self.talk.post(Withdrawn.of([(*row, self.relay.withdraw(row.peer, row.task, row.attempt)) for row in rows]))
+            self.talk.post(Withdrawn.of([(*row, self._withdraw(*row)) for row in body.rows()]))
         elif isinstance(body, Goodbye):
             self.over = body.reason
         elif isinstance(body, Shutdown):
@@ -68,9 +70,19 @@ class ClusterSide(RelaySide):
 
     def _deliver_large(self, slot: int, record: tuple[Any, ...]) -> None:
         place = self.place_of(record)
-        self._arguments.setdefault(slot, []).append(place[8:].decode("ascii"))
+        names = self._arguments.setdefault(slot, {})
+        if len(names) >= MOST_NAMES:  # the worker removes each when it has mapped it: forget those
+            names = self._arguments[slot] = {key: name for key, name in names.items() if Segment.exists(name)}
+        names[record[1], record[6]] = place[8:].decode("ascii")
         own = (*record[:8], OWN_SEGMENT, *record[9:])
         self.relay.deliver_one(slot, with_payload(own, place))
+
+    def _withdraw(self, slot: int, task: int, attempt: int) -> bool:
+        took = bool(self.relay.withdraw(slot, task, attempt))
+        name = self._arguments.get(slot, {}).pop((task, attempt), None) if took else None
+        if name is not None:
+            Segment.unlink(name)
+        return took
 
     def on_joined(self, peer: RelayPeer, name: str, pid: int) -> None:
         """A worker has handed in its rings; called in the order of the peers' numbers."""
@@ -85,5 +97,5 @@ class ClusterSide(RelaySide):
         self._say_asides()
         self.post_all([(peer.slot, rest)])
         self.talk.after_objects(lambda: self.talk.post(Left(peer.slot, exit_code, reason)))
-        for name in self._arguments.pop(peer.slot, ()):
+        for name in self._arguments.pop(peer.slot, {}).values():
             Segment.unlink(name)

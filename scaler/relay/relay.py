@@ -23,7 +23,20 @@ from scaler._native import (
 from scaler.link.conversation import Conversation
 from scaler.link.objects import object_name, open_place
 from scaler.link.single import with_payload
-from scaler.protocol.frames import DIGEST_BYTES, FLAG_OBJECT, Body, Function, Functions, Results, Tasks
+from scaler.protocol.codec import decode
+from scaler.protocol.frames import (
+    DIGEST_BYTES,
+    FLAG_OBJECT,
+    Acknowledge,
+    Body,
+    Function,
+    Functions,
+    Heartbeat,
+    Refusal,
+    Results,
+    Tasks,
+    Welcome,
+)
 
 
 class RelaySide(ABC):
@@ -34,8 +47,17 @@ class RelaySide(ABC):
         self.talk = Conversation(life)
         self.batch = RecordBatch()
         self.peers: list[RelayPeer] = []
+        self.unsaid: set[int] = set()  # tasks whose payload is on its way and that are named after it
         self.over: str | None = None  # why the session has ended for good
         self._functions_under_way = 0
+
+    def on_frame(self, data: bytes) -> None:
+        """Act on a message of the scheduler's. FrameError ends the session."""
+        body = self.talk.take(decode(data))
+        if isinstance(body, Refusal):
+            self.over = body.reason
+        elif body is not None and not isinstance(body, Acknowledge | Heartbeat | Welcome):
+            self.on_body(body)
 
     @abstractmethod
     def on_body(self, body: Body) -> None:
@@ -95,14 +117,11 @@ class RelaySide(ABC):
         Segment.unlink(segment.name)  # from here on it is the other side's copy that counts
 
         def post(number: int, size: int) -> None:
-            if self.is_wanted(record):
-                self._post_runs([(slot, with_payload(record, object_name(number, size)))])
+            self.unsaid.discard(record[1])
+            self._post_runs([(slot, with_payload(record, object_name(number, size)))])
 
+        self.unsaid.add(record[1])
         self.talk.post_object(segment, post)
-
-    def is_wanted(self, record: tuple[Any, ...]) -> bool:
-        """False if the record that a large payload belongs to is not to be said any more."""
-        return True
 
     def send_function(self, record: tuple[Any, ...]) -> None:
         """Announce a function that a peer announced."""

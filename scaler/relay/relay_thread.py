@@ -15,8 +15,7 @@ from dataclasses import replace
 
 from scaler.exceptions import ScalerError
 from scaler.link.dealer import Dealer, greet
-from scaler.protocol.codec import decode
-from scaler.protocol.frames import Acknowledge, Goodbye, Heartbeat, Hello, Refusal, Welcome
+from scaler.protocol.frames import Goodbye, Heartbeat, Hello, Welcome
 from scaler.relay.relay import RelaySide
 
 _log = logging.getLogger(__name__)
@@ -90,14 +89,14 @@ class RelayThread:
         side, dealer = self._side, self._dealer
         while self._calls:
             self._calls.popleft()()
-        moved = side.relay.run()
-        self._receive()
+        side.relay.run()
+        if dealer.has_message:
+            self._receive()
         side.read_on()
         side.collect()
         self._keep_alive()
-        moved += len(side.talk.outbox)
         self._send()
-        if moved or side.talk.wants_to_go_on:
+        if side.talk.wants_to_go_on or not side.relay.armed:
             wait_s = 0.0
         else:
             wait_s = ACKNOWLEDGE_S if side.talk.ledger.owed else LONGEST_WAIT_S
@@ -109,13 +108,8 @@ class RelayThread:
 
     def _receive(self) -> None:
         while (data := self._dealer.receive()) is not None:
-            frame = decode(data)
             self._heard_s = time.monotonic()
-            body = self._side.talk.take(frame)
-            if isinstance(body, Refusal):
-                self._side.over = body.reason
-            elif body is not None and not isinstance(body, Acknowledge | Heartbeat | Welcome):
-                self._side.on_body(body)
+            self._side.on_frame(data)
 
     def _send(self) -> None:
         outbox = self._side.talk.outbox

@@ -1,25 +1,21 @@
-"""The scheduler as a child of a program that made one: settings in, its address out, until the creator is gone."""
+"""The scheduler as a child of a program that made one: options in, its address out, until the creator is gone."""
 
-import logging
 import sys
 
+from scaler import logs
 from scaler.cluster.creator import Creator
+from scaler.config.table import SchedulerConfig
+from scaler.config.values import make_config
 from scaler.exceptions import ScalerError
 from scaler.scheduler.program import run
-from scaler.scheduler.scheduler import Scheduler
 
 
 def main() -> int:
     creator = Creator.from_arguments()
-    settings = creator.settings()
-    logging.basicConfig(level=settings["logging_level"])
     try:
-        scheduler = Scheduler(
-            queue_size=settings["queue_size"],
-            protected=settings["protected"],
-            client_queue_bytes=settings["client_queue_bytes"],
-        )
-        return run(scheduler, settings["address"], creator.fileno(), lambda address: creator.report(ready=address))
+        config = make_config(SchedulerConfig, creator.settings())
+        logs.set_up(config.logging_paths, config.logging_level, config.logging_config_file)
+        return run(config, creator.fileno(), lambda bound: creator.report(ready=str(bound)))
     except (ScalerError, OSError) as error:
         creator.report(error=str(error))
         return 1

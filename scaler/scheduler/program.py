@@ -5,28 +5,53 @@ import logging
 import signal
 from collections.abc import Callable
 
-from scaler.scheduler.scheduler import Scheduler
+from scaler.address import Address
+from scaler.config.table import SchedulerConfig
+from scaler.event_loop import check_event_loop
+from scaler.scheduler.scheduler import SchedulerServer, Watch
 from scaler.scheduler.selector import PumpSelector
 
 _log = logging.getLogger(__name__)
+_STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 
-def run(scheduler: Scheduler, address: str, lifeline: int = -1, on_ready: Callable[[str], None] | None = None) -> int:
+def run(config: SchedulerConfig, lifeline: int = -1, on_ready: Callable[[Address], None] | None = None) -> int:
     """Serve until told to stop by a signal, a client, or the end of `lifeline` (a descriptor of the creator)."""
-    loop = asyncio.SelectorEventLoop(PumpSelector(scheduler.pump, scheduler.after_run))
+    check_event_loop(config.event_loop)
+    server = SchedulerServer(
+        queue_size=config.per_worker_queue_size,
+        protected=config.protected,
+        client_queue_bytes=config.client_queue_bytes,
+        most_waiting=config.max_number_of_tasks_waiting,
+        client_timeout_s=config.client_timeout_seconds,
+        worker_timeout_s=config.worker_timeout_seconds,
+        io_threads=config.io_threads,
+    )
+    loop, watch = _make_loop(config.event_loop, server)
     try:
         asyncio.set_event_loop(loop)
-        bound = scheduler.open(loop, address)
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, scheduler.stop)
+        bound = server.open(loop, config.address, watch)
+        for number in _STOPPING:
+            loop.add_signal_handler(number, server.stop)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPPING)  # those that came while we were starting are served now
         if lifeline >= 0:
-            loop.add_reader(lifeline, scheduler.stop)
-        _log.info("scheduler listens at %s", bound)
+            loop.add_reader(lifeline, server.stop)
+        _log.info("scheduler listens at %s (event loop: %s)", bound, config.event_loop)
         if on_ready is not None:
             on_ready(bound)
-        loop.run_until_complete(scheduler.closed)
+        loop.run_until_complete(server.closed)
         _log.info("scheduler stops")
         return 0
     finally:
-        scheduler.close()
+        server.close()
         loop.close()
+
+
+def _make_loop(name: str, server: SchedulerServer) -> tuple[asyncio.AbstractEventLoop, Watch | None]:
+    """The loop around the server's pump, and its short way of reading a descriptor if it has one."""
+    if name == "uvloop":
+        from scaler.scheduler.pump_loop import PumpLoop  # uvloop need not be installed
+
+        return PumpLoop(server.pump, server.after_run), None
+    selector = PumpSelector(server.pump, server.after_run)
+    return asyncio.SelectorEventLoop(selector), selector.watch

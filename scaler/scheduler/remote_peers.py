@@ -37,6 +37,7 @@ from scaler.scheduler.remote_session import RemoteClient, RemoteCluster, RemoteS
 
 _log = logging.getLogger(__name__)
 ACKNOWLEDGE_S = 0.02
+WARNING_S = 1.0
 
 
 @dataclass(eq=False)
@@ -74,8 +75,9 @@ class RemotePeers:
         self._send, self._on_change, self._on_shutdown = send, on_change, on_shutdown
         self._links: dict[bytes, _Link] = {}  # by routing id
         self._by_token: dict[bytes, _Link] = {}
-        self._next_acknowledge_s = 0.0
+        self._owing: set[_Link] = set()  # who waits for an acknowledgement
         self._next_heartbeat_s = 0.0
+        self._next_warning_s = 0.0
         self.dropped = 0
 
     # events
@@ -94,14 +96,21 @@ class RemotePeers:
             else:
                 link.heard_s = now_s
                 body = link.session.talk.take(frame)
+                if frame.number:
+                    self._owing.add(link)
                 if body is not None:
                     self._on_body(link, body)
         except (ValueError, OSError, MemoryError) as error:
-            self.dropped += 1
-            _log.warning("a frame was dropped: %s", error)
+            self._on_dropped(error, now_s)
             self._refuse(routing_id, f"the scheduler could not take a frame: {error}")
             if link is not None:
                 self._end(link, "it sent a frame that could not be taken")
+
+    def _on_dropped(self, error: Exception, now_s: float) -> None:
+        self.dropped += 1
+        if now_s >= self._next_warning_s:  # a flood of nonsense is not to become one of warnings
+            self._next_warning_s = now_s + WARNING_S
+            _log.warning("a frame was dropped (%d in all): %s", self.dropped, error)
 
     def _on_hello(self, routing_id: bytes, hello: Hello, now_s: float) -> None:
         here = sys.version_info
@@ -144,7 +153,7 @@ class RemotePeers:
         return link
 
     def _on_body(self, link: _Link, body: Body) -> None:
-        link.has_begun = link.has_begun or not isinstance(body, Acknowledge | Heartbeat)
+        link.has_begun = link.has_begun or not isinstance(body, Acknowledge | Heartbeat | Goodbye)
         if isinstance(body, Acknowledge | Heartbeat):
             return
         if isinstance(body, Goodbye):
@@ -192,21 +201,25 @@ class RemotePeers:
         return any_sent
 
     def on_tick(self, now_s: float) -> None:
-        """Acknowledge, send heartbeats, and end what has been silent for too long."""
-        if now_s >= self._next_acknowledge_s:
-            self._next_acknowledge_s = now_s + ACKNOWLEDGE_S
-            beat = now_s >= self._next_heartbeat_s
-            if beat:
-                self._next_heartbeat_s = now_s + self._heartbeat_s
-            for link in list(self._links.values()):
-                talk = link.session.talk
-                if beat:
-                    talk.say(Heartbeat(int(now_s * 1e9)))
-                talk.acknowledge()
+        """Acknowledge; now and then send heartbeats, and end what has been silent for too long."""
+        for link in self._owing:
+            if link.routing_id in self._links:
+                link.session.talk.acknowledge()
                 self._empty(link)
-                is_client = link.session.hello.role == Role.CLIENT
-                if now_s - link.heard_s > (self._client_timeout_s if is_client else self._worker_timeout_s):
-                    self._end(link, f"nothing was heard from it for {now_s - link.heard_s:.0f} s")
+        self._owing.clear()
+        if now_s < self._next_heartbeat_s:
+            return
+        self._next_heartbeat_s = now_s + self._heartbeat_s
+        for link in list(self._links.values()):
+            link.session.talk.say(Heartbeat(int(now_s * 1e9)))
+            self._empty(link)
+            is_client = link.session.hello.role == Role.CLIENT
+            if now_s - link.heard_s > (self._client_timeout_s if is_client else self._worker_timeout_s):
+                self._end(link, f"nothing was heard from it for {now_s - link.heard_s:.0f} s")
+
+    def next_tick_s(self, now_s: float) -> float:
+        """When on_tick has something to do."""
+        return now_s + ACKNOWLEDGE_S if self._owing else max(now_s, self._next_heartbeat_s)
 
     def __bool__(self) -> bool:
         """There is somebody."""

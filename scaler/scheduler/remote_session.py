@@ -32,6 +32,7 @@ from scaler.link.single import with_payload
 from scaler.protocol.frames import (
     DIGEST_BYTES,
     FLAG_OBJECT,
+    MOST_INLINE_BYTES,
     Body,
     Cancel,
     Clear,
@@ -99,7 +100,11 @@ class RemoteSession(ABC):
     def _send_large(self) -> None:
         large, self._large[:] = list(self._large), []
         for peer, record in large:
-            self.talk.post_object(open_place(record[2]), partial(self._post_one, peer, record))
+            try:
+                segment = open_place(record[2])
+            except OSError:
+                continue  # the client has cancelled the task meanwhile: its result is gone
+            self.talk.post_object(segment, partial(self._post_one, peer, record))
 
     def _post_one(self, peer: int, record: tuple[Any, ...], number: int, size: int) -> None:
         self._post_runs([(peer, with_payload(record, object_name(number, size)))])
@@ -137,7 +142,7 @@ class RemoteClient(RemoteSession):
         index, now = self.index, time.monotonic_ns()
         assert index is not None
         if isinstance(body, Tasks):
-            self._batch.put_tasks(body, client_bits=self.hello.client_bits)
+            self._batch.put_tasks(body, client_bits=self.hello.client_bits, largest_payload=MOST_INLINE_BYTES)
             self._feed()
         elif isinstance(body, Functions):
             for row in body.rows():
@@ -190,7 +195,7 @@ class RemoteCluster(RemoteSession):
     def on_body(self, body: Body) -> None:
         now = time.monotonic_ns()
         if isinstance(body, Results):
-            self._batch.put_results(body, peers=len(self.workers))
+            self._batch.put_results(body, peers=len(self.workers), largest_payload=MOST_INLINE_BYTES)
             for peer, record in feed_results(self.core, self.workers, self._batch):
                 place = self.talk.incoming.take(record[2])
                 worker = self.workers[peer]
@@ -206,8 +211,9 @@ class RemoteCluster(RemoteSession):
         elif isinstance(body, Joined):
             self._on_joined(body)
         elif isinstance(body, Left):
-            if body.peer < len(self.workers) and self.workers[body.peer] is not None:
-                self.core.on_worker_left(self.workers[body.peer], now)
+            worker = self.workers[body.peer] if body.peer < len(self.workers) else None
+            if worker is not None:
+                self.core.on_worker_left(worker, now)
                 self.workers[body.peer] = None
         else:
             raise FrameError(f"a cluster does not say {type(body).__name__}")

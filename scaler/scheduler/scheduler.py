@@ -1,4 +1,4 @@
-"""Scheduler: the core with its rings, its door and its socket, on one event loop.
+"""SchedulerServer: the core with its rings, its door and its socket, on one event loop.
 
 Every decision is the core's; every byte of a co-located peer goes through the pump; what remote peers say is
 remote_peers' business. What is left for this file is rare: who joins and leaves, control records, and moving bytes
@@ -13,25 +13,30 @@ import logging
 import os
 import secrets
 import time
+from collections.abc import Callable
 from typing import Any
 
 import zmq
 
 from scaler import _native
 from scaler._native import Peer, Pump, SchedulerCore, Segment
-from scaler.exceptions import ScalerError
+from scaler.address import Address
+from scaler.link.dealer import EVENTS, NOBLOCK, POLLIN
 from scaler.link.door import Visitor
 from scaler.link.names import BellPage, new_life, sweep, sweep_orphans
+from scaler.scheduler.listening import leave, listen
 from scaler.scheduler.local_peers import LocalPeers
-from scaler.scheduler.remote_peers import ACKNOWLEDGE_S, RemotePeers
+from scaler.scheduler.remote_peers import RemotePeers
 
 _log = logging.getLogger(__name__)
+SEND_MORE = int(zmq.SNDMORE | zmq.NOBLOCK)
 MOST_MESSAGES = 64  # read in a row, before their tasks are placed
 MOST_TURNS = 4  # of that, before the rings get their turn
+Watch = Callable[[int, Callable[[], bool]], None]
 PROTECTED = "the scheduler is protected: it is stopped where it was started, not by a client"
 
 
-class Scheduler:
+class SchedulerServer:
     """Construct it, make a loop around its `pump`, `open` it on that loop, and await `closed`."""
 
     def __init__(
@@ -40,9 +45,11 @@ class Scheduler:
         queue_size: int = 1000,
         protected: bool = False,
         client_queue_bytes: int = 1 << 30,
+        most_waiting: int = -1,
         client_timeout_s: float = 60.0,
         worker_timeout_s: float = 60.0,
         heartbeat_s: float = 2.0,
+        io_threads: int = 1,
     ) -> None:
         self.life = new_life()
         swept = sweep_orphans()
@@ -52,15 +59,26 @@ class Scheduler:
         self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self.core = SchedulerCore(secrets.randbits(32) | 1)
         self.core.client_queue_bytes = client_queue_bytes
+        self.core.most_waiting = most_waiting
         self.pump = Pump(self.core, self._bell_page.memory, self._bell)
         self._queue_size = queue_size
         self._protected = protected
+        self._io_threads = io_threads
         self._client_timeout_s, self._worker_timeout_s = client_timeout_s, worker_timeout_s
         self._heartbeat_s = heartbeat_s
         self._news = False
+        self.address: Address | None = None
 
-    def open(self, loop: asyncio.AbstractEventLoop, address: str) -> str:
-        """Listen at `address`; the address as it came to be (a port of 0 has become a real one)."""
+    def open(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        address: Address,
+        watch: Watch | None = None,
+    ) -> Address:
+        """Listen at `address`; the address as it came to be (a port of 0 has become a real one).
+
+        `watch(descriptor, callback)` is the loop's add_reader, unless there is a shorter way.
+        """
         self._loop = loop
         self.closed: asyncio.Future[None] = loop.create_future()
         self._local = LocalPeers(loop, self.pump, self.life, self._bell_page.name, self._queue_size, self._on_change)
@@ -70,20 +88,16 @@ class Scheduler:
             worker_timeout_s=self._worker_timeout_s, heartbeat_s=self._heartbeat_s,
             send=self._send, on_change=self._on_change, on_shutdown=self._on_shutdown,
         )  # fmt: skip
-        self._context = zmq.Context()
+        self._context = zmq.Context(self._io_threads)
         self._router = self._context.socket(zmq.ROUTER)
         for option, value in ((zmq.SNDHWM, 0), (zmq.RCVHWM, 0), (zmq.ROUTER_MANDATORY, 1)):
             self._router.setsockopt(option, value)
-        self._router.setsockopt(zmq.IPV6, int("[" in address))  # always, it would name IPv4 ports in the form of IPv6
         self._descriptor = int(self._router.getsockopt(zmq.FD))
         self._timer: asyncio.TimerHandle | None = None
-        try:
-            self._router.bind(address)
-        except zmq.ZMQError as error:
-            raise ScalerError(f"cannot listen at {address}: {error.strerror}") from error
-        self.address: str = self._router.getsockopt_string(zmq.LAST_ENDPOINT)
-        loop.add_reader(self._descriptor, self._on_router)
-        return self.address
+        self._timer_due_s = 0.0
+        self.address = bound = listen(self._router, address)
+        (watch or loop.add_reader)(self._descriptor, self._read)
+        return bound
 
     def after_run(self) -> bool:
         """Do what the pump left to Python. True if the event loop has something to do now."""
@@ -91,10 +105,19 @@ class Scheduler:
         if self._remote.flush():
             # Once a socket has been written to, its descriptor may have swallowed the news of a message.
             wanted = self._read() or wanted
-        if self._remote and self._timer is None:
-            self._timer = self._loop.call_later(ACKNOWLEDGE_S, self._on_timer)
-            wanted = True
-        return wanted
+        return (bool(self._remote) and self._set_timer()) or wanted
+
+    def _set_timer(self) -> bool:
+        """See to it that remote peers are looked after in time. True if that is sooner than it was to be."""
+        now_s = time.monotonic()
+        due_s = self._remote.next_tick_s(now_s)
+        if self._timer is not None and self._timer_due_s <= due_s:
+            return False
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_due_s = due_s
+        self._timer = self._loop.call_later(due_s - now_s, self._on_timer)
+        return True
 
     def _look_after_local_peers(self) -> bool:
         pump = self.pump
@@ -143,31 +166,29 @@ class Scheduler:
 
     # the socket
 
-    def _on_router(self) -> None:
-        self._read()
-
     def _read(self) -> bool:
-        """Take what messages there are. True if there were any."""
+        """Take what messages there are. True if the event loop has something to do now."""
         turns = 0
-        while int(self._router.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
+        while int(self._router.getsockopt(EVENTS)) & POLLIN:
             if turns == MOST_TURNS:
-                self._loop.call_soon(self._on_router)
+                self._loop.call_soon(self._read)
                 return True
             turns += 1
             now_s = time.monotonic()
             for _ in range(MOST_MESSAGES):
                 try:
-                    message = self._router.recv_multipart(zmq.NOBLOCK)
+                    message = self._router.recv_multipart(NOBLOCK)
                 except zmq.Again:
                     break
                 self._remote.on_message(message[0], message[1:], now_s)
             self.core.step(time.monotonic_ns())
             self._remote.flush()
-        return turns > 0
+        return self.closed.done()
 
     def _send(self, routing_id: bytes, data: bytes) -> None:
         try:
-            self._router.send_multipart([routing_id, data], zmq.NOBLOCK)
+            self._router.send(routing_id, SEND_MORE)
+            self._router.send(data, NOBLOCK)
         except zmq.ZMQError:
             pass  # its connection broke: what must arrive is kept until it comes back or is given up
 
@@ -190,6 +211,8 @@ class Scheduler:
             self._timer.cancel()
         self._remote.close()
         self._local.close()
+        if self.address is not None:
+            leave(self.address)
         self._router.close(1000)
         self._context.term()
         self._bell_page.close()

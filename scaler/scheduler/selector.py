@@ -26,6 +26,12 @@ class PumpSelector(selectors.EpollSelector):
         self._after_run = after_run
         self._bell = self.register(pump.eventfd, selectors.EVENT_READ)
         self._next_tick = 0.0
+        self._watched: dict[int, Callable[[], bool]] = {}
+
+    def watch(self, descriptor: int, callback: Callable[[], bool]) -> None:
+        """Call this when there is something to read. Asyncio hears of it only if that returns true."""
+        self.register(descriptor, selectors.EVENT_READ, (None, None))  # as asyncio notes what has no handler of its own
+        self._watched[descriptor] = callback
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, Any]]:
         pump = self._pump
@@ -46,9 +52,12 @@ class PumpSelector(selectors.EpollSelector):
             wanted = self._after_run()
             events = super().select(0.0 if wanted or busy else wait)
             look_everywhere = not events and not busy
-            rung = [event for event in events if event[0] is self._bell]
-            if rung:
-                pump.hush()
-                events.remove(rung[0])
+            for event in list(events):
+                if event[0] is self._bell:
+                    pump.hush()
+                    events.remove(event)
+                elif event[0].fd in self._watched:
+                    wanted = self._watched[event[0].fd]() or wanted
+                    events.remove(event)
             if wanted or events or (deadline is not None and time.monotonic() >= deadline):
                 return events

@@ -43,6 +43,14 @@ def exit_process() -> None:
     raise SystemExit(3)
 
 
+def note(path: str, number: int) -> int:
+    """Leave a mark for each time this was run."""
+    mark = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.write(mark, b"%d\n" % number)
+    os.close(mark)
+    return number
+
+
 def big(n_bytes: int) -> bytes:
     return b"x" * n_bytes
 

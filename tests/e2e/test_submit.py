@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from scaler import Client
+from scaler import Client, SchedulerClusterCombo
 from scaler.exceptions import DeserializeObjectError, RemoteError
 from tests.e2e import calls
 
@@ -207,7 +207,19 @@ def test_profile_is_there_once_the_task_is_done(client):
     with pytest.raises(ValueError, match="not done"):
         future.profiling_info()
     future.result(10)
-    assert 0.1 <= future.profiling_info().duration_s < 5
+    info = future.profiling_info()
+    assert info.duration_s >= 0.1
+    assert info.cpu_time_s < info.duration_s
+    assert info.memory_peak > 1_000_000
+
+
+def test_a_profiling_client_has_each_tasks_own_memory_peak():
+    with SchedulerClusterCombo(1) as combo, Client(combo.get_address(), profiling=True) as client:
+        before, big, after = (client.submit(calls.big, size) for size in (1, 50_000_000, 1))
+        assert [len(future.result(20)) for future in (before, big, after)] == [1, 50_000_000, 1]
+        peaks = [future.profiling_info().memory_peak for future in (before, big, after)]
+        assert peaks[1] > peaks[0] + 20_000_000
+        assert peaks[2] < peaks[1] - 20_000_000
 
 
 def test_worker_that_dies_costs_its_task_only(cluster, client):

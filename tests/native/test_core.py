@@ -1,15 +1,17 @@
 """The scheduler's decisions, with rings in private memory instead of processes: events in, records out."""
 
+import os
 import random
 
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from scaler._native import Ring, RingOutlet, SchedulerCore, Segment
 
 TASK, RESULT, FUNCTION = 1, 2, 3
+NO_WORKER = 5  # a status
 DIGEST = b"d" * 16
 MS = 1_000_000
 
@@ -88,6 +90,34 @@ def test_a_cancelled_task_is_never_placed():
     worker = FakeWorker(core)
     core.step(0)
     assert worker.begin() is None
+    assert core.counts()["rows"] == 0
+
+
+def test_clients_that_do_not_read_their_results_hold_up_nobody_else():
+    core = SchedulerCore()
+    worker = FakeWorker(core)
+    full = [FakeClient(core, bits, capacity=1024) for bits in range(1, 21)]
+    for client in full:
+        for _ in range(40):
+            client.submit(b"x" * 60)
+    for _ in range(40 * len(full)):
+        core.step(0)
+        if worker.begin() is not None:
+            worker.finish()
+    assert core.counts()["ready"] > 0
+    assert worker.begin() is None
+    other = FakeClient(core, 99)
+    task = other.submit(b"hello")
+    core.step(0)
+    assert worker.begin()[1] == task
+    worker.finish()
+    for _ in range(40 * len(full)):
+        for client in (*full, other):
+            client.drain()
+        core.step(0)
+        if worker.begin() is not None:
+            worker.finish()
+    assert [len(client.answers) for client in full] == [40] * len(full)
     assert core.counts()["rows"] == 0
 
 
@@ -196,6 +226,62 @@ def test_a_full_result_ring_holds_up_only_its_own_client():
     assert core.counts()["rows"] == 0
 
 
+def test_tasks_beyond_what_may_wait_are_turned_away_once_every_worker_is_full():
+    core = SchedulerCore()
+    core.most_waiting = 2
+    client, worker = FakeClient(core, 5), FakeWorker(core)
+    placed, *waiting = [client.submit() for _ in range(3)]  # of a function nobody has timed: one per worker
+    client.drain()
+    assert not client.answers
+    away = [client.submit() for _ in range(2)]
+    client.drain()
+    assert [(task, status) for task, status, _ in client.answers] == [(task, NO_WORKER) for task in away]
+    assert worker.begin()[1] == placed
+    worker.finish()  # quick: there is room for more now
+    core.step(0)
+    late = client.submit()
+    client.answers.clear()
+    while worker.begin():
+        worker.finish()
+        core.step(0)
+    client.drain()
+    assert [(task, status) for task, status, _ in client.answers] == [(task, 0) for task in (placed, *waiting, late)]
+    assert (core.counts()["rows"], core.counts()["turned_away"]) == (0, 2)
+
+
+def test_with_none_allowed_to_wait_a_task_runs_if_a_worker_is_idle_and_is_turned_away_if_there_is_none():
+    core = SchedulerCore()
+    core.most_waiting = 0
+    client = FakeClient(core, 5)
+    away = client.submit()
+    worker = FakeWorker(core)
+    task = client.submit()
+    assert worker.begin()[1] == task
+    worker.finish()
+    client.drain()
+    assert [(answer[0], answer[1]) for answer in client.answers] == [(away, NO_WORKER), (task, 0)]
+
+
+def test_whoever_waits_for_room_in_its_own_result_ring_is_not_turned_away():
+    core = SchedulerCore()
+    core.most_waiting = 0
+    client, worker = FakeClient(core, 5, capacity=1024), FakeWorker(core)
+    tasks = []
+    while not core.counts()["ready"]:
+        tasks.append(client.submit(b"x" * 60))
+        core.step(0)
+        if worker.begin():
+            worker.finish()
+    assert core.counts()["turned_away"] == 0
+    for _ in range(100):
+        client.drain()
+        core.step(0)
+        while worker.begin():
+            worker.finish()
+            core.step(0)
+    assert [(answer[0], answer[1]) for answer in client.answers] == [(task, 0) for task in tasks]
+
+
 def test_a_strangers_task_id_and_an_unknown_function_are_refused():
     core = SchedulerCore()
     client, worker = FakeClient(core, 5), FakeWorker(core)
@@ -221,6 +307,10 @@ class CoreMachine(RuleBasedStateMachine):
         self.open, self.cancelled = {}, set()
         self.bits = 0
         self.now = 0
+
+    @initialize(most_waiting=st.sampled_from([-1, -1, 0, 1, 5]))
+    def limit_waiting(self, most_waiting):
+        self.core.most_waiting = most_waiting
 
     @precondition(lambda self: len(self.clients) < 3)
     @rule(small=st.booleans())
@@ -323,6 +413,31 @@ class CoreMachine(RuleBasedStateMachine):
 
 CoreMachine.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
 TestCoreMachine = CoreMachine.TestCase
+
+
+def test_a_peer_is_woken_though_another_left_before_the_flush_and_a_third_took_its_place():
+    core = SchedulerCore()
+    bell = os.eventfd(0, os.EFD_NONBLOCK)
+    page = Segment.private(4096)
+    memoryview(page)[64:68] = b"\1\0\0\0"  # it sleeps
+    sleeper = FakeClient(core, 5)
+    core.on_client_left(sleeper.index, 0)
+    ring, sleeper.results = ring_pair()
+    sleeper.index = core.on_client_joined(5, RingOutlet(ring, page, 64, bell), RingOutlet(ring_pair()[0]))
+    core.on_function(sleeper.index, 0, DIGEST, 0, b"function")
+    leaver, workers = FakeClient(core, 6), [FakeWorker(core), FakeWorker(core)]
+    sleeper.submit()
+    leaver.submit()
+    core.step(0)
+    for worker in sorted(workers, key=lambda worker: worker.begin()[1]):
+        worker.finish()  # the answers are written, the sleeper's first, and nobody has been told
+    with pytest.raises(BlockingIOError):
+        os.eventfd_read(bell)
+    core.on_client_left(leaver.index, 0)
+    assert FakeClient(core, 7).index == leaver.index
+    core.step(0)
+    assert os.eventfd_read(bell) == 1
+    os.close(bell)
 
 
 def test_a_long_random_run_leaves_every_table_empty():

@@ -1,0 +1,90 @@
+# Meter: what a task took: time, CPU time, memory.
+#
+# Asking the kernel costs as much as a small task, so it is asked only where the answer may differ from what is known:
+# CPU time of functions that took longer than LONG_NS when they last ran, or have not run yet (else it is the duration),
+# and the memory's high-water mark when PEAK_NS have passed since it was last read.
+#
+# A profiled task (FLAG_PROFILE) is measured whatever it costs, and the high-water mark is set back before it, so that
+# it is the task's own.
+
+cdef extern from *:
+    """
+    #include <fcntl.h>
+    #include <unistd.h>
+    #include <sys/resource.h>
+    static inline uint64_t scaler_cpu_ns(void) {
+        struct timespec t;
+        clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+        return (uint64_t)t.tv_sec * 1000000000ull + (uint64_t)t.tv_nsec;
+    }
+    static inline uint32_t scaler_peak_kib(void) {
+        struct rusage usage;
+        return getrusage(RUSAGE_SELF, &usage) ? 0 : (uint32_t)usage.ru_maxrss;
+    }
+    static inline void scaler_set_peak_back(void) {
+        int fd = open("/proc/self/clear_refs", O_WRONLY | O_CLOEXEC);
+        if (fd >= 0) {
+            ssize_t written = write(fd, "5", 1);
+            (void)written;
+            close(fd);
+        }
+    }
+    """
+    uint64_t cpu_ns "scaler_cpu_ns"() noexcept nogil
+    uint32_t peak_kib "scaler_peak_kib"() noexcept nogil
+    void set_peak_back "scaler_set_peak_back"() noexcept nogil
+
+cdef enum:
+    LONG_NS = 1000000
+    PEAK_NS = 1000000
+    LAST_UNKNOWN = 0
+    LAST_SHORT = 1
+    LAST_LONG = 2
+
+
+cdef class Meter:
+    """`begin` and `end` around a task; then the three figures are there."""
+    cdef uint64_t start_ns, duration_ns, cpu_start_ns, peak_read_ns
+    cdef uint32_t cpu_us, memory_peak_kib
+    cdef bint asks_cpu, is_profiled
+    cdef uint8_t *last               # by function
+    cdef uint32_t room
+
+    def __dealloc__(self):
+        free(self.last)
+
+    cdef uint8_t *last_of(self, uint32_t function) noexcept nogil:
+        cdef uint8_t *last
+        cdef uint32_t room
+        if function >= self.room:
+            room = function + 256
+            last = <uint8_t *>realloc(self.last, room)
+            if last == NULL:
+                return NULL
+            memset(last + self.room, LAST_UNKNOWN, room - self.room)
+            self.last = last
+            self.room = room
+        return &self.last[function]
+
+    cdef void begin(self, uint32_t function, int flags) noexcept nogil:
+        cdef uint8_t *last = self.last_of(function)
+        self.is_profiled = flags & FLAG_PROFILE
+        self.asks_cpu = self.is_profiled or last == NULL or last[0] != LAST_SHORT
+        if self.is_profiled:
+            set_peak_back()
+        if self.asks_cpu:
+            self.cpu_start_ns = cpu_ns()
+        self.start_ns = now_ns()
+
+    cdef void end(self, uint32_t function) noexcept nogil:
+        cdef uint64_t now = now_ns()
+        cdef uint64_t cpu_us
+        cdef uint8_t *last = self.last_of(function)
+        self.duration_ns = now - self.start_ns
+        cpu_us = (cpu_ns() - self.cpu_start_ns) // 1000 if self.asks_cpu else self.duration_ns // 1000
+        self.cpu_us = <uint32_t>min(cpu_us, <uint64_t>0xFFFFFFFF)
+        if self.is_profiled or now - self.peak_read_ns >= PEAK_NS:
+            self.memory_peak_kib = peak_kib()
+            self.peak_read_ns = now
+        if last != NULL:
+            last[0] = LAST_LONG if self.duration_ns > LONG_NS else LAST_SHORT

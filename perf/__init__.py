@@ -1,0 +1,1 @@
+"""What Scaler costs and how fast it is, measured beside what people would use otherwise. Start with README.md."""

@@ -1,0 +1,33 @@
+"""What the benchmarks have workers do: next to nothing, so that the engine is what is measured.
+
+A module of its own that imports nothing dear, since every worker of every engine imports it.
+"""
+
+import time
+
+
+def same(x: int) -> int:
+    """The no-op of all rows."""
+    return x
+
+
+def first(call: tuple[int]) -> int:
+    """`same` for engines whose map gives one argument only."""
+    return call[0]
+
+
+def sleep_for(seconds: float) -> float:
+    time.sleep(seconds)
+    return seconds
+
+
+def sleep_unevenly(seconds: float) -> float:
+    """A function of its own, so that nobody has an opinion yet how long it takes."""
+    time.sleep(seconds)
+    return seconds
+
+
+def sleep_and_tell(seconds: float) -> float:
+    """When this task ended, on the clock that all processes of a machine share."""
+    time.sleep(seconds)
+    return time.monotonic()

@@ -1,0 +1,70 @@
+"""The supervisor as a program: a loop, signals, and the way out."""
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from scaler.cluster.cores import usable_cores
+from scaler.cluster.supervisor import Supervisor, WorkerSettings
+from scaler.config.table import ClusterConfig
+from scaler.event_loop import check_event_loop, new_event_loop
+
+_log = logging.getLogger(__name__)
+_STOPPING = (signal.SIGINT, signal.SIGTERM)
+
+
+def run(
+    config: ClusterConfig,
+    lifeline: int = -1,
+    on_ready: Callable[[], None] = lambda: None,
+    sys_path: list[str] | None = None,
+) -> int:
+    """Run workers until a signal, the scheduler, or the end of `lifeline` (a descriptor of the creator) stops them.
+
+    `sys_path` is the workers'; by default it is what Python gives them, behind their working directory.
+    """
+    check_event_loop(config.event_loop)
+    with asyncio.Runner(loop_factory=lambda: new_event_loop(config.event_loop)) as runner:
+        runner.run(_serve(config, lifeline, on_ready, sys_path or []))
+    return 0
+
+
+async def _serve(config: ClusterConfig, lifeline: int, on_ready: Callable[[], None], sys_path: list[str]) -> None:
+    names = worker_names(config)
+    is_announced = False
+
+    def announce() -> None:  # the supervisor says it again when a worker that ended has been replaced
+        nonlocal is_announced
+        _log.info("cluster is ready: %d workers", len(names))
+        if not is_announced:
+            is_announced = True
+            on_ready()
+
+    supervisor = Supervisor(
+        str(config.address),
+        names,
+        WorkerSettings(ring_bytes=config.ring_bytes, sys_path=sys_path, cwd=os.getcwd()),
+        death_timeout_s=config.death_timeout_seconds,
+        on_ready=announce,
+    )
+    loop: Any = asyncio.get_running_loop()
+    for number in _STOPPING:
+        loop.add_signal_handler(number, supervisor.stop)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPPING)  # those that came while we were starting are served now
+    if lifeline >= 0:
+        loop.add_reader(lifeline, supervisor.stop)
+    _log.info("cluster of %d workers for the scheduler at %s", len(names), config.address)
+    await supervisor.serve()
+    _log.info("cluster stops")
+
+
+def worker_names(config: ClusterConfig) -> list[str]:
+    """As given, or the name of this host and a number for each worker."""
+    if config.worker_names:
+        return list(config.worker_names)
+    host = socket.gethostname().partition(".")[0]
+    return [f"{host}-{number}" for number in range(config.num_of_workers or usable_cores())]

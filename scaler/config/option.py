@@ -1,0 +1,212 @@
+"""Option: what there is to know of one option, and what its values may be.
+
+The options of a command are the fields of a dataclass (table), each declared in one line by `option` or `required`. All
+else is made from that: the command line and its help, the reader of TOML files, docs/options.md, and what the functions
+that start things from code take.
+
+Rule 1: whoever reads a value, from wherever, asks `read` (of a text) or `accept` (of anything else). Both raise
+        ValueError with the end of a sentence, such as "must be a whole number, at least 1, not 'x'".
+Not here: the options themselves (table).
+"""
+
+import dataclasses
+import math
+import types
+import typing
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from scaler.address import EXAMPLES, Address
+
+_KEY = "option"
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A type of values: in words, how the help abbreviates it, and how one is made of a text or of another value."""
+
+    words: str
+    short: str
+    read: Callable[[str], Any]
+    accept: Callable[[Any], Any]
+
+
+def _whole(value: Any) -> int:
+    if type(value) is not int:
+        raise ValueError
+    return value
+
+
+def _number(value: Any) -> float:
+    if type(value) not in (int, float) or not math.isfinite(value):
+        raise ValueError
+    return value  # type: ignore[no-any-return]
+
+
+def _number_of_text(text: str) -> float:
+    try:
+        return int(text)
+    except ValueError:
+        return _number(float(text))
+
+
+def _switch(value: Any) -> bool:
+    if type(value) is not bool:
+        raise ValueError
+    return value
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError
+    return value
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    if isinstance(value, str):
+        return (value,)
+    if not isinstance(value, list | tuple):
+        raise ValueError
+    return tuple(map(_text, value))
+
+
+def _address(value: Any) -> Address:
+    return value if isinstance(value, Address) else Address.parse(_text(value))
+
+
+_KINDS: dict[Any, Kind] = {
+    int: Kind("a whole number", "N", int, _whole),
+    float: Kind("a number", "N", _number_of_text, _number),
+    bool: Kind("true or false", "", _switch, _switch),
+    str: Kind("a text", "TEXT", _text, _text),
+    tuple[str, ...]: Kind("a list of texts, none empty", "TEXT", lambda text: (text,), _texts),
+    Address: Kind(f"an address such as {EXAMPLES}", "ADDRESS", Address.parse, _address),
+}
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option of a command."""
+
+    help: str
+    short: tuple[str, ...] = ()  # flags besides the long one
+    group: str = ""
+    unit: str = ""
+    least: float | None = None
+    most: float | None = None
+    is_power_of_two: bool = False
+    separator: str = ""  # of a list that is given as one word
+    shown: str = ""  # what the help calls a value, if not by its kind
+    default_words: str = ""  # in place of the default
+    not_yet: str = ""  # it has no effect yet: which feature comes later
+    no_more: str = ""  # it has no effect: why there is nothing to set any more
+    in_code: str = ""  # its name where things are started from code, if it has another one there
+    # What follows comes from the field.
+    name: str = ""
+    default: Any = None
+    kind: Kind = _KINDS[str]
+    choices: tuple[str, ...] = ()
+    is_required: bool = False
+    may_be_none: bool = False
+
+    @property
+    def key(self) -> str:
+        """Its name in a file and, with two dashes, on the command line."""
+        return self.name.replace("_", "-")
+
+    @property
+    def code_name(self) -> str:
+        """Its name as an argument of the functions that start things from code."""
+        return self.in_code or self.name
+
+    @property
+    def is_idle(self) -> bool:
+        return bool(self.not_yet or self.no_more)
+
+    @property
+    def is_switch(self) -> bool:
+        return self.kind is _KINDS[bool]
+
+    @property
+    def is_list(self) -> bool:
+        return self.kind is _KINDS[tuple[str, ...]]
+
+    @property
+    def takes_words(self) -> bool:
+        """It takes several words of a command line."""
+        return self.is_list and not self.separator
+
+    @property
+    def wants(self) -> str:
+        """What a value must be, in words."""
+        words = f"one of {', '.join(self.choices)}" if self.choices else self.kind.words
+        words += f" of {self.unit}" if self.unit else ""
+        words += ", a power of two" if self.is_power_of_two else ""
+        words += f", at least {self.least}" if self.least is not None else ""
+        words += f", at most {self.most}" if self.most is not None else ""
+        return words
+
+    def read(self, text: str) -> Any:
+        """The value that this text means."""
+        if self.separator:
+            return self._checked(tuple(part.strip() for part in text.split(self.separator)), text, self.kind.accept)
+        return self._checked(text, text, self.kind.read)
+
+    def accept(self, value: Any) -> Any:
+        """This value of a program or a file, if it is one that the option can have."""
+        if value is None and self.may_be_none:
+            return None
+        if self.separator and isinstance(value, str):
+            return self.read(value)
+        return self._checked(value, value, self.kind.accept)
+
+    def _checked(self, source: Any, shown: Any, convert: Callable[[Any], Any]) -> Any:
+        try:
+            value = convert(source)
+        except ValueError as error:
+            raise ValueError(str(error) if self._explains(source) else f"must be {self.wants}, not {shown!r}") from None
+        if not self._is_possible(value):
+            raise ValueError(f"must be {self.wants}, not {shown!r}")
+        return value
+
+    def _explains(self, source: Any) -> bool:
+        """Whether the error of the conversion says more than we could."""
+        return self.kind is _KINDS[Address] and isinstance(source, str)
+
+    def _is_possible(self, value: Any) -> bool:
+        return (
+            (not self.choices or value in self.choices)
+            and (self.least is None or value >= self.least)
+            and (self.most is None or value <= self.most)
+            and (not self.is_power_of_two or value & (value - 1) == 0)
+            and (not self.is_list or (all(value) and (value or not self.default)))
+        )
+
+
+def option(default: _T, help: str, *short: str, **about: Any) -> _T:
+    """A field of a table: an option with this default. `about` is the rest of Option."""
+    return dataclasses.field(default=default, metadata={_KEY: Option(help, short, default=default, **about)})
+
+
+def required(help: str, **about: Any) -> dict[str, Option]:
+    """The metadata of a field of a table that has no default and no flag."""
+    return {_KEY: Option(help, is_required=True, **about)}
+
+
+def options_of(table: type) -> tuple[Option, ...]:
+    """The options of a table, in its order."""
+    hints = typing.get_type_hints(table)
+    return tuple(_completed(field, hints[field.name]) for field in dataclasses.fields(table))
+
+
+def _completed(field: "dataclasses.Field[Any]", hint: Any) -> Option:
+    may_be_none = isinstance(hint, types.UnionType)
+    if may_be_none:
+        hint = next(part for part in typing.get_args(hint) if part is not type(None))
+    choices = typing.get_args(hint) if typing.get_origin(hint) is typing.Literal else ()
+    about: Option = field.metadata[_KEY]
+    return dataclasses.replace(
+        about, name=field.name, kind=_KINDS[str if choices else hint], choices=choices, may_be_none=may_be_none
+    )

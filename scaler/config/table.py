@@ -1,0 +1,174 @@
+"""Every option once: name, type, default, unit, flags, help, what its values may be, and whether it has an effect.
+
+A field is an option: `worker_names` is `--worker-names` on the command line, `worker-names` (or `worker_names`) in a
+file, and `worker_names=` where a program starts things itself.
+
+Rule 1: nothing about an option stands anywhere else. docs/options.md is generated from here: `make options`.
+Not here: how values are read (option), from where (command_line, toml_file), and how those without effect are announced
+(idle).
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from scaler.address import Address
+from scaler.config.option import option, required
+from scaler.exceptions import AddressError, OptionError
+
+WHERE, WORK, LIMITS, TIME, LOGGING = "Where", "Work", "Limits", "Time", "Logging"
+NOT_YET, NO_MORE = "Without effect in this version", "Without effect, kept for programs that set them"
+GROUPS = (WHERE, WORK, LIMITS, TIME, LOGGING, NOT_YET, NO_MORE)
+
+_BALANCING = "work is always balanced, as it is placed and whenever a task runs longer than expected"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoggingConfig:
+    """Where a program writes its log. What both commands have."""
+
+    logging_paths: tuple[str, ...] = option(
+        ("/dev/stdout",), "where to log: files, /dev/stdout, /dev/stderr; one or several", "-lp",
+        group=LOGGING, shown="PATH",
+    )  # fmt: skip
+    logging_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = option(
+        "INFO", "the least level that is logged", "-ll", group=LOGGING
+    )
+    logging_config_file: str | None = option(
+        None, "a file for Python's logging.config.fileConfig, used instead of paths and level", "-lc",
+        group=LOGGING, shown="FILE",
+    )  # fmt: skip
+    event_loop: Literal["builtin", "uvloop"] = option(
+        "builtin", "the event loop; uvloop needs `pip install scaler[uvloop]`", "-e", "-el", group=WORK
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SchedulerConfig(LoggingConfig):
+    """The options of scaler_scheduler."""
+
+    address: Address = field(metadata=required("where to listen: tcp://host:port (port 0: any free one) or ipc://path"))
+    monitor_address: Address | None = option(
+        None, "where to publish what scaler_top and scaler_ui show", "-ma",
+        group=NOT_YET, default_words="two ports above the address, or beside its path",
+        not_yet="monitoring comes with a later version",
+    )  # fmt: skip
+    insecure: bool = option(
+        False, "listen beyond this machine though whoever reaches the port can run code here", group=WHERE
+    )
+    protected: bool = option(False, "do not let clients stop the scheduler and its workers", "-p", group=WORK)
+    io_threads: int = option(1, "threads that move bytes for peers on other hosts", group=WORK, least=1, most=1024)
+    max_number_of_tasks_waiting: int = option(
+        -1, "fail new tasks with NoWorkerError while so many wait for a worker with room; -1: never", "-mt",
+        group=LIMITS, least=-1,
+    )  # fmt: skip
+    per_worker_queue_size: int = option(
+        1000, "most tasks that one worker is given ahead", "-qs", group=LIMITS, least=1, most=1 << 31
+    )
+    client_queue_bytes: int = option(
+        1 << 30, "most that one client may have queued; then its submits wait",
+        group=LIMITS, unit="bytes", least=1 << 16,
+    )  # fmt: skip
+    client_timeout_seconds: float = option(
+        60, "forget a client on another host after so long without a sign of life", "-ct",
+        group=TIME, unit="seconds", least=1,
+    )  # fmt: skip
+    worker_timeout_seconds: float = option(
+        60, "forget a cluster on another host after so long without a sign of life", "-wt",
+        group=TIME, unit="seconds", least=1,
+    )  # fmt: skip
+    object_retention_seconds: float = option(
+        60, "how long to keep objects", "-ot",
+        group=NO_MORE, unit="seconds", least=0, no_more="an object goes when nobody refers to it any more",
+    )  # fmt: skip
+    load_balance_seconds: float = option(
+        0, "how often to balance", "-ls", group=NO_MORE, unit="seconds", least=0, no_more=_BALANCING
+    )
+    load_balance_trigger_times: int = option(
+        2, "how often to see the same imbalance before acting", "-lbt", group=NO_MORE, least=0, no_more=_BALANCING
+    )
+
+    def __post_init__(self) -> None:
+        if not (self.insecure or self.address.is_loopback):
+            raise OptionError(
+                f"{self.address} can be reached from other machines, and whoever reaches it can run code here: listen "
+                "at 127.0.0.1 or an ipc path, or accept that with --insecure (insecure=True); keys come with a later "
+                "version"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusterConfig(LoggingConfig):
+    """The options of scaler_cluster."""
+
+    address: Address = field(metadata=required("the scheduler's address: tcp://host:port or ipc://path"))
+    num_of_workers: int | None = option(
+        None, "how many workers to run", "-n", group=WORK, least=1, most=4096,
+        default_words="one for each core that this process may use", in_code="n_workers",
+    )  # fmt: skip
+    worker_names: tuple[str, ...] = option(
+        (), "names of the workers; as many as there are workers, or they say how many", "-wn",
+        group=WORK, separator=",", shown="NAME,NAME,...", default_words="the name of the host and a number",
+    )  # fmt: skip
+    ring_bytes: int = option(
+        262144, "size of each ring between a worker and the scheduler", group=LIMITS,
+        unit="bytes", least=65536, most=1 << 30, is_power_of_two=True,
+    )  # fmt: skip
+    death_timeout_seconds: float = option(
+        300, "end when there has been no scheduler for so long", "-ds", group=TIME, unit="seconds", least=0
+    )
+    task_timeout_seconds: float = option(
+        0, "stop tasks that run longer; 0: never", "-tts",
+        group=NOT_YET, unit="seconds", least=0, not_yet="time limits come with a later version",
+    )  # fmt: skip
+    garbage_collect_interval_seconds: float = option(
+        30, "how often workers collect garbage", "-gc",
+        group=NOT_YET, unit="seconds", least=0, not_yet="looking after the workers' memory comes with a later version",
+    )  # fmt: skip
+    trim_memory_threshold_bytes: int = option(
+        1 << 30, "memory of a worker above which it gives back what is free", "-tm",
+        group=NOT_YET, unit="bytes", least=0, not_yet="looking after the workers' memory comes with a later version",
+    )  # fmt: skip
+    heartbeat_interval: float = option(
+        2, "how often to give a sign of life", "-hi",
+        group=NO_MORE, unit="seconds", least=0, no_more="the scheduler tells its peers how often",
+        in_code="heartbeat_interval_seconds",
+    )  # fmt: skip
+    io_threads: int = option(
+        1, "threads that move a worker's bytes", "-it",
+        group=NO_MORE, least=1, no_more="workers speak through shared memory and have no such threads",
+        in_code="worker_io_threads",
+    )  # fmt: skip
+    hard_processor_suspend: bool = option(
+        False, "stop processes that wait by a signal", "-hps",
+        group=NO_MORE, no_more="a task that waits for another is never suspended",
+    )  # fmt: skip
+    log_hub_address: Address | None = option(
+        None, "where workers send their logs", "-la",
+        group=NO_MORE, no_more="there is no log hub: every program writes to its own logging paths",
+    )  # fmt: skip
+
+    def __post_init__(self) -> None:
+        try:
+            self.address.check_connectable()
+        except AddressError as error:
+            raise OptionError(str(error)) from None
+        if self.worker_names and self.num_of_workers not in (None, len(self.worker_names)):
+            raise OptionError(f"{len(self.worker_names)} worker names for {self.num_of_workers} workers: name each")
+
+
+Config = SchedulerConfig | ClusterConfig
+# The commands: name of the section of a file, the program, its table, and what it does.
+COMMANDS: dict[str, tuple[str, type[SchedulerConfig] | type[ClusterConfig], str]] = {
+    "scheduler": (
+        "scaler_scheduler",
+        SchedulerConfig,
+        "Takes tasks from clients and gives them to workers. Runs until it gets SIGINT or SIGTERM, or until a client "
+        "stops it.",
+    ),
+    "cluster": (
+        "scaler_cluster",
+        ClusterConfig,
+        "Runs workers on this machine for a scheduler. Waits for the scheduler if it is not there yet. Runs until it "
+        "gets SIGINT or SIGTERM, until the scheduler is stopped by a client, or until it has been away for too long.",
+    ),
+}

@@ -1,0 +1,40 @@
+"""What all commands do around their program: options, logs, and an exit status that says how it went.
+
+Status 0: it was told to stop. 1: it could not go on. 2: it was called wrongly. In the last two cases one line on stderr
+says why.
+
+Rule 1: SIGINT and SIGTERM wait from the first moment until the program can stop in an orderly way, so that there is no
+        moment in which they show a traceback or leave something behind. Hence the late imports.
+"""
+
+import signal
+import sys
+
+_CONSOLE = {"/dev/stdout", "/dev/stderr"}
+
+
+def run_command(command: str, module: str) -> int:
+    """Run the program in this module with the config that sys.argv gives. Its exit status."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+    import logging
+    from importlib import import_module
+
+    from scaler import logs
+    from scaler.config.command_line import read_command_line
+    from scaler.config.idle import warn_of_idle
+    from scaler.config.table import COMMANDS
+    from scaler.exceptions import OptionError, ScalerError
+
+    program, _, _ = COMMANDS[command]
+    config = read_command_line(command, sys.argv[1:])
+    try:
+        logs.set_up(config.logging_paths, config.logging_level, config.logging_config_file)
+        warn_of_idle(config, "--")
+        status: int = import_module(module).run(config)
+        return status
+    except (ScalerError, OSError) as error:
+        sys.stderr.write(f"{program}: {' '.join(str(error).split())}\n")
+        on_console = not config.logging_config_file and _CONSOLE.issuperset(config.logging_paths)
+        if logging.getLogger().hasHandlers() and not on_console:
+            logging.getLogger(__name__).error("%s", error)
+        return 2 if isinstance(error, OptionError) else 1

@@ -1,0 +1,123 @@
+"""What only the wire has: connections that break, strangers on the port, hosts that go."""
+
+import gc
+import os
+import signal
+import socket
+import time
+from urllib.parse import urlsplit
+
+import psutil
+import pytest
+import zmq
+
+from scaler import Client
+from scaler.exceptions import DisconnectedError
+from tests.e2e import calls
+from tests.elsewhere import RemoteCluster
+from tests.proxy import Proxy
+
+
+@pytest.fixture(scope="module")
+def remote():
+    with RemoteCluster(2) as made:
+        yield made
+
+
+def test_nothing_is_lost_or_doubled_when_a_clients_connection_breaks(remote, tmp_path):
+    with Proxy(remote.get_address()) as proxy, Client(proxy.address) as client:
+        log = tmp_path / "log"
+        futures, cuts = [], 0
+        for number in range(4000):
+            futures.append(client.submit(calls.note, str(log), number))
+            if number % 500 == 250:
+                cuts += proxy.cut()
+                time.sleep(0.05)
+        large = client.submit(len, b"x" * 5_000_000)
+        cuts += proxy.cut()
+        assert [future.result(30) for future in futures] == list(range(4000))
+        assert large.result(30) == 5_000_000
+        assert cuts >= 5
+        assert sorted(map(int, log.read_text().split())) == list(range(4000))
+
+
+def test_nothing_is_lost_or_doubled_when_a_hosts_connection_breaks(tmp_path):
+    proxies = []
+
+    def way(address):
+        proxies.append(Proxy(address))
+        return proxies[0].address
+
+    with RemoteCluster(2, way=way) as cluster, Client(cluster.get_address()) as client:
+        log, cuts = tmp_path / "log", 0
+        futures = [client.submit(calls.note, str(log), number) for number in range(6000)]
+        for _ in range(6):
+            time.sleep(0.05)
+            cuts += proxies[0].cut()
+        assert [future.result(30) for future in futures] == list(range(6000))
+        assert len(client.submit(calls.big, 5_000_000).result(30)) == 5_000_000
+        assert cuts >= 3
+        assert sorted(map(int, log.read_text().split())) == list(range(6000))
+    proxies[0].close()
+
+
+def test_bytes_of_strangers_are_dropped_and_the_others_go_on(remote):
+    where = urlsplit(remote.get_address())
+    with Client(remote.get_address()) as client:
+        for _ in range(20):
+            with socket.create_connection((where.hostname, where.port)) as plain:
+                plain.sendall(os.urandom(200))
+        context = zmq.Context()
+        dealer = context.socket(zmq.DEALER)
+        dealer.setsockopt(zmq.LINGER, 500)
+        dealer.connect(remote.get_address())
+        for size in (0, 1, 8, 16, 100, 5000):
+            dealer.send(os.urandom(size))
+            dealer.send_multipart([b"", os.urandom(size), b""])
+        assert dealer.poll(5000)
+        dealer.close()
+        context.term()
+        assert client.submit(calls.add_one, 1).result(10) == 2
+    assert remote.scheduler.poll() is None
+
+
+def test_a_scheduler_that_is_killed_is_noticed(tmp_path):
+    with RemoteCluster(1) as cluster:
+        client = Client(cluster.get_address(), timeout_seconds=1)
+        future = client.submit(calls.sleep_for, 30)
+        scheduler = psutil.Process(cluster.scheduler.pid)
+        scheduler.kill()
+        with pytest.raises(DisconnectedError, match="has gone"):
+            future.result(20)
+        client.disconnect()
+
+
+def test_a_killed_worker_of_another_host_is_replaced_and_its_task_fails_alone(remote):
+    with Client(remote.get_address()) as client:
+        first = client.submit(calls.process_id).result(10)
+        os.kill(first, signal.SIGKILL)
+        pids = {client.submit(calls.process_id).result(20) for _ in range(50)}
+        assert first not in pids
+        with pytest.raises(Exception, match="died"):
+            client.submit(calls.die).result(30)
+
+
+def test_a_host_that_is_killed_gives_its_tasks_back_when_another_comes():
+    with RemoteCluster(1) as cluster, Client(cluster.get_address()) as client:
+        futures = [client.submit(calls.sleep_for, 0.01) for _ in range(50)]
+        cluster.add_workers(1)
+        os.kill(cluster.cluster.child.pid, signal.SIGTERM)
+        assert [future.result(30) for future in futures] == [0.01] * 50
+
+
+def test_a_clients_relay_leaves_nothing_behind(remote):
+    before = {name for name in os.listdir("/dev/shm") if name.startswith("scaler-")}
+    descriptors = psutil.Process().num_fds()
+    for _ in range(3):
+        with Client(remote.get_address()) as client:
+            assert client.submit(len, b"x" * 100_000).result(10) == 100_000
+            assert len(client.submit(calls.big, 100_000).result(10)) == 100_000
+    assert {name for name in os.listdir("/dev/shm") if name.startswith("scaler-")} <= before
+    del client
+    gc.collect()
+    assert psutil.Process().num_fds() <= descriptors

@@ -1,0 +1,26 @@
+"""What tests of real processes need: waiting for something to happen, and seeing that nothing is left."""
+
+import time
+from collections.abc import Callable
+
+import psutil
+
+
+def wait_until(condition: Callable[[], object], timeout_s: float = 20.0) -> None:
+    """Until the condition holds; a failed assertion if it does not in time."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.01)
+
+
+def tree(pid: int) -> list[psutil.Process]:
+    """The process and all below it."""
+    root = psutil.Process(pid)
+    return [root, *root.children(recursive=True)]
+
+
+def assert_gone(processes: list[psutil.Process], timeout_s: float = 20.0) -> None:
+    """All of these have ended, or do soon."""
+    _, alive = psutil.wait_procs(processes, timeout_s)
+    assert not alive

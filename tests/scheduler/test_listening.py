@@ -1,0 +1,92 @@
+"""Binding: where the scheduler came to listen, and what was in the way."""
+
+import os
+import socket
+import stat
+
+import pytest
+import zmq
+
+from scaler.address import Address
+from scaler.exceptions import AddressInUseError, ListenError
+from scaler.scheduler.listening import leave, listen
+
+
+@pytest.fixture
+def router():
+    context = zmq.Context()
+    made = context.socket(zmq.ROUTER)
+    yield made
+    made.close(0)
+    context.term()
+
+
+@pytest.mark.parametrize("text", ["tcp://127.0.0.1:0", "tcp://localhost:*", "tcp://*:0"])
+def test_any_port_becomes_a_real_one(router, text):
+    bound = listen(router, Address.parse(text))
+    assert bound.port
+    with socket.create_connection(("127.0.0.1", bound.port), 5):
+        pass
+
+
+def test_ipv6(router):
+    bound = listen(router, Address.parse("tcp://[::1]:0"))
+    assert (bound.host, bound.is_loopback) == ("::1", True)
+    with socket.create_connection(("::1", bound.port), 5):
+        pass
+
+
+def test_ipc_path_is_for_this_user_only_and_leaves_nothing(router, tmp_path):
+    path = tmp_path / "scheduler"
+    mask = os.umask(0)
+    try:
+        address = listen(router, Address(path=str(path)))
+        assert os.umask(0) == 0
+    finally:
+        os.umask(mask)
+    assert address == Address(path=str(path))
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    leave(address)
+    assert not path.exists()
+    leave(address)
+
+
+def test_port_in_use(router):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = Address("127.0.0.1", taken.getsockname()[1])
+        with pytest.raises(AddressInUseError, match=rf"cannot listen at {address}: it is in use"):
+            listen(router, address)
+
+
+def test_ipc_path_in_use_is_left_alone(router, tmp_path):
+    path = str(tmp_path / "scheduler")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as taken:
+        taken.bind(path)
+        taken.listen()
+        with pytest.raises(AddressInUseError, match="in use"):
+            listen(router, Address(path=path))
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as other:
+            other.connect(path)
+    assert listen(router, Address(path=path))  # its owner has gone and left it
+
+
+def test_a_file_at_the_path_is_left_alone(router, tmp_path):
+    path = tmp_path / "precious"
+    path.write_text("data")
+    with pytest.raises(ListenError, match="something else than a socket"):
+        listen(router, Address(path=str(path)))
+    assert path.read_text() == "data"
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("tcp://192.0.2.1:0", "no interface of this machine has that address"),
+        ("tcp://nowhere.invalid:0", "no interface of this machine has that name"),
+        ("ipc:///nonexistent/folder/scheduler", "the folder of the path does not exist"),
+    ],
+)
+def test_what_is_in_the_way_is_said(router, text, why):
+    with pytest.raises(ListenError, match=why) as raised:
+        listen(router, Address.parse(text))
+    assert isinstance(raised.value, OSError)

@@ -1,0 +1,191 @@
+"""Tasks over links that break at any moment: each is answered once, with its own result, and nothing is left."""
+
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from scaler.protocol.codec import decode, encode
+from scaler.protocol.frames import Clear, Frame, FrameError, Hello, Refusal, Tasks
+from tests.sim.wire import RemoteClient, RemoteCluster, World, hello
+
+
+def settle(world, clients, clusters, turns=20):
+    """Everybody does all there is to do, and nothing breaks any more."""
+    for _ in range(turns):
+        for peer in (*clients, *clusters):
+            peer.link.speak()
+            while peer.link.up or peer.link.down:
+                peer.link.carry_up()
+                peer.link.carry_down()
+        for cluster in clusters:
+            for worker in cluster.workers:
+                for _ in range(8):
+                    worker.step()
+        for client in clients:
+            for _ in range(20):
+                client.step()
+        world.tick()
+
+
+@given(st.integers(0, 2**32))
+@settings(max_examples=60, deadline=None)
+def test_each_task_is_answered_once_whatever_the_links_lose(seed):
+    chance = random.Random(seed)
+    world = World()
+    clients = [RemoteClient(world, bits) for bits in (5, 9)]
+    clusters = [RemoteCluster(world, 2), RemoteCluster(world, 1)]
+    wanted = {client: {} for client in clients}
+    workers = [worker for cluster in clusters for worker in cluster.workers]
+    links = [peer.link for peer in (*clients, *clusters)]
+    for _ in range(400):
+        what = chance.random()
+        if what < 0.2:
+            client = chance.choice(clients)
+            size = chance.choice((0, 1, 30, 900, 3000, 300_000))
+            payload = chance.randbytes(size)
+            task = client.submit(chance.randrange(3), payload)
+            if task is not None:
+                wanted[client][task] = payload[::-1]
+        elif what < 0.23:
+            client = chance.choice(clients)
+            answered = {task for task, _ in client.answers}
+            open_tasks = [task for task in wanted[client] if task not in answered]
+            if open_tasks:
+                task = chance.choice(open_tasks)
+                if client.cancel(task):
+                    del wanted[client][task]
+        elif what < 0.45:
+            chance.choice(workers).step()
+        elif what < 0.5:
+            chance.choice(clients).step()
+        elif what < 0.7:
+            chance.choice(links).speak()
+        elif what < 0.83:
+            chance.choice(links).carry_up()
+        elif what < 0.96:
+            chance.choice(links).carry_down()
+        elif what < 0.97:
+            chance.choice(links).cut()
+        else:
+            world.tick()
+    settle(world, clients, clusters, 200)
+    for client in clients:
+        tasks = [task for task, _ in client.answers]
+        assert len(tasks) == len(set(tasks))
+        answers = dict(client.answers)
+        assert {task: answers.get(task) for task in wanted[client]} == wanted[client]
+    ran = [task for worker in workers for task in worker.ran]
+    assert len(ran) == len(set(ran))
+    assert world.core.counts()["rows"] == 0
+    assert world.sweep() == []
+
+
+@given(st.binary(max_size=300) | st.lists(st.binary(max_size=40), max_size=3), st.booleans())
+@settings(max_examples=500, deadline=None)
+def test_random_bytes_are_refused_and_counted_and_hurt_nobody(data, known):
+    world = World()
+    client, cluster = RemoteClient(world, 5), RemoteCluster(world, 1)
+    task = client.submit(0, b"abc")
+    settle(world, [client], [cluster])
+    stranger = RemoteClient(world, 6)
+    if known:
+        settle(world, [stranger], [], 1)
+    parts = data if isinstance(data, list) else [data]
+    world.remote.on_message(stranger.link.routing_id, parts, world.now_s)
+    assert world.remote.dropped == 1
+    assert isinstance(decode(stranger.link.down[-1]).body, Refusal)
+    assert client.submit(0, b"def") is not None
+    settle(world, [client], [cluster])
+    assert [answer for _, answer in client.answers] == [b"cba", b"fed"]
+    assert task is not None
+
+
+@given(st.integers(0, 2**32))
+@settings(max_examples=300, deadline=None)
+def test_damaged_frames_of_a_session_hurt_only_that_session(seed):
+    chance = random.Random(seed)
+    world = World()
+    client, cluster, broken = RemoteClient(world, 5), RemoteCluster(world, 1), RemoteClient(world, 6)
+    for number in range(5):
+        broken.submit(0, b"payload %d" % number)
+    broken.link.carry_up()
+    broken.link.carry_down()
+    broken.link.speak()
+    for data in list(broken.link.up):
+        damaged = bytearray(data)
+        for _ in range(chance.randrange(1, 4)):
+            damaged[chance.randrange(len(damaged))] = chance.randrange(256)
+        world.remote.on_message(broken.link.routing_id, [bytes(damaged)[: chance.randrange(len(data) + 1)]], 0.0)
+        world.remote.on_message(broken.link.routing_id, [bytes(damaged)], 0.0)
+    world.core.step(0)
+    assert client.submit(0, b"abc") is not None
+    settle(world, [client], [cluster])
+    assert [answer for _, answer in client.answers] == [b"cba"]
+
+
+def say_hello(world, said: Hello):
+    """What the scheduler answers to a hello."""
+    peer = RemoteClient(world, 77)
+    peer.link.up.clear()
+    peer.link.up.append(encode(Frame(said)))
+    peer.link.carry_up()
+    return decode(peer.link.down.popleft()).body
+
+
+def test_another_python_is_refused_with_a_sentence_that_says_what_to_do():
+    answer = say_hello(World(), Hello(0, 3, 8, b"identity", 3))
+    assert isinstance(answer, Refusal)
+    assert "Python 3.8" in answer.reason
+    assert not answer.is_temporary
+
+
+def test_a_client_number_in_use_is_refused_until_another_is_drawn():
+    world = World()
+    client = RemoteClient(world, 5)
+    settle(world, [client], [], 2)
+    answer = say_hello(world, hello(0, 5))
+    assert isinstance(answer, Refusal)
+    assert answer.is_temporary
+
+
+def test_a_task_of_another_client_ends_the_session_that_named_it():
+    world = World()
+    client = RemoteClient(world, 5)
+    settle(world, [client], [], 2)
+    foreign = Tasks(tasks=(9 << 40 | 1).to_bytes(8, "little"), functions=bytes(4), ends=bytes(4))
+    client.link.side.talk.post(foreign)
+    client.link.speak()
+    client.link.carry_up()
+    assert world.remote.dropped == 1
+    assert isinstance(decode(client.link.down[-1]).body, Refusal)
+
+
+def test_who_is_silent_for_too_long_has_left():
+    world = World()
+    client, cluster = RemoteClient(world, 5), RemoteCluster(world, 2)
+    settle(world, [client], [cluster], 2)
+    assert world.core.counts()["workers"] == 2
+    world.remote.on_tick(world.now_s + 61)
+    assert world.core.counts()["workers"] == 0
+    assert not world.remote
+
+
+def test_a_clear_leaves_what_was_submitted_after_it():
+    world = World()
+    client, cluster = RemoteClient(world, 5), RemoteCluster(world, 1)
+    client.submit(0, b"early")
+    settle(world, [client], [], 2)
+    client.link.side.talk.post(Clear())
+    late = client.submit(0, b"late")
+    settle(world, [client], [cluster])
+    assert client.answers == [(late, b"etal")]
+
+
+def test_an_error_of_the_scheduler_ends_a_relays_session():
+    world = World()
+    client = RemoteClient(world, 5)
+    settle(world, [client], [], 2)
+    with pytest.raises(FrameError, match="Tasks to a client"):
+        client.link.side.on_frame(encode(Frame(Tasks(tasks=bytes(8), ends=bytes(4)), 1)))
