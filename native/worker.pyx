@@ -44,8 +44,8 @@ cdef class WorkerLoop:
             self.watched[self.watched_count] = fd
             self.watched_count += 1
         self.functions = {}
-        self.announced = {}
         self.meter = Meter()
+        self.announced = {}
         self.chunk_calls = ChunkCalls()
         self.chunk_results = ChunkResults()
         self.loads, self.dumps = loads, dumps
