@@ -9,13 +9,13 @@
 
 cdef extern from *:
     """
-    static inline uint64_t scaler_cpu_ns(void) {
+    static inline uint64_t scaler_thread_cpu_ns(void) {
         struct timespec t;
         clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
         return (uint64_t)t.tv_sec * 1000000000ull + (uint64_t)t.tv_nsec;
     }
     """
-    uint64_t cpu_ns "scaler_cpu_ns"() noexcept nogil
+    uint64_t thread_cpu_ns "scaler_thread_cpu_ns"() noexcept nogil
 
 
 cdef class PlayedPeer:
@@ -85,10 +85,10 @@ cdef class Drill:
 
     cdef int pass_on(self) except -1:
         """The scheduler's turn."""
-        cdef uint64_t start = cpu_ns()
+        cdef uint64_t start = thread_cpu_ns()
         while self.pump.run():
             pass
-        self.core_ns += cpu_ns() - start
+        self.core_ns += thread_cpu_ns() - start
         return 0
 
     cdef inline void note_news(self, PlayedPeer peer) noexcept:

@@ -53,3 +53,13 @@ def note(path: str, number: int) -> int:
 
 def big(n_bytes: int) -> bytes:
     return b"x" * n_bytes
+
+
+def wait_for(path: str) -> str:
+    """Run until the test makes this file: for what must happen while a task runs, however slow the machine is."""
+    deadline = time.monotonic() + 60
+    while not os.path.exists(path):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"nobody made {path}")
+        time.sleep(0.002)
+    return path

@@ -150,10 +150,17 @@ def test_withdrawing_races_a_reader_that_is_killed_and_no_record_goes_both_ways(
                 break
             open_records.append((next_number, position))
             next_number += 1
-        while open_records and chance.random() < 0.7:
+        while open_records and chance.random() < 0.9:
             number, position = open_records.pop(chance.randrange(len(open_records)))
             if producer.take_back(position):
                 withdrawn.add(number)
+        if not open_records:  # the ring is empty: the reader is just where the next ones will be
+            for _ in range(200):
+                position = producer.write(KIND_TASK, next_number)
+                if position is not None:
+                    if producer.take_back(position):
+                        withdrawn.add(next_number)
+                    next_number += 1
 
     def read():
         consumer = Ring(memory, 0, CAPACITY)
