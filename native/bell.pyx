@@ -24,8 +24,13 @@ cdef extern from "<poll.h>" nogil:
 
 cdef inline void ring_bell(uint32_t *sleeping, int eventfd) noexcept nogil:
     """Producer's half of SYNC POINT sleep, after publishing. Only the first to see the sleeper rings."""
-    cdef uint64_t one = 1
     full_fence()
+    ring_bell_fenced(sleeping, eventfd)
+
+
+cdef inline void ring_bell_fenced(uint32_t *sleeping, int eventfd) noexcept nogil:
+    """The same after a full fence of the caller's: one does for all that it has published to."""
+    cdef uint64_t one = 1
     if load_acquire32(sleeping) and compare_and_swap32(sleeping, 1, 0):
         c_write(eventfd, &one, 8)
 

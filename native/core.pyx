@@ -633,6 +633,7 @@ cdef class SchedulerCore:
         fill_record(record, KIND_FUNCTION, self.function_payloads[function][1], 0, function, 0, 0, 0, 0)
         memcpy(payload_of(record), <char *>payload, len(payload))
         control.commit()
+        full_fence()
         control.flush()
         return True
 
@@ -677,6 +678,7 @@ cdef class SchedulerCore:
     cdef void flush(self) noexcept nogil:
         """Let every peer that was written to see it."""
         cdef Client *client
+        full_fence()                                  # SYNC POINT sleep, for all of them
         self.pool.flush()
         while self.dirty_clients:
             client = &self.clients[self.dirty_clients - 1]

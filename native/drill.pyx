@@ -7,17 +7,6 @@
 # Rule 1: a played peer does with its rings what a real one does, and nothing else; what it reads is counted and checked.
 # Not here: what is measured with it, and why (perf/core.py, perf/ring.py).
 
-cdef extern from *:
-    """
-    static inline uint64_t scaler_thread_cpu_ns(void) {
-        struct timespec t;
-        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-        return (uint64_t)t.tv_sec * 1000000000ull + (uint64_t)t.tv_nsec;
-    }
-    """
-    uint64_t thread_cpu_ns "scaler_thread_cpu_ns"() noexcept nogil
-
-
 cdef class PlayedPeer:
     """A client's or a worker's ends of its rings."""
     cdef Segment memory
@@ -32,6 +21,7 @@ cdef class Drill:
     cdef Segment bell_memory
     cdef BellPage *bell
     cdef list clients, workers
+    cdef uint32_t next_worker              # whose turn it is
     cdef readonly uint64_t submitted, done, delivered
     cdef readonly uint64_t core_ns         # spent in the pump and the core
 
@@ -47,6 +37,7 @@ cdef class Drill:
         cdef PlayedPeer peer = PlayedPeer.__new__(PlayedPeer)
         cdef Peer known
         peer.memory = Segment.private(peer_segment_bytes(ring_bytes, 4096))
+        memset(peer.memory.start, 0, peer.memory.size)     # the kernel gives the pages now, not while it is measured
         lay_out_peer(peer.memory, bytes(16), ring_bytes, 4096)
         peer.tasks, peer.results = peer_rings(peer.memory)[:2]
         peer.next_task = (<uint64_t>bits << TASK_NUMBER_BITS) + 1
@@ -63,11 +54,11 @@ cdef class Drill:
             self.submit(end - self.submitted)
             self.pass_on()
 
-    def run(self, uint64_t count, uint64_t duration_ns, uint32_t most_per_turn=0xFFFFFFFF):
+    def run(self, uint64_t count, uint64_t duration_ns, uint32_t workers, uint32_t tasks):
         """Bring `count` tasks to their end, submitting as many, so that as many wait as before.
 
-        Workers say that each took `duration_ns`, and do `most_per_turn` of them before the scheduler has its turn.
-        Nanoseconds in the pump.
+        Between two turns of the scheduler so many workers, the next ones each time, do up to so many tasks each, and
+        say that each took `duration_ns`. Nanoseconds in the pump.
         """
         cdef uint64_t end = self.delivered + count
         cdef uint64_t waiting = self.submitted - self.delivered
@@ -75,7 +66,7 @@ cdef class Drill:
         cdef uint64_t before
         while self.delivered < end:
             before = self.delivered
-            self.work(duration_ns, most_per_turn)
+            self.work(duration_ns, workers, tasks)
             self.pass_on()
             self.collect()
             if self.delivered == before:
@@ -85,10 +76,10 @@ cdef class Drill:
 
     cdef int pass_on(self) except -1:
         """The scheduler's turn."""
-        cdef uint64_t start = thread_cpu_ns()
+        cdef uint64_t start = cpu_ns()
         while self.pump.run():
             pass
-        self.core_ns += thread_cpu_ns() - start
+        self.core_ns += cpu_ns() - start
         return 0
 
     cdef inline void note_news(self, PlayedPeer peer) noexcept:
@@ -118,13 +109,15 @@ cdef class Drill:
             self.note_news(client)
         return 0
 
-    cdef int work(self, uint64_t duration_ns, uint32_t most) except -1:
-        """Let every worker claim, run and answer up to so many of the tasks it holds."""
+    cdef int work(self, uint64_t duration_ns, uint32_t workers, uint32_t most) except -1:
+        """Let the next workers claim, run and answer up to `most` of the tasks they hold."""
         cdef PlayedPeer worker
         cdef Record *task
         cdef Record *result
-        cdef uint32_t n
-        for worker in self.workers:
+        cdef uint32_t n, i
+        for i in range(min(workers, <uint32_t>len(self.workers))):
+            worker = self.workers[self.next_worker]
+            self.next_worker = (self.next_worker + 1) % <uint32_t>len(self.workers)
             n = 0
             while n < most:
                 task = worker.tasks.peek()
@@ -232,6 +225,7 @@ def drill_hops(RingOutlet out not None, Ring into not None, Segment memory not N
                 record = out.reserve(8)
                 fill_record(record, KIND_TASK, 0, 0, 0, i, 0, 0, 0)
                 out.commit()
+                full_fence()
                 out.flush()
             while True:
                 record = into.peek()
@@ -251,5 +245,6 @@ def drill_hops(RingOutlet out not None, Ring into not None, Segment memory not N
             record = out.reserve(8)
             fill_record(record, KIND_TASK, 0, 0, 0, count, 0, 0, 0)
             out.commit()
+            full_fence()
             out.flush()
     return (now_ns() - start) / (2.0 * count)

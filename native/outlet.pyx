@@ -25,7 +25,7 @@ cdef class Outlet:
         return 0
 
     cdef void flush(self) noexcept nogil:
-        """Let the peer see what was committed; wake it if it sleeps."""
+        """Let the peer see what was committed; wake it if it sleeps. The caller has just made a full fence."""
         pass
 
 
@@ -62,4 +62,4 @@ cdef class RingOutlet(Outlet):
 
     cdef void flush(self) noexcept nogil:
         if self.sleeping != NULL:
-            ring_bell(self.sleeping, self.eventfd)
+            ring_bell_fenced(self.sleeping, self.eventfd)

@@ -8,6 +8,7 @@
 
 cdef enum:
     MOST_RECORDS = 512
+    FLUSH_RECORDS = 64       # a fence for each peer costs more than these wait
 
 cdef class Peer:
     """A co-located client or worker: its rings and its index in the core."""
@@ -181,6 +182,7 @@ cdef class Pump:
         cdef uint32_t words = <uint32_t>((len(self.peers) + 63) // 64)
         cdef Peer peer
         cdef uint32_t n
+        cdef uint32_t unflushed = 0
         store_release32(&self.bell.sleeping, 0)
         while True:
             found = False
@@ -205,7 +207,13 @@ cdef class Pump:
                         if n >= MOST_RECORDS:
                             set_bits(&self.bell.news[word], (<uint64_t>1) << (slot & 63))
                         self.core.dispatch(now)
-                        self.core.flush()
+                        unflushed += n
+                        if unflushed >= FLUSH_RECORDS:
+                            self.core.flush()
+                            unflushed = 0
+            if unflushed:
+                self.core.flush()
+                unflushed = 0
             look_everywhere = False
             self.passes += 1
             if self.held_back and self.release_held_back():

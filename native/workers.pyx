@@ -101,7 +101,7 @@ cdef class WorkerPool:
             self.dirty = index + 1
 
     cdef void flush(self) noexcept nogil:
-        """Let every worker that was written to see it."""
+        """Let every worker that was written to see it. The caller has just made a full fence."""
         cdef Worker *worker
         while self.dirty:
             worker = &self.workers[self.dirty - 1]

@@ -18,7 +18,8 @@ from scaler._native import Drill
 
 QUICK_NS = 500  # what the played workers say that a task took
 MEDIUM_NS = 1_000_000  # of these a worker is given four at a time
-PER_TURN = 64  # tasks that a worker does between two turns of the scheduler
+WORKERS_PER_TURN = 8  # do something between two turns of the scheduler, however many there are
+TASKS_PER_TURN = 64  # each of them, if it has so many
 TASKS = 200_000
 WARM_UP = 30_000
 SMALL_RINGS = 65536
@@ -26,8 +27,8 @@ MOST_RATIO = 1.3
 
 
 def ns_per_task(drill: Drill, duration_ns: int) -> float:
-    drill.run(WARM_UP, duration_ns, PER_TURN)
-    ns: int = drill.run(TASKS, duration_ns, PER_TURN)
+    drill.run(WARM_UP, duration_ns, WORKERS_PER_TURN, TASKS_PER_TURN)
+    ns: int = drill.run(TASKS, duration_ns, WORKERS_PER_TURN, TASKS_PER_TURN)
     return ns / TASKS
 
 
