@@ -89,6 +89,7 @@ def knock(address: str, life: str, role: str, ring_bytes: int, children_bytes: i
     size = peer_segment_bytes(ring_bytes, CONTROL_RING_BYTES, children_bytes)
     memory = make_segment(segment_name(life), size)
     eventfd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+    descriptors: list[int] = []
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
     request = {
         "role": role, "segment": memory.name, "nonce": nonce.hex(), "layout": LAYOUT_VERSION,
@@ -112,7 +113,8 @@ def knock(address: str, life: str, role: str, ring_bytes: int, children_bytes: i
         connection.settimeout(None)
         return Entry(connection, memory, eventfd, descriptors[0], answer)
     except BaseException:
-        os.close(eventfd)
+        for descriptor in (eventfd, *descriptors):
+            os.close(descriptor)
         connection.close()
         raise
     finally:
