@@ -609,6 +609,8 @@ cdef class SchedulerCore:
         """Announce the function to the worker if it has not been. False while its control ring is full."""
         cdef uint8_t *knows
         cdef bint told
+        if function + 1 == worker.last_function:
+            return True
         if function >> 3 >= worker.knows_bytes:
             knows = <uint8_t *>realloc(worker.knows, function // 4 + 64)
             if knows == NULL:
@@ -617,6 +619,7 @@ cdef class SchedulerCore:
             worker.knows = knows
             worker.knows_bytes = function // 4 + 64
         if worker.knows[function >> 3] & (1 << (function & 7)):
+            worker.last_function = function + 1
             return True
         with gil:
             told = self.announce(worker, function)

@@ -43,12 +43,18 @@ def lifecycles(links: tuple[str, ...]) -> list[Figure]:
     return [of_rounds("life cycles", [rate() for _ in range(ROUNDS)], "tasks/s", 3_000_000)]
 
 
-def compare(few: Callable[[], float], many: Callable[[], float], what_few: str, what_many: str) -> list[Figure]:
+def compare(
+    few: Callable[[], float],
+    many: Callable[[], float],
+    what_few: str,
+    what_many: str,
+    target: float | None = MOST_RATIO,
+) -> list[Figure]:
     costs = alternate({"few": few, "many": many})
     return [
         of_rounds(what_few, costs["few"], "ns/task", at_most=True),
         of_rounds(what_many, costs["many"], "ns/task", at_most=True),
-        of_rounds(f"{what_many} / {what_few}", ratios(costs["many"], costs["few"]), "x", MOST_RATIO, at_most=True),
+        of_rounds(f"{what_many} / {what_few}", ratios(costs["many"], costs["few"]), "x", target, at_most=True),
     ]
 
 
@@ -91,7 +97,7 @@ def clients(links: tuple[str, ...]) -> list[Figure]:
 
         return measure
 
-    return compare(cost(2), cost(1_000), "2 clients", "1,000 clients")
+    return compare(cost(2), cost(1_000), "2 clients", "1,000 clients", None)
 
 
 def memory(links: tuple[str, ...]) -> list[Figure]:
