@@ -24,6 +24,18 @@ def timed(job: Callable[[], Any], expected: Any = None) -> float:
     return seconds
 
 
+def p50_s(call: Callable[[int], int], n: int) -> float:
+    """The median of n calls, one at a time, each of which must give back its argument."""
+    times = []
+    for i in range(n):
+        start = time.perf_counter()
+        answer = call(i)
+        times.append(time.perf_counter() - start)
+        if answer != i:
+            raise AssertionError(f"{answer} came back for {i}")
+    return median(times)
+
+
 def alternate(turns: dict[str, Callable[[], float]], rounds: int = ROUNDS) -> dict[str, list[float]]:
     """What each turn gave, by name, one value per round."""
     names = list(turns)

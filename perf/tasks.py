@@ -3,7 +3,6 @@
 `python -m perf.tasks submit` runs one row. What each number means stands in README.md.
 """
 
-import time
 from collections.abc import Callable
 from contextlib import ExitStack
 
@@ -11,7 +10,7 @@ from perf.command import Rows, main
 from perf.contestants import EXECUTOR, FLOOR, POOL, Contestant, WithScaler, open_contestants
 from perf.links import RINGS, WIRE, open_client
 from perf.report import Figure, of_rounds
-from perf.rounds import alternate, median, ratios, timed
+from perf.rounds import alternate, p50_s, ratios, timed
 from scaler import Client
 
 SUBMITS = 50_000
@@ -71,17 +70,7 @@ def latency(links: tuple[str, ...]) -> list[Figure]:
     """one no-op task at a time, from its submit to its result: the p50 of each round"""
 
     def turn(contestant: Contestant) -> Callable[[], float]:
-        def p50_us() -> float:
-            times = []
-            for i in range(CALLS):
-                start = time.perf_counter()
-                answer = contestant.call(i)
-                times.append(time.perf_counter() - start)
-                if answer != i:
-                    raise AssertionError(f"{answer} came back for {i}")
-            return median(times) * 1e6
-
-        return p50_us
+        return lambda: p50_s(contestant.call, CALLS) * 1e6
 
     with ExitStack() as stack:
         contestants = open_contestants(stack, links)

@@ -4,6 +4,9 @@ A module of its own that imports nothing dear, since every worker of every engin
 """
 
 import time
+from typing import Any
+
+PAGE_BYTES = 4096
 
 
 def same(x: int) -> int:
@@ -31,3 +34,15 @@ def sleep_and_tell(seconds: float) -> float:
     """When this task ended, on the clock that all processes of a machine share."""
     time.sleep(seconds)
     return time.monotonic()
+
+
+def filled(n_bytes: int, value: int) -> Any:
+    """A new array of bytes."""
+    import numpy  # only those who call it wait for that
+
+    return numpy.full(n_bytes, value, numpy.uint8)
+
+
+def page_sum(array: Any) -> int:
+    """Reads one byte of each page: all of the array must be there, and memory bandwidth is not what is measured."""
+    return int(array[::PAGE_BYTES].sum(dtype="uint64"))
