@@ -19,19 +19,23 @@ PACKAGES = ("scaler", "pyzmq", "pycapnp", "cloudpickle", "psutil", "cython")
 
 @dataclass
 class Figure:
-    """One line of the table. `worst` is that of the rounds, if there were rounds; `target` is at least or at most."""
+    """One line of the table. `worst` is that of the rounds, if there were rounds; `target` is at least or at most.
+
+    Without a value it says why there is none.
+    """
 
     what: str
-    value: float
+    value: float | None
     unit: str
     worst: float | None = None
     target: float | None = None
     at_most: bool = False  # less is better
     rounds: list[float] = field(default_factory=list)
+    why_not: str = ""
 
     @property
     def verdict(self) -> str:
-        if self.target is None:
+        if self.target is None or self.value is None:
             return ""
         return "met" if (self.value <= self.target if self.at_most else self.value >= self.target) else "MISSED"
 
@@ -41,6 +45,10 @@ def of_rounds(what: str, values: list[float], unit: str, target: float | None = 
     ordered = sorted(values)
     worst = ordered[-1] if at_most else ordered[0]
     return Figure(what, ordered[len(ordered) // 2], unit, worst, target, at_most, values)
+
+
+def not_measured(what: str, why: str) -> Figure:
+    return Figure(what, None, "", why_not=why)
 
 
 def show(value: float) -> str:
@@ -56,6 +64,9 @@ def print_heading(text: str) -> None:
 
 
 def print_figure(figure: Figure) -> None:
+    if figure.value is None:
+        print(f"  {figure.what:<58}  NOT MEASURED: {figure.why_not}", flush=True)
+        return
     worst = "" if figure.worst is None else show(figure.worst)
     target = "" if figure.target is None else ("<= " if figure.at_most else ">= ") + show(figure.target)
     line = f"  {figure.what:<58}{show(figure.value):>12}{worst:>12}  {figure.unit:<10}{target:>12}  {figure.verdict}"
@@ -82,6 +93,8 @@ def print_machine(about: dict[str, Any]) -> None:
     changed = " and changes since" if about["changed_since"] else ""
     print(f"{about['cpu']}, {about['cores']} cores, load {about['load_1_min']:.1f}, Linux {about['kernel']}")
     print(f"Python {about['python']}, {packages}; commit {about['commit']}{changed}; {about['date']}", flush=True)
+    for name, versions in about.get("peers", {}).items():
+        print(f"{name}: " + ", ".join(f"{package} {version}" for package, version in versions.items()), flush=True)
 
 
 def write_json(name: str, about: dict[str, Any], sections: dict[str, list[Figure]]) -> Path:
