@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 NATIVE := $(wildcard native/*)
 
-.PHONY: setup demo test test-all check options bench clean
+.PHONY: setup demo test test-all check options bench bench-peers clean
 .DEFAULT_GOAL := setup
 
 setup: $(VENV)/.ready
@@ -37,6 +37,9 @@ options: setup
 
 bench: setup
 	$(BIN)/python -m perf
+
+bench-peers: setup
+	$(BIN)/python -m perf.peers
 
 clean:
 	rm -rf .venv .venvs build *.egg-info native/_native.c scaler/*.so .mypy_cache .ruff_cache .pytest_cache .hypothesis
