@@ -3,12 +3,14 @@
 """scaler._native: everything that must be fast, in one extension made of parts.
 
 The parts are included in the order of a task's journey: the memory it travels through (layout, segment, bell, ring), the
-side of the scheduler (outlet, table, ready, workers, core, pump), the worker, and the client. The drill plays peers for
-perf/.
+side of the scheduler (outlet, table, clients, ready, functions, workers, dispatcher, answers, core, pump), the worker,
+and the client. The drill plays peers for perf/.
 
 Rule 1: nothing here imports the `scaler` package; what depends on policy is handed in.
 Rule 2: no Python object per task between the client's submit ring and the client's result ring.
 """
+
+cimport cython
 
 include "atomics.pxi"
 include "layout.pxi"
@@ -19,9 +21,13 @@ include "outlet.pyx"
 include "run.pyx"
 include "columns.pyx"
 include "table.pyx"
-include "ready.pyx"
-include "workers.pyx"
 include "bits.pyx"
+include "clients.pyx"
+include "ready.pyx"
+include "functions.pyx"
+include "workers.pyx"
+include "dispatcher.pyx"
+include "answers.pyx"
 include "core.pyx"
 include "plain.pyx"
 include "chunk.pyx"

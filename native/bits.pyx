@@ -4,13 +4,14 @@
 # its places: the bits are drawn at random, so the multiplication is only for peers that draw them badly. Forgetting
 # moves the followers up instead of leaving a mark, so the table never has to be cleaned.
 #
-# Not here: what a client is (core).
+# Not here: what a client is (clients).
 
 cdef struct BitsPlace:
     uint32_t bits          # 0: free
     uint32_t index
 
 
+@cython.final
 cdef class ClientBits:
     """client's 24 bits -> its index in the core."""
     cdef BitsPlace *places

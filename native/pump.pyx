@@ -88,8 +88,7 @@ cdef class Pump:
         if peer.is_worker:
             n += self.drain_results(peer, now)
         else:
-            if self.core.clients[peer.index].waiting_head:
-                self.core.deliver_waiting(peer.index)
+            self.core.deliver_waiting(peer.index)
             n += self.drain_submits(peer, False, now)
         if peer.tasks.broken or peer.results.broken or peer.up.broken:
             peer.broken = True

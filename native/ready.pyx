@@ -24,6 +24,7 @@ cdef struct ClientLists:
     bint held
 
 
+@cython.final
 cdef class ReadyQueue:
     cdef TaskTable table
     cdef ClientLists **clients

@@ -49,7 +49,10 @@ cdef struct Directory:
     uint32_t room
 
 
+@cython.final
 cdef class TaskTable:
+    """Rows by index."""
+    cdef uint64_t life        # the high half of every attempt
     cdef Row **slabs
     cdef uint32_t slab_count
     cdef uint32_t slab_room
@@ -58,7 +61,8 @@ cdef class TaskTable:
     cdef readonly uint64_t used
     cdef readonly uint64_t payload_bytes
 
-    def __cinit__(self):
+    def __cinit__(self, uint32_t life=1):
+        self.life = (<uint64_t>life) << 32
         self.fresh = 1
 
     def __dealloc__(self):
@@ -69,6 +73,10 @@ cdef class TaskTable:
 
     cdef inline Row *row(self, uint32_t index) noexcept nogil:
         return &self.slabs[index >> SLAB_SHIFT][index & (SLAB_ROWS - 1)]
+
+    cdef inline uint64_t attempt_of(self, Row *row) noexcept nogil:
+        """What the row's latest placement is called: no other of this or any other scheduler is called so."""
+        return self.life | row.placements
 
     cdef uint32_t take(self) noexcept nogil:
         """A row of its own for a new task; 0 when there is no memory."""

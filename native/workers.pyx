@@ -12,11 +12,9 @@
 cdef enum:
     BUCKETS = 40
     CREDIT_NS = 4000000
-    QUICK_NS = 1000000
-    LEAST_TASK_NS = 500
 
 cdef struct Worker:
-    void *tasks            # Outlet, owned by the core's list
+    void *tasks            # Outlets, kept alive by the pool
     void *control
     uint32_t head          # rows it holds, in the order of its ring
     uint32_t tail
@@ -34,11 +32,6 @@ cdef struct Worker:
     uint32_t knows_bytes
     uint32_t last_function # index + 1 of what it was given last, which spares a look at the bits
 
-cdef struct Function:
-    uint64_t mean_ns
-    uint32_t answers
-    uint32_t limit         # tasks of unknown length per worker
-
 
 cdef inline uint32_t bucket_of(Worker *worker) noexcept nogil:
     cdef uint32_t power = 64 - <uint32_t>count_leading_zeros(worker.load_ns >> 10 | 1)
@@ -47,14 +40,20 @@ cdef inline uint32_t bucket_of(Worker *worker) noexcept nogil:
     return 1 + (power if power < BUCKETS - 1 else BUCKETS - 2)
 
 
+@cython.final
 cdef class WorkerPool:
+    """Workers by index, and by how much they hold."""
     cdef Worker *workers
     cdef uint32_t room
     cdef uint32_t length
     cdef uint32_t heads[40]        # worker index + 1
     cdef uint64_t buckets          # bit per bucket in use
     cdef uint32_t dirty            # first of the list, index + 1
+    cdef list outlets              # by index: keeps them alive
     cdef readonly uint32_t present
+
+    def __cinit__(self):
+        self.outlets = []
 
     def __dealloc__(self):
         cdef uint32_t i
@@ -62,13 +61,13 @@ cdef class WorkerPool:
             free(self.workers[i].knows)
         free(self.workers)
 
-    cdef int add(self, uint32_t queue_size) except -1:
+    cdef int add(self, Outlet tasks, Outlet control, uint32_t queue_size) except -1:
         """A new worker's index."""
         cdef uint32_t index = 0
         cdef Worker *workers
         cdef bint dirty
         cdef uint32_t next_dirty
-        while index < self.length and (self.workers[index].present or self.workers[index].held):
+        while index < self.length and self.workers[index].present:
             index += 1
         if index == self.length:
             if self.length == self.room:
@@ -78,6 +77,7 @@ cdef class WorkerPool:
                 self.workers = workers
                 self.room = self.room * 2 + 16
             self.length += 1
+            self.outlets.append(None)
             memset(&self.workers[index], 0, sizeof(Worker))
         free(self.workers[index].knows)
         dirty, next_dirty = self.workers[index].dirty, self.workers[index].next_dirty
@@ -85,15 +85,25 @@ cdef class WorkerPool:
         # The one that had this place may have left before the next flush, and hang in the list still.
         self.workers[index].dirty, self.workers[index].next_dirty = dirty, next_dirty
         self.workers[index].present = True
+        self.workers[index].tasks = <void *>tasks
+        self.workers[index].control = <void *>control
+        self.outlets[index] = (tasks, control)
         self.workers[index].queue_size = queue_size
         self.present += 1
         self.enter(index)
         return index
 
-    cdef void remove(self, uint32_t index) noexcept nogil:
+    cdef int remove(self, uint32_t index) except -1:
+        """The worker is gone; what it held is somewhere else by now."""
+        cdef Worker *worker = &self.workers[index]
         self.leave(index)
-        self.workers[index].present = False
+        worker.present = False
+        worker.head = worker.tail = worker.held = 0
+        worker.load_ns = 0
+        worker.tasks = worker.control = NULL
+        self.outlets[index] = None
         self.present -= 1
+        return 0
 
     cdef inline void note_dirty(self, uint32_t index) noexcept nogil:
         if not self.workers[index].dirty:
@@ -147,16 +157,3 @@ cdef class WorkerPool:
             return True
         return (worker.held < function.limit and worker.held < worker.queue_size
                 and worker.load_ns + function.mean_ns <= CREDIT_NS)
-
-
-cdef inline void note_duration(Function *function, uint64_t duration_ns) noexcept nogil:
-    if function.answers == 0:
-        function.mean_ns = duration_ns
-    else:
-        function.mean_ns = (function.mean_ns * 7 + duration_ns) // 8
-    if function.mean_ns < LEAST_TASK_NS:
-        function.mean_ns = LEAST_TASK_NS
-    function.answers += 1
-    if duration_ns < QUICK_NS:
-        if function.limit < 0x10000:
-            function.limit *= 2

@@ -1,0 +1,135 @@
+# Answers: what a client hears of its tasks, and how a task ends.
+#
+# A result is copied from the worker's ring into the client's, and then it is nowhere else. If it does not fit, the whole
+# record stays in the task's row (ROW_ANSWERED) and the client is held: none of its tasks is placed until it has gone
+# out, so what is kept is bounded by what was placed already. If the result is a segment, the row stays (ROW_HELD) until
+# the client has mapped it.
+#
+# Rule 1: an outgoing ring is never waited for.
+# Rule 2: a segment's name goes to `unlink` exactly once: an argument's with the answer, a result's with the row.
+# Not here: whether a result counts (core), what its bytes mean (payload).
+
+@cython.final
+cdef class Answers:
+    cdef TaskTable table
+    cdef ReadyQueue ready
+    cdef ClientTable clients
+    cdef list unlink                  # segment names nobody needs any more: the core's list
+    cdef uint64_t answered
+
+    def __cinit__(self, TaskTable table, ReadyQueue ready, ClientTable clients, list unlink):
+        self.table = table
+        self.ready = ready
+        self.clients = clients
+        self.unlink = unlink
+
+    cdef void answer(self, uint32_t row_index, Record *result) noexcept nogil:
+        """Send the result, or keep it in the row until its client has room."""
+        cdef Row *row = self.table.row(row_index)
+        cdef Client *client = &self.clients.clients[row.client]
+        cdef Record *record
+        cdef uint32_t size = payload_bytes_of(result)
+        client.queued_bytes -= row.payload_bytes
+        if row.flags & FLAG_SEGMENT:
+            self.add_unlink(self.table.payload(row), row.payload_bytes)
+        record = NULL
+        if client.waiting_head == 0:
+            record = (<Outlet>client.outlet).reserve(size)
+        if record != NULL:
+            memcpy(<char *>record + 4, <char *>result + 4, RECORD_HEADER_BYTES - 4)
+            memcpy(payload_of(record), payload_of(result), size)
+            (<Outlet>client.outlet).commit()
+            self.clients.note_dirty(row.client)
+            self.answered += 1
+            self.table.drop_payload(row)
+            if result.flags & FLAG_SEGMENT:
+                self.table.set_payload(row, payload_of(result), size)
+                row.flags = FLAG_SEGMENT
+                row.state = ROW_HELD
+                client.queued_bytes += row.payload_bytes
+            else:
+                row.flags = 0
+                self.end(row_index)
+            return
+        # The row keeps the whole record: header and payload, to be copied out later.
+        self.table.set_payload(row, <char *>result, RECORD_HEADER_BYTES + size)
+        client.queued_bytes += row.payload_bytes
+        row.flags = result.flags
+        self.clients.wait(row_index)
+        self.ready.hold(row.client, True)
+
+    cdef void answer_text(self, uint32_t row_index, int status, const char *text) noexcept nogil:
+        """End a task without a worker's result."""
+        cdef char space[512]
+        cdef Record *record = <Record *>space
+        cdef Row *row = self.table.row(row_index)
+        cdef uint32_t size = <uint32_t>strlen(text)
+        record.record_bytes = RECORD_HEADER_BYTES + size
+        fill_record(record, KIND_RESULT, 0, status, row.function, row.task, self.table.attempt_of(row), row.items, 0)
+        memcpy(payload_of(record), text, size)
+        self.answer(row_index, record)
+
+    cdef void refuse(self, uint32_t client_index, Record *submit, const char *text) noexcept nogil:
+        """Say why there will be no task of this submit; if there is no room to say it, never mind."""
+        cdef void *outlet = self.clients.clients[client_index].outlet
+        cdef uint32_t size = <uint32_t>strlen(text)
+        cdef Record *record = (<Outlet>outlet).reserve(size)
+        if record == NULL:
+            return
+        fill_record(record, KIND_RESULT, 0, STATUS_REFUSED, submit.function, submit.task, 0, submit.items, 0)
+        memcpy(payload_of(record), text, size)
+        (<Outlet>outlet).commit()
+        self.clients.note_dirty(client_index)
+
+    cdef void deliver_waiting(self, uint32_t client_index) noexcept nogil:
+        """Send what did not fit before, oldest first, as far as there is room now."""
+        cdef Client *client = &self.clients.clients[client_index]
+        cdef uint32_t row_index
+        cdef Row *row
+        cdef Record *kept
+        cdef Record *record
+        cdef uint32_t size
+        while client.waiting_head:
+            row_index = client.waiting_head
+            row = self.table.row(row_index)
+            kept = <Record *>self.table.payload(row)
+            size = row.payload_bytes - RECORD_HEADER_BYTES
+            record = (<Outlet>client.outlet).reserve(size)
+            if record == NULL:
+                return
+            memcpy(<char *>record + 4, <char *>kept + 4, row.payload_bytes - 4)
+            (<Outlet>client.outlet).commit()
+            self.clients.note_dirty(client_index)
+            self.answered += 1
+            self.stop_waiting(row_index)
+            if row.flags & FLAG_SEGMENT:
+                # What the row keeps from here on is the segment's name alone.
+                client.queued_bytes -= RECORD_HEADER_BYTES
+                self.table.payload_bytes -= RECORD_HEADER_BYTES
+                memmove(self.table.payload(row), self.table.payload(row) + RECORD_HEADER_BYTES, size)
+                row.payload_bytes = size
+                row.state = ROW_HELD
+            else:
+                self.end(row_index)
+
+    cdef void stop_waiting(self, uint32_t row_index) noexcept nogil:
+        """The row's result waits no longer; with the last of them its client gets its turns back."""
+        cdef uint32_t client_index = self.table.row(row_index).client
+        self.clients.stop_waiting(row_index)
+        if self.clients.clients[client_index].waiting_head == 0:
+            self.ready.hold(client_index, False)
+
+    cdef void end(self, uint32_t row_index) noexcept nogil:
+        """The row's task is over: forget it. It is in no list any more."""
+        cdef Row *row = self.table.row(row_index)
+        cdef uint32_t client_index = row.client
+        cdef uint32_t skip = RECORD_HEADER_BYTES if row.state == ROW_ANSWERED else 0
+        if row.flags & FLAG_SEGMENT and row.payload_bytes > skip:
+            self.add_unlink(self.table.payload(row) + skip, row.payload_bytes - skip)
+        self.clients.forget_row(row_index)
+        self.table.give_back(row_index)
+        self.clients.release(client_index)
+
+    cdef void add_unlink(self, char *payload, uint32_t size) noexcept nogil:
+        with gil:
+            self.unlink.append(payload[8:size].decode("ascii", "replace"))

@@ -1,0 +1,206 @@
+# ClientTable: who the clients are, what each of them has, and which results wait for room on the way to one.
+#
+# A task's id begins with the 24 bits of its client, so ClientBits finds the client of a result and the client's
+# Directory the row. Results that do not fit the client's ring wait in their rows, oldest first; the list is intrusive in
+# the rows, as the others are.
+#
+# Rule 1: a client that left is forgotten when no worker holds a task of it any more; until then its place is taken.
+# Not here: what is done about an event (core), what is written to a client (answers), its ready tasks (ready).
+
+cdef enum:
+    TASK_NUMBER_BITS = 40
+    MOST_FUNCTIONS_AHEAD = 1 << 20     # further than this from its last a client's function number is nonsense
+
+cdef uint64_t NUMBER_MASK = ((<uint64_t>1) << 40) - 1
+
+cdef struct Client:
+    bint present
+    bint leaving           # gone, but workers still hold tasks of it
+    bint dirty             # results written since the last flush: it hangs in the list of those
+    uint32_t next_dirty    # index + 1
+    void *outlet           # Outlet of its results, kept alive by the table
+    uint64_t bits          # its 24 bits, in place
+    uint64_t open_tasks
+    uint64_t queued_bytes
+    Directory directory
+    uint32_t waiting_head  # rows in ROW_ANSWERED, oldest first
+    uint32_t waiting_tail
+    uint32_t *functions    # its numbers -> ours + 1
+    uint32_t function_room
+
+
+@cython.final
+cdef class ClientTable:
+    """Clients by index, and by the bits in the ids of their tasks."""
+    cdef TaskTable table
+    cdef Client *clients
+    cdef uint32_t room
+    cdef uint32_t length
+    cdef uint32_t dirty                # first of the list, index + 1
+    cdef ClientBits bits               # of those who are here, or leaving
+    cdef list outlets                  # by index: keeps them alive
+
+    def __cinit__(self, TaskTable table):
+        self.table = table
+        self.bits = ClientBits()
+        self.outlets = []
+
+    def __dealloc__(self):
+        cdef uint32_t i
+        cdef uint64_t page
+        for i in range(self.length):
+            for page in range(self.clients[i].directory.length):
+                free(self.clients[i].directory.pages[page])
+            free(self.clients[i].directory.pages)
+            free(self.clients[i].functions)
+        free(self.clients)
+
+    # coming and going
+
+    cdef uint32_t make_room(self) except? 0:
+        """Where the next client will stand."""
+        cdef uint32_t place = 0
+        cdef Client *clients
+        while place < self.length and (self.clients[place].present or self.clients[place].leaving):
+            place += 1
+        if place == self.length:
+            if self.length == self.room:
+                clients = <Client *>realloc(self.clients, (self.room * 2 + 8) * sizeof(Client))
+                if clients == NULL:
+                    raise MemoryError("no memory for another client")
+                self.clients = clients
+                self.room = self.room * 2 + 8
+            self.length += 1
+            self.outlets.append(None)
+            memset(&self.clients[place], 0, sizeof(Client))
+        return place
+
+    cdef int add(self, uint32_t place, uint32_t client_bits, Outlet results, Outlet control) except -1:
+        cdef Client *client = &self.clients[place]
+        cdef bint dirty = client.dirty
+        cdef uint32_t next_dirty = client.next_dirty
+        self.bits.note(client_bits, place)
+        memset(client, 0, sizeof(Client))
+        # The one that had this place may have left before the next flush, and hang in the list still.
+        client.dirty, client.next_dirty = dirty, next_dirty
+        client.present = True
+        client.bits = (<uint64_t>client_bits) << TASK_NUMBER_BITS
+        client.outlet = <void *>results
+        self.outlets[place] = (results, control)
+        return 0
+
+    cdef int leave(self, uint32_t index) except -1:
+        """The client writes and reads no more."""
+        self.clients[index].present = False
+        self.clients[index].leaving = True
+        self.clients[index].outlet = NULL
+        self.outlets[index] = None
+        self.release(index)
+        return 0
+
+    cdef void release(self, uint32_t index) noexcept nogil:
+        """Forget a client that has left, if it has no task any more."""
+        cdef Client *client = &self.clients[index]
+        if client.leaving and client.open_tasks == 0:
+            client.leaving = False
+            self.bits.forget(<uint32_t>(client.bits >> TASK_NUMBER_BITS))
+            free(client.directory.pages)
+            client.directory.pages = NULL
+            free(client.functions)
+            client.functions = NULL
+
+    # its tasks
+
+    cdef inline uint32_t find(self, uint64_t task) noexcept nogil:
+        """Index + 1 of the client whose task this is."""
+        return self.bits.find(<uint32_t>(task >> TASK_NUMBER_BITS))
+
+    cdef inline bint is_own(self, uint32_t index, uint64_t task) noexcept nogil:
+        return (task & ~NUMBER_MASK) == self.clients[index].bits
+
+    cdef inline uint32_t find_row(self, uint32_t index, uint64_t task) noexcept nogil:
+        """The row of this client's task; 0 if it has no such task."""
+        return directory_find(&self.clients[index].directory, task & NUMBER_MASK)
+
+    cdef inline bint note_row(self, uint32_t row_index) noexcept nogil:
+        """The row is a task of its client's from now on. False when there is no memory, or the id is out of range."""
+        cdef Row *row = self.table.row(row_index)
+        cdef Client *client = &self.clients[row.client]
+        if not directory_note(&client.directory, row.task & NUMBER_MASK, row_index):
+            return False
+        client.open_tasks += 1
+        client.queued_bytes += row.payload_bytes
+        return True
+
+    cdef inline void forget_row(self, uint32_t row_index) noexcept nogil:
+        cdef Row *row = self.table.row(row_index)
+        cdef Client *client = &self.clients[row.client]
+        client.queued_bytes -= row.payload_bytes
+        client.open_tasks -= 1
+        directory_forget(&client.directory, row.task & NUMBER_MASK)
+
+    # its functions
+
+    cdef inline uint32_t find_function(self, uint32_t index, uint32_t number) noexcept nogil:
+        """Our index + 1 of what the client calls by this number; 0 if it has not announced it."""
+        return 0 if number >= self.clients[index].function_room else self.clients[index].functions[number]
+
+    cdef bint is_function_number(self, uint32_t index, uint32_t number) noexcept nogil:
+        return number <= self.clients[index].function_room + MOST_FUNCTIONS_AHEAD
+
+    cdef int note_function(self, uint32_t index, uint32_t number, uint32_t function) except -1:
+        cdef Client *client = &self.clients[index]
+        cdef uint32_t room = client.function_room
+        cdef uint32_t *numbers
+        if number >= room:
+            numbers = <uint32_t *>realloc(client.functions, (number * 2 + 64) * sizeof(uint32_t))
+            if numbers == NULL:
+                raise MemoryError("no memory for another function")
+            client.functions = numbers
+            memset(numbers + room, 0, (number * 2 + 64 - room) * sizeof(uint32_t))
+            client.function_room = number * 2 + 64
+        client.functions[number] = function + 1
+        return 0
+
+    # its results
+
+    cdef void wait(self, uint32_t row_index) noexcept nogil:
+        """The row's result waits for room, behind those that do already."""
+        cdef Row *row = self.table.row(row_index)
+        cdef Client *client = &self.clients[row.client]
+        row.state = ROW_ANSWERED
+        row.next = 0
+        row.previous = client.waiting_tail
+        if client.waiting_tail:
+            self.table.row(client.waiting_tail).next = row_index
+        else:
+            client.waiting_head = row_index
+        client.waiting_tail = row_index
+
+    cdef void stop_waiting(self, uint32_t row_index) noexcept nogil:
+        cdef Row *row = self.table.row(row_index)
+        cdef Client *client = &self.clients[row.client]
+        if row.previous:
+            self.table.row(row.previous).next = row.next
+        else:
+            client.waiting_head = row.next
+        if row.next:
+            self.table.row(row.next).previous = row.previous
+        else:
+            client.waiting_tail = row.previous
+
+    cdef inline void note_dirty(self, uint32_t index) noexcept nogil:
+        if not self.clients[index].dirty:
+            self.clients[index].dirty = True
+            self.clients[index].next_dirty = self.dirty
+            self.dirty = index + 1
+
+    cdef void flush(self) noexcept nogil:
+        """Let every client that was written to see it. The caller has just made a full fence."""
+        cdef Client *client
+        while self.dirty:
+            client = &self.clients[self.dirty - 1]
+            self.dirty = client.next_dirty
+            client.dirty = False
+            if client.present:
+                (<Outlet>client.outlet).flush()

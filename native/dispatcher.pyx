@@ -1,0 +1,202 @@
+# Dispatcher: gives ready tasks to workers, and takes back what waits behind a slow one.
+#
+# Clients take turns at each placement, and the least loaded worker comes first. What a worker holds is a list in the
+# rows in the order of its ring, so whoever goes wrong can be unwound from the end.
+#
+# Rule 1: a row is in the list of a worker if and only if it is ROW_PLACED or ROW_CANCELLED.
+# Rule 2: a worker is told what a function is before it is given the first task of it.
+# Rule 3: the work per placement does not depend on how many tasks or workers there are.
+# Not here: which task is next (ready), how much a worker may hold (workers), why a task is taken off (core).
+
+cdef enum:
+    TURN_TRIES = 8
+    MOST_ESTIMATE_NS = 2000000000
+
+
+@cython.final
+cdef class Dispatcher:
+    cdef TaskTable table
+    cdef ReadyQueue ready
+    cdef FunctionTable functions
+    cdef WorkerPool pool
+    cdef uint64_t withdrawn
+
+    def __cinit__(self, TaskTable table, ReadyQueue ready, FunctionTable functions, WorkerPool pool):
+        self.table = table
+        self.ready = ready
+        self.functions = functions
+        self.pool = pool
+
+    cdef void dispatch(self, uint64_t now) noexcept nogil:
+        """Give ready tasks to workers with credit: clients in turn, the least loaded worker first."""
+        cdef uint32_t tries
+        cdef uint32_t first
+        cdef uint32_t level
+        cdef uint32_t client_index
+        cdef uint32_t worker_index
+        cdef uint32_t placed = 1
+        while placed and self.ready.levels:
+            placed = 0
+            level = self.ready.best_level()
+            first = self.ready.turn[level]
+            for tries in range(TURN_TRIES):
+                if tries and self.ready.turn[level] == first:
+                    break                      # all clients have been tried
+                client_index = self.ready.turn[level] - 1
+                self.ready.turn[level] = self.ready.next_of(client_index, level) + 1
+                worker_index = self.pool.least_loaded()
+                if worker_index == 0:
+                    return
+                if self.place(self.ready.clients[client_index].at[level].head, worker_index - 1, now):
+                    placed = 1
+                    break
+
+    # one task
+
+    cdef bint place(self, uint32_t row_index, uint32_t worker_index, uint64_t now) noexcept nogil:
+        """Give the task to the worker. False if that has no credit or no room."""
+        cdef Row *row = self.table.row(row_index)
+        cdef Worker *worker = &self.pool.workers[worker_index]
+        cdef Function *function = &self.functions.functions[row.function]
+        cdef uint64_t estimate = function.mean_ns * (row.items if row.items else 1)
+        cdef Record *record
+        cdef uint32_t size = row.payload_bytes
+        if not self.pool.has_credit(worker, function) or (worker.held and worker.load_ns + estimate > CREDIT_NS):
+            return False
+        if not self.tell_function(worker, row.function):
+            return False
+        record = (<Outlet>worker.tasks).reserve(size)
+        if record == NULL:
+            return False
+        row.placements += 1
+        fill_record(record, KIND_TASK, row.flags, 0, row.function, row.task, self.table.attempt_of(row), row.items, 0)
+        memcpy(payload_of(record), self.table.payload(row), size)
+        self.ready.remove(row_index)
+        row.asked = False
+        row.position = (<Outlet>worker.tasks).commit()
+        row.state = ROW_PLACED
+        row.worker = worker_index
+        if estimate < LEAST_TASK_NS:
+            estimate = LEAST_TASK_NS
+        elif estimate > MOST_ESTIMATE_NS:
+            estimate = MOST_ESTIMATE_NS
+        row.estimate_ns = <uint32_t>estimate
+        row.next = 0
+        row.previous = worker.tail
+        if worker.tail:
+            self.table.row(worker.tail).next = row_index
+        else:
+            worker.head = row_index
+            worker.since_ns = now
+        worker.tail = row_index
+        worker.held += 1
+        worker.load_ns += row.estimate_ns
+        self.pool.note_dirty(worker_index)
+        self.pool.settle(worker_index)
+        return True
+
+    cdef void unplace(self, uint32_t row_index) noexcept nogil:
+        """The row's worker holds it no longer; the row's state is for the caller to set."""
+        cdef Row *row = self.table.row(row_index)
+        cdef Worker *worker = &self.pool.workers[row.worker]
+        if row.previous:
+            self.table.row(row.previous).next = row.next
+        else:
+            worker.head = row.next
+        if row.next:
+            self.table.row(row.next).previous = row.previous
+        else:
+            worker.tail = row.previous
+        worker.held -= 1
+        worker.load_ns -= row.estimate_ns
+        self.pool.settle(row.worker)
+
+    cdef int withdraw(self, uint32_t row_index) noexcept nogil:
+        """Ask for the row's record back. What that came to; only after WITHDREW may the row be taken off the worker."""
+        cdef Row *row = self.table.row(row_index)
+        cdef Worker *worker = &self.pool.workers[row.worker]
+        return (<Outlet>worker.tasks).withdraw(row.task, self.table.attempt_of(row), row.position)
+
+    cdef void take_back(self, uint32_t row_index) noexcept nogil:
+        """The row's record was withdrawn: it waits again, before all others, unless nobody wants it any more."""
+        self.withdrawn += 1
+        self.unplace(row_index)
+        if self.table.row(row_index).state == ROW_PLACED:
+            self.ready.push(row_index, True)
+
+    # one worker
+
+    cdef void relieve_slow(self, uint64_t now) noexcept nogil:
+        """Take back what waits behind a task that runs ten times longer than tasks of its kind do."""
+        cdef uint32_t i
+        cdef Worker *worker
+        cdef Row *row
+        for i in range(self.pool.length):
+            worker = &self.pool.workers[i]
+            if worker.present and worker.held > 1:
+                row = self.table.row(worker.head)
+                if now > worker.since_ns + 10 * <uint64_t>row.estimate_ns + 10000000:
+                    self.relieve(i)
+
+    cdef void relieve(self, uint32_t worker_index) noexcept nogil:
+        """Take back all but what the worker runs now."""
+        cdef Worker *worker = &self.pool.workers[worker_index]
+        cdef uint32_t row_index = worker.tail
+        cdef uint32_t previous
+        cdef int taken
+        cdef Row *row
+        while row_index != worker.head:
+            row = self.table.row(row_index)
+            previous = row.previous
+            if row.state == ROW_PLACED and not row.asked:
+                taken = self.withdraw(row_index)
+                if taken == WITHDREW:
+                    self.take_back(row_index)
+                row.asked = taken == ASKED
+            row_index = previous
+        # What it runs now is charged as if it filled the credit, so that nothing is put behind it again.
+        row = self.table.row(worker.head)
+        if row.estimate_ns < CREDIT_NS:
+            worker.load_ns += CREDIT_NS - row.estimate_ns
+            row.estimate_ns = CREDIT_NS
+            self.pool.settle(worker_index)
+
+    cdef inline bint tell_function(self, Worker *worker, uint32_t function) noexcept nogil:
+        """Announce the function to the worker if it has not been. False while its control ring is full."""
+        return function + 1 == worker.last_function or self.tell_other_function(worker, function)
+
+    cdef bint tell_other_function(self, Worker *worker, uint32_t function) noexcept nogil:
+        cdef uint8_t *knows
+        cdef bint told
+        if function >> 3 >= worker.knows_bytes:
+            knows = <uint8_t *>realloc(worker.knows, function // 4 + 64)
+            if knows == NULL:
+                return False
+            memset(knows + worker.knows_bytes, 0, function // 4 + 64 - worker.knows_bytes)
+            worker.knows = knows
+            worker.knows_bytes = function // 4 + 64
+        if worker.knows[function >> 3] & (1 << (function & 7)):
+            worker.last_function = function + 1
+            return True
+        with gil:
+            told = self.announce(worker, function)
+        if told:
+            worker.knows[function >> 3] |= <uint8_t>(1 << (function & 7))
+        return told
+
+    cdef bint announce(self, Worker *worker, uint32_t function):
+        cdef Outlet control = <Outlet>worker.control
+        cdef bytes digest, payload
+        cdef int flags
+        cdef Record *record
+        digest, flags, payload = self.functions.announced[function]
+        payload = digest + payload
+        record = control.reserve(<uint32_t>len(payload))
+        if record == NULL:
+            return False
+        fill_record(record, KIND_FUNCTION, flags, 0, function, 0, 0, 0, 0)
+        memcpy(payload_of(record), <char *>payload, len(payload))
+        control.commit()
+        full_fence()
+        control.flush()
+        return True
