@@ -17,6 +17,7 @@ from collections.abc import Callable
 from typing import Any
 
 import zmq
+from zmq.backend import Socket as PlainSocket
 
 from scaler import _native
 from scaler._native import Peer, Pump, SchedulerCore, Segment
@@ -29,6 +30,7 @@ from scaler.scheduler.local_peers import LocalPeers
 from scaler.scheduler.remote_peers import RemotePeers
 
 _log = logging.getLogger(__name__)
+MORE = int(zmq.RCVMORE)
 SEND_MORE = int(zmq.SNDMORE | zmq.NOBLOCK)
 MOST_MESSAGES = 64  # read in a row, before their tasks are placed
 MOST_TURNS = 4  # of that, before the rings get their turn
@@ -169,26 +171,38 @@ class SchedulerServer:
     def _read(self) -> bool:
         """Take what messages there are. True if the event loop has something to do now."""
         turns = 0
-        while int(self._router.getsockopt(EVENTS)) & POLLIN:
+        while self._has_message():
             if turns == MOST_TURNS:
                 self._loop.call_soon(self._read)
                 return True
             turns += 1
             now_s = time.monotonic()
             for _ in range(MOST_MESSAGES):
-                try:
-                    message = self._router.recv_multipart(NOBLOCK)
-                except zmq.Again:
+                routing_id, *parts = self._receive()
+                self._remote.on_message(routing_id, parts, now_s)
+                if not self._has_message():
                     break
-                self._remote.on_message(message[0], message[1:], now_s)
             self.core.step(time.monotonic_ns())
             self._remote.flush()
         return self.closed.done()
 
+    # The methods of PlainSocket are those of the socket without the Python that pyzmq puts around them.
+
+    def _has_message(self) -> bool:
+        return bool(int(PlainSocket.get(self._router, EVENTS)) & POLLIN)
+
+    def _receive(self) -> list[bytes]:
+        """All parts of the message that is there."""
+        router = self._router
+        parts = [PlainSocket.recv(router, NOBLOCK), PlainSocket.recv(router, NOBLOCK)]
+        while PlainSocket.get(router, MORE):
+            parts.append(PlainSocket.recv(router, NOBLOCK))
+        return parts
+
     def _send(self, routing_id: bytes, data: bytes) -> None:
         try:
-            self._router.send(routing_id, SEND_MORE)
-            self._router.send(data, NOBLOCK)
+            PlainSocket.send(self._router, routing_id, SEND_MORE)
+            PlainSocket.send(self._router, data, NOBLOCK)
         except zmq.ZMQError:
             pass  # its connection broke: what must arrive is kept until it comes back or is given up
 

@@ -30,7 +30,7 @@ MAY_IMPORT: dict[str, str] = {
     "scaler.event_loop": "exceptions",
     "scaler.logs": "exceptions",
     "scaler.payload": "_native exceptions",
-    "scaler.protocol": "",
+    "scaler.protocol": "_native",
     "scaler.config": "address exceptions",
     "scaler.link": "_native exceptions protocol",
     "scaler.relay": "_native exceptions link protocol",

@@ -151,7 +151,7 @@ def test_every_body_has_a_member():
 
 
 def test_a_frame_of_many_segments_is_read():
-    frame = Frame(frames.Tasks(tasks=b"12345678" * 3000, payload=b"x" * 200_000), 1)
+    frame = Frame(frames.Functions(digests=bytes(16), ends=b"12345678" * 3000, payload=b"x" * 200_000), 1)
     assert struct.unpack_from("<I", encode(frame))[0] > 0
     assert decode(encode(frame)) == frame
 
