@@ -2,11 +2,10 @@
 #
 # A result is copied from the worker's ring into the client's, and then it is nowhere else. If it does not fit, the whole
 # record stays in the task's row (ROW_ANSWERED) and the client is held: none of its tasks is placed until it has gone
-# out, so what is kept is bounded by what was placed already. If the result is a segment, the row stays (ROW_HELD) until
-# the client has mapped it.
+# out, so what is kept is bounded by what was placed already. What a result brings is held by the client from then on.
 #
 # Rule 1: an outgoing ring is never waited for.
-# Rule 2: a segment's name goes to `unlink` exactly once: an argument's with the answer, a result's with the row.
+# Rule 2: a row holds the objects that its payload names, first the task's and then the result's, and lets go of them once.
 # Not here: whether a result counts (core), what its bytes mean (payload).
 
 @cython.final
@@ -14,14 +13,14 @@ cdef class Answers:
     cdef TaskTable table
     cdef ReadyQueue ready
     cdef ClientTable clients
-    cdef list unlink                  # segment names nobody needs any more: the core's list
+    cdef ObjectTable objects
     cdef uint64_t answered
 
-    def __cinit__(self, TaskTable table, ReadyQueue ready, ClientTable clients, list unlink):
+    def __cinit__(self, TaskTable table, ReadyQueue ready, ClientTable clients, ObjectTable objects):
         self.table = table
         self.ready = ready
         self.clients = clients
-        self.unlink = unlink
+        self.objects = objects
 
     cdef void answer(self, uint32_t row_index, Record *result) noexcept nogil:
         """Send the result, or keep it in the row until its client has room."""
@@ -29,9 +28,7 @@ cdef class Answers:
         cdef Client *client = &self.clients.clients[row.client]
         cdef Record *record
         cdef uint32_t size = payload_bytes_of(result)
-        client.queued_bytes -= row.payload_bytes
-        if row.flags & FLAG_SEGMENT:
-            self.add_unlink(self.table.payload(row), row.payload_bytes)
+        self.drop_payload(row_index)
         record = NULL
         if client.waiting_head == 0:
             record = (<Outlet>client.outlet).reserve(size)
@@ -41,15 +38,9 @@ cdef class Answers:
             (<Outlet>client.outlet).commit()
             self.clients.note_dirty(row.client)
             self.answered += 1
-            self.table.drop_payload(row)
-            if result.flags & FLAG_SEGMENT:
-                self.table.set_payload(row, payload_of(result), size)
-                row.flags = FLAG_SEGMENT
-                row.state = ROW_HELD
-                client.queued_bytes += row.payload_bytes
-            else:
-                row.flags = 0
-                self.end(row_index)
+            if result.flags & FLAG_OBJECTS:
+                self.hand_over(client, payload_of(result), size)
+            self.end(row_index)
             return
         # The row keeps the whole record: header and payload, to be copied out later.
         self.table.set_payload(row, <char *>result, RECORD_HEADER_BYTES + size)
@@ -57,6 +48,26 @@ cdef class Answers:
         row.flags = result.flags
         self.clients.wait(row_index)
         self.ready.hold(row.client, True)
+
+    cdef void drop_payload(self, uint32_t row_index) noexcept nogil:
+        """The row needs its payload no more, and lets go of the objects that this names."""
+        cdef Row *row = self.table.row(row_index)
+        cdef Client *client = &self.clients.clients[row.client]
+        cdef uint32_t skip = RECORD_HEADER_BYTES if row.state == ROW_ANSWERED else 0
+        client.queued_bytes -= row.payload_bytes
+        if row.flags & FLAG_OBJECTS:
+            if not skip:
+                client.queued_bytes -= new_bytes(self.table.payload(row), row.payload_bytes)
+            with gil:
+                self.objects.drop(self.table.payload(row) + skip, row.payload_bytes - skip)
+        row.flags = 0
+        self.table.drop_payload(row)
+
+    cdef void hand_over(self, Client *client, const char *payload, uint32_t size) noexcept nogil:
+        """The client has been given the objects of a result: it holds them as long as it likes."""
+        with gil:
+            self.objects.keep(payload, size, <uint32_t>-1, client.bits >> TASK_NUMBER_BITS)
+            self.objects.drop(payload, size)
 
     cdef void answer_text(self, uint32_t row_index, int status, const char *text) noexcept nogil:
         """End a task without a worker's result."""
@@ -102,15 +113,10 @@ cdef class Answers:
             self.clients.note_dirty(client_index)
             self.answered += 1
             self.stop_waiting(row_index)
-            if row.flags & FLAG_SEGMENT:
-                # What the row keeps from here on is the segment's name alone.
-                client.queued_bytes -= RECORD_HEADER_BYTES
-                self.table.payload_bytes -= RECORD_HEADER_BYTES
-                memmove(self.table.payload(row), self.table.payload(row) + RECORD_HEADER_BYTES, size)
-                row.payload_bytes = size
-                row.state = ROW_HELD
-            else:
-                self.end(row_index)
+            if row.flags & FLAG_OBJECTS:
+                self.hand_over(client, payload_of(kept), size)
+                row.flags = 0
+            self.end(row_index)
 
     cdef void stop_waiting(self, uint32_t row_index) noexcept nogil:
         """The row's result waits no longer; with the last of them its client gets its turns back."""
@@ -121,15 +127,8 @@ cdef class Answers:
 
     cdef void end(self, uint32_t row_index) noexcept nogil:
         """The row's task is over: forget it. It is in no list any more."""
-        cdef Row *row = self.table.row(row_index)
-        cdef uint32_t client_index = row.client
-        cdef uint32_t skip = RECORD_HEADER_BYTES if row.state == ROW_ANSWERED else 0
-        if row.flags & FLAG_SEGMENT and row.payload_bytes > skip:
-            self.add_unlink(self.table.payload(row) + skip, row.payload_bytes - skip)
+        cdef uint32_t client_index = self.table.row(row_index).client
+        self.drop_payload(row_index)
         self.clients.forget_row(row_index)
         self.table.give_back(row_index)
         self.clients.release(client_index)
-
-    cdef void add_unlink(self, char *payload, uint32_t size) noexcept nogil:
-        with gil:
-            self.unlink.append(payload[8:size].decode("ascii", "replace"))

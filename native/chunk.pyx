@@ -7,7 +7,8 @@
 #
 # Results that are all plain come back as one flat list (FLAG_CHUNK | FLAG_PLAIN). Otherwise (FLAG_CHUNK): `ends` (4 bytes
 # per call), a status byte per call, then what each call has to say. A status with PLAIN_ITEM set is followed by the opcodes
-# of a plain value alone: a pickle without its first two bytes and its last.
+# of a plain value alone: a pickle without its first two bytes and its last. Large buffers of all results stay out of the
+# pickles, in their order.
 #
 # Rule 1: a call that fails does not stop the others; each has its own status and its own place.
 # Not here: how many calls make a chunk (scaler.client.mapping).
@@ -93,18 +94,24 @@ cdef Py_ssize_t pack_plain_calls(ByteBuffer out, list calls, Py_ssize_t first, P
     return n
 
 
-cdef Py_ssize_t pack_calls(ByteBuffer out, list calls, Py_ssize_t first, Py_ssize_t most, size_t most_bytes, dumps) except -1:
-    """Write up to `most` calls, each pickled by itself. How many; at least one."""
+cdef Py_ssize_t pack_calls(ByteBuffer out, list calls, Py_ssize_t first, Py_ssize_t most, size_t most_bytes,
+                           parcel) except -1:
+    """Write up to `most` calls, each pickled by itself. How many; at least one.
+
+    A call with large buffers is the last: whose buffers they are is then no question.
+    """
     cdef list pickles = []
     cdef size_t size = 0
     cdef uint32_t end = 0
     cdef Py_ssize_t n = 0
     cdef bytes data
     while n < most and (n == 0 or size < most_bytes) and first + n < PyList_GET_SIZE(calls):
-        data = dumps(tuple(calls[first + n]))
+        data = parcel.dumps(tuple(calls[first + n]))
         pickles.append(data)
         size += len(data) + 4
         n += 1
+        if parcel.buffers:
+            break
     if size >= 0xFFFFFFFF:
         raise OverflowError("the arguments of one call are larger than 4 GiB")
     out.size = 0

@@ -22,6 +22,8 @@ cdef enum:
     YIELD_NS = 60000
     FUTURE_PAGE = 4096
 
+cdef double TEND_S = 0.5     # how often a client without tasks looks after its objects
+
 
 cdef class ClientRings:
     cdef Segment memory
@@ -43,7 +45,10 @@ cdef class ClientRings:
     cdef object followers           # futures whose threads sleep, by arrival
     cdef object to_call
     cdef object answers             # control records from the scheduler
-    cdef object load, segment_name, callback_error, watched_event, scheduler_gone
+    cdef Store store
+    cdef Mappings mappings
+    cdef uint64_t next_trim_ns
+    cdef object load, callback_error, watched_event, scheduler_gone
     cdef object future_class
     cdef int more_flags             # on every task of this client
     cdef bint decode_plain          # plain results are unpickled while draining
@@ -59,8 +64,9 @@ cdef class ClientRings:
                 c_close(fd)
 
     def __init__(self, Segment memory not None, int eventfd, Segment bell_memory not None, uint32_t slot,
-                 int bell_eventfd, int lifeline, uint32_t client_bits, future_class, *, load, callback_error, watched_event,
-                 segment_name, scheduler_gone, bint decode_plain=True, bint profiling=False):
+                 int bell_eventfd, int lifeline, uint32_t client_bits, future_class, Store store not None,
+                 Mappings mappings not None, *, load, callback_error, watched_event, scheduler_gone,
+                 bint decode_plain=True, bint profiling=False):
         self.memory = memory
         self.page = <PeerPage *>memory.start
         self.tasks, self.results, self.up, self.down = peer_rings(memory)
@@ -80,7 +86,7 @@ cdef class ClientRings:
         self.answers = _collections.deque()
         self.future_class = future_class
         self.load, self.callback_error, self.watched_event = load, callback_error, watched_event
-        self.segment_name = segment_name
+        self.store, self.mappings = store, mappings
         self.scheduler_gone = scheduler_gone
         self.decode_plain = decode_plain
         self.more_flags = FLAG_PROFILE if profiling else 0
@@ -88,48 +94,60 @@ cdef class ClientRings:
     # submit
 
     def submit(self, uint32_t function, tuple args, dict kwargs, dumps):
-        """Send one call; its future. `dumps` pickles what is not plain."""
+        """Send one call; its future. `dumps(value, most bytes)` packs what is not plain."""
         cdef char small[256]
         cdef uint32_t size = 0
         cdef int flags = 0
-        cdef bytes payload
+        cdef object payload
         if self.lost is not None:
             raise self.lost
         if not kwargs:
             size = plain_tuple(small, args)
             if size:
-                payload = PyBytes_FromStringAndSize(small, size)
-            else:
-                payload = dumps(args)
+                return self.send(function, PyBytes_FromStringAndSize(small, size), 0, 0, None)
+            payload = dumps(args, self.tasks.largest_payload())
         else:
-            payload = dumps((args, kwargs))
+            payload = dumps((args, kwargs), self.tasks.largest_payload())
             flags = FLAG_KEYWORDS
-        return self.send(function, payload, flags, 0, None)
+        return self.send_packed(function, payload, flags, 0, None)
 
     def submit_chunk(self, uint32_t function, list calls not None, Py_ssize_t first, Py_ssize_t most,
-                     MapProgress progress not None, dumps):
-        """Send up to `most` calls, from calls[first] on, in one record. Their future; its `items` says how many."""
+                     MapProgress progress not None, begin):
+        """Send up to `most` calls, from calls[first] on, in one record. Their future; its `items` says how many.
+
+        `begin()` gives the parcel that what is not plain is packed with.
+        """
         cdef Py_ssize_t n
-        cdef int flags = FLAG_CHUNK | FLAG_PLAIN
         cdef size_t most_bytes = self.tasks.largest_payload() // 2
+        cdef object payload
         if self.lost is not None:
             raise self.lost
         cdef ByteBuffer out = ByteBuffer()
         n = pack_plain_calls(out, calls, first, most, most_bytes)
-        if n == 0:
-            n = pack_calls(out, calls, first, most, most_bytes, dumps)
-            flags = FLAG_CHUNK
-        return self.send(function, PyBytes_FromStringAndSize(out.start, out.size), flags, <uint32_t>n, progress)
+        if n:
+            payload = PyBytes_FromStringAndSize(out.start, out.size)
+            return self.send(function, payload, FLAG_CHUNK | FLAG_PLAIN, <uint32_t>n, progress)
+        parcel = begin()
+        n = pack_calls(out, calls, first, most, most_bytes, parcel)
+        payload = parcel.finish(PyBytes_FromStringAndSize(out.start, out.size), self.tasks.largest_payload())
+        return self.send_packed(function, payload, FLAG_CHUNK, <uint32_t>n, progress)
+
+    cdef object send_packed(self, uint32_t function, payload, int flags, uint32_t items, MapProgress progress):
+        """Send what may name objects: then they are said to be written once the record is."""
+        if type(payload) is bytes:
+            return self.send(function, payload, flags, items, progress)
+        try:
+            return self.send(function, payload.payload, flags | FLAG_OBJECTS, items, progress)
+        finally:
+            payload.on_written()
 
     cdef object send(self, uint32_t function, bytes payload, int flags, uint32_t items, MapProgress progress):
         cdef uint32_t size = 0
         cdef Record *record
         cdef PendingFuture future
-        cdef bytes carried = payload
-        if <size_t>len(payload) > self.tasks.largest_payload():
-            carried = self.store(payload)
-            flags |= FLAG_SEGMENT
-        size = <uint32_t>len(carried)
+        size = <uint32_t>len(payload)
+        if self.mappings.given_back.length:
+            self.say_given_back()
         future = new_object(self.future_class, ())
         PyObject_GC_UnTrack(<void *>future)
         future.client = self
@@ -149,7 +167,7 @@ cdef class ClientRings:
         self.open_tasks += 1
         self.next_number += 1
         fill_record(record, KIND_TASK, flags | self.more_flags, 0, function, future.task_id, 0, items, 0)
-        memcpy(payload_of(record), PyBytes_AS_STRING(carried), size)
+        memcpy(payload_of(record), PyBytes_AS_STRING(payload), size)
         self.tasks.commit()
         tell(self.bell, self.slot, self.bell_eventfd)
         if self.resting:
@@ -158,12 +176,6 @@ cdef class ClientRings:
         if self.results.head_seen - self.results.tail > self.results.capacity // 2 or not (self.next_number & 255):
             self.look()
         return future
-
-    cdef bytes store(self, bytes payload):
-        name = self.segment_name()
-        cdef Segment segment = Segment.create(name, len(payload))
-        memcpy(segment.start, PyBytes_AS_STRING(payload), len(payload))
-        return len(payload).to_bytes(8, "little") + name.encode("ascii")
 
     cdef int open_page(self) except -1:
         """See to it that the next number has a place."""
@@ -201,12 +213,13 @@ cdef class ClientRings:
                 if futures.count(None) == FUTURE_PAGE:
                     del self.pages[page]
 
-    def announce(self, uint32_t function, bytes digest not None, bytes payload not None):
+    @property
+    def most_function_bytes(self):
+        """The largest payload that `announce` can take."""
+        return self.up.largest_payload() - 16
+
+    def announce(self, uint32_t function, bytes digest not None, bytes payload not None, int flags=0):
         """Send a function's bytes under a number of this client, once, before the first task that names it."""
-        cdef int flags = 0
-        if len(payload) + 16 > self.up.largest_payload():
-            payload = self.store(payload)
-            flags = FLAG_SEGMENT
         self.control(KIND_FUNCTION, 0, digest + payload, function, flags)
 
     def control(self, int kind, uint64_t task=0, bytes payload=b"", uint32_t function=0, int flags=0):
@@ -287,13 +300,12 @@ cdef class ClientRings:
                     value = read_plain(payload_of(record), size)
                 if value is not NotImplemented:
                     self.complete(future, FUTURE_DONE, value)
+                elif record.flags & FLAG_OBJECTS:
+                    self.complete(future, FUTURE_RAW, self.take_object(record))
                 else:
-                    value = PyBytes_FromStringAndSize(payload_of(record), size)
-                    if record.flags & FLAG_SEGMENT:
-                        value = self.map_result(value, record.task)
-                    self.complete(future, FUTURE_RAW, value)
-            elif record.flags & FLAG_SEGMENT:
-                self.control(KIND_MAPPED, record.task)
+                    self.complete(future, FUTURE_RAW, PyBytes_FromStringAndSize(payload_of(record), size))
+            elif record.kind == KIND_RESULT and record.flags & FLAG_OBJECTS:
+                self.take_object(record)              # nobody wants it: it is given back as it is dropped
             self.results.step(record.record_bytes)
         if any_record and self.results.recycle():
             tell(self.bell, self.slot, self.bell_eventfd)
@@ -301,13 +313,51 @@ cdef class ClientRings:
             self.lost = self.scheduler_gone()
         return 0
 
-    cdef object map_result(self, bytes place, uint64_t task):
-        try:
-            segment = Segment.open(place[8:].decode("ascii"))
-        except OSError as error:
-            segment = error
-        self.control(KIND_MAPPED, task)
-        return segment
+    cdef Loan take_object(self, Record *record):
+        """The object that a result is; None if the record makes no sense."""
+        if places_in(payload_of(record), payload_bytes_of(record)) != 1:
+            return None
+        return self.mappings.lend(place_at(payload_of(record), 0), True)
+
+    cdef int say_given_back(self) except -1:
+        if write_release(self.tasks, self.mappings.given_back):
+            tell(self.bell, self.slot, self.bell_eventfd)
+        return 0
+
+    def tend(self):
+        """Say what is held no more, hear what may be freed, give up what is of no use. False if there is nothing to tend."""
+        cdef uint64_t now
+        if self.lost is not None:
+            return False
+        if self.mappings.given_back.length:
+            self.say_given_back()
+        if self.down.has_news():
+            self.read_down()
+        now = now_ns()
+        if now >= self.next_trim_ns:
+            self.next_trim_ns = now + TRIM_NS
+            self.mappings.trim(now)
+            self.store.trim(now)
+        return bool(self.store.areas or self.mappings.by_segment or self.mappings.open_loans)
+
+    def make_room(self):
+        """Wait a moment for objects to be freed. False if nothing is under way that could free any."""
+        cdef uint64_t used = self.store.used_bytes
+        cdef bint any_open = self.open_tasks > 0 or self.mappings.given_back.length > 0
+        self.look()
+        if self.lost is not None:
+            raise self.lost
+        if self.mappings.given_back.length:
+            self.say_given_back()
+        self.read_down()
+        if self.store.used_bytes < used:
+            return True
+        with nogil:
+            poll(NULL, 0, 1 if any_open else 50)   # what has just ended is heard of in a moment
+        PyErr_CheckSignals()
+        self.check_scheduler()
+        self.read_down()
+        return any_open or self.store.used_bytes < used
 
     cdef int complete(self, PendingFuture future, uint8_t state, object value) except -1:
         if future.condition is None:
@@ -348,6 +398,8 @@ cdef class ClientRings:
                 return 0
             if said[0] == KIND_WORKERS:
                 self.worker_count = said[7]
+            elif said[0] == KIND_FREED:
+                free_all(self.store, said[2])
             else:
                 self.answers.append(said)
         return 0
@@ -505,7 +557,7 @@ cdef class ClientRings:
         """Sleep until a task is submitted or something is watched, for the client's own thread."""
         self.resting = True
         if self.open_tasks == 0 and self.watched == 0:
-            event.wait()
+            event.wait(TEND_S if self.tend() else None)
         self.resting = False
 
     def abandon(self):

@@ -109,6 +109,14 @@ cdef class ClientTable:
             free(client.functions)
             client.functions = NULL
 
+    cdef inline uint64_t tag_of(self, uint32_t index) noexcept nogil:
+        """What its tasks and its objects begin with."""
+        return self.clients[index].bits >> TASK_NUMBER_BITS
+
+    cdef object control_of(self, uint32_t index):
+        """The outlet of what it is told besides results; None if it has left."""
+        return None if self.outlets[index] is None else (<tuple>self.outlets[index])[1]
+
     # its tasks
 
     cdef inline uint32_t find(self, uint64_t task) noexcept nogil:
@@ -130,12 +138,13 @@ cdef class ClientTable:
             return False
         client.open_tasks += 1
         client.queued_bytes += row.payload_bytes
+        if row.flags & FLAG_OBJECTS:
+            client.queued_bytes += new_bytes(self.table.payload(row), row.payload_bytes)
         return True
 
     cdef inline void forget_row(self, uint32_t row_index) noexcept nogil:
         cdef Row *row = self.table.row(row_index)
         cdef Client *client = &self.clients[row.client]
-        client.queued_bytes -= row.payload_bytes
         client.open_tasks -= 1
         directory_forget(&client.directory, row.task & NUMBER_MASK)
 

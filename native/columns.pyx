@@ -6,8 +6,8 @@
 #
 # Rule 1: what comes from the wire is believed in nothing. A batch with an error adds no record, and the ValueError says
 #         what is wrong with which row.
-# Rule 2: a segment's name means something only on its own host, so it never crosses the wire: with FLAG_SEGMENT a
-#         payload there is an object's number and size, 16 bytes (checked in both directions).
+# Rule 2: where an object lies means something only on its own host, so it never crosses the wire: the places of a payload
+#         with FLAG_OBJECTS are bare there (checked in both directions).
 # Not here: Cap'n Proto (scaler.protocol.codec), whether a task or an attempt is known (core).
 
 from libc.stdint cimport int64_t
@@ -28,7 +28,6 @@ cdef enum:
     COLUMN_PAYLOAD = 12
     COLUMNS = 13
     KNOWN_FLAGS = 31
-    OBJECT_NAME_BYTES = 16
     LARGEST_BATCH_BYTES = 128 << 10    # larger frames cost ten times as much per byte (scaler.protocol.codec)
 
 cdef int[13] COLUMN_WIDTH = [4, 8, 8, 4, 1, 2, 4, 4, 8, 4, 4, 4, 1]
@@ -89,8 +88,8 @@ cdef bint add_to_sums(Sums *sums, Record *record, uint32_t peer, int kind, size_
     if record.kind != kind:
         sums.wrong = "a record of another kind than the batch's"
         return False
-    if record.flags & FLAG_SEGMENT and size != OBJECT_NAME_BYTES:
-        sums.wrong = "a payload that names a segment of this host instead of an object's number and size"
+    if record.flags & FLAG_OBJECTS and not are_bare(payload_of(record), size):
+        sums.wrong = "a payload that says where on this host its objects lie"
         return False
     sums.rows += 1
     sums.payload_bytes += size
@@ -249,9 +248,10 @@ cdef const char *find_error(Columns *columns, Bounds *bounds, size_t *row, size_
             return "payload: larger than allowed here"
         if cell8(columns, COLUMN_FLAGS, row[0]) & ~KNOWN_FLAGS:
             return "flags: a bit that this version does not know"
-        if cell8(columns, COLUMN_FLAGS, row[0]) & FLAG_SEGMENT and end - start != OBJECT_NAME_BYTES:
-            return "payload: not an object's number and size, though the flag says so"
-        if cell16(columns, COLUMN_STATUSES, row[0]) > STATUS_NO_WORKER:
+        if (cell8(columns, COLUMN_FLAGS, row[0]) & FLAG_OBJECTS
+                and (end == start or not are_bare(columns.start[COLUMN_PAYLOAD] + start, end - start))):
+            return "payload: not the bare places of objects and a pickle, though the flag says so"
+        if cell16(columns, COLUMN_STATUSES, row[0]) > STATUS_MISSING:
             return "statuses: a status that this version does not know"
         if cell32(columns, COLUMN_PEERS, row[0]) >= bounds.peers:
             return "peers: a number that was never given out"

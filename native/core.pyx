@@ -1,21 +1,25 @@
 # SchedulerCore: every decision of the scheduler, and no I/O.
 #
 # Events come in as methods `on_<event>`; records go out into the peers' outlets; `now` is an argument. The state of one
-# task has one owner, its row: READY -> PLACED -> gone, with three side rooms: CANCELLED (placed, nobody waits for it),
-# ANSWERED (its client has no room for the result yet), HELD (delivered, its segment not yet mapped).
+# task has one owner, its row: READY -> PLACED -> gone, with two side rooms: CANCELLED (placed, nobody waits for it) and
+# ANSWERED (its client has no room for the result yet).
 #
 # The core is made of parts, each of which owns what it is about. In the order in which a task meets them: a row in the
 # TaskTable, found again by the Directory of its client in the ClientTable; its turn in the ReadyQueue; its function in
-# the FunctionTable; a worker of the WorkerPool, chosen by the Dispatcher; its result, sent by the Answers. What is here
-# is what happens to a task when a client or a worker says something.
+# the FunctionTable; a worker of the WorkerPool, chosen by the Dispatcher; its result, sent by the Answers. What is too
+# large for a record is in the ObjectTable. What is here is what happens when a client or a worker says something.
 #
 # Rule 1: each accepted task is answered exactly once, unless its client cancelled it or left.
 # Rule 2: a result counts only with the attempt the row holds.
 # Rule 3: the work per event does not depend on how many tasks or workers there are.
 # Not here: sockets, clocks, processes (the shell).
 
+from array import array as _array
+
 cdef enum:
     MOST_DEATHS = 3
+    MOST_FREED = 256         # ids in one control record
+    MOST_TAG = (1 << 24) - 1 # tags of workers are counted down from here, those of clients are drawn
 
 
 @cython.final
@@ -28,21 +32,27 @@ cdef class SchedulerCore:
     cdef readonly WorkerPool pool
     cdef Dispatcher dispatcher
     cdef Answers answers
-    cdef readonly list unlink          # segment names nobody needs any more: the shell drains this
+    cdef readonly ObjectTable objects
+    cdef readonly uint64_t own_tag     # of the objects that the scheduler's shell makes, for those that come over a wire
+    cdef uint64_t next_tag
+    cdef dict worker_of_tag            # index by tag
     cdef uint64_t accepted, refused, dropped, late
     cdef uint64_t turned_away          # because no worker had room and enough were waiting
     cdef public uint64_t client_queue_bytes
     cdef public int64_t most_waiting   # tasks that no worker has room for; -1: any number
 
-    def __cinit__(self, uint32_t life=1):
-        self.unlink = []
+    def __cinit__(self, uint32_t life=1, str life_name=None, str folder=None):
+        self.objects = ObjectTable(life_name or "", folder or "")
+        self.own_tag = MOST_TAG
+        self.next_tag = MOST_TAG - 1
+        self.worker_of_tag = {}
         self.table = TaskTable(life)
         self.clients = ClientTable(self.table)
         self.ready = ReadyQueue(self.table)
         self.functions = FunctionTable()
         self.pool = WorkerPool()
         self.dispatcher = Dispatcher(self.table, self.ready, self.functions, self.pool)
-        self.answers = Answers(self.table, self.ready, self.clients, self.unlink)
+        self.answers = Answers(self.table, self.ready, self.clients, self.objects)
         self.client_queue_bytes = 1 << 30
         self.most_waiting = -1
 
@@ -53,7 +63,7 @@ cdef class SchedulerCore:
         cdef uint32_t index
         if not 0 < client_bits < 1 << 24:
             raise ValueError(f"a client's number has 24 bits, not {client_bits}")
-        if self.has_client(client_bits):
+        if self.has_client(client_bits) or client_bits > self.next_tag:
             raise ValueError(f"client number {client_bits} is in use")
         index = self.clients.make_room()
         if not self.ready.add_client(index):
@@ -66,10 +76,12 @@ cdef class SchedulerCore:
         return self.clients.find((<uint64_t>client_bits) << TASK_NUMBER_BITS) != 0
 
     def on_client_left(self, uint32_t index, uint64_t now):
-        """A client is gone: nobody waits for its tasks any more."""
+        """A client is gone: nobody waits for its tasks any more. Names of the segments in its store that are still of use."""
         self.cancel_all(index, NUMBER_MASK)
+        names = self.objects.on_left(self.clients.tag_of(index))
         self.clients.leave(index)
         self.dispatcher.dispatch(now)
+        return names
 
     # what a client says
 
@@ -87,11 +99,26 @@ cdef class SchedulerCore:
             self.refused += 1
             return
         known = self.functions.find(digest)
+        if flags & FLAG_OBJECTS:
+            if known is not None:
+                self.objects.discard(payload, len(payload), self.clients.tag_of(index))    # we have these bytes
+            else:
+                own = self.take_function(index, payload)
+                if own is None:
+                    self.objects.discard(payload, len(payload), self.clients.tag_of(index))
+                    self.refused += 1
+                    return
+                payload = own
         if known is None:
             known = self.functions.add(digest, flags, payload)
-        elif flags & FLAG_SEGMENT and not self.functions.is_payload(known, payload):
-            self.unlink.append(payload[8:].decode("ascii", "replace"))       # we have these bytes already
         self.clients.note_function(index, number, known)
+
+    cdef bytes take_function(self, uint32_t index, bytes payload):
+        """The payload with all its places, whose objects are held for ever; None if one is not there."""
+        cdef bytes own = PyBytes_FromStringAndSize(PyBytes_AS_STRING(payload), len(payload))
+        if self.objects.take(PyBytes_AS_STRING(own), len(own), self.clients.tag_of(index), True) != PLACES_GOOD:
+            return None
+        return own
 
     cdef void on_submit(self, uint32_t index, Record *record, uint64_t now) noexcept nogil:
         cdef uint32_t function
@@ -118,12 +145,15 @@ cdef class SchedulerCore:
         row.placements = 0
         row.deaths = 0
         row.level = LEVEL_PLAIN
+        row.state = ROW_FREE
         if (not self.table.set_payload(row, payload_of(record), payload_bytes_of(record))
                 or not self.clients.note_row(row_index)):
             self.table.give_back(row_index)
             self.refuse(index, record, b"the scheduler has no memory left, or the task's id is out of range")
             return
         self.accepted += 1
+        if row.flags & FLAG_OBJECTS and not self.take_objects(row_index):
+            return
         self.ready.push(row_index, False)
         if (self.most_waiting >= 0 and self.ready.size > <uint64_t>self.most_waiting
                 and self.clients.clients[index].waiting_head == 0):
@@ -132,6 +162,29 @@ cdef class SchedulerCore:
     cdef void refuse(self, uint32_t index, Record *record, const char *text) noexcept nogil:
         self.refused += 1
         self.answers.refuse(index, record, text)
+
+    cdef bint take_objects(self, uint32_t row_index) noexcept nogil:
+        """The row holds the objects that it names. False if it cannot, and the task has been answered with that."""
+        cdef Row *row = self.table.row(row_index)
+        cdef Client *client = &self.clients.clients[row.client]
+        cdef uint64_t tag = self.clients.tag_of(row.client)
+        cdef int answer
+        with gil:
+            answer = self.objects.take(self.table.payload(row), row.payload_bytes, tag, True)
+            if answer != PLACES_GOOD:
+                self.objects.discard(self.table.payload(row), row.payload_bytes, tag)
+        if answer == PLACES_GOOD:
+            return True
+        client.queued_bytes -= new_bytes(self.table.payload(row), row.payload_bytes)
+        row.flags = <uint8_t>(row.flags & ~<int>FLAG_OBJECTS)    # it holds none
+        self.refused += 1
+        if answer == PLACES_MISSING:
+            self.answers.answer_text(row_index, STATUS_MISSING,
+                                     b"an object that it names is not there: it was cleared, or is another client's")
+        else:
+            self.answers.answer_text(row_index, STATUS_REFUSED,
+                                     b"there was no room for an object that it names, or the object makes no sense")
+        return False
 
     cdef void turn_away(self, uint32_t row_index, uint64_t now) noexcept nogil:
         """More tasks wait than may: unless a worker has room after all, the newcomer is answered with that."""
@@ -158,15 +211,13 @@ cdef class SchedulerCore:
         self.cancel_all(index, before & NUMBER_MASK)
         self.dispatcher.dispatch(now)
 
-    def on_mapped(self, uint32_t index, uint64_t task):
-        """The client has mapped the segment of this task's result."""
-        cdef uint32_t row_index
-        if not self.clients.is_own(index, task):
-            self.refused += 1
-            return
-        row_index = self.clients.find_row(index, task)
-        if row_index and self.table.row(row_index).state == ROW_HELD:
-            self.answers.end(row_index)
+    def on_client_release(self, uint32_t index, objects):
+        """The client holds these objects no more."""
+        self.release(self.clients.tag_of(index), objects)
+
+    cdef release(self, uint64_t tag, objects):
+        cdef bytes ids = _array("Q", objects).tobytes()
+        self.objects.release(tag, PyBytes_AS_STRING(ids), len(ids))
 
     cdef void cancel_all(self, uint32_t index, uint64_t before) noexcept nogil:
         cdef Directory *directory = &self.clients.clients[index].directory
@@ -194,17 +245,36 @@ cdef class SchedulerCore:
         elif state == ROW_ANSWERED:
             self.answers.stop_waiting(row_index)
             self.answers.end(row_index)
-        elif state == ROW_HELD:
-            self.answers.end(row_index)
 
     # workers come and go
 
-    def on_worker_joined(self, Outlet tasks not None, Outlet control not None, uint32_t queue_size=1000):
-        """A worker that may be given tasks. Its index."""
-        return self.pool.add(tasks, control, queue_size)
+    def on_worker_joined(self, Outlet tasks not None, Outlet control not None, uint32_t queue_size=1000, *,
+                         bint is_remote=False):
+        """A worker that may be given tasks. Its index. What a remote one makes comes under tags of the scheduler's own."""
+        cdef uint32_t index = self.pool.add(tasks, control, queue_size)
+        self.pool.workers[index].tag = self.draw_tag()
+        self.pool.workers[index].maker = self.own_tag if is_remote else self.pool.workers[index].tag
+        self.worker_of_tag[self.pool.workers[index].tag] = index
+        return index
+
+    cdef uint64_t draw_tag(self) except 0:
+        """24 bits that nobody here has, or has had."""
+        while self.has_client(self.next_tag):
+            self.next_tag -= 1
+        if self.next_tag == 0:
+            raise ValueError("more than 16 million workers have been here: start the scheduler anew")
+        self.next_tag -= 1
+        return self.next_tag + 1
+
+    def worker_tag(self, uint32_t index):
+        """What the objects that this worker makes begin with."""
+        return self.pool.workers[index].tag
 
     def on_worker_left(self, uint32_t index, uint64_t now):
-        """A worker is gone, and its result ring is drained. Its tasks go elsewhere, the one it had begun included."""
+        """A worker is gone, and its result ring is drained. Its tasks go elsewhere, the one it had begun included.
+
+        Names of the segments in its store that are still of use: the others may go.
+        """
         cdef uint32_t first = self.pool.workers[index].head
         cdef uint32_t row_index = self.pool.workers[index].tail
         cdef uint32_t previous
@@ -225,8 +295,11 @@ cdef class SchedulerCore:
             else:
                 self.ready.push(row_index, True)
             row_index = previous
+        tag = self.pool.workers[index].tag
+        del self.worker_of_tag[tag]
         self.pool.remove(index)
         self.dispatcher.dispatch(now)
+        return self.objects.on_left(tag)
 
     # what a worker says
 
@@ -250,18 +323,44 @@ cdef class SchedulerCore:
         cdef Row *row
         if row_index == 0:
             self.late += 1
+            self.discard_result(worker_index, record)
             return
         row = self.table.row(row_index)
         self.functions.note_duration(row.function, record.duration_ns // (row.items if row.items else 1))
         self.dispatcher.unplace(row_index)
         self.pool.workers[worker_index].since_ns = now
+        if record.detail and row.flags & FLAG_OBJECTS:
+            with gil:
+                self.objects.keep(self.table.payload(row), row.payload_bytes, record.detail,
+                                  self.pool.workers[worker_index].tag)
         if row.state == ROW_CANCELLED:
             self.dropped += 1
-            if record.flags & FLAG_SEGMENT:
-                self.answers.add_unlink(payload_of(record), payload_bytes_of(record))
+            self.discard_result(worker_index, record)
             self.answers.end(row_index)
             return
+        if record.flags & FLAG_OBJECTS and not self.take_result(worker_index, record):
+            self.answers.answer_text(row_index, STATUS_REFUSED,
+                                     b"there was no room for its result, or its result makes no sense")
+            return
         self.answers.answer(row_index, record)
+
+    cdef bint take_result(self, uint32_t worker_index, Record *record) noexcept nogil:
+        """The record holds the objects that it brings. False if they make no sense."""
+        cdef bint good
+        with gil:
+            good = self.objects.take(payload_of(record), payload_bytes_of(record),
+                                     self.pool.workers[worker_index].maker, False) == PLACES_GOOD
+        return good
+
+    cdef void discard_result(self, uint32_t worker_index, Record *record) noexcept nogil:
+        """Nobody wants this result: what it brings is of no use."""
+        if record.flags & FLAG_OBJECTS:
+            with gil:
+                self.objects.discard(payload_of(record), payload_bytes_of(record), self.pool.workers[worker_index].maker)
+
+    def on_worker_release(self, uint32_t index, objects):
+        """A worker holds these objects no more."""
+        self.release(self.pool.workers[index].tag, objects)
 
     def on_withdrawn(self, uint32_t worker_index, uint64_t task, uint64_t attempt, bint took, uint64_t now):
         """The answer of a relay that was asked to take a record back: it will not run (took), or runs or has run."""
@@ -292,9 +391,69 @@ cdef class SchedulerCore:
 
     cdef void flush(self) noexcept nogil:
         """Let every peer that was written to see it."""
+        if self.objects.has_freed:
+            self.tell_freed()
         full_fence()                                  # SYNC POINT sleep, for all of them
         self.pool.flush()
         self.clients.flush()
+
+    # objects
+
+    cdef void tell_freed(self) noexcept nogil:
+        """Tell makers what nobody holds any more, as far as their control rings have room."""
+        with gil:
+            self.objects.has_freed = False
+            for tag in list(self.objects.freed):
+                if tag != self.own_tag and not self.tell_maker(tag):
+                    self.objects.has_freed = True
+
+    cdef bint tell_maker(self, uint64_t tag) except -1:
+        """False if there is no room for all of it now."""
+        cdef object control
+        cdef Record *record
+        cdef bytes ids
+        cdef list freed = self.objects.freed[tag]
+        cdef uint32_t most = MOST_FREED
+        control = self.find_control(tag)
+        if control is not None:
+            most = min(most, (<Outlet>control).largest_payload() // 8)
+        while freed:
+            if control is None:
+                freed.clear()                         # it has gone
+                break
+            ids = _array("Q", freed[:most]).tobytes()
+            record = (<Outlet>control).reserve(<uint32_t>len(ids))
+            if record == NULL:
+                return False
+            fill_record(record, KIND_FREED, 0, 0, 0, 0, 0, 0, 0)
+            memcpy(payload_of(record), PyBytes_AS_STRING(ids), len(ids))
+            (<Outlet>control).commit()
+            full_fence()
+            (<Outlet>control).flush_unhurried()
+            del freed[:most]
+        del self.objects.freed[tag]
+        return True
+
+    cdef object find_control(self, uint64_t tag):
+        """The outlet to the peer with this tag; None if it is not here."""
+        cdef uint32_t index = self.clients.find(tag << TASK_NUMBER_BITS)
+        if index:
+            return self.clients.control_of(index - 1)
+        worker = self.worker_of_tag.get(tag)
+        return None if worker is None else <object>self.pool.workers[<uint32_t>worker].control
+
+    def take_freed(self):
+        """The ids of the shell's own objects that it may free."""
+        return self.objects.take_freed(self.own_tag) if self.own_tag in self.objects.freed else ()
+
+    def take_gone(self):
+        """Ids that were freed, for hosts that have copies."""
+        return self.objects.take_gone() if self.objects.gone else ()
+
+    @property
+    def unlink(self):
+        """Names of segments that nobody needs any more: the shell drains this."""
+        return self.objects.unlink
 
     cdef inline void deliver_waiting(self, uint32_t index) noexcept nogil:
         """The client has read: send what waited for room."""

@@ -15,15 +15,30 @@
 #   0     sleeping
 #   64    news: one bit per peer
 #
+# A payload with FLAG_OBJECTS                      A Place
+#
+#   0     count of places (4 bytes), 4 free          0    object   maker's tag << 40 | number, the name everywhere
+#   8     Place[count]                               8    segment  where it lies on this host: bit 63 a file,
+#   ..    the pickle                                               keeper's tag << 32 | number; 0: not on this host
+#                                                    16   offset   in that segment
+#   A packed object (PLACE_PACKED)                   24   size     bytes
+#                                                    32   flags, 4 free
+#   0     bytes of the pickle
+#   8     count of buffers
+#   16    (offset, size)[count]
+#   ..    the pickle, then the buffers, each at a multiple of 64
+#
 # head and tail are positions: they grow for ever. position % capacity is an index into the data. Lengths are never
 # mixed with either. A record never wraps: where it would, a PADDING record fills the rest.
 
 cpdef enum:
     PAGE = 4096
     LAYOUT_MAGIC = 0x5343414C
-    LAYOUT_VERSION = 1
+    LAYOUT_VERSION = 2
     RING_HEADER_BYTES = 192
     RECORD_HEADER_BYTES = 56
+    PLACE_BYTES = 40
+    PLACES_OFFSET = 8
     MOST_RECORD_BYTES = 32768  # of one record, so that it fits into any ring of any peer
     RING_TASKS = 0
     RING_RESULTS = 1
@@ -38,22 +53,27 @@ cpdef enum:
     KIND_RESULT = 2
     KIND_FUNCTION = 3
     KIND_CANCEL = 4
-    KIND_MAPPED = 5
+    KIND_RELEASE = 5      # ids (8 bytes each) of objects that the sender holds no more
     KIND_CLEAR = 6
     KIND_SHUTDOWN = 7
     KIND_GOODBYE = 8
     KIND_WORKERS = 9
     KIND_REFUSED = 10
+    KIND_FREED = 11       # ids of objects of the receiver's store that nobody holds any more
 
 cpdef enum:
-    FLAG_SEGMENT = 1      # the payload is a segment's size (8 bytes) and name, not the bytes themselves
+    FLAG_OBJECTS = 1      # the payload begins with the places of objects
     FLAG_PLAIN = 2        # made of None, bool, int, float, str, bytes only: unpickling it runs no user code
     FLAG_KEYWORDS = 4     # the arguments are (args, kwargs), not args
     FLAG_CHUNK = 8        # several calls of one map
     FLAG_PROFILE = 16     # measure this task by itself, whatever it costs
 
 cpdef enum:
-    OWN_SEGMENT = 1       # `detail` of a task: no other attempt uses its segment, the worker removes it once mapped
+    PLACE_NEW = 1         # who wrote this record made the object for it
+    PLACE_HELD = 2        # and holds it beyond this record, until it says KIND_RELEASE
+    PLACE_STREAM = 4      # the object is the pickle that this payload has no room for
+    PLACE_PACKED = 8      # the object is a pickle with its buffers; else it is one buffer of this record's pickle
+    PLACE_SHARED = 16     # what comes out of it is read-only: it came by reference
 
 cpdef enum:
     STATUS_OK = 0
@@ -62,6 +82,7 @@ cpdef enum:
     STATUS_REFUSED = 3        # text
     STATUS_UNREADABLE = 4     # as RAISED: function or arguments could not be unpickled
     STATUS_NO_WORKER = 5      # text
+    STATUS_MISSING = 6        # text: an object that the task names is not there
 
 cpdef enum:
     CLAIM_OFFERED = 0
@@ -86,6 +107,14 @@ cdef packed struct Record:
     uint64_t duration_ns
     uint32_t cpu_us
     uint32_t memory_peak_kib
+
+cdef packed struct Place:
+    uint64_t object
+    uint64_t segment
+    uint64_t offset
+    uint64_t size
+    uint32_t flags
+    uint32_t gap
 
 cdef packed struct RingHeader:
     uint64_t head

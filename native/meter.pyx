@@ -5,7 +5,7 @@
 # and the memory's high-water mark when PEAK_NS have passed since it was last read.
 #
 # A profiled task (FLAG_PROFILE) is measured whatever it costs, and the high-water mark is set back before it, so that
-# it is the task's own.
+# it is the task's own. Shared memory that the process has mapped (objects, its own and others') is not counted then.
 
 cdef extern from *:
     """
@@ -21,6 +21,16 @@ cdef extern from *:
         struct rusage usage;
         return getrusage(RUSAGE_SELF, &usage) ? 0 : (uint32_t)usage.ru_maxrss;
     }
+    #include <stdio.h>
+    static inline uint32_t scaler_shared_kib(void) {
+        char line[128];
+        unsigned int kib = 0;
+        FILE *status = fopen("/proc/self/status", "re");
+        if (status == NULL) return 0;
+        while (fgets(line, sizeof line, status) != NULL && sscanf(line, "RssShmem: %u", &kib) != 1) {}
+        fclose(status);
+        return kib;
+    }
     static inline void scaler_set_peak_back(void) {
         int fd = open("/proc/self/clear_refs", O_WRONLY | O_CLOEXEC);
         if (fd >= 0) {
@@ -32,6 +42,7 @@ cdef extern from *:
     """
     uint64_t cpu_ns "scaler_cpu_ns"() noexcept nogil
     uint32_t peak_kib "scaler_peak_kib"() noexcept nogil
+    uint32_t shared_kib "scaler_shared_kib"() noexcept nogil
     void set_peak_back "scaler_set_peak_back"() noexcept nogil
 
 cdef enum:
@@ -85,6 +96,8 @@ cdef class Meter:
         self.cpu_us = <uint32_t>min(cpu_us, <uint64_t>0xFFFFFFFF)
         if self.is_profiled or now - self.peak_read_ns >= PEAK_NS:
             self.memory_peak_kib = peak_kib()
+            if self.is_profiled:
+                self.memory_peak_kib -= min(self.memory_peak_kib, shared_kib())
             self.peak_read_ns = now
         if last != NULL:
             last[0] = LAST_LONG if self.duration_ns > LONG_NS else LAST_SHORT

@@ -1,7 +1,7 @@
 # Outlet: where the core writes a peer's records.
 #
 # Writing memory is not I/O, so the core writes straight into whatever stands here: a ring of a co-located peer, or the
-# column buffer of a remote one. Five verbs; the core never knows which it is.
+# column buffer of a remote one. Six verbs; the core never knows which it is.
 
 cdef enum:
     WITHDREW = 0     # it is ours again
@@ -26,6 +26,10 @@ cdef class Outlet:
 
     cdef void flush(self) noexcept nogil:
         """Let the peer see what was committed; wake it if it sleeps. The caller has just made a full fence."""
+        pass
+
+    cdef void flush_unhurried(self) noexcept nogil:
+        """The same, but a peer that sleeps need not be woken: it will see when it wakes."""
         pass
 
 

@@ -16,6 +16,7 @@ cdef class Peer:
     cdef readonly bint is_worker
     cdef readonly uint32_t index
     cdef readonly uint32_t slot
+    cdef readonly uint64_t tag     # of the objects it makes
     cdef readonly bint broken
     cdef bint held_back            # has more queued than it may; its submits are not read
     cdef uint32_t *sleeping
@@ -58,8 +59,10 @@ cdef class Pump:
         control = RingOutlet(peer.down, memory, SLEEPING_OFFSET, eventfd)
         if is_worker:
             peer.index = self.core.on_worker_joined(RingOutlet(peer.tasks, memory, SLEEPING_OFFSET, eventfd), control, queue_size)
+            peer.tag = self.core.worker_tag(peer.index)
         else:
             peer.index = self.core.on_client_joined(client_bits, RingOutlet(peer.results, memory, SLEEPING_OFFSET, eventfd), control)
+            peer.tag = client_bits
         peer.slot = slot
         if slot == len(self.peers):
             self.peers.append(peer)
@@ -68,19 +71,21 @@ cdef class Pump:
         return peer
 
     def remove(self, Peer peer not None):
-        """The peer is gone: drain what it left, then tell the core."""
+        """The peer is gone: drain what it left, then tell the core. Names of segments in its store that are still of use."""
+        cdef object names
         if peer.slot >= len(self.peers) or self.peers[peer.slot] is not peer:
-            return
+            return []
         while self.drain(peer, now_ns()):
             pass
         self.peers[peer.slot] = None
         if peer.held_back:
             self.held_back.remove(peer)
         if peer.is_worker:
-            self.core.on_worker_left(peer.index, now_ns())
+            names = self.core.on_worker_left(peer.index, now_ns())
         else:
-            self.core.on_client_left(peer.index, now_ns())
+            names = self.core.on_client_left(peer.index, now_ns())
         self.core.flush()
+        return names
 
     cdef uint32_t drain(self, Peer peer, uint64_t now):
         """Take what is in the peer's rings, up to the bound. How many records there were."""
@@ -103,14 +108,19 @@ cdef class Pump:
                 break
             if record.kind == KIND_RESULT:
                 self.core.on_result(peer.index, record, now)
+            elif record.kind == KIND_RELEASE:
+                self.core.objects.release(peer.tag, payload_of(record), payload_bytes_of(record))
             peer.results.step(record.record_bytes)
             n += 1
         if n and peer.results.recycle():
             ring_bell(peer.sleeping, peer.eventfd)
         return n
 
-    cdef uint32_t drain_submits(self, Peer peer, bint everything, uint64_t now):
-        """Take new tasks; with `everything`, all that are there now, be it more than the client may have queued."""
+    cdef uint32_t drain_submits(self, Peer peer, bint everything, uint64_t now, bint only_known=False):
+        """Take new tasks; with `everything`, all that are there now, be it more than the client may have queued.
+
+        With `only_known` those before the first whose function has not been announced.
+        """
         cdef Record *record
         cdef uint32_t n = 0
         while everything or n < MOST_RECORDS:
@@ -122,7 +132,18 @@ cdef class Pump:
             record = peer.tasks.peek()
             if record == NULL:
                 break
+            if record.kind == KIND_RELEASE:
+                self.drain_control(peer)              # what it named before that has come before it
+                record = peer.tasks.peek()
+                if record == NULL or record.kind != KIND_RELEASE:
+                    continue
+                self.core.objects.release(peer.tag, payload_of(record), payload_bytes_of(record))
+                peer.tasks.step(record.record_bytes)
+                n += 1
+                continue
             if not self.core.knows_function(peer.index, record.function):
+                if only_known:
+                    break
                 self.drain_control(peer)
                 record = peer.tasks.peek()
                 if record == NULL:
@@ -158,6 +179,8 @@ cdef class Pump:
             if peer.is_worker:
                 self.controls.append((peer, answer))
             elif answer[0] == KIND_FUNCTION and len(answer[2]) >= 16:
+                if answer[4] & FLAG_OBJECTS:
+                    self.drain_submits(peer, True, now_ns(), True)    # what it names may have come with a task before
                 self.core.on_function(peer.index, answer[3], answer[2][:16], answer[4], answer[2][16:])
             elif answer[0] == KIND_CANCEL:
                 self.drain_submits(peer, True, now_ns())    # the task may have been submitted just before
@@ -165,8 +188,6 @@ cdef class Pump:
             elif answer[0] == KIND_CLEAR:
                 self.drain_submits(peer, True, now_ns())
                 self.core.on_clear(peer.index, now_ns(), answer[1])
-            elif answer[0] == KIND_MAPPED:
-                self.core.on_mapped(peer.index, answer[1])
             else:
                 self.controls.append((peer, answer))
         return n

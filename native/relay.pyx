@@ -3,7 +3,7 @@
 # It collects what they say into runs, writes what comes for them into their rings, and does the scheduler's
 # compare-and-swaps when told to.
 #
-# Rule 1: no Python object per record, but for payloads in segments, which go aside as tuples: they travel in chunks.
+# Rule 1: no Python object per record, but for payloads with objects, which go aside as tuples: those travel in chunks.
 # Rule 2: a full ring is never waited for; what does not fit waits in a run of that peer.
 # Not here: frames, sockets, objects in chunks (scaler.relay).
 
@@ -27,8 +27,7 @@ cdef class Relay:
     cdef readonly int eventfd
     cdef readonly bint is_client
     cdef list peers                   # by slot; None where one has left: slots are never used twice
-    cdef readonly list controls       # (slot, record tuple) from the peers
-    cdef readonly list large          # (slot, record tuple) whose payload is in a segment
+    cdef readonly list asides         # (slot, record tuple or RecordRun), in order: what does not go with the next batch
     cdef public bint holding          # take no more tasks from the client for now
     cdef readonly bint armed          # the last run left nothing behind: whoever has news will ring
 
@@ -38,8 +37,7 @@ cdef class Relay:
         self.eventfd = eventfd
         self.is_client = is_client
         self.peers = []
-        self.controls = []
-        self.large = []
+        self.asides = []
 
     def add(self, Segment memory not None, int eventfd):
         """Take up a peer. Its slot is its number on the wire."""
@@ -128,8 +126,7 @@ cdef class Relay:
                 break
             if said[0] == KIND_CANCEL or said[0] == KIND_CLEAR:
                 n += self.drain_records(peer, said[1] + 1 if said[0] == KIND_CANCEL else said[1])
-            self.controls.append((peer.slot, said))
-            self.cut(peer)
+            self.set_aside(peer, said)
             n += 1
         if not self.holding:
             n += self.drain_records(peer, before)
@@ -137,11 +134,12 @@ cdef class Relay:
             peer.broken = True
         return n
 
-    cdef cut(self, RelayPeer peer):
-        """A control record was noted: what was collected before it goes out before it."""
+    cdef set_aside(self, RelayPeer peer, tuple record):
+        """What was collected before this record goes out before it."""
         if len(peer.collected):
-            self.controls.insert(len(self.controls) - 1, (peer.slot, peer.collected))
+            self.asides.append((peer.slot, peer.collected))
             peer.collected = RecordRun()
+        self.asides.append((peer.slot, record))
 
     cdef uint32_t drain_records(self, RelayPeer peer, uint64_t before):
         """Collect what is in the peer's inward ring; with `before`, only ids below it."""
@@ -152,11 +150,11 @@ cdef class Relay:
             record = ring.peek()
             if record == NULL or (before and record.task >= before):
                 break
-            if record.kind != KIND_TASK and record.kind != KIND_RESULT:
+            if record.kind != KIND_TASK and record.kind != KIND_RESULT and record.kind != KIND_RELEASE:
                 peer.broken = True
                 break
-            if record.flags & FLAG_SEGMENT:
-                self.large.append((peer.slot, record_tuple(record)))
+            if record.flags & FLAG_OBJECTS or record.kind == KIND_RELEASE:
+                self.set_aside(peer, record_tuple(record))
             elif not peer.collected.append(record):
                 break
             ring.step(record.record_bytes)
@@ -168,7 +166,7 @@ cdef class Relay:
     # towards the peers
 
     def deliver(self, RecordBatch batch not None):
-        """Write a batch into the rings. (slot, tuple) of those whose payload is an object: for deliver_one."""
+        """Write a batch into the rings. (slot, tuple) of those whose payload names objects: for deliver_one."""
         cdef Record *record
         cdef uint32_t slot = 0
         cdef list large = []
@@ -177,7 +175,7 @@ cdef class Relay:
             if record == NULL:
                 break
             if slot < <uint32_t>len(self.peers) and self.peers[slot] is not None:
-                if record.flags & FLAG_SEGMENT:
+                if record.flags & FLAG_OBJECTS:
                     large.append((slot, record_tuple(record)))
                 else:
                     self.put(self.peers[slot], record)

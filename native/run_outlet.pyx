@@ -3,7 +3,7 @@
 # The core writes records into it as it writes into a ring; the session takes them out in batches. What comes in goes
 # from a batch into the core by the feed functions.
 #
-# Rule 1: no Python object per record, but for payloads in segments, which go aside as tuples: they travel in chunks.
+# Rule 1: no Python object per record, but for payloads with objects, which go aside as tuples: they travel in chunks.
 # Not here: frames, sockets, objects in chunks (scaler.scheduler.remote_session).
 
 cdef enum:
@@ -15,7 +15,7 @@ cdef class RunOutlet(Outlet):
     """Where the core writes the records of a remote peer. `dirty`, `asks` and `large` belong to its session.
 
     `dirty` gets this outlet when it has something new, `asks` gets (peer, task, attempt) for records that have left and are
-    wanted back, `large` gets (peer, record tuple) for payloads in segments.
+    wanted back, `large` gets (peer, record tuple) for payloads with objects.
     """
     cdef readonly RecordRun run
     cdef readonly uint32_t peer
@@ -34,7 +34,7 @@ cdef class RunOutlet(Outlet):
 
     cdef uint64_t commit(self) noexcept nogil:
         cdef Record *record = <Record *>(self.run.data + self.run.used)
-        if record.flags & FLAG_SEGMENT:
+        if record.flags & FLAG_OBJECTS:
             with gil:
                 self.large.append((self.peer, record_tuple(record)))
             return SET_ASIDE
@@ -56,6 +56,9 @@ cdef class RunOutlet(Outlet):
             with gil:
                 self.mark()
 
+    cdef void flush_unhurried(self) noexcept nogil:
+        self.flush()
+
     cdef mark(self):
         if not self.is_dirty:
             self.is_dirty = True
@@ -76,7 +79,7 @@ cdef tuple record_tuple(Record *record):
 def feed_tasks(SchedulerCore core not None, uint32_t client, RecordBatch batch not None):
     """Give a remote client's tasks to the core, as long as it may have more queued.
 
-    Returns the tuples of those whose payload is an object: the caller finds the segment and feeds them by themselves.
+    Returns the tuples of those whose payload names objects: the caller finds those and feeds them by themselves.
     What is left in the batch is to be fed later.
     """
     cdef Record *record
@@ -87,7 +90,7 @@ def feed_tasks(SchedulerCore core not None, uint32_t client, RecordBatch batch n
         record = batch.peek(&peer)
         if record == NULL:
             break
-        if record.flags & FLAG_SEGMENT:
+        if record.flags & FLAG_OBJECTS:
             large.append(record_tuple(record))
         else:
             core.on_submit(client, record, now)
@@ -98,7 +101,7 @@ def feed_tasks(SchedulerCore core not None, uint32_t client, RecordBatch batch n
 def feed_results(SchedulerCore core not None, list workers not None, RecordBatch batch not None):
     """Give results of remote workers to the core; workers[peer] is a worker's index or None if it has left.
 
-    Returns (peer, tuple) of those whose payload is an object.
+    Returns (peer, tuple) of those whose payload names objects.
     """
     cdef Record *record
     cdef uint32_t peer = 0
@@ -110,7 +113,7 @@ def feed_results(SchedulerCore core not None, list workers not None, RecordBatch
             break
         worker = workers[peer]
         if worker is not None:
-            if record.flags & FLAG_SEGMENT:
+            if record.flags & FLAG_OBJECTS:
                 large.append((peer, record_tuple(record)))
             else:
                 core.on_result(worker, record, now)

@@ -16,7 +16,6 @@ cdef enum:
     ROW_PLACED = 2     # a worker has it
     ROW_CANCELLED = 3  # a worker has it, nobody wants the result
     ROW_ANSWERED = 4   # its result waits for room on the way to the client
-    ROW_HELD = 5       # delivered; the client has not yet mapped the result's segment
 
 cdef struct Row:
     uint64_t task

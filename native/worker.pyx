@@ -4,10 +4,15 @@
 # Rule 2: a result is published before the next task is looked at, and tail moves past a task only after that.
 # Rule 3: functions are taken off the control ring when there is nothing to run, be their tasks withdrawn meanwhile: else
 #         it fills up and no other function gets through. They are unpickled when a task names them.
+# Rule 4: what a task was lent is given back with its result; a view that outlives the task is named in the result
+#         (`detail`), and given back by itself when it ends.
 # Not here: how processes start (scaler.cluster), what an exception looks like on its way (handed in as `describe`).
+
+from functools import partial as _partial
 
 cdef extern from "Python.h":
     object PyObject_Call(object callable, object args, PyObject *kwargs)
+    Py_ssize_t Py_REFCNT(object o)
 
 
 cdef class WorkerLoop:
@@ -25,12 +30,17 @@ cdef class WorkerLoop:
     cdef ChunkResults chunk_results
     cdef dict functions          # number -> callable, or the exception of unpickling it
     cdef dict announced          # number -> (bytes, flags) of those that no task has named yet
-    cdef object loads, dumps, describe, load_function, segment_name
+    cdef Store store
+    cdef Mappings mappings
+    cdef list loans              # objects of the task that runs now, in the order of its places
+    cdef uint64_t next_trim_ns
+    cdef object loads, loads_parcel, dumps, describe, load_function
     cdef public bint stopping
     cdef readonly uint64_t done
 
     def __init__(self, Segment memory not None, int eventfd, Segment bell_memory not None, uint32_t slot,
-                 int bell_eventfd, watched, *, loads, dumps, describe, load_function, segment_name):
+                 int bell_eventfd, watched, Store store not None, Mappings mappings not None, *, loads, loads_parcel, dumps,
+                 describe, load_function):
         self.memory = memory
         self.page = <PeerPage *>memory.start
         self.tasks, self.results, self.up, self.down = peer_rings(memory)
@@ -48,8 +58,9 @@ cdef class WorkerLoop:
         self.announced = {}
         self.chunk_calls = ChunkCalls()
         self.chunk_results = ChunkResults()
-        self.loads, self.dumps = loads, dumps
-        self.describe, self.load_function, self.segment_name = describe, load_function, segment_name
+        self.store, self.mappings, self.loans = store, mappings, []
+        self.loads, self.loads_parcel, self.dumps = loads, loads_parcel, dumps
+        self.describe, self.load_function = describe, load_function
 
     def run(self):
         """Run tasks until the scheduler or the supervisor is gone or `stopping` is set."""
@@ -75,6 +86,7 @@ cdef class WorkerLoop:
         cdef Ring tasks = self.tasks
         cdef Ring down = self.down
         self.read_announced()
+        self.tidy()
         store_release32(&self.page.sleeping, 1)
         full_fence()                                  # SYNC POINT sleep
         if tasks.has_news() or down.has_news():
@@ -109,6 +121,8 @@ cdef class WorkerLoop:
                 return 0
             if said[0] == KIND_FUNCTION:
                 self.announced[said[3]] = said[2][16:], said[4]
+            elif said[0] == KIND_FREED:
+                free_all(self.store, said[2])
 
     cdef object function(self, uint32_t number):
         found = self.functions.get(number)
@@ -132,6 +146,7 @@ cdef class WorkerLoop:
         """Run what the record asks for and publish the result, whatever happens."""
         cdef char small[256]
         cdef uint32_t small_size = 0
+        cdef uint32_t kept = 0
         cdef object value = None
         cdef int status = STATUS_OK
         cdef int flags = 0
@@ -154,21 +169,26 @@ cdef class WorkerLoop:
         if status == STATUS_OK and not flags:
             small_size = plain_value(small, value)
             if small_size:
-                return self.publish(record, status, FLAG_PLAIN, small, small_size)
+                if self.loans:
+                    value = None
+                    kept = self.give_back_loans()
+                return self.publish(record, status, FLAG_PLAIN, kept, small, small_size)
             try:
                 value = self.dumps(value)
             except BaseException as error:
                 status = STATUS_RAISED
                 value = self.describe(error, False)
-        if <size_t>len(value) > self.results.largest_payload():
+        if type(value) is tuple or <size_t>len(value) > self.results.largest_payload():
             try:
-                value = self.store(value)
-                flags |= FLAG_SEGMENT
+                value = self.keep(value)
+                flags |= FLAG_OBJECTS
             except BaseException as error:
                 status = STATUS_RAISED
                 flags = 0
                 value = self.describe(error, False)
-        return self.publish(record, status, flags, <char *><bytes>value, <uint32_t>len(value))
+        if self.loans:
+            kept = self.give_back_loans()
+        return self.publish(record, status, flags, kept, <char *><bytes>value, <uint32_t>len(value))
 
     cdef object call(self, Record *record, int *status):
         """The result of the one call, or the description of what it raised. Raises if it could not be read."""
@@ -177,7 +197,12 @@ cdef class WorkerLoop:
         if not record.flags & ~FLAG_PROFILE:
             arguments = read_plain(payload_of(record), payload_bytes_of(record))
         if arguments is NotImplemented:
-            arguments = self.loads(self.bytes_of(record))
+            if record.flags & FLAG_OBJECTS:
+                stream, buffers, references = self.borrow(record)
+                arguments = self.loads_parcel(stream, buffers, references)
+                buffers = references = stream = None
+            else:
+                arguments = self.loads(PyBytes_FromStringAndSize(payload_of(record), payload_bytes_of(record)))
         try:
             if record.flags & FLAG_KEYWORDS:
                 return PyObject_Call(function, arguments[0], <PyObject *>arguments[1])
@@ -186,19 +211,24 @@ cdef class WorkerLoop:
             status[0] = STATUS_RAISED
             return self.describe(error, False)
 
-    cdef bytes call_chunk(self, Record *record):
+    cdef object call_chunk(self, Record *record):
         """The results of all calls of a chunk. Raises if the chunk could not be read at all."""
         cdef ChunkCalls calls = self.chunk_calls
         cdef ChunkResults results = self.chunk_results
         cdef object function = self.find(record.function)
-        cdef object held = None
+        cdef object loads = self.loads
+        cdef const unsigned char[:] data
+        cdef list kept = []
         cdef object value
         cdef uint32_t i
-        if record.flags & FLAG_SEGMENT:
-            held = self.bytes_of(record)
-            calls.begin((<Segment>held).start, (<Segment>held).size, record.items, record.flags & FLAG_PLAIN, self.loads)
+        if record.flags & FLAG_OBJECTS:
+            stream, buffers, references = self.borrow(record)
+            loads = _partial(self.loads_parcel, buffers=iter(buffers), references=references)
+            buffers = references = None
+            data = stream
+            calls.begin(<const char *>&data[0], data.shape[0], record.items, record.flags & FLAG_PLAIN, loads)
         else:
-            calls.begin(payload_of(record), payload_bytes_of(record), record.items, record.flags & FLAG_PLAIN, self.loads)
+            calls.begin(payload_of(record), payload_bytes_of(record), record.items, record.flags & FLAG_PLAIN, loads)
         results.begin()
         for i in range(record.items):
             try:
@@ -206,31 +236,74 @@ cdef class WorkerLoop:
                 if type(value) is Unreadable:
                     results.add(STATUS_UNREADABLE, self.describe((<Unreadable>value).error, True))
                 elif not results.add_plain(value):
-                    results.add(STATUS_OK, self.dumps(value))
+                    value = self.dumps(value)
+                    if type(value) is tuple:
+                        kept += (<tuple>value)[1]
+                        value = (<tuple>value)[0]
+                    results.add(STATUS_OK, value)
             except BaseException as error:
                 results.add(STATUS_RAISED, self.describe(error, False))
-        return results.finish()
+        value = results.finish()
+        return (value, kept) if kept else value
 
-    cdef object bytes_of(self, Record *record):
-        """The payload as an object: a copy out of the ring, or the segment it lies in."""
-        cdef str name
-        if record.flags & FLAG_SEGMENT:
-            name = payload_of(record)[8:payload_bytes_of(record)].decode("ascii")
-            segment = Segment.open(name)
-            if record.detail == OWN_SEGMENT:
-                Segment.unlink(name)
-            return segment
-        return PyBytes_FromStringAndSize(payload_of(record), payload_bytes_of(record))
+    # objects
 
-    cdef bytes store(self, bytes value):
-        """Put a large result into a segment of its own; what goes into the record instead."""
-        name = self.segment_name()
-        cdef Segment segment = Segment.create(name, len(value))
-        memcpy(segment.start, <char *>value, len(value))
-        return len(value).to_bytes(8, "little") + name.encode("ascii")
+    cdef tuple borrow(self, Record *record):
+        """(pickle, the buffers it left out, the objects of its references) of a task whose payload names objects."""
+        cdef const char *payload = payload_of(record)
+        cdef size_t size = payload_bytes_of(record)
+        self.loans = []
+        return borrow_all(self.mappings, payload, size, self.loans)
 
-    cdef int publish(self, Record *task, int status, int flags, char *payload, uint32_t size) except -1:
-        cdef Record *record = self.results.reserve(size)
+    cdef uint32_t give_back_loans(self):
+        """The task is over: which of its objects somebody still looks at, as bits (the last one for all after it too)."""
+        cdef Loan loan
+        cdef uint32_t kept = 0
+        cdef Py_ssize_t i
+        cdef list loans = self.loans
+        self.chunk_calls.loads = None
+        for i in range(len(loans)):
+            if Py_REFCNT(<object>PyList_GET_ITEM(loans, i)) > 1:
+                kept |= <uint32_t>1 << min(i, 31)
+        for i in range(len(loans)):
+            if kept >> min(i, 31) & 1:
+                loan = loans[i]
+                loan.count()
+        loan = None
+        self.loans = []
+        return kept
+
+    cdef bytes keep(self, value):
+        """Make an object of a large result; the payload that names it."""
+        self.read_announced()                         # which may free what can be used again
+        if type(value) is tuple:
+            place = self.store.put_packed((<tuple>value)[0], (<tuple>value)[1], PLACE_NEW)
+        else:
+            place = self.store.put_packed(value, [], PLACE_NEW)
+        return join_places([place])
+
+    cdef int tidy(self) except -1:
+        """Say what is not looked at any more; now and then give up memory that is of no use."""
+        cdef uint64_t now
+        self.say_given_back()
+        if self.mappings.by_segment or self.store.areas:
+            now = now_ns()
+            if now > self.next_trim_ns:
+                self.next_trim_ns = now + TRIM_NS
+                self.mappings.trim(now)
+                self.store.trim(now)
+        return 0
+
+    cdef int say_given_back(self) except -1:
+        if write_release(self.results, self.mappings.given_back):
+            tell(self.bell, self.slot, self.bell_eventfd)
+        return 0
+
+    cdef int publish(self, Record *task, int status, int flags, uint32_t kept, char *payload, uint32_t size) except -1:
+        cdef Record *record
+        if self.mappings.given_back.length:
+            self.say_given_back()
+        record = self.results.reserve(size)
         while record == NULL:
             store_release32(&self.results.header.waiting_for_room, 1)
             full_fence()
@@ -239,7 +312,7 @@ cdef class WorkerLoop:
                 return 0
             if record == NULL:
                 record = self.results.reserve(size)
-        fill_record(record, KIND_RESULT, flags, status, task.function, task.task, task.attempt, task.items, 0)
+        fill_record(record, KIND_RESULT, flags, status, task.function, task.task, task.attempt, task.items, kept)
         record.duration_ns = self.meter.duration_ns
         record.cpu_us = self.meter.cpu_us
         record.memory_peak_kib = self.meter.memory_peak_kib

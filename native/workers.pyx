@@ -27,6 +27,8 @@ cdef struct Worker:
     bint dirty             # records written since the last flush: it hangs in the list of those
     uint32_t next_dirty    # index + 1
     uint64_t load_ns
+    uint64_t tag           # by which it keeps objects
+    uint64_t maker         # what the objects of its results begin with
     uint64_t since_ns      # when its current task began, as far as we know
     uint8_t *knows         # bit per function
     uint32_t knows_bytes

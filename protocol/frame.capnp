@@ -34,7 +34,7 @@ struct Frame {
     cancel @13 :Batch.Selection;                        # client -> scheduler -> cluster
     withdraw @14 :Batch.Selection;                      # scheduler -> cluster
     withdrawn @15 :Batch.Withdrawn;                     # cluster -> scheduler, answers each withdraw
-    mapped @16 :Batch.Selection;                        # client -> scheduler, scheduler -> cluster
+    release @16 :Object.Objects;                        # client, cluster -> scheduler: held no more
 
     joined @17 :Session.Joined;                         # cluster -> scheduler
     left @18 :Session.Left;                             # cluster -> scheduler
@@ -43,5 +43,6 @@ struct Frame {
     shutdownAnswer @21 :Session.ShutdownAnswer;         # scheduler -> client
     workers @23 :Session.Workers;                       # scheduler -> client
     chunk @22 :Object.Chunk;                            # both ways, before the record that names the object
+    freed @24 :Object.Objects;                          # scheduler -> client, cluster: nobody holds them any more
   }
 }

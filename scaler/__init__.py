@@ -18,10 +18,12 @@ if TYPE_CHECKING:
     from scaler.cluster.combo import SchedulerClusterCombo as SchedulerClusterCombo
     from scaler.cluster.launch import Cluster as Cluster
     from scaler.cluster.launch import Scheduler as Scheduler
+    from scaler.reference import ObjectReference as ObjectReference
 
 _HOMES = {
     "Client": "scaler.client.client",
     "Cluster": "scaler.cluster.launch",
+    "ObjectReference": "scaler.reference",
     "ProfileResult": "scaler.client.future",
     "ScalerFuture": "scaler.client.future",
     "Scheduler": "scaler.cluster.launch",

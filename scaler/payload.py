@@ -3,24 +3,31 @@
 Plain pickle first, since it is ten times as fast; cloudpickle where that fails, or where the bytes name `__main__`: an
 instance of a class of `__main__` pickles without a word and fails only in the worker, whose `__main__` is another.
 
-Not here: plain values in the hot path (native/plain.pyx).
+Large buffers (arrays, mostly) stay out of the pickle, so that they are copied once, into the object they travel as.
+
+Not here: plain values in the hot path (native/plain.pyx), references (reference), a client's objects (client.objects).
 """
 
 import pickle
 import traceback
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from scaler._native import (
     FLAG_CHUNK,
+    FLAG_OBJECTS,
     FLAG_PLAIN,
+    STATUS_MISSING,
     STATUS_NO_WORKER,
     STATUS_OK,
     STATUS_REFUSED,
     STATUS_WORKER_DIED,
     read_chunk,
+    read_packed,
 )
 from scaler.exceptions import (
     DeserializeObjectError,
+    MissingObjects,
     NoWorkerError,
     RemoteError,
     RemoteTraceback,
@@ -28,17 +35,39 @@ from scaler.exceptions import (
     WorkerDiedError,
 )
 
+OBJECT_BYTES = 32 << 10  # a buffer from here on stays out of the pickle
+
 _TEXT_ERRORS: dict[int, type[Exception]] = {
     STATUS_WORKER_DIED: WorkerDiedError,
     STATUS_REFUSED: TaskRefusedError,
     STATUS_NO_WORKER: NoWorkerError,
+    STATUS_MISSING: MissingObjects,
 }
 
 
-def dumps(value: Any) -> bytes:
-    """Pickle anything; the error of the second try is the one that is raised."""
+class Buffers(list[memoryview]):
+    """Collects the buffers that a pickle leaves out: those of at least `least_bytes`."""
+
+    def __init__(self, least_bytes: int = OBJECT_BYTES) -> None:
+        super().__init__()
+        self._least_bytes = least_bytes
+
+    def __call__(self, buffer: pickle.PickleBuffer) -> bool:
+        """The pickler's question: true has it put the buffer into the pickle."""
+        try:
+            raw = buffer.raw()
+        except BufferError:  # not in one piece
+            return True
+        if raw.nbytes < self._least_bytes:
+            return True
+        self.append(raw)
+        return False
+
+
+def dumps(value: Any, buffers: Buffers | None = None) -> bytes:
+    """Pickle anything; the error of the second try is the one that is raised. `buffers` gets those left out."""
     try:
-        data = pickle.dumps(value, 5)
+        data = pickle.dumps(value, 5, buffer_callback=buffers)
     except Exception:
         pass
     else:
@@ -46,7 +75,16 @@ def dumps(value: Any) -> bytes:
             return data
     import cloudpickle
 
-    return bytes(cloudpickle.dumps(value, protocol=5))
+    if buffers is not None:
+        buffers.clear()
+    return bytes(cloudpickle.dumps(value, protocol=5, buffer_callback=buffers))
+
+
+def dumps_result(value: Any) -> bytes | tuple[bytes, list[memoryview]]:
+    """The pickle of a result; with its large buffers, if there are any."""
+    buffers = Buffers()
+    data = dumps(value, buffers)
+    return (data, buffers) if buffers else data
 
 
 def describe(error: BaseException, unreadable: bool) -> bytes:
@@ -69,34 +107,44 @@ def describe(error: BaseException, unreadable: bool) -> bytes:
 def load_result(status: int, flags: int, raw: Any, task: int, items: int = 0) -> Any:
     """A result as the caller sees it, or the exception to raise; for a chunk, the list of its results.
 
-    Raises what a call of a chunk raised, the first in their order.
+    `raw` is the payload, or the Loan of the object it is. Raises what a call of a chunk raised, the first in order.
     """
-    if isinstance(raw, OSError):
-        raise DeserializeObjectError(f"the result of task {task:#x} is gone: {raw}")
     if status in _TEXT_ERRORS:
         return _TEXT_ERRORS[status](f"task {task:#x}: {bytes(raw).decode('utf-8', 'replace')}")
+    buffers: Iterable[Any] = ()
+    if flags & FLAG_OBJECTS:
+        try:
+            raw, buffers = read_packed(raw.open(True))
+        except (OSError, ValueError) as error:
+            raise DeserializeObjectError(f"the result of task {task:#x} is gone: {error}") from error
+    load = _loader(task, iter(buffers))
     if flags & FLAG_CHUNK and status == STATUS_OK:
-        return read_chunk(raw, bool(flags & FLAG_PLAIN), items, lambda code, data: _load_item(code, data, task))
-    return _load(status, raw, task)
+        return read_chunk(raw, bool(flags & FLAG_PLAIN), items, lambda code, data: _load_item(code, data, load))
+    return load(status, raw)
 
 
-def _load_item(status: int, raw: bytes, task: int) -> Any:
-    value = _load(status, raw, task)
+def _load_item(status: int, raw: bytes, load: Callable[[int, Any], Any]) -> Any:
+    value = load(status, raw)
     if status != STATUS_OK:
         raise value
     return value
 
 
-def _load(status: int, raw: Any, task: int) -> Any:
-    try:
-        value = pickle.loads(raw)
-    except Exception as error:
-        what = "result" if status == STATUS_OK else "exception"
-        raise DeserializeObjectError(
-            f"the {what} of task {task:#x} could not be unpickled here: {type(error).__name__}: {error}"
-        ) from error
-    if status == STATUS_OK:
-        return value
-    exception, text = value
-    exception.__cause__ = RemoteTraceback(text)
-    return exception
+def _loader(task: int, buffers: Iterable[Any]) -> Callable[[int, Any], Any]:
+    """Unpickles one result after the other; each takes its own of the buffers."""
+
+    def load(status: int, raw: Any) -> Any:
+        try:
+            value = pickle.loads(raw, buffers=buffers)
+        except Exception as error:
+            what = "result" if status == STATUS_OK else "exception"
+            raise DeserializeObjectError(
+                f"the {what} of task {task:#x} could not be unpickled here: {type(error).__name__}: {error}"
+            ) from error
+        if status == STATUS_OK:
+            return value
+        exception, text = value
+        exception.__cause__ = RemoteTraceback(text)
+        return exception
+
+    return load

@@ -2,7 +2,8 @@
 
 While somebody waits in a way that runs no code of ours (a callback, an asyncio waiter, `wait` or `as_completed` of the
 standard library), this thread drains the results; otherwise it looks every TICK_S while tasks are open, so that a ring
-nobody reads is emptied, and rests when there are none. It is also where callbacks run.
+nobody reads is emptied, and rests when there are none. It is also where callbacks run, and where the client's objects
+are tended.
 
 Rule 1: it holds no reference to the client, so that a forgotten client can go.
 """
@@ -38,6 +39,7 @@ class Attendant:
             else:
                 rings.rest(event)
             rings.call_back()
+            rings.tend()
 
     def stop(self) -> None:
         """End the thread, unless it is the one that calls."""

@@ -16,16 +16,18 @@ from types import TracebackType
 from typing import Any
 
 from scaler import payload
-from scaler._native import KIND_REFUSED, KIND_SHUTDOWN, ClientRings
+from scaler._native import KIND_REFUSED, KIND_SHUTDOWN, ClientRings, Mappings, Store
 from scaler.address import Address
 from scaler.client.attendant import Attendant
 from scaler.client.connect import connect
 from scaler.client.functions import FunctionNumbers
 from scaler.client.future import ScalerFuture
 from scaler.client.mapping import run_map
-from scaler.client.serializer import Serializer, deserializing, wrap_call, wrap_map
+from scaler.client.objects import ClientObjects
+from scaler.client.serializer import Serialized, Serializer, deserializing, wrap_call, wrap_map
 from scaler.exceptions import ClientQuitException, DisconnectedError, SchedulerTimeoutError
-from scaler.link.names import segment_name
+from scaler.link.names import warn_of_files
+from scaler.reference import ObjectReference
 
 _log = logging.getLogger(__name__)
 _open_clients: "weakref.WeakSet[Client]" = weakref.WeakSet()
@@ -54,20 +56,23 @@ class Client:
         self._entry, bits = connect(address, self._identity, timeout_seconds)
         entry = self._entry
         event = threading.Event()
+        self._store = Store(entry.life, entry.tag, entry.folder, warn_of_files)
+        mappings = Mappings(entry.life, entry.folder)
         self._rings = ClientRings(
             entry.memory, entry.eventfd, entry.bell, entry.slot, entry.bell_eventfd, entry.lifeline, bits, ScalerFuture,
+            self._store, mappings,
             load=payload.load_result if serializer is None else deserializing(payload.load_result, serializer),
             decode_plain=serializer is None,
             profiling=profiling,
             callback_error=_on_callback_error,
             watched_event=event,
-            segment_name=lambda: segment_name(entry.life),
             scheduler_gone=lambda: DisconnectedError(
                 f"the scheduler at {address} has gone" + (f": {entry.why_over}" if entry.why_over else "")
             ),
         )  # fmt: skip
-        self._dumps = payload.dumps
-        self._functions = FunctionNumbers(payload.dumps, self._rings.announce)
+        self._objects = ClientObjects(self._store, mappings, self._rings.make_room)
+        self._dumps = self._objects.dumps
+        self._functions = FunctionNumbers(self._objects.begin, self._rings.announce, self._rings.most_function_bytes)
         self._number_of = self._functions.number_of
         self._submit = self._rings.submit
         self._attendant = Attendant(self._rings, event)
@@ -97,13 +102,26 @@ class Client:
         """
         if self._serializer is not None:
             fn, iterable = wrap_map(self._serializer, fn, iterable)
-        return run_map(self._rings, self._number_of(fn), iterable, self._dumps, lambda chunk: chunk.result())
+        return run_map(self._rings, self._number_of(fn), iterable, self._objects.begin, lambda chunk: chunk.result())
 
     starmap = map
 
+    def send_object(self, obj: Any, name: bytes | None = None) -> ObjectReference:
+        """Send an object once, for many tasks: pass the reference, anywhere inside arguments, and they get the object.
+
+        It comes out read-only where it holds arrays or other buffers, and unpickled anew for each task. An object of
+        the same content that is still there is not sent again. It goes with its last reference, or by `clear`.
+        """
+        if self._rings.lost is not None:
+            raise self._rings.lost
+        if self._serializer is not None:
+            obj = Serialized(self._serializer, obj)
+        return self._objects.send(obj, name)
+
     def clear(self) -> None:
-        """Cancel everything that is not done."""
+        """Cancel everything that is not done; what `send_object` has sent is gone (MissingObjects)."""
         self._rings.clear()
+        self._objects.clear()
 
     def disconnect(self) -> None:
         """Cancel everything that is not done and leave; idempotent. Waits for no running task."""
@@ -137,10 +155,13 @@ class Client:
     def _leave(self) -> None:
         if isinstance(self._rings.lost, ClientQuitException):
             return
+        is_alone = self._rings.lost is not None
         self._rings.leave(ClientQuitException("this client is disconnected; make a new one"))
         if os.getpid() == self._process:
             self._attendant.stop()
             self._entry.close()
+            if is_alone:  # else the scheduler does that, which knows what is still of use to others
+                self._store.close()
 
     def _after_fork(self) -> None:
         """In a forked child: the rings are the parent's, and must not be touched from here."""

@@ -2,7 +2,8 @@
 
 A callable is pickled and announced once. Functions, classes, builtins and partials are known again by identity (`is`,
 held weakly), never by `==`: two bound methods may be equal and still differ. Anything else is pickled each time and
-known again by its bytes. A function's state (its closure, its defaults) is captured at its first submit.
+known again by its bytes. A function's state (its closure, its defaults, arrays in a partial) is captured at its first
+submit. Objects that a function carries stay as long as the scheduler knows the function.
 """
 
 import functools
@@ -10,17 +11,24 @@ import threading
 import types
 import weakref
 from collections.abc import Callable
-from hashlib import blake2b
 from typing import Any
+
+from scaler._native import FLAG_OBJECTS
+from scaler.client.objects import Packed, Parcel
 
 _BY_IDENTITY = (types.FunctionType, types.BuiltinFunctionType, type, functools.partial)
 
 
 class FunctionNumbers:
-    """`announce(number, digest, payload)` sends a function that the scheduler has not had from this client."""
+    """`announce(number, digest, payload, flags)` sends a function that the scheduler has not had from this client.
 
-    def __init__(self, dumps: Callable[[Any], bytes], announce: Callable[[int, bytes, bytes], None]) -> None:
-        self._dumps, self._announce = dumps, announce
+    `begin()` gives the parcel that one is packed with; its payload may have `most_bytes`.
+    """
+
+    def __init__(
+        self, begin: Callable[[], Parcel], announce: Callable[[int, bytes, bytes, int], None], most_bytes: int
+    ) -> None:
+        self._begin, self._announce, self._most_bytes = begin, announce, most_bytes
         self._by_id: dict[int, tuple[weakref.ref[Any], int]] = {}
         self._by_digest: dict[bytes, int] = {}
         self._lock = threading.Lock()
@@ -32,15 +40,25 @@ class FunctionNumbers:
             return known[1]
         if not callable(function):
             raise TypeError(f"the first argument must be callable, not {type(function).__name__}: {function!r}")
-        data = self._dumps(function)
-        digest = blake2b(data, digest_size=16).digest()
+        parcel = self._begin()
+        data = parcel.dumps(function)
+        digest = parcel.digest(data)
         with self._lock:
             number = self._by_digest.get(digest)
             if number is None:
                 number = len(self._by_digest) + 1
-                self._announce(number, digest, data)
+                self._send(number, digest, parcel.finish(data, self._most_bytes, may_hold=False))
                 self._by_digest[digest] = number
         if isinstance(function, _BY_IDENTITY):
             key = id(function)
             self._by_id[key] = (weakref.ref(function, lambda _: self._by_id.pop(key, None)), number)
         return number
+
+    def _send(self, number: int, digest: bytes, packed: bytes | Packed) -> None:
+        if isinstance(packed, bytes):
+            self._announce(number, digest, packed, 0)
+            return
+        try:
+            self._announce(number, digest, packed.payload, FLAG_OBJECTS)
+        finally:
+            packed.on_written()

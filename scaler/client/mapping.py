@@ -15,6 +15,7 @@ from operator import length_hint
 from typing import Any
 
 from scaler._native import ClientRings, MapProgress, PendingFuture
+from scaler.client.objects import Parcel
 
 CHUNK_NS = 2_000_000
 GROWTH = 4
@@ -85,7 +86,7 @@ def run_map(
     rings: ClientRings,
     function: int,
     iterable: Iterable[Any],
-    dumps: Callable[[Any], bytes],
+    begin: Callable[[], Parcel],
     read: Callable[[PendingFuture], list[Any]],
 ) -> list[Any]:
     """All results in input order. The first failure in input order is raised; what has not started is cancelled."""
@@ -99,7 +100,7 @@ def run_map(
         while True:
             while open_chunks < sizes.most_open and calls.has_more():
                 size = sizes.next_size(calls.left)
-                chunk = rings.submit_chunk(function, calls.buffer, calls.at, size, progress, dumps)
+                chunk = rings.submit_chunk(function, calls.buffer, calls.at, size, progress, begin)
                 under_way.append(chunk)
                 calls.at += chunk.items
                 open_chunks += 1

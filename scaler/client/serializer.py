@@ -1,7 +1,7 @@
 """Serializer: a program's own way of turning its functions, arguments and results into bytes.
 
-A call with a serializer is an ordinary call of SerializedCall, whose argument and result are the serializer's bytes:
-the data path knows nothing of it.
+A call with a serializer is an ordinary call of SerializedCall, whose argument pickles as the serializer's bytes and
+whose result is its bytes: the data path knows nothing of it.
 """
 
 from abc import ABC, abstractmethod
@@ -24,35 +24,45 @@ class Serializer(ABC):
 
 
 class SerializedCall:
-    """Runs in the worker: bytes in, bytes out."""
+    """Runs in the worker: what the serializer made of the arguments in, its bytes of the result out."""
 
     def __init__(self, serializer: Serializer | type[Serializer], function: bytes) -> None:
         self.serializer, self.function = serializer, function
         self.loaded: Callable[..., Any] | None = None
 
-    def __call__(self, payload: bytes) -> bytes:
+    def __call__(self, arguments: tuple[tuple[Any, ...], dict[str, Any]]) -> bytes:
         if self.loaded is None:
             self.loaded = self.serializer.deserialize(self.function)
-        args, kwargs = self.serializer.deserialize(payload)
+        args, kwargs = arguments
         return self.serializer.serialize(self.loaded(*args, **kwargs))
 
     def __reduce__(self) -> Any:
         return SerializedCall, (self.serializer, self.function)
 
 
+class Serialized:
+    """Pickles as the serializer's bytes of a value, and unpickles as the value: so references inside it are found."""
+
+    def __init__(self, serializer: Serializer | type[Serializer], value: Any) -> None:
+        self._serializer, self._value = serializer, value
+
+    def __reduce__(self) -> Any:
+        return self._serializer.deserialize, (self._serializer.serialize(self._value),)
+
+
 def wrap_call(
     serializer: Serializer | type[Serializer], fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> tuple[SerializedCall, tuple[bytes], dict[str, Any]]:
+) -> tuple[SerializedCall, tuple[Serialized], dict[str, Any]]:
     """The call to submit instead."""
-    return SerializedCall(serializer, serializer.serialize(fn)), (serializer.serialize((args, kwargs)),), {}
+    return SerializedCall(serializer, serializer.serialize(fn)), (Serialized(serializer, (args, kwargs)),), {}
 
 
 def wrap_map(
     serializer: Serializer | type[Serializer], fn: Callable[..., Any], iterable: Iterable[Any]
-) -> tuple[SerializedCall, Iterator[tuple[bytes]]]:
+) -> tuple[SerializedCall, Iterator[tuple[Serialized]]]:
     """The map to run instead."""
     call = SerializedCall(serializer, serializer.serialize(fn))
-    return call, ((serializer.serialize((tuple(item), {})),) for item in iterable)
+    return call, ((Serialized(serializer, (tuple(item), {})),) for item in iterable)
 
 
 def deserializing(load: Callable[..., Any], serializer: Serializer | type[Serializer]) -> Callable[..., Any]:

@@ -9,24 +9,30 @@ Not here: the loop itself (native/worker.pyx), restarting (cluster.supervisor).
 import os
 import pickle
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from scaler import payload
-from scaler._native import FLAG_SEGMENT, Segment, Unreadable, WorkerLoop, die_with_parent
+from scaler._native import FLAG_OBJECTS, Mappings, Store, Unreadable, WorkerLoop, borrow, die_with_parent
 from scaler.cluster.creator import Creator
 from scaler.exceptions import ScalerError
 from scaler.link.knock import NotCoLocated, Refused, knock
-from scaler.link.names import segment_name
+from scaler.link.names import warn_of_files
+from scaler.reference import loads
 
 
-def load_function(data: bytes, flags: int) -> Any:
-    """The callable, or what says why there is none: it is raised by every task that names it."""
-    try:
-        if flags & FLAG_SEGMENT:
-            return pickle.loads(Segment.open(data[8:].decode("ascii")))
-        return pickle.loads(data)
-    except BaseException as error:
-        return Unreadable(error)
+def function_loader(mappings: Mappings) -> Callable[[bytes, int], Any]:
+    """What makes callables: or what says why there is none, which is raised by every task that names it."""
+
+    def load_function(data: bytes, flags: int) -> Any:
+        try:
+            if flags & FLAG_OBJECTS:
+                return loads(*borrow(mappings, data))
+            return pickle.loads(data)
+        except BaseException as error:
+            return Unreadable(error)
+
+    return load_function
 
 
 def main() -> int:
@@ -44,11 +50,13 @@ def main() -> int:
     except (ScalerError, NotCoLocated, Refused) as error:
         creator.report(error=str(error))
         return 1
+    mappings = Mappings(entry.life, entry.folder)
+    store = Store(entry.life, entry.tag, entry.folder, warn_of_files)
     loop = WorkerLoop(
         entry.memory, entry.eventfd, entry.bell, entry.slot, entry.bell_eventfd,
-        [entry.connection.fileno(), creator.fileno()],
-        loads=pickle.loads, dumps=payload.dumps, describe=payload.describe, load_function=load_function,
-        segment_name=lambda: segment_name(entry.life),
+        [entry.connection.fileno(), creator.fileno()], store, mappings,
+        loads=pickle.loads, loads_parcel=loads, dumps=payload.dumps_result, describe=payload.describe,
+        load_function=function_loader(mappings),
     )  # fmt: skip
     creator.report(joined=True)
     try:

@@ -1,6 +1,6 @@
 """Conversation: one side of a session on the wire. Bodies in, bodies out; no socket, no clock.
 
-It numbers and keeps what is said (the ledger), cuts large payloads into chunks between other frames, and says when an
+It numbers and keeps what is said (the ledger), cuts objects into chunks between other frames, and says when an
 acknowledgement is due. Both the scheduler and a relay have one per session.
 
 Rule 1: at most WINDOW_BYTES are under way; beyond that `has_room` is false and whoever posts batches waits.
@@ -9,7 +9,7 @@ Not here: what the bodies mean (scheduler.remote_peers, scaler.relay).
 
 from collections.abc import Callable
 
-from scaler._native import Segment
+from scaler._native import Loan
 from scaler.link.objects import IncomingObjects, OutgoingObjects
 from scaler.protocol.frames import Body, Chunk, Frame
 from scaler.protocol.ledger import Ledger
@@ -21,10 +21,10 @@ CHUNKS_AT_ONCE = 8
 class Conversation:
     """`outbox` holds the frames to be sent now, in order; the shell empties it."""
 
-    def __init__(self, life: str) -> None:
+    def __init__(self, incoming: IncomingObjects) -> None:
         self.ledger = Ledger()
         self.outbox: list[bytes] = []
-        self.incoming = IncomingObjects(life)
+        self.incoming = incoming
         self._outgoing = OutgoingObjects()
 
     @property
@@ -44,16 +44,16 @@ class Conversation:
         """Say something that need not, or merely acknowledge."""
         self.outbox.append(self.ledger.say(body))
 
-    def post_object(self, segment: Segment, on_sent: Callable[[int, int], None]) -> None:
-        """Send a large payload; on_sent(number, size) posts what names it."""
-        self._outgoing.add(segment, on_sent)
+    def post_object(self, loan: Loan) -> None:
+        """Send an object, before whatever is done `after_objects`. OSError or ValueError if it is not to be had."""
+        self._outgoing.add(loan)
 
     def after_objects(self, what: Callable[[], None]) -> None:
-        """Do this once all large payloads that wait now are sent."""
+        """Do this once all objects that wait now are sent."""
         self._outgoing.after(what)
 
     def go_on(self) -> None:
-        """Send some more of the large payloads."""
+        """Send some more of the objects."""
         for _ in range(CHUNKS_AT_ONCE):
             if not self.wants_to_go_on:
                 return
@@ -79,3 +79,4 @@ class Conversation:
 
     def close(self) -> None:
         self.incoming.close()
+        self._outgoing.close()

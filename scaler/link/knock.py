@@ -58,6 +58,8 @@ class Entry:
         self.bell_eventfd = bell_eventfd
         self.slot: int = answer["slot"]
         self.life: str = answer["life"]
+        self.tag: int = answer["tag"]  # of the objects it makes
+        self.folder: str = answer["folder"]  # for objects that /dev/shm has no room for
         self.why_over = ""  # a hang-up says nothing
 
     @property

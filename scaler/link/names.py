@@ -13,7 +13,7 @@ import glob
 import logging
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from scaler._native import Segment
 
@@ -33,7 +33,7 @@ def bell_name(life: str) -> str:
 
 
 def segment_name(life: str) -> str:
-    """A fresh name for rings or for a large payload."""
+    """A fresh name for rings."""
     return f"{_PREFIX}{life}-{secrets.token_hex(8)}"
 
 
@@ -43,13 +43,18 @@ def make_segment(name: str, size: int) -> Segment:
     try:
         return Segment.create(name, size)
     except OSError as error:
-        path = os.path.join(_temporary(), name)
+        path = os.path.join(object_folder(), name)
         if not _warned:
             _warned = True
             _log.warning(
                 "no room for %d bytes in /dev/shm (%s): using files such as %s, which is slower", size, error, path
             )
         return Segment.create(path, size)
+
+
+def warn_of_files(path: str, error: object) -> None:
+    """Objects lie in files from now on."""
+    _log.warning("no room for objects in /dev/shm (%s): using files such as %s, which is slower", error, path)
 
 
 class BellPage:
@@ -90,7 +95,8 @@ def _is_at(path: str, descriptor: int) -> bool:
         return False
 
 
-def _temporary() -> str:
+def object_folder() -> str:
+    """Where files stand in for shared memory that cannot be had."""
     import tempfile  # takes longer than all else a worker imports
 
     return tempfile.gettempdir()
@@ -98,7 +104,7 @@ def _temporary() -> str:
 
 def _own_files(pattern: str) -> Iterator[str]:
     """Paths of this user's segments, wherever they may lie."""
-    for folder in (_SHM, _temporary()):
+    for folder in (_SHM, object_folder()):
         for path in glob.glob(f"{folder}/{_PREFIX}{pattern}"):
             try:
                 if os.lstat(path).st_uid == os.geteuid():
@@ -117,6 +123,17 @@ def sweep(life: str) -> int:
         except OSError:
             continue
     return swept
+
+
+def sweep_tag(life: str, tag: int, but: Iterable[str] = ()) -> None:
+    """Remove the store of a peer that has gone, except these segments."""
+    kept = {os.path.basename(name) for name in but}
+    for path in _own_files(f"{life}-{tag:06x}-*"):
+        if os.path.basename(path) not in kept:
+            try:
+                os.unlink(path)
+            except OSError:
+                continue
 
 
 def sweep_orphans() -> int:

@@ -35,14 +35,15 @@ from scaler.protocol.frames import (
     Clear,
     Frame,
     FrameError,
+    Freed,
     Functions,
     Goodbye,
     Heartbeat,
     Hello,
     Joined,
     Left,
-    Mapped,
     Refusal,
+    Release,
     Results,
     Shutdown,
     ShutdownAnswer,
@@ -72,7 +73,7 @@ _BODIES: dict[str, type[Body]] = {
     "cancel": Cancel,
     "withdraw": Withdraw,
     "withdrawn": Withdrawn,
-    "mapped": Mapped,
+    "release": Release,
     "joined": Joined,
     "left": Left,
     "clear": Clear,
@@ -80,6 +81,7 @@ _BODIES: dict[str, type[Body]] = {
     "shutdownAnswer": ShutdownAnswer,
     "workers": Workers,
     "chunk": Chunk,
+    "freed": Freed,
 }
 
 

@@ -25,8 +25,7 @@ CLIENT_BITS = 24
 CHUNK_BYTES = 128 << 10  # to send; larger ones cost ten times as much per byte (codec.encode)
 MOST_CHUNK_BYTES = 1 << 20  # to accept
 
-FLAG_OBJECT = 1
-OBJECT_NAME_BYTES = 16
+FLAG_OBJECTS = 1
 KNOWN_FLAGS = 31
 MOST_INLINE_BYTES = 32_712  # of a task's or result's payload: what every ring of every peer can take
 MOST_INLINE_FUNCTION_BYTES = 8_120  # the same for the control rings
@@ -248,7 +247,7 @@ class Results(NamedTuple):
 
 
 class Function(NamedTuple):
-    """One announced function. With FLAG_OBJECT the payload is an object's number and size."""
+    """One announced function. With FLAG_OBJECTS the payload begins with the places of objects."""
 
     peer: int
     number: int
@@ -306,8 +305,6 @@ class Functions(NamedTuple):
                 raise FrameError(f"function {row.number}: {len(row.payload)} bytes are an object, not a payload")
             if row.flags & ~KNOWN_FLAGS:
                 raise FrameError(f"flags: {row.flags} has a bit that this version does not know")
-            if row.flags & FLAG_OBJECT and len(row.payload) != OBJECT_NAME_BYTES:
-                raise FrameError("payload: not an object's number and size, though the flag says so")
         return rows
 
 
@@ -351,12 +348,6 @@ class Withdraw(Selection):
     __slots__ = ()
 
 
-class Mapped(Selection):
-    """The results of these tasks have been taken; what holds them may go."""
-
-    __slots__ = ()
-
-
 class Verdict(NamedTuple):
     """The answer to one Choice of a Withdraw."""
 
@@ -396,6 +387,36 @@ class Chunk(NamedTuple):
     data: bytes = b""
 
 
+class Objects(NamedTuple):
+    """Objects by name. What becomes of them is said by the subclass."""
+
+    peers: bytes = b""
+    objects: bytes = b""
+
+    @classmethod
+    def of(cls, objects: Iterable[int], peer: int = 0) -> Self:
+        """The columns of at least one object, all of one peer."""
+        ids = list(objects)
+        return cls(column("I", [peer] * len(ids)), _ids(ids))
+
+    def rows(self) -> list[tuple[int, int]]:
+        """(peer, object) per row; FrameError if the columns don't fit each other."""
+        n = row_count("objects", self.objects, 8)
+        return list(zip(values("peers", "I", self.peers, n), values("objects", "Q", self.objects, n), strict=True))
+
+
+class Release(Objects):
+    """The sender holds these no more, each once: as one who was lent them, or as their maker."""
+
+    __slots__ = ()
+
+
+class Freed(Objects):
+    """Nobody holds these any more: their memory may be used again."""
+
+    __slots__ = ()
+
+
 Body = (
     Acknowledge
     | Hello
@@ -409,7 +430,8 @@ Body = (
     | Cancel
     | Withdraw
     | Withdrawn
-    | Mapped
+    | Release
+    | Freed
     | Joined
     | Left
     | Clear

@@ -9,13 +9,15 @@ import os
 import secrets
 import socket
 
-from scaler._native import Relay, Segment, lay_out_peer, peer_segment_bytes
+from scaler._native import Mappings, Relay, Segment, Store, lay_out_peer, peer_segment_bytes
 from scaler.link.dealer import Dealer
 from scaler.link.knock import CONTROL_RING_BYTES
-from scaler.link.names import BellPage, make_segment, new_life, segment_name, sweep
+from scaler.link.names import BellPage, make_segment, new_life, object_folder, segment_name, sweep, warn_of_files
 from scaler.protocol.frames import Hello, Welcome
 from scaler.relay.client_side import ClientSide
 from scaler.relay.relay_thread import RelayThread
+
+RELAY_TAG = (1 << 24) - 1  # of the relay's own store, beside that of the client; a client's bits may be anything else
 
 
 class ClientRelay:
@@ -25,6 +27,8 @@ class ClientRelay:
         self, address: str, dealer: Dealer, hello: Hello, welcome: Welcome, *, ring_bytes: int, timeout_s: float
     ) -> None:
         self.life = new_life()
+        self.tag = hello.client_bits
+        self.folder = object_folder()
         self.why_over = ""
         self._page = BellPage(self.life)
         self.bell = self._page.memory
@@ -37,7 +41,9 @@ class ClientRelay:
         relay = Relay(self.bell, self.bell_eventfd, True)
         peer = relay.add(self.memory, self.eventfd)
         self.slot: int = peer.slot
-        side = ClientSide(relay, self.life, hello.client_bits, peer, hello.identity.hex()[:8], os.getpid())
+        self._store = Store(self.life, RELAY_TAG, self.folder, warn_of_files)
+        mappings = Mappings(self.life, self.folder)
+        side = ClientSide(relay, self._store, mappings, hello.client_bits, peer, hello.identity.hex()[:8], os.getpid())
         self._thread = RelayThread(address, dealer, hello, welcome, side, timeout_s=timeout_s, on_over=self._on_over)
         self._thread.start()
 

@@ -1,18 +1,21 @@
 """ClientSide: the relay of one client, which is a thread of the client's own process."""
 
+from collections import deque
 from typing import Any
 
 from scaler._native import (
     KIND_CANCEL,
     KIND_CLEAR,
+    KIND_FREED,
     KIND_FUNCTION,
-    KIND_MAPPED,
     KIND_REFUSED,
+    KIND_RELEASE,
     KIND_SHUTDOWN,
     KIND_WORKERS,
+    Mappings,
     Relay,
     RelayPeer,
-    Segment,
+    Store,
 )
 from scaler.link.single import with_payload
 from scaler.protocol.frames import (
@@ -21,9 +24,10 @@ from scaler.protocol.frames import (
     Cancel,
     Clear,
     FrameError,
+    Freed,
     Goodbye,
     Joined,
-    Mapped,
+    Release,
     Results,
     Shutdown,
     ShutdownAnswer,
@@ -31,16 +35,20 @@ from scaler.protocol.frames import (
 )
 from scaler.relay.relay import RelaySide
 
+MOST_IDS = 128  # of one control record
+
 
 class ClientSide(RelaySide):
     """Submits out, results in."""
 
-    def __init__(self, relay: Relay, life: str, client_bits: int, peer: RelayPeer, name: str, pid: int) -> None:
-        super().__init__(relay, life)
+    def __init__(
+        self, relay: Relay, store: Store, mappings: Mappings, client_bits: int, peer: RelayPeer, name: str, pid: int
+    ) -> None:
+        super().__init__(relay, store, mappings)
         self._client_bits = client_bits
         self.peers.append(peer)
         self.talk.post(Joined(peer.slot, name, pid))
-        self._held: dict[int, str] = {}  # segments of results until the client has mapped them, by task
+        self._unheard: deque[int] = deque()  # freed objects for which the control ring had no room
 
     def on_control(self, slot: int, record: tuple[Any, ...]) -> None:
         kind, task = record[0], record[1]
@@ -52,10 +60,11 @@ class ClientSide(RelaySide):
             self.talk.post(Clear())
             for unsaid in self.unsaid:
                 self._cancel(unsaid)
-        elif kind == KIND_MAPPED:
-            name = self._held.pop(task, None)
-            if name is not None:
-                Segment.unlink(name)
+        elif kind == KIND_RELEASE:
+            ids = memoryview(record[2]).cast("Q").tolist()
+            for object_id in ids:
+                self.store.free(object_id)  # a result; what the client has made is in its own store
+            self.talk.after_objects(lambda: self.talk.post(Release.of(ids)))
         elif kind == KIND_SHUTDOWN:
             self.talk.post(Shutdown())
 
@@ -65,14 +74,23 @@ class ClientSide(RelaySide):
         else:
             self.talk.post(Cancel.of([(0, task, 0)]))
 
+    def read_on(self) -> None:
+        """Tell the client what may be freed, as far as its control ring has room."""
+        while self._unheard:
+            ids = [self._unheard[i] for i in range(min(len(self._unheard), MOST_IDS))]
+            if not self.relay.tell(0, KIND_FREED, b"".join(one.to_bytes(8, "little") for one in ids)):
+                return
+            for _ in ids:
+                self._unheard.popleft()
+
     def on_body(self, body: Body) -> None:
         if isinstance(body, Results):
             self.batch.put_results(body, peers=1, client_bits=self._client_bits, largest_payload=MOST_INLINE_BYTES)
             for slot, record in self.relay.deliver(self.batch):
-                place = self.place_of(record)
-                self._held[record[1]] = place[8:].decode("ascii")
-                self.talk.post(Mapped.of([(0, record[1], 0)]))
-                self.relay.deliver_one(slot, with_payload(record, place))
+                self.relay.deliver_one(slot, with_payload(record, self.talk.incoming.take(record[2])))
+        elif isinstance(body, Freed):
+            self._unheard.extend(object_id for _, object_id in body.rows())
+            self.read_on()
         elif isinstance(body, Workers):
             self.relay.tell(0, KIND_WORKERS, items=body.count)
         elif isinstance(body, ShutdownAnswer):

@@ -3,18 +3,22 @@
 from collections import deque
 from typing import Any
 
-from scaler._native import OWN_SEGMENT, Relay, RelayPeer, Segment
+from scaler._native import KIND_FREED, KIND_RELEASE, Mappings, Relay, RelayPeer, Store
+from scaler.link.names import sweep_tag
+from scaler.link.objects import new_objects
 from scaler.link.single import with_payload
 from scaler.protocol.frames import (
     MOST_INLINE_BYTES,
     Body,
     Cancel,
     FrameError,
+    Freed,
     Function,
     Functions,
     Goodbye,
     Joined,
     Left,
+    Release,
     Shutdown,
     Tasks,
     Withdraw,
@@ -22,22 +26,36 @@ from scaler.protocol.frames import (
 )
 from scaler.relay.relay import RelaySide
 
-MOST_NAMES = 64
+RELAY_TAG = (1 << 24) - 1  # of the relay's own store
+
+
+def worker_tag(slot: int) -> int:
+    """What the objects that this worker makes begin with, on this host."""
+    return RELAY_TAG - 1 - slot
 
 
 class ClusterSide(RelaySide):
     """Tasks in, results out."""
 
-    def __init__(self, relay: Relay, life: str) -> None:
-        super().__init__(relay, life)
+    def __init__(self, relay: Relay, life: str, store: Store, mappings: Mappings) -> None:
+        super().__init__(relay, store, mappings, until_named=False)
+        self.life = life
         self.is_shut_down = False  # the scheduler wants no cluster any more
         self._numbers = 0  # how many have been given to workers
         self._untold: deque[Function] = deque()  # functions for which a control ring had no room
         self._waiting: deque[Body] = deque()  # what came after them
-        self._arguments: dict[int, dict[tuple[int, int], str]] = {}  # segments by worker, then by task and attempt
+        self._unheard: deque[tuple[int, bytes]] = deque()  # freed objects for which a control ring had no room
 
     def on_control(self, slot: int, record: tuple[Any, ...]) -> None:
-        raise FrameError(f"worker {slot} wrote a control record of kind {record[0]}, which means nothing here")
+        if record[0] != KIND_RELEASE:
+            raise FrameError(f"worker {slot} wrote a control record of kind {record[0]}, which means nothing here")
+        ids = memoryview(record[2]).cast("Q").tolist()
+        self.talk.after_objects(lambda: self.talk.post(Release.of(ids, slot)))
+
+    def on_sent(self, slot: int, payload: bytes) -> None:
+        """The scheduler has a worker's result, or will: the worker may use its memory again."""
+        ids = b"".join(place[0].to_bytes(8, "little") for place in new_objects(payload))
+        self._unheard.append((slot, ids))
 
     def on_body(self, body: Body) -> None:
         self._waiting.append(body)
@@ -45,6 +63,8 @@ class ClusterSide(RelaySide):
 
     def read_on(self) -> None:
         """Act on what has come, as far as the workers' control rings have room for functions."""
+        while self._unheard and self.relay.tell(self._unheard[0][0], KIND_FREED, self._unheard[0][1]):
+            self._unheard.popleft()
         while self._untold and self.tell_function(self._untold[0]):
             self._untold.popleft()
         while self._waiting and not self._untold:
@@ -54,12 +74,15 @@ class ClusterSide(RelaySide):
         if isinstance(body, Tasks):
             self.batch.put_tasks(body, peers=self._numbers, largest_payload=MOST_INLINE_BYTES)
             for slot, record in self.relay.deliver(self.batch):
-                self._deliver_large(slot, record)
+                self.relay.deliver_one(slot, with_payload(record, self.place(record[2])))
         elif isinstance(body, Functions):
             self._untold.extend(body.rows())
             self.read_on()
         elif isinstance(body, Withdraw):
-            self.talk.post(Withdrawn.of([(*row, self._withdraw(*row)) for row in body.rows()]))
+            self.talk.post(Withdrawn.of([(*row, bool(self.relay.withdraw(*row))) for row in body.rows()]))
+        elif isinstance(body, Freed):
+            for _, object_id in body.rows():
+                self.store.free(object_id)
         elif isinstance(body, Goodbye):
             self.over = body.reason
         elif isinstance(body, Shutdown):
@@ -67,22 +90,6 @@ class ClusterSide(RelaySide):
             self.over = "the scheduler stops its workers"
         elif not isinstance(body, Cancel):
             raise FrameError(f"a scheduler does not say {type(body).__name__} to a cluster")
-
-    def _deliver_large(self, slot: int, record: tuple[Any, ...]) -> None:
-        place = self.place_of(record)
-        names = self._arguments.setdefault(slot, {})
-        if len(names) >= MOST_NAMES:  # the worker removes each when it has mapped it: forget those
-            names = self._arguments[slot] = {key: name for key, name in names.items() if Segment.exists(name)}
-        names[record[1], record[6]] = place[8:].decode("ascii")
-        own = (*record[:8], OWN_SEGMENT, *record[9:])
-        self.relay.deliver_one(slot, with_payload(own, place))
-
-    def _withdraw(self, slot: int, task: int, attempt: int) -> bool:
-        took = bool(self.relay.withdraw(slot, task, attempt))
-        name = self._arguments.get(slot, {}).pop((task, attempt), None) if took else None
-        if name is not None:
-            Segment.unlink(name)
-        return took
 
     def on_joined(self, peer: RelayPeer, name: str, pid: int) -> None:
         """A worker has handed in its rings; called in the order of the peers' numbers."""
@@ -96,6 +103,8 @@ class ClusterSide(RelaySide):
         rest = self.relay.remove(peer)
         self._say_asides()
         self.post_all([(peer.slot, rest)])
-        self.talk.after_objects(lambda: self.talk.post(Left(peer.slot, exit_code, reason)))
-        for name in self._arguments.pop(peer.slot, {}).values():
-            Segment.unlink(name)
+        self.talk.after_objects(lambda: self._say_left(peer.slot, exit_code, reason))
+
+    def _say_left(self, slot: int, exit_code: int, reason: str) -> None:
+        self.talk.post(Left(slot, exit_code, reason))
+        sweep_tag(self.life, worker_tag(slot))  # its results have been sent, or never will be

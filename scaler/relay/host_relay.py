@@ -13,13 +13,13 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from scaler._native import Relay, RelayPeer
+from scaler._native import Mappings, Relay, RelayPeer, Store
 from scaler.link.dealer import Dealer
 from scaler.link.door import Door, Visitor, open_rings
 from scaler.link.knock import Refused
-from scaler.link.names import BellPage, new_life, sweep
+from scaler.link.names import BellPage, new_life, object_folder, sweep, warn_of_files
 from scaler.protocol.frames import Hello, Welcome
-from scaler.relay.cluster_side import ClusterSide
+from scaler.relay.cluster_side import RELAY_TAG, ClusterSide, worker_tag
 from scaler.relay.relay_thread import RelayThread
 
 
@@ -43,7 +43,9 @@ class HostRelay:
         self._page = BellPage(self.life)
         self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._relay = Relay(self._page.memory, self._bell, False)
-        self._side = ClusterSide(self._relay, self.life)
+        self._folder = object_folder()
+        self._store = Store(self.life, RELAY_TAG, self._folder, warn_of_files)
+        self._side = ClusterSide(self._relay, self.life, self._store, Mappings(self.life, self._folder))
         self._doorbells: dict[RelayPeer, int] = {}
         self._thread = RelayThread(
             address, dealer, hello, welcome, self._side, timeout_s=timeout_s,
@@ -74,7 +76,10 @@ class HostRelay:
         self._doorbells[visitor.peer] = doorbell
         name = str(visitor.request.get("name", ""))
         self._thread.call(partial(self._side.on_joined, visitor.peer, name, visitor.pid))
-        return {"slot": visitor.peer.slot, "bell": self._page.name, "life": self.life}
+        slot = visitor.peer.slot
+        return {
+            "slot": slot, "bell": self._page.name, "life": self.life, "tag": worker_tag(slot), "folder": self._folder
+        }  # fmt: skip
 
     def _leave(self, visitor: Visitor) -> None:
         self._thread.call(partial(self._see_off, visitor.peer, self._exit_code_of(visitor.pid)))

@@ -1,9 +1,10 @@
 """RelaySide: a relay's half of a session. Records and bodies in and out; no socket, no clock, no thread.
 
-What its peers say in their rings becomes bodies; what the scheduler says becomes records in their rings. Payloads in
-segments travel in chunks and lie in a segment of the receiving host on the other side.
+What its peers say in their rings becomes bodies; what the scheduler says becomes records in their rings. Objects travel
+in chunks, from the store of whoever made them into the store of the receiving host: here that is the relay's own.
 
-Rule 1: what a peer said before a control record goes out before it, a function before the tasks that name it.
+Rule 1: what a peer said before a control record goes out before it, a function before the tasks that name it, an object
+        before the record that brings it.
 Not here: who the peers are (client_relay, cluster_relay), the socket (relay_thread).
 """
 
@@ -12,21 +13,27 @@ from typing import Any
 
 from scaler._native import (
     KIND_FUNCTION,
+    KIND_RESULT,
+    KIND_TASK,
+    Mappings,
     RecordBatch,
     RecordRun,
     Relay,
     RelayPeer,
-    Segment,
+    Store,
+    bare,
+    join_places,
     runs_to_result_columns,
     runs_to_task_columns,
+    split_places,
 )
 from scaler.link.conversation import Conversation
-from scaler.link.objects import object_name, open_place
+from scaler.link.objects import IncomingObjects, Place, new_objects
 from scaler.link.single import with_payload
 from scaler.protocol.codec import decode
 from scaler.protocol.frames import (
     DIGEST_BYTES,
-    FLAG_OBJECT,
+    FLAG_OBJECTS,
     Acknowledge,
     Body,
     Function,
@@ -42,12 +49,13 @@ from scaler.protocol.frames import (
 class RelaySide(ABC):
     """What relays of clients and of clusters have in common."""
 
-    def __init__(self, relay: Relay, life: str) -> None:
+    def __init__(self, relay: Relay, store: Store, mappings: Mappings, until_named: bool = True) -> None:
         self.relay = relay
-        self.talk = Conversation(life)
+        self.store, self.mappings = store, mappings
+        self.talk = Conversation(IncomingObjects(store, until_named=until_named))
         self.batch = RecordBatch()
         self.peers: list[RelayPeer] = []
-        self.unsaid: set[int] = set()  # tasks whose payload is on its way and that are named after it
+        self.unsaid: set[int] = set()  # tasks whose objects are on their way and that are named after them
         self.over: str | None = None  # why the session has ended for good
         self._functions_under_way = 0
 
@@ -71,7 +79,7 @@ class RelaySide(ABC):
         """Act on what could not be acted on when it came."""
 
     def collect(self) -> None:
-        """Say what the peers have said: control records and large payloads, then the rest in batches."""
+        """Say what the peers have said: what was set aside, then the rest in batches."""
         talk, relay = self.talk, self.relay
         talk.go_on()
         self._say_asides()
@@ -83,15 +91,14 @@ class RelaySide(ABC):
 
     def _say_asides(self) -> None:
         relay = self.relay
-        controls, relay.controls[:] = list(relay.controls), []
-        for slot, said in controls:
+        asides, relay.asides[:] = list(relay.asides), []
+        for slot, said in asides:
             if isinstance(said, RecordRun):
                 self.post_all([(slot, said)])
+            elif said[0] in (KIND_TASK, KIND_RESULT):
+                self._send_with_objects(slot, said)
             else:
                 self.on_control(slot, said)
-        large, relay.large[:] = list(relay.large), []
-        for slot, record in large:
-            self._send_large(slot, record)
 
     def post_all(self, runs: list[tuple[int, RecordRun]]) -> None:
         """Say all that is in these runs, whatever the window."""
@@ -110,43 +117,55 @@ class RelaySide(ABC):
                 self.talk.post(Results(*columns))
         return columns is not None
 
-    # large payloads
+    # objects
 
-    def _send_large(self, slot: int, record: tuple[Any, ...]) -> None:
-        segment = open_place(record[2])
-        Segment.unlink(segment.name)  # from here on it is the other side's copy that counts
-
-        def post(number: int, size: int) -> None:
-            self.unsaid.discard(record[1])
-            self._post_runs([(slot, with_payload(record, object_name(number, size)))])
-
+    def _send_with_objects(self, slot: int, record: tuple[Any, ...]) -> None:
+        self.send_objects(record[2])
         self.unsaid.add(record[1])
-        self.talk.post_object(segment, post)
+
+        def post() -> None:
+            self.unsaid.discard(record[1])
+            self._post_runs([(slot, with_payload(record, bare(record[2])))])
+            self.on_sent(slot, record[2])
+
+        self.talk.after_objects(post)
+
+    def send_objects(self, payload: bytes) -> None:
+        """Send the objects that this payload brings."""
+        for place in new_objects(payload):
+            self.talk.post_object(self.mappings.lend_at(place, False))
+
+    def on_sent(self, slot: int, payload: bytes) -> None:  # noqa: B027  (a client's objects stay, to be named again)
+        """The objects that this payload brought are on their way."""
 
     def send_function(self, record: tuple[Any, ...]) -> None:
         """Announce a function that a peer announced."""
-        digest, payload, number = record[2][:DIGEST_BYTES], record[2][DIGEST_BYTES:], record[3]
-        if not record[4]:
-            self.talk.post(Functions.of([Function(0, number, digest, 0, payload)]))
+        digest, payload, number, flags = record[2][:DIGEST_BYTES], record[2][DIGEST_BYTES:], record[3], record[4]
+        if not flags & FLAG_OBJECTS:
+            self.talk.post(Functions.of([Function(0, number, digest, flags, payload)]))
             return
-        segment = open_place(payload)
-        Segment.unlink(segment.name)
+        self.send_objects(payload)
         self._functions_under_way += 1
 
-        def post(object_number: int, size: int) -> None:
+        def post() -> None:
             self._functions_under_way -= 1
-            name = object_name(object_number, size)
-            self.talk.post(Functions.of([Function(0, number, digest, FLAG_OBJECT, name)]))
+            self.talk.post(Functions.of([Function(0, number, digest, flags, bare(payload))]))
 
-        self.talk.post_object(segment, post)
+        self.talk.after_objects(post)
 
-    def place_of(self, record: tuple[Any, ...]) -> bytes:
-        """Where the object that a record names lies on this host."""
-        return self.talk.incoming.take(record[2])
+    def place(self, payload: bytes) -> bytes:
+        """The payload, saying where on this host its objects lie; one that is not here has no place."""
+        places, stream = split_places(payload)
+        return join_places([self._find(*place) for place in places], stream)
+
+    def _find(self, object_id: int, _segment: int, _offset: int, size: int, flags: int) -> Place:
+        if object_id not in self.store:
+            return object_id, 0, 0, size, flags
+        return (*self.store.place_of(object_id)[:4], flags)
 
     def tell_function(self, row: Function) -> bool:
         """Announce a function to a worker. False if its control ring is full."""
-        payload = self.talk.incoming.take(row.payload) if row.flags & FLAG_OBJECT else row.payload
+        payload = self.place(row.payload) if row.flags & FLAG_OBJECTS else row.payload
         return bool(
             self.relay.tell(row.peer, KIND_FUNCTION, row.digest + payload, function=row.number, flags=row.flags)
         )

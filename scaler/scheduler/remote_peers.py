@@ -33,7 +33,7 @@ from scaler.protocol.frames import (
     Welcome,
     Workers,
 )
-from scaler.scheduler.remote_session import RemoteClient, RemoteCluster, RemoteSession
+from scaler.scheduler.remote_session import HostObjects, RemoteClient, RemoteCluster, RemoteSession
 
 _log = logging.getLogger(__name__)
 ACKNOWLEDGE_S = 0.02
@@ -60,6 +60,7 @@ class RemotePeers:
         core: SchedulerCore,
         life: str,
         door: str,
+        objects: HostObjects,
         *,
         queue_size: int,
         client_timeout_s: float,
@@ -69,7 +70,7 @@ class RemotePeers:
         on_change: Callable[[], None],
         on_shutdown: Callable[[], str],
     ) -> None:
-        self._core, self._life, self._door = core, life, door
+        self._core, self._life, self._door, self._objects = core, life, door, objects
         self._queue_size, self._heartbeat_s = queue_size, heartbeat_s
         self._client_timeout_s, self._worker_timeout_s = client_timeout_s, worker_timeout_s
         self._send, self._on_change, self._on_shutdown = send, on_change, on_shutdown
@@ -145,9 +146,9 @@ class RemotePeers:
     def _new_link(self, routing_id: bytes, hello: Hello, now_s: float) -> _Link:
         session: RemoteSession
         if hello.role == Role.CLIENT:
-            session = RemoteClient(self._core, self._life, hello)
+            session = RemoteClient(self._core, hello, self._objects)
         else:
-            session = RemoteCluster(self._core, self._life, hello, self._queue_size)
+            session = RemoteCluster(self._core, hello, self._objects, self._queue_size)
         link = _Link(session, secrets.token_bytes(16), routing_id, now_s)
         self._by_token[link.token] = link
         return link
@@ -182,6 +183,11 @@ class RemotePeers:
 
     def flush(self) -> bool:
         """Send what has piled up. True if there was anything."""
+        gone = self._core.take_gone()
+        if gone:
+            for link in self._links.values():
+                if isinstance(link.session, RemoteCluster):
+                    link.session.on_gone(gone)
         sent = False
         for link in list(self._links.values()):
             session = link.session

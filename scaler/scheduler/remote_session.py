@@ -3,60 +3,77 @@
 The core writes into RunOutlets as it writes into rings; `flush` turns what has piled up into column batches, so that a
 batch is as large as the scheduler was busy, and never waits to become larger.
 
-Rule 1: a function goes out before the first task that names it, be it in chunks.
+Rule 1: a function goes out before the first task that names it, an object before the first record that does. A host
+        gets each object once, however many of its workers need it, and keeps it as long as anybody holds it.
 Rule 2: a client that has too much queued is not read on: its frames wait here unacknowledged, which stops its relay.
 Not here: which session a frame belongs to (remote_peers), numbering (link.conversation).
 """
 
+import logging
 import time
 from abc import ABC, abstractmethod
 from collections import deque
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from scaler._native import (
+    KIND_FREED,
     KIND_FUNCTION,
+    Mappings,
     RecordBatch,
     RunOutlet,
     SchedulerCore,
-    Segment,
+    Store,
+    bare,
     feed_one,
     feed_results,
     feed_tasks,
     runs_to_result_columns,
     runs_to_task_columns,
+    split_places,
 )
 from scaler.link.conversation import Conversation
-from scaler.link.objects import object_name, open_place
+from scaler.link.objects import IncomingObjects, Place, new_objects
 from scaler.link.single import with_payload
 from scaler.protocol.frames import (
     DIGEST_BYTES,
-    FLAG_OBJECT,
+    FLAG_OBJECTS,
     MOST_INLINE_BYTES,
     Body,
     Cancel,
     Clear,
     FrameError,
+    Freed,
     Function,
     Functions,
     Hello,
     Joined,
     Left,
-    Mapped,
+    Release,
     Results,
     Tasks,
     Withdraw,
     Withdrawn,
 )
 
+_log = logging.getLogger(__name__)
+
+
+class HostObjects(NamedTuple):
+    """Where objects lie on the scheduler's host."""
+
+    store: Store  # of those that came over the wire
+    mappings: Mappings
+
 
 class RemoteSession(ABC):
     """What clients and clusters have in common."""
 
-    def __init__(self, core: SchedulerCore, life: str, hello: Hello) -> None:
+    def __init__(self, core: SchedulerCore, hello: Hello, objects: HostObjects, incoming: IncomingObjects) -> None:
         self.core = core
         self.hello = hello
-        self.talk = Conversation(life)
+        self.objects = objects
+        self.talk = Conversation(incoming)
         self.is_over = False
         self._batch = RecordBatch()
         self._dirty: list[RunOutlet] = []
@@ -100,21 +117,29 @@ class RemoteSession(ABC):
     def _send_large(self) -> None:
         large, self._large[:] = list(self._large), []
         for peer, record in large:
-            try:
-                segment = open_place(record[2])
-            except OSError:
-                continue  # the client has cancelled the task meanwhile: its result is gone
-            self.talk.post_object(segment, partial(self._post_one, peer, record))
+            self.send_objects(record[2])
+            self.talk.after_objects(partial(self._post_one, peer, record))
 
-    def _post_one(self, peer: int, record: tuple[Any, ...], number: int, size: int) -> None:
-        self._post_runs([(peer, with_payload(record, object_name(number, size)))])
+    @abstractmethod
+    def send_objects(self, payload: bytes) -> None:
+        """Send the objects that this payload names and the other side does not have."""
+
+    def send_object(self, place: Place) -> None:
+        """Send one object; if it is not to be had, the other side will miss it."""
+        try:
+            self.talk.post_object(self.objects.mappings.lend_at(place, False))
+        except (OSError, ValueError) as error:
+            _log.warning("object %#x cannot be sent to %s: %s", place[0], self.hello.host_name, error)
+
+    def _post_one(self, peer: int, record: tuple[Any, ...]) -> None:
+        self._post_runs([(peer, with_payload(record, bare(record[2])))])
 
 
 class RemoteClient(RemoteSession):
     """A client behind a relay of its own."""
 
-    def __init__(self, core: SchedulerCore, life: str, hello: Hello) -> None:
-        super().__init__(core, life, hello)
+    def __init__(self, core: SchedulerCore, hello: Hello, objects: HostObjects) -> None:
+        super().__init__(core, hello, objects, IncomingObjects(objects.store, client_bits=hello.client_bits))
         self.index: int | None = None
         self._waiting: deque[Body] = deque()  # while the client has too much queued
 
@@ -146,14 +171,13 @@ class RemoteClient(RemoteSession):
             self._feed()
         elif isinstance(body, Functions):
             for row in body.rows():
-                payload = self.talk.incoming.take(row.payload) if row.flags & FLAG_OBJECT else row.payload
+                payload = self.talk.incoming.take(row.payload) if row.flags & FLAG_OBJECTS else row.payload
                 self.core.on_function(index, row.number, row.digest, row.flags, payload)
         elif isinstance(body, Cancel):
             for choice in body.rows():
                 self.core.on_cancel(index, choice.task, now)
-        elif isinstance(body, Mapped):
-            for choice in body.rows():
-                self.core.on_mapped(index, choice.task)
+        elif isinstance(body, Release):
+            self.core.on_client_release(index, [object_id for _, object_id in body.rows()])
         elif isinstance(body, Clear):
             self.core.on_clear(index, now)
         elif not isinstance(body, Joined):
@@ -170,8 +194,18 @@ class RemoteClient(RemoteSession):
             self.talk.post(Results(*columns))
         return columns is not None
 
+    def send_objects(self, payload: bytes) -> None:
+        for place in new_objects(payload):  # a result is one that the client does not have
+            self.send_object(place)
+
     def flush(self) -> None:
         super().flush()
+        for outlet in self._dirty_control:
+            outlet.clean()
+            while (record := outlet.run.read()) is not None:
+                if record[0] == KIND_FREED:
+                    self.talk.post(Freed.of(memoryview(record[2]).cast("Q").tolist()))
+        self._dirty_control.clear()
         if self.index is not None and self.talk.has_room:
             self.core.deliver(self.index)
 
@@ -185,29 +219,37 @@ class RemoteClient(RemoteSession):
 class RemoteCluster(RemoteSession):
     """The workers of another host, behind their supervisor's relay."""
 
-    def __init__(self, core: SchedulerCore, life: str, hello: Hello, queue_size: int) -> None:
-        super().__init__(core, life, hello)
+    def __init__(self, core: SchedulerCore, hello: Hello, objects: HostObjects, queue_size: int) -> None:
+        super().__init__(core, hello, objects, IncomingObjects(objects.store, renames=True))
         self._queue_size = queue_size
+        core.objects.hosts += 1
         self.workers: list[int | None] = []  # by the relay's number
         self._functions_under_way = 0
         self._large_functions: list[tuple[int, tuple[Any, ...]]] = []
+        self._present: set[int] = set()  # objects that its host has, or that are on their way there
 
     def on_body(self, body: Body) -> None:
         now = time.monotonic_ns()
         if isinstance(body, Results):
             self._batch.put_results(body, peers=len(self.workers), largest_payload=MOST_INLINE_BYTES)
             for peer, record in feed_results(self.core, self.workers, self._batch):
-                place = self.talk.incoming.take(record[2])
+                payload = self.talk.incoming.take(record[2])
                 worker = self.workers[peer]
                 if worker is None:
-                    Segment.unlink(place[8:].decode("ascii"))
+                    for place in new_objects(payload):
+                        self.objects.store.free(place[0])
                 else:
-                    feed_one(self.core, worker, with_payload(record, place))
+                    feed_one(self.core, worker, with_payload(record, payload))
         elif isinstance(body, Withdrawn):
             for verdict in body.rows():
                 worker = self.workers[verdict.peer] if verdict.peer < len(self.workers) else None
                 if worker is not None:
                     self.core.on_withdrawn(worker, verdict.task, verdict.attempt, verdict.took, now)
+        elif isinstance(body, Release):
+            for peer, object_id in body.rows():
+                worker = self.workers[peer] if peer < len(self.workers) else None
+                if worker is not None:
+                    self.core.on_worker_release(worker, [object_id])
         elif isinstance(body, Joined):
             self._on_joined(body)
         elif isinstance(body, Left):
@@ -223,7 +265,7 @@ class RemoteCluster(RemoteSession):
             raise FrameError(f"worker {body.peer} joined as number {len(self.workers)}")
         tasks = RunOutlet(body.peer, self._dirty, self._asks, self._large)
         control = RunOutlet(body.peer, self._dirty_control, [], self._large_functions)
-        self.workers.append(self.core.on_worker_joined(tasks, control, self._queue_size))
+        self.workers.append(self.core.on_worker_joined(tasks, control, self._queue_size, is_remote=True))
 
     @property
     def has_more(self) -> bool:
@@ -246,20 +288,33 @@ class RemoteCluster(RemoteSession):
             while (record := outlet.run.read()) is not None:
                 if record[0] == KIND_FUNCTION:
                     data = record[2]
-                    rows.append(Function(outlet.peer, record[3], data[:DIGEST_BYTES], 0, data[DIGEST_BYTES:]))
+                    rows.append(Function(outlet.peer, record[3], data[:DIGEST_BYTES], record[4], data[DIGEST_BYTES:]))
         self._dirty_control.clear()
         if rows:
             self.talk.post(Functions.of(rows))
         for peer, record in self._large_functions:
             self._functions_under_way += 1
-            segment = open_place(record[2][DIGEST_BYTES:])
-            self.talk.post_object(segment, partial(self._post_function, peer, record))
+            self.send_objects(record[2][DIGEST_BYTES:])
+            self.talk.after_objects(partial(self._post_function, peer, record))
         self._large_functions.clear()
 
-    def _post_function(self, peer: int, record: tuple[Any, ...], number: int, size: int) -> None:
+    def _post_function(self, peer: int, record: tuple[Any, ...]) -> None:
         self._functions_under_way -= 1
-        digest = record[2][:DIGEST_BYTES]
-        self.talk.post(Functions.of([Function(peer, record[3], digest, FLAG_OBJECT, object_name(number, size))]))
+        digest, payload = record[2][:DIGEST_BYTES], bare(record[2][DIGEST_BYTES:])
+        self.talk.post(Functions.of([Function(peer, record[3], digest, record[4], payload)]))
+
+    def send_objects(self, payload: bytes) -> None:
+        for place in split_places(payload)[0]:
+            if place[0] not in self._present:
+                self._present.add(place[0])
+                self.send_object(place)
+
+    def on_gone(self, objects: list[int]) -> None:
+        """Nobody holds these any more: its host need not keep them."""
+        gone = [object_id for object_id in objects if object_id in self._present]
+        if gone:
+            self._present.difference_update(gone)
+            self.talk.after_objects(lambda: self.talk.post(Freed.of(gone)))
 
     def _post_runs(self, runs: list[tuple[int, Any]]) -> bool:
         columns = runs_to_task_columns(runs)
@@ -268,6 +323,7 @@ class RemoteCluster(RemoteSession):
         return columns is not None
 
     def on_left(self) -> None:
+        self.core.objects.hosts -= 1
         for worker in self.workers:
             if worker is not None:
                 self.core.on_worker_left(worker, time.monotonic_ns())

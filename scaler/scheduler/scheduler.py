@@ -20,14 +20,15 @@ import zmq
 from zmq.backend import Socket as PlainSocket
 
 from scaler import _native
-from scaler._native import Peer, Pump, SchedulerCore, Segment
+from scaler._native import Mappings, Peer, Pump, SchedulerCore, Segment, Store
 from scaler.address import Address
 from scaler.link.dealer import EVENTS, NOBLOCK, POLLIN
 from scaler.link.door import Visitor
-from scaler.link.names import BellPage, new_life, sweep, sweep_orphans
+from scaler.link.names import BellPage, new_life, object_folder, sweep, sweep_orphans, warn_of_files
 from scaler.scheduler.listening import leave, listen
 from scaler.scheduler.local_peers import LocalPeers
 from scaler.scheduler.remote_peers import RemotePeers
+from scaler.scheduler.remote_session import HostObjects
 
 _log = logging.getLogger(__name__)
 MORE = int(zmq.RCVMORE)
@@ -59,7 +60,9 @@ class SchedulerServer:
             _log.info("removed %d shared-memory segments of schedulers that were killed", swept)
         self._bell_page = BellPage(self.life)
         self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self.core = SchedulerCore(secrets.randbits(32) | 1)
+        self._folder = object_folder()
+        self.core = SchedulerCore(secrets.randbits(32) | 1, self.life, self._folder)
+        self._store = Store(self.life, self.core.own_tag, self._folder, warn_of_files)
         self.core.client_queue_bytes = client_queue_bytes
         self.core.most_waiting = most_waiting
         self.pump = Pump(self.core, self._bell_page.memory, self._bell)
@@ -83,9 +86,11 @@ class SchedulerServer:
         """
         self._loop = loop
         self.closed: asyncio.Future[None] = loop.create_future()
-        self._local = LocalPeers(loop, self.pump, self.life, self._bell_page.name, self._queue_size, self._on_change)
+        self._local = LocalPeers(
+            loop, self.pump, self.life, self._bell_page.name, self._folder, self._queue_size, self._on_change
+        )
         self._remote = RemotePeers(
-            self.core, self.life, self._local.door.address,
+            self.core, self.life, self._local.door.address, HostObjects(self._store, Mappings(self.life, self._folder)),
             queue_size=self._queue_size, client_timeout_s=self._client_timeout_s,
             worker_timeout_s=self._worker_timeout_s, heartbeat_s=self._heartbeat_s,
             send=self._send, on_change=self._on_change, on_shutdown=self._on_shutdown,
@@ -123,6 +128,8 @@ class SchedulerServer:
 
     def _look_after_local_peers(self) -> bool:
         pump = self.pump
+        for object_id in self.core.take_freed():
+            self._store.free(object_id)
         if not (pump.controls or self.core.unlink or self._news):
             return False
         for name in self.core.unlink:

@@ -38,7 +38,7 @@ def test_stub_is_right():
         ("    @property\n    def capacity", "    def capacity", ["Ring.capacity"]),
         ("    @property\n    def size(self) -> int: ...\n", "    size: int\n", ["Segment.size"]),
         ("    holding: bool\n", "    @property\n    def holding(self) -> bool: ...\n", ["Relay.holding"]),
-        ("    def __len__(self) -> int: ...\n", "", ["RecordRun.__len__"]),
+        ("    def __len__(self) -> int: ...\n", "", ["Store.__len__"]),
         ("    def __buffer__(self, flags: int, /) -> memoryview: ...\n", "", ["Segment.__buffer__"]),
     ],
 )  # fmt: skip

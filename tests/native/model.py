@@ -12,10 +12,13 @@ import struct
 from dataclasses import dataclass, field
 
 from scaler._native import (
-    FLAG_SEGMENT,
+    FLAG_OBJECTS,
+    KIND_FREED,
     KIND_FUNCTION,
     KIND_RESULT,
     KIND_TASK,
+    PLACE_HELD,
+    PLACE_NEW,
     STATUS_OK,
     STATUS_WORKER_DIED,
     Ring,
@@ -23,6 +26,8 @@ from scaler._native import (
     RunOutlet,
     SchedulerCore,
     Segment,
+    join_places,
+    split_places,
 )
 
 MS = 1_000_000
@@ -59,6 +64,28 @@ class VisibleRing:
         struct.pack_into("<Q", memoryview(self.memory), offset + 40, duration_ns)
 
 
+@dataclass(eq=False)
+class Object:
+    """What the model knows of an object: who holds it besides the tasks that name it."""
+
+    id: int
+    maker: object  # a client or a worker
+    is_held_by_maker: bool = False
+    is_result: bool = False
+    is_kept_by_client: bool = False
+    kept_by_workers: list["ModelWorker"] = field(default_factory=list)
+    told: int = 0  # how often its maker was told that it may be freed
+
+    @property
+    def place(self):
+        """Where its maker says that it lies; nobody looks there."""
+        return self.id, (self.id >> 40) << 32 | 1, 0, 1000
+
+    @staticmethod
+    def ids_in(payload):
+        return [place[0] for place in split_places(payload)[0]]
+
+
 @dataclass
 class Task:
     """What the model knows of an accepted task."""
@@ -69,8 +96,11 @@ class Task:
     wanted: bool = True  # its client waits for it
     deaths: int = 0
     result: tuple[int, bytes] | None = None  # (status, payload) that must reach the client
-    result_flags: int = 0
-    is_mapped: bool = False
+    result_object: Object | None = None
+
+    @property
+    def arguments(self):
+        return Object.ids_in(self.payload) if self.flags else []
 
 
 class ModelClient:
@@ -81,6 +111,8 @@ class ModelClient:
             bits, RingOutlet(self.results.producer), RingOutlet(self.control.producer)
         )
         self.functions = 0
+        self.next_object = 1
+        self.held_objects = []  # that it may name again
         self.read = {}  # task -> (status, payload), as read from its ring
 
     def id_of(self, number):
@@ -92,14 +124,43 @@ class ModelClient:
             number = self.functions
             self.core.on_function(self.index, number, number.to_bytes(16, "little"), 0, b"function %d" % number)
 
-    def submit(self, function, size, in_segment):
+    def submit(self, function, size, objects):
+        """`objects`: "none", "new", "held" (new, and held to be named again) or "old" (one that is held)."""
         self.announce(function)
         task, self.next = self.id_of(self.next), self.next + 1
-        payload = b"%08dargument-%x" % (size, task) if in_segment else bytes([self.next % 251]) * size
-        flags = FLAG_SEGMENT if in_segment else 0
+        payload, flags = bytes([self.next % 251]) * size, 0
+        if objects == "old" and self.held_objects:
+            payload, flags = join_places([(*self.held_objects[-1].place, 0)], payload), FLAG_OBJECTS
+        elif objects in ("new", "held"):
+            made = self.model.make_object(self, self.bits << 40 | self.next_object)
+            self.next_object += 1
+            place_flags = PLACE_NEW
+            if objects == "held":
+                made.is_held_by_maker = True
+                self.held_objects.append(made)
+                place_flags |= PLACE_HELD
+            payload, flags = join_places([(*made.place, place_flags)], payload), FLAG_OBJECTS
         self.model.tasks[task] = Task(self, payload, flags)
         self._write(task, payload, function, flags)
         return task
+
+    def release_held(self):
+        """It will not name its oldest object again."""
+        made = self.held_objects.pop(0)
+        made.is_held_by_maker = False
+        self.core.on_client_release(self.index, [made.id])
+
+    def release_result(self, number):
+        """Nobody looks at this result any more."""
+        made = self.model.tasks[number].result_object
+        if made is not None:
+            made.is_kept_by_client = False
+            self.core.on_client_release(self.index, [made.id])
+
+    def hear(self):
+        while (said := self.control.consumer.read()) is not None:
+            assert said[0] == KIND_FREED
+            self.model.on_freed(self, memoryview(said[2]).cast("Q").tolist())
 
     def submit_again(self, task):
         """A second task of the same id: refused without a word."""
@@ -161,27 +222,40 @@ class ModelWorker:
         self.held = []
         self.knows = set()
 
-    def finish(self, duration_ns, in_segment):
+    def finish(self, duration_ns, makes_object, keeps=False):
         running, self.running = self.running, None
         task = self.model.tasks[running.task]
-        name = b"result-%x-%d" % (running.task, running.attempt & 0xFFFFFFFF)
-        payload = b"%08d%s" % (len(name), name) if in_segment else running.payload[::-1]
-        self.last_result = (running.task, payload, running.function, running.attempt)
-        if in_segment:
-            self.model.results_in_segments.append(payload[8:])
+        payload, flags = running.payload[::-1], 0
+        if makes_object:
+            made = self.model.make_object(self, self.maker << 40 | self.model.next_result)
+            made.is_result = True
+            self.model.next_result += 1
+            payload, flags = join_places([(*made.place, PLACE_NEW)]), FLAG_OBJECTS
         if task.wanted:
-            task.result, task.result_flags = (STATUS_OK, payload), FLAG_SEGMENT if in_segment else 0
+            task.result = STATUS_OK, payload
+            task.result_object = made if makes_object else None
+        if keeps:
+            for number in task.arguments:
+                self.model.objects[number].kept_by_workers.append(self)
+        self.last_result = (running.task, running.payload[::-1], running.function, running.attempt)
         self.model.on_duration(running.function, duration_ns)
         self.held.remove(running.task)
-        self._send(*self.last_result, duration_ns=duration_ns, flags=FLAG_SEGMENT if in_segment else 0)
+        self._send(running.task, payload, running.function, running.attempt, duration_ns, flags, int(keeps))
+
+    def release(self):
+        """Nobody looks any more at what it has kept."""
+        kept = [number for number, made in self.model.objects.items() for one in made.kept_by_workers if one is self]
+        for number in kept:
+            self.model.objects[number].kept_by_workers.remove(self)
+        self.core.on_worker_release(self.index, kept)
 
     def send_late(self, task, payload, function, attempt):
         """A result that must not count: of an attempt this worker does not hold."""
         self._send(task, payload, function, attempt)
 
-    def _send(self, task, payload, function, attempt, duration_ns=0, flags=0):
+    def _send(self, task, payload, function, attempt, duration_ns=0, flags=0, detail=0):
         position = self.results.producer.write(
-            KIND_RESULT, task, payload, function=function, attempt=attempt, flags=flags, status=STATUS_OK
+            KIND_RESULT, task, payload, function=function, attempt=attempt, flags=flags, status=STATUS_OK, detail=detail
         )
         self.results.set_duration(position, duration_ns)
         self.core.feed_worker(self.index, self.results.consumer, self.model.now)
@@ -192,6 +266,9 @@ class ModelWorker:
         self.running = Running(task, attempt, function, payload)
 
     def _learn(self, record):
+        if record[0] == KIND_FREED:
+            self.model.on_freed(self, memoryview(record[2]).cast("Q").tolist())
+            return
         assert record[0] == KIND_FUNCTION
         assert record[2][16:] == b"function %d" % int.from_bytes(record[2][:16], "little")
         self.knows.add(record[3])
@@ -206,6 +283,7 @@ class LocalWorker(ModelWorker):
         self.index = self.core.on_worker_joined(
             RingOutlet(self.tasks.producer), RingOutlet(self.control.producer), queue_size
         )
+        self.maker = self.core.worker_tag(self.index)
 
     def see(self):
         """What stands in the ring now: the core's placements since the last look, in their order."""
@@ -236,7 +314,8 @@ class RemoteWorker(ModelWorker):
         self.asks, self.large, self.queue = [], [], []
         self.outlet = RunOutlet(0, [], self.asks, self.large)
         self.control = RunOutlet(0, [], [], [])
-        self.index = self.core.on_worker_joined(self.outlet, self.control, queue_size)
+        self.index = self.core.on_worker_joined(self.outlet, self.control, queue_size, is_remote=True)
+        self.maker = self.core.own_tag
 
     def see(self):
         """The relay takes what there is at once."""
@@ -282,8 +361,9 @@ class Model:
     clients: list[ModelClient] = field(default_factory=list)
     workers: list[ModelWorker] = field(default_factory=list)
     functions: dict[int, FunctionModel] = field(default_factory=dict)  # by digest's number, less one: the core's number
-    results_in_segments: list[bytes] = field(default_factory=list)
-    unlinked: list[str] = field(default_factory=list)
+    objects: dict[int, Object] = field(default_factory=dict)
+    next_result: int = 1
+    delivered: list[Object] = field(default_factory=list)  # results that have reached their clients
     gone: set[int] = field(default_factory=set)  # bits of clients that left
 
     # what follows from an event
@@ -293,9 +373,42 @@ class Model:
         if duration_ns < QUICK_NS and known.limit < MOST_LIMIT:
             known.limit *= 2
 
+    def make_object(self, maker, number):
+        made = self.objects[number] = Object(number, maker)
+        return made
+
+    def on_freed(self, maker, numbers):
+        """A maker was told that it may free these."""
+        for number in numbers:
+            made = self.objects[number]
+            assert made.maker is maker or maker is None
+            made.told += 1
+
+    def see_results(self):
+        """What has reached a client's ring is held by the client."""
+        for client in self.clients:
+            undelivered = set(client.undelivered())
+            for number, task in self.tasks.items():
+                made = task.result_object
+                is_there = task.client is client and task.wanted and number not in undelivered
+                if is_there and made is not None and made not in self.delivered:
+                    self.delivered.append(made)
+                    made.is_kept_by_client = True
+
     def on_unwanted(self, number):
         """Its client has cancelled it, or left."""
+        self.see_results()
         self.tasks[number].wanted = False
+
+    def on_client_left(self, client):
+        self.clients.remove(client)
+        for made in self.objects.values():
+            if made.maker is client:
+                made.is_held_by_maker = False
+        for task in self.tasks.values():
+            if task.client is client and task.result_object is not None:
+                task.result_object.is_kept_by_client = False
+        self.core.on_client_left(client.index, self.now)
 
     def on_worker_died(self, worker):
         for number in worker.charged_if_it_dies():
@@ -304,6 +417,8 @@ class Model:
             if task.deaths > MOST_DEATHS and task.wanted:
                 task.result = (STATUS_WORKER_DIED, b"")
         self.workers.remove(worker)
+        for made in self.objects.values():
+            made.kept_by_workers = [one for one in made.kept_by_workers if one is not worker]
         self.core.on_worker_left(worker.index, self.now)
 
     def settle(self):
@@ -336,12 +451,8 @@ class Model:
         ready = [
             number for number, task in self.tasks.items() if task.wanted and not task.result and number not in held
         ]
-        unmapped = [
-            number
-            for number, task in self.tasks.items()
-            if task.wanted and task.result and task.result_flags and not task.is_mapped
-        ]
-        kept = set(ready) | set(held) | set(unmapped) | {n for many in undelivered.values() for n in many}
+        kept = set(ready) | set(held) | {n for many in undelivered.values() for n in many}
+        self.check_objects(kept, {n for many in undelivered.values() for n in many})
         counts = self.core.counts()
         assert counts["workers"] == len(self.workers)
         assert counts["ready"] == len(ready)
@@ -355,13 +466,38 @@ class Model:
             limits = [known.limit for known in self.functions.values()]
             assert len(worker.held) <= max(1, min(worker.queue_size, max(limits, default=1)))
 
-        self.unlinked += self.core.unlink
+    def check_objects(self, rows, undelivered):
+        """Each object has just the holders it must have, and its maker hears of its end once."""
+        self.see_results()
         self.core.unlink.clear()
-        assert len(set(self.unlinked)) == len(self.unlinked), "a segment is unlinked twice"
-        for number in kept:
+        holders = dict.fromkeys(self.objects, 0)
+        for number in rows:
             task = self.tasks[number]
-            if task.flags and not task.result:
-                assert task.payload[8:].decode() not in self.unlinked, "an argument is unlinked while it may be needed"
+            if number in undelivered:
+                if task.result_object is not None:
+                    holders[task.result_object.id] += 1
+            else:
+                for argument in task.arguments:
+                    holders[argument] += 1
+        for number, made in self.objects.items():
+            holders[number] += made.is_held_by_maker + made.is_kept_by_client + len(made.kept_by_workers)
+            assert self.core.objects.holders_of(number) == holders[number]
+            assert made.told == 0 or not holders[number], "freed while somebody holds it"
+            assert made.told <= 1
+        assert len(self.core.objects) == sum(1 for count in holders.values() if count)
+
+    def hear(self):
+        """Everybody hears what may be freed."""
+        self.core.step(self.now)
+        self.on_freed(None, self.core.take_freed())
+        for client in self.clients:
+            client.hear()
+        for worker in self.workers:
+            if isinstance(worker, RemoteWorker):
+                worker.see()
+            else:
+                while (said := worker.control.consumer.read()) is not None:
+                    worker._learn(said)
 
     def check_empty(self):
         """Everything is done and read: nothing is left anywhere."""
@@ -371,5 +507,9 @@ class Model:
         for number, task in self.tasks.items():
             assert (number in task.client.read) == bool(task.result) or not task.wanted
             assert not task.wanted or task.result
-        in_segments = [task.payload[8:] for task in self.tasks.values() if task.flags] + self.results_in_segments
-        assert sorted(self.unlinked) == sorted(name.decode() for name in in_segments)
+        for _ in range(50):
+            self.hear()
+        assert len(self.core.objects) == 0
+        present = [*self.clients, *self.workers]
+        for made in self.objects.values():
+            assert made.told == 1 or made.maker not in present

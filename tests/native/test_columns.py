@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from scaler._native import RecordBatch, RecordRun, runs_to_result_columns, runs_to_task_columns
+from scaler._native import RecordBatch, RecordRun, bare, join_places, runs_to_result_columns, runs_to_task_columns
 
 TASK, RESULT = 1, 2
-FLAG_SEGMENT = 1
+FLAG_OBJECTS = 1
 CLIENT = 0xABCDEF
 U32, U64 = st.integers(0, 2**32 - 1), st.integers(0, 2**64 - 1)
 WIDTHS = ("<I", "<Q", "<Q", "<I", "<B", "<H", "<I", "<I", "<Q", "<I", "<I")
@@ -164,14 +164,15 @@ def test_a_record_of_another_kind_is_refused_and_nothing_is_taken():
     assert len(run) == 2
 
 
-def test_the_name_of_a_segment_does_not_leave_its_host():
+def test_where_an_object_lies_does_not_leave_its_host():
     run = RecordRun()
-    run.write(TASK, 1, b"\0" * 8 + b"scaler-segment", flags=FLAG_SEGMENT)
-    with pytest.raises(ValueError, match="segment of this host"):
+    payload = join_places([(5 << 40 | 1, 5 << 32 | 1, 4096, 100, 0)], b"pickle")
+    run.write(TASK, 1, payload, flags=FLAG_OBJECTS)
+    with pytest.raises(ValueError, match="where on this host"):
         runs_to_task_columns([(0, run)])
     run.clear()
-    run.write(TASK, 1, b"\0" * 16, flags=FLAG_SEGMENT)
-    assert runs_to_task_columns([(0, run)])[4] == bytes([FLAG_SEGMENT])
+    run.write(TASK, 1, bare(payload), flags=FLAG_OBJECTS)
+    assert runs_to_task_columns([(0, run)])[4] == bytes([FLAG_OBJECTS])
 
 
 def test_a_run_named_twice_is_refused():
@@ -237,7 +238,7 @@ def good_results(**changes):
         ({"payload": b""}, "row 0: ends: does not rise inside the payload"),
         ({"peers": struct.pack("<2I", 0, 2)}, "row 1: peers: a number that was never given out"),
         ({"flags": b"\0\x20"}, "row 1: flags: a bit"),
-        ({"flags": b"\1\0"}, "row 0: payload: not an object's number and size"),
+        ({"flags": b"\1\0"}, "row 0: payload: not the bare places"),
         ({"tasks": struct.pack("<2Q", CLIENT << 40, 1)}, "row 1: tasks: the id belongs to another client"),
     ],
 )
@@ -253,7 +254,7 @@ def test_a_batch_with_one_error_adds_nothing(changes, words):
 
 def test_an_unknown_status_is_refused():
     with pytest.raises(ValueError, match="row 1: statuses"):
-        RecordBatch().put_results(good_results(statuses=struct.pack("<2H", 0, 6)), peers=2)
+        RecordBatch().put_results(good_results(statuses=struct.pack("<2H", 0, 7)), peers=2)
 
 
 def test_a_payload_over_the_limit_is_refused():

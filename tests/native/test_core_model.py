@@ -40,11 +40,10 @@ class CoreMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def client_leaves(self, data):
         client = self.one_of(data, self.model.clients)
-        self.model.clients.remove(client)
         for number, task in self.model.tasks.items():
             if task.client is client:
                 self.model.on_unwanted(number)
-        self.core.on_client_left(client.index, self.model.now)
+        self.model.on_client_left(client)
 
     @precondition(lambda self: len(self.model.workers) < MOST_WORKERS)
     @rule(is_remote=st.booleans(), queue_size=st.sampled_from([1, 3, 1000]))
@@ -71,12 +70,17 @@ class CoreMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.model.clients)
     @rule(
         data=st.data(), n=st.integers(1, 30), function=st.integers(1, MOST_FUNCTIONS), size=st.integers(0, 72),
-        in_segment=st.sampled_from([False, False, False, True]),
+        objects=st.sampled_from(["none", "none", "new", "held", "old"]),
     )  # fmt: skip
-    def submit(self, data, n, function, size, in_segment):
+    def submit(self, data, n, function, size, objects):
         client = self.one_of(data, self.model.clients)
         for _ in range(n):
-            client.submit(function, size, in_segment)
+            client.submit(function, size, objects)
+
+    @precondition(lambda self: any(client.held_objects for client in self.model.clients))
+    @rule(data=st.data())
+    def release_an_object(self, data):
+        self.one_of(data, [client for client in self.model.clients if client.held_objects]).release_held()
 
     @precondition(lambda self: any(client.next > 1 for client in self.model.clients))
     @rule(data=st.data())
@@ -105,11 +109,13 @@ class CoreMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: any(client.read for client in self.model.clients))
     @rule(data=st.data())
-    def map_result(self, data):
+    def release_result(self, data):
         client = self.one_of(data, [client for client in self.model.clients if client.read])
-        number = self.one_of(data, sorted(client.read))
-        self.core.on_mapped(client.index, number)
-        self.model.tasks[number].is_mapped = True
+        client.release_result(self.one_of(data, sorted(client.read)))
+
+    @rule()
+    def everybody_hears(self):
+        self.model.hear()
 
     @precondition(lambda self: any(client.functions for client in self.model.clients))
     @rule(data=st.data())
@@ -135,20 +141,28 @@ class CoreMachine(RuleBasedStateMachine):
             worker.claim()
 
     @precondition(lambda self: any(worker.running for worker in self.model.workers))
-    @rule(data=st.data(), duration_ns=DURATIONS_NS, in_segment=st.sampled_from([False, False, False, True]))
-    def finish(self, data, duration_ns, in_segment):
+    @rule(
+        data=st.data(), duration_ns=DURATIONS_NS, makes_object=st.sampled_from([False, False, False, True]),
+        keeps=st.booleans(),
+    )  # fmt: skip
+    def finish(self, data, duration_ns, makes_object, keeps):
         worker = self.one_of(data, [worker for worker in self.model.workers if worker.running])
-        worker.finish(duration_ns, in_segment)
+        worker.finish(duration_ns, makes_object, keeps)
 
     @precondition(lambda self: self.model.workers)
-    @rule(data=st.data(), most=st.integers(1, 40), in_segment=st.booleans())
-    def work_quickly(self, data, most, in_segment):
+    @rule(data=st.data())
+    def worker_releases(self, data):
+        self.one_of(data, self.model.workers).release()
+
+    @precondition(lambda self: self.model.workers)
+    @rule(data=st.data(), most=st.integers(1, 40), makes_object=st.booleans())
+    def work_quickly(self, data, most, makes_object):
         """Often enough for a client that does not read to have its ring full."""
         worker = self.one_of(data, self.model.workers)
         for _ in range(most):
             if worker.running is None and worker.claim() is None:
                 break
-            worker.finish(1000, in_segment)
+            worker.finish(1000, makes_object)
             self.model.settle()
 
     @precondition(lambda self: any(worker.last_result for worker in self.model.workers))
@@ -200,9 +214,6 @@ class CoreMachine(RuleBasedStateMachine):
             model.check()
             for client in model.clients:
                 client.drain()
-                for number in client.read:
-                    self.core.on_mapped(client.index, number)
-                    model.tasks[number].is_mapped = True
             for worker in model.workers:
                 while getattr(worker, "asks", None):
                     worker.answer()
@@ -213,6 +224,14 @@ class CoreMachine(RuleBasedStateMachine):
         model.settle()
         for client in model.clients:
             client.drain()
+        model.check()
+        for client in model.clients:
+            while client.held_objects:
+                client.release_held()
+            for number in client.read:
+                client.release_result(number)
+        for worker in model.workers:
+            worker.release()
         model.check()
         model.check_empty()
 
@@ -227,12 +246,12 @@ def test_credit_comes_back_with_results():
     model.clients.append(client)
     model.workers.append(worker)
     for _ in range(100):  # together more than a worker may hold at a time
-        client.submit(1, 8, False)
+        client.submit(1, 8, "none")
         model.settle()
         assert worker.claim()
         worker.finish(MS // 10, False)
         client.drain()
     for _ in range(6):
-        client.submit(1, 8, False)
+        client.submit(1, 8, "none")
     model.settle()
     assert len(worker.held) == 6

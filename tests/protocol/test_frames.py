@@ -13,7 +13,6 @@ from scaler.protocol.frames import (
     Function,
     Functions,
     Heartbeat,
-    Mapped,
     Sample,
     Verdict,
     Withdraw,
@@ -23,7 +22,7 @@ from scaler.protocol.frames import (
 U32, U64 = st.integers(0, 2**32 - 1), st.integers(0, 2**64 - 1)
 
 
-@given(st.sampled_from([Cancel, Withdraw, Mapped]), st.lists(st.builds(Choice, U32, U64, U64), min_size=1))
+@given(st.sampled_from([Cancel, Withdraw]), st.lists(st.builds(Choice, U32, U64, U64), min_size=1))
 def test_a_selection_comes_apart_as_it_was_made(kind, choices):
     selection = kind.of(choices)
     assert type(selection) is kind
@@ -72,7 +71,6 @@ def test_columns_are_little_endian_and_those_of_zeros_are_left_out():
         (Functions(digests=bytes(16), ends=struct.pack("<I", 1), payload=b"ab"), "ends: they do not rise"),
         (Functions(digests=bytes(16), payload=b"ab"), "ends: they do not rise"),
         (Functions(digests=bytes(16), flags=b"\x40"), "flags: 64 has a bit"),
-        (Functions(digests=bytes(16), flags=b"\1", ends=b"\2\0\0\0", payload=b"ab"), "object's number and size"),
     ],
 )
 def test_rows_with_one_error_are_refused(body, words):

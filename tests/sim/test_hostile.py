@@ -5,6 +5,7 @@ import random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from scaler._native import join_places
 from scaler.protocol import frames
 from scaler.protocol.codec import encode
 from scaler.protocol.frames import UNNUMBERED, Body, Frame, Function
@@ -16,13 +17,15 @@ def nonsense(chance: random.Random) -> Body:
     noise = chance.randbytes
     tasks = b"".join((chance.choice((5, 6, 7)) << 40 | chance.randrange(6)).to_bytes(8, "little") for _ in range(2))
     peers = bytes((chance.randrange(3), 0, 0, 0)) * 2
-    ends = bytes((3, 0, 0, 0, 6, 0, 0, 0))
+    place = join_places([(chance.choice((5, 6, 7)) << 40 | chance.randrange(3), 0, 0, 10, chance.randrange(32))], b"a")
+    payload = noise(3) + place
+    ends = bytes((3, 0, 0, 0, len(payload), 0, 0, 0))
     flags = bytes((chance.randrange(32), 0))
     number = chance.choice((0, 1, 2, 2**31, 2**32 - 1))
     size = chance.choice((10, 20, 2**41, 2**63))
     return chance.choice(
         (
-            frames.Tasks(tasks=tasks, functions=noise(8), flags=flags, items=noise(8), ends=ends, payload=noise(6)),
+            frames.Tasks(tasks=tasks, functions=noise(8), flags=flags, items=noise(8), ends=ends, payload=payload),
             frames.Results(
                 peers=peers,
                 tasks=tasks,
@@ -30,13 +33,14 @@ def nonsense(chance: random.Random) -> Body:
                 flags=flags,
                 statuses=noise(4),
                 ends=ends,
-                payload=noise(6),
+                payload=payload,
             ),
             frames.Cancel(tasks=tasks),
-            frames.Mapped(tasks=tasks),
+            frames.Release(peers=peers, objects=tasks),
+            frames.Freed(objects=tasks),
             frames.Withdraw(tasks=tasks),
             frames.Withdrawn(peers=peers, tasks=tasks, attempts=noise(16), took=b"\1\0"),
-            frames.Functions.of([Function(0, number, noise(16), chance.randrange(32), noise(16))]),
+            frames.Functions.of([Function(0, number, noise(16), chance.randrange(32), chance.choice((place, b"")))]),
             frames.Joined(number, "worker", 3),
             frames.Left(number, 3, "gone"),
             frames.Chunk(number, chance.choice((0, 10, 2**40)), size, noise(10)),
@@ -92,3 +96,4 @@ def test_well_formed_nonsense_hurts_only_who_says_it(seed):
         client.step()
         world.tick()
     assert client.answers == [(task, b"cba")]
+    world.left_over(client, cluster, *hostile)

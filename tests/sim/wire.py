@@ -4,36 +4,44 @@ No socket, no thread, no clock: the test says who does something next. Clients a
 rings, so what is tried is all that stands between them: relays, sessions, frames, the core.
 """
 
-import os
 import secrets
 import sys
 from collections import deque
 from dataclasses import replace
 
 from scaler._native import (
-    FLAG_SEGMENT,
+    FLAG_OBJECTS,
     KIND_CANCEL,
+    KIND_FREED,
     KIND_FUNCTION,
-    KIND_MAPPED,
+    KIND_RELEASE,
     KIND_RESULT,
     KIND_TASK,
     PAGE,
+    PLACE_HELD,
+    PLACE_NEW,
     RECORD_HEADER_BYTES,
     RING_HEADER_BYTES,
+    Mappings,
     Relay,
     Ring,
     SchedulerCore,
     Segment,
+    Store,
+    join_places,
     lay_out_peer,
     peer_segment_bytes,
+    split_places,
 )
-from scaler.link.names import make_segment, new_life, segment_name
+from scaler.link.names import new_life, object_folder, sweep
 from scaler.protocol.codec import decode, encode
 from scaler.protocol.frames import Frame, Hello, Role, Welcome
+from scaler.relay.client_relay import RELAY_TAG
 from scaler.relay.client_side import ClientSide
-from scaler.relay.cluster_side import ClusterSide
+from scaler.relay.cluster_side import ClusterSide, worker_tag
 from scaler.relay.relay import RelaySide
 from scaler.scheduler.remote_peers import RemotePeers
+from scaler.scheduler.remote_session import HostObjects
 
 CONTROL_BYTES = 4096
 
@@ -52,15 +60,26 @@ class Rings:
         self.most_inline = ring_bytes // 8 - RECORD_HEADER_BYTES
 
 
-def to_place(life: str, payload: bytes) -> bytes:
-    """Put a large payload into a segment, as clients and workers do."""
-    segment = make_segment(segment_name(life), len(payload))
-    memoryview(segment)[:] = payload
-    return len(payload).to_bytes(8, "little") + segment.name.encode()
+class Host:
+    """One peer's machine: its objects, and those of the relay there."""
+
+    def __init__(self) -> None:
+        self.life = new_life()
+        self.relay_store = self.store(RELAY_TAG)
+        self.mappings = Mappings(self.life, object_folder())
+
+    def store(self, tag: int) -> Store:
+        return Store(self.life, tag, object_folder())
+
+    def read(self, payload: bytes) -> bytes:
+        """What the one object of a payload holds, and then the rest of the payload."""
+        (place,), rest = split_places(payload)
+        return bytes(self.mappings.lend_at(place, False).open(False)) + rest
 
 
-def from_place(place: bytes) -> bytes:
-    return bytes(memoryview(Segment.open(place[8:].decode())))
+def hear_freed(ids: bytes, store: Store) -> None:
+    for number in memoryview(ids).cast("Q"):
+        assert store.free(number), "told twice"
 
 
 class Link:
@@ -127,12 +146,14 @@ class World:
 
     def __init__(self) -> None:
         self.life = new_life()
-        self.core = SchedulerCore()
+        self.core = SchedulerCore(1, self.life, object_folder())
+        self.store = Store(self.life, self.core.own_tag, object_folder())
         self.links: dict[bytes, Link] = {}
         self.now_s = 0.0
+        objects = HostObjects(self.store, Mappings(self.life, object_folder()))
         self.remote = RemotePeers(
-            self.core, self.life, "door", queue_size=1000, client_timeout_s=60, worker_timeout_s=60, heartbeat_s=2,
-            send=self._send, on_change=lambda: None, on_shutdown=lambda: "not here",
+            self.core, self.life, "door", objects, queue_size=1000, client_timeout_s=60, worker_timeout_s=60,
+            heartbeat_s=2, send=self._send, on_change=lambda: None, on_shutdown=lambda: "not here",
         )  # fmt: skip
 
     def _send(self, routing_id: bytes, data: bytes) -> None:
@@ -142,18 +163,22 @@ class World:
     def tick(self) -> None:
         """A fiftieth of a second goes by: acknowledgements."""
         self.now_s += 0.02
+        for number in self.core.take_freed():
+            assert self.store.free(number)
+        self.core.step(0)
         self.remote.on_tick(self.now_s)
         self.remote.flush()
         for link in list(self.links.values()):
             if link.is_greeted:
                 link.side.talk.acknowledge()
 
-    def sweep(self) -> list[str]:
-        """Unlink what the core gave up; names of segments that are left."""
-        for name in self.core.unlink:
-            Segment.unlink(name)
-        self.core.unlink.clear()
-        return [name for name in os.listdir("/dev/shm") if name.startswith(f"scaler-{self.life}")]
+    def left_over(self, *peers: "RemoteClient | RemoteCluster") -> list[int]:
+        """How many objects each store has, when all must be gone; removes what the stores keep to be used again."""
+        stores = [self.store, *(store for peer in peers for store in peer.stores)]
+        counts = [len(self.core.objects), *map(len, stores)]
+        for life in (self.life, *(peer.host.life for peer in peers)):
+            sweep(life)
+        return counts
 
 
 def hello(role: Role, bits: int = 0) -> Hello:
@@ -167,73 +192,113 @@ class RemoteClient:
 
     def __init__(self, world: World, bits: int, ring_bytes: int = 8192) -> None:
         self.rings, self.bits, self.number = Rings(ring_bytes), bits, 0
-        self.life = world.life
+        self.host = Host()
+        self.store = self.host.store(bits)
+        self.stores = (self.store, self.host.relay_store)
         relay = Relay(Segment.private(4096), -1, True)
         self.link = Link(world, hello(Role.CLIENT, bits))
         peer = relay.add(self.rings.memory, -1)
-        self.link.side = ClientSide(relay, world.life, bits, peer, "client", 1)
+        self.link.side = ClientSide(relay, self.host.relay_store, self.host.mappings, bits, peer, "client", 1)
         self.answers: list[tuple[int, bytes]] = []
         self.functions: set[int] = set()
+        self.held: tuple[int, int, int, int, int] | None = None  # an object that it may name again
+        self.unreleased: list[int] = []
 
-    def submit(self, function: int, payload: bytes) -> int | None:
-        """The task's id, None while a ring is full."""
+    def submit(self, function: int, payload: bytes, hold: bool = False) -> int | None:
+        """The task's id, None while a ring is full. With `hold` the payload stays, to be submitted again."""
         if function not in self.functions:
             if self.rings.up.write(KIND_FUNCTION, 0, b"%16d" % function + b"code", function=function) is None:
                 return None
             self.functions.add(function)
-        flags = 0
-        if len(payload) > self.rings.most_inline:
-            payload, flags = to_place(self.life, payload), FLAG_SEGMENT
+        place = None
+        if hold or len(payload) > self.rings.most_inline:
+            flags = PLACE_NEW | PLACE_HELD if hold else PLACE_NEW
+            place = self.store.put(payload, flags)
+            payload = join_places([place])
+        task = self._write(function, payload, FLAG_OBJECTS if place else 0)
+        if task is None and place is not None:
+            self.store.free(place[0])
+        elif hold and place is not None:
+            self.release_held()
+            self.held = (*place[:4], 0)
+        return task
+
+    def submit_held(self) -> int | None:
+        """A task of the object that was submitted last to be held."""
+        assert self.held is not None
+        return self._write(max(self.functions), join_places([self.held]), FLAG_OBJECTS)
+
+    def _write(self, function: int, payload: bytes, flags: int) -> int | None:
         task = self.bits << 40 | self.number + 1
         if self.rings.tasks.write(KIND_TASK, task, payload, function=function, flags=flags) is None:
-            if flags:
-                Segment.unlink(payload[8:].decode())
             return None
         self.number += 1
         return task
+
+    def release_held(self) -> None:
+        if self.held is not None:
+            self.unreleased.append(self.held[0])
+            self.held = None
 
     def cancel(self, task: int) -> bool:
         return self.rings.up.write(KIND_CANCEL, task) is not None
 
     def step(self) -> None:
         """Take one answer."""
+        if self.unreleased and self._say_released(self.unreleased[:1]):
+            del self.unreleased[0]
+        while (said := self.rings.down.read()) is not None:
+            if said[0] == KIND_FREED:
+                hear_freed(said[2], self.store)
         record = self.rings.results.read()
         if record is not None:
             payload = record[2]
-            if record[4] & FLAG_SEGMENT:
-                payload = from_place(payload)
-                assert self.rings.up.write(KIND_MAPPED, record[1]) is not None
+            if record[4] & FLAG_OBJECTS:
+                self.unreleased.append(split_places(payload)[0][0][0])
+                payload = self.host.read(payload)
             self.answers.append((record[1], payload))
+
+    def _say_released(self, ids: list[int]) -> bool:
+        data = b"".join(number.to_bytes(8, "little") for number in ids)
+        return self.rings.tasks.write(KIND_RELEASE, 0, data) is not None
 
 
 class RemoteWorker:
     """Answers each task with its payload turned round."""
 
     def __init__(self, cluster: "RemoteCluster", ring_bytes: int) -> None:
-        self.rings, self.life = Rings(ring_bytes), cluster.life
+        self.rings, self.host = Rings(ring_bytes), cluster.host
         self.peer = cluster.link.side.relay.add(self.rings.memory, -1)
+        self.store = self.host.store(worker_tag(self.peer.slot))
+        self.kept: list[int] = []  # objects it looks at beyond their tasks
         self.functions: dict[int, bytes] = {}
         self.ran: list[int] = []
 
     def step(self) -> None:
         """Run one task, if there is one and room for its result."""
         while (said := self.rings.down.read()) is not None:
-            self.functions[said[3]] = said[2]
+            if said[0] == KIND_FREED:
+                hear_freed(said[2], self.store)
+            else:
+                self.functions[said[3]] = said[2]
+        if self.kept and self.rings.results.write(KIND_RELEASE, 0, self.kept[0].to_bytes(8, "little")) is not None:
+            del self.kept[0]
         record = self.rings.tasks.read(claim=True)
         if record is None:
             return
         _, task, payload, function, flags, _, attempt, items, _ = record
         assert function in self.functions
-        if flags & FLAG_SEGMENT:
-            name = payload[8:].decode()
-            payload = from_place(payload)
-            Segment.unlink(name)
+        keeps = flags & FLAG_OBJECTS and task % 2
+        if flags & FLAG_OBJECTS:
+            if keeps:
+                self.kept.append(split_places(payload)[0][0][0])
+            payload = self.host.read(payload)
         self.ran.append(task)
         result, flags = payload[::-1], 0
         if len(result) > self.rings.most_inline:
-            result, flags = to_place(self.life, result), FLAG_SEGMENT
+            result, flags = join_places([self.store.put(result, PLACE_NEW)]), FLAG_OBJECTS
         while self.rings.results.write(
-            KIND_RESULT, task, result, function=function, flags=flags, attempt=attempt, items=items
+            KIND_RESULT, task, result, function=function, flags=flags, attempt=attempt, items=items, detail=int(keeps)
         ) is None:  # fmt: skip
             self.link_speaks()
 
@@ -245,10 +310,14 @@ class RemoteCluster:
     """The relay of a host and its workers."""
 
     def __init__(self, world: World, n_workers: int, ring_bytes: int = 65536) -> None:
-        self.life = world.life
+        self.host = Host()
         relay = Relay(Segment.private(4096), -1, False)
         self.link = Link(world, hello(Role.CLUSTER))
-        side = self.link.side = ClusterSide(relay, world.life)
+        side = self.link.side = ClusterSide(relay, self.host.life, self.host.relay_store, self.host.mappings)
         self.workers = [RemoteWorker(self, ring_bytes) for _ in range(n_workers)]
         for number, worker in enumerate(self.workers):
             side.on_joined(worker.peer, f"worker-{number}", number)
+
+    @property
+    def stores(self) -> tuple[Store, ...]:
+        return self.host.relay_store, *(worker.store for worker in self.workers)

@@ -1,0 +1,314 @@
+# Loan: bytes of an object that this process reads, out of somebody's store.
+#
+# A segment is mapped once per process, read-only, and the mapping kept while it is of use: reading through an old mapping
+# costs nothing, through a new one a fault per page. What must be writable (direct arguments, results) is private: a
+# small object is copied out, since that costs less than a mapping; a large one is mapped once more, copy-on-write, so
+# that nothing is copied but the pages that are written.
+#
+# Whoever looks at the bytes (an array, a memoryview) holds the Loan, so a Loan that is gone means that nobody looks any
+# more, and only then may its slot be given out again. So nothing is ever changed under a view.
+#
+# Rule 1: what a place says is checked against the segment's real size before anything is mapped.
+# Rule 2: a Loan may end at any moment, in any thread that holds the GIL, in the middle of anything: it only notes its id.
+# Not here: who is told (client, worker), what the bytes mean (scaler.payload).
+
+cdef extern from "<fcntl.h>" nogil:
+    int c_open "open"(const char *path, int flags)
+    int O_RDONLY, O_CLOEXEC, O_NOFOLLOW
+
+cdef enum:
+    PRIVATE_MAP_BYTES = 1 << 20       # a writable object from here on is mapped, a smaller one copied
+
+cdef uint64_t MAPPING_NS = 5000000000    # a mapping that was of no use for so long is given up
+
+
+cdef class Mapping:
+    """A whole segment, read-only."""
+    cdef char *start
+    cdef size_t size
+    cdef uint64_t segment
+    cdef str name
+    cdef uint64_t used_ns
+
+    def __dealloc__(self):
+        if self.start != NULL:
+            munmap(self.start, self.size)
+
+
+cdef class IdList:
+    """Ids that wait to be said."""
+    cdef uint64_t *ids
+    cdef size_t length
+    cdef size_t room
+
+    def __dealloc__(self):
+        free(self.ids)
+
+    cdef void add(self, uint64_t id) noexcept:
+        cdef uint64_t *ids
+        if self.length == self.room:
+            ids = <uint64_t *>realloc(self.ids, (self.room * 2 + 64) * sizeof(uint64_t))
+            if ids == NULL:
+                return               # the object stays until this process ends
+            self.ids = ids
+            self.room = self.room * 2 + 64
+        self.ids[self.length] = id
+        self.length += 1
+
+    cdef void drop_first(self, size_t count) noexcept:
+        memmove(self.ids, self.ids + count, (self.length - count) * sizeof(uint64_t))
+        self.length -= count
+
+
+cdef class Mappings:
+    """The segments that this process reads, and the ids of objects that it need not read any more."""
+    cdef str life, folder
+    cdef dict by_segment
+    cdef IdList given_back
+    cdef readonly uint64_t open_loans    # that somebody looks at, and has to be told when they end
+
+    def __init__(self, str life not None, str folder not None):
+        self.life, self.folder = life, folder
+        self.by_segment = {}
+        self.given_back = IdList()
+
+    cdef Mapping find(self, uint64_t segment):
+        cdef Mapping mapping = self.by_segment.get(segment)
+        if mapping is None:
+            mapping = Mapping.__new__(Mapping)
+            mapping.segment = segment
+            mapping.name = area_name(self.life, self.folder, segment)
+            mapping.start = map_file(mapping.name, 0, 0, PROT_READ, MAP_SHARED, &mapping.size)
+            self.by_segment[segment] = mapping
+        mapping.used_ns = now_ns()
+        return mapping
+
+    cdef Loan lend(self, Place *place, bint is_counted):
+        """The object at this place; with `is_counted` its id is noted when nobody looks at it any more."""
+        cdef Loan loan = Loan.__new__(Loan)
+        loan.place = place[0]
+        loan.mappings = self
+        if is_counted:
+            loan.count()
+        return loan
+
+    def lend_at(self, place, bint is_counted=True):
+        """The same for a place as a tuple (object, segment, offset, size, flags)."""
+        cdef Place at
+        memset(&at, 0, sizeof(Place))
+        at.object, at.segment, at.offset, at.size, at.flags = place
+        return self.lend(&at, is_counted)
+
+    def give_back(self, uint64_t object):
+        """This process holds the object no more."""
+        self.given_back.add(object)
+
+    def take_given_back(self):
+        """The ids to be said, which are forgotten here."""
+        ids = [self.given_back.ids[i] for i in range(self.given_back.length)]
+        self.given_back.length = 0
+        return ids
+
+    def trim(self, uint64_t now):
+        """Give up mappings that have not been of use for a while, or whose segment is gone."""
+        cdef Mapping mapping
+        cdef list old = [mapping for mapping in self.by_segment.values()
+                         if now - mapping.used_ns > MAPPING_NS or not Segment.exists(mapping.name)]
+        for mapping in old:
+            del self.by_segment[mapping.segment]
+
+    def __len__(self):
+        """Segments that are mapped."""
+        return len(self.by_segment)
+
+
+cdef class Loan:
+    """The bytes of one object: a buffer, once `open` has been called."""
+    cdef Place place
+    cdef Mappings mappings
+    cdef Mapping shared
+    cdef char *start
+    cdef void *own                # private memory, mapped or allocated
+    cdef size_t own_mapped_bytes  # 0: allocated
+    cdef bint is_counted
+    cdef bint is_writable
+
+    def __dealloc__(self):
+        if self.own != NULL:
+            if self.own_mapped_bytes:
+                munmap(self.own, self.own_mapped_bytes)
+            else:
+                free(self.own)
+        if self.is_counted:
+            self.mappings.open_loans -= 1
+            self.mappings.given_back.add(self.place.object)
+
+    cdef void count(self) noexcept:
+        self.is_counted = True
+        self.mappings.open_loans += 1
+
+    @property
+    def object(self):
+        return self.place.object
+
+    @property
+    def flags(self):
+        return self.place.flags
+
+    def open(self, bint is_private):
+        """Have the bytes at hand, read-only or as this process's own. OSError, ValueError if they are not there."""
+        cdef Mapping mapping
+        cdef size_t size = self.place.size
+        cdef size_t offset = self.place.offset
+        cdef size_t skipped
+        cdef char *own
+        if self.start != NULL:
+            return self
+        mapping = self.mappings.find(self.place.segment)
+        if offset > mapping.size or size > mapping.size - offset:
+            raise ValueError(f"object {self.place.object:#x} does not lie in its segment {mapping.name}: "
+                             f"{offset} + {size} bytes of {mapping.size}")
+        if is_private and size >= PRIVATE_MAP_BYTES:
+            skipped = offset % PAGE
+            own = map_file(mapping.name, offset - skipped, size + skipped, PROT_READ | PROT_WRITE, MAP_PRIVATE, NULL)
+            if self.start != NULL:            # another thread was faster
+                munmap(own, size + skipped)
+                return self
+            self.own, self.own_mapped_bytes = own, size + skipped
+            self.is_writable = True
+            self.start = own + skipped
+        elif self.start != NULL:
+            return self
+        elif is_private:
+            self.own = malloc(size if size else 1)
+            if self.own == NULL:
+                raise MemoryError(f"no memory for {size} bytes")
+            memcpy(self.own, mapping.start + offset, size)
+            self.is_writable = True
+            self.start = <char *>self.own
+            self.end_count()
+        else:
+            self.shared = mapping
+            self.start = mapping.start + offset
+        return self
+
+    cdef void end_count(self) noexcept:
+        """This process has all it wants of the object."""
+        if self.is_counted:
+            self.is_counted = False
+            self.mappings.open_loans -= 1
+            self.mappings.given_back.add(self.place.object)
+
+    def __getbuffer__(self, Py_buffer *view, int flags):
+        if self.start == NULL:
+            raise BufferError("this object has not been opened")
+        PyBuffer_FillInfo(view, self, self.start, self.place.size, not self.is_writable, flags)
+
+
+cdef char *map_file(str name, size_t offset, size_t size, int protection, int flags, size_t *real_size) except NULL:
+    """Map a segment; with size 0 all of it. OSError if it is not there or shorter than that."""
+    cdef void *start
+    cdef size_t length
+    cdef int fd = -1
+    path = segment_path(name)
+    encoded = path.encode()
+    fd = c_open(encoded, O_RDONLY | O_CLOEXEC | O_NOFOLLOW)
+    if fd < 0:
+        raise OSError(errno, _os.strerror(errno), path)
+    try:
+        length = _os.fstat(fd).st_size
+        if offset + size > length or length == 0:
+            raise ValueError(f"segment {path} has {length} bytes, not {offset + size}")
+        if size == 0:
+            size = length
+        start = mmap(NULL, size, protection, flags, fd, offset)
+        if start == MAP_FAILED:
+            raise OSError(errno, _os.strerror(errno), path)
+    finally:
+        c_close(fd)
+    if real_size != NULL:
+        real_size[0] = size
+    return <char *>start
+
+
+def read_packed(buffer not None):
+    """(pickle, [buffers]) of a packed object, as views into it; ValueError if it is none."""
+    cdef size_t size
+    cdef size_t count, i, start, length
+    view = memoryview(buffer)
+    size = view.nbytes
+    if size < PACKED_HEADER_BYTES:
+        raise ValueError(f"an object of {size} bytes is no packed one")
+    header = view.cast("Q") if size % 8 == 0 else view[:size // 8 * 8].cast("Q")
+    length, count = header[0], header[1]
+    if count > (size - PACKED_HEADER_BYTES) // 16 or length > size - PACKED_HEADER_BYTES - 16 * count:
+        raise ValueError("an object's parts do not lie inside it")
+    stream = view[PACKED_HEADER_BYTES + 16 * count:PACKED_HEADER_BYTES + 16 * count + length]
+    buffers = []
+    for i in range(count):
+        start, length = header[2 + 2 * i], header[3 + 2 * i]
+        if start > size or length > size - start:
+            raise ValueError("an object's parts do not lie inside it")
+        buffers.append(view[start:start + length])
+    return stream, buffers
+
+
+cdef tuple borrow_all(Mappings mappings, const char *payload, size_t size, list loans):
+    """(pickle, the buffers it left out, the objects of its references) of a payload; `loans` gets all, in its order."""
+    cdef int64_t count = places_in(payload, size)
+    cdef Place *place
+    cdef Loan loan
+    cdef int64_t i
+    cdef list buffers = []
+    cdef list references = []
+    cdef object stream
+    if count < 0:
+        raise ValueError(f"a payload of {size} bytes is too short for the objects it names")
+    stream = PyBytes_FromStringAndSize(payload + stream_offset(count), size - stream_offset(count))
+    for i in range(count):
+        place = place_at(payload, i)
+        loan = mappings.lend(place, False)
+        loans.append(loan)
+        if place.flags & PLACE_SHARED:
+            references.append(loan)
+        elif place.flags & PLACE_PACKED:
+            stream, buffers = read_packed(loan.open(True))
+        elif place.flags & PLACE_STREAM:
+            stream = loan.open(False)
+        else:
+            buffers.append(loan.open(True))
+    return stream, buffers, references
+
+
+def borrow(Mappings mappings not None, bytes payload not None):
+    """The same for a payload that names objects and outlives them all: a function's."""
+    return borrow_all(mappings, PyBytes_AS_STRING(payload), len(payload), [])
+
+
+cdef bint write_release(Ring ring, IdList ids):
+    """Say as much of the list as the ring has room for. True if a record was written."""
+    cdef size_t most = ring.largest_payload() // 8
+    cdef size_t count
+    cdef Record *record
+    cdef bint written = False
+    while ids.length:
+        count = min(ids.length, most)
+        record = ring.reserve(<uint32_t>(8 * count))
+        if record == NULL:
+            break
+        fill_record(record, KIND_RELEASE, 0, 0, 0, 0, 0, 0, 0)
+        memcpy(payload_of(record), ids.ids, 8 * count)
+        ring.commit()
+        ids.drop_first(count)
+        written = True
+    return written
+
+
+cdef int free_all(Store store, bytes ids) except -1:
+    """Nobody holds these objects of ours any more."""
+    cdef uint64_t object
+    cdef Py_ssize_t i
+    for i in range(len(ids) // 8):
+        memcpy(&object, PyBytes_AS_STRING(ids) + 8 * i, 8)
+        store.free(object)
+    return 0

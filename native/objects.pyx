@@ -1,0 +1,229 @@
+# ObjectTable: which objects there are, and who holds them. The directory of the scheduler's core.
+#
+# An object is held by the tasks that name it until they have ended, so also while a worker reads it; by its maker while
+# that may name it again (PLACE_HELD); by a worker that kept a view beyond its task; by a client that was given it as a
+# result. Each of them gives it back once, and when nobody holds it, it is freed: its maker, and whoever keeps its bytes,
+# are told, and may use the memory again.
+#
+# Objects are larger than what fits a record, so here a Python object for each costs little compared to its bytes.
+#
+# Rule 1: a peer may name only what it made itself, and give back only what it holds. Anything else is counted nowhere.
+# Rule 2: what is left in the store of a worker that has gone stays readable until nobody holds it; then its segment's
+#         name goes on `unlink`.
+# Not here: memory (store, loan), rows (table), how anybody is told (core).
+
+cdef enum:
+    PLACES_GOOD = 0
+    PLACES_MISSING = 1
+    PLACES_WRONG = 2
+
+
+cdef class StoredObject:
+    cdef Place place
+    cdef uint32_t holders
+    cdef bint is_held_by_maker
+
+
+cdef class ObjectTable:
+    cdef dict objects             # id -> StoredObject
+    cdef dict kept                # a peer's tag -> {id: how often}: beyond the records that named them
+    cdef readonly dict freed      # a store's tag -> [ids]: nobody holds them any more
+    cdef bint has_freed           # something new in `freed`
+    cdef dict left                # segment -> objects in it, of stores whose makers have gone
+    cdef readonly list unlink     # names of segments in which nothing is left
+    cdef readonly list gone       # every id that was freed, while `hosts` is not 0
+    cdef public uint32_t hosts    # how many other hosts may have copies
+    cdef readonly uint64_t bytes
+    cdef str life, folder
+
+    def __init__(self, str life not None, str folder not None):
+        self.life, self.folder = life, folder
+        self.objects, self.kept, self.freed, self.left = {}, {}, {}, {}
+        self.unlink, self.gone = [], []
+
+    def __len__(self):
+        return len(self.objects)
+
+    cdef int take(self, char *payload, size_t size, uint64_t tag, bint by_maker):
+        """A record of the peer with this tag names objects: it holds them from now on, those that are new included.
+
+        The places are completed from the table. `by_maker`: the peer may only name what it made, and may hold it beyond.
+        PLACES_MISSING or PLACES_WRONG if one of them cannot be named; then nothing has changed.
+        """
+        cdef int64_t count = places_in(payload, size)
+        cdef int64_t i
+        cdef int answer = PLACES_GOOD
+        if count < 0:
+            return PLACES_WRONG
+        for i in range(count):
+            answer = self.take_one(place_at(payload, i), tag, by_maker)
+            if answer != PLACES_GOOD:
+                break
+        if answer != PLACES_GOOD:
+            while i > 0:
+                i -= 1
+                self.let_go(place_at(payload, i).object)
+        return answer
+
+    cdef int take_one(self, Place *place, uint64_t tag, bint by_maker):
+        cdef StoredObject known = self.objects.get(place.object)
+        if maker_of(place.object) != tag:
+            return PLACES_MISSING
+        if known is None:
+            if not place.flags & PLACE_NEW:
+                return PLACES_MISSING
+            if place.segment == 0 or (place.object << 24) == 0:
+                return PLACES_WRONG
+            known = StoredObject.__new__(StoredObject)
+            known.place = place[0]
+            if by_maker and place.flags & PLACE_HELD:
+                known.is_held_by_maker = True
+                known.holders = 1
+            self.objects[place.object] = known
+            self.bytes += place.size
+        elif place.flags & PLACE_NEW or not by_maker:
+            return PLACES_WRONG
+        else:
+            place.segment, place.offset, place.size = known.place.segment, known.place.offset, known.place.size
+        known.holders += 1
+        return PLACES_GOOD
+
+    cdef int drop(self, const char *payload, size_t size) except -1:
+        """The record that named these holds them no more."""
+        cdef int64_t i
+        for i in range(places_in(payload, size)):
+            self.let_go(place_at(payload, i).object)
+        return 0
+
+    cdef int discard(self, const char *payload, size_t size, uint64_t tag) except -1:
+        """A record came too late, or made no sense: what its sender made for it is of no use to anybody."""
+        cdef int64_t i
+        cdef Place *place
+        for i in range(places_in(payload, size)):
+            place = place_at(payload, i)
+            if place.flags & PLACE_NEW and maker_of(place.object) == tag and place.object not in self.objects:
+                self.tell(tag, place.object)
+        return 0
+
+    cdef int keep(self, const char *payload, size_t size, uint32_t which, uint64_t tag) except -1:
+        """The peer keeps those of the record's objects whose bits are set (the last bit stands for all after it too)."""
+        cdef int64_t i
+        for i in range(places_in(payload, size)):
+            if which >> min(i, 31) & 1:
+                self.keep_one(place_at(payload, i).object, tag)
+        return 0
+
+    cdef int keep_one(self, uint64_t object, uint64_t tag) except -1:
+        cdef StoredObject known = self.objects.get(object)
+        cdef dict kept = self.kept.get(tag)
+        if known is None:
+            return 0
+        known.holders += 1
+        if kept is None:
+            kept = self.kept[tag] = {}
+        kept[object] = kept.get(object, 0) + 1
+        return 0
+
+    cdef int release(self, uint64_t tag, const char *ids, size_t size) except -1:
+        """A peer holds these no more, each once: as one who kept them, or as their maker."""
+        cdef uint64_t object
+        cdef size_t i
+        cdef dict kept = self.kept.get(tag)
+        cdef StoredObject known
+        for i in range(size // 8):
+            memcpy(&object, ids + 8 * i, 8)
+            if kept is not None and object in kept:
+                if kept[object] == 1:
+                    del kept[object]
+                else:
+                    kept[object] -= 1
+                self.let_go(object)
+                continue
+            known = self.objects.get(object)
+            if known is not None and known.is_held_by_maker and maker_of(object) == tag:
+                known.is_held_by_maker = False
+                self.let_go(object)
+        if kept is not None and not kept:
+            del self.kept[tag]
+        return 0
+
+    cdef int let_go(self, uint64_t object) except -1:
+        cdef StoredObject known = self.objects.get(object)
+        if known is None:
+            return 0
+        known.holders -= 1
+        if known.holders == 0:
+            self.free(known)
+        return 0
+
+    cdef int free(self, StoredObject known) except -1:
+        cdef uint64_t object = known.place.object
+        cdef uint64_t segment = known.place.segment
+        del self.objects[object]
+        self.bytes -= known.place.size
+        if self.hosts:
+            self.gone.append(object)
+        if segment in self.left:
+            self.left[segment] -= 1
+            if self.left[segment] == 0:
+                del self.left[segment]
+                self.unlink.append(area_name(self.life, self.folder, segment))
+            return 0
+        self.tell(maker_of(object), object)
+        if keeper_of(segment) != maker_of(object):
+            self.tell(keeper_of(segment), object)
+        return 0
+
+    cdef int tell(self, uint64_t tag, uint64_t object) except -1:
+        cdef list ids = self.freed.get(tag)
+        if ids is None:
+            ids = self.freed[tag] = []
+        ids.append(object)
+        self.has_freed = True
+        return 0
+
+    def on_left(self, uint64_t tag):
+        """A peer has gone: it keeps nothing, and its store is left to us. Its segments in which something is still held.
+
+        All its other segments are to be removed by the caller.
+        """
+        cdef StoredObject known
+        kept = self.kept.pop(tag, None)
+        if kept is not None:
+            for object, times in kept.items():
+                for _ in range(times):
+                    self.let_go(object)
+        for known in list(self.objects.values()):
+            if known.is_held_by_maker and maker_of(known.place.object) == tag:
+                known.is_held_by_maker = False
+                self.let_go(known.place.object)
+        names = []
+        for known in self.objects.values():
+            if keeper_of(known.place.segment) == tag:
+                if known.place.segment not in self.left:
+                    self.left[known.place.segment] = 0
+                    names.append(area_name(self.life, self.folder, known.place.segment))
+                self.left[known.place.segment] += 1
+        self.freed.pop(tag, None)
+        return names
+
+    def take_freed(self, uint64_t tag):
+        """The ids that the store with this tag may free."""
+        return self.freed.pop(tag, [])
+
+    def take_gone(self):
+        """The ids that were freed since this was last asked, for hosts that have copies."""
+        gone, self.gone = self.gone, []
+        return gone
+
+    def holders_of(self, uint64_t object):
+        """How many hold it; 0 if it is not there. For tests and monitoring."""
+        cdef StoredObject known = self.objects.get(object)
+        return 0 if known is None else known.holders
+
+    def place_of(self, uint64_t object):
+        """(object, segment, offset, size, flags), None if it is not there."""
+        cdef StoredObject known = self.objects.get(object)
+        if known is None:
+            return None
+        return known.place.object, known.place.segment, known.place.offset, known.place.size, known.place.flags

@@ -1,0 +1,350 @@
+# Store: where one process keeps the objects it makes, in shared memory that is used again.
+#
+# Fresh pages cost ten times a warm copy, so what was freed is kept and given out again, last freed first. Objects of
+# more than AREA_BYTES have a segment each, smaller ones share segments cut into equal slots: a slot is free again
+# whatever its neighbours do, so one small object that stays pins one segment and not the memory of many.
+#
+# Rule 1: an object's bytes are written once. Its slot is given out again only after `free`, which is called when nobody
+#         anywhere holds the object (the table of the scheduler's core knows).
+# Rule 2: a segment's number is never used twice, so whoever has mapped it may keep the mapping as long as he likes.
+# Rule 3: no room in /dev/shm, or more than `most_bytes` in it: files in `folder`, with one warning. No room there either
+#         is OSError, and nothing has changed.
+# Not here: reading (loan), who holds what (objects), what the bytes mean (scaler.payload).
+
+import errno as _errno
+
+cdef enum:
+    AREA_BYTES = 1 << 20             # larger objects have a segment of their own
+    SLOTS_PER_AREA = 8
+    LEAST_AREA_BYTES = 1 << 16
+    LEAST_SLOT_BYTES = 256
+    BUFFER_ALIGNMENT = 64
+    UNLOCKED_COPY_BYTES = 1 << 18    # from here on a copy lets other threads run
+    PACKED_HEADER_BYTES = 16
+
+cdef uint64_t POOL_NS = 10000000000  # what nobody has used for so long is given back
+cdef uint64_t TRIM_NS = 500000000   # how often a process looks after its memory
+cdef size_t POOL_BYTES = <size_t>2 << 30
+
+
+cdef class Area:
+    """A segment of the store, cut into slots of one size."""
+    cdef Segment memory
+    cdef uint64_t segment
+    cdef size_t slot_bytes
+    cdef uint32_t used               # slots
+    cdef uint64_t idle_since_ns      # when the last slot was freed
+
+
+cdef class Slot:
+    cdef Area area
+    cdef size_t offset
+    cdef size_t size                 # of the object in it
+
+
+cdef inline size_t slot_bytes_for(size_t size) noexcept nogil:
+    """Slots have 2**n or 1.5 * 2**n bytes; segments of one object are rounded up by at most an eighth."""
+    cdef int power
+    cdef size_t whole, step
+    if size <= LEAST_SLOT_BYTES:
+        return LEAST_SLOT_BYTES
+    power = 64 - count_leading_zeros(size - 1)
+    whole = <size_t>1 << power
+    if size <= AREA_BYTES:
+        return whole // 4 * 3 if size <= whole // 4 * 3 else whole
+    step = whole >> 4
+    return (size + step - 1) & ~(step - 1)
+
+
+cdef inline size_t aligned(size_t offset) noexcept nogil:
+    return (offset + BUFFER_ALIGNMENT - 1) & ~<size_t>(BUFFER_ALIGNMENT - 1)
+
+
+cdef int copy_in(char *to, const unsigned char[:] data) except -1:
+    cdef size_t size = data.shape[0]
+    cdef const unsigned char *start
+    if size == 0:
+        return 0
+    start = &data[0]
+    if size < UNLOCKED_COPY_BYTES:
+        memcpy(to, start, size)
+    else:
+        with nogil:
+            memcpy(to, start, size)
+    return 0
+
+
+cdef bint is_same(const char *ours, const unsigned char[:] data):
+    cdef size_t size = data.shape[0]
+    cdef const unsigned char *start
+    cdef bint same
+    if size == 0:
+        return True
+    start = &data[0]
+    if size < UNLOCKED_COPY_BYTES:
+        return memcmp(ours, start, size) == 0
+    with nogil:
+        same = memcmp(ours, start, size) == 0
+    return same
+
+
+cdef class Store:
+    """The objects of one maker, whose ids begin with its `tag` (24 bits).
+
+    `most_bytes` is how full /dev/shm may become by all that is in it; `on_files(path, error)` is called once, when the
+    first file is used.
+    """
+    cdef str life, folder
+    cdef readonly uint64_t tag
+    cdef uint64_t next_object, next_segment
+    cdef dict slots                  # object -> Slot
+    cdef dict free_slots             # slot bytes -> [Slot]
+    cdef dict areas                  # segment -> Area
+    cdef object on_files
+    cdef bint warned
+    cdef readonly uint64_t used_bytes    # in slots that hold an object
+    cdef readonly uint64_t kept_bytes    # of all segments
+    cdef public uint64_t most_bytes
+
+    def __init__(self, str life not None, uint64_t tag, str folder not None, on_files=None, uint64_t most_bytes=0):
+        if not 0 < tag < 1 << 24:
+            raise ValueError(f"a store's tag has 24 bits, not {tag}")
+        self.life, self.tag, self.folder, self.on_files = life, tag, folder, on_files
+        self.next_object = self.next_segment = 1
+        self.slots, self.free_slots, self.areas = {}, {}, {}
+        self.most_bytes = most_bytes
+
+    def __len__(self):
+        """Objects that are there."""
+        return len(self.slots)
+
+    def __contains__(self, uint64_t object):
+        return object in self.slots
+
+    # making
+
+    cdef Slot take(self, size_t size):
+        """A slot with room for so many bytes. OSError if there is none to be had."""
+        cdef size_t slot_bytes = slot_bytes_for(size)
+        cdef list free = self.free_slots.get(slot_bytes)
+        cdef Slot slot
+        if not free:
+            self.make_area(slot_bytes)
+            free = self.free_slots[slot_bytes]
+        slot = free.pop()
+        slot.size = size
+        slot.area.used += 1
+        self.used_bytes += slot_bytes
+        return slot
+
+    cdef int make_area(self, size_t slot_bytes) except -1:
+        cdef Area area = Area.__new__(Area)
+        cdef Slot slot
+        cdef size_t offset = 0
+        cdef size_t size = slot_bytes
+        cdef list slots = self.free_slots.setdefault(slot_bytes, [])
+        if slot_bytes <= AREA_BYTES:
+            size = max(slot_bytes * SLOTS_PER_AREA, <size_t>LEAST_AREA_BYTES) // slot_bytes * slot_bytes
+        try:
+            self.make_segment(area, size)
+        except OSError:
+            if size == slot_bytes:
+                raise
+            size = slot_bytes          # if not for eight, then for one
+            self.make_segment(area, size)
+        area.slot_bytes = slot_bytes
+        area.idle_since_ns = now_ns()
+        self.areas[area.segment] = area
+        self.kept_bytes += size
+        while offset + slot_bytes <= size:
+            slot = Slot.__new__(Slot)
+            slot.area, slot.offset = area, offset
+            slots.append(slot)
+            offset += slot_bytes
+        slots.reverse()
+        return 0
+
+    cdef int make_segment(self, Area area, size_t size) except -1:
+        if not self.is_full(size):
+            try:
+                self.create(area, size, self.next_segment)
+                return 0
+            except OSError as error:
+                if error.errno != _errno.ENOSPC and error.errno != _errno.ENOMEM:
+                    raise
+        self.trim(now_ns(), True)      # what lies idle may be all that was missing
+        try:
+            if self.is_full(size):
+                raise OSError(_errno.ENOSPC, f"/dev/shm may hold {self.most_bytes} bytes here")
+            self.create(area, size, self.next_segment)
+        except OSError as error:
+            self.create(area, size, self.next_segment | <uint64_t>1 << SEGMENT_FILE_BIT)
+            if not self.warned:
+                self.warned = True
+                if self.on_files is not None:
+                    self.on_files(area.memory.name, error)
+        return 0
+
+    cdef int create(self, Area area, size_t size, uint64_t number) except -1:
+        area.segment = number | self.tag << 32
+        area.memory = Segment.create(area_name(self.life, self.folder, area.segment), size)
+        self.next_segment += 1
+        return 0
+
+    cdef bint is_full(self, size_t more) except -1:
+        """Whether so much more is over the limit for /dev/shm."""
+        if self.most_bytes == 0:
+            return False
+        room = _os.statvfs("/dev/shm")
+        return (room.f_blocks - room.f_bfree) * room.f_frsize + more > self.most_bytes
+
+    cdef tuple note(self, Slot slot, uint64_t object, uint32_t flags):
+        if object == 0:
+            object = self.tag << TAG_SHIFT | self.next_object
+            self.next_object += 1
+        self.slots[object] = slot
+        return object, slot.area.segment, slot.offset, slot.size, flags
+
+    def put(self, const unsigned char[:] data, uint32_t flags=0):
+        """Keep one buffer: its place (object, segment, offset, size, flags). OSError if there is no room."""
+        cdef Slot slot = self.take(data.shape[0])
+        copy_in(slot.area.memory.start + slot.offset, data)
+        return self.note(slot, 0, flags)
+
+    def put_packed(self, const unsigned char[:] stream, buffers not None, uint32_t flags=0):
+        """Keep a pickle and its buffers as one object: its place. OSError if there is no room."""
+        cdef size_t count = len(buffers)
+        cdef size_t size = PACKED_HEADER_BYTES + 16 * count + stream.shape[0]
+        cdef size_t offset, i
+        cdef uint64_t *header
+        cdef char *start
+        cdef Slot slot
+        for buffer in buffers:
+            size = aligned(size) + <size_t>buffer.nbytes
+        slot = self.take(size)
+        start = slot.area.memory.start + slot.offset
+        header = <uint64_t *>start
+        header[0], header[1] = stream.shape[0], count
+        offset = PACKED_HEADER_BYTES + 16 * count
+        copy_in(start + offset, stream)
+        offset += stream.shape[0]
+        for i in range(count):
+            offset = aligned(offset)
+            header[2 + 2 * i], header[3 + 2 * i] = offset, <uint64_t>buffers[i].nbytes
+            copy_in(start + offset, buffers[i])
+            offset += header[3 + 2 * i]
+        return self.note(slot, 0, flags | PLACE_PACKED)
+
+    def reserve(self, uint64_t object, size_t size):
+        """Room for an object that is filled by and by (`fill`), under an id of somebody else's or, if it is 0, of this
+        store's: its place. OSError if there is no room."""
+        if object in self.slots:
+            raise ValueError(f"object {object:#x} is here already")
+        return self.note(self.take(size), object, 0)
+
+    def fill(self, uint64_t object, size_t offset, const unsigned char[:] data):
+        """Write a part of an object that was reserved."""
+        cdef Slot slot = self.slots[object]
+        if offset + <size_t>data.shape[0] > slot.size:
+            raise ValueError(f"object {object:#x} has {slot.size} bytes, not {offset + <size_t>data.shape[0]}")
+        copy_in(slot.area.memory.start + slot.offset + offset, data)
+
+    # what is there
+
+    def is_equal(self, uint64_t object, const unsigned char[:] data):
+        """Whether this object is a buffer of just these bytes."""
+        cdef Slot slot = self.slots.get(object)
+        return (slot is not None and slot.size == <size_t>data.shape[0]
+                and is_same(slot.area.memory.start + slot.offset, data))
+
+    def is_packed_equal(self, uint64_t object, const unsigned char[:] stream, buffers not None):
+        """Whether this object was packed of just these parts."""
+        cdef Slot slot = self.slots.get(object)
+        cdef uint64_t *header
+        cdef char *start
+        cdef size_t count = len(buffers)
+        cdef size_t i
+        if slot is None:
+            return False
+        start = slot.area.memory.start + slot.offset
+        header = <uint64_t *>start
+        if header[0] != <size_t>stream.shape[0] or header[1] != count:
+            return False
+        for i in range(count):
+            if header[3 + 2 * i] != <uint64_t>buffers[i].nbytes:
+                return False
+        if not is_same(start + PACKED_HEADER_BYTES + 16 * count, stream):
+            return False
+        for i in range(count):
+            if not is_same(start + header[2 + 2 * i], buffers[i]):
+                return False
+        return True
+
+    def place_of(self, uint64_t object):
+        """(object, segment, offset, size, 0); KeyError if it is not here."""
+        cdef Slot slot = self.slots[object]
+        return object, slot.area.segment, slot.offset, slot.size, 0
+
+    def bytes_of(self, uint64_t object):
+        """What this object takes, room to spare included; KeyError if it is not here."""
+        cdef Slot slot = self.slots[object]
+        return slot.area.slot_bytes
+
+    # the end of objects
+
+    def free(self, uint64_t object):
+        """Nobody holds this object any more. False if it was gone already."""
+        cdef Slot slot = self.slots.pop(object, None)
+        cdef Area area
+        if slot is None:
+            return False
+        area = slot.area
+        area.used -= 1
+        self.used_bytes -= area.slot_bytes
+        (<list>self.free_slots[area.slot_bytes]).append(slot)
+        if area.used == 0:
+            area.idle_since_ns = now_ns()
+            if self.kept_bytes - self.used_bytes > POOL_BYTES:
+                self.trim(area.idle_since_ns, True)
+        return True
+
+    def trim(self, uint64_t now, bint everything=False):
+        """Give back segments that nobody has used for a while, or all that are idle. How many bytes that was."""
+        cdef Area area
+        cdef uint64_t before = self.kept_bytes
+        cdef list idle = [area for area in self.areas.values()
+                          if area.used == 0 and (everything or now - area.idle_since_ns > POOL_NS)]
+        for area in idle:
+            self.remove(area)
+        return before - self.kept_bytes
+
+    cdef remove(self, Area area):
+        cdef Slot slot
+        cdef list free = [slot for slot in self.free_slots[area.slot_bytes] if slot.area is not area]
+        if free:
+            self.free_slots[area.slot_bytes] = free
+        else:
+            del self.free_slots[area.slot_bytes]
+        del self.areas[area.segment]
+        self.kept_bytes -= area.memory.size
+        Segment.unlink(area.memory.name)
+
+    @property
+    def idle_bytes(self):
+        """Kept for objects to come."""
+        return self.kept_bytes - self.used_bytes
+
+    def close(self):
+        """Remove all names. Whoever has mapped something keeps it."""
+        cdef Area area
+        for area in self.areas.values():
+            Segment.unlink(area.memory.name)
+        self.areas.clear()
+        self.slots.clear()
+        self.free_slots.clear()
+        self.used_bytes = self.kept_bytes = 0
+
+
+def address_of(const unsigned char[:] data):
+    """Where these bytes lie, which tells arrays apart as long as they live."""
+    return <size_t>&data[0] if data.shape[0] else 0

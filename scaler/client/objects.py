@@ -1,0 +1,318 @@
+"""ClientObjects: what a client's tasks carry that is too large for a record, and what it has sent to be used again.
+
+A large buffer inside the arguments (an array, mostly) becomes an object in the client's store. It stays known by its
+address as long as the array lives: the next task that is given the same array compares it with what was stored, and
+names the old object if nothing has changed. So an array passed to a thousand tasks is written once, and one that is
+filled anew before each submit is written anew each time. What `send_object` stores is known by its content.
+
+Rule 1: nothing counts as equal unless its bytes have been compared.
+Rule 2: from the placing of objects until the record that names them is written, one thread at a time: the record that
+        brings an object must be the first to name it.
+Rule 3: the client holds what it may name again, and says so when it does not hold it any more: the array has gone, the
+        last reference has gone, or more is held than should be.
+Not here: the store itself (native/store.pyx), when an object is freed (native/objects.pyx).
+"""
+
+import errno
+import threading
+import weakref
+import zlib
+from collections import OrderedDict
+from collections.abc import Callable
+from functools import partial
+from hashlib import blake2b
+from typing import Any
+
+from scaler import payload
+from scaler._native import (
+    PLACE_HELD,
+    PLACE_NEW,
+    PLACE_PACKED,
+    PLACE_SHARED,
+    PLACE_STREAM,
+    Mappings,
+    Store,
+    address_of,
+    join_places,
+    stream_offset,
+)
+from scaler.exceptions import MissingObjects
+from scaler.reference import ObjectReference, slots
+
+MOST_PLACES = 64  # of one record's own buffers; with more, they become one object
+MOST_HELD = 1024
+MOST_HELD_BYTES = 1 << 30  # of arrays that may be passed again; the last one is held whatever its size
+MOST_UNDER_WAY_BYTES = 1 << 30  # in objects that only tasks hold
+_SAMPLES, _SAMPLE_BYTES = 16, 4096
+Place = tuple[int, int, int, int, int]
+
+
+class ClientObjects:
+    """`make_room()` waits a moment for tasks to end; false if there are none whose end could make room."""
+
+    def __init__(self, store: Store, mappings: Mappings, make_room: Callable[[], bool]) -> None:
+        self._store, self._mappings, self._make_room = store, mappings, make_room
+        self._lock = threading.RLock()
+        self._held: OrderedDict[int, _Held] = OrderedDict()  # buffers by object, the one used last at the end
+        self._held_bytes = 0  # of these
+        self._referenced_bytes = 0  # of what references stand for
+        self._by_address: dict[tuple[int, int], int] = {}
+        self._placed: set[int] = set()  # of the record in progress
+        self._references: weakref.WeakValueDictionary[int, _Hold] = weakref.WeakValueDictionary()
+        self._by_content: dict[tuple[int, int], int] = {}
+        self._unsaid: set[int] = set()  # references that no record has named yet
+
+    # what tasks carry
+
+    def begin(self) -> "Parcel":
+        """What the next record is packed with."""
+        return Parcel(self)
+
+    def dumps(self, value: Any, most_bytes: int) -> "bytes | Packed":
+        """Pickle the arguments of one call, into a record of at most so many bytes."""
+        parcel = Parcel(self)
+        return parcel.finish(parcel.dumps(value), most_bytes)
+
+    def pack(self, parcel: "Parcel", data: bytes, most_bytes: int, may_hold: bool) -> "Packed":
+        """Place what the parcel has collected. The lock is held from here until `Packed.on_written` is called."""
+        self._lock.acquire()
+        try:
+            self._placed.clear()
+            self._hold_less(MOST_HELD, MOST_HELD_BYTES)
+            buffers: list[memoryview] = parcel.buffers
+            if len(buffers) > MOST_PLACES:
+                size = sum_bytes(data, buffers)
+                places = [self._room_for(lambda: self._store.put_packed(data, buffers, PLACE_NEW), size)]
+                data = b""
+            else:
+                places = [self._place_buffer(buffer, may_hold) for buffer in buffers]
+            if _record_bytes(len(places) + len(parcel.references), data) > most_bytes:
+                places.append(self._put(data, PLACE_NEW | PLACE_STREAM))
+                data = b""
+            places += [self._place_of_reference(object_id) for object_id in parcel.references]
+            return Packed(join_places(places, data), self._lock.release, parcel)
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def _place_buffer(self, buffer: memoryview, may_hold: bool) -> Place:
+        if not may_hold:
+            return self._put(buffer, PLACE_NEW)
+        address = address_of(buffer), buffer.nbytes
+        known = self._by_address.get(address)
+        held = self._held.get(known) if known is not None else None
+        owner = held.owner() if held is not None else None  # as long as we have it, nobody lets go of the object
+        if known is not None and owner is not None:
+            if self._store.is_equal(known, buffer):
+                self._held.move_to_end(known)
+                self._placed.add(known)
+                return self._store.place_of(known)
+            if known not in self._placed:
+                self._let_go(known)
+        place = self._put(buffer, PLACE_NEW | PLACE_HELD)
+        try:
+            reference = weakref.ref(buffer.obj, partial(_on_owner_gone, weakref.ref(self), place[0]))
+        except TypeError:  # nothing says when this owner goes, so its memory may be another's the next time
+            return (*place[:4], PLACE_NEW)
+        held = self._held[place[0]] = _Held(address, reference, self._store.bytes_of(place[0]))
+        self._held_bytes += held.slot_bytes
+        self._by_address[address] = place[0]
+        self._placed.add(place[0])
+        return place
+
+    def _hold_less(self, most: int, most_bytes: int) -> None:
+        """Let go of what was passed longest ago, but not of the last one nor of what the record in progress names."""
+        for object_id in list(self._held)[:-1]:
+            if len(self._held) <= most and self._held_bytes <= most_bytes:
+                break
+            if object_id not in self._placed:
+                self._let_go(object_id)
+
+    def _put(self, data: Any, flags: int) -> Place:
+        return self._room_for(lambda: self._store.put(data, flags), len(data))
+
+    def _room_for(self, put: Callable[[], Place], size: int) -> Place:
+        """Store something, once there is room: what is under way makes room when its tasks are done."""
+        while 0 < self._under_way_bytes > MOST_UNDER_WAY_BYTES - size and self._make_room():
+            pass
+        while True:
+            try:
+                return put()
+            except OSError as error:
+                if error.errno != errno.ENOSPC:
+                    raise
+                self._hold_less(0, 0)
+                if not self._make_room():
+                    raise OSError(errno.ENOSPC, f"no room for an argument of {size} bytes: {error.strerror}") from None
+
+    @property
+    def _under_way_bytes(self) -> int:
+        """In objects that only tasks hold."""
+        return self._store.used_bytes - self._held_bytes - self._referenced_bytes
+
+    def _let_go(self, object_id: int) -> None:
+        """Hold this buffer no more."""
+        held = self._held.pop(object_id, None)
+        if held is None:
+            return
+        self._held_bytes -= held.slot_bytes
+        if self._by_address.get(held.address) == object_id:
+            del self._by_address[held.address]
+        self._mappings.give_back(object_id)
+
+    # references
+
+    def send(self, value: Any, name: bytes | None) -> ObjectReference:
+        """Store an object for tasks to come; one of the same content that is still there is not stored again."""
+        buffers = payload.Buffers(0)
+        data = payload.dumps(value, buffers)
+        size = sum_bytes(data, buffers)
+        content = size, _fingerprint(data, *buffers)
+        with self._lock:
+            object_id = self._by_content.get(content)
+            hold = self._references.get(object_id) if object_id is not None else None
+            if object_id is None or hold is None or not self._store.is_packed_equal(object_id, data, buffers):
+                place = self._room_for(lambda: self._store.put_packed(data, buffers), size)
+                object_id = place[0]
+                hold = self._references[object_id] = _Hold(weakref.ref(self), object_id, content)
+                self._by_content[content] = object_id
+                self._unsaid.add(object_id)
+                self._referenced_bytes += self._store.bytes_of(object_id)
+        return ObjectReference(b"" if name is None else name, object_id, size, hold)
+
+    def check(self, reference: ObjectReference) -> int:
+        """The reference's object. MissingObjects if this client does not have it."""
+        if reference.object_id not in self._references:
+            raise MissingObjects(
+                f"object {reference.object_id:#x} ({reference.name!r}) is not there: it was cleared, its last "
+                "reference has gone, or another client sent it"
+            )
+        return reference.object_id
+
+    def _place_of_reference(self, object_id: int) -> Place:
+        flags = PLACE_PACKED | PLACE_SHARED
+        if object_id in self._unsaid:
+            self._unsaid.remove(object_id)
+            flags |= PLACE_NEW | PLACE_HELD
+        return (*self._store.place_of(object_id)[:4], flags)
+
+    def on_unreferenced(self, object_id: int, content: tuple[int, int]) -> None:
+        """The last reference has gone. Called whenever the collector likes, so no lock is taken here."""
+        if self._by_content.get(content) == object_id:
+            self._by_content.pop(content, None)
+        if object_id in self._store:
+            self._referenced_bytes -= self._store.bytes_of(object_id)
+        if object_id in self._unsaid:
+            self._unsaid.discard(object_id)
+            self._store.free(object_id)
+        else:
+            self._mappings.give_back(object_id)
+
+    def clear(self) -> None:
+        """Hold nothing any more: references made so far are worthless from now on."""
+        with self._lock:
+            for object_id in list(self._held):
+                self._let_go(object_id)
+            for hold in list(self._references.values()):
+                hold.end()
+            self._references.clear()
+
+
+class Parcel:
+    """What one record carries besides its pickle."""
+
+    def __init__(self, objects: ClientObjects) -> None:
+        self._objects = objects
+        self.buffers = payload.Buffers()
+        self.references: dict[int, int] = {}  # object -> slot
+
+    def slot_of(self, reference: ObjectReference) -> int:
+        return self.references.setdefault(self._objects.check(reference), len(self.references))
+
+    def dumps(self, value: Any) -> bytes:
+        """Pickle, and collect large buffers and references."""
+        before, slots.packing = slots.packing, self
+        try:
+            return payload.dumps(value, self.buffers)
+        finally:
+            slots.packing = before
+
+    def finish(self, data: bytes, most_bytes: int, may_hold: bool = True) -> "bytes | Packed":
+        """The payload: the pickle itself if that is all, and small enough.
+
+        With `may_hold`, large buffers are compared with what was passed before, and held to be passed again.
+        """
+        if not self.buffers and not self.references and len(data) <= most_bytes:
+            return data
+        return self._objects.pack(self, data, most_bytes, may_hold)
+
+    def digest(self, data: bytes) -> bytes:
+        """A strong hash of all that has been pickled."""
+        hashed = blake2b(data, digest_size=16)
+        for buffer in self.buffers:
+            hashed.update(buffer)
+        return hashed.digest()
+
+
+class Packed:
+    """A payload that names objects, and what is to be called once its record is written.
+
+    Until then it keeps the parcel, and so the owners of its buffers: nothing is let go that is still to be named.
+    """
+
+    __slots__ = ("_parcel", "on_written", "payload")
+
+    def __init__(self, data: bytes, on_written: Callable[[], None], parcel: Parcel) -> None:
+        self.payload, self.on_written, self._parcel = data, on_written, parcel
+
+
+class _Held:
+    """A buffer that may be passed again: where it lay, and a reference that says when its owner goes."""
+
+    __slots__ = ("address", "owner", "slot_bytes")
+
+    def __init__(self, address: tuple[int, int], owner: "weakref.ref[Any]", slot_bytes: int) -> None:
+        self.address, self.owner, self.slot_bytes = address, owner, slot_bytes
+
+
+class _Hold:
+    """Held by all references to one object; ends with the last of them."""
+
+    def __init__(self, objects: "weakref.ref[ClientObjects]", object_id: int, content: tuple[int, int]) -> None:
+        self._objects: weakref.ref[ClientObjects] | None = objects
+        self._about = object_id, content
+
+    def end(self) -> None:
+        objects = self._objects() if self._objects is not None else None
+        self._objects = None
+        if objects is not None:
+            objects.on_unreferenced(*self._about)
+
+    __del__ = end
+
+
+def _on_owner_gone(objects: "weakref.ref[ClientObjects]", object_id: int, _: Any) -> None:
+    here = objects()
+    if here is not None:
+        here._let_go(object_id)
+
+
+def _record_bytes(places: int, data: bytes) -> int:
+    return stream_offset(places) + len(data)
+
+
+def sum_bytes(data: bytes, buffers: list[memoryview]) -> int:
+    return len(data) + sum(buffer.nbytes for buffer in buffers)
+
+
+def _fingerprint(*parts: Any) -> int:
+    """A quick look at some of the bytes: what differs here is different, what does not must be compared."""
+    checksum = 0
+    for part in parts:
+        view = memoryview(part)
+        size = view.nbytes
+        step = max(_SAMPLE_BYTES, size // _SAMPLES)
+        for at in range(0, size, step):
+            checksum = zlib.crc32(view[at : at + _SAMPLE_BYTES], checksum)
+        checksum = zlib.crc32(size.to_bytes(8, "little"), checksum)
+    return checksum

@@ -1,0 +1,77 @@
+"""ObjectReference: what stands for an object that was sent once, anywhere inside the arguments of tasks.
+
+Pickling a reference as a part of a task's arguments notes it in the parcel that is being packed and writes the number
+of its slot; unpickling looks the slot up and gives the object. So any depth of nesting works with the plain pickler,
+and costs nothing where there is no reference.
+
+Rule 1: a slot's object is unpickled anew for each task, from read-only memory: no task sees what another did to it.
+Not here: packing (client.objects), the bytes (native/loan.pyx).
+"""
+
+import pickle
+import threading
+from typing import Any, Protocol
+
+from scaler._native import Loan, read_packed
+
+
+class SlotGiver(Protocol):
+    """A parcel that is being packed."""
+
+    def slot_of(self, reference: "ObjectReference") -> int: ...
+
+
+class _Slots(threading.local):
+    packing: SlotGiver | None = None  # the parcel that this thread packs
+    given: "list[Loan] | tuple[()]" = ()  # the objects of the parcel that this thread unpacks
+
+
+slots = _Slots()
+
+
+class ObjectReference:
+    """Made by Client.send_object: pass it, or anything it is in, as an argument; the task gets the object, read-only.
+
+    `size` is in bytes. The object goes when its last reference has gone and no task needs it any more.
+    """
+
+    __slots__ = ("__weakref__", "_hold", "name", "object_id", "size")
+
+    def __init__(self, name: bytes, object_id: int, size: int, hold: Any = None) -> None:
+        self.name, self.object_id, self.size = name, object_id, size
+        self._hold = hold  # keeps the object as long as this lives
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ObjectReference) and self.object_id == other.object_id
+
+    def __hash__(self) -> int:
+        return hash(self.object_id)
+
+    def __repr__(self) -> str:
+        return f"ObjectReference(name={self.name!r}, object_id={self.object_id:#x}, size={self.size})"
+
+    def __reduce__(self) -> Any:
+        if slots.packing is None:
+            return ObjectReference, (self.name, self.object_id, self.size)
+        return load_slot, (slots.packing.slot_of(self),)
+
+    def __copy__(self) -> "ObjectReference":
+        return self
+
+    def __deepcopy__(self, memo: Any) -> "ObjectReference":
+        return self
+
+
+def load_slot(number: int) -> Any:
+    """The object in this slot of the parcel that is being unpacked."""
+    stream, buffers = read_packed(slots.given[number].open(False))
+    return pickle.loads(stream, buffers=buffers)
+
+
+def loads(stream: Any, buffers: "list[Loan]", references: "list[Loan]") -> Any:
+    """Unpickle what was packed with these objects: its own large buffers, and what its references stand for."""
+    before, slots.given = slots.given, references
+    try:
+        return pickle.loads(stream, buffers=buffers)
+    finally:
+        slots.given = before
