@@ -27,6 +27,7 @@ PAGE: Final[int]
 LAYOUT_MAGIC: Final[int]
 LAYOUT_VERSION: Final[int]
 RING_HEADER_BYTES: Final[int]
+HEADERS_OFFSET: Final[int]
 RECORD_HEADER_BYTES: Final[int]
 PLACE_BYTES: Final[int]
 PLACES_OFFSET: Final[int]
@@ -102,7 +103,7 @@ class Segment:
 # ring
 
 class Ring:
-    def __init__(self, memory: Segment, offset: int, capacity: int) -> None: ...
+    def __init__(self, memory: Segment, offset: int, capacity: int, data_offset: int = 0) -> None: ...
     @property
     def capacity(self) -> int: ...
     @property
