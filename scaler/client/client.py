@@ -56,7 +56,7 @@ class Client:
         self._entry, bits = connect(address, self._identity, timeout_seconds)
         entry = self._entry
         event = threading.Event()
-        self._store = Store(entry.life, entry.tag, entry.folder, warn_of_files)
+        self._store = Store(entry.life, entry.tag, entry.folder, warn_of_files, entry.most_bytes)
         mappings = Mappings(entry.life, entry.folder)
         self._rings = ClientRings(
             entry.memory, entry.eventfd, entry.bell, entry.slot, entry.bell_eventfd, entry.lifeline, bits, ScalerFuture,

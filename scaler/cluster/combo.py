@@ -46,6 +46,8 @@ class SchedulerClusterCombo:
         *,
         ring_bytes: int = ClusterConfig.ring_bytes,
         client_queue_bytes: int = SchedulerConfig.client_queue_bytes,
+        object_memory_bytes: int = SchedulerConfig.object_memory_bytes,
+        object_folder: str | None = SchedulerConfig.object_folder,
         insecure: bool = SchedulerConfig.insecure,
     ) -> None:
         logging_paths = logging_paths if isinstance(logging_paths, str) else list(logging_paths)
@@ -63,6 +65,8 @@ class SchedulerClusterCombo:
                 load_balance_trigger_times=load_balance_trigger_times,
                 per_worker_queue_size=per_worker_queue_size,
                 client_queue_bytes=client_queue_bytes,
+                object_memory_bytes=object_memory_bytes,
+                object_folder=object_folder,
                 protected=protected,
                 insecure=insecure,
                 event_loop=event_loop,

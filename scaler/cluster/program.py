@@ -12,6 +12,7 @@ from scaler.cluster.cores import usable_cores
 from scaler.cluster.supervisor import Supervisor, WorkerSettings
 from scaler.config.table import ClusterConfig
 from scaler.event_loop import check_event_loop, new_event_loop
+from scaler.link.memory import object_memory
 
 _log = logging.getLogger(__name__)
 _STOPPING = (signal.SIGINT, signal.SIGTERM)
@@ -48,6 +49,7 @@ async def _serve(config: ClusterConfig, lifeline: int, on_ready: Callable[[], No
         str(config.address),
         names,
         WorkerSettings(ring_bytes=config.ring_bytes, sys_path=sys_path, cwd=os.getcwd()),
+        memory=object_memory(config.object_folder, config.object_memory_bytes),
         death_timeout_s=config.death_timeout_seconds,
         on_ready=announce,
     )

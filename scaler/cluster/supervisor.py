@@ -21,6 +21,7 @@ from scaler.cluster.spawn import Child, end_all
 from scaler.exceptions import DisconnectedError
 from scaler.link.dealer import Dealer, greet, new_hello
 from scaler.link.knock import MOST_PACKET_BYTES, Entry, NotCoLocated, Refused, knock
+from scaler.link.memory import ObjectMemory
 from scaler.protocol.frames import Role, Welcome
 from scaler.relay.host_relay import HostRelay
 
@@ -47,12 +48,14 @@ class Supervisor:
         names: list[str],
         settings: WorkerSettings,
         *,
+        memory: ObjectMemory,
         death_timeout_s: float = 300.0,
         on_ready: Callable[[], None] = lambda: None,
     ) -> None:
         self._address = address
         self._roster = Roster(names)
         self._settings = settings
+        self._memory = memory
         self._death_timeout_s = death_timeout_s
         self._on_ready = on_ready
         self._children: dict[int, Child] = {}
@@ -102,7 +105,7 @@ class Supervisor:
         except (NotCoLocated, Refused, DisconnectedError) as reason:
             _log.info("workers go over the wire to %s: %s", self._address, reason)
             self._relay = HostRelay(
-                self._loop, self._address, dealer, hello, welcome, timeout_s=self._death_timeout_s,
+                self._loop, self._address, dealer, hello, welcome, memory=self._memory, timeout_s=self._death_timeout_s,
                 exit_code_of=self._exit_code_of, on_over=self._on_relay_over,
             )  # fmt: skip
             self._door, self._life = self._relay.door, self._relay.life

@@ -51,7 +51,7 @@ def main() -> int:
         creator.report(error=str(error))
         return 1
     mappings = Mappings(entry.life, entry.folder)
-    store = Store(entry.life, entry.tag, entry.folder, warn_of_files)
+    store = Store(entry.life, entry.tag, entry.folder, warn_of_files, entry.most_bytes)
     loop = WorkerLoop(
         entry.memory, entry.eventfd, entry.bell, entry.slot, entry.bell_eventfd,
         [entry.connection.fileno(), creator.fileno()], store, mappings,

@@ -8,6 +8,7 @@ Not here: how values are read (option), from where (command_line, toml_file), an
 (idle).
 """
 
+import os
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -43,7 +44,20 @@ class LoggingConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SchedulerConfig(LoggingConfig):
+class ObjectsConfig:
+    """Where objects lie on a host: the scheduler says it for its own, a cluster for any other."""
+
+    object_memory_bytes: int = option(
+        0, "how full /dev/shm may become before large objects lie in files", group=LIMITS, unit="bytes", least=0,
+        default_words="nearly full, and at most half of this container's memory",
+    )  # fmt: skip
+    object_folder: str | None = option(
+        None, "the folder of these files", group=LIMITS, shown="FOLDER", default_words="the temporary folder"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SchedulerConfig(ObjectsConfig, LoggingConfig):
     """The options of scaler_scheduler."""
 
     address: Address = field(metadata=required("where to listen: tcp://host:port (port 0: any free one) or ipc://path"))
@@ -88,6 +102,7 @@ class SchedulerConfig(LoggingConfig):
     )
 
     def __post_init__(self) -> None:
+        _check_folder(self.object_folder)
         if not (self.insecure or self.address.is_loopback):
             raise OptionError(
                 f"{self.address} can be reached from other machines, and whoever reaches it can run code here: listen "
@@ -97,7 +112,7 @@ class SchedulerConfig(LoggingConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClusterConfig(LoggingConfig):
+class ClusterConfig(ObjectsConfig, LoggingConfig):
     """The options of scaler_cluster."""
 
     address: Address = field(metadata=required("the scheduler's address: tcp://host:port or ipc://path"))
@@ -148,12 +163,18 @@ class ClusterConfig(LoggingConfig):
     )  # fmt: skip
 
     def __post_init__(self) -> None:
+        _check_folder(self.object_folder)
         try:
             self.address.check_connectable()
         except AddressError as error:
             raise OptionError(str(error)) from None
         if self.worker_names and self.num_of_workers not in (None, len(self.worker_names)):
             raise OptionError(f"{len(self.worker_names)} worker names for {self.num_of_workers} workers: name each")
+
+
+def _check_folder(folder: str | None) -> None:
+    if folder is not None and not os.access(folder, os.W_OK | os.X_OK):
+        raise OptionError(f"the object folder {folder} does not exist, or this user may not write there")
 
 
 Config = SchedulerConfig | ClusterConfig

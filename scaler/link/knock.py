@@ -59,7 +59,9 @@ class Entry:
         self.slot: int = answer["slot"]
         self.life: str = answer["life"]
         self.tag: int = answer["tag"]  # of the objects it makes
-        self.folder: str = answer["folder"]  # for objects that /dev/shm has no room for
+        self.folder: str  # for objects that /dev/shm has no room for
+        self.most_bytes: int  # that may be in /dev/shm
+        self.folder, self.most_bytes = answer["memory"]
         self.why_over = ""  # a hang-up says nothing
 
     @property

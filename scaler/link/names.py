@@ -102,10 +102,10 @@ def object_folder() -> str:
     return tempfile.gettempdir()
 
 
-def _own_files(pattern: str) -> Iterator[str]:
-    """Paths of this user's segments, wherever they may lie."""
-    for folder in (_SHM, object_folder()):
-        for path in glob.glob(f"{folder}/{_PREFIX}{pattern}"):
+def _own_files(pattern: str, folder: str | None) -> Iterator[str]:
+    """Paths of this user's segments, wherever they may lie; `folder` is one more place."""
+    for place in {_SHM, object_folder(), folder or _SHM}:
+        for path in glob.glob(f"{glob.escape(place)}/{_PREFIX}{pattern}"):
             try:
                 if os.lstat(path).st_uid == os.geteuid():
                     yield path
@@ -113,10 +113,10 @@ def _own_files(pattern: str) -> Iterator[str]:
                 continue
 
 
-def sweep(life: str) -> int:
+def sweep(life: str, folder: str | None = None) -> int:
     """Remove every segment of this life. How many there were."""
     swept = 0
-    for path in _own_files(f"{life}-*"):
+    for path in _own_files(f"{life}-*", folder):
         try:
             os.unlink(path)
             swept += 1
@@ -125,10 +125,10 @@ def sweep(life: str) -> int:
     return swept
 
 
-def sweep_tag(life: str, tag: int, but: Iterable[str] = ()) -> None:
+def sweep_tag(life: str, tag: int, folder: str | None, but: Iterable[str] = ()) -> None:
     """Remove the store of a peer that has gone, except these segments."""
     kept = {os.path.basename(name) for name in but}
-    for path in _own_files(f"{life}-{tag:06x}-*"):
+    for path in _own_files(f"{life}-{tag:06x}-*", folder):
         if os.path.basename(path) not in kept:
             try:
                 os.unlink(path)
@@ -136,10 +136,10 @@ def sweep_tag(life: str, tag: int, but: Iterable[str] = ()) -> None:
                 continue
 
 
-def sweep_orphans() -> int:
+def sweep_orphans(folder: str | None = None) -> int:
     """Remove what killed owners of this user left behind. How many segments that was."""
     swept = 0
-    for bell in _own_files("*-bell"):
+    for bell in _own_files("*-bell", folder):
         life = os.path.basename(bell).removeprefix(_PREFIX).removesuffix("-bell")
         try:
             lock = os.open(bell, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
@@ -148,7 +148,7 @@ def sweep_orphans() -> int:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if _is_at(bell, lock):
-                swept += sweep(life)
+                swept += sweep(life, folder)
         except OSError:
             pass  # its owner lives
         finally:

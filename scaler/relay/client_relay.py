@@ -12,7 +12,8 @@ import socket
 from scaler._native import Mappings, Relay, Segment, Store, lay_out_peer, peer_segment_bytes
 from scaler.link.dealer import Dealer
 from scaler.link.knock import CONTROL_RING_BYTES
-from scaler.link.names import BellPage, make_segment, new_life, object_folder, segment_name, sweep, warn_of_files
+from scaler.link.memory import object_memory
+from scaler.link.names import BellPage, make_segment, new_life, segment_name, sweep, warn_of_files
 from scaler.protocol.frames import Hello, Welcome
 from scaler.relay.client_side import ClientSide
 from scaler.relay.relay_thread import RelayThread
@@ -28,7 +29,7 @@ class ClientRelay:
     ) -> None:
         self.life = new_life()
         self.tag = hello.client_bits
-        self.folder = object_folder()
+        self.folder, self.most_bytes = object_memory(None, 0)
         self.why_over = ""
         self._page = BellPage(self.life)
         self.bell = self._page.memory
@@ -41,7 +42,7 @@ class ClientRelay:
         relay = Relay(self.bell, self.bell_eventfd, True)
         peer = relay.add(self.memory, self.eventfd)
         self.slot: int = peer.slot
-        self._store = Store(self.life, RELAY_TAG, self.folder, warn_of_files)
+        self._store = Store(self.life, RELAY_TAG, self.folder, warn_of_files, self.most_bytes)
         mappings = Mappings(self.life, self.folder)
         side = ClientSide(relay, self._store, mappings, hello.client_bits, peer, hello.identity.hex()[:8], os.getpid())
         self._thread = RelayThread(address, dealer, hello, welcome, side, timeout_s=timeout_s, on_over=self._on_over)

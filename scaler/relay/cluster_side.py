@@ -37,9 +37,9 @@ def worker_tag(slot: int) -> int:
 class ClusterSide(RelaySide):
     """Tasks in, results out."""
 
-    def __init__(self, relay: Relay, life: str, store: Store, mappings: Mappings) -> None:
+    def __init__(self, relay: Relay, life: str, folder: str, store: Store, mappings: Mappings) -> None:
         super().__init__(relay, store, mappings, until_named=False)
-        self.life = life
+        self._life, self._folder = life, folder
         self.is_shut_down = False  # the scheduler wants no cluster any more
         self._numbers = 0  # how many have been given to workers
         self._untold: deque[Function] = deque()  # functions for which a control ring had no room
@@ -107,4 +107,4 @@ class ClusterSide(RelaySide):
 
     def _say_left(self, slot: int, exit_code: int, reason: str) -> None:
         self.talk.post(Left(slot, exit_code, reason))
-        sweep_tag(self.life, worker_tag(slot))  # its results have been sent, or never will be
+        sweep_tag(self._life, worker_tag(slot), self._folder)  # its results have been sent, or never will be

@@ -17,7 +17,8 @@ from scaler._native import Mappings, Relay, RelayPeer, Store
 from scaler.link.dealer import Dealer
 from scaler.link.door import Door, Visitor, open_rings
 from scaler.link.knock import Refused
-from scaler.link.names import BellPage, new_life, object_folder, sweep, warn_of_files
+from scaler.link.memory import ObjectMemory
+from scaler.link.names import BellPage, new_life, sweep, warn_of_files
 from scaler.protocol.frames import Hello, Welcome
 from scaler.relay.cluster_side import RELAY_TAG, ClusterSide, worker_tag
 from scaler.relay.relay_thread import RelayThread
@@ -34,6 +35,7 @@ class HostRelay:
         hello: Hello,
         welcome: Welcome,
         *,
+        memory: ObjectMemory,
         timeout_s: float,
         exit_code_of: Callable[[int], int],
         on_over: Callable[[str], None],
@@ -43,9 +45,9 @@ class HostRelay:
         self._page = BellPage(self.life)
         self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._relay = Relay(self._page.memory, self._bell, False)
-        self._folder = object_folder()
-        self._store = Store(self.life, RELAY_TAG, self._folder, warn_of_files)
-        self._side = ClusterSide(self._relay, self.life, self._store, Mappings(self.life, self._folder))
+        self._memory = memory
+        self._store = Store(self.life, RELAY_TAG, memory.folder, warn_of_files, memory.most_bytes)
+        self._side = ClusterSide(self._relay, self.life, memory.folder, self._store, Mappings(self.life, memory.folder))
         self._doorbells: dict[RelayPeer, int] = {}
         self._thread = RelayThread(
             address, dealer, hello, welcome, self._side, timeout_s=timeout_s,
@@ -78,7 +80,7 @@ class HostRelay:
         self._thread.call(partial(self._side.on_joined, visitor.peer, name, visitor.pid))
         slot = visitor.peer.slot
         return {
-            "slot": slot, "bell": self._page.name, "life": self.life, "tag": worker_tag(slot), "folder": self._folder
+            "slot": slot, "bell": self._page.name, "life": self.life, "tag": worker_tag(slot), "memory": self._memory
         }  # fmt: skip
 
     def _leave(self, visitor: Visitor) -> None:
@@ -93,7 +95,7 @@ class HostRelay:
         self._thread.stop()
         self._door.close()
         self._page.close()
-        sweep(self.life)
+        sweep(self.life, self._memory.folder)
         for doorbell in self._doorbells.values():
             os.close(doorbell)
         self._doorbells.clear()

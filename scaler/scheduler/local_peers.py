@@ -14,6 +14,7 @@ from typing import Any
 from scaler._native import Peer, Pump
 from scaler.link.door import Door, Visitor, open_rings
 from scaler.link.knock import Refused
+from scaler.link.memory import ObjectMemory
 from scaler.link.names import sweep_tag
 
 _log = logging.getLogger(__name__)
@@ -28,12 +29,12 @@ class LocalPeers:
         pump: Pump,
         life: str,
         bell_name: str,
-        folder: str,
+        memory: ObjectMemory,
         queue_size: int,
         on_change: Callable[[Visitor, bool], None],
     ) -> None:
         self._pump, self._life, self._bell_name, self._queue_size = pump, life, bell_name, queue_size
-        self._folder = folder
+        self._memory = memory
         self._on_change = on_change
         self._by_peer: dict[Peer, Visitor] = {}
         self.door = Door(loop, f"scaler-{life}-{secrets.token_hex(4)}", pump.eventfd, self._join, self._leave)
@@ -48,7 +49,7 @@ class LocalPeers:
             peer = self._pump.add(memory, False, visitor.eventfd, client_bits=int(request.get("bits", 0)))
         elif role == "cluster":
             # It wants to know whether its workers may come here, and to hear when they shall stop.
-            return {"slot": 0, "bell": self._bell_name, "life": self._life, "tag": 0, "folder": self._folder}
+            return {"slot": 0, "bell": self._bell_name, "life": self._life, "tag": 0, "memory": self._memory}
         else:
             raise Refused(f"{role!r} is no kind of peer that has rings")
         visitor.peer = peer
@@ -56,7 +57,7 @@ class LocalPeers:
         _log.info("%s %s joined over shared memory (process %d)", role, request.get("name", ""), visitor.pid)
         self._on_change(visitor, True)
         return {
-            "slot": peer.slot, "bell": self._bell_name, "life": self._life, "tag": peer.tag, "folder": self._folder
+            "slot": peer.slot, "bell": self._bell_name, "life": self._life, "tag": peer.tag, "memory": self._memory
         }  # fmt: skip
 
     def _leave(self, visitor: Visitor) -> None:
@@ -64,7 +65,7 @@ class LocalPeers:
             return
         del self._by_peer[visitor.peer]
         left = self._pump.remove(visitor.peer)
-        sweep_tag(self._life, visitor.peer.tag, left)
+        sweep_tag(self._life, visitor.peer.tag, self._memory.folder, left)
         _log.info("%s %s left (process %d)", visitor.request["role"], visitor.request.get("name", ""), visitor.pid)
         self._on_change(visitor, False)
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from scaler.address import Address
 from scaler.config.table import SchedulerConfig
 from scaler.event_loop import check_event_loop
+from scaler.link.memory import object_memory
 from scaler.scheduler.scheduler import SchedulerServer, Watch
 from scaler.scheduler.selector import PumpSelector
 
@@ -26,6 +27,7 @@ def run(config: SchedulerConfig, lifeline: int = -1, on_ready: Callable[[Address
         client_timeout_s=config.client_timeout_seconds,
         worker_timeout_s=config.worker_timeout_seconds,
         io_threads=config.io_threads,
+        memory=object_memory(config.object_folder, config.object_memory_bytes),
     )
     loop, watch = _make_loop(config.event_loop, server)
     try:

@@ -24,7 +24,8 @@ from scaler._native import Mappings, Peer, Pump, SchedulerCore, Segment, Store
 from scaler.address import Address
 from scaler.link.dealer import EVENTS, NOBLOCK, POLLIN
 from scaler.link.door import Visitor
-from scaler.link.names import BellPage, new_life, object_folder, sweep, sweep_orphans, warn_of_files
+from scaler.link.memory import ObjectMemory, object_memory
+from scaler.link.names import BellPage, new_life, sweep, sweep_orphans, warn_of_files
 from scaler.scheduler.listening import leave, listen
 from scaler.scheduler.local_peers import LocalPeers
 from scaler.scheduler.remote_peers import RemotePeers
@@ -53,16 +54,19 @@ class SchedulerServer:
         worker_timeout_s: float = 60.0,
         heartbeat_s: float = 2.0,
         io_threads: int = 1,
+        memory: ObjectMemory | None = None,
     ) -> None:
         self.life = new_life()
-        swept = sweep_orphans()
+        self._memory = memory or object_memory(None, 0)
+        swept = sweep_orphans(self._memory.folder)
         if swept:
             _log.info("removed %d shared-memory segments of schedulers that were killed", swept)
         self._bell_page = BellPage(self.life)
         self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._folder = object_folder()
-        self.core = SchedulerCore(secrets.randbits(32) | 1, self.life, self._folder)
-        self._store = Store(self.life, self.core.own_tag, self._folder, warn_of_files)
+        folder, most_bytes = self._memory
+        self.core = SchedulerCore(secrets.randbits(32) | 1, self.life, folder)
+        self._store = Store(self.life, self.core.own_tag, folder, warn_of_files, most_bytes)
+        self._mappings = Mappings(self.life, folder)
         self.core.client_queue_bytes = client_queue_bytes
         self.core.most_waiting = most_waiting
         self.pump = Pump(self.core, self._bell_page.memory, self._bell)
@@ -87,10 +91,10 @@ class SchedulerServer:
         self._loop = loop
         self.closed: asyncio.Future[None] = loop.create_future()
         self._local = LocalPeers(
-            loop, self.pump, self.life, self._bell_page.name, self._folder, self._queue_size, self._on_change
+            loop, self.pump, self.life, self._bell_page.name, self._memory, self._queue_size, self._on_change
         )
         self._remote = RemotePeers(
-            self.core, self.life, self._local.door.address, HostObjects(self._store, Mappings(self.life, self._folder)),
+            self.core, self.life, self._local.door.address, HostObjects(self._store, self._mappings),
             queue_size=self._queue_size, client_timeout_s=self._client_timeout_s,
             worker_timeout_s=self._worker_timeout_s, heartbeat_s=self._heartbeat_s,
             send=self._send, on_change=self._on_change, on_shutdown=self._on_shutdown,
@@ -215,6 +219,8 @@ class SchedulerServer:
 
     def _on_timer(self) -> None:
         self._timer = None
+        self._store.trim(time.monotonic_ns())
+        self._mappings.trim(time.monotonic_ns())
         self._remote.on_tick(time.monotonic())
         self._read()
 
@@ -238,4 +244,4 @@ class SchedulerServer:
         self._context.term()
         self._bell_page.close()
         os.close(self._bell)
-        sweep(self.life)
+        sweep(self.life, self._memory.folder)

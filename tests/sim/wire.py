@@ -314,7 +314,8 @@ class RemoteCluster:
         self.host = Host()
         relay = Relay(Segment.private(4096), -1, False)
         self.link = Link(world, hello(Role.CLUSTER))
-        side = self.link.side = ClusterSide(relay, self.host.life, self.host.relay_store, self.host.mappings)
+        host = self.host
+        side = self.link.side = ClusterSide(relay, host.life, object_folder(), host.relay_store, host.mappings)
         self.workers = [RemoteWorker(self, ring_bytes) for _ in range(n_workers)]
         for number, worker in enumerate(self.workers):
             side.on_joined(worker.peer, f"worker-{number}", number)
