@@ -12,7 +12,7 @@ import socket
 from scaler._native import Relay, Segment, lay_out_peer, peer_segment_bytes
 from scaler.link.dealer import Dealer
 from scaler.link.knock import CONTROL_RING_BYTES
-from scaler.link.names import BellPage, make_segment, new_life, segment_name, sweep
+from scaler.link.names import BellPage, make_segment, new_life, segment_name, sweep, sweep_orphans
 from scaler.protocol.frames import Hello, Welcome
 from scaler.relay.client_side import ClientSide
 from scaler.relay.relay_thread import RelayThread
@@ -26,6 +26,7 @@ class ClientRelay:
     ) -> None:
         self.life = new_life()
         self.why_over = ""
+        sweep_orphans()  # where no scheduler ever starts, nobody else does
         self._page = BellPage(self.life)
         self.bell = self._page.memory
         self.memory = make_segment(segment_name(self.life), peer_segment_bytes(ring_bytes, CONTROL_RING_BYTES))

@@ -17,7 +17,7 @@ from scaler._native import Relay, RelayPeer
 from scaler.link.dealer import Dealer
 from scaler.link.door import Door, Visitor, open_rings
 from scaler.link.knock import Refused
-from scaler.link.names import BellPage, new_life, sweep
+from scaler.link.names import BellPage, new_life, sweep, sweep_orphans
 from scaler.protocol.frames import Hello, Welcome
 from scaler.relay.cluster_side import ClusterSide
 from scaler.relay.relay_thread import RelayThread
@@ -40,6 +40,7 @@ class HostRelay:
     ) -> None:
         self.life = new_life()
         self._loop, self._exit_code_of, self._report_over = loop, exit_code_of, on_over
+        sweep_orphans()  # where no scheduler ever starts, nobody else does
         self._page = BellPage(self.life)
         self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._relay = Relay(self._page.memory, self._bell, False)
