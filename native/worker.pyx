@@ -125,7 +125,8 @@ cdef class WorkerLoop:
         if function is None:
             raise LookupError(f"function {number} was never announced to this worker")
         if type(function) is Unreadable:
-            raise (<Unreadable>function).error
+            # With the traceback it came with: each time it is raised it gets longer.
+            raise (<Unreadable>function).error.with_traceback((<Unreadable>function).traceback)
         return function
 
     cdef int execute(self, Record *record) except -1:
@@ -275,9 +276,11 @@ cdef class WorkerLoop:
 cdef class Unreadable:
     """Stands where a function should be that could not be unpickled."""
     cdef readonly object error
+    cdef object traceback
 
     def __init__(self, error):
         self.error = error
+        self.traceback = error.__traceback__
 
 
 cdef extern from "<sys/prctl.h>" nogil:

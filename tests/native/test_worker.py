@@ -1,0 +1,94 @@
+"""The worker's loop with rings in private memory: what it reads, what it writes, whom it tells."""
+
+import os
+import pickle
+
+import pytest
+
+from scaler import payload
+from scaler._native import (
+    PAGE,
+    RING_HEADER_BYTES,
+    Ring,
+    Segment,
+    Unreadable,
+    WorkerLoop,
+    lay_out_peer,
+    peer_segment_bytes,
+)
+
+TASK, FUNCTION = 1, 3
+OK, RAISED, UNREADABLE = 0, 1, 4
+RING_BYTES = 65536
+WAITING_FOR_ROOM = 128  # in a ring's header
+
+
+class Worker:
+    """The scheduler's ends of a worker's rings. Its loop runs in this thread until there is nothing more to do."""
+
+    def __init__(self):
+        self.memory = Segment.private(peer_segment_bytes(RING_BYTES, RING_BYTES))
+        lay_out_peer(self.memory, bytes(16), RING_BYTES, RING_BYTES)
+        self.offsets = [PAGE + place * (RING_HEADER_BYTES + RING_BYTES) for place in range(4)]
+        self.tasks, self.results, self.up, self.down = (Ring(self.memory, at, RING_BYTES) for at in self.offsets)
+        self.bell = Segment.private(PAGE)
+        self.supervisor = os.pipe()
+        self.eventfds = [os.eventfd(0, os.EFD_NONBLOCK) for _ in range(2)]
+        self.loop = WorkerLoop(
+            self.memory, self.eventfds[0], self.bell, 3, self.eventfds[1], [self.supervisor[0]],
+            loads=pickle.loads, dumps=payload.dumps, describe=payload.describe, load_function=load_function,
+            segment_name=lambda: "unused",
+        )  # fmt: skip
+        os.close(self.supervisor[1])  # the supervisor has gone: it ends when it would sleep
+
+    def run(self):
+        """What it has answered: (status, the payload unpickled) each."""
+        self.loop.run()
+        answers = []
+        while (record := self.results.read()) is not None:
+            answers.append((record[5], pickle.loads(record[2])))
+        return answers
+
+    def is_told(self):
+        """Whether the scheduler was told to look, since it was asked last."""
+        told = memoryview(self.bell)[64] == 1 << 3
+        memoryview(self.bell)[64] = 0
+        return told
+
+    def wait_for_room(self, place):
+        """The scheduler waits for room in one of its outgoing rings."""
+        memoryview(self.memory)[self.offsets[place] + WAITING_FOR_ROOM] = 1
+
+    def close(self):
+        for descriptor in (self.supervisor[0], *self.eventfds):
+            os.close(descriptor)
+
+
+def load_function(data, flags):
+    try:
+        return pickle.loads(data)
+    except BaseException as error:
+        return Unreadable(error)
+
+
+@pytest.fixture
+def worker():
+    made = Worker()
+    yield made
+    made.close()
+
+
+def announce(worker, number, data):
+    assert worker.down.write(FUNCTION, 0, bytes(16) + data, function=number) is not None
+
+
+def test_a_function_that_cannot_be_unpickled_says_so_each_time_in_the_same_words(worker):
+    announce(worker, 1, b"no pickle")
+    lengths = set()
+    for _ in range(200):
+        worker.tasks.write(TASK, 1, pickle.dumps(()), function=1)
+        [(status, (_, text))] = worker.run()
+        assert status == UNREADABLE
+        lengths.add(len(text))
+    assert len(lengths) == 1
+    assert "load_function" in text
