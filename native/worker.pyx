@@ -6,9 +6,6 @@
 #         it fills up and no other function gets through. They are unpickled when a task names them.
 # Not here: how processes start (scaler.cluster), what an exception looks like on its way (handed in as `describe`).
 
-cdef extern from "Python.h":
-    object PyObject_Call(object callable, object args, PyObject *kwargs)
-
 
 cdef class WorkerLoop:
     cdef Segment memory
@@ -181,8 +178,8 @@ cdef class WorkerLoop:
             arguments = self.loads(self.bytes_of(record))
         try:
             if record.flags & FLAG_KEYWORDS:
-                return PyObject_Call(function, arguments[0], <PyObject *>arguments[1])
-            return PyObject_Call(function, arguments, NULL)
+                return function(*arguments[0], **arguments[1])
+            return function(*arguments)
         except BaseException as error:
             status[0] = STATUS_RAISED
             return self.describe(error, False)

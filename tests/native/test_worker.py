@@ -18,7 +18,8 @@ from scaler._native import (
 )
 
 TASK, FUNCTION = 1, 3
-OK, RAISED, UNREADABLE = 0, 1, 4
+KEYWORDS, CHUNK = 4, 8  # flags
+RAISED, UNREADABLE = 1, 4
 RING_BYTES = 65536
 WAITING_FOR_ROOM = 128  # in a ring's header
 
@@ -92,3 +93,51 @@ def test_a_function_that_cannot_be_unpickled_says_so_each_time_in_the_same_words
         lengths.add(len(text))
     assert len(lengths) == 1
     assert "load_function" in text
+
+
+@pytest.mark.parametrize("arguments", [5, None, object])
+def test_arguments_that_are_no_tuple_are_an_error_of_the_call(worker, arguments):
+    announce(worker, 1, pickle.dumps(bool))
+    data = pickle.dumps(arguments)
+    worker.tasks.write(TASK, 1, data, function=1)
+    worker.tasks.write(TASK, 2, pickle.dumps(arguments, 1), function=1)  # not as the plain ones are written
+    worker.tasks.write(TASK, 3, pickle.dumps((arguments, {})), function=1, flags=KEYWORDS)
+    worker.tasks.write(TASK, 4, pickle.dumps(((), arguments)), function=1, flags=KEYWORDS)
+    worker.tasks.write(TASK, 5, data, function=1, flags=KEYWORDS)
+    answers = worker.run()
+    assert [status for status, _ in answers] == [RAISED] * 5
+    assert {type(error) for _, (error, _) in answers} == {TypeError}
+    worker.tasks.write(TASK, 6, len(data).to_bytes(4, "little") + data, function=1, flags=CHUNK, items=1)
+    worker.loop.run()
+    payload = worker.results.read()[2]
+    assert payload[4] == RAISED
+    assert type(pickle.loads(payload[5:])[0]) is TypeError
+
+
+class Mute(Exception):
+    """Whatever is asked of it ends in SystemExit."""
+
+    def __str__(self):
+        raise SystemExit(1)
+
+    def __reduce__(self):
+        return (quit, (1,))
+
+
+def raise_mute():
+    raise Mute
+
+
+class Unloadable:
+    def __reduce__(self):
+        return (raise_mute, ())
+
+
+def test_an_exception_that_cannot_speak_for_itself_is_answered_and_the_worker_goes_on(worker):
+    announce(worker, 1, pickle.dumps(raise_mute))
+    announce(worker, 2, pickle.dumps(Unloadable()))
+    for number in (1, 2, 1):
+        worker.tasks.write(TASK, 1, pickle.dumps(()), function=number)
+    answers = worker.run()
+    assert [status for status, _ in answers] == [RAISED, UNREADABLE, RAISED]
+    assert all("Mute: <str() of it failed>" in str(error) for _, (error, _) in answers)
