@@ -68,6 +68,7 @@ cdef class PendingFuture:
 
     @property
     def _result(self):
+        self.settle()
         return None if self.state == FUTURE_FAILED else self.value
 
     @property
