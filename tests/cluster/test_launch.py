@@ -191,6 +191,17 @@ def test_more_tasks_than_may_wait_are_answered_with_no_worker():
         assert client.submit(calls.add_one, 1).result(10) == 2
 
 
+@pytest.mark.parametrize("path", [None, "/nonexistent/first:/nonexistent/second"])
+def test_programs_that_a_task_starts_find_what_the_creators_would(monkeypatch, path):
+    if path is None:
+        monkeypatch.delenv("PYTHONPATH", raising=False)
+    else:
+        monkeypatch.setenv("PYTHONPATH", path)
+    with SchedulerClusterCombo(1) as combo, Client(combo.get_address()) as client:
+        assert client.submit(os.getenv, "PYTHONPATH").result(10) == path
+        assert client.submit(calls.add_one, 1).result(10) == 2
+
+
 def test_programs_take_as_many_descriptors_as_they_may():
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(256, hard), hard))
