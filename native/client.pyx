@@ -345,6 +345,8 @@ cdef class ClientRings:
         while True:
             said = self.down.read()
             if said is None:
+                if self.down.take_producer_waits():
+                    tell(self.bell, self.slot, self.bell_eventfd)
                 return 0
             if said[0] == KIND_WORKERS:
                 self.worker_count = said[7]

@@ -169,6 +169,8 @@ cdef class Pump:
                 self.core.on_mapped(peer.index, answer[1])
             else:
                 self.controls.append((peer, answer))
+        if peer.up.take_producer_waits():
+            ring_bell(peer.sleeping, peer.eventfd)
         return n
 
     def run(self, bint look_everywhere=False, uint64_t limit_ns=2000000):

@@ -131,6 +131,8 @@ cdef class Relay:
             self.controls.append((peer.slot, said))
             self.cut(peer)
             n += 1
+        if peer.up.take_producer_waits():
+            ring_bell(peer.sleeping, peer.eventfd)
         if not self.holding:
             n += self.drain_records(peer, before)
         if peer.tasks.broken or peer.results.broken or peer.up.broken:

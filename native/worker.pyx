@@ -57,13 +57,11 @@ cdef class WorkerLoop:
                 if self.tasks.broken or self.down.broken or not self.wait():
                     return
                 continue
-            if not self.tasks.claim(record):
-                self.tasks.step(record.record_bytes)
-                self.tasks.recycle()
-                continue
-            self.execute(record)
+            if self.tasks.claim(record):
+                self.execute(record)
             self.tasks.step(record.record_bytes)
-            self.tasks.recycle()
+            if self.tasks.recycle():
+                tell(self.bell, self.slot, self.bell_eventfd)
 
     cdef bint wait(self) except -1:
         """Sleep until there may be news. False when there is nobody left to work for."""
@@ -103,9 +101,12 @@ cdef class WorkerLoop:
         while True:
             said = self.down.read()
             if said is None:
-                return 0
+                break
             if said[0] == KIND_FUNCTION:
                 self.announced[said[3]] = said[2][16:], said[4]
+        if self.down.take_producer_waits():
+            tell(self.bell, self.slot, self.bell_eventfd)
+        return 0
 
     cdef object function(self, uint32_t number):
         found = self.functions.get(number)

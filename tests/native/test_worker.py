@@ -141,3 +141,26 @@ def test_an_exception_that_cannot_speak_for_itself_is_answered_and_the_worker_go
     answers = worker.run()
     assert [status for status, _ in answers] == [RAISED, UNREADABLE, RAISED]
     assert all("Mute: <str() of it failed>" in str(error) for _, (error, _) in answers)
+
+
+def test_whoever_waits_for_room_in_the_task_ring_is_told_though_nothing_ran(worker):
+    places = []
+    while (place := worker.tasks.write(TASK, 1, bytes(1000))) is not None:
+        places.append(place)
+    assert all(map(worker.tasks.take_back, places))
+    assert worker.run() == []
+    assert not worker.is_told()
+    assert worker.tasks.take_back(worker.tasks.write(TASK, 1))
+    worker.wait_for_room(0)
+    assert worker.run() == []
+    assert worker.is_told()
+
+
+def test_whoever_waits_for_room_in_the_control_ring_is_told(worker):
+    announce(worker, 1, b"function")
+    assert worker.run() == []
+    assert not worker.is_told()
+    announce(worker, 2, b"function")
+    worker.wait_for_room(3)
+    assert worker.run() == []
+    assert worker.is_told()
