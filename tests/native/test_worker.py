@@ -6,32 +6,24 @@ import pickle
 import pytest
 
 from scaler import payload
-from scaler._native import (
-    PAGE,
-    RING_HEADER_BYTES,
-    Ring,
-    Segment,
-    Unreadable,
-    WorkerLoop,
-    lay_out_peer,
-    peer_segment_bytes,
-)
+from scaler._native import PAGE, RING_HEADER_BYTES, Segment, Unreadable, WorkerLoop
+from tests.sim.wire import CONTROL_BYTES, Rings
 
 TASK, FUNCTION = 1, 3
 KEYWORDS, CHUNK = 4, 8  # flags
 RAISED, UNREADABLE = 1, 4
 RING_BYTES = 65536
-WAITING_FOR_ROOM = 128  # in a ring's header
+# Where a ring says that its producer waits for room.
+WAITING_IN_TASKS = PAGE + 128
+WAITING_IN_DOWN = PAGE + 3 * RING_HEADER_BYTES + 2 * RING_BYTES + CONTROL_BYTES + 128
 
 
 class Worker:
     """The scheduler's ends of a worker's rings. Its loop runs in this thread until there is nothing more to do."""
 
     def __init__(self):
-        self.memory = Segment.private(peer_segment_bytes(RING_BYTES, RING_BYTES))
-        lay_out_peer(self.memory, bytes(16), RING_BYTES, RING_BYTES)
-        self.offsets = [PAGE + place * (RING_HEADER_BYTES + RING_BYTES) for place in range(4)]
-        self.tasks, self.results, self.up, self.down = (Ring(self.memory, at, RING_BYTES) for at in self.offsets)
+        rings = Rings(RING_BYTES)
+        self.memory, self.tasks, self.results, self.down = rings.memory, rings.tasks, rings.results, rings.down
         self.bell = Segment.private(PAGE)
         self.supervisor = os.pipe()
         self.eventfds = [os.eventfd(0, os.EFD_NONBLOCK) for _ in range(2)]
@@ -56,9 +48,9 @@ class Worker:
         memoryview(self.bell)[64] = 0
         return told
 
-    def wait_for_room(self, place):
-        """The scheduler waits for room in one of its outgoing rings."""
-        memoryview(self.memory)[self.offsets[place] + WAITING_FOR_ROOM] = 1
+    def note(self, waiting):
+        """The scheduler waits for room in a ring of its own."""
+        memoryview(self.memory)[waiting] = 1
 
     def close(self):
         for descriptor in (self.supervisor[0], *self.eventfds):
@@ -151,7 +143,7 @@ def test_whoever_waits_for_room_in_the_task_ring_is_told_though_nothing_ran(work
     assert worker.run() == []
     assert not worker.is_told()
     assert worker.tasks.take_back(worker.tasks.write(TASK, 1))
-    worker.wait_for_room(0)
+    worker.note(WAITING_IN_TASKS)
     assert worker.run() == []
     assert worker.is_told()
 
@@ -161,6 +153,6 @@ def test_whoever_waits_for_room_in_the_control_ring_is_told(worker):
     assert worker.run() == []
     assert not worker.is_told()
     announce(worker, 2, b"function")
-    worker.wait_for_room(3)
+    worker.note(WAITING_IN_DOWN)
     assert worker.run() == []
     assert worker.is_told()
