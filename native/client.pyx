@@ -142,7 +142,7 @@ cdef class ClientRings:
             record = self.tasks.reserve(size)
             if record != NULL:
                 break
-            self.wait_for_room()
+            self.wait_for_room(self.tasks)
         # No Python call from here to commit: the reserved record must stay this thread's.
         future.task_id = self.bits | self.next_number
         self.last_page[self.next_number % FUTURE_PAGE] = future
@@ -215,26 +215,25 @@ cdef class ClientRings:
             raise self.lost
         while self.up.write(kind, task, payload, function=function, flags=flags) is None:
             tell(self.bell, self.slot, self.bell_eventfd)
-            self.wait_for_room()
+            self.wait_for_room(self.up)
         tell(self.bell, self.slot, self.bell_eventfd)
 
-    cdef int wait_for_room(self) except -1:
-        """Let the scheduler get on, and drain what comes back meanwhile."""
+    cdef int wait_for_room(self, Ring ring) except -1:
+        """Let whoever reads this ring get on, and drain what comes back meanwhile."""
         cdef pollfd fds[1]
-        fds[0].revents = 0
+        cdef int wait_ms
         self.look()
         if self.lost is not None:
             raise self.lost
-        store_release32(&self.tasks.header.waiting_for_room, 1)
+        store_release32(&ring.header.waiting_for_room, 1)
         full_fence()
-        if self.tasks.free_bytes() >= self.tasks.capacity // 4:
-            return 0
+        wait_ms = 1 if ring.free_bytes() < ring.capacity // 4 else 0
         fds[0].fd = self.lifeline
         fds[0].events = POLLIN
-        with nogil:
+        fds[0].revents = 0
+        with nogil:             # whatever there is room for: the reader may be a relay in a thread of this process
             sched_yield()
-            if self.tasks.free_bytes() < self.tasks.capacity // 4:
-                poll(fds, 1, 1)
+            poll(fds, 1, wait_ms)
         PyErr_CheckSignals()
         if fds[0].revents:
             self.check_scheduler()
@@ -497,11 +496,13 @@ cdef class ClientRings:
     cdef cancel(self, PendingFuture future):
         if self.forget(future.task_id) is None:
             return
-        self.control(KIND_CANCEL, future.task_id)
         if future.condition is not None:
             self.watched -= 1
         future.finish(FUTURE_CANCELLED, None)
-        future.run_callbacks()
+        try:
+            self.control(KIND_CANCEL, future.task_id)
+        finally:
+            future.run_callbacks()
 
     def rest(self, event):
         """Sleep until a task is submitted or something is watched, for the client's own thread."""

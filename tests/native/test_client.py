@@ -1,0 +1,121 @@
+"""A client's side of its rings, with the scheduler played by the test."""
+
+import concurrent.futures
+import os
+import pickle
+import signal
+import threading
+
+import pytest
+
+from scaler import payload
+from scaler._native import FLAG_PLAIN, PAGE, RECORD_HEADER_BYTES, ClientRings, Segment
+from scaler.client.attendant import Attendant
+from scaler.client.future import ScalerFuture
+from scaler.exceptions import DisconnectedError
+from tests.processes import wait_until
+from tests.sim.wire import CONTROL_BYTES, Rings
+
+CANCEL, RESULT = 4, 2
+
+
+class Scheduler:
+    """The other end of a client's rings."""
+
+    def __init__(self, ring_bytes=65536):
+        self.rings = Rings(ring_bytes)
+        self.lifeline, self.line = os.pipe()
+        self.eventfds = [os.eventfd(0, os.EFD_NONBLOCK) for _ in range(2)]
+        self.event = threading.Event()
+        self.client = ClientRings(
+            self.rings.memory, self.eventfds[0], Segment.private(PAGE), 0, self.eventfds[1], self.lifeline, 5,
+            ScalerFuture,
+            load=payload.load_result, callback_error=lambda future: None, watched_event=self.event,
+            segment_name=lambda: "unused", scheduler_gone=lambda: DisconnectedError("gone"),
+        )  # fmt: skip
+
+    def submit(self):
+        """A task, whose record is taken at once."""
+        future = self.client.submit(1, (), None, pickle.dumps)
+        while self.rings.tasks.read() is not None:
+            pass
+        return future
+
+    def answer(self, future, value, flags=0):
+        data = value if isinstance(value, bytes) else pickle.dumps(value)
+        assert self.rings.results.write(RESULT, future.task_id, data, flags=flags) is not None
+
+    def die(self):
+        os.close(self.line)
+        self.line = -1
+
+    def close(self):
+        self.client.leave(DisconnectedError("the test is over"))
+        for descriptor in (self.lifeline, self.line, *self.eventfds):
+            if descriptor >= 0:
+                os.close(descriptor)
+
+
+@pytest.fixture
+def scheduler():
+    made = Scheduler()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def alarm():
+    """Have a handler raise KeyboardInterrupt as Ctrl-C does, again and again until the test is over."""
+
+    def interrupt(number, frame):
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    yield lambda: signal.setitimer(signal.ITIMER_REAL, 0.1, 0.1)
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, before)
+
+
+def fill_up_ring(scheduler):
+    for _ in range(CONTROL_BYTES // RECORD_HEADER_BYTES):
+        scheduler.client.control(CANCEL)
+
+
+def test_thousands_are_cancelled_though_who_reads_that_is_a_thread_of_this_process(scheduler):
+    futures = [scheduler.submit() for _ in range(5000)]
+    heard = []
+
+    def read():
+        while len(heard) < len(futures):
+            record = scheduler.rings.up.read()
+            if record is not None:
+                heard.append(record[1])
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    assert all(future.cancel() for future in futures)
+    reader.join(60)
+    assert heard == [future.task_id for future in futures]
+
+
+def test_a_cancel_that_waits_for_room_can_be_interrupted_and_is_done(scheduler, alarm):
+    future = scheduler.submit()
+    called = []
+    future.add_done_callback(called.append)
+    fill_up_ring(scheduler)
+    with pytest.raises(KeyboardInterrupt):
+        alarm()
+        future.cancel()
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    assert future.cancelled()
+    assert called == [future]
+
+
+def test_a_cancel_that_waits_for_room_hears_that_the_scheduler_is_gone(scheduler):
+    future, other = scheduler.submit(), scheduler.submit()
+    fill_up_ring(scheduler)
+    scheduler.die()
+    with pytest.raises(DisconnectedError):
+        future.cancel()
+    assert future.cancelled()
+    assert isinstance(other.exception(0), DisconnectedError)
