@@ -23,6 +23,15 @@ cdef enum:
     FUTURE_PAGE = 4096
 
 
+cdef class FuturePage:
+    """The open futures of 4,096 consecutive numbers; None where there is none."""
+    cdef list futures
+    cdef uint32_t open
+
+    def __cinit__(self):
+        self.futures = [None] * FUTURE_PAGE
+
+
 cdef class ClientRings:
     cdef Segment memory
     cdef PeerPage *page
@@ -33,8 +42,8 @@ cdef class ClientRings:
     cdef int eventfd, bell_eventfd, lifeline
     cdef readonly uint64_t bits
     cdef uint64_t next_number
-    cdef dict pages                 # page number -> list of futures
-    cdef list last_page
+    cdef dict pages                 # page number -> FuturePage; those without open futures go, but for the last
+    cdef FuturePage last_page
     cdef uint64_t last_page_number
     cdef readonly uint64_t open_tasks
     cdef readonly object lost       # the exception that every call raises from now on
@@ -145,7 +154,8 @@ cdef class ClientRings:
             self.wait_for_room(self.tasks)
         # No Python call from here to commit: the reserved record must stay this thread's.
         future.task_id = self.bits | self.next_number
-        self.last_page[self.next_number % FUTURE_PAGE] = future
+        self.last_page.futures[self.next_number % FUTURE_PAGE] = future
+        self.last_page.open += 1
         self.open_tasks += 1
         self.next_number += 1
         fill_record(record, KIND_TASK, flags | self.more_flags, 0, function, future.task_id, 0, items, 0)
@@ -165,41 +175,37 @@ cdef class ClientRings:
         memcpy(segment.start, PyBytes_AS_STRING(payload), len(payload))
         return len(payload).to_bytes(8, "little") + name.encode("ascii")
 
+    @property
+    def page_count(self):
+        """How many pages of futures there are, for tests."""
+        return len(self.pages)
+
     cdef int open_page(self) except -1:
         """See to it that the next number has a place."""
-        cdef uint64_t page = self.next_number // FUTURE_PAGE
-        if page != self.last_page_number:
-            futures = self.pages.get(page)
-            if futures is None:
-                futures = self.pages[page] = [None] * FUTURE_PAGE
-            self.last_page = futures
-            self.last_page_number = page
+        cdef uint64_t number = self.next_number // FUTURE_PAGE
+        if number != self.last_page_number:
+            if self.last_page is not None and self.last_page.open == 0:
+                del self.pages[self.last_page_number]
+            self.last_page = self.pages[number] = FuturePage()
+            self.last_page_number = number
         return 0
 
     cdef PendingFuture forget(self, uint64_t task):
         """The open future of this task, which is open no more; None if there is none."""
         cdef uint64_t number = task & NUMBER_MASK
-        cdef uint64_t page = number // FUTURE_PAGE
-        cdef list futures = self.pages.get(page)
+        cdef FuturePage page = self.pages.get(number // FUTURE_PAGE)
         cdef object future
-        if futures is None:
+        if page is None:
             return None
-        future = futures[number % FUTURE_PAGE]
+        future = page.futures[number % FUTURE_PAGE]
         if future is None:
             return None
-        futures[number % FUTURE_PAGE] = None
+        page.futures[number % FUTURE_PAGE] = None
+        page.open -= 1
         self.open_tasks -= 1
-        if number % FUTURE_PAGE == FUTURE_PAGE - 1 or page < self.last_page_number:
-            self.trim(page, futures)
+        if page.open == 0 and page is not self.last_page:
+            del self.pages[number // FUTURE_PAGE]
         return future
-
-    cdef trim(self, uint64_t page, list futures):
-        # A page is looked through only when its last place is freed, or now and then: cost stays flat.
-        if page != self.last_page_number and (self.open_tasks == 0 or self.open_tasks % FUTURE_PAGE == 0):
-            for page in [p for p in self.pages if p != self.last_page_number]:
-                futures = self.pages[page]
-                if futures.count(None) == FUTURE_PAGE:
-                    del self.pages[page]
 
     def announce(self, uint32_t function, bytes digest not None, bytes payload not None):
         """Send a function's bytes under a number of this client, once, before the first task that names it."""
@@ -488,8 +494,9 @@ cdef class ClientRings:
 
     def fail_all(self, error):
         """End all open futures with this exception, or cancel them if it is None."""
-        for futures in list(self.pages.values()):
-            for future in futures:
+        cdef FuturePage page
+        for page in list(self.pages.values()):
+            for future in page.futures:
                 if future is not None and self.forget((<PendingFuture>future).task_id) is not None:
                     self.complete(future, FUTURE_CANCELLED if error is None else FUTURE_FAILED, error)
 

@@ -119,3 +119,19 @@ def test_a_cancel_that_waits_for_room_hears_that_the_scheduler_is_gone(scheduler
         future.cancel()
     assert future.cancelled()
     assert isinstance(other.exception(0), DisconnectedError)
+
+
+def test_pages_of_futures_go_though_one_task_stays_open(scheduler):
+    def work():
+        future = scheduler.submit()
+        scheduler.answer(future, 1)
+        assert future.done()
+
+    open_task = scheduler.submit()
+    for _ in range(4096 * 5):
+        work()
+    assert scheduler.client.page_count == 2
+    assert scheduler.client.open_tasks == 1
+    scheduler.answer(open_task, 2)
+    assert open_task.result(20) == 2
+    assert scheduler.client.page_count == 1
