@@ -165,7 +165,7 @@ cdef class ClientRings:
         if self.resting:
             self.resting = False
             self.watched_event.set()
-        if self.results.head_seen - self.results.tail > self.results.capacity // 2 or not (self.next_number & 255):
+        if self.results.unread_bytes() > self.results.capacity // 2 or not (self.next_number & 255):
             self.look()
         return future
 

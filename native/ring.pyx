@@ -102,6 +102,10 @@ cdef class Ring:
     cdef inline bint has_news(self) noexcept nogil:
         return load_acquire(&self.header.head) != self.tail
 
+    cdef inline uint64_t unread_bytes(self) noexcept nogil:
+        """How much there is to be read, as far as the producer has got."""
+        return load_acquire(&self.header.head) - self.tail
+
     cdef Record *peek(self) noexcept nogil:
         """The next record, or NULL if there is none (or the ring is broken)."""
         cdef Record *record

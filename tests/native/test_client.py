@@ -121,6 +121,17 @@ def test_a_cancel_that_waits_for_room_hears_that_the_scheduler_is_gone(scheduler
     assert isinstance(other.exception(0), DisconnectedError)
 
 
+def test_results_are_taken_by_who_submits_when_the_ring_is_half_full(scheduler):
+    first = scheduler.submit()
+    scheduler.answer(first, 1)
+    assert first.result(20) == 1
+    futures = [scheduler.submit() for _ in range(5)]
+    for future in futures:
+        scheduler.answer(future, b"x" * (scheduler.rings.most_inline - 8), FLAG_PLAIN)
+    scheduler.submit()
+    assert all(future.is_over for future in futures)
+
+
 def test_pages_of_futures_go_though_one_task_stays_open(scheduler):
     def work():
         future = scheduler.submit()
