@@ -271,8 +271,8 @@ cdef class ClientRings:
     cdef int drain(self) except -1:
         cdef Record *record
         cdef PendingFuture future
-        cdef uint32_t size
         cdef object value
+        cdef uint8_t state
         cdef bint any_record = False
         while True:
             record = self.results.peek()
@@ -280,24 +280,15 @@ cdef class ClientRings:
                 break
             any_record = True
             future = self.forget(record.task) if record.kind == KIND_RESULT else None
-            if future is not None:
-                size = payload_bytes_of(record)
+            if future is not None:                    # from here on nothing may raise before it is complete
                 future.duration_ns = record.duration_ns
                 future.cpu_us = record.cpu_us
                 future.memory_peak_kib = record.memory_peak_kib
                 future.status = <uint8_t>record.status
                 future.flags = record.flags
-                value = NotImplemented
-                if record.status == STATUS_OK and record.flags == FLAG_PLAIN and self.decode_plain:
-                    value = read_plain(payload_of(record), size)
-                if value is not NotImplemented:
-                    self.complete(future, FUTURE_DONE, value)
-                else:
-                    value = PyBytes_FromStringAndSize(payload_of(record), size)
-                    if record.flags & FLAG_SEGMENT:
-                        value = self.map_result(value, record.task)
-                    self.complete(future, FUTURE_RAW, value)
-            elif record.flags & FLAG_SEGMENT:
+                value = self.outcome_of(record, &state)
+                self.complete(future, state, value)
+            if record.flags & FLAG_SEGMENT and self.lost is None:
                 self.control(KIND_MAPPED, record.task)
             self.results.step(record.record_bytes)
         if any_record and self.results.recycle():
@@ -306,13 +297,22 @@ cdef class ClientRings:
             self.lost = self.scheduler_gone()
         return 0
 
-    cdef object map_result(self, bytes place, uint64_t task):
+    cdef object outcome_of(self, Record *record, uint8_t *state):
+        """What the future of this result gets, and its state with that."""
+        cdef uint32_t size = payload_bytes_of(record)
+        cdef object value
         try:
-            segment = Segment.open(place[8:].decode("ascii"))
-        except OSError as error:
-            segment = error
-        self.control(KIND_MAPPED, task)
-        return segment
+            if record.status == STATUS_OK and record.flags == FLAG_PLAIN and self.decode_plain:
+                value = read_plain(payload_of(record), size)
+                if value is not NotImplemented:
+                    state[0] = FUTURE_DONE
+                    return value
+            state[0] = FUTURE_RAW
+            value = PyBytes_FromStringAndSize(payload_of(record), size)
+            return map_result(value) if record.flags & FLAG_SEGMENT else value
+        except Exception as error:                    # bytes that make no sense, or no memory for them
+            state[0] = FUTURE_FAILED
+            return error
 
     cdef int complete(self, PendingFuture future, uint8_t state, object value) except -1:
         if future.condition is None:
@@ -323,10 +323,12 @@ cdef class ClientRings:
                 future.progress.on_end(future)
             return 0
         self.watched -= 1
-        future.finish(state, value)
-        if future.callbacks:
-            self.to_call.append(future)
-            self.watched_event.set()
+        try:
+            future.finish(state, value)
+        finally:
+            if future.callbacks:
+                self.to_call.append(future)
+                self.watched_event.set()
         return 0
 
     def call_back(self):
@@ -528,3 +530,11 @@ cdef class ClientRings:
     def interrupt(self):
         """Wake whoever leads."""
         ring_bell(&self.page.sleeping, self.eventfd)
+
+
+cdef object map_result(bytes place):
+    """The segment that a result is, or why there is none."""
+    try:
+        return Segment.open(place[8:].decode("ascii"))
+    except OSError as error:
+        return error

@@ -182,6 +182,15 @@ cdef class PendingFuture:
             self.state = state
             self.payload = None
             return
+        try:
+            self.finish_and_tell(state, value)
+        except BaseException:
+            # The handler of a signal has raised in the midst of Condition's code. The result is nowhere else any more.
+            if self.state == FUTURE_PENDING:
+                self.finish_and_tell(state, value)
+            raise
+
+    cdef finish_and_tell(self, uint8_t state, object value):
         with self.condition:
             self.value = value
             self.state = state

@@ -146,3 +146,68 @@ def test_pages_of_futures_go_though_one_task_stays_open(scheduler):
     scheduler.answer(open_task, 2)
     assert open_task.result(20) == 2
     assert scheduler.client.page_count == 1
+
+
+def test_a_result_that_makes_no_sense_is_its_futures_failure(scheduler):
+    broken, good = scheduler.submit(), scheduler.submit()
+    scheduler.answer(broken, b"\x80\x05\x8c\x02\xff\xff.", FLAG_PLAIN)  # no UTF-8
+    scheduler.answer(good, 1)
+    assert good.result(20) == 1
+    assert isinstance(broken.exception(20), ValueError)
+
+
+Condition = threading.Condition
+
+
+class Interrupted:
+    """A Condition that a signal interrupts as it is entered for the second time."""
+
+    def __init__(self):
+        self.condition, self.entered = Condition(), 0
+
+    def __enter__(self):
+        self.entered += 1
+        if self.entered == 2:
+            raise self.error
+        return self.condition.__enter__()
+
+    def __exit__(self, *about):
+        return self.condition.__exit__(*about)
+
+    def __getattr__(self, name):
+        return getattr(self.condition, name)
+
+
+def interrupted_by(error):
+    return type("InterruptedBy", (Interrupted,), {"error": error})
+
+
+def test_an_interrupt_in_the_midst_of_draining_loses_no_result(scheduler, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(threading, "Condition", interrupted_by(KeyboardInterrupt()))
+        future = scheduler.submit()
+        called = []
+        future.add_done_callback(called.append)
+    scheduler.answer(future, 1)
+    with pytest.raises(KeyboardInterrupt):
+        future.done()
+    assert future.result(20) == 1
+    scheduler.client.call_back()
+    assert called == [future]
+
+
+def test_the_clients_thread_goes_on_though_something_raises(scheduler, monkeypatch, caplog):
+    with monkeypatch.context() as patch:
+        patch.setattr(threading, "Condition", interrupted_by(RuntimeError("no")))
+        first = scheduler.submit()
+        called = []
+        first.add_done_callback(called.append)
+    second = scheduler.submit()
+    second.add_done_callback(called.append)
+    attendant = Attendant(scheduler.client, scheduler.event)
+    scheduler.answer(first, 1)
+    wait_until(lambda: first in called)
+    scheduler.answer(second, 2)
+    wait_until(lambda: second in called)
+    attendant.stop()
+    assert "begins anew" in caplog.text
