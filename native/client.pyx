@@ -47,6 +47,7 @@ cdef class ClientRings:
     cdef uint64_t last_page_number
     cdef readonly uint64_t open_tasks
     cdef readonly object lost       # the exception that every call raises from now on
+    cdef bint abandoned             # in a forked child: the rings are the parent's
     cdef bint leading
     cdef bint resting               # the client's own thread sleeps until something is open
     cdef object followers           # futures whose threads sleep, by arrival
@@ -274,6 +275,8 @@ cdef class ClientRings:
         cdef object value
         cdef uint8_t state
         cdef bint any_record = False
+        if self.abandoned:
+            return 0
         while True:
             record = self.results.peek()
             if record == NULL:
@@ -349,6 +352,8 @@ cdef class ClientRings:
 
     cdef int read_down(self) except -1:
         """What the scheduler says besides results."""
+        if self.abandoned:
+            return 0
         while True:
             said = self.down.read()
             if said is None:
@@ -521,11 +526,20 @@ cdef class ClientRings:
         self.resting = False
 
     def abandon(self):
-        """In a forked child: whoever led or slept here was a thread of the parent."""
+        """In a forked child: whoever led or slept here was a thread of the parent, and so is who reads the rings."""
+        cdef FuturePage page
+        self.abandoned = True
         self.leading = self.resting = False
         self.followers.clear()
+        self.to_call.clear()
+        for page in self.pages.values():
+            for future in page.futures:
+                if future is not None:
+                    (<PendingFuture>future).abandon()
         self.pages.clear()
-        self.open_tasks = 0
+        self.last_page = None
+        self.last_page_number = <uint64_t>-1
+        self.open_tasks = self.watched = 0
 
     def interrupt(self):
         """Wake whoever leads."""

@@ -175,6 +175,12 @@ cdef class PendingFuture:
             self.state = FUTURE_FAILED if failed else FUTURE_DONE
         return 0
 
+    cdef abandon(self):
+        """In a forked child: nobody will end it here. A thread of the parent may hold its lock, so there is a new one."""
+        self.condition = self.waiters = self.callbacks = None
+        self.value = None
+        self.state = FUTURE_CANCELLED
+
     cdef finish(self, uint8_t state, object value):
         """The one place where a pending future becomes something else."""
         if self.condition is None:

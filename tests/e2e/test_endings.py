@@ -1,5 +1,6 @@
 """How clients, schedulers and workers end: on purpose, killed, forked. Each test has a cluster of its own."""
 
+import concurrent.futures
 import gc
 import os
 import pickle
@@ -131,11 +132,14 @@ def test_shutdown_stops_scheduler_and_workers():
 @pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")  # to fork with threads is the point
 def test_forked_child_may_make_a_client_of_its_own_and_not_use_its_parents():
     with SchedulerClusterCombo(1) as combo, Client(combo.get_address()) as client:
-        future = client.submit(calls.sleep_for, 0.3)
+        futures = [client.submit(calls.sleep_for, 0.1) for _ in range(4)]
         pid = os.fork()
         if pid == 0:
             status = 1
             try:
+                futures[0].done()
+                futures[1].cancel()
+                concurrent.futures.wait(futures, 10)
                 client.submit(calls.add_one, 1)
             except ClientQuitException:
                 with Client(combo.get_address()) as own:
@@ -143,7 +147,7 @@ def test_forked_child_may_make_a_client_of_its_own_and_not_use_its_parents():
             finally:
                 os._exit(status)
         assert os.waitpid(pid, 0)[1] == 0
-        assert future.result(10) == 0.3
+        assert [future.result(10) for future in futures] == [0.1] * 4
         assert client.submit(calls.add_one, 1).result(10) == 2
 
 
