@@ -2,18 +2,22 @@
 #
 # A peer's segment (a client's or a worker's)      A ring                      A record, 8-byte aligned
 #
-#   0     PeerPage (4 KiB): magic, nonce,            0    head   (producer)       0  record_bytes  header + payload
-#         sleeping, what the worker does now         64   tail   (consumer)       4  kind, flags, status
-#   4096  ring TASKS     client -> / -> worker       128  waiting_for_room        8  claim         state 2 | generation 30
-#         ring RESULTS   -> client / worker ->       192  capacity bytes          12 function
-#         ring UP        control, peer -> scheduler       of records              16 task
-#         ring DOWN      control, scheduler -> peer                               24 attempt
-#         CHILDREN       a worker's child queue                                   32 items, detail
-#                        (reserved, no reader yet)                                40 duration_ns
-#                                                                                 48 cpu_us, memory_peak_kib
-#   The bell page (scheduler or relay)                                            56 payload
+#   0     PeerPage (4 KiB): magic, nonce,            header, 128 bytes:           0  record_bytes  header + payload
+#         sleeping, what the worker does now,        0    head   (producer)       4  kind, flags, status
+#         headers of the rings from 192 on           64   tail   (consumer)       8  claim         state 2 | generation 30
+#   4096  ring TASKS     client -> / -> worker       72   waiting_for_room        12 function
+#         ring RESULTS   -> client / worker ->                                    16 task
+#         ring UP        control, peer -> scheduler  data: capacity bytes of      24 attempt
+#         ring DOWN      control, scheduler -> peer  records, behind the header   32 items, detail
+#         CHILDREN       a worker's child queue      or elsewhere                 40 duration_ns
+#                        (reserved, no reader yet)                                48 cpu_us, memory_peak_kib
+#                                                                                 56 payload
+#   The bell page (scheduler or relay)
 #   0     sleeping
 #   64    news: one bit per peer
+#
+# All headers of a peer stand in its one page, and who waits for room stands beside the tail, which its reader has at
+# hand: a scheduler with a thousand workers has none of this in its caches, and pays for each page and each line.
 #
 # head and tail are positions: they grow for ever. position % capacity is an index into the data. Lengths are never
 # mixed with either. A record never wraps: where it would, a PADDING record fills the rest.
@@ -21,8 +25,9 @@
 cpdef enum:
     PAGE = 4096
     LAYOUT_MAGIC = 0x5343414C
-    LAYOUT_VERSION = 1
-    RING_HEADER_BYTES = 192
+    LAYOUT_VERSION = 2
+    RING_HEADER_BYTES = 128
+    HEADERS_OFFSET = 192       # of the first ring's header in a peer's page
     RECORD_HEADER_BYTES = 56
     MOST_RECORD_BYTES = 32768  # of one record, so that it fits into any ring of any peer
     RING_TASKS = 0
@@ -91,9 +96,8 @@ cdef packed struct RingHeader:
     uint64_t head
     uint64_t gap_a[7]
     uint64_t tail
-    uint64_t gap_b[7]
     uint32_t waiting_for_room
-    uint32_t gap_c[15]
+    uint32_t gap_b[13]
 
 cdef packed struct PeerPage:
     uint32_t magic
@@ -110,6 +114,8 @@ cdef packed struct PeerPage:
     uint64_t task
     uint64_t attempt
     uint64_t since_ns
+    uint64_t gap_e[4]
+    RingHeader headers[4]      # at HEADERS_OFFSET, in the order of the rings
 
 cdef packed struct BellPage:
     uint32_t sleeping

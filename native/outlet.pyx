@@ -29,6 +29,8 @@ cdef class Outlet:
         pass
 
 
+@cython.final
+@cython.no_gc
 cdef class RingOutlet(Outlet):
     """The producer's end of a ring, and the bell of whoever reads it."""
     cdef Ring ring

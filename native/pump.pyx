@@ -97,6 +97,7 @@ cdef class Pump:
     cdef uint32_t drain_results(self, Peer peer, uint64_t now):
         cdef Record *record
         cdef uint32_t n = 0
+        peer.tasks.expect_writes()             # who answers is given tasks next, and its ring is in no cache any more
         while n < MOST_RECORDS:
             record = peer.results.peek()
             if record == NULL:
@@ -264,14 +265,14 @@ cdef tuple peer_rings(Segment memory):
     if memory.size < PAGE or page.magic != LAYOUT_MAGIC or page.version != LAYOUT_VERSION:
         raise ValueError(f"segment {memory.name!r} is not laid out as this version's peers lay it out")
     for i in range(RINGS):
-        rings.append(Ring(memory, offset, page.ring_bytes[i]))
-        offset += RING_HEADER_BYTES + page.ring_bytes[i]
+        rings.append(Ring(memory, HEADERS_OFFSET + i * RING_HEADER_BYTES, page.ring_bytes[i], offset))
+        offset += page.ring_bytes[i]
     return tuple(rings)
 
 
 def peer_segment_bytes(uint32_t ring_bytes, uint32_t control_bytes, uint32_t children_bytes=0):
     """Size of a peer's segment with rings of these sizes."""
-    return PAGE + 4 * RING_HEADER_BYTES + 2 * ring_bytes + 2 * control_bytes + children_bytes
+    return PAGE + 2 * ring_bytes + 2 * control_bytes + children_bytes
 
 
 def lay_out_peer(Segment memory not None, bytes nonce not None, uint32_t ring_bytes, uint32_t control_bytes,

@@ -12,8 +12,13 @@
 # Rule 1: the consumer believes nothing: every length is checked, and a ring that fails is `broken` for good.
 # Not here: who is woken (bell), what the records mean (core, worker, client).
 
+@cython.final
+@cython.no_gc
 cdef class Ring:
-    """One end of a ring at `offset` in `memory`. Make one object per process and direction."""
+    """One end of a ring whose header is at `offset` in `memory`; its data are behind that unless `data_offset` says.
+
+    Make one object per process and direction.
+    """
     cdef Segment memory
     cdef RingHeader *header
     cdef char *data
@@ -26,14 +31,17 @@ cdef class Ring:
     cdef readonly bint broken
     cdef bint producer_waits    # `read` has made room that a producer waits for; whoever reads sees to it
 
-    def __cinit__(self, Segment memory, size_t offset, uint32_t capacity):
+    def __cinit__(self, Segment memory, size_t offset, uint32_t capacity, size_t data_offset=0):
         if capacity < 1024 or capacity & (capacity - 1):
             raise ValueError(f"a ring's capacity is a power of two of at least 1024, not {capacity}")
-        if offset % 64 or offset + RING_HEADER_BYTES + capacity > memory.size:
+        if data_offset == 0:
+            data_offset = offset + RING_HEADER_BYTES
+        if (offset % 64 or offset + RING_HEADER_BYTES > memory.size
+                or data_offset % 64 or data_offset + capacity > memory.size):
             raise ValueError(f"a ring of {capacity} bytes at {offset} does not fit a segment of {memory.size} bytes")
         self.memory = memory
         self.header = <RingHeader *>(memory.start + offset)
-        self.data = memory.start + offset + RING_HEADER_BYTES
+        self.data = memory.start + data_offset
         self.capacity = capacity
         self.head = self.head_seen = load_acquire(&self.header.head)
         self.tail = self.tail_seen = load_acquire(&self.header.tail)
@@ -65,6 +73,14 @@ cdef class Ring:
         record.record_bytes = RECORD_HEADER_BYTES + payload_bytes
         record.claim = claim_word(CLAIM_OFFERED, self.head)
         return record
+
+    cdef inline void expect_writes(self) noexcept nogil:
+        """Some records will be written soon: have the memory they will stand in fetched meanwhile."""
+        cdef char *next = self.data + (self.head & (self.capacity - 1))
+        prefetch_to_write(next)
+        prefetch_to_write(next + 64)
+        prefetch_to_write(next + 128)
+        prefetch_to_write(next + 192)
 
     cdef inline uint64_t commit(self) noexcept nogil:
         """Publish the reserved record; its position is what withdraw takes."""

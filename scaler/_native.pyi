@@ -25,6 +25,7 @@ PAGE: Final[int]
 LAYOUT_MAGIC: Final[int]
 LAYOUT_VERSION: Final[int]
 RING_HEADER_BYTES: Final[int]
+HEADERS_OFFSET: Final[int]
 RECORD_HEADER_BYTES: Final[int]
 RING_TASKS: Final[int]
 RING_RESULTS: Final[int]
@@ -92,7 +93,7 @@ class Segment:
 # ring
 
 class Ring:
-    def __init__(self, memory: Segment, offset: int, capacity: int) -> None: ...
+    def __init__(self, memory: Segment, offset: int, capacity: int, data_offset: int = 0) -> None: ...
     @property
     def capacity(self) -> int: ...
     @property

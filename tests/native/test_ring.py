@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scaler._native import Ring, Segment
+from scaler._native import RING_HEADER_BYTES, Ring, Segment
 
 TASK = 1
 HEADER_BYTES = 56
@@ -72,7 +72,7 @@ def test_a_withdrawn_record_is_never_claimed():
 def test_a_wrong_length_breaks_the_ring_and_not_the_reader(length):
     memory, producer, consumer = both_ends()
     producer.write(TASK, 1, b"abc")
-    struct.pack_into("<IB", memoryview(memory).cast("B"), 192, length, TASK)
+    struct.pack_into("<IB", memoryview(memory).cast("B"), RING_HEADER_BYTES, length, TASK)
     assert consumer.read() is None
     assert consumer.broken
 

@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from scaler._native import (
     FLAG_SEGMENT,
+    HEADERS_OFFSET,
     KIND_CANCEL,
     KIND_FUNCTION,
     KIND_MAPPED,
@@ -45,9 +46,9 @@ class Rings:
         self.memory = Segment.private(peer_segment_bytes(ring_bytes, CONTROL_BYTES))
         lay_out_peer(self.memory, bytes(16), ring_bytes, CONTROL_BYTES)
         made, offset = [], PAGE
-        for size in (ring_bytes, ring_bytes, CONTROL_BYTES, CONTROL_BYTES):
-            made.append(Ring(self.memory, offset, size))
-            offset += RING_HEADER_BYTES + size
+        for i, size in enumerate((ring_bytes, ring_bytes, CONTROL_BYTES, CONTROL_BYTES)):
+            made.append(Ring(self.memory, HEADERS_OFFSET + i * RING_HEADER_BYTES, size, offset))
+            offset += size
         self.tasks, self.results, self.up, self.down = made
         self.most_inline = ring_bytes // 8 - RECORD_HEADER_BYTES
 
