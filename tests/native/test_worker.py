@@ -6,16 +6,16 @@ import pickle
 import pytest
 
 from scaler import payload
-from scaler._native import PAGE, RING_HEADER_BYTES, Segment, Unreadable, WorkerLoop
-from tests.sim.wire import CONTROL_BYTES, Rings
+from scaler._native import HEADERS_OFFSET, PAGE, RING_HEADER_BYTES, Segment, Unreadable, WorkerLoop
+from tests.sim.wire import Rings
 
 TASK, FUNCTION = 1, 3
 KEYWORDS, CHUNK = 4, 8  # flags
 RAISED, UNREADABLE = 1, 4
 RING_BYTES = 65536
 # Where a ring says that its producer waits for room.
-WAITING_IN_TASKS = PAGE + 128
-WAITING_IN_DOWN = PAGE + 3 * RING_HEADER_BYTES + 2 * RING_BYTES + CONTROL_BYTES + 128
+WAITING_IN_TASKS = HEADERS_OFFSET + 72
+WAITING_IN_DOWN = WAITING_IN_TASKS + 3 * RING_HEADER_BYTES
 
 
 class Worker:
