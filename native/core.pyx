@@ -88,6 +88,10 @@ cdef class SchedulerCore:
             return
         known = self.functions.find(digest)
         if known is None:
+            # Else who comes first would say what the others run. A segment is its announcer's to change at any time.
+            if not flags & FLAG_SEGMENT and digest_of(payload) != digest:
+                self.refused += 1
+                return
             known = self.functions.add(digest, flags, payload)
         elif flags & FLAG_SEGMENT and not self.functions.is_payload(known, payload):
             self.unlink.append(payload[8:].decode("ascii", "replace"))       # we have these bytes already

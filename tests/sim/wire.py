@@ -9,6 +9,7 @@ import secrets
 import sys
 from collections import deque
 from dataclasses import replace
+from hashlib import blake2b
 
 from scaler._native import (
     FLAG_SEGMENT,
@@ -179,7 +180,9 @@ class RemoteClient:
     def submit(self, function: int, payload: bytes) -> int | None:
         """The task's id, None while a ring is full."""
         if function not in self.functions:
-            if self.rings.up.write(KIND_FUNCTION, 0, b"%16d" % function + b"code", function=function) is None:
+            code = b"code %d" % function
+            announced = blake2b(code, digest_size=16).digest() + code
+            if self.rings.up.write(KIND_FUNCTION, 0, announced, function=function) is None:
                 return None
             self.functions.add(function)
         flags = 0
