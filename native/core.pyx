@@ -106,9 +106,6 @@ cdef class SchedulerCore:
             self.refused += 1
             return
         function = self.clients.find_function(index, record.function)
-        if function == 0:
-            self.refuse(index, record, b"the task names a function that was never announced")
-            return
         row_index = self.table.take()
         if row_index == 0:
             self.refuse(index, record, b"the scheduler has no memory left")
@@ -116,7 +113,7 @@ cdef class SchedulerCore:
         row = self.table.row(row_index)
         row.task = record.task
         row.client = index
-        row.function = function - 1
+        row.function = function - 1 if function else 0
         row.items = record.items
         row.flags = record.flags
         row.placements = 0
@@ -126,6 +123,10 @@ cdef class SchedulerCore:
                 or not self.clients.note_row(row_index)):
             self.table.give_back(row_index)
             self.refuse(index, record, b"the scheduler has no memory left, or the task's id is out of range")
+            return
+        if function == 0:
+            self.refused += 1
+            self.answers.answer_text(row_index, STATUS_REFUSED, b"the task names a function that was never announced")
             return
         self.accepted += 1
         self.ready.push(row_index, False)

@@ -328,6 +328,16 @@ def test_a_function_number_that_is_too_high_is_refused():
     assert [status for _, status, _ in client.answers] == [REFUSED] * 3
 
 
+def test_a_refusal_waits_for_room_like_any_answer():
+    core = SchedulerCore()
+    client = FakeClient(core, 5, capacity=1024)
+    tasks = [client.submit(function=77) for _ in range(100)]
+    for _ in range(100):
+        client.drain()
+    assert [(task, status) for task, status, _ in client.answers] == [(task, REFUSED) for task in tasks]
+    assert core.counts()["rows"] == 0
+
+
 class CoreMachine(RuleBasedStateMachine):
     """Clients and workers come, work, cancel and go; each accepted task is answered exactly once or was cancelled."""
 
