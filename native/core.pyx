@@ -175,14 +175,17 @@ cdef class SchedulerCore:
 
     cdef void cancel_all(self, uint32_t index, uint64_t before) noexcept nogil:
         cdef Directory *directory = &self.clients.clients[index].directory
-        cdef uint64_t first = directory.base
-        cdef uint64_t last = directory.base + directory.length
-        cdef uint64_t number
-        cdef uint32_t row_index
-        for number in range(first << 12, min(last << 12, before)):
-            row_index = directory_find(directory, number)
-            if row_index:
-                self.cancel(row_index)
+        cdef uint64_t number = directory.base << 12
+        cdef uint64_t end = min((directory.base + directory.length) << 12, before)
+        cdef uint32_t *place
+        while number < end:
+            place = directory_place(directory, number, False)
+            if place == NULL:
+                number = (number | 4095) + 1           # nothing is on this page
+            else:
+                if place[0]:
+                    self.cancel(place[0])
+                number += 1
 
     cdef void cancel(self, uint32_t row_index) noexcept nogil:
         cdef Row *row = self.table.row(row_index)

@@ -338,6 +338,23 @@ def test_a_refusal_waits_for_room_like_any_answer():
     assert core.counts()["rows"] == 0
 
 
+def test_clear_finds_tasks_whose_ids_lie_far_apart():
+    core = SchedulerCore()
+    client = FakeClient(core, 5)
+    tasks = []
+    for _ in range(1000):
+        tasks.append(client.submit())
+        client.next += 1024 * 4096
+    core.on_clear(client.index, 0, tasks[-1])
+    assert core.counts()["rows"] == 1
+    worker = FakeWorker(core)
+    core.step(0)
+    assert worker.begin()[1] == tasks[-1]
+    core.on_client_left(client.index, 0)
+    worker.finish()
+    assert core.counts()["rows"] == 0
+
+
 class CoreMachine(RuleBasedStateMachine):
     """Clients and workers come, work, cancel and go; each accepted task is answered exactly once or was cancelled."""
 
