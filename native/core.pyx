@@ -213,6 +213,16 @@ cdef class SchedulerCore:
 
     def on_worker_left(self, uint32_t index, uint64_t now):
         """A worker is gone, and its result ring is drained. Its tasks go elsewhere, the one it had begun included."""
+        self.lose_worker(index)
+        self.dispatcher.dispatch(now)
+
+    def on_workers_left(self, indices, uint64_t now):
+        """These are gone at once: none is given what another had."""
+        for index in indices:
+            self.lose_worker(index)
+        self.dispatcher.dispatch(now)
+
+    cdef int lose_worker(self, uint32_t index) except -1:
         cdef uint32_t first = self.pool.workers[index].head
         cdef uint32_t row_index = self.pool.workers[index].tail
         cdef uint32_t previous
@@ -234,7 +244,7 @@ cdef class SchedulerCore:
                 self.ready.push(row_index, True)
             row_index = previous
         self.pool.remove(index)
-        self.dispatcher.dispatch(now)
+        return 0
 
     # what a worker says
 

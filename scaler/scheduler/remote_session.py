@@ -268,8 +268,6 @@ class RemoteCluster(RemoteSession):
         return columns is not None
 
     def on_left(self) -> None:
-        for worker in self.workers:
-            if worker is not None:
-                self.core.on_worker_left(worker, time.monotonic_ns())
+        self.core.on_workers_left([worker for worker in self.workers if worker is not None], time.monotonic_ns())
         self.workers = [None] * len(self.workers)
         self.talk.close()

@@ -355,6 +355,22 @@ def test_clear_finds_tasks_whose_ids_lie_far_apart():
     assert core.counts()["rows"] == 0
 
 
+def test_workers_that_leave_together_are_not_given_each_others_tasks():
+    core = SchedulerCore()
+    client, workers = FakeClient(core, 5), [FakeWorker(core) for _ in range(3)]
+    tasks = [client.submit() for _ in range(2)]
+    core.step(0)
+    core.on_workers_left([worker.index for worker in workers[:2]], 0)
+    core.step(0)
+    assert [worker.tasks.read() is not None for worker in workers[:2]].count(True) <= 2
+    seen = []
+    while workers[2].begin():
+        seen.append(workers[2].running[1])
+        workers[2].finish()
+        core.step(0)
+    assert sorted(seen) == tasks
+
+
 class CoreMachine(RuleBasedStateMachine):
     """Clients and workers come, work, cancel and go; each accepted task is answered exactly once or was cancelled."""
 
