@@ -31,6 +31,7 @@ cdef class Pump:
     cdef list peers                   # by slot; None where free
     cdef list held_back
     cdef readonly list controls       # (peer, record tuple) the shell has to look at
+    cdef readonly list broken         # peers whose rings were found to make no sense: the shell shuts them out
     cdef readonly uint64_t passes, wakes, missed
 
     def __init__(self, SchedulerCore core not None, Segment bell_memory not None, int eventfd):
@@ -41,6 +42,7 @@ cdef class Pump:
         self.peers = []
         self.held_back = []
         self.controls = []
+        self.broken = []
 
     def add(self, Segment memory not None, bint is_worker, int eventfd, *, uint32_t client_bits=0, uint32_t queue_size=1000):
         """Take up a peer whose segment has been checked. The Peer; its slot is its bit in the news."""
@@ -90,8 +92,9 @@ cdef class Pump:
         else:
             self.core.deliver_waiting(peer.index)
             n += self.drain_submits(peer, False, now)
-        if peer.tasks.broken or peer.results.broken or peer.up.broken:
+        if (peer.tasks.broken or peer.results.broken or peer.up.broken) and not peer.broken:
             peer.broken = True
+            self.broken.append(peer)
         return n
 
     cdef uint32_t drain_results(self, Peer peer, uint64_t now):

@@ -121,7 +121,7 @@ class SchedulerServer:
 
     def _look_after_local_peers(self) -> bool:
         pump = self.pump
-        if not (pump.controls or self.core.unlink or self._news):
+        if not (pump.controls or pump.broken or self.core.unlink or self._news):
             return False
         for name in self.core.unlink:
             Segment.unlink(name)
@@ -129,9 +129,9 @@ class SchedulerServer:
         controls, pump.controls[:] = list(pump.controls), []
         for peer, record in controls:
             self._on_control(peer, record)
+        self._local.dismiss_broken()
         if self._news:
             self._news = False
-            self._local.dismiss_broken()
             for client in self._local.clients:
                 pump.control(client, _native.KIND_WORKERS, items=self.core.pool.present)
             self._remote.tell_workers(self.core.pool.present)
