@@ -114,10 +114,14 @@ cdef class Pump:
         return n
 
     cdef uint32_t drain_submits(self, Peer peer, bint everything, uint64_t now):
-        """Take new tasks; with `everything`, all that are there now, be it more than the client may have queued."""
+        """Take new tasks; with `everything`, all that are there now, be it more than the client may have queued.
+
+        `everything` is for what a control record refers to, so it ends at a function that comes after that.
+        """
         cdef Record *record
         cdef uint32_t n = 0
-        while everything or n < MOST_RECORDS:
+        cdef uint64_t end = peer.tasks.tail + peer.tasks.unread_bytes()
+        while (everything and peer.tasks.tail != end) or (not everything and n < MOST_RECORDS):
             if not everything and self.core.is_over_quota(peer.index):
                 if not peer.held_back:
                     peer.held_back = True
@@ -127,6 +131,8 @@ cdef class Pump:
             if record == NULL:
                 break
             if not self.core.knows_function(peer.index, record.function):
+                if everything:
+                    break
                 self.drain_control(peer)
                 record = peer.tasks.peek()
                 if record == NULL:
