@@ -314,10 +314,9 @@ cdef class SchedulerCore:
         self.pool.flush()
         self.clients.flush()
 
-    cdef inline void deliver_waiting(self, uint32_t index) noexcept nogil:
-        """The client has read: send what waited for room."""
-        if self.clients.clients[index].waiting_head:
-            self.answers.deliver_waiting(index)
+    cdef inline uint32_t deliver_waiting(self, uint32_t index) noexcept nogil:
+        """The client has read: send what waited for room. How much that was."""
+        return self.answers.deliver_waiting(index) if self.clients.clients[index].waiting_head else 0
 
     # for tests and monitoring
 

@@ -90,7 +90,6 @@ cdef class Pump:
         if peer.is_worker:
             n += self.drain_results(peer, now)
         else:
-            self.core.deliver_waiting(peer.index)
             n += self.drain_submits(peer, False, now)
         if (peer.tasks.broken or peer.results.broken or peer.up.broken) and not peer.broken:
             peer.broken = True
@@ -186,19 +185,19 @@ cdef class Pump:
     def run(self, bint look_everywhere=False, uint64_t limit_ns=2000000):
         """Drain until a pass finds nothing, then arm the bell. True if it stopped at the time limit with work left."""
         cdef uint32_t word, slot
-        cdef uint64_t bits, hinted
+        cdef uint64_t bits, hinted, bit
         cdef uint64_t now = now_ns()
         cdef uint64_t end = now + limit_ns
         cdef bint found
         cdef uint32_t words = <uint32_t>((len(self.peers) + 63) // 64)
         cdef Peer peer
-        cdef uint32_t n
+        cdef uint32_t n, delivered
         cdef uint32_t unflushed = 0
         store_release32(&self.bell.sleeping, 0)
         while True:
             found = False
             for word in range(words):
-                bits = exchange(&self.bell.news[word], 0) if load_acquire(&self.bell.news[word]) else 0
+                bits = take_news(&self.bell.news[word])
                 hinted = bits
                 if look_everywhere:
                     bits = ~(<uint64_t>0)
@@ -210,18 +209,22 @@ cdef class Pump:
                     peer = self.peers[slot]
                     if peer is None:
                         continue
+                    bit = (<uint64_t>1) << (slot & 63)
+                    delivered = 0 if peer.is_worker else self.core.deliver_waiting(peer.index)
                     n = self.drain(peer, now)
                     if n:
                         found = True
-                        if not hinted & ((<uint64_t>1) << (slot & 63)):
+                        if not hinted & bit:
                             self.missed += 1           # nobody had said so: a wake-up was lost
                         if n >= MOST_RECORDS:
-                            set_bits(&self.bell.news[word], (<uint64_t>1) << (slot & 63))
-                        self.core.dispatch(now)
-                        unflushed += n
-                        if unflushed >= FLUSH_RECORDS:
-                            self.core.flush()
-                            unflushed = 0
+                            set_bits(&self.bell.news[word], bit)
+                    elif not (delivered or (peer.is_worker and hinted & bit)):
+                        continue                       # a worker may say merely that there is room again
+                    self.core.dispatch(now)
+                    unflushed += n + delivered + 1
+                    if unflushed >= FLUSH_RECORDS:
+                        self.core.flush()
+                        unflushed = 0
             if unflushed:
                 self.core.flush()
                 unflushed = 0
@@ -313,3 +316,14 @@ cdef inline void tell(BellPage *bell, uint32_t slot, int eventfd) noexcept nogil
     if not load_acquire(word) & bit:
         set_bits(word, bit)
     ring_bell(&bell.sleeping, eventfd)
+
+
+cdef inline uint64_t take_news(uint64_t *word) noexcept nogil:
+    """The bits that are set, which are clear from here on. What is noted from here on is seen in the ring, or sets its bit.
+
+    The fence is the other half of `tell`'s: its record and our clearing must not miss each other.
+    """
+    cdef uint64_t bits = exchange(word, 0) if load_acquire(word) else 0
+    if bits:
+        full_fence()
+    return bits

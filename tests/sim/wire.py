@@ -43,11 +43,11 @@ CONTROL_BYTES = 4096
 class Rings:
     """A peer's ends of the rings in a segment of its own."""
 
-    def __init__(self, ring_bytes: int) -> None:
-        self.memory = Segment.private(peer_segment_bytes(ring_bytes, CONTROL_BYTES))
-        lay_out_peer(self.memory, bytes(16), ring_bytes, CONTROL_BYTES)
+    def __init__(self, ring_bytes: int, control_bytes: int = CONTROL_BYTES) -> None:
+        self.memory = Segment.private(peer_segment_bytes(ring_bytes, control_bytes))
+        lay_out_peer(self.memory, bytes(16), ring_bytes, control_bytes)
         made, offset = [], PAGE
-        for i, size in enumerate((ring_bytes, ring_bytes, CONTROL_BYTES, CONTROL_BYTES)):
+        for i, size in enumerate((ring_bytes, ring_bytes, control_bytes, control_bytes)):
             made.append(Ring(self.memory, HEADERS_OFFSET + i * RING_HEADER_BYTES, size, offset))
             offset += size
         self.tasks, self.results, self.up, self.down = made
