@@ -64,6 +64,7 @@ class ClusterSide(RelaySide):
             self.over = body.reason
         elif isinstance(body, Shutdown):
             self.is_shut_down = True
+            self.talk.post(Goodbye())
             self.over = "the scheduler stops its workers"
         elif not isinstance(body, Cancel):
             raise FrameError(f"a scheduler does not say {type(body).__name__} to a cluster")

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scaler.protocol.codec import decode, encode
-from scaler.protocol.frames import Clear, Frame, FrameError, Hello, Refusal, Tasks
+from scaler.protocol.frames import Clear, Frame, FrameError, Goodbye, Hello, Refusal, Tasks
 from tests.sim.wire import RemoteClient, RemoteCluster, World, hello
 
 
@@ -146,6 +146,19 @@ def test_a_damaged_frame_that_had_to_wait_for_its_turn_hurts_only_its_session():
     assert client.submit(0, b"abc") is not None
     settle(world, [client], [cluster])
     assert [answer for _, answer in client.answers] == [b"cba"]
+
+
+def test_a_cluster_that_is_told_to_stop_says_goodbye():
+    world = World()
+    cluster = RemoteCluster(world, 1)
+    settle(world, [], [cluster], 2)
+    world.remote.shut_down_clusters()
+    world.remote.flush()
+    side = cluster.link.side
+    while cluster.link.down:
+        side.on_frame(cluster.link.down.popleft())
+    assert side.over is not None
+    assert isinstance(decode(side.talk.outbox[-1]).body, Goodbye)
 
 
 def say_hello(world, said: Hello):
