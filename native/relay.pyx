@@ -29,7 +29,7 @@ cdef class Relay:
     cdef list peers                   # by slot; None where one has left: slots are never used twice
     cdef readonly list controls       # (slot, record tuple) from the peers
     cdef readonly list large          # (slot, record tuple) whose payload is in a segment
-    cdef public bint holding          # take no more tasks from the client for now
+    cdef bint holding                 # take no more tasks from the client for now
     cdef readonly bint armed          # the last run left nothing behind: whoever has news will ring
 
     def __init__(self, Segment bell_memory not None, int eventfd, bint is_client):
@@ -75,7 +75,7 @@ cdef class Relay:
         while True:
             found = False
             for word in range(words):
-                bits = exchange(&self.bell.news[word], 0) if load_acquire(&self.bell.news[word]) else 0
+                bits = take_news(&self.bell.news[word])
                 if look_everywhere:
                     bits = ~(<uint64_t>0)
                 while bits:
@@ -89,6 +89,8 @@ cdef class Relay:
                     total += n
                     if n:
                         found = True
+                    if n >= MOST_RECORDS:
+                        self.note_news(slot)
             look_everywhere = False
             if found and total < MOST_RECORDS:
                 continue
@@ -102,6 +104,19 @@ cdef class Relay:
                     self.armed = False
                     break
             return total
+
+    cdef inline void note_news(self, uint32_t slot) noexcept nogil:
+        """There may be more in this peer's rings than was taken."""
+        set_bits(&self.bell.news[slot >> 6], (<uint64_t>1) << (slot & 63))
+
+    def hold(self, bint holding):
+        """Take no more tasks from the client, or go on."""
+        cdef uint32_t slot
+        if self.holding and not holding:
+            self.armed = False                # what was noted meanwhile was passed over
+            for slot in range(<uint32_t>len(self.peers)):
+                self.note_news(slot)
+        self.holding = holding
 
     def ring(self):
         """Wake whoever waits for this relay's bell."""

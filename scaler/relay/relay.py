@@ -79,8 +79,7 @@ class RelaySide(ABC):
         if not self._functions_under_way:
             while talk.has_room and self._post_runs(runs):
                 pass
-        relay.holding = bool(self._functions_under_way) or not talk.has_room
-
+        relay.hold(bool(self._functions_under_way) or not talk.has_room)
     def _say_asides(self) -> None:
         relay = self.relay
         controls, relay.controls[:] = list(relay.controls), []
