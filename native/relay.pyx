@@ -29,6 +29,7 @@ cdef class Relay:
     cdef list peers                   # by slot; None where one has left: slots are never used twice
     cdef readonly list controls       # (slot, record tuple) from the peers
     cdef readonly list large          # (slot, record tuple) whose payload is in a segment
+    cdef readonly list broken         # peers whose rings were found to make no sense: to be shut out
     cdef bint holding                 # take no more tasks from the client for now
     cdef readonly bint armed          # the last run left nothing behind: whoever has news will ring
 
@@ -40,6 +41,7 @@ cdef class Relay:
         self.peers = []
         self.controls = []
         self.large = []
+        self.broken = []
 
     def add(self, Segment memory not None, int eventfd):
         """Take up a peer. Its slot is its number on the wire."""
@@ -141,7 +143,7 @@ cdef class Relay:
             said = peer.up.read()
             if said is None:
                 break
-            if said[0] == KIND_CANCEL or said[0] == KIND_CLEAR:
+            if self.is_client and (said[0] == KIND_CANCEL or said[0] == KIND_CLEAR):
                 n += self.drain_records(peer, said[1] + 1 if said[0] == KIND_CANCEL else said[1])
             self.controls.append((peer.slot, said))
             self.cut(peer)
@@ -150,8 +152,9 @@ cdef class Relay:
             ring_bell(peer.sleeping, peer.eventfd)
         if not self.holding:
             n += self.drain_records(peer, before)
-        if peer.tasks.broken or peer.results.broken or peer.up.broken:
+        if (peer.tasks.broken or peer.results.broken or peer.up.broken) and not peer.broken:
             peer.broken = True
+            self.broken.append(peer)
         return n
 
     cdef cut(self, RelayPeer peer):
@@ -170,7 +173,7 @@ cdef class Relay:
             if record == NULL or (before and record.task >= before):
                 break
             if record.kind != KIND_TASK and record.kind != KIND_RESULT:
-                peer.broken = True
+                ring.broken = True
                 break
             if record.flags & FLAG_SEGMENT:
                 self.large.append((peer.slot, record_tuple(record)))

@@ -1,6 +1,7 @@
 """ClusterSide: the relay of a host's workers, in their supervisor's process."""
 
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 from scaler._native import OWN_SEGMENT, Relay, RelayPeer, Segment
@@ -26,10 +27,11 @@ MOST_NAMES = 64
 
 
 class ClusterSide(RelaySide):
-    """Tasks in, results out."""
+    """Tasks in, results out. `dismiss(peer)` is to hang up on a worker: on_left follows."""
 
-    def __init__(self, relay: Relay, life: str) -> None:
+    def __init__(self, relay: Relay, life: str, dismiss: Callable[[RelayPeer], None]) -> None:
         super().__init__(relay, life)
+        self._dismiss = dismiss
         self.is_shut_down = False  # the scheduler wants no cluster any more
         self._numbers = 0  # how many have been given to workers
         self._untold: deque[Function] = deque()  # functions for which a control ring had no room
@@ -37,7 +39,12 @@ class ClusterSide(RelaySide):
         self._arguments: dict[int, dict[tuple[int, int], str]] = {}  # segments by worker, then by task and attempt
 
     def on_control(self, slot: int, record: tuple[Any, ...]) -> None:
-        raise FrameError(f"worker {slot} wrote a control record of kind {record[0]}, which means nothing here")
+        for peer in self.peers:
+            if peer.slot == slot:  # workers have nothing to say there
+                self.on_broken(peer)
+
+    def on_broken(self, peer: RelayPeer) -> None:
+        self._dismiss(peer)
 
     def on_body(self, body: Body) -> None:
         self._waiting.append(body)

@@ -7,6 +7,7 @@ Not here: what the relay says (cluster_side), the thread (relay_thread), startin
 """
 
 import asyncio
+import logging
 import os
 import secrets
 from collections.abc import Callable
@@ -21,6 +22,8 @@ from scaler.link.names import BellPage, new_life, sweep, sweep_orphans
 from scaler.protocol.frames import Hello, Welcome
 from scaler.relay.cluster_side import ClusterSide
 from scaler.relay.relay_thread import RelayThread
+
+_log = logging.getLogger(__name__)
 
 
 class HostRelay:
@@ -44,7 +47,7 @@ class HostRelay:
         self._page = BellPage(self.life)
         self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._relay = Relay(self._page.memory, self._bell, False)
-        self._side = ClusterSide(self._relay, self.life)
+        self._side = ClusterSide(self._relay, self.life, self._dismiss)
         self._doorbells: dict[RelayPeer, int] = {}
         self._thread = RelayThread(
             address, dealer, hello, welcome, self._side, timeout_s=timeout_s,
@@ -76,6 +79,19 @@ class HostRelay:
         name = str(visitor.request.get("name", ""))
         self._thread.call(partial(self._side.on_joined, visitor.peer, name, visitor.pid))
         return {"slot": visitor.peer.slot, "bell": self._page.name, "life": self.life}
+
+    def _dismiss(self, peer: RelayPeer) -> None:
+        """In the relay's thread: hang up on a worker that writes nonsense."""
+        self._loop.call_soon_threadsafe(self._shut_out, peer)
+
+    def _shut_out(self, peer: RelayPeer) -> None:
+        for visitor in self._door.visitors:
+            if visitor.peer is peer:
+                _log.error(
+                    "worker %s (process %d) wrote a record that makes no sense: it is shut out",
+                    visitor.request.get("name", ""), visitor.pid,
+                )  # fmt: skip
+                self._door.dismiss(visitor)
 
     def _leave(self, visitor: Visitor) -> None:
         self._thread.call(partial(self._see_off, visitor.peer, self._exit_code_of(visitor.pid)))

@@ -6,6 +6,7 @@ import os
 import pickle
 import re
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -14,7 +15,9 @@ import psutil
 import pytest
 
 from scaler import Client, SchedulerClusterCombo, Serializer
+from scaler._native import HEADERS_OFFSET, RING_HEADER_BYTES
 from scaler.exceptions import ClientQuitException, DisconnectedError, ScalerError, SchedulerTimeoutError
+from scaler.link.knock import Entry
 from tests.e2e import calls
 
 
@@ -99,6 +102,26 @@ def test_killed_worker_is_replaced():
         first = client.submit(calls.process_id).result(10)
         os.kill(first, signal.SIGKILL)
         assert client.submit(calls.process_id).result(20) != first
+
+
+def break_own_ring(mark):
+    """Have the scheduler find nonsense in this worker's result ring; the second time do nothing."""
+    try:
+        os.close(os.open(mark, os.O_CREAT | os.O_EXCL))
+    except FileExistsError:
+        return "elsewhere"
+    entry = next(found for found in gc.get_objects() if isinstance(found, Entry))
+    memory, at = memoryview(entry.memory).cast("B"), HEADERS_OFFSET + RING_HEADER_BYTES
+    (head,) = struct.unpack_from("<Q", memory, at)
+    struct.pack_into("<Q", memory, at, head + 7)
+    while entry.connection.recv(1):  # until it is hung up on
+        pass
+    return "here"
+
+
+def test_a_worker_whose_ring_makes_no_sense_is_replaced_and_its_task_is_run_again(client, tmp_path):
+    assert client.submit(break_own_ring, str(tmp_path / "mark")).result(30) == "elsewhere"
+    assert client.submit(calls.add_one, 1).result(20) == 2
 
 
 def test_clear_cancels_what_is_open():

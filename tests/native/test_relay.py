@@ -61,3 +61,26 @@ def test_what_was_said_while_it_was_holding_is_not_slept_over(host):
     host.relay.run()
     assert host.relay.armed
     assert len(host.peer.collected) == 10
+
+
+@pytest.mark.parametrize("host", [True, False], ids=["client", "worker"], indirect=True)
+@pytest.mark.parametrize("nonsense", ["length", "kind"])
+def test_a_peer_that_writes_nonsense_is_named_once(host, nonsense):
+    ring, place = (host.rings.tasks, 0) if host.relay.is_client else (host.rings.results, 1)
+    ring.write(KIND_TASK if host.relay.is_client else KIND_RESULT, 1)
+    assert ring.write(KIND_CANCEL if nonsense == "kind" else KIND_TASK) is not None
+    if nonsense == "length":
+        struct.pack_into("<I", memoryview(host.rings.memory).cast("B"), PAGE + place * RING_BYTES + 56, 3)
+    host.tell()
+    for look_everywhere in (False, True):
+        host.relay.run(look_everywhere)
+        assert host.relay.broken == [host.peer]
+        assert len(host.peer.collected) == 1
+
+
+@pytest.mark.parametrize("host", [False], ids=["worker"], indirect=True)
+def test_a_worker_cannot_cancel(host):
+    assert host.rings.up.write(KIND_CANCEL, (1 << 64) - 1) is not None
+    host.tell()
+    host.relay.run()
+    assert [record[0] for _, record in host.relay.controls] == [KIND_CANCEL]

@@ -23,6 +23,7 @@ from scaler._native import (
     RECORD_HEADER_BYTES,
     RING_HEADER_BYTES,
     Relay,
+    RelayPeer,
     Ring,
     SchedulerCore,
     Segment,
@@ -250,9 +251,10 @@ class RemoteCluster:
 
     def __init__(self, world: World, n_workers: int, ring_bytes: int = 65536) -> None:
         self.life = world.life
+        self.broken: list[RelayPeer] = []  # whom it wants to be hung up on
         relay = Relay(Segment.private(4096), -1, False)
         self.link = Link(world, hello(Role.CLUSTER))
-        side = self.link.side = ClusterSide(relay, world.life)
+        side = self.link.side = ClusterSide(relay, world.life, self.broken.append)
         self.workers = [RemoteWorker(self, ring_bytes) for _ in range(n_workers)]
         for number, worker in enumerate(self.workers):
             side.on_joined(worker.peer, f"worker-{number}", number)
