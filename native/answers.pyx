@@ -92,14 +92,15 @@ cdef class Answers:
         (<Outlet>outlet).commit()
         self.clients.note_dirty(client_index)
 
-    cdef void deliver_waiting(self, uint32_t client_index) noexcept nogil:
-        """Send what did not fit before, oldest first, as far as there is room now."""
+    cdef uint32_t deliver_waiting(self, uint32_t client_index) noexcept nogil:
+        """Send what did not fit before, oldest first, as far as there is room now. How many results that were."""
         cdef Client *client = &self.clients.clients[client_index]
         cdef uint32_t row_index
         cdef Row *row
         cdef Record *kept
         cdef Record *record
         cdef uint32_t size
+        cdef uint32_t sent = 0
         while client.waiting_head:
             row_index = client.waiting_head
             row = self.table.row(row_index)
@@ -107,7 +108,8 @@ cdef class Answers:
             size = row.payload_bytes - RECORD_HEADER_BYTES
             record = (<Outlet>client.outlet).reserve(size)
             if record == NULL:
-                return
+                break
+            sent += 1
             memcpy(<char *>record + 4, <char *>kept + 4, row.payload_bytes - 4)
             (<Outlet>client.outlet).commit()
             self.clients.note_dirty(client_index)
@@ -117,6 +119,7 @@ cdef class Answers:
                 self.hand_over(client, payload_of(kept), size)
                 row.flags = 0
             self.end(row_index)
+        return sent
 
     cdef void stop_waiting(self, uint32_t row_index) noexcept nogil:
         """The row's result waits no longer; with the last of them its client gets its turns back."""

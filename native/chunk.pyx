@@ -187,7 +187,7 @@ cdef class ChunkCalls:
             value = self.loads(PyBytes_FromStringAndSize(self.data + 4 * <size_t>self.items + first, end - first))
         except BaseException as error:
             return Unreadable(error)
-        return PyObject_Call(function, value, NULL)
+        return function(*value)
 
     cdef object call_many(self, function):
         cdef object value
@@ -199,7 +199,7 @@ cdef class ChunkCalls:
                 return Unreadable(ValueError("a chunk's arguments make no sense"))
             Py_INCREF(value)
             PyTuple_SET_ITEM(values, i, value)
-        return PyObject_Call(function, values, NULL)
+        return function(*values)
 
 
 cdef class ChunkResults:

@@ -25,6 +25,15 @@ cdef enum:
 cdef double TEND_S = 0.5     # how often a client without tasks looks after its objects
 
 
+cdef class FuturePage:
+    """The open futures of 4,096 consecutive numbers; None where there is none."""
+    cdef list futures
+    cdef uint32_t open
+
+    def __cinit__(self):
+        self.futures = [None] * FUTURE_PAGE
+
+
 cdef class ClientRings:
     cdef Segment memory
     cdef PeerPage *page
@@ -35,11 +44,12 @@ cdef class ClientRings:
     cdef int eventfd, bell_eventfd, lifeline
     cdef readonly uint64_t bits
     cdef uint64_t next_number
-    cdef dict pages                 # page number -> list of futures
-    cdef list last_page
+    cdef dict pages                 # page number -> FuturePage; those without open futures go, but for the last
+    cdef FuturePage last_page
     cdef uint64_t last_page_number
     cdef readonly uint64_t open_tasks
     cdef readonly object lost       # the exception that every call raises from now on
+    cdef bint abandoned             # in a forked child: the rings are the parent's
     cdef bint leading
     cdef bint resting               # the client's own thread sleeps until something is open
     cdef object followers           # futures whose threads sleep, by arrival
@@ -160,10 +170,11 @@ cdef class ClientRings:
             record = self.tasks.reserve(size)
             if record != NULL:
                 break
-            self.wait_for_room()
+            self.wait_for_room(self.tasks)
         # No Python call from here to commit: the reserved record must stay this thread's.
         future.task_id = self.bits | self.next_number
-        self.last_page[self.next_number % FUTURE_PAGE] = future
+        self.last_page.futures[self.next_number % FUTURE_PAGE] = future
+        self.last_page.open += 1
         self.open_tasks += 1
         self.next_number += 1
         fill_record(record, KIND_TASK, flags | self.more_flags, 0, function, future.task_id, 0, items, 0)
@@ -173,45 +184,41 @@ cdef class ClientRings:
         if self.resting:
             self.resting = False
             self.watched_event.set()
-        if self.results.head_seen - self.results.tail > self.results.capacity // 2 or not (self.next_number & 255):
+        if self.results.unread_bytes() > self.results.capacity // 2 or not (self.next_number & 255):
             self.look()
         return future
 
+    @property
+    def page_count(self):
+        """How many pages of futures there are, for tests."""
+        return len(self.pages)
+
     cdef int open_page(self) except -1:
         """See to it that the next number has a place."""
-        cdef uint64_t page = self.next_number // FUTURE_PAGE
-        if page != self.last_page_number:
-            futures = self.pages.get(page)
-            if futures is None:
-                futures = self.pages[page] = [None] * FUTURE_PAGE
-            self.last_page = futures
-            self.last_page_number = page
+        cdef uint64_t number = self.next_number // FUTURE_PAGE
+        if number != self.last_page_number:
+            if self.last_page is not None and self.last_page.open == 0:
+                del self.pages[self.last_page_number]
+            self.last_page = self.pages[number] = FuturePage()
+            self.last_page_number = number
         return 0
 
     cdef PendingFuture forget(self, uint64_t task):
         """The open future of this task, which is open no more; None if there is none."""
         cdef uint64_t number = task & NUMBER_MASK
-        cdef uint64_t page = number // FUTURE_PAGE
-        cdef list futures = self.pages.get(page)
+        cdef FuturePage page = self.pages.get(number // FUTURE_PAGE)
         cdef object future
-        if futures is None:
+        if page is None:
             return None
-        future = futures[number % FUTURE_PAGE]
+        future = page.futures[number % FUTURE_PAGE]
         if future is None:
             return None
-        futures[number % FUTURE_PAGE] = None
+        page.futures[number % FUTURE_PAGE] = None
+        page.open -= 1
         self.open_tasks -= 1
-        if number % FUTURE_PAGE == FUTURE_PAGE - 1 or page < self.last_page_number:
-            self.trim(page, futures)
+        if page.open == 0 and page is not self.last_page:
+            del self.pages[number // FUTURE_PAGE]
         return future
-
-    cdef trim(self, uint64_t page, list futures):
-        # A page is looked through only when its last place is freed, or now and then: cost stays flat.
-        if page != self.last_page_number and (self.open_tasks == 0 or self.open_tasks % FUTURE_PAGE == 0):
-            for page in [p for p in self.pages if p != self.last_page_number]:
-                futures = self.pages[page]
-                if futures.count(None) == FUTURE_PAGE:
-                    del self.pages[page]
 
     @property
     def most_function_bytes(self):
@@ -228,26 +235,25 @@ cdef class ClientRings:
             raise self.lost
         while self.up.write(kind, task, payload, function=function, flags=flags) is None:
             tell(self.bell, self.slot, self.bell_eventfd)
-            self.wait_for_room()
+            self.wait_for_room(self.up)
         tell(self.bell, self.slot, self.bell_eventfd)
 
-    cdef int wait_for_room(self) except -1:
-        """Let the scheduler get on, and drain what comes back meanwhile."""
+    cdef int wait_for_room(self, Ring ring) except -1:
+        """Let whoever reads this ring get on, and drain what comes back meanwhile."""
         cdef pollfd fds[1]
-        fds[0].revents = 0
+        cdef int wait_ms
         self.look()
         if self.lost is not None:
             raise self.lost
-        store_release32(&self.tasks.header.waiting_for_room, 1)
+        store_release32(&ring.header.waiting_for_room, 1)
         full_fence()
-        if self.tasks.free_bytes() >= self.tasks.capacity // 4:
-            return 0
+        wait_ms = 1 if ring.free_bytes() < ring.capacity // 4 else 0
         fds[0].fd = self.lifeline
         fds[0].events = POLLIN
-        with nogil:
+        fds[0].revents = 0
+        with nogil:             # whatever there is room for: the reader may be a relay in a thread of this process
             sched_yield()
-            if self.tasks.free_bytes() < self.tasks.capacity // 4:
-                poll(fds, 1, 1)
+            poll(fds, 1, wait_ms)
         PyErr_CheckSignals()
         if fds[0].revents:
             self.check_scheduler()
@@ -279,31 +285,25 @@ cdef class ClientRings:
     cdef int drain(self) except -1:
         cdef Record *record
         cdef PendingFuture future
-        cdef uint32_t size
         cdef object value
+        cdef uint8_t state
         cdef bint any_record = False
+        if self.abandoned:
+            return 0
         while True:
             record = self.results.peek()
             if record == NULL:
                 break
             any_record = True
             future = self.forget(record.task) if record.kind == KIND_RESULT else None
-            if future is not None:
-                size = payload_bytes_of(record)
+            if future is not None:                    # from here on nothing may raise before it is complete
                 future.duration_ns = record.duration_ns
                 future.cpu_us = record.cpu_us
                 future.memory_peak_kib = record.memory_peak_kib
                 future.status = <uint8_t>record.status
                 future.flags = record.flags
-                value = NotImplemented
-                if record.status == STATUS_OK and record.flags == FLAG_PLAIN and self.decode_plain:
-                    value = read_plain(payload_of(record), size)
-                if value is not NotImplemented:
-                    self.complete(future, FUTURE_DONE, value)
-                elif record.flags & FLAG_OBJECTS:
-                    self.complete(future, FUTURE_RAW, self.take_object(record))
-                else:
-                    self.complete(future, FUTURE_RAW, PyBytes_FromStringAndSize(payload_of(record), size))
+                value = self.outcome_of(record, &state)
+                self.complete(future, state, value)
             elif record.kind == KIND_RESULT and record.flags & FLAG_OBJECTS:
                 self.take_object(record)              # nobody wants it: it is given back as it is dropped
             self.results.step(record.record_bytes)
@@ -359,6 +359,24 @@ cdef class ClientRings:
         self.read_down()
         return any_open or self.store.used_bytes < used
 
+    cdef object outcome_of(self, Record *record, uint8_t *state):
+        """What the future of this result gets, and its state with that."""
+        cdef uint32_t size = payload_bytes_of(record)
+        cdef object value
+        try:
+            if record.status == STATUS_OK and record.flags == FLAG_PLAIN and self.decode_plain:
+                value = read_plain(payload_of(record), size)
+                if value is not NotImplemented:
+                    state[0] = FUTURE_DONE
+                    return value
+            state[0] = FUTURE_RAW
+            if record.flags & FLAG_OBJECTS:
+                return self.take_object(record)
+            return PyBytes_FromStringAndSize(payload_of(record), size)
+        except Exception as error:                    # bytes that make no sense, or no memory for them
+            state[0] = FUTURE_FAILED
+            return error
+
     cdef int complete(self, PendingFuture future, uint8_t state, object value) except -1:
         if future.condition is None:
             future.value = value
@@ -368,10 +386,12 @@ cdef class ClientRings:
                 future.progress.on_end(future)
             return 0
         self.watched -= 1
-        future.finish(state, value)
-        if future.callbacks:
-            self.to_call.append(future)
-            self.watched_event.set()
+        try:
+            future.finish(state, value)
+        finally:
+            if future.callbacks:
+                self.to_call.append(future)
+                self.watched_event.set()
         return 0
 
     def call_back(self):
@@ -392,9 +412,13 @@ cdef class ClientRings:
 
     cdef int read_down(self) except -1:
         """What the scheduler says besides results."""
+        if self.abandoned:
+            return 0
         while True:
             said = self.down.read()
             if said is None:
+                if self.down.take_producer_waits():
+                    tell(self.bell, self.slot, self.bell_eventfd)
                 return 0
             if said[0] == KIND_WORKERS:
                 self.worker_count = said[7]
@@ -539,19 +563,22 @@ cdef class ClientRings:
 
     def fail_all(self, error):
         """End all open futures with this exception, or cancel them if it is None."""
-        for futures in list(self.pages.values()):
-            for future in futures:
+        cdef FuturePage page
+        for page in list(self.pages.values()):
+            for future in page.futures:
                 if future is not None and self.forget((<PendingFuture>future).task_id) is not None:
                     self.complete(future, FUTURE_CANCELLED if error is None else FUTURE_FAILED, error)
 
     cdef cancel(self, PendingFuture future):
         if self.forget(future.task_id) is None:
             return
-        self.control(KIND_CANCEL, future.task_id)
         if future.condition is not None:
             self.watched -= 1
         future.finish(FUTURE_CANCELLED, None)
-        future.run_callbacks()
+        try:
+            self.control(KIND_CANCEL, future.task_id)
+        finally:
+            future.run_callbacks()
 
     def rest(self, event):
         """Sleep until a task is submitted or something is watched, for the client's own thread."""
@@ -561,12 +588,29 @@ cdef class ClientRings:
         self.resting = False
 
     def abandon(self):
-        """In a forked child: whoever led or slept here was a thread of the parent."""
+        """In a forked child: whoever led or slept here was a thread of the parent, and so is who reads the rings."""
+        cdef FuturePage page
+        self.abandoned = True
         self.leading = self.resting = False
         self.followers.clear()
+        self.to_call.clear()
+        for page in self.pages.values():
+            for future in page.futures:
+                if future is not None:
+                    (<PendingFuture>future).abandon()
         self.pages.clear()
-        self.open_tasks = 0
+        self.last_page = None
+        self.last_page_number = <uint64_t>-1
+        self.open_tasks = self.watched = 0
 
     def interrupt(self):
         """Wake whoever leads."""
         ring_bell(&self.page.sleeping, self.eventfd)
+
+
+cdef object map_result(bytes place):
+    """The segment that a result is, or why there is none."""
+    try:
+        return Segment.open(place[8:].decode("ascii"))
+    except OSError as error:
+        return error

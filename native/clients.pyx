@@ -9,7 +9,7 @@
 
 cdef enum:
     TASK_NUMBER_BITS = 40
-    MOST_FUNCTIONS_AHEAD = 1 << 20     # further than this from its last a client's function number is nonsense
+    MOST_FUNCTIONS = 1 << 20     # of one client: it holds 4 bytes for each number up to its highest
 
 cdef uint64_t NUMBER_MASK = ((<uint64_t>1) << 40) - 1
 
@@ -155,7 +155,7 @@ cdef class ClientTable:
         return 0 if number >= self.clients[index].function_room else self.clients[index].functions[number]
 
     cdef bint is_function_number(self, uint32_t index, uint32_t number) noexcept nogil:
-        return number <= self.clients[index].function_room + MOST_FUNCTIONS_AHEAD
+        return number < MOST_FUNCTIONS
 
     cdef int note_function(self, uint32_t index, uint32_t number, uint32_t function) except -1:
         cdef Client *client = &self.clients[index]

@@ -110,6 +110,10 @@ cdef class SchedulerCore:
                     return
                 payload = own
         if known is None:
+            # Else who comes first would say what the others run. Objects are their maker's to change at any time.
+            if not flags & FLAG_OBJECTS and digest_of(payload) != digest:
+                self.refused += 1
+                return
             known = self.functions.add(digest, flags, payload)
         self.clients.note_function(index, number, known)
 
@@ -129,9 +133,6 @@ cdef class SchedulerCore:
             self.refused += 1
             return
         function = self.clients.find_function(index, record.function)
-        if function == 0:
-            self.refuse(index, record, b"the task names a function that was never announced")
-            return
         row_index = self.table.take()
         if row_index == 0:
             self.refuse(index, record, b"the scheduler has no memory left")
@@ -139,7 +140,7 @@ cdef class SchedulerCore:
         row = self.table.row(row_index)
         row.task = record.task
         row.client = index
-        row.function = function - 1
+        row.function = function - 1 if function else 0
         row.items = record.items
         row.flags = record.flags
         row.placements = 0
@@ -151,9 +152,13 @@ cdef class SchedulerCore:
             self.table.give_back(row_index)
             self.refuse(index, record, b"the scheduler has no memory left, or the task's id is out of range")
             return
-        self.accepted += 1
         if row.flags & FLAG_OBJECTS and not self.take_objects(row_index):
             return
+        if function == 0:
+            self.refused += 1
+            self.answers.answer_text(row_index, STATUS_REFUSED, b"the task names a function that was never announced")
+            return
+        self.accepted += 1
         self.ready.push(row_index, False)
         if (self.most_waiting >= 0 and self.ready.size > <uint64_t>self.most_waiting
                 and self.clients.clients[index].waiting_head == 0):
@@ -221,14 +226,17 @@ cdef class SchedulerCore:
 
     cdef void cancel_all(self, uint32_t index, uint64_t before) noexcept nogil:
         cdef Directory *directory = &self.clients.clients[index].directory
-        cdef uint64_t first = directory.base
-        cdef uint64_t last = directory.base + directory.length
-        cdef uint64_t number
-        cdef uint32_t row_index
-        for number in range(first << 12, min(last << 12, before)):
-            row_index = directory_find(directory, number)
-            if row_index:
-                self.cancel(row_index)
+        cdef uint64_t number = directory.base << 12
+        cdef uint64_t end = min((directory.base + directory.length) << 12, before)
+        cdef uint32_t *place
+        while number < end:
+            place = directory_place(directory, number, False)
+            if place == NULL:
+                number = (number | 4095) + 1           # nothing is on this page
+            else:
+                if place[0]:
+                    self.cancel(place[0])
+                number += 1
 
     cdef void cancel(self, uint32_t row_index) noexcept nogil:
         cdef Row *row = self.table.row(row_index)
@@ -275,6 +283,17 @@ cdef class SchedulerCore:
 
         Names of the segments in its store that are still of use: the others may go.
         """
+        names = self.lose_worker(index)
+        self.dispatcher.dispatch(now)
+        return names
+
+    def on_workers_left(self, indices, uint64_t now):
+        """These are gone at once: none is given what another had."""
+        for index in indices:
+            self.lose_worker(index)
+        self.dispatcher.dispatch(now)
+
+    cdef list lose_worker(self, uint32_t index):
         cdef uint32_t first = self.pool.workers[index].head
         cdef uint32_t row_index = self.pool.workers[index].tail
         cdef uint32_t previous
@@ -298,7 +317,6 @@ cdef class SchedulerCore:
         tag = self.pool.workers[index].tag
         del self.worker_of_tag[tag]
         self.pool.remove(index)
-        self.dispatcher.dispatch(now)
         return self.objects.on_left(tag)
 
     # what a worker says
@@ -455,10 +473,9 @@ cdef class SchedulerCore:
         """Names of segments that nobody needs any more: the shell drains this."""
         return self.objects.unlink
 
-    cdef inline void deliver_waiting(self, uint32_t index) noexcept nogil:
-        """The client has read: send what waited for room."""
-        if self.clients.clients[index].waiting_head:
-            self.answers.deliver_waiting(index)
+    cdef inline uint32_t deliver_waiting(self, uint32_t index) noexcept nogil:
+        """The client has read: send what waited for room. How much that was."""
+        return self.answers.deliver_waiting(index) if self.clients.clients[index].waiting_head else 0
 
     # for tests and monitoring
 

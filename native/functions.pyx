@@ -5,6 +5,8 @@
 #
 # Not here: which of a client's numbers means which function (clients), which worker has it (workers, dispatcher).
 
+from hashlib import blake2b as _blake2b
+
 cdef enum:
     QUICK_NS = 1000000
     LEAST_TASK_NS = 500
@@ -13,6 +15,11 @@ cdef struct Function:
     uint64_t mean_ns
     uint32_t answers
     uint32_t limit         # tasks of unknown length per worker
+
+
+cdef bytes digest_of(bytes payload):
+    """What a function with these bytes is known by."""
+    return _blake2b(payload, digest_size=16).digest()
 
 
 @cython.final

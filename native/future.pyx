@@ -68,6 +68,7 @@ cdef class PendingFuture:
 
     @property
     def _result(self):
+        self.settle()
         return None if self.state == FUTURE_FAILED else self.value
 
     @property
@@ -174,6 +175,12 @@ cdef class PendingFuture:
             self.state = FUTURE_FAILED if failed else FUTURE_DONE
         return 0
 
+    cdef abandon(self):
+        """In a forked child: nobody will end it here. A thread of the parent may hold its lock, so there is a new one."""
+        self.condition = self.waiters = self.callbacks = None
+        self.value = None
+        self.state = FUTURE_CANCELLED
+
     cdef finish(self, uint8_t state, object value):
         """The one place where a pending future becomes something else."""
         if self.condition is None:
@@ -181,6 +188,15 @@ cdef class PendingFuture:
             self.state = state
             self.payload = None
             return
+        try:
+            self.finish_and_tell(state, value)
+        except BaseException:
+            # The handler of a signal has raised in the midst of Condition's code. The result is nowhere else any more.
+            if self.state == FUTURE_PENDING:
+                self.finish_and_tell(state, value)
+            raise
+
+    cdef finish_and_tell(self, uint8_t state, object value):
         with self.condition:
             self.value = value
             self.state = state

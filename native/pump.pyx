@@ -32,6 +32,7 @@ cdef class Pump:
     cdef list peers                   # by slot; None where free
     cdef list held_back
     cdef readonly list controls       # (peer, record tuple) the shell has to look at
+    cdef readonly list broken         # peers whose rings were found to make no sense: the shell shuts them out
     cdef readonly uint64_t passes, wakes, missed
 
     def __init__(self, SchedulerCore core not None, Segment bell_memory not None, int eventfd):
@@ -42,6 +43,7 @@ cdef class Pump:
         self.peers = []
         self.held_back = []
         self.controls = []
+        self.broken = []
 
     def add(self, Segment memory not None, bint is_worker, int eventfd, *, uint32_t client_bits=0, uint32_t queue_size=1000):
         """Take up a peer whose segment has been checked. The Peer; its slot is its bit in the news."""
@@ -93,10 +95,10 @@ cdef class Pump:
         if peer.is_worker:
             n += self.drain_results(peer, now)
         else:
-            self.core.deliver_waiting(peer.index)
             n += self.drain_submits(peer, False, now)
-        if peer.tasks.broken or peer.results.broken or peer.up.broken:
+        if (peer.tasks.broken or peer.results.broken or peer.up.broken) and not peer.broken:
             peer.broken = True
+            self.broken.append(peer)
         return n
 
     cdef uint32_t drain_results(self, Peer peer, uint64_t now):
@@ -117,14 +119,15 @@ cdef class Pump:
             ring_bell(peer.sleeping, peer.eventfd)
         return n
 
-    cdef uint32_t drain_submits(self, Peer peer, bint everything, uint64_t now, bint only_known=False):
+    cdef uint32_t drain_submits(self, Peer peer, bint everything, uint64_t now):
         """Take new tasks; with `everything`, all that are there now, be it more than the client may have queued.
 
-        With `only_known` those before the first whose function has not been announced.
+        `everything` is for what a control record refers to, so it ends at a function that comes after that.
         """
         cdef Record *record
         cdef uint32_t n = 0
-        while everything or n < MOST_RECORDS:
+        cdef uint64_t end = peer.tasks.tail + peer.tasks.unread_bytes()
+        while (everything and peer.tasks.tail != end) or (not everything and n < MOST_RECORDS):
             if not everything and self.core.is_over_quota(peer.index):
                 if not peer.held_back:
                     peer.held_back = True
@@ -134,16 +137,17 @@ cdef class Pump:
             if record == NULL:
                 break
             if record.kind == KIND_RELEASE:
-                self.drain_control(peer)              # what it named before that has come before it
-                record = peer.tasks.peek()
-                if record == NULL or record.kind != KIND_RELEASE:
-                    continue
+                if not everything:
+                    self.drain_control(peer)          # a function that names it was announced before that
+                    record = peer.tasks.peek()
+                    if record == NULL or record.kind != KIND_RELEASE:
+                        continue
                 self.core.objects.release(peer.tag, payload_of(record), payload_bytes_of(record))
                 peer.tasks.step(record.record_bytes)
                 n += 1
                 continue
             if not self.core.knows_function(peer.index, record.function):
-                if only_known:
+                if everything:
                     break
                 self.drain_control(peer)
                 record = peer.tasks.peek()
@@ -181,7 +185,7 @@ cdef class Pump:
                 self.controls.append((peer, answer))
             elif answer[0] == KIND_FUNCTION and len(answer[2]) >= 16:
                 if answer[4] & FLAG_OBJECTS:
-                    self.drain_submits(peer, True, now_ns(), True)    # what it names may have come with a task before
+                    self.drain_submits(peer, True, now_ns())    # what it names may have come with a task
                 self.core.on_function(peer.index, answer[3], answer[2][:16], answer[4], answer[2][16:])
             elif answer[0] == KIND_CANCEL:
                 self.drain_submits(peer, True, now_ns())    # the task may have been submitted just before
@@ -191,24 +195,26 @@ cdef class Pump:
                 self.core.on_clear(peer.index, now_ns(), answer[1])
             else:
                 self.controls.append((peer, answer))
+        if peer.up.take_producer_waits():
+            ring_bell(peer.sleeping, peer.eventfd)
         return n
 
     def run(self, bint look_everywhere=False, uint64_t limit_ns=2000000):
         """Drain until a pass finds nothing, then arm the bell. True if it stopped at the time limit with work left."""
         cdef uint32_t word, slot
-        cdef uint64_t bits, hinted
+        cdef uint64_t bits, hinted, bit
         cdef uint64_t now = now_ns()
         cdef uint64_t end = now + limit_ns
         cdef bint found
         cdef uint32_t words = <uint32_t>((len(self.peers) + 63) // 64)
         cdef Peer peer
-        cdef uint32_t n
+        cdef uint32_t n, delivered
         cdef uint32_t unflushed = 0
         store_release32(&self.bell.sleeping, 0)
         while True:
             found = False
             for word in range(words):
-                bits = exchange(&self.bell.news[word], 0) if load_acquire(&self.bell.news[word]) else 0
+                bits = take_news(&self.bell.news[word])
                 hinted = bits
                 if look_everywhere:
                     bits = ~(<uint64_t>0)
@@ -220,18 +226,22 @@ cdef class Pump:
                     peer = self.peers[slot]
                     if peer is None:
                         continue
+                    bit = (<uint64_t>1) << (slot & 63)
+                    delivered = 0 if peer.is_worker else self.core.deliver_waiting(peer.index)
                     n = self.drain(peer, now)
                     if n:
                         found = True
-                        if not hinted & ((<uint64_t>1) << (slot & 63)):
+                        if not hinted & bit:
                             self.missed += 1           # nobody had said so: a wake-up was lost
                         if n >= MOST_RECORDS:
-                            set_bits(&self.bell.news[word], (<uint64_t>1) << (slot & 63))
-                        self.core.dispatch(now)
-                        unflushed += n
-                        if unflushed >= FLUSH_RECORDS:
-                            self.core.flush()
-                            unflushed = 0
+                            set_bits(&self.bell.news[word], bit)
+                    elif not (delivered or (peer.is_worker and hinted & bit)):
+                        continue                       # a worker may say merely that there is room again
+                    self.core.dispatch(now)
+                    unflushed += n + delivered + 1
+                    if unflushed >= FLUSH_RECORDS:
+                        self.core.flush()
+                        unflushed = 0
             if unflushed:
                 self.core.flush()
                 unflushed = 0
@@ -323,3 +333,14 @@ cdef inline void tell(BellPage *bell, uint32_t slot, int eventfd) noexcept nogil
     if not load_acquire(word) & bit:
         set_bits(word, bit)
     ring_bell(&bell.sleeping, eventfd)
+
+
+cdef inline uint64_t take_news(uint64_t *word) noexcept nogil:
+    """The bits that are set, which are clear from here on. What is noted from here on is seen in the ring, or sets its bit.
+
+    The fence is the other half of `tell`'s: its record and our clearing must not miss each other.
+    """
+    cdef uint64_t bits = exchange(word, 0) if load_acquire(word) else 0
+    if bits:
+        full_fence()
+    return bits

@@ -28,7 +28,8 @@ cdef class Relay:
     cdef readonly bint is_client
     cdef list peers                   # by slot; None where one has left: slots are never used twice
     cdef readonly list asides         # (slot, record tuple or RecordRun), in order: what does not go with the next batch
-    cdef public bint holding          # take no more tasks from the client for now
+    cdef readonly list broken         # peers whose rings were found to make no sense: to be shut out
+    cdef bint holding                 # take no more tasks from the client for now
     cdef readonly bint armed          # the last run left nothing behind: whoever has news will ring
 
     def __init__(self, Segment bell_memory not None, int eventfd, bint is_client):
@@ -38,6 +39,7 @@ cdef class Relay:
         self.is_client = is_client
         self.peers = []
         self.asides = []
+        self.broken = []
 
     def add(self, Segment memory not None, int eventfd):
         """Take up a peer. Its slot is its number on the wire."""
@@ -73,7 +75,7 @@ cdef class Relay:
         while True:
             found = False
             for word in range(words):
-                bits = exchange(&self.bell.news[word], 0) if load_acquire(&self.bell.news[word]) else 0
+                bits = take_news(&self.bell.news[word])
                 if look_everywhere:
                     bits = ~(<uint64_t>0)
                 while bits:
@@ -87,6 +89,8 @@ cdef class Relay:
                     total += n
                     if n:
                         found = True
+                    if n >= MOST_RECORDS:
+                        self.note_news(slot)
             look_everywhere = False
             if found and total < MOST_RECORDS:
                 continue
@@ -100,6 +104,19 @@ cdef class Relay:
                     self.armed = False
                     break
             return total
+
+    cdef inline void note_news(self, uint32_t slot) noexcept nogil:
+        """There may be more in this peer's rings than was taken."""
+        set_bits(&self.bell.news[slot >> 6], (<uint64_t>1) << (slot & 63))
+
+    def hold(self, bint holding):
+        """Take no more tasks from the client, or go on."""
+        cdef uint32_t slot
+        if self.holding and not holding:
+            self.armed = False                # what was noted meanwhile was passed over
+            for slot in range(<uint32_t>len(self.peers)):
+                self.note_news(slot)
+        self.holding = holding
 
     def ring(self):
         """Wake whoever waits for this relay's bell."""
@@ -124,14 +141,17 @@ cdef class Relay:
             said = peer.up.read()
             if said is None:
                 break
-            if said[0] == KIND_CANCEL or said[0] == KIND_CLEAR:
+            if self.is_client and (said[0] == KIND_CANCEL or said[0] == KIND_CLEAR):
                 n += self.drain_records(peer, said[1] + 1 if said[0] == KIND_CANCEL else said[1])
             self.set_aside(peer, said)
             n += 1
+        if peer.up.take_producer_waits():
+            ring_bell(peer.sleeping, peer.eventfd)
         if not self.holding:
             n += self.drain_records(peer, before)
-        if peer.tasks.broken or peer.results.broken or peer.up.broken:
+        if (peer.tasks.broken or peer.results.broken or peer.up.broken) and not peer.broken:
             peer.broken = True
+            self.broken.append(peer)
         return n
 
     cdef set_aside(self, RelayPeer peer, tuple record):
@@ -151,7 +171,7 @@ cdef class Relay:
             if record == NULL or (before and record.task >= before):
                 break
             if record.kind != KIND_TASK and record.kind != KIND_RESULT and record.kind != KIND_RELEASE:
-                peer.broken = True
+                ring.broken = True
                 break
             if record.flags & FLAG_OBJECTS or record.kind == KIND_RELEASE:
                 self.set_aside(peer, record_tuple(record))

@@ -29,6 +29,7 @@ cdef class Ring:
     cdef uint64_t head_seen     # what the consumer last saw of head
     cdef uint64_t reserved
     cdef readonly bint broken
+    cdef bint producer_waits    # `read` has made room that a producer waits for; whoever reads sees to it
 
     def __cinit__(self, Segment memory, size_t offset, uint32_t capacity, size_t data_offset=0):
         if capacity < 1024 or capacity & (capacity - 1):
@@ -117,6 +118,10 @@ cdef class Ring:
     cdef inline bint has_news(self) noexcept nogil:
         return load_acquire(&self.header.head) != self.tail
 
+    cdef inline uint64_t unread_bytes(self) noexcept nogil:
+        """How much there is to be read, as far as the producer has got."""
+        return load_acquire(&self.header.head) - self.tail
+
     cdef Record *peek(self) noexcept nogil:
         """The next record, or NULL if there is none (or the ring is broken)."""
         cdef Record *record
@@ -185,7 +190,7 @@ cdef class Ring:
         while True:
             record = self.peek()
             if record == NULL:
-                self.recycle()
+                self.producer_waits |= self.recycle()
                 return None
             if claim and not self.claim(record):
                 self.step(record.record_bytes)
@@ -194,8 +199,14 @@ cdef class Ring:
                       (<char *>record + RECORD_HEADER_BYTES)[:record.record_bytes - RECORD_HEADER_BYTES],
                       record.function, record.flags, record.status, record.attempt, record.items, record.detail)
             self.step(record.record_bytes)
-            self.recycle()
+            self.producer_waits |= self.recycle()
             return answer
+
+    cdef inline bint take_producer_waits(self) noexcept nogil:
+        """Whether somebody waits for the room that `read` has made since this was asked last: wake it."""
+        cdef bint waits = self.producer_waits
+        self.producer_waits = False
+        return waits
 
     def take_back(self, uint64_t position):
         """Withdraw the record at `position`: True if it was still offered."""

@@ -11,7 +11,6 @@
 from functools import partial as _partial
 
 cdef extern from "Python.h":
-    object PyObject_Call(object callable, object args, PyObject *kwargs)
     Py_ssize_t Py_REFCNT(object o)
 
 
@@ -71,13 +70,11 @@ cdef class WorkerLoop:
                 if self.tasks.broken or self.down.broken or not self.wait():
                     return
                 continue
-            if not self.tasks.claim(record):
-                self.tasks.step(record.record_bytes)
-                self.tasks.recycle()
-                continue
-            self.execute(record)
+            if self.tasks.claim(record):
+                self.execute(record)
             self.tasks.step(record.record_bytes)
-            self.tasks.recycle()
+            if self.tasks.recycle():
+                tell(self.bell, self.slot, self.bell_eventfd)
 
     cdef bint wait(self) except -1:
         """Sleep until there may be news. False when there is nobody left to work for."""
@@ -118,11 +115,14 @@ cdef class WorkerLoop:
         while True:
             said = self.down.read()
             if said is None:
-                return 0
+                break
             if said[0] == KIND_FUNCTION:
                 self.announced[said[3]] = said[2][16:], said[4]
             elif said[0] == KIND_FREED:
                 free_all(self.store, said[2])
+        if self.down.take_producer_waits():
+            tell(self.bell, self.slot, self.bell_eventfd)
+        return 0
 
     cdef object function(self, uint32_t number):
         found = self.functions.get(number)
@@ -139,7 +139,8 @@ cdef class WorkerLoop:
         if function is None:
             raise LookupError(f"function {number} was never announced to this worker")
         if type(function) is Unreadable:
-            raise (<Unreadable>function).error
+            # With the traceback it came with: each time it is raised it gets longer.
+            raise (<Unreadable>function).error.with_traceback((<Unreadable>function).traceback)
         return function
 
     cdef int execute(self, Record *record) except -1:
@@ -205,8 +206,8 @@ cdef class WorkerLoop:
                 arguments = self.loads(PyBytes_FromStringAndSize(payload_of(record), payload_bytes_of(record)))
         try:
             if record.flags & FLAG_KEYWORDS:
-                return PyObject_Call(function, arguments[0], <PyObject *>arguments[1])
-            return PyObject_Call(function, arguments, NULL)
+                return function(*arguments[0], **arguments[1])
+            return function(*arguments)
         except BaseException as error:
             status[0] = STATUS_RAISED
             return self.describe(error, False)
@@ -348,9 +349,11 @@ cdef class WorkerLoop:
 cdef class Unreadable:
     """Stands where a function should be that could not be unpickled."""
     cdef readonly object error
+    cdef object traceback
 
     def __init__(self, error):
         self.error = error
+        self.traceback = error.__traceback__
 
 
 cdef extern from "<sys/prctl.h>" nogil:

@@ -88,19 +88,26 @@ def dumps_result(value: Any) -> bytes | tuple[bytes, list[memoryview]]:
 
 
 def describe(error: BaseException, unreadable: bool) -> bytes:
-    """The payload that carries an exception: (exception, traceback text), pickled, tried out before it is sent."""
+    """The payload that carries an exception: (exception, traceback text), pickled, tried out before it is sent.
+
+    Raises nothing, whatever the exception's own code does.
+    """
     text = "".join(traceback.format_exception(error))
     kind = type(error)
+    try:
+        message = str(error)
+    except BaseException:
+        message = "<str() of it failed>"
     if unreadable:
         wrapped = DeserializeObjectError(
-            f"the function or its arguments could not be unpickled in the worker: {kind.__name__}: {error}"
+            f"the function or its arguments could not be unpickled in the worker: {kind.__name__}: {message}"
         )
         return dumps((wrapped, text))
     try:
         payload = dumps((error, text))
         pickle.loads(payload)
-    except Exception:
-        payload = dumps((RemoteError(f"{kind.__module__}.{kind.__qualname__}: {error!s}"), text))
+    except BaseException:
+        payload = dumps((RemoteError(f"{kind.__module__}.{kind.__qualname__}: {message}"), text))
     return payload
 
 

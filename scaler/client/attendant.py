@@ -8,11 +8,14 @@ are tended.
 Rule 1: it holds no reference to the client, so that a forgotten client can go.
 """
 
+import logging
 import threading
+import time
 
 from scaler._native import ClientRings
 
 TICK_S = 0.05
+_log = logging.getLogger(__name__)
 
 
 class Attendant:
@@ -21,8 +24,17 @@ class Attendant:
     def __init__(self, rings: ClientRings, event: threading.Event) -> None:
         self._rings, self._event = rings, event
         self._stopping = False
-        self._thread = threading.Thread(target=self._attend, name="scaler-client", daemon=True)
+        self._thread = threading.Thread(target=self._serve, name="scaler-client", daemon=True)
         self._thread.start()
+
+    def _serve(self) -> None:
+        """Go on whatever happens: nobody else would run the callbacks."""
+        while not self._stopping:
+            try:
+                self._attend()
+            except Exception:
+                _log.exception("the client's thread could not go on; it begins anew")
+                time.sleep(TICK_S)
 
     def _attend(self) -> None:
         rings, event = self._rings, self._event

@@ -8,6 +8,7 @@ off.
 Not here: how a chunk is packed and run (native/chunk.pyx).
 """
 
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
@@ -21,6 +22,7 @@ CHUNK_NS = 2_000_000
 GROWTH = 4
 CHUNKS_PER_WORKER = 4
 READ_AHEAD = 8192
+READ_NS = 2_000_000
 
 
 class ChunkSizes:
@@ -54,13 +56,18 @@ class ChunkSizes:
 
 
 class Calls:
-    """The argument tuples of a map, read ahead by at most READ_AHEAD."""
+    """The argument tuples of a map, read ahead by about READ_NS and at most READ_AHEAD.
 
-    def __init__(self, iterable: Iterable[Any]) -> None:
+    How many that are is felt for from one upwards: nothing is sent while a slow generator is waited for.
+    """
+
+    def __init__(self, iterable: Iterable[Any], clock_ns: Callable[[], int] = time.monotonic_ns) -> None:
         self._iterator: Iterator[Any] = iter(iterable)
         self._unread: int | None = length_hint(iterable, -1)
         if self._unread < 0:
             self._unread = None
+        self._clock_ns = clock_ns
+        self._read_ahead = 1
         self.buffer: list[Any] = []
         self.at = 0
 
@@ -68,7 +75,12 @@ class Calls:
         """Read on if need be. TypeError at an item that is no tuple or list of arguments."""
         if self.at < len(self.buffer):
             return True
-        self.buffer, self.at = list(islice(self._iterator, READ_AHEAD)), 0
+        start_ns = self._clock_ns()
+        self.buffer, self.at = list(islice(self._iterator, self._read_ahead)), 0
+        if self._clock_ns() - start_ns > READ_NS:
+            self._read_ahead = max(1, self._read_ahead // GROWTH)
+        else:
+            self._read_ahead = min(READ_AHEAD, self._read_ahead * GROWTH)
         for item in self.buffer:
             if type(item) is not tuple and not isinstance(item, tuple | list):
                 raise TypeError(f"map takes tuples or lists of arguments, not {type(item).__name__}: {item!r}")

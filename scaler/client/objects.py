@@ -251,6 +251,8 @@ class Parcel:
         hashed = blake2b(data, digest_size=16)
         for buffer in self.buffers:
             hashed.update(buffer)
+        for object_id in self.references:  # in the pickle they are numbered slots
+            hashed.update(object_id.to_bytes(8, "little"))
         return hashed.digest()
 
 

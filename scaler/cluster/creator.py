@@ -24,6 +24,7 @@ class Creator:
     def from_arguments(cls) -> "Creator":
         if len(sys.argv) != 2 or not sys.argv[1].isdigit():
             raise SystemExit(f"{sys.argv[0]} is started by scaler itself; start a cluster with scaler_cluster")
+        _restore_import_path()
         return cls(int(sys.argv[1]))
 
     def settings(self) -> dict[str, Any]:
@@ -39,3 +40,12 @@ class Creator:
             self.link.send(json.dumps(message).encode())
         except OSError:
             pass
+
+
+def _restore_import_path() -> None:
+    """Take off what spawn has put before PYTHONPATH: programs that a task starts are to find what its user's would."""
+    _, _, inherited = os.environ.get("PYTHONPATH", "").partition(os.pathsep)
+    if inherited:
+        os.environ["PYTHONPATH"] = inherited
+    else:
+        os.environ.pop("PYTHONPATH", None)

@@ -12,6 +12,7 @@ from scaler.cluster.cores import usable_cores
 from scaler.cluster.supervisor import Supervisor, WorkerSettings
 from scaler.config.table import ClusterConfig
 from scaler.event_loop import check_event_loop, new_event_loop
+from scaler.link.door import raise_descriptor_limit
 from scaler.link.memory import object_memory
 
 _log = logging.getLogger(__name__)
@@ -29,6 +30,7 @@ def run(
     `sys_path` is the workers'; by default it is what Python gives them, behind their working directory.
     """
     check_event_loop(config.event_loop)
+    raise_descriptor_limit()
     with asyncio.Runner(loop_factory=lambda: new_event_loop(config.event_loop)) as runner:
         runner.run(_serve(config, lifeline, on_ready, sys_path or []))
     return 0

@@ -38,7 +38,7 @@ class Child:
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(_import_path())},
+                env={**os.environ, "PYTHONPATH": _import_path()},
             )
         except BaseException:
             ours.close()
@@ -104,13 +104,12 @@ def _let_go() -> None:
 os.register_at_fork(after_in_child=_let_go)
 
 
-def _import_path() -> list[str]:
-    """Where a child finds this package: before all else where this process found it."""
+def _import_path() -> str:
+    """Where a child finds this package: before all else where this process found it. Creator takes that off again."""
     home = os.path.abspath(__file__)
     for _ in __name__.split("."):
         home = os.path.dirname(home)
-    inherited = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
-    return [home, *(path for path in inherited if path != home)]
+    return home + os.pathsep + os.environ.get("PYTHONPATH", "")
 
 
 def await_report(child: Child, key: str, deadline: float, what: str) -> Any:

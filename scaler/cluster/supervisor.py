@@ -12,6 +12,7 @@ import logging
 import os
 import secrets
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -61,6 +62,7 @@ class Supervisor:
         self._children: dict[int, Child] = {}
         self._pidfds: dict[int, int] = {}
         self._identity = secrets.token_bytes(16)
+        self._timer: asyncio.TimerHandle | None = None  # for those who wait for the end of a pause
         self._stopping = asyncio.Event()
         self._gone = asyncio.Event()  # the scheduler has
         self._loop = asyncio.get_running_loop()
@@ -147,8 +149,16 @@ class Supervisor:
     # workers
 
     def _start(self, commands: list[Start]) -> None:
-        for command in commands:
-            self._start_worker(command.place)
+        """Start these workers, and those that are due meanwhile."""
+        waiting = deque(commands)
+        while waiting:
+            index = waiting.popleft().place
+            try:
+                self._start_worker(index)
+            except OSError as error:  # no process or descriptor to be had just now
+                _log.error("worker %s could not be started: %s", self._roster.places[index].name, error)
+                waiting += self._roster.on_exited(index, time.monotonic())
+        self._start_later()
 
     def _start_worker(self, index: int) -> None:
         name = self._roster.places[index].name
@@ -163,8 +173,12 @@ class Supervisor:
             "cwd": self._settings.cwd,
         }
         child = Child("scaler.cluster.worker", settings)
+        try:
+            self._pidfds[index] = os.pidfd_open(child.pid)
+        except OSError:
+            child.end(0.0)
+            raise
         self._children[index] = child
-        self._pidfds[index] = os.pidfd_open(child.pid)
         self._loop.add_reader(self._pidfds[index], self._on_exit, index)
         self._loop.add_reader(child.link, self._on_report, index)
         _log.debug("started worker %s as process %d", name, child.pid)
@@ -188,13 +202,15 @@ class Supervisor:
             how = f"by signal {-code}" if code < 0 else f"with exit code {code}"
             _log.warning("worker %s (process %d) ended %s", self._roster.places[index].name, child.pid, how)
             self._start(self._roster.on_exited(index, time.monotonic()))
-            self._start_later()
 
     def _start_later(self) -> None:
         """Look at the roster again when the pause of somebody is over."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         due_s = self._roster.next_due_s
         if due_s is not None:
-            self._loop.call_later(
+            self._timer = self._loop.call_later(
                 max(0.0, due_s - time.monotonic()), lambda: self._start(self._roster.on_tick(time.monotonic()))
             )
 

@@ -16,6 +16,7 @@ import asyncio
 import json
 import logging
 import os
+import resource
 import socket
 import sys
 from collections.abc import Callable
@@ -26,6 +27,7 @@ from scaler._native import LAYOUT_VERSION, Segment, nonce_of
 from scaler.link.knock import MOST_PACKET_BYTES, NotCoLocated, Refused, check_user, pack_address
 
 _log = logging.getLogger(__name__)
+PAUSE_S = 1.0  # of a door that has run out of descriptors
 
 
 @dataclass(eq=False)
@@ -64,7 +66,12 @@ class Door:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
         self._socket.bind(pack_address(address))
         self._socket.listen(512)
-        loop.add_reader(self._socket, self._on_knock)
+        self._open()
+
+    def _open(self) -> None:
+        """Hear who knocks."""
+        if self._socket.fileno() >= 0:
+            self._loop.add_reader(self._socket, self._on_knock)
 
     def _on_knock(self) -> None:
         for _ in range(64):
@@ -72,11 +79,19 @@ class Door:
                 connection, _ = self._socket.accept()
             except (BlockingIOError, InterruptedError):
                 return
-            except OSError as error:  # out of descriptors: the others go on
+            except OSError as error:
+                # Out of descriptors: whoever knocks goes on knocking, so look away for a while.
                 _log.error("cannot let a local process in: %s", error)
+                self._loop.remove_reader(self._socket)
+                self._loop.call_later(PAUSE_S, self._open)
                 return
             connection.setblocking(False)
-            visitor = Visitor(connection, 0)
+            try:
+                visitor = Visitor(connection, check_user(connection))
+            except (Refused, OSError) as error:
+                _log.info("a local process was not let in: %s", error)
+                connection.close()
+                continue
             self._visitors.add(visitor)
             self._loop.add_reader(connection, self._on_packet, visitor)
 
@@ -102,11 +117,10 @@ class Door:
 
     def _welcome(self, visitor: Visitor, packet: bytes) -> None:
         try:
-            visitor.pid = check_user(visitor.connection)
             visitor.request = _checked(packet)
             answer = {"ok": True, **self._on_join(visitor)}
             visitor.accepted = True
-        except (Refused, NotCoLocated, ValueError) as error:
+        except (Refused, NotCoLocated, ValueError, TypeError, OverflowError, MemoryError, OSError) as error:
             _log.info("a local process (%d) was not let in: %s", visitor.pid, error)
             answer = {"ok": False, "why": str(error), "elsewhere": isinstance(error, NotCoLocated)}
         self.tell(visitor, answer, [self._eventfd])
@@ -159,6 +173,12 @@ class Door:
             self._see_off(visitor)
 
 
+def raise_descriptor_limit() -> None:
+    """Let this process have as many descriptors as it may: a visitor takes three, and the usual limit is 1,024."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
 def open_rings(request: dict[str, Any]) -> Segment:
     """The visitor's segment. NotCoLocated if it is not to be seen here."""
     try:
@@ -181,7 +201,7 @@ def _checked(packet: bytes) -> dict[str, Any]:
             and len(bytes.fromhex(request["nonce"])) == 16
             and isinstance(request["role"], str)
         )
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         ok = False
     if not ok:
         raise Refused("the request makes no sense")

@@ -19,6 +19,7 @@ from scaler._native import Segment
 
 _SHM = "/dev/shm"
 _PREFIX = "scaler-"
+_ANY_LIFE = "[0-9a-f]" * 16
 _log = logging.getLogger(__name__)
 _warned = False
 
@@ -139,7 +140,7 @@ def sweep_tag(life: str, tag: int, folder: str | None, but: Iterable[str] = ()) 
 def sweep_orphans(folder: str | None = None) -> int:
     """Remove what killed owners of this user left behind. How many segments that was."""
     swept = 0
-    for bell in _own_files("*-bell", folder):
+    for bell in _own_files(f"{_ANY_LIFE}-bell", folder):
         life = os.path.basename(bell).removeprefix(_PREFIX).removesuffix("-bell")
         try:
             lock = os.open(bell, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)

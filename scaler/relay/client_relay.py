@@ -13,7 +13,7 @@ from scaler._native import Mappings, Relay, Segment, Store, lay_out_peer, peer_s
 from scaler.link.dealer import Dealer
 from scaler.link.knock import CONTROL_RING_BYTES
 from scaler.link.memory import object_memory
-from scaler.link.names import BellPage, make_segment, new_life, segment_name, sweep, warn_of_files
+from scaler.link.names import BellPage, make_segment, new_life, segment_name, sweep, sweep_orphans, warn_of_files
 from scaler.protocol.frames import Hello, Welcome
 from scaler.relay.client_side import ClientSide
 from scaler.relay.relay_thread import RelayThread
@@ -31,6 +31,7 @@ class ClientRelay:
         self.tag = hello.client_bits
         self.folder, self.most_bytes = object_memory(None, 0)
         self.why_over = ""
+        sweep_orphans()  # where no scheduler ever starts, nobody else does
         self._page = BellPage(self.life)
         self.bell = self._page.memory
         self.memory = make_segment(segment_name(self.life), peer_segment_bytes(ring_bytes, CONTROL_RING_BYTES))

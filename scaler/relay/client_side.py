@@ -68,6 +68,9 @@ class ClientSide(RelaySide):
         elif kind == KIND_SHUTDOWN:
             self.talk.post(Shutdown())
 
+    def on_broken(self, peer: RelayPeer) -> None:
+        self.over = "this client has written a record that makes no sense"
+
     def _cancel(self, task: int) -> None:
         if task in self.unsaid:  # the scheduler has not heard of it yet
             self.talk.after_objects(lambda: self.talk.post(Cancel.of([(0, task, 0)])))

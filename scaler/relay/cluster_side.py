@@ -1,6 +1,7 @@
 """ClusterSide: the relay of a host's workers, in their supervisor's process."""
 
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 from scaler._native import KIND_FREED, KIND_RELEASE, Mappings, Relay, RelayPeer, Store
@@ -35,11 +36,19 @@ def worker_tag(slot: int) -> int:
 
 
 class ClusterSide(RelaySide):
-    """Tasks in, results out."""
+    """Tasks in, results out. `dismiss(peer)` is to hang up on a worker: on_left follows."""
 
-    def __init__(self, relay: Relay, life: str, folder: str, store: Store, mappings: Mappings) -> None:
+    def __init__(
+        self,
+        relay: Relay,
+        life: str,
+        folder: str,
+        store: Store,
+        mappings: Mappings,
+        dismiss: Callable[[RelayPeer], None],
+    ) -> None:
         super().__init__(relay, store, mappings, until_named=False)
-        self._life, self._folder = life, folder
+        self._life, self._folder, self._dismiss = life, folder, dismiss
         self.is_shut_down = False  # the scheduler wants no cluster any more
         self._numbers = 0  # how many have been given to workers
         self._untold: deque[Function] = deque()  # functions for which a control ring had no room
@@ -48,9 +57,15 @@ class ClusterSide(RelaySide):
 
     def on_control(self, slot: int, record: tuple[Any, ...]) -> None:
         if record[0] != KIND_RELEASE:
-            raise FrameError(f"worker {slot} wrote a control record of kind {record[0]}, which means nothing here")
+            for peer in self.peers:
+                if peer.slot == slot:  # workers have nothing else to say there
+                    self.on_broken(peer)
+            return
         ids = memoryview(record[2]).cast("Q").tolist()
         self.talk.after_objects(lambda: self.talk.post(Release.of(ids, slot)))
+
+    def on_broken(self, peer: RelayPeer) -> None:
+        self._dismiss(peer)
 
     def on_sent(self, slot: int, payload: bytes) -> None:
         """The scheduler has a worker's result, or will: the worker may use its memory again."""
@@ -87,6 +102,7 @@ class ClusterSide(RelaySide):
             self.over = body.reason
         elif isinstance(body, Shutdown):
             self.is_shut_down = True
+            self.talk.post(Goodbye())
             self.over = "the scheduler stops its workers"
         elif not isinstance(body, Cancel):
             raise FrameError(f"a scheduler does not say {type(body).__name__} to a cluster")

@@ -7,6 +7,7 @@ Not here: what the relay says (cluster_side), the thread (relay_thread), startin
 """
 
 import asyncio
+import logging
 import os
 import secrets
 from collections.abc import Callable
@@ -18,10 +19,12 @@ from scaler.link.dealer import Dealer
 from scaler.link.door import Door, Visitor, open_rings
 from scaler.link.knock import Refused
 from scaler.link.memory import ObjectMemory
-from scaler.link.names import BellPage, new_life, sweep, warn_of_files
+from scaler.link.names import BellPage, new_life, sweep, sweep_orphans, warn_of_files
 from scaler.protocol.frames import Hello, Welcome
 from scaler.relay.cluster_side import RELAY_TAG, ClusterSide, worker_tag
 from scaler.relay.relay_thread import RelayThread
+
+_log = logging.getLogger(__name__)
 
 
 class HostRelay:
@@ -42,12 +45,14 @@ class HostRelay:
     ) -> None:
         self.life = new_life()
         self._loop, self._exit_code_of, self._report_over = loop, exit_code_of, on_over
+        sweep_orphans(memory.folder)  # where no scheduler ever starts, nobody else does
         self._page = BellPage(self.life)
         self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._relay = Relay(self._page.memory, self._bell, False)
         self._memory = memory
         self._store = Store(self.life, RELAY_TAG, memory.folder, warn_of_files, memory.most_bytes)
-        self._side = ClusterSide(self._relay, self.life, memory.folder, self._store, Mappings(self.life, memory.folder))
+        mappings = Mappings(self.life, memory.folder)
+        self._side = ClusterSide(self._relay, self.life, memory.folder, self._store, mappings, self._dismiss)
         self._doorbells: dict[RelayPeer, int] = {}
         self._thread = RelayThread(
             address, dealer, hello, welcome, self._side, timeout_s=timeout_s,
@@ -82,6 +87,19 @@ class HostRelay:
         return {
             "slot": slot, "bell": self._page.name, "life": self.life, "tag": worker_tag(slot), "memory": self._memory
         }  # fmt: skip
+
+    def _dismiss(self, peer: RelayPeer) -> None:
+        """In the relay's thread: hang up on a worker that writes nonsense."""
+        self._loop.call_soon_threadsafe(self._shut_out, peer)
+
+    def _shut_out(self, peer: RelayPeer) -> None:
+        for visitor in self._door.visitors:
+            if visitor.peer is peer:
+                _log.error(
+                    "worker %s (process %d) wrote a record that makes no sense: it is shut out",
+                    visitor.request.get("name", ""), visitor.pid,
+                )  # fmt: skip
+                self._door.dismiss(visitor)
 
     def _leave(self, visitor: Visitor) -> None:
         self._thread.call(partial(self._see_off, visitor.peer, self._exit_code_of(visitor.pid)))

@@ -75,6 +75,10 @@ class RelaySide(ABC):
     def on_control(self, slot: int, record: tuple[Any, ...]) -> None:
         """Act on a control record of a peer."""
 
+    @abstractmethod
+    def on_broken(self, peer: RelayPeer) -> None:
+        """What this peer has written makes no sense: nothing more is taken from it."""
+
     def read_on(self) -> None:  # noqa: B027  (only a cluster's has something to wait for)
         """Act on what could not be acted on when it came."""
 
@@ -87,7 +91,10 @@ class RelaySide(ABC):
         if not self._functions_under_way:
             while talk.has_room and self._post_runs(runs):
                 pass
-        relay.holding = bool(self._functions_under_way) or not talk.has_room
+        relay.hold(bool(self._functions_under_way) or not talk.has_room)
+        broken, relay.broken[:] = list(relay.broken), []
+        for peer in broken:
+            self.on_broken(peer)
 
     def _say_asides(self) -> None:
         relay = self.relay

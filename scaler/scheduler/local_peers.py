@@ -88,13 +88,16 @@ class LocalPeers:
 
     def dismiss_broken(self) -> None:
         """Hang up on peers whose rings make no sense."""
-        for peer, visitor in list(self._by_peer.items()):
-            if peer.broken:
-                _log.error(
-                    "%s %s (process %d) wrote a record that makes no sense: it is shut out",
-                    visitor.request["role"], visitor.request.get("name", ""), visitor.pid,
-                )  # fmt: skip
-                self.door.dismiss(visitor)
+        broken, self._pump.broken[:] = list(self._pump.broken), []
+        for peer in broken:
+            visitor = self._by_peer.get(peer)
+            if visitor is None:
+                continue  # it has left meanwhile
+            _log.error(
+                "%s %s (process %d) wrote a record that makes no sense: it is shut out",
+                visitor.request["role"], visitor.request.get("name", ""), visitor.pid,
+            )  # fmt: skip
+            self.door.dismiss(visitor)
 
     def close(self) -> None:
         self.door.close()

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from scaler.address import Address
 from scaler.config.table import SchedulerConfig
 from scaler.event_loop import check_event_loop
+from scaler.link.door import raise_descriptor_limit
 from scaler.link.memory import object_memory
 from scaler.scheduler.scheduler import SchedulerServer, Watch
 from scaler.scheduler.selector import PumpSelector
@@ -19,6 +20,7 @@ _STOPPING = (signal.SIGINT, signal.SIGTERM)
 def run(config: SchedulerConfig, lifeline: int = -1, on_ready: Callable[[Address], None] | None = None) -> int:
     """Serve until told to stop by a signal, a client, or the end of `lifeline` (a descriptor of the creator)."""
     check_event_loop(config.event_loop)
+    raise_descriptor_limit()
     server = SchedulerServer(
         queue_size=config.per_worker_queue_size,
         protected=config.protected,

@@ -102,16 +102,17 @@ class RemotePeers:
                 if body is not None:
                     self._on_body(link, body)
         except (ValueError, OSError, MemoryError) as error:
-            self._on_dropped(error, now_s)
-            self._refuse(routing_id, f"the scheduler could not take a frame: {error}")
-            if link is not None:
-                self._end(link, "it sent a frame that could not be taken")
+            self._drop(routing_id, link, error, now_s)
 
-    def _on_dropped(self, error: Exception, now_s: float) -> None:
+    def _drop(self, routing_id: bytes, link: _Link | None, error: Exception, now_s: float) -> None:
+        """A frame could not be taken: whoever sent it hears why, and its session is over."""
         self.dropped += 1
         if now_s >= self._next_warning_s:  # a flood of nonsense is not to become one of warnings
             self._next_warning_s = now_s + WARNING_S
             _log.warning("a frame was dropped (%d in all): %s", self.dropped, error)
+        self._refuse(routing_id, f"the scheduler could not take a frame: {error}")
+        if link is not None:
+            self._end(link, "it sent a frame that could not be taken")
 
     def _on_hello(self, routing_id: bytes, hello: Hello, now_s: float) -> None:
         here = sys.version_info
@@ -191,11 +192,16 @@ class RemotePeers:
         sent = False
         for link in list(self._links.values()):
             session = link.session
-            if isinstance(session, RemoteClient) and session.is_held_back:
-                session.read_on()
-            if session.has_more:
-                session.flush()
-            sent = self._empty(link) or sent
+            try:
+                if isinstance(session, RemoteClient) and session.is_held_back:
+                    session.read_on()
+                if session.has_more:
+                    session.flush()
+            except (ValueError, OSError, MemoryError) as error:  # in a frame that had to wait for its turn
+                self._drop(link.routing_id, link, error, link.heard_s)
+                sent = True
+            else:
+                sent = self._empty(link) or sent
         return sent
 
     def _empty(self, link: _Link) -> bool:

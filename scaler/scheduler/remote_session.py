@@ -324,8 +324,6 @@ class RemoteCluster(RemoteSession):
 
     def on_left(self) -> None:
         self.core.objects.hosts -= 1
-        for worker in self.workers:
-            if worker is not None:
-                self.core.on_worker_left(worker, time.monotonic_ns())
+        self.core.on_workers_left([worker for worker in self.workers if worker is not None], time.monotonic_ns())
         self.workers = [None] * len(self.workers)
         self.talk.close()

@@ -134,7 +134,7 @@ class SchedulerServer:
         pump = self.pump
         for object_id in self.core.take_freed():
             self._store.free(object_id)
-        if not (pump.controls or self.core.unlink or self._news):
+        if not (pump.controls or pump.broken or self.core.unlink or self._news):
             return False
         for name in self.core.unlink:
             Segment.unlink(name)
@@ -142,9 +142,9 @@ class SchedulerServer:
         controls, pump.controls[:] = list(pump.controls), []
         for peer, record in controls:
             self._on_control(peer, record)
+        self._local.dismiss_broken()
         if self._news:
             self._news = False
-            self._local.dismiss_broken()
             for client in self._local.clients:
                 pump.control(client, _native.KIND_WORKERS, items=self.core.pool.present)
             self._remote.tell_workers(self.core.pool.present)

@@ -37,7 +37,7 @@ def test_stub_is_right():
         ("    @staticmethod\n    def open(", "    def open(", ["Segment.open"]),
         ("    @property\n    def capacity", "    def capacity", ["Ring.capacity"]),
         ("    @property\n    def size(self) -> int: ...\n", "    size: int\n", ["Segment.size"]),
-        ("    holding: bool\n", "    @property\n    def holding(self) -> bool: ...\n", ["Relay.holding"]),
+        ("    stopping: bool\n", "    @property\n    def stopping(self) -> bool: ...\n", ["WorkerLoop.stopping"]),
         ("    def __len__(self) -> int: ...\n", "", ["Store.__len__"]),
         ("    def __buffer__(self, flags: int, /) -> memoryview: ...\n", "", ["Segment.__buffer__"]),
     ],

@@ -3,6 +3,7 @@
 import inspect
 import logging
 import os
+import resource
 import subprocess
 import sys
 
@@ -188,6 +189,28 @@ def test_more_tasks_than_may_wait_are_answered_with_no_worker():
         assert {type(error) for error in errors[3:]} == {NoWorkerError}
         assert running.result(10) == 0.5
         assert client.submit(calls.add_one, 1).result(10) == 2
+
+
+@pytest.mark.parametrize("path", [None, "/nonexistent/first:/nonexistent/second"])
+def test_programs_that_a_task_starts_find_what_the_creators_would(monkeypatch, path):
+    if path is None:
+        monkeypatch.delenv("PYTHONPATH", raising=False)
+    else:
+        monkeypatch.setenv("PYTHONPATH", path)
+    with SchedulerClusterCombo(1) as combo, Client(combo.get_address()) as client:
+        assert client.submit(os.getenv, "PYTHONPATH").result(10) == path
+        assert client.submit(calls.add_one, 1).result(10) == 2
+
+
+def test_programs_take_as_many_descriptors_as_they_may():
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(256, hard), hard))
+    try:
+        with SchedulerClusterCombo(1) as combo:
+            limits = [resource.prlimit(child.pid, resource.RLIMIT_NOFILE) for child in combo._children]
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert limits == [(hard, hard)] * 2
 
 
 def test_names_of_workers_and_their_number():

@@ -1,10 +1,12 @@
 """How clients, schedulers and workers end: on purpose, killed, forked. Each test has a cluster of its own."""
 
+import concurrent.futures
 import gc
 import os
 import pickle
 import re
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -13,7 +15,9 @@ import psutil
 import pytest
 
 from scaler import Client, SchedulerClusterCombo, Serializer
+from scaler._native import HEADERS_OFFSET, RING_HEADER_BYTES
 from scaler.exceptions import ClientQuitException, DisconnectedError, ScalerError, SchedulerTimeoutError
+from scaler.link.knock import Entry
 from tests.e2e import calls
 
 
@@ -100,6 +104,26 @@ def test_killed_worker_is_replaced():
         assert client.submit(calls.process_id).result(20) != first
 
 
+def break_own_ring(mark):
+    """Have the scheduler find nonsense in this worker's result ring; the second time do nothing."""
+    try:
+        os.close(os.open(mark, os.O_CREAT | os.O_EXCL))
+    except FileExistsError:
+        return "elsewhere"
+    entry = next(found for found in gc.get_objects() if isinstance(found, Entry))
+    memory, at = memoryview(entry.memory).cast("B"), HEADERS_OFFSET + RING_HEADER_BYTES
+    (head,) = struct.unpack_from("<Q", memory, at)
+    struct.pack_into("<Q", memory, at, head + 7)
+    while entry.connection.recv(1):  # until it is hung up on
+        pass
+    return "here"
+
+
+def test_a_worker_whose_ring_makes_no_sense_is_replaced_and_its_task_is_run_again(client, tmp_path):
+    assert client.submit(break_own_ring, str(tmp_path / "mark")).result(30) == "elsewhere"
+    assert client.submit(calls.add_one, 1).result(20) == 2
+
+
 def test_clear_cancels_what_is_open():
     with SchedulerClusterCombo(1) as combo, Client(combo.get_address()) as client:
         futures = [client.submit(calls.sleep_for, 0.2) for _ in range(20)]
@@ -131,11 +155,14 @@ def test_shutdown_stops_scheduler_and_workers():
 @pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")  # to fork with threads is the point
 def test_forked_child_may_make_a_client_of_its_own_and_not_use_its_parents():
     with SchedulerClusterCombo(1) as combo, Client(combo.get_address()) as client:
-        future = client.submit(calls.sleep_for, 0.3)
+        futures = [client.submit(calls.sleep_for, 0.1) for _ in range(4)]
         pid = os.fork()
         if pid == 0:
             status = 1
             try:
+                futures[0].done()
+                futures[1].cancel()
+                concurrent.futures.wait(futures, 10)
                 client.submit(calls.add_one, 1)
             except ClientQuitException:
                 with Client(combo.get_address()) as own:
@@ -143,7 +170,7 @@ def test_forked_child_may_make_a_client_of_its_own_and_not_use_its_parents():
             finally:
                 os._exit(status)
         assert os.waitpid(pid, 0)[1] == 0
-        assert future.result(10) == 0.3
+        assert [future.result(10) for future in futures] == [0.1] * 4
         assert client.submit(calls.add_one, 1).result(10) == 2
 
 

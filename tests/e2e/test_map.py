@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from scaler.client.mapping import ChunkSizes
+from scaler.client.mapping import READ_AHEAD, READ_NS, Calls, ChunkSizes
 from scaler.exceptions import DeserializeObjectError
 from tests.e2e import calls
 
@@ -110,3 +110,34 @@ def test_chunks_grow_with_quick_calls_and_stay_small_with_slow_ones():
     assert slow.next_size(10**6) == 1
     assert quick.next_size(80) == 10
     assert quick.next_size(0) == 1
+
+
+@pytest.mark.parametrize(("item_ns", "most"), [(10, READ_AHEAD), (READ_NS // 100, 256), (READ_NS * 2, 1)])
+def test_a_slow_iterable_is_read_in_smaller_pieces(item_ns, most):
+    now_ns = 0
+
+    def items():
+        nonlocal now_ns
+        for number in range(50_000):
+            now_ns += item_ns
+            yield (number,)
+
+    ahead, read, sizes = Calls(items(), lambda: now_ns), [], []
+    while ahead.has_more():
+        read += ahead.buffer
+        sizes.append(len(ahead.buffer))
+        ahead.at = len(ahead.buffer)
+    assert read == [(number,) for number in range(50_000)]
+    assert sizes[0] == 1
+    assert max(sizes) == most
+
+
+def test_calls_are_sent_though_the_iterable_waits_for_them(client, tmp_path):
+    mark = tmp_path / "mark"
+
+    def items():
+        yield (str(mark), 1)
+        calls.wait_for(str(mark))
+        yield (str(mark), 2)
+
+    assert client.map(calls.note, items()) == [1, 2]

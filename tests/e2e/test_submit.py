@@ -129,6 +129,20 @@ def test_stock_wait_and_as_completed(client):
     assert sorted(f.result() for f in concurrent.futures.as_completed(futures, 20)) == list(range(1, 501))
 
 
+def test_thousands_are_cancelled_one_by_one(client):
+    futures = [client.submit(calls.sleep_for, 0.01) for _ in range(5000)]
+    for future in futures:
+        future.cancel()
+    assert all(future.cancelled() or future.done() for future in futures)
+    assert client.submit(calls.add_one, 1).result(30) == 2
+
+
+def test_what_the_standard_class_keeps_is_the_value_and_not_its_bytes(client):
+    future = client.submit(calls.echo, [1])
+    concurrent.futures.wait([future], 20)
+    assert future._result == [1]
+
+
 def test_first_completed_and_timeouts(client):
     slow, quick = client.submit(calls.sleep_for, 0.5), client.submit(calls.add_one, 1)
     done, _ = concurrent.futures.wait([slow, quick], 20, concurrent.futures.FIRST_COMPLETED)

@@ -12,7 +12,9 @@ import pytest
 import zmq
 
 from scaler import Client
+from scaler._native import Segment
 from scaler.exceptions import DisconnectedError
+from scaler.link.names import bell_name, new_life, segment_name
 from tests.e2e import calls
 from tests.elsewhere import RemoteCluster
 from tests.proxy import Proxy
@@ -122,3 +124,19 @@ def test_a_clients_relay_leaves_nothing_behind(remote):
         descriptors.append(psutil.Process().num_fds())
     assert descriptors[-1] <= descriptors[0]  # the first client of a process opens some that stay
     assert not [name for name in os.listdir("/dev/shm") if any(life in name for life in lives)]
+
+
+def test_relays_sweep_what_killed_owners_have_left_on_their_host():
+    def leave_orphans():
+        life = new_life()
+        names = [bell_name(life), segment_name(life)]
+        for name in names:
+            Segment.create(name, 4096)  # and nobody holds the lock
+        return names
+
+    before_workers = leave_orphans()
+    with RemoteCluster(1) as cluster:
+        assert not any(Segment.exists(name) for name in before_workers)
+        before_client = leave_orphans()
+        with Client(cluster.get_address()):
+            assert not any(Segment.exists(name) for name in before_client)

@@ -34,6 +34,18 @@ def test_segments_of_a_killed_owner_are_swept_and_those_of_the_living_are_not():
     assert not lies_there(page.name)
 
 
+def test_what_is_no_life_is_not_swept():
+    names = [f"scaler-{life}-{rest}" for life in ("0123", "g" * 16, "0" * 17) for rest in ("bell", "more")]
+    try:
+        for name in names:
+            Segment.create(name, 4096)
+        sweep_orphans()
+        assert all(map(lies_there, names))
+    finally:
+        for name in names:
+            Segment.unlink(name)
+
+
 def test_a_page_stays_though_others_sweep_while_it_is_made():
     stop = threading.Event()
 

@@ -10,6 +10,7 @@ idle), but only when told to.
 
 import struct
 from dataclasses import dataclass, field
+from hashlib import blake2b
 
 from scaler._native import (
     FLAG_OBJECTS,
@@ -31,6 +32,10 @@ from scaler._native import (
 )
 
 MS = 1_000_000
+
+
+def digest_of(code):
+    return blake2b(code, digest_size=16).digest()
 RING_HEADER_BYTES = 128
 RECORD_HEADER_BYTES = 56
 CLAIM_WITHDRAWN = 2
@@ -122,7 +127,8 @@ class ModelClient:
         while self.functions < function:
             self.functions += 1
             number = self.functions
-            self.core.on_function(self.index, number, number.to_bytes(16, "little"), 0, b"function %d" % number)
+            code = b"function %d" % number
+            self.core.on_function(self.index, number, digest_of(code), 0, code)
 
     def submit(self, function, size, objects):
         """`objects`: "none", "new", "held" (new, and held to be named again) or "old" (one that is held)."""
@@ -270,7 +276,7 @@ class ModelWorker:
             self.model.on_freed(self, memoryview(record[2]).cast("Q").tolist())
             return
         assert record[0] == KIND_FUNCTION
-        assert record[2][16:] == b"function %d" % int.from_bytes(record[2][:16], "little")
+        assert record[2][:16] == digest_of(record[2][16:])
         self.knows.add(record[3])
 
 

@@ -2,6 +2,7 @@
 
 import os
 import random
+from hashlib import blake2b
 
 import pytest
 from hypothesis import settings
@@ -11,8 +12,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from scaler._native import Ring, RingOutlet, SchedulerCore, Segment
 
 TASK, RESULT, FUNCTION = 1, 2, 3
-NO_WORKER = 5  # a status
-DIGEST = b"d" * 16
+REFUSED, NO_WORKER = 3, 5  # statuses
+DIGEST = blake2b(b"function", digest_size=16).digest()
 MS = 1_000_000
 
 
@@ -295,6 +296,79 @@ def test_a_strangers_task_id_and_an_unknown_function_are_refused():
     assert core.counts()["refused"] == 2
     with pytest.raises(ValueError, match="in use"):
         core.on_client_joined(5, RingOutlet(ring_pair()[0]), RingOutlet(ring_pair()[0]))
+
+
+def test_a_function_is_believed_only_if_its_digest_is_that_of_its_bytes():
+    core = SchedulerCore()
+    first, second, worker = FakeClient(core, 5), FakeClient(core, 6), FakeWorker(core)
+    wanted = blake2b(b"wanted", digest_size=16).digest()
+    core.on_function(first.index, 1, wanted, 0, b"other")
+    assert core.counts()["refused"] == 1
+    core.on_function(second.index, 1, wanted, 0, b"wanted")
+    first.submit(function=1)
+    second.submit(function=1)
+    core.step(0)
+    assert worker.control.read()[2] == wanted + b"wanted"
+    first.drain()
+    assert [status for _, status, _ in first.answers] == [REFUSED]
+
+
+def test_a_function_number_that_is_too_high_is_refused():
+    core = SchedulerCore()
+    client = FakeClient(core, 5)
+    for number in (1 << 20, 1 << 31, (1 << 32) - 1):
+        core.on_function(client.index, number, DIGEST, 0, b"function")
+        client.submit(function=number)
+    core.on_function(client.index, (1 << 20) - 1, DIGEST, 0, b"function")
+    task = client.submit(function=(1 << 20) - 1)
+    worker = FakeWorker(core)
+    core.step(0)
+    assert worker.begin()[1] == task
+    client.drain()
+    assert [status for _, status, _ in client.answers] == [REFUSED] * 3
+
+
+def test_a_refusal_waits_for_room_like_any_answer():
+    core = SchedulerCore()
+    client = FakeClient(core, 5, capacity=1024)
+    tasks = [client.submit(function=77) for _ in range(100)]
+    for _ in range(100):
+        client.drain()
+    assert [(task, status) for task, status, _ in client.answers] == [(task, REFUSED) for task in tasks]
+    assert core.counts()["rows"] == 0
+
+
+def test_clear_finds_tasks_whose_ids_lie_far_apart():
+    core = SchedulerCore()
+    client = FakeClient(core, 5)
+    tasks = []
+    for _ in range(1000):
+        tasks.append(client.submit())
+        client.next += 1024 * 4096
+    core.on_clear(client.index, 0, tasks[-1])
+    assert core.counts()["rows"] == 1
+    worker = FakeWorker(core)
+    core.step(0)
+    assert worker.begin()[1] == tasks[-1]
+    core.on_client_left(client.index, 0)
+    worker.finish()
+    assert core.counts()["rows"] == 0
+
+
+def test_workers_that_leave_together_are_not_given_each_others_tasks():
+    core = SchedulerCore()
+    client, workers = FakeClient(core, 5), [FakeWorker(core) for _ in range(3)]
+    tasks = [client.submit() for _ in range(2)]
+    core.step(0)
+    core.on_workers_left([worker.index for worker in workers[:2]], 0)
+    core.step(0)
+    assert [worker.tasks.read() is not None for worker in workers[:2]].count(True) <= 2
+    seen = []
+    while workers[2].begin():
+        seen.append(workers[2].running[1])
+        workers[2].finish()
+        core.step(0)
+    assert sorted(seen) == tasks
 
 
 class CoreMachine(RuleBasedStateMachine):

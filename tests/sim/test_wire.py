@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scaler.protocol.codec import decode, encode
-from scaler.protocol.frames import Clear, Frame, FrameError, Hello, Refusal, Tasks
+from scaler.protocol.frames import Clear, Frame, FrameError, Goodbye, Hello, Refusal, Tasks
 from tests.sim.wire import RemoteClient, RemoteCluster, World, hello
 
 
@@ -134,6 +134,42 @@ def test_damaged_frames_of_a_session_hurt_only_that_session(seed):
     assert client.submit(0, b"abc") is not None
     settle(world, [client], [cluster])
     assert [answer for _, answer in client.answers] == [b"cba"]
+
+
+def test_a_damaged_frame_that_had_to_wait_for_its_turn_hurts_only_its_session():
+    world = World()
+    client, cluster, broken = RemoteClient(world, 5), RemoteCluster(world, 1), RemoteClient(world, 6)
+    settle(world, [client, broken], [cluster], 2)
+    quota, world.core.client_queue_bytes = world.core.client_queue_bytes, 0  # of several tasks one is taken
+    for _ in range(3):
+        broken.submit(0, b"abc")
+    broken.link.speak()
+    while broken.link.up:
+        broken.link.carry_up()
+    ids = b"".join((7 << 40 | number).to_bytes(8, "little") for number in (1, 2))  # another client's
+    number = broken.link.side.talk.ledger.sent + 1
+    world.remote.on_message(broken.link.routing_id, [encode(Frame(Tasks(tasks=ids), number))], world.now_s)
+    assert world.remote.dropped == 0
+    world.core.client_queue_bytes = quota
+    world.remote.flush()
+    assert world.remote.dropped == 1
+    assert isinstance(decode(broken.link.down[-1]).body, Refusal)
+    assert client.submit(0, b"abc") is not None
+    settle(world, [client], [cluster])
+    assert [answer for _, answer in client.answers] == [b"cba"]
+
+
+def test_a_cluster_that_is_told_to_stop_says_goodbye():
+    world = World()
+    cluster = RemoteCluster(world, 1)
+    settle(world, [], [cluster], 2)
+    world.remote.shut_down_clusters()
+    world.remote.flush()
+    side = cluster.link.side
+    while cluster.link.down:
+        side.on_frame(cluster.link.down.popleft())
+    assert side.over is not None
+    assert isinstance(decode(side.talk.outbox[-1]).body, Goodbye)
 
 
 def say_hello(world, said: Hello):

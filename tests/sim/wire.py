@@ -8,6 +8,7 @@ import secrets
 import sys
 from collections import deque
 from dataclasses import replace
+from hashlib import blake2b
 
 from scaler._native import (
     FLAG_OBJECTS,
@@ -25,6 +26,7 @@ from scaler._native import (
     RING_HEADER_BYTES,
     Mappings,
     Relay,
+    RelayPeer,
     Ring,
     SchedulerCore,
     Segment,
@@ -50,11 +52,11 @@ CONTROL_BYTES = 4096
 class Rings:
     """A peer's ends of the rings in a segment of its own."""
 
-    def __init__(self, ring_bytes: int) -> None:
-        self.memory = Segment.private(peer_segment_bytes(ring_bytes, CONTROL_BYTES))
-        lay_out_peer(self.memory, bytes(16), ring_bytes, CONTROL_BYTES)
+    def __init__(self, ring_bytes: int, control_bytes: int = CONTROL_BYTES) -> None:
+        self.memory = Segment.private(peer_segment_bytes(ring_bytes, control_bytes))
+        lay_out_peer(self.memory, bytes(16), ring_bytes, control_bytes)
         made, offset = [], PAGE
-        for i, size in enumerate((ring_bytes, ring_bytes, CONTROL_BYTES, CONTROL_BYTES)):
+        for i, size in enumerate((ring_bytes, ring_bytes, control_bytes, control_bytes)):
             made.append(Ring(self.memory, HEADERS_OFFSET + i * RING_HEADER_BYTES, size, offset))
             offset += size
         self.tasks, self.results, self.up, self.down = made
@@ -208,7 +210,9 @@ class RemoteClient:
     def submit(self, function: int, payload: bytes, hold: bool = False) -> int | None:
         """The task's id, None while a ring is full. With `hold` the payload stays, to be submitted again."""
         if function not in self.functions:
-            if self.rings.up.write(KIND_FUNCTION, 0, b"%16d" % function + b"code", function=function) is None:
+            code = b"code %d" % function
+            announced = blake2b(code, digest_size=16).digest() + code
+            if self.rings.up.write(KIND_FUNCTION, 0, announced, function=function) is None:
                 return None
             self.functions.add(function)
         place = None
@@ -311,11 +315,13 @@ class RemoteCluster:
     """The relay of a host and its workers."""
 
     def __init__(self, world: World, n_workers: int, ring_bytes: int = 65536) -> None:
-        self.host = Host()
+        self.host = host = Host()
+        self.broken: list[RelayPeer] = []  # whom it wants to be hung up on
         relay = Relay(Segment.private(4096), -1, False)
         self.link = Link(world, hello(Role.CLUSTER))
-        host = self.host
-        side = self.link.side = ClusterSide(relay, host.life, object_folder(), host.relay_store, host.mappings)
+        side = self.link.side = ClusterSide(
+            relay, host.life, object_folder(), host.relay_store, host.mappings, self.broken.append
+        )
         self.workers = [RemoteWorker(self, ring_bytes) for _ in range(n_workers)]
         for number, worker in enumerate(self.workers):
             side.on_joined(worker.peer, f"worker-{number}", number)

@@ -1,0 +1,240 @@
+"""A client's side of its rings, with the scheduler played by the test."""
+
+import concurrent.futures
+import os
+import pickle
+import signal
+import threading
+
+import pytest
+
+from scaler import payload
+from scaler._native import FLAG_PLAIN, PAGE, RECORD_HEADER_BYTES, ClientRings, Mappings, Segment, Store
+from scaler.client.attendant import Attendant
+from scaler.client.future import ScalerFuture
+from scaler.exceptions import DisconnectedError
+from tests.processes import wait_until
+from tests.sim.wire import CONTROL_BYTES, Rings
+
+CANCEL, RESULT = 4, 2
+LIFE = "0123456789abcdef"
+
+
+class Scheduler:
+    """The other end of a client's rings."""
+
+    def __init__(self, ring_bytes=65536):
+        self.rings = Rings(ring_bytes)
+        self.lifeline, self.line = os.pipe()
+        self.eventfds = [os.eventfd(0, os.EFD_NONBLOCK) for _ in range(2)]
+        self.event = threading.Event()
+        self.client = ClientRings(
+            self.rings.memory, self.eventfds[0], Segment.private(PAGE), 0, self.eventfds[1], self.lifeline, 5,
+            ScalerFuture, Store(LIFE, 5, "/tmp"), Mappings(LIFE, "/tmp"),
+            load=payload.load_result, callback_error=lambda future: None, watched_event=self.event,
+            scheduler_gone=lambda: DisconnectedError("gone"),
+        )  # fmt: skip
+
+    def submit(self):
+        """A task, whose record is taken at once."""
+        future = self.client.submit(1, (), None, lambda value, most_bytes: pickle.dumps(value))
+        while self.rings.tasks.read() is not None:
+            pass
+        return future
+
+    def answer(self, future, value, flags=0):
+        data = value if isinstance(value, bytes) else pickle.dumps(value)
+        assert self.rings.results.write(RESULT, future.task_id, data, flags=flags) is not None
+
+    def die(self):
+        os.close(self.line)
+        self.line = -1
+
+    def close(self):
+        self.client.leave(DisconnectedError("the test is over"))
+        for descriptor in (self.lifeline, self.line, *self.eventfds):
+            if descriptor >= 0:
+                os.close(descriptor)
+
+
+@pytest.fixture
+def scheduler():
+    made = Scheduler()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def alarm():
+    """Have a handler raise KeyboardInterrupt as Ctrl-C does, again and again until the test is over."""
+
+    def interrupt(number, frame):
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    yield lambda: signal.setitimer(signal.ITIMER_REAL, 0.1, 0.1)
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, before)
+
+
+def fill_up_ring(scheduler):
+    for _ in range(CONTROL_BYTES // RECORD_HEADER_BYTES):
+        scheduler.client.control(CANCEL)
+
+
+def test_thousands_are_cancelled_though_who_reads_that_is_a_thread_of_this_process(scheduler):
+    futures = [scheduler.submit() for _ in range(5000)]
+    heard = []
+
+    def read():
+        while len(heard) < len(futures):
+            record = scheduler.rings.up.read()
+            if record is not None:
+                heard.append(record[1])
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    assert all(future.cancel() for future in futures)
+    reader.join(60)
+    assert heard == [future.task_id for future in futures]
+
+
+def test_a_cancel_that_waits_for_room_can_be_interrupted_and_is_done(scheduler, alarm):
+    future = scheduler.submit()
+    called = []
+    future.add_done_callback(called.append)
+    fill_up_ring(scheduler)
+    alarm()
+    with pytest.raises(KeyboardInterrupt):
+        future.cancel()
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    assert future.cancelled()
+    assert called == [future]
+
+
+def test_a_cancel_that_waits_for_room_hears_that_the_scheduler_is_gone(scheduler):
+    future, other = scheduler.submit(), scheduler.submit()
+    fill_up_ring(scheduler)
+    scheduler.die()
+    with pytest.raises(DisconnectedError):
+        future.cancel()
+    assert future.cancelled()
+    assert isinstance(other.exception(0), DisconnectedError)
+
+
+def test_results_are_taken_by_who_submits_when_the_ring_is_half_full(scheduler):
+    first = scheduler.submit()
+    scheduler.answer(first, 1)
+    assert first.result(20) == 1
+    futures = [scheduler.submit() for _ in range(5)]
+    for future in futures:
+        scheduler.answer(future, b"x" * (scheduler.rings.most_inline - 8), FLAG_PLAIN)
+    scheduler.submit()
+    assert all(future.is_over for future in futures)
+
+
+def test_pages_of_futures_go_though_one_task_stays_open(scheduler):
+    def work():
+        future = scheduler.submit()
+        scheduler.answer(future, 1)
+        assert future.done()
+
+    open_task = scheduler.submit()
+    for _ in range(4096 * 5):
+        work()
+    assert scheduler.client.page_count == 2
+    assert scheduler.client.open_tasks == 1
+    scheduler.answer(open_task, 2)
+    assert open_task.result(20) == 2
+    assert scheduler.client.page_count == 1
+
+
+def test_a_result_that_makes_no_sense_is_its_futures_failure(scheduler):
+    broken, good = scheduler.submit(), scheduler.submit()
+    scheduler.answer(broken, b"\x80\x05\x8c\x02\xff\xff.", FLAG_PLAIN)  # no UTF-8
+    scheduler.answer(good, 1)
+    assert good.result(20) == 1
+    assert isinstance(broken.exception(20), ValueError)
+
+
+Condition = threading.Condition
+
+
+class Interrupted:
+    """A Condition that a signal interrupts as it is entered for the second time."""
+
+    def __init__(self):
+        self.condition, self.entered = Condition(), 0
+
+    def __enter__(self):
+        self.entered += 1
+        if self.entered == 2:
+            raise self.error
+        return self.condition.__enter__()
+
+    def __exit__(self, *about):
+        return self.condition.__exit__(*about)
+
+    def __getattr__(self, name):
+        return getattr(self.condition, name)
+
+
+def interrupted_by(error):
+    return type("InterruptedBy", (Interrupted,), {"error": error})
+
+
+def test_an_interrupt_in_the_midst_of_draining_loses_no_result(scheduler, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(threading, "Condition", interrupted_by(KeyboardInterrupt()))
+        future = scheduler.submit()
+        called = []
+        future.add_done_callback(called.append)
+    scheduler.answer(future, 1)
+    with pytest.raises(KeyboardInterrupt):
+        future.done()
+    assert future.result(20) == 1
+    scheduler.client.call_back()
+    assert called == [future]
+
+
+def test_the_clients_thread_goes_on_though_something_raises(scheduler, monkeypatch, caplog):
+    with monkeypatch.context() as patch:
+        patch.setattr(threading, "Condition", interrupted_by(RuntimeError("no")))
+        first = scheduler.submit()
+        called = []
+        first.add_done_callback(called.append)
+    second = scheduler.submit()
+    second.add_done_callback(called.append)
+    attendant = Attendant(scheduler.client, scheduler.event)
+    scheduler.answer(first, 1)
+    wait_until(lambda: first in called)
+    scheduler.answer(second, 2)
+    wait_until(lambda: second in called)
+    attendant.stop()
+    assert "begins anew" in caplog.text
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+def test_a_forked_child_finds_its_parents_futures_cancelled_and_leaves_the_rings_alone(scheduler):
+    plain, waited_for, locked, answered = (scheduler.submit() for _ in range(4))
+    called = []
+    waited_for.add_done_callback(called.append)
+    scheduler.answer(answered, 1)
+    with locked._condition:  # by a thread of the parent, as far as the child can tell
+        child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            scheduler.client.abandon()
+            scheduler.client.leave(DisconnectedError("forked"))
+            plain.cancel()
+            assert answered.done()
+            assert concurrent.futures.wait([plain, waited_for, locked, answered], 20).not_done == set()
+            assert all(future.cancelled() for future in (plain, waited_for, locked, answered))
+            status = 0
+        finally:
+            os._exit(status)
+    assert os.waitpid(child, 0)[1] == 0
+    scheduler.answer(waited_for, 2)
+    assert [answered.result(20), waited_for.result(20)] == [1, 2]
+    assert scheduler.rings.up.read() is None

@@ -1,0 +1,263 @@
+"""The pump with real rings and no processes: what it takes, whom it wakes, and whom it wants to be shut out."""
+
+import os
+import random
+import struct
+from hashlib import blake2b
+
+import pytest
+
+from scaler._native import (
+    KIND_CANCEL,
+    KIND_FUNCTION,
+    KIND_RESULT,
+    KIND_TASK,
+    PAGE,
+    RECORD_HEADER_BYTES,
+    Pump,
+    SchedulerCore,
+    Segment,
+)
+from tests.sim.wire import CONTROL_BYTES, Rings
+
+SLEEPING = 64  # in a peer's page and in the bell page
+NEWS = 64  # in the bell page
+RAISED, REFUSED = 1, 3  # statuses
+
+
+class Scheduler:
+    """A pump, which the test lets run."""
+
+    def __init__(self):
+        self.bell = Segment.private(PAGE)
+        self.eventfds = [os.eventfd(0, os.EFD_NONBLOCK)]
+        self.core = SchedulerCore()
+        self.pump = Pump(self.core, self.bell, self.eventfds[0])
+
+    def run(self, look_everywhere=False):
+        while self.pump.run(look_everywhere):
+            pass
+
+    def close(self):
+        for descriptor in self.eventfds:
+            os.close(descriptor)
+
+
+class Peer:
+    """A client's or a worker's ends of its rings."""
+
+    def __init__(self, scheduler, bits=0, ring_bytes=65536, control_bytes=CONTROL_BYTES):
+        self.scheduler, self.bits, self.next = scheduler, bits, 1
+        self.rings = Rings(ring_bytes, control_bytes)
+        self.eventfd = os.eventfd(0, os.EFD_NONBLOCK)
+        scheduler.eventfds.append(self.eventfd)
+        self.peer = scheduler.pump.add(self.rings.memory, not bits, self.eventfd, client_bits=bits)
+
+    def tell(self):
+        """Say that there is news."""
+        word = memoryview(self.scheduler.bell).cast("B")[NEWS : NEWS + 8].cast("Q")
+        word[0] |= 1 << self.peer.slot
+
+    def sleep(self):
+        memoryview(self.rings.memory)[SLEEPING] = 1
+
+    def is_woken(self):
+        try:
+            return os.eventfd_read(self.eventfd) > 0
+        except BlockingIOError:
+            return False
+
+    # a client's
+
+    def announce(self, number, code=b"function"):
+        digest = blake2b(code, digest_size=16).digest()
+        assert self.rings.up.write(KIND_FUNCTION, 0, digest + code, function=number) is not None
+
+    def submit(self, payload=b"", function=1):
+        task, self.next = self.bits << 40 | self.next, self.next + 1
+        assert self.rings.tasks.write(KIND_TASK, task, payload, function=function) is not None
+        return task
+
+    def answers(self):
+        found = []
+        while (record := self.rings.results.read()) is not None:
+            found.append((record[1], record[5]))
+        return found
+
+    # a worker's
+
+    def work(self):
+        """Answer all there is with what it was asked; the tasks."""
+        tasks = []
+        while (record := self.rings.tasks.read(claim=True)) is not None:
+            tasks.append(record[1])
+            written = self.rings.results.write(KIND_RESULT, record[1], record[2], attempt=record[6], items=record[7])
+            assert written is not None
+        if tasks:
+            self.tell()
+        return tasks
+
+
+@pytest.fixture
+def scheduler():
+    made = Scheduler()
+    yield made
+    made.close()
+
+
+def test_many_control_records_behind_an_unknown_function_are_taken_one_after_the_other(scheduler):
+    client, worker = Peer(scheduler, 5, control_bytes=1 << 24), Peer(scheduler)
+    task = client.submit(function=2)
+    for _ in range(200_000):
+        assert client.rings.up.write(KIND_CANCEL, 5 << 40 | 77) is not None
+    client.announce(2)
+    cancelled = client.submit(function=2)
+    assert client.rings.up.write(KIND_CANCEL, cancelled) is not None
+    client.tell()
+    scheduler.run()
+    assert worker.work() == [task]
+    scheduler.run()
+    assert client.answers() == [(task, 0)]
+    assert scheduler.core.counts()["rows"] == 0
+
+
+def test_a_task_of_a_function_that_is_never_announced_is_refused_though_something_is_cancelled(scheduler):
+    client = Peer(scheduler, 5)
+    task = client.submit()
+    assert client.rings.up.write(KIND_CANCEL, 5 << 40 | 77) is not None
+    client.tell()
+    scheduler.run()
+    assert client.answers() == [(task, REFUSED)]
+
+
+def test_what_waited_for_room_is_delivered_as_soon_as_its_client_says_that_there_is_some(scheduler):
+    client, worker = Peer(scheduler, 5, ring_bytes=4096), Peer(scheduler)
+    client.announce(1)
+    client.tell()
+    tasks = []
+    while not scheduler.core.counts()["ready"]:  # until the client is held for having no room
+        tasks += [client.submit(b"x" * 400) for _ in range(4)]
+        client.tell()
+        for _ in range(4):
+            scheduler.run()
+            worker.work()
+            scheduler.run()
+    answers = client.answers()
+    client.sleep()
+    worker.sleep()
+    assert not client.is_woken()
+    client.tell()
+    scheduler.run()
+    assert client.is_woken()
+    assert worker.is_woken()
+    for _ in range(20):
+        answers += client.answers()
+        client.tell()
+        worker.work()
+        scheduler.run()
+    assert answers == [(task, 0) for task in tasks]
+    assert scheduler.pump.missed == 0
+
+
+def test_a_worker_that_says_there_is_room_for_functions_again_is_given_what_waited_for_it(scheduler):
+    client, worker = Peer(scheduler, 5, control_bytes=65536), Peer(scheduler)
+    tasks = []
+    for number in range(20):
+        client.announce(number, b"%d" % number * 200)
+        tasks.append(client.submit(function=number))
+    client.tell()
+    done = []
+    for _ in range(40):
+        scheduler.run()
+        done += worker.work()
+        scheduler.run()
+    assert len(done) < len(tasks)  # the control ring is full
+    while worker.rings.down.read() is not None:
+        pass
+    worker.tell()
+    scheduler.run()
+    assert len(worker.work()) == 1
+
+
+def test_whoever_writes_nonsense_is_named_once_and_its_tasks_are_run_elsewhere(scheduler):
+    client, broken, other = Peer(scheduler, 5), Peer(scheduler), Peer(scheduler)
+    client.announce(1)
+    tasks = [client.submit() for _ in range(2)]
+    client.tell()
+    scheduler.run()
+    assert broken.rings.results.write(KIND_RESULT) is not None
+    start = PAGE + 65536
+    struct.pack_into("<I", memoryview(broken.rings.memory).cast("B"), start, 3)
+    broken.tell()
+    scheduler.run()
+    scheduler.run(True)
+    assert scheduler.pump.broken == [broken.peer]
+    scheduler.pump.remove(broken.peer)
+    done = []
+    for _ in range(3):
+        done += other.work()
+        scheduler.run()
+    assert sorted(done) == tasks
+
+
+def test_a_burst_is_drained_without_a_look_at_all_rings(scheduler):
+    clients = [Peer(scheduler, bits, ring_bytes=262144) for bits in (5, 6)]
+    workers = [Peer(scheduler, ring_bytes=262144) for _ in range(2)]
+    for client in clients:
+        client.announce(1)
+        client.tell()
+    wanted = {client: [client.submit() for _ in range(3000)] for client in clients}
+    answers = {client: [] for client in clients}
+    for client in clients:
+        client.tell()
+    while any(len(answers[client]) < 3000 for client in clients):
+        scheduler.run()
+        for worker in workers:
+            worker.work()
+        scheduler.run()
+        for client in clients:
+            answers[client] += client.answers()
+    for client in clients:
+        assert sorted(answers[client]) == [(task, 0) for task in wanted[client]]
+    scheduler.run(True)
+    assert scheduler.pump.missed == 0
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_nonsense_in_rings_hurts_only_who_wrote_it(scheduler, seed):
+    chance = random.Random(seed)
+    client, worker = Peer(scheduler, 5), Peer(scheduler)
+    hostile = [Peer(scheduler, 6), Peer(scheduler)]
+    client.announce(1)
+    client.tell()
+    for _ in range(300):
+        peer = chance.choice(hostile)
+        ring = chance.choice((peer.rings.tasks, peer.rings.results, peer.rings.up))
+        task = chance.choice((5, 6, 7)) << 40 | chance.choice((0, 1, 2, 1 << 39, (1 << 40) - 1))
+        ring.write(
+            chance.randrange(12), task, chance.randbytes(chance.randrange(60)),
+            function=chance.choice((0, 1, 1 << 20, (1 << 32) - 1)), flags=chance.randrange(256) & ~1,
+            status=chance.randrange(65536), attempt=chance.getrandbits(64), items=chance.getrandbits(32),
+            detail=chance.getrandbits(32),
+        )  # fmt: skip
+        if chance.random() < 0.01:
+            offset = PAGE + chance.randrange(2 * 65536 + CONTROL_BYTES) // 8 * 8
+            memoryview(peer.rings.memory).cast("B")[offset : offset + RECORD_HEADER_BYTES] = chance.randbytes(
+                RECORD_HEADER_BYTES
+            )
+        peer.tell()
+        if chance.random() < 0.3:
+            scheduler.run()
+    scheduler.run()
+    scheduler.pump.controls.clear()
+    for peer in hostile:
+        scheduler.pump.remove(peer.peer)
+    tasks = [client.submit(b"abc") for _ in range(5)]
+    client.tell()
+    answers = []
+    for _ in range(10):
+        scheduler.run()
+        worker.work()
+        scheduler.run()
+        answers += client.answers()
+    assert answers == [(task, 0) for task in tasks]

@@ -1,0 +1,86 @@
+"""The relay's own end of its peers' rings: what it collects, and whether it may sleep after that."""
+
+import os
+import struct
+
+import pytest
+
+from scaler._native import KIND_CANCEL, KIND_RESULT, KIND_TASK, PAGE, Relay, Segment
+from tests.sim.wire import Rings
+
+NEWS = 64  # in the bell page
+RING_BYTES = 262144
+
+
+class Host:
+    """A relay and one peer of it."""
+
+    def __init__(self, is_client):
+        self.bell = Segment.private(PAGE)
+        self.eventfd = os.eventfd(0, os.EFD_NONBLOCK)
+        self.relay = Relay(self.bell, -1, is_client)
+        self.rings = Rings(RING_BYTES)
+        self.peer = self.relay.add(self.rings.memory, self.eventfd)
+
+    def submit(self, count):
+        for number in range(1, count + 1):
+            assert self.rings.tasks.write(KIND_TASK, number) is not None
+        self.tell()
+
+    def tell(self):
+        memoryview(self.bell)[NEWS] = 1
+
+    def close(self):
+        os.close(self.eventfd)
+
+
+@pytest.fixture(params=[True], ids=["client"])
+def host(request):
+    made = Host(request.param)
+    yield made
+    made.close()
+
+
+def test_what_is_left_of_a_burst_is_not_slept_over(host):
+    host.submit(3000)
+    runs = 0
+    while not runs or not host.relay.armed:
+        host.relay.run()
+        runs += 1
+    assert len(host.peer.collected) == 3000
+
+
+def test_what_was_said_while_it_was_holding_is_not_slept_over(host):
+    host.relay.hold(True)
+    host.submit(10)
+    host.relay.run()
+    assert host.relay.armed
+    assert len(host.peer.collected) == 0
+    host.relay.hold(False)
+    assert not host.relay.armed
+    host.relay.run()
+    assert host.relay.armed
+    assert len(host.peer.collected) == 10
+
+
+@pytest.mark.parametrize("host", [True, False], ids=["client", "worker"], indirect=True)
+@pytest.mark.parametrize("nonsense", ["length", "kind"])
+def test_a_peer_that_writes_nonsense_is_named_once(host, nonsense):
+    ring, place = (host.rings.tasks, 0) if host.relay.is_client else (host.rings.results, 1)
+    ring.write(KIND_TASK if host.relay.is_client else KIND_RESULT, 1)
+    assert ring.write(KIND_CANCEL if nonsense == "kind" else KIND_TASK) is not None
+    if nonsense == "length":
+        struct.pack_into("<I", memoryview(host.rings.memory).cast("B"), PAGE + place * RING_BYTES + 56, 3)
+    host.tell()
+    for look_everywhere in (False, True):
+        host.relay.run(look_everywhere)
+        assert host.relay.broken == [host.peer]
+        assert len(host.peer.collected) == 1
+
+
+@pytest.mark.parametrize("host", [False], ids=["worker"], indirect=True)
+def test_a_worker_cannot_cancel(host):
+    assert host.rings.up.write(KIND_CANCEL, (1 << 64) - 1) is not None
+    host.tell()
+    host.relay.run()
+    assert [record[0] for _, record in host.relay.asides] == [KIND_CANCEL]

@@ -1,0 +1,161 @@
+"""The worker's loop with rings in private memory: what it reads, what it writes, whom it tells."""
+
+import os
+import pickle
+
+import pytest
+
+from scaler import payload
+from scaler._native import HEADERS_OFFSET, PAGE, RING_HEADER_BYTES, Mappings, Segment, Store, Unreadable, WorkerLoop
+from scaler.reference import loads
+from tests.sim.wire import Rings
+
+TASK, FUNCTION = 1, 3
+KEYWORDS, CHUNK = 4, 8  # flags
+RAISED, UNREADABLE = 1, 4
+RING_BYTES = 65536
+LIFE = "0123456789abcdef"
+# Where a ring says that its producer waits for room.
+WAITING_IN_TASKS = HEADERS_OFFSET + 72
+WAITING_IN_DOWN = WAITING_IN_TASKS + 3 * RING_HEADER_BYTES
+
+
+class Worker:
+    """The scheduler's ends of a worker's rings. Its loop runs in this thread until there is nothing more to do."""
+
+    def __init__(self):
+        rings = Rings(RING_BYTES)
+        self.memory, self.tasks, self.results, self.down = rings.memory, rings.tasks, rings.results, rings.down
+        self.bell = Segment.private(PAGE)
+        self.supervisor = os.pipe()
+        self.eventfds = [os.eventfd(0, os.EFD_NONBLOCK) for _ in range(2)]
+        mappings = Mappings(LIFE, "/tmp")
+        self.loop = WorkerLoop(
+            self.memory, self.eventfds[0], self.bell, 3, self.eventfds[1], [self.supervisor[0]],
+            Store(LIFE, 9, "/tmp"), mappings, loads=pickle.loads, loads_parcel=loads, dumps=payload.dumps_result,
+            describe=payload.describe, load_function=load_function,
+        )  # fmt: skip
+        os.close(self.supervisor[1])  # the supervisor has gone: it ends when it would sleep
+
+    def run(self):
+        """What it has answered: (status, the payload unpickled) each."""
+        self.loop.run()
+        answers = []
+        while (record := self.results.read()) is not None:
+            answers.append((record[5], pickle.loads(record[2])))
+        return answers
+
+    def is_told(self):
+        """Whether the scheduler was told to look, since it was asked last."""
+        told = memoryview(self.bell)[64] == 1 << 3
+        memoryview(self.bell)[64] = 0
+        return told
+
+    def note(self, waiting):
+        """The scheduler waits for room in a ring of its own."""
+        memoryview(self.memory)[waiting] = 1
+
+    def close(self):
+        for descriptor in (self.supervisor[0], *self.eventfds):
+            os.close(descriptor)
+
+
+def load_function(data, flags):
+    try:
+        return pickle.loads(data)
+    except BaseException as error:
+        return Unreadable(error)
+
+
+@pytest.fixture
+def worker():
+    made = Worker()
+    yield made
+    made.close()
+
+
+def announce(worker, number, data):
+    assert worker.down.write(FUNCTION, 0, bytes(16) + data, function=number) is not None
+
+
+def test_a_function_that_cannot_be_unpickled_says_so_each_time_in_the_same_words(worker):
+    announce(worker, 1, b"no pickle")
+    lengths = set()
+    for _ in range(200):
+        worker.tasks.write(TASK, 1, pickle.dumps(()), function=1)
+        [(status, (_, text))] = worker.run()
+        assert status == UNREADABLE
+        lengths.add(len(text))
+    assert len(lengths) == 1
+    assert "load_function" in text
+
+
+@pytest.mark.parametrize("arguments", [5, None, object])
+def test_arguments_that_are_no_tuple_are_an_error_of_the_call(worker, arguments):
+    announce(worker, 1, pickle.dumps(bool))
+    data = pickle.dumps(arguments)
+    worker.tasks.write(TASK, 1, data, function=1)
+    worker.tasks.write(TASK, 2, pickle.dumps(arguments, 1), function=1)  # not as the plain ones are written
+    worker.tasks.write(TASK, 3, pickle.dumps((arguments, {})), function=1, flags=KEYWORDS)
+    worker.tasks.write(TASK, 4, pickle.dumps(((), arguments)), function=1, flags=KEYWORDS)
+    worker.tasks.write(TASK, 5, data, function=1, flags=KEYWORDS)
+    answers = worker.run()
+    assert [status for status, _ in answers] == [RAISED] * 5
+    assert {type(error) for _, (error, _) in answers} == {TypeError}
+    worker.tasks.write(TASK, 6, len(data).to_bytes(4, "little") + data, function=1, flags=CHUNK, items=1)
+    worker.loop.run()
+    payload = worker.results.read()[2]
+    assert payload[4] == RAISED
+    assert type(pickle.loads(payload[5:])[0]) is TypeError
+
+
+class Mute(Exception):
+    """Whatever is asked of it ends in SystemExit."""
+
+    def __str__(self):
+        raise SystemExit(1)
+
+    def __reduce__(self):
+        return (quit, (1,))
+
+
+def raise_mute():
+    raise Mute
+
+
+class Unloadable:
+    def __reduce__(self):
+        return (raise_mute, ())
+
+
+def test_an_exception_that_cannot_speak_for_itself_is_answered_and_the_worker_goes_on(worker):
+    announce(worker, 1, pickle.dumps(raise_mute))
+    announce(worker, 2, pickle.dumps(Unloadable()))
+    for number in (1, 2, 1):
+        worker.tasks.write(TASK, 1, pickle.dumps(()), function=number)
+    answers = worker.run()
+    assert [status for status, _ in answers] == [RAISED, UNREADABLE, RAISED]
+    assert all("Mute: <str() of it failed>" in str(error) for _, (error, _) in answers)
+
+
+def test_whoever_waits_for_room_in_the_task_ring_is_told_though_nothing_ran(worker):
+    places = []
+    while (place := worker.tasks.write(TASK, 1, bytes(1000))) is not None:
+        places.append(place)
+    assert all(map(worker.tasks.take_back, places))
+    assert worker.run() == []
+    assert not worker.is_told()
+    assert worker.tasks.take_back(worker.tasks.write(TASK, 1))
+    worker.note(WAITING_IN_TASKS)
+    assert worker.run() == []
+    assert worker.is_told()
+
+
+def test_whoever_waits_for_room_in_the_control_ring_is_told(worker):
+    announce(worker, 1, b"function")
+    assert worker.run() == []
+    assert not worker.is_told()
+    announce(worker, 2, b"function")
+    worker.note(WAITING_IN_DOWN)
+    assert worker.run() == []
+    assert worker.is_told()

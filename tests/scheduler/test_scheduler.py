@@ -1,0 +1,97 @@
+"""SchedulerServer on a loop in this process, with visitors played by the test."""
+
+import asyncio
+import os
+import struct
+from hashlib import blake2b
+
+import pytest
+
+from scaler._native import HEADERS_OFFSET, KIND_FUNCTION, KIND_RESULT, KIND_TASK, PAGE, RING_HEADER_BYTES, Ring
+from scaler.address import Address
+from scaler.link.knock import CONTROL_RING_BYTES, knock
+from scaler.scheduler.scheduler import SchedulerServer
+from scaler.scheduler.selector import PumpSelector
+
+RING_BYTES = 65536
+
+
+class Host:
+    """A scheduler and its loop, which runs only while the test waits for something."""
+
+    def __init__(self):
+        self.server = SchedulerServer()
+        selector = PumpSelector(self.server.pump, self.server.after_run)
+        self.loop = asyncio.SelectorEventLoop(selector)
+        self.server.open(self.loop, Address.parse("tcp://127.0.0.1:0"), selector.watch)
+        self.visitors = []
+
+    def let_in(self, role, **about):
+        door = self.server._local.door.address
+        made = Visitor(self.run(asyncio.to_thread(knock, door, self.server.life, role, RING_BYTES, **about)))
+        self.visitors.append(made)
+        return made
+
+    def run(self, what):
+        return self.loop.run_until_complete(asyncio.wait_for(what, 20))
+
+    def wait_until(self, condition):
+        async def wait():
+            while not condition():
+                await asyncio.sleep(0.01)
+
+        self.run(wait())
+
+    def close(self):
+        for visitor in self.visitors:
+            visitor.entry.close()
+        self.server.close()
+        self.loop.close()
+
+
+class Visitor:
+    """A peer's ends of its rings."""
+
+    def __init__(self, entry):
+        self.entry = entry
+        made, offset = [], PAGE
+        for i, size in enumerate((RING_BYTES, RING_BYTES, CONTROL_RING_BYTES, CONTROL_RING_BYTES)):
+            made.append(Ring(entry.memory, HEADERS_OFFSET + i * RING_HEADER_BYTES, size, offset))
+            offset += size
+        self.tasks, self.results, self.up, self.down = made
+        entry.connection.setblocking(False)
+
+    def tell(self):
+        """Say that there is news."""
+        word = memoryview(self.entry.bell).cast("B")[64:72].cast("Q")
+        word[0] |= 1 << self.entry.slot
+        os.eventfd_write(self.entry.bell_eventfd, 1)
+
+    def is_hung_up_on(self):
+        try:
+            return self.entry.connection.recv(1) == b""
+        except BlockingIOError:
+            return False
+
+
+@pytest.fixture
+def host():
+    made = Host()
+    yield made
+    made.close()
+
+
+def test_a_worker_that_writes_nonsense_is_shut_out_and_its_task_is_run_elsewhere(host):
+    client, broken = host.let_in("client", bits=5), host.let_in("worker")
+    client.up.write(KIND_FUNCTION, 0, blake2b(b"function", digest_size=16).digest() + b"function")
+    client.tasks.write(KIND_TASK, 5 << 40 | 1, b"payload")
+    client.tell()
+    host.wait_until(lambda: broken.tasks.read() is not None)
+    other = host.let_in("worker")
+    broken.results.write(KIND_RESULT)
+    struct.pack_into("<I", memoryview(broken.entry.memory).cast("B"), PAGE + RING_BYTES, 3)
+    broken.tell()
+    host.wait_until(lambda: other.tasks.read() is not None)
+    host.wait_until(broken.is_hung_up_on)
+    assert not client.is_hung_up_on()
+    assert not other.is_hung_up_on()
