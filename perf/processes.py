@@ -22,3 +22,23 @@ def cpu_seconds(pid: int) -> float:
     for schedule in Path(f"/proc/{pid}/task").glob("*/schedstat"):
         nanoseconds += int(schedule.read_text().split()[0])
     return nanoseconds / 1e9
+
+
+def pss_bytes(pid: int) -> int:
+    """Resident memory, with a page that n processes share counted as one n-th: these add up to what is really taken."""
+    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+        if line.startswith("Pss:"):
+            return int(line.split()[1]) << 10
+    return 0
+
+
+def object_bytes(pids: list[int]) -> int:
+    """What the segments take, in /dev/shm and as files, that any of these processes has mapped."""
+    sizes: dict[str, int] = {}
+    for pid in pids:
+        for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
+            path = line[73:]
+            if "/scaler-" in path:
+                low, high = (int(end, 16) for end in line.split()[0].split("-"))
+                sizes[path] = max(sizes.get(path, 0), high - low)
+    return sum(sizes.values())

@@ -46,3 +46,15 @@ def filled(n_bytes: int, value: int) -> Any:
 def page_sum(array: Any) -> int:
     """Reads one byte of each page: all of the array must be there, and memory bandwidth is not what is measured."""
     return int(array[::PAGE_BYTES].sum(dtype="uint64"))
+
+
+def page_sum_and_stay(array: Any, seconds: float) -> int:
+    """The same, and have it for a while."""
+    answer = page_sum(array)
+    time.sleep(seconds)
+    return answer
+
+
+def second(_: Any, x: int) -> int:
+    """`same`, with something before it that is not looked at."""
+    return x
