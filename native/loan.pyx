@@ -122,6 +122,7 @@ cdef class Mappings:
         return len(self.by_segment)
 
 
+@cython.no_gc  # what it refers to refers to no Loan; and it must still have its Mappings when it ends
 cdef class Loan:
     """The bytes of one object: a buffer, once `open` has been called."""
     cdef Place place
