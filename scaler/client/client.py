@@ -70,7 +70,7 @@ class Client:
                 f"the scheduler at {address} has gone" + (f": {entry.why_over}" if entry.why_over else "")
             ),
         )  # fmt: skip
-        self._objects = ClientObjects(self._store, mappings, self._rings.make_room)
+        self._objects = ClientObjects(self._store, mappings, self._rings.make_room, self._rings.tend)
         self._dumps = self._objects.dumps
         self._functions = FunctionNumbers(self._objects.begin, self._rings.announce, self._rings.most_function_bytes)
         self._number_of = self._functions.number_of

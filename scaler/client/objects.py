@@ -48,10 +48,16 @@ Place = tuple[int, int, int, int, int]
 
 
 class ClientObjects:
-    """`make_room()` waits a moment for tasks to end; false if there are none whose end could make room."""
+    """`make_room()` waits a moment for tasks to end; false if there are none whose end could make room.
 
-    def __init__(self, store: Store, mappings: Mappings, make_room: Callable[[], bool]) -> None:
-        self._store, self._mappings, self._make_room = store, mappings, make_room
+    `tend()` says what is held no more and hears what was freed, without waiting: called before anything is stored, so
+    that the memory of what has just gone is the next to be used, while the caches still have it.
+    """
+
+    def __init__(
+        self, store: Store, mappings: Mappings, make_room: Callable[[], bool], tend: Callable[[], object]
+    ) -> None:
+        self._store, self._mappings, self._make_room, self._tend = store, mappings, make_room, tend
         self._lock = threading.RLock()
         self._held: OrderedDict[int, _Held] = OrderedDict()  # buffers by object, the one used last at the end
         self._held_bytes = 0  # of these
@@ -133,6 +139,7 @@ class ClientObjects:
 
     def _room_for(self, put: Callable[[], Place], size: int) -> Place:
         """Store something, once there is room: what is under way makes room when its tasks are done."""
+        self._tend()
         while 0 < self._under_way_bytes > MOST_UNDER_WAY_BYTES - size and self._make_room():
             pass
         while True:
