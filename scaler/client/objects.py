@@ -128,6 +128,8 @@ class ClientObjects:
 
     def _hold_less(self, most: int, most_bytes: int) -> None:
         """Let go of what was passed longest ago, but not of the last one nor of what the record in progress names."""
+        if len(self._held) <= most and self._held_bytes <= most_bytes:
+            return
         for object_id in list(self._held)[:-1]:
             if len(self._held) <= most and self._held_bytes <= most_bytes:
                 break
