@@ -3,21 +3,33 @@
 # A segment is mapped once per process, read-only, and the mapping kept while it is of use: reading through an old mapping
 # costs nothing, through a new one a fault per page. What must be writable (direct arguments, results) is private: a
 # small object is copied out, since that costs less than a mapping; a large one is mapped once more, copy-on-write, so
-# that nothing is copied but the pages that are written.
+# that nothing is copied but the pages that are written. Such a mapping is kept too: the pages that were written are given
+# back (the kernel tells which), whereupon it shows the stored bytes again, and those of the slot's next object later.
 #
 # Whoever looks at the bytes (an array, a memoryview) holds the Loan, so a Loan that is gone means that nobody looks any
 # more, and only then may its slot be given out again. So nothing is ever changed under a view.
 #
 # Rule 1: what a place says is checked against the segment's real size before anything is mapped.
-# Rule 2: a Loan may end at any moment, in any thread that holds the GIL, in the middle of anything: it only notes its id.
+# Rule 2: a Loan may end at any moment, in any thread that holds the GIL, in the middle of anything: it notes its id and
+#         puts its mapping aside, in C, where nothing is allocated that the collector knows.
+# Rule 3: a private mapping is used again only if it is known which of its pages were written, and for its own slot.
 # Not here: who is told (client, worker), what the bytes mean (scaler.payload).
 
 cdef extern from "<fcntl.h>" nogil:
     int c_open "open"(const char *path, int flags)
     int O_RDONLY, O_CLOEXEC, O_NOFOLLOW
 
+cdef extern from "<unistd.h>" nogil:
+    ssize_t c_pread "pread"(int fd, void *to, size_t size, long offset)
+
+cdef extern from "<sys/mman.h>" nogil:
+    int madvise(void *start, size_t size, int advice)
+    int MADV_DONTNEED
+
 cdef enum:
     PRIVATE_MAP_BYTES = 1 << 20       # a writable object from here on is mapped, a smaller one copied
+    MOST_SPARE = 256                  # private mappings that are kept for the next object of their slots
+    PAGES_AT_ONCE = 512               # of which the kernel is asked
 
 cdef uint64_t MAPPING_NS = 5000000000    # a mapping that was of no use for so long is given up
 
@@ -33,6 +45,73 @@ cdef class Mapping:
     def __dealloc__(self):
         if self.start != NULL:
             munmap(self.start, self.size)
+
+
+cdef struct PrivateMapping:
+    # A slot, copy-on-write.
+    char *start
+    size_t size
+    uint64_t segment
+    size_t offset
+    uint64_t used_ns
+    PrivateMapping *next
+
+
+cdef int pages_tell = -1              # whether the kernel says which pages of a private mapping were written; -1: unknown
+
+
+cdef inline bint is_own_page(uint64_t entry) noexcept nogil:
+    """Whether this page is there or swapped out, and is neither a file's nor shared: bits of /proc/pid/pagemap."""
+    return entry >> 62 != 0 and not entry >> 61 & 1
+
+
+cdef bint give_written_back(char *start, size_t size) noexcept nogil:
+    """Have a private mapping show its file again everywhere. False if it is not known where it does not."""
+    cdef uint64_t[PAGES_AT_ONCE] entries
+    cdef size_t pages = (size + PAGE - 1) // PAGE
+    cdef size_t first = <size_t>start // PAGE
+    cdef size_t done = 0
+    cdef size_t count, i, run
+    cdef bint known = True
+    # Opened each time: a descriptor kept over fork() would tell of the parent's memory.
+    cdef int fd = c_open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC)
+    if fd < 0:
+        return False
+    while known and done < pages:
+        count = min(pages - done, <size_t>PAGES_AT_ONCE)
+        if c_pread(fd, entries, count * 8, <long>((first + done) * 8)) != <ssize_t>(count * 8):
+            known = False
+            break
+        i = 0
+        while i < count:
+            run = i
+            while i < count and is_own_page(entries[i]):
+                i += 1
+            if i > run and madvise(start + (done + run) * PAGE, (i - run) * PAGE, MADV_DONTNEED):
+                known = False
+            i += 1
+        done += count
+    c_close(fd)
+    return known
+
+
+cdef int try_pages(str name) except -1:
+    """Find out whether the kernel tells written pages from others, with one of this segment."""
+    global pages_tell
+    cdef char *start = map_file(name, 0, 1, PROT_READ | PROT_WRITE, MAP_PRIVATE, NULL)
+    cdef uint64_t[2] entries
+    cdef int fd = c_open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC)
+    cdef long at = <long>(<size_t>start // PAGE * 8)
+    cdef volatile char *byte = start
+    cdef char was = byte[0]
+    pages_tell = fd >= 0 and c_pread(fd, &entries[0], 8, at) == 8
+    byte[0] = was
+    pages_tell = pages_tell and c_pread(fd, &entries[1], 8, at) == 8
+    pages_tell = pages_tell and entries[0] >> 61 & 5 == 5 and is_own_page(entries[1])
+    if fd >= 0:
+        c_close(fd)
+    munmap(start, 1)
+    return 0
 
 
 cdef class IdList:
@@ -65,12 +144,17 @@ cdef class Mappings:
     cdef str life, folder
     cdef dict by_segment
     cdef IdList given_back
+    cdef PrivateMapping *spare           # the one used last first
+    cdef size_t spares
     cdef readonly uint64_t open_loans    # that somebody looks at, and has to be told when they end
 
     def __init__(self, str life not None, str folder not None):
         self.life, self.folder = life, folder
         self.by_segment = {}
         self.given_back = IdList()
+
+    def __dealloc__(self):
+        drop_mappings(self.spare)
 
     cdef Mapping find(self, uint64_t segment):
         cdef Mapping mapping = self.by_segment.get(segment)
@@ -82,6 +166,45 @@ cdef class Mappings:
             self.by_segment[segment] = mapping
         mapping.used_ns = now_ns()
         return mapping
+
+    cdef PrivateMapping *map_private(self, Place *place, Mapping mapping) except NULL:
+        """The slot at this place, to be written to by one who has it alone."""
+        cdef PrivateMapping **at = &self.spare
+        cdef PrivateMapping *found
+        cdef size_t skipped = place.offset % PAGE
+        cdef size_t offset = place.offset - skipped
+        # All of the slot, so that it will do for whatever comes to lie there.
+        cdef size_t size = min(skipped + slot_bytes_for(place.size), mapping.size - offset)
+        while at[0] != NULL:
+            found = at[0]
+            if found.segment == place.segment and found.offset == offset and found.size >= skipped + place.size:
+                at[0] = found.next
+                self.spares -= 1
+                return found
+            at = &found.next
+        if pages_tell < 0:
+            try_pages(mapping.name)
+        found = <PrivateMapping *>malloc(sizeof(PrivateMapping))
+        if found == NULL:
+            raise MemoryError("no memory for a mapping")
+        try:
+            found.start = map_file(mapping.name, offset, size, PROT_READ | PROT_WRITE, MAP_PRIVATE, NULL)
+        except BaseException:
+            free(found)
+            raise
+        found.size, found.segment, found.offset = size, place.segment, offset
+        return found
+
+    cdef void put_aside(self, PrivateMapping *mapping) noexcept:
+        """Nobody looks at this any more."""
+        mapping.next = NULL
+        if pages_tell != 1 or self.spares >= MOST_SPARE or not give_written_back(mapping.start, mapping.size):
+            drop_mappings(mapping)
+            return
+        mapping.used_ns = now_ns()
+        mapping.next = self.spare
+        self.spare = mapping
+        self.spares += 1
 
     cdef Loan lend(self, Place *place, bint is_counted):
         """The object at this place; with `is_counted` its id is noted when nobody looks at it any more."""
@@ -116,10 +239,44 @@ cdef class Mappings:
                          if now - mapping.used_ns > MAPPING_NS or not Segment.exists(mapping.name)]
         for mapping in old:
             del self.by_segment[mapping.segment]
+        self.trim_spare()
+
+    cdef int trim_spare(self) except -1:
+        """Give up the private mappings of segments that are not mapped any more, and so have not been of use either."""
+        cdef PrivateMapping *left = self.spare
+        cdef PrivateMapping *old = NULL
+        cdef PrivateMapping *mapping
+        cdef PrivateMapping **end
+        self.spare = NULL
+        self.spares = 0
+        end = &self.spare
+        while left != NULL:
+            mapping = left
+            left = mapping.next
+            if mapping.segment in self.by_segment:
+                mapping.next = NULL
+                end[0] = mapping
+                end = &mapping.next
+                self.spares += 1
+            else:
+                mapping.next = old
+                old = mapping
+        drop_mappings(old)
+        return 0
 
     def __len__(self):
         """Segments that are mapped."""
         return len(self.by_segment)
+
+
+cdef void drop_mappings(PrivateMapping *mapping) noexcept nogil:
+    """Unmap this one and all after it."""
+    cdef PrivateMapping *next
+    while mapping != NULL:
+        next = mapping.next
+        munmap(mapping.start, mapping.size)
+        free(mapping)
+        mapping = next
 
 
 @cython.no_gc  # what it refers to refers to no Loan; and it must still have its Mappings when it ends
@@ -129,17 +286,15 @@ cdef class Loan:
     cdef Mappings mappings
     cdef Mapping shared
     cdef char *start
-    cdef void *own                # private memory, mapped or allocated
-    cdef size_t own_mapped_bytes  # 0: allocated
+    cdef void *own                # private memory, allocated
+    cdef PrivateMapping *own_mapping
     cdef bint is_counted
     cdef bint is_writable
 
     def __dealloc__(self):
-        if self.own != NULL:
-            if self.own_mapped_bytes:
-                munmap(self.own, self.own_mapped_bytes)
-            else:
-                free(self.own)
+        free(self.own)
+        if self.own_mapping != NULL:
+            self.mappings.put_aside(self.own_mapping)
         if self.is_counted:
             self.mappings.open_loans -= 1
             self.mappings.given_back.add(self.place.object)
@@ -161,8 +316,7 @@ cdef class Loan:
         cdef Mapping mapping
         cdef size_t size = self.place.size
         cdef size_t offset = self.place.offset
-        cdef size_t skipped
-        cdef char *own
+        cdef PrivateMapping *own
         if self.start != NULL:
             return self
         mapping = self.mappings.find(self.place.segment)
@@ -170,14 +324,13 @@ cdef class Loan:
             raise ValueError(f"object {self.place.object:#x} does not lie in its segment {mapping.name}: "
                              f"{offset} + {size} bytes of {mapping.size}")
         if is_private and size >= PRIVATE_MAP_BYTES:
-            skipped = offset % PAGE
-            own = map_file(mapping.name, offset - skipped, size + skipped, PROT_READ | PROT_WRITE, MAP_PRIVATE, NULL)
+            own = self.mappings.map_private(&self.place, mapping)
             if self.start != NULL:            # another thread was faster
-                munmap(own, size + skipped)
+                self.mappings.put_aside(own)
                 return self
-            self.own, self.own_mapped_bytes = own, size + skipped
+            self.own_mapping = own
             self.is_writable = True
-            self.start = own + skipped
+            self.start = own.start + offset % PAGE
         elif self.start != NULL:
             return self
         elif is_private:
