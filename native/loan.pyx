@@ -235,10 +235,9 @@ cdef class Mappings:
     def trim(self, uint64_t now):
         """Give up mappings that have not been of use for a while, or whose segment is gone."""
         cdef Mapping mapping
-        cdef list old = [mapping for mapping in self.by_segment.values()
-                         if now - mapping.used_ns > MAPPING_NS or not Segment.exists(mapping.name)]
-        for mapping in old:
-            del self.by_segment[mapping.segment]
+        for mapping in list(self.by_segment.values()):      # other threads map more while a name is looked up
+            if now > mapping.used_ns + MAPPING_NS or not Segment.exists(mapping.name):
+                self.by_segment.pop(mapping.segment, None)
         self.trim_spare()
 
     cdef int trim_spare(self) except -1:

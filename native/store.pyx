@@ -9,6 +9,7 @@
 # Rule 2: a segment's number is never used twice, so whoever has mapped it may keep the mapping as long as he likes.
 # Rule 3: no room in /dev/shm, or more than `most_bytes` in it: files in `folder`, with one warning. No room there either
 #         is OSError, and nothing has changed.
+# Rule 4: one thread at a time makes objects; any may free some, or trim, while the other waits for the kernel.
 # Not here: reading (loan), who holds what (objects), what the bytes mean (scaler.payload).
 
 import errno as _errno
@@ -128,9 +129,9 @@ cdef class Store:
         cdef size_t slot_bytes = slot_bytes_for(size)
         cdef list free = self.free_slots.get(slot_bytes)
         cdef Slot slot
-        if not free:
+        while not free:
             self.make_area(slot_bytes)
-            free = self.free_slots[slot_bytes]
+            free = self.free_slots.get(slot_bytes)
         slot = free.pop()
         slot.size = size
         slot.area.used += 1
@@ -142,7 +143,7 @@ cdef class Store:
         cdef Slot slot
         cdef size_t offset = 0
         cdef size_t size = slot_bytes
-        cdef list slots = self.free_slots.setdefault(slot_bytes, [])
+        cdef list slots = []
         if slot_bytes <= AREA_BYTES:
             size = max(slot_bytes * SLOTS_PER_AREA, <size_t>LEAST_AREA_BYTES) // slot_bytes * slot_bytes
         try:
@@ -162,9 +163,14 @@ cdef class Store:
             slots.append(slot)
             offset += slot_bytes
         slots.reverse()
+        if slot_bytes in self.free_slots:
+            slots = self.free_slots[slot_bytes] + slots
+        self.free_slots[slot_bytes] = slots
         return 0
 
     cdef int make_segment(self, Area area, size_t size) except -1:
+        if self.kept_bytes - self.used_bytes > POOL_BYTES:
+            self.trim(now_ns(), True)
         if not self.is_full(size):
             try:
                 self.create(area, size, self.next_segment)
@@ -304,18 +310,22 @@ cdef class Store:
         (<list>self.free_slots[area.slot_bytes]).append(slot)
         if area.used == 0:
             area.idle_since_ns = now_ns()
-            if self.kept_bytes - self.used_bytes > POOL_BYTES:
-                self.trim(area.idle_since_ns, True)
         return True
 
     def trim(self, uint64_t now, bint everything=False):
-        """Give back segments that nobody has used for a while, or all that are idle. How many bytes that was."""
+        """Give back segments that nobody has used for a while, or all that are idle: asked to, or too many of them.
+
+        How many bytes that was.
+        """
         cdef Area area
         cdef uint64_t before = self.kept_bytes
-        cdef list idle = [area for area in self.areas.values()
-                          if area.used == 0 and (everything or now - area.idle_since_ns > POOL_NS)]
+        cdef list idle
+        everything |= self.kept_bytes - self.used_bytes > POOL_BYTES
+        idle = [area for area in self.areas.values()
+                if area.used == 0 and (everything or now > area.idle_since_ns + POOL_NS)]
         for area in idle:
-            self.remove(area)
+            if area.used == 0 and area.segment in self.areas:   # still, after the others' names were removed
+                self.remove(area)
         return before - self.kept_bytes
 
     cdef remove(self, Area area):
