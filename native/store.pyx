@@ -157,6 +157,7 @@ cdef class Store:
         area.idle_since_ns = now_ns()
         self.areas[area.segment] = area
         self.kept_bytes += size
+        slots = self.free_slots.setdefault(slot_bytes, [])
         while offset + slot_bytes <= size:
             slot = Slot.__new__(Slot)
             slot.area, slot.offset = area, offset
@@ -251,8 +252,9 @@ cdef class Store:
     def fill(self, uint64_t object, size_t offset, const unsigned char[:] data):
         """Write a part of an object that was reserved."""
         cdef Slot slot = self.slots[object]
-        if offset + <size_t>data.shape[0] > slot.size:
-            raise ValueError(f"object {object:#x} has {slot.size} bytes, not {offset + <size_t>data.shape[0]}")
+        cdef size_t size = data.shape[0]
+        if offset > slot.size or size > slot.size - offset:
+            raise ValueError(f"object {object:#x} has {slot.size} bytes: {size} at {offset} do not lie in it")
         copy_in(slot.area.memory.start + slot.offset + offset, data)
 
     # what is there
@@ -307,7 +309,7 @@ cdef class Store:
         area = slot.area
         area.used -= 1
         self.used_bytes -= area.slot_bytes
-        (<list>self.free_slots[area.slot_bytes]).append(slot)
+        (<list>self.free_slots.setdefault(area.slot_bytes, [])).append(slot)
         if area.used == 0:
             area.idle_since_ns = now_ns()
         return True
@@ -318,15 +320,16 @@ cdef class Store:
         How many bytes that was.
         """
         cdef Area area
-        cdef uint64_t before = self.kept_bytes
+        cdef uint64_t given_back = 0
         cdef list idle
         everything |= self.kept_bytes - self.used_bytes > POOL_BYTES
         idle = [area for area in self.areas.values()
                 if area.used == 0 and (everything or now > area.idle_since_ns + POOL_NS)]
         for area in idle:
-            if area.used == 0 and area.segment in self.areas:   # still, after the others' names were removed
+            if area.used == 0 and area.segment in self.areas:    # removing one lets other threads run
+                given_back += area.memory.size
                 self.remove(area)
-        return before - self.kept_bytes
+        return given_back
 
     cdef remove(self, Area area):
         cdef Slot slot

@@ -88,6 +88,15 @@ def test_an_object_that_stays_pins_its_segment_and_no_other(store, mappings, lif
     assert store.idle_bytes == 7 * store.used_bytes
 
 
+def test_what_stays_can_be_freed_when_the_segments_with_free_slots_are_gone(store):
+    places = [store.put(b"x" * 100_000) for _ in range(16)]
+    for place in places[8:]:
+        store.free(place[0])
+    store.trim(0, True)
+    assert store.free(places[0][0])
+    assert store.put(b"y" * 100_000)[1:3] == places[0][1:3]
+
+
 def test_the_segment_of_a_large_object_is_used_for_another_of_about_its_size(store, life):
     place = store.put(bytes(5_000_000))
     store.free(place[0])
@@ -107,6 +116,38 @@ def test_trim_gives_back_what_has_been_idle_for_long_and_nothing_else(store, lif
     assert store.kept_bytes == store.used_bytes
     assert kept[0] in store
     assert freed[0] not in store
+
+
+def test_a_segment_that_is_taken_while_others_are_given_back_stays(store, mappings, monkeypatch):
+    idle = [store.put(bytes(size)) for size in (2 * MIB, 3 * MIB, 5 * MIB)]
+    for place in idle:
+        store.free(place[0])
+    unlink, taken = os.unlink, []
+
+    def unlink_and_put(path):  # what another thread may do then
+        unlink(path)
+        if not taken:
+            taken.append(store.put(b"z" * (5 * MIB)))
+
+    monkeypatch.setattr(os, "unlink", unlink_and_put)
+    store.trim(0, True)
+    assert taken[0][1] == idle[2][1]
+    assert read(mappings, taken[0]) == b"z" * (5 * MIB)
+    assert store.kept_bytes == store.used_bytes
+
+
+def test_two_may_trim_at_once(store, monkeypatch):
+    for size in (2, 3, 5):
+        store.free(store.put(bytes(size * MIB))[0])
+    unlink = os.unlink
+
+    def unlink_and_trim(path):
+        unlink(path)
+        store.trim(0, True)
+
+    monkeypatch.setattr(os, "unlink", unlink_and_trim)
+    store.trim(0, True)
+    assert (store.kept_bytes, store.used_bytes) == (0, 0)
 
 
 def test_ids_and_segment_numbers_never_repeat(store):
@@ -171,7 +212,7 @@ def test_nothing_is_written_outside_of_what_was_reserved(store, mappings):
     store.free(neighbours[1][0])
     place = store.reserve(0, 1000)
     assert place[1:3] == neighbours[1][1:3]
-    for offset, data in ((0, b"x" * 1001), (1000, b"x"), (1001, b""), (5000, b"x")):
+    for offset, data in ((0, b"x" * 1001), (1000, b"x"), (1001, b""), (2**64 - 1, b"xx"), (2**64 - 2, b"x" * 10)):
         with pytest.raises(ValueError, match="has 1000 bytes"):
             store.fill(place[0], offset, data)
     with pytest.raises((OverflowError, ValueError)):
