@@ -157,7 +157,6 @@ cdef class Store:
         area.idle_since_ns = now_ns()
         self.areas[area.segment] = area
         self.kept_bytes += size
-        slots = self.free_slots.setdefault(slot_bytes, [])
         while offset + slot_bytes <= size:
             slot = Slot.__new__(Slot)
             slot.area, slot.offset = area, offset
