@@ -100,15 +100,12 @@ cdef class SchedulerCore:
             return
         known = self.functions.find(digest)
         if flags & FLAG_OBJECTS:
+            payload = PyBytes_FromStringAndSize(PyBytes_AS_STRING(payload), len(payload))    # ours, to be completed
             if known is not None:
-                self.objects.discard(payload, len(payload), self.clients.tag_of(index))    # we have these bytes
-            else:
-                own = self.take_function(index, payload)
-                if own is None:
-                    self.objects.discard(payload, len(payload), self.clients.tag_of(index))
-                    self.refused += 1
-                    return
-                payload = own
+                self.objects.take_and_drop(PyBytes_AS_STRING(payload), len(payload), self.clients.tag_of(index))
+            elif not self.take_function(index, payload):
+                self.refused += 1
+                return
         if known is None:
             # Else who comes first would say what the others run. Objects are their maker's to change at any time.
             if not flags & FLAG_OBJECTS and digest_of(payload) != digest:
@@ -117,12 +114,9 @@ cdef class SchedulerCore:
             known = self.functions.add(digest, flags, payload)
         self.clients.note_function(index, number, known)
 
-    cdef bytes take_function(self, uint32_t index, bytes payload):
-        """The payload with all its places, whose objects are held for ever; None if one is not there."""
-        cdef bytes own = PyBytes_FromStringAndSize(PyBytes_AS_STRING(payload), len(payload))
-        if self.objects.take(PyBytes_AS_STRING(own), len(own), self.clients.tag_of(index), True) != PLACES_GOOD:
-            return None
-        return own
+    cdef bint take_function(self, uint32_t index, bytes payload):
+        """Complete the places of the payload, whose objects are held for ever; False if one is not there."""
+        return self.objects.take(PyBytes_AS_STRING(payload), len(payload), self.clients.tag_of(index), True) == PLACES_GOOD
 
     cdef void on_submit(self, uint32_t index, Record *record, uint64_t now) noexcept nogil:
         cdef uint32_t function
@@ -166,6 +160,9 @@ cdef class SchedulerCore:
 
     cdef void refuse(self, uint32_t index, Record *record, const char *text) noexcept nogil:
         self.refused += 1
+        if record.flags & FLAG_OBJECTS:
+            with gil:
+                self.objects.take_and_drop(payload_of(record), payload_bytes_of(record), self.clients.tag_of(index))
         self.answers.refuse(index, record, text)
 
     cdef bint take_objects(self, uint32_t row_index) noexcept nogil:
@@ -176,8 +173,6 @@ cdef class SchedulerCore:
         cdef int answer
         with gil:
             answer = self.objects.take(self.table.payload(row), row.payload_bytes, tag, True)
-            if answer != PLACES_GOOD:
-                self.objects.discard(self.table.payload(row), row.payload_bytes, tag)
         if answer == PLACES_GOOD:
             return True
         client.queued_bytes -= new_bytes(self.table.payload(row), row.payload_bytes)
@@ -363,8 +358,11 @@ cdef class SchedulerCore:
         self.answers.answer(row_index, record)
 
     cdef bint take_result(self, uint32_t worker_index, Record *record) noexcept nogil:
-        """The record holds the objects that it brings. False if they make no sense."""
+        """The record holds the one object that it brings. False if that makes no sense."""
         cdef bint good
+        if places_in(payload_of(record), payload_bytes_of(record)) != 1:
+            self.discard_result(worker_index, record)
+            return False
         with gil:
             good = self.objects.take(payload_of(record), payload_bytes_of(record),
                                      self.pool.workers[worker_index].maker, False) == PLACES_GOOD

@@ -44,26 +44,48 @@ cdef class ObjectTable:
     def __len__(self):
         return len(self.objects)
 
-    cdef int take(self, char *payload, size_t size, uint64_t tag, bint by_maker):
+    cdef int take(self, char *payload, size_t size, uint64_t tag, bint by_maker) except -1:
         """A record of the peer with this tag names objects: it holds them from now on, those that are new included.
 
         The places are completed from the table. `by_maker`: the peer may only name what it made, and may hold it beyond.
-        PLACES_MISSING or PLACES_WRONG if one of them cannot be named; then nothing has changed.
+        PLACES_MISSING or PLACES_WRONG if one of them cannot be named: then the record holds none. What its maker holds he
+        still does, what else the record brought he hears the end of, as if it had been used.
         """
         cdef int64_t count = places_in(payload, size)
         cdef int64_t i
-        cdef int answer = PLACES_GOOD
+        cdef int answer
         if count < 0:
             return PLACES_WRONG
         for i in range(count):
             answer = self.take_one(place_at(payload, i), tag, by_maker)
             if answer != PLACES_GOOD:
-                break
-        if answer != PLACES_GOOD:
-            while i > 0:
-                i -= 1
-                self.let_go(place_at(payload, i).object)
-        return answer
+                self.take_rest(payload, i, count, tag, by_maker)
+                return answer
+        return PLACES_GOOD
+
+    cdef int take_rest(self, char *payload, int64_t wrong, int64_t count, uint64_t tag, bint by_maker) except -1:
+        """The place `wrong` cannot be named: see to what the record brings besides, and let go of all."""
+        cdef list taken = [place_at(payload, i).object for i in range(wrong)]
+        cdef set useless = set()
+        cdef Place *place
+        cdef int64_t i
+        for i in range(wrong, count):
+            place = place_at(payload, i)
+            if i > wrong and self.take_one(place, tag, by_maker) == PLACES_GOOD:
+                taken.append(place.object)
+            elif place.flags & PLACE_NEW and maker_of(place.object) == tag and place.object not in self.objects:
+                useless.add(place.object)
+        for object in taken:
+            self.let_go(object)
+        for object in useless.difference(taken):
+            self.tell(tag, object)
+        return 0
+
+    cdef int take_and_drop(self, char *payload, size_t size, uint64_t tag) except -1:
+        """A record of no use names objects: none is held by it, and nothing that its maker holds is lost."""
+        if self.take(payload, size, tag, True) == PLACES_GOOD:
+            self.drop(payload, size)
+        return 0
 
     cdef int take_one(self, Place *place, uint64_t tag, bint by_maker):
         cdef StoredObject known = self.objects.get(place.object)
@@ -96,13 +118,16 @@ cdef class ObjectTable:
         return 0
 
     cdef int discard(self, const char *payload, size_t size, uint64_t tag) except -1:
-        """A record came too late, or made no sense: what its sender made for it is of no use to anybody."""
+        """A result came too late, or made no sense: what its sender made for it is of no use to anybody."""
+        cdef set useless = set()
         cdef int64_t i
         cdef Place *place
         for i in range(places_in(payload, size)):
             place = place_at(payload, i)
             if place.flags & PLACE_NEW and maker_of(place.object) == tag and place.object not in self.objects:
-                self.tell(tag, place.object)
+                useless.add(place.object)
+        for object in useless:
+            self.tell(tag, object)
         return 0
 
     cdef int keep(self, const char *payload, size_t size, uint32_t which, uint64_t tag) except -1:
