@@ -114,7 +114,7 @@ cdef class ClientRings:
         if not kwargs:
             size = plain_tuple(small, args)
             if size:
-                return self.send(function, PyBytes_FromStringAndSize(small, size), 0, 0, None)
+                return self.send(function, PyBytes_FromStringAndSize(small, size), 0, 0, None, None)
             payload = dumps(args, self.tasks.largest_payload())
         else:
             payload = dumps((args, kwargs), self.tasks.largest_payload())
@@ -136,22 +136,22 @@ cdef class ClientRings:
         n = pack_plain_calls(out, calls, first, most, most_bytes)
         if n:
             payload = PyBytes_FromStringAndSize(out.start, out.size)
-            return self.send(function, payload, FLAG_CHUNK | FLAG_PLAIN, <uint32_t>n, progress)
+            return self.send(function, payload, FLAG_CHUNK | FLAG_PLAIN, <uint32_t>n, progress, None)
         parcel = begin()
         n = pack_calls(out, calls, first, most, most_bytes, parcel)
         payload = parcel.finish(PyBytes_FromStringAndSize(out.start, out.size), self.tasks.largest_payload())
         return self.send_packed(function, payload, FLAG_CHUNK, <uint32_t>n, progress)
 
     cdef object send_packed(self, uint32_t function, payload, int flags, uint32_t items, MapProgress progress):
-        """Send what may name objects: then they are said to be written once the record is."""
+        """Send what may name objects."""
         if type(payload) is bytes:
-            return self.send(function, payload, flags, items, progress)
+            return self.send(function, payload, flags, items, progress, None)
         try:
-            return self.send(function, payload.payload, flags | FLAG_OBJECTS, items, progress)
+            return self.send(function, payload.payload, flags | FLAG_OBJECTS, items, progress, payload)
         finally:
-            payload.on_written()
+            payload.end()
 
-    cdef object send(self, uint32_t function, bytes payload, int flags, uint32_t items, MapProgress progress):
+    cdef object send(self, uint32_t function, bytes payload, int flags, uint32_t items, MapProgress progress, packed):
         cdef uint32_t size = 0
         cdef Record *record
         cdef PendingFuture future
@@ -181,6 +181,8 @@ cdef class ClientRings:
         memcpy(payload_of(record), PyBytes_AS_STRING(payload), size)
         self.tasks.commit()
         tell(self.bell, self.slot, self.bell_eventfd)
+        if packed is not None:
+            packed.is_written = True
         if self.resting:
             self.resting = False
             self.watched_event.set()

@@ -60,5 +60,6 @@ class FunctionNumbers:
             return
         try:
             self._announce(number, digest, packed.payload, FLAG_OBJECTS)
+            packed.is_written = True
         finally:
-            packed.on_written()
+            packed.end()

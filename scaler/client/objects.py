@@ -7,7 +7,7 @@ filled anew before each submit is written anew each time. What `send_object` sto
 
 Rule 1: nothing counts as equal unless its bytes have been compared.
 Rule 2: from the placing of objects until the record that names them is written, one thread at a time: the record that
-        brings an object must be the first to name it.
+        brings an object must be the first to name it. If it comes to nothing, so does what was made for it.
 Rule 3: the client holds what it may name again, and says so when it does not hold it any more: the array has gone, the
         last reference has gone, or more is held than should be.
 Not here: the store itself (native/store.pyx), when an object is freed (native/objects.pyx).
@@ -64,6 +64,8 @@ class ClientObjects:
         self._referenced_bytes = 0  # of what references stand for
         self._by_address: dict[tuple[int, int], int] = {}
         self._placed: set[int] = set()  # of the record in progress
+        self._made: list[int] = []  # for it
+        self._said: list[int] = []  # references that it is the first to name
         self._references: weakref.WeakValueDictionary[int, _Hold] = weakref.WeakValueDictionary()
         self._by_content: dict[tuple[int, int], int] = {}
         self._unsaid: set[int] = set()  # references that no record has named yet
@@ -80,15 +82,18 @@ class ClientObjects:
         return parcel.finish(parcel.dumps(value), most_bytes)
 
     def pack(self, parcel: "Parcel", data: bytes, most_bytes: int, may_hold: bool) -> "Packed":
-        """Place what the parcel has collected. The lock is held from here until `Packed.on_written` is called."""
+        """Place what the parcel has collected. The lock is held from here until `Packed.end` is called."""
         self._lock.acquire()
         try:
             self._placed.clear()
+            self._made.clear()
+            self._said.clear()
             self._hold_less(MOST_HELD, MOST_HELD_BYTES)
             buffers: list[memoryview] = parcel.buffers
             if len(buffers) > MOST_PLACES:
                 size = sum_bytes(data, buffers)
                 places = [self._room_for(lambda: self._store.put_packed(data, buffers, PLACE_NEW), size)]
+                self._made.append(places[0][0])
                 data = b""
             else:
                 places = [self._place_buffer(buffer, may_hold) for buffer in buffers]
@@ -96,10 +101,19 @@ class ClientObjects:
                 places.append(self._put(data, PLACE_NEW | PLACE_STREAM))
                 data = b""
             places += [self._place_of_reference(object_id) for object_id in parcel.references]
-            return Packed(join_places(places, data), self._lock.release, parcel)
+            return Packed(join_places(places, data), self, parcel)
         except BaseException:
-            self._lock.release()
+            self.end_record(False)
             raise
+
+    def end_record(self, is_written: bool) -> None:
+        """The record in progress is written, or never will be: nobody has heard then of what was made for it."""
+        if not is_written:
+            for object_id in self._made:
+                self._forget(object_id)
+                self._store.free(object_id)
+            self._unsaid.update(object_id for object_id in self._said if object_id in self._references)
+        self._lock.release()
 
     def _place_buffer(self, buffer: memoryview, may_hold: bool) -> Place:
         if not may_hold:
@@ -127,17 +141,22 @@ class ClientObjects:
         return place
 
     def _hold_less(self, most: int, most_bytes: int) -> None:
-        """Let go of what was passed longest ago, but not of the last one nor of what the record in progress names."""
+        """Let go of what was passed longest ago, but not of what the record in progress names.
+
+        Nor of the last one, unless none may be held.
+        """
         if len(self._held) <= most and self._held_bytes <= most_bytes:
             return
-        for object_id in list(self._held)[:-1]:
+        for object_id in list(self._held)[: -1 if most else None]:
             if len(self._held) <= most and self._held_bytes <= most_bytes:
                 break
             if object_id not in self._placed:
                 self._let_go(object_id)
 
     def _put(self, data: Any, flags: int) -> Place:
-        return self._room_for(lambda: self._store.put(data, flags), len(data))
+        place = self._room_for(lambda: self._store.put(data, flags), len(data))
+        self._made.append(place[0])
+        return place
 
     def _room_for(self, put: Callable[[], Place], size: int) -> Place:
         """Store something, once there is room: what is under way makes room when its tasks are done."""
@@ -161,13 +180,18 @@ class ClientObjects:
 
     def _let_go(self, object_id: int) -> None:
         """Hold this buffer no more."""
+        if self._forget(object_id):
+            self._mappings.give_back(object_id)
+
+    def _forget(self, object_id: int) -> bool:
+        """Name this buffer no more. False if it was not to be named again anyway."""
         held = self._held.pop(object_id, None)
         if held is None:
-            return
+            return False
         self._held_bytes -= held.slot_bytes
         if self._by_address.get(held.address) == object_id:
             del self._by_address[held.address]
-        self._mappings.give_back(object_id)
+        return True
 
     # references
 
@@ -183,10 +207,11 @@ class ClientObjects:
             if object_id is None or hold is None or not self._store.is_packed_equal(object_id, data, buffers):
                 place = self._room_for(lambda: self._store.put_packed(data, buffers), size)
                 object_id = place[0]
-                hold = self._references[object_id] = _Hold(weakref.ref(self), object_id, content)
+                slot_bytes = self._store.bytes_of(object_id)
+                hold = self._references[object_id] = _Hold(weakref.ref(self), object_id, content, slot_bytes)
                 self._by_content[content] = object_id
                 self._unsaid.add(object_id)
-                self._referenced_bytes += self._store.bytes_of(object_id)
+                self._referenced_bytes += slot_bytes
         return ObjectReference(b"" if name is None else name, object_id, size, hold)
 
     def check(self, reference: ObjectReference) -> int:
@@ -200,17 +225,21 @@ class ClientObjects:
 
     def _place_of_reference(self, object_id: int) -> Place:
         flags = PLACE_PACKED | PLACE_SHARED
+        try:
+            place = self._store.place_of(object_id)
+        except KeyError:
+            raise MissingObjects(f"object {object_id:#x} is gone: the scheduler's host had no room for it") from None
         if object_id in self._unsaid:
             self._unsaid.remove(object_id)
+            self._said.append(object_id)
             flags |= PLACE_NEW | PLACE_HELD
-        return (*self._store.place_of(object_id)[:4], flags)
+        return (*place[:4], flags)
 
-    def on_unreferenced(self, object_id: int, content: tuple[int, int]) -> None:
+    def on_unreferenced(self, object_id: int, content: tuple[int, int], slot_bytes: int) -> None:
         """The last reference has gone. Called whenever the collector likes, so no lock is taken here."""
         if self._by_content.get(content) == object_id:
             self._by_content.pop(content, None)
-        if object_id in self._store:
-            self._referenced_bytes -= self._store.bytes_of(object_id)
+        self._referenced_bytes -= slot_bytes
         if object_id in self._unsaid:
             self._unsaid.discard(object_id)
             self._store.free(object_id)
@@ -256,25 +285,30 @@ class Parcel:
         return self._objects.pack(self, data, most_bytes, may_hold)
 
     def digest(self, data: bytes) -> bytes:
-        """A strong hash of all that has been pickled."""
+        """A strong hash of all that has been pickled: of a reference there is only its slot in the pickle."""
         hashed = blake2b(data, digest_size=16)
         for buffer in self.buffers:
+            hashed.update(buffer.nbytes.to_bytes(8, "little"))
             hashed.update(buffer)
-        for object_id in self.references:  # in the pickle they are numbered slots
+        for object_id in self.references:
             hashed.update(object_id.to_bytes(8, "little"))
         return hashed.digest()
 
 
 class Packed:
-    """A payload that names objects, and what is to be called once its record is written.
+    """A payload that names objects. `is_written` is set once its record is; `end` is called then, or when it fails.
 
     Until then it keeps the parcel, and so the owners of its buffers: nothing is let go that is still to be named.
     """
 
-    __slots__ = ("_parcel", "on_written", "payload")
+    __slots__ = ("_objects", "_parcel", "is_written", "payload")
 
-    def __init__(self, data: bytes, on_written: Callable[[], None], parcel: Parcel) -> None:
-        self.payload, self.on_written, self._parcel = data, on_written, parcel
+    def __init__(self, data: bytes, objects: ClientObjects, parcel: Parcel) -> None:
+        self.payload, self._objects, self._parcel = data, objects, parcel
+        self.is_written = False
+
+    def end(self) -> None:
+        self._objects.end_record(self.is_written)
 
 
 class _Held:
@@ -289,9 +323,11 @@ class _Held:
 class _Hold:
     """Held by all references to one object; ends with the last of them."""
 
-    def __init__(self, objects: "weakref.ref[ClientObjects]", object_id: int, content: tuple[int, int]) -> None:
+    def __init__(
+        self, objects: "weakref.ref[ClientObjects]", object_id: int, content: tuple[int, int], slot_bytes: int
+    ) -> None:
         self._objects: weakref.ref[ClientObjects] | None = objects
-        self._about = object_id, content
+        self._about = object_id, content, slot_bytes
 
     def end(self) -> None:
         objects = self._objects() if self._objects is not None else None

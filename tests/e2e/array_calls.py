@@ -1,0 +1,102 @@
+"""Functions on arrays that the tests have workers run."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+kept: dict[str, Any] = {}  # beyond the task
+
+
+@dataclass
+class Pair:
+    name: str
+    left: np.ndarray
+    right: np.ndarray
+
+
+class ArrayError(Exception):
+    """Carries an array."""
+
+
+def add_in_place(array: np.ndarray, value: int) -> np.ndarray:
+    array += value
+    return array
+
+
+def look(array: np.ndarray) -> tuple[int, int, bool]:
+    """(its first element, its last one, whether it can be written)."""
+    return int(array[0]), int(array[-1]), array.flags.writeable
+
+
+def look_into(value: Any) -> Any:
+    """The same for all arrays in lists, tuples and dicts."""
+    if isinstance(value, dict):
+        return {key: look_into(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(look_into(item) for item in value)
+    return look(value)
+
+
+def look_at_all(*args: Any, **kwargs: Any) -> Any:
+    return look_into((args, kwargs))
+
+
+def swap(pair: Pair) -> Pair:
+    return Pair(pair.name, pair.right, pair.left)
+
+
+def make(value: int, n_bytes: int) -> np.ndarray:
+    return np.full(n_bytes // 8, value)
+
+
+def make_pairs(value: int, n_bytes: int) -> dict[str, np.ndarray]:
+    return {"same": make(value, n_bytes), "next": make(value + 1, n_bytes)}
+
+
+def raise_array(array: np.ndarray) -> None:
+    raise ArrayError("no", array + 1)
+
+
+def write_into(array: np.ndarray) -> str:
+    try:
+        array[0] = 99
+    except ValueError as error:
+        return str(error)
+    return "written"
+
+
+def keep(name: str, array: np.ndarray) -> int:
+    """Look at it for longer than the task takes."""
+    kept[name] = array[10:-10]
+    return os.getpid()
+
+
+def look_at_kept(name: str, pid: int) -> Any:
+    """What the process kept under this name; None in another."""
+    return (os.getpid() == pid, look(kept[name]) if os.getpid() == pid else None)
+
+
+def drop_kept(name: str, pid: int) -> bool:
+    return os.getpid() == pid and kept.pop(name, None) is not None
+
+
+def fail_in_a_cycle(array: np.ndarray) -> None:
+    """Leave garbage that holds the argument until it is collected."""
+    try:
+        raise ValueError("no")
+    except ValueError as error:
+        here = [error, array]
+        here.append(here)
+    raise KeyError("also no")
+
+
+def adding(array: np.ndarray) -> Callable[[int], int]:
+    return partial(add_up, array)
+
+
+def add_up(*values: Any) -> int:
+    return sum(int(np.sum(value)) for value in values)
