@@ -254,6 +254,23 @@ def test_a_mapping_that_was_of_no_use_for_long_is_given_up(lender):
     assert len(lender.mappings) == 1
 
 
+def test_others_may_map_and_give_up_while_names_are_looked_for(lender, monkeypatch):
+    places = [lender.store.put(bytes(size)) for size in (1000, 2 * MIB, 3 * MIB, 5 * MIB, 7 * MIB)]
+    for place in places[:3]:
+        lender.lend(place)
+    exists, more = os.path.exists, places[3:]
+
+    def exists_while_others_run(path):
+        if more:
+            lender.lend(more.pop())
+            lender.mappings.trim(time.monotonic_ns() + LATER_NS)
+        return exists(path)
+
+    monkeypatch.setattr(os.path, "exists", exists_while_others_run)
+    lender.mappings.trim(time.monotonic_ns())
+    assert len(lender.mappings) == 0
+
+
 # what comes apart
 
 
