@@ -354,6 +354,7 @@ cdef class ClientRings:
         self.read_down()
         if self.store.used_bytes < used:
             return True
+        self.mappings.trim(now_ns())
         with nogil:
             poll(NULL, 0, 1 if any_open else 50)   # what has just ended is heard of in a moment
         PyErr_CheckSignals()

@@ -7,6 +7,7 @@
 # Rule 1: pages are allocated before the first write, so a full /dev/shm is a clean OSError (ENOSPC) here.
 # Rule 2: no descriptor stays open. Rule 3: memory is unmapped when the last view is gone, never before.
 
+import errno as _errno
 import os as _os
 from libc.string cimport memcpy, memmove, memset, memcmp, strlen
 from libc.stdlib cimport malloc, free, realloc, calloc
@@ -53,6 +54,9 @@ cdef class Segment:
         fd = _os.open(segment_path(name), _os.O_RDWR | _os.O_CREAT | _os.O_EXCL | _os.O_CLOEXEC, 0o600)
         try:
             if size:
+                room = _os.fstatvfs(fd)
+                if room.f_blocks and room.f_bfree * room.f_frsize < size:    # else all there is would be filled first
+                    raise OSError(_errno.ENOSPC, _os.strerror(_errno.ENOSPC), segment_path(name))
                 _os.posix_fallocate(fd, 0, size)
             return Segment.map(name, fd, size)
         except BaseException:

@@ -12,8 +12,6 @@
 # Rule 4: one thread at a time makes objects; any may free some, or trim, while the other waits for the kernel.
 # Not here: reading (loan), who holds what (objects), what the bytes mean (scaler.payload).
 
-import errno as _errno
-
 cdef enum:
     AREA_BYTES = 1 << 20             # larger objects have a segment of their own
     SLOTS_PER_AREA = 8
@@ -25,6 +23,7 @@ cdef enum:
 
 cdef uint64_t POOL_NS = 10000000000  # what nobody has used for so long is given back
 cdef uint64_t TRIM_NS = 500000000   # how often a process looks after its memory
+cdef uint64_t ROOM_NS = 1000000000  # how long to try again for room that others may just be giving up: they look that often
 cdef size_t POOL_BYTES = <size_t>2 << 30
 
 

@@ -275,13 +275,20 @@ cdef class WorkerLoop:
         return kept
 
     cdef bytes keep(self, value):
-        """Make an object of a large result; the payload that names it."""
-        self.read_announced()                         # which may free what can be used again
-        if type(value) is tuple:
-            place = self.store.put_packed((<tuple>value)[0], (<tuple>value)[1], PLACE_NEW)
-        else:
-            place = self.store.put_packed(value, [], PLACE_NEW)
-        return join_places([place])
+        """Make an object of a large result; the payload that names it. OSError if there is no room for it."""
+        cdef uint64_t deadline = now_ns() + ROOM_NS
+        stream, buffers = value if type(value) is tuple else (value, [])
+        while True:
+            self.read_announced()                     # which may free what can be used again
+            try:
+                return join_places([self.store.put_packed(stream, buffers, PLACE_NEW)])
+            except OSError as error:
+                if error.errno != _errno.ENOSPC or now_ns() > deadline:
+                    raise
+            self.mappings.trim(now_ns())
+            with nogil:
+                poll(NULL, 0, 20)
+            PyErr_CheckSignals()
 
     cdef int tidy(self) except -1:
         """Say what is not looked at any more; now and then give up memory that is of no use."""

@@ -15,6 +15,7 @@ Not here: the store itself (native/store.pyx), when an object is freed (native/o
 
 import errno
 import threading
+import time
 import weakref
 import zlib
 from collections import OrderedDict
@@ -43,6 +44,7 @@ MOST_PLACES = 64  # of one record's own buffers; with more, they become one obje
 MOST_HELD = 1024
 MOST_HELD_BYTES = 1 << 30  # of arrays that may be passed again; the last one is held whatever its size
 MOST_UNDER_WAY_BYTES = 1 << 30  # in objects that only tasks hold
+ROOM_S = 1.0  # how long to try again for room that others may just be giving up
 _SAMPLES, _SAMPLE_BYTES = 16, 4096
 Place = tuple[int, int, int, int, int]
 
@@ -163,6 +165,7 @@ class ClientObjects:
         self._tend()
         while 0 < self._under_way_bytes > MOST_UNDER_WAY_BYTES - size and self._make_room():
             pass
+        deadline = time.monotonic() + ROOM_S
         while True:
             try:
                 return put()
@@ -170,7 +173,9 @@ class ClientObjects:
                 if error.errno != errno.ENOSPC:
                     raise
                 self._hold_less(0, 0)
-                if not self._make_room():
+                if self._make_room():
+                    deadline = time.monotonic() + ROOM_S
+                elif time.monotonic() > deadline:
                     raise OSError(errno.ENOSPC, f"no room for an argument of {size} bytes: {error.strerror}") from None
 
     @property
