@@ -1,11 +1,13 @@
-"""A scheduler on another host, as far as shared memory goes: a process in a mount namespace with its own /dev/shm.
+"""A scheduler on another host, as far as memory goes: a process in a mount namespace with a /dev/shm of its own.
 
 Run as a program it is that scheduler: it prints its address and stops when its standard input ends.
 """
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from types import TracebackType
 
 from scaler import Cluster
@@ -13,13 +15,17 @@ from scaler.config.table import SchedulerConfig
 from scaler.config.values import make_config
 from scaler.scheduler.program import run
 
-_ELSEWHERE = ["unshare", "--mount", "--", "sh", "-c", 'mount -t tmpfs -o size=2g tmpfs /dev/shm && exec "$@"', "sh"]
+_MOUNT = """mount -t tmpfs -o size="$1" tmpfs /dev/shm &&
+{ test -z "$2" || mount -t tmpfs -o size="$1" tmpfs "$2"; } &&
+shift 2 && exec "$@" """
+_ELSEWHERE = ["unshare", "--mount", "--", "sh", "-c", _MOUNT, "sh"]
 
 
 class RemoteCluster:
     """A scheduler elsewhere, and workers here: nobody who talks to it from here shares its memory.
 
-    `way(address)` is the address that the workers go through instead.
+    `way(address)` is the address that the workers go through instead. The scheduler's /dev/shm has `room`, and so
+    has its temporary folder, if one is given.
     """
 
     def __init__(
@@ -28,9 +34,13 @@ class RemoteCluster:
         ring_bytes: int = 262144,
         way: Callable[[str], str] = lambda address: address,
         event_loop: str = "builtin",
+        room: str = "2g",
+        folder: Path | None = None,
     ) -> None:
+        place = "" if folder is None else str(folder)
         self.scheduler = subprocess.Popen(
-            [*_ELSEWHERE, sys.executable, "-m", "tests.elsewhere", event_loop],
+            [*_ELSEWHERE, room, place, sys.executable, "-m", "tests.elsewhere", event_loop],
+            env=None if folder is None else {**os.environ, "TMPDIR": place},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

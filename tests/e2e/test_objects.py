@@ -10,8 +10,9 @@ from functools import partial
 import pytest
 
 from scaler import Client, SchedulerClusterCombo, Serializer
-from scaler.exceptions import MissingObjects
+from scaler.exceptions import MissingObjects, TaskRefusedError
 from tests.e2e import array_calls, calls
+from tests.elsewhere import RemoteCluster
 from tests.processes import wait_until
 from tests.small_memory import run_in_small_memory
 
@@ -450,3 +451,26 @@ def test_without_room_in_memory_objects_lie_in_files(tmp_path):
 
 def test_without_room_anywhere_it_is_an_error_of_that_task_and_the_client_goes_on(tmp_path):
     run_in_small_memory(live_on_less_memory, tmp_path, shm="48m", files="32m")
+
+
+def test_without_room_on_the_schedulers_host_it_is_an_error_of_that_task_and_the_client_goes_on(tmp_path):
+    with (
+        RemoteCluster(2, room="24m", folder=tmp_path) as cluster,
+        Client(cluster.get_address(), timeout_seconds=20) as client,
+    ):
+        small, big = make(1, 800 * KIB), make(2, 40 * MIB)
+        reference = client.send_object(big)
+        for _ in range(2):
+            with pytest.raises(TaskRefusedError, match="no room for an object"):
+                client.submit(array_calls.look_at_all, small, big).result(30)
+            assert client.submit(array_calls.look, small).result(30) == (1, 1, True)
+        with pytest.raises(TaskRefusedError, match="no room for an object"):
+            client.submit(array_calls.look_at_all, small, reference).result(30)
+        with pytest.raises(MissingObjects):
+            client.submit(array_calls.look, reference).result(30)
+        with pytest.raises(TaskRefusedError, match="no room for its result"):
+            client.submit(array_calls.make, 3, 40 * MIB).result(30)
+        for n in range(3):
+            assert is_all(client.submit(array_calls.add_in_place, make(n, 8 * MIB), 1).result(30), n + 1, 8 * MIB)
+        del small, big, reference
+        wait_until_empty(client)
