@@ -233,3 +233,17 @@ def test_submit_waits_while_the_scheduler_has_enough():
         assert [future.result(30) for future in futures] == list(range(1, 20_001))
         futures = [client.submit(len, b"x" * 3000) for i in range(1000)]
         assert {future.result(30) for future in futures} == {3000}
+
+
+def test_workers_that_are_killed_again_and_again_all_come_back():
+    before = own_descendants()
+    with SchedulerClusterCombo(3) as combo, Client(combo.get_address()) as client:
+        others = {child.pid for child in combo._children} | before
+        gone = set()
+        for _ in range(2):  # the second time each starts after a pause of its own
+            wait_until(lambda: client._rings.count_workers() == 3 and len(own_descendants() - others - gone) == 3)
+            for pid in own_descendants() - others - gone:
+                gone.add(pid)
+                os.kill(pid, signal.SIGKILL)
+                time.sleep(0.04)
+        wait_until(lambda: client._rings.count_workers() == 3 and len(own_descendants() - others - gone) == 3)
