@@ -10,11 +10,13 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from scaler._native import (
     FLAG_OBJECTS,
+    HEADERS_OFFSET,
     KIND_FREED,
     KIND_FUNCTION,
     KIND_RELEASE,
     KIND_RESULT,
     KIND_TASK,
+    PAGE,
     PLACE_HELD,
     PLACE_NEW,
     PLACE_SHARED,
@@ -33,6 +35,7 @@ from scaler._native import (
     peer_segment_bytes,
     split_places,
 )
+from tests.native.model import digest_of
 
 NEW_AND_HELD = PLACE_NEW | PLACE_HELD
 LIFE, FOLDER = "fedcba9876543210", "/nowhere"
@@ -82,7 +85,7 @@ class FakeClient(Maker):
         control, self.control = ring_pair(1024)
         self.core, self.tasks = core, 0
         self.index = core.on_client_joined(bits, RingOutlet(results), RingOutlet(control))
-        core.on_function(self.index, 0, b"d" * 16, 0, b"function")
+        core.on_function(self.index, 0, digest_of(b"function"), 0, b"function")
 
     def submit(self, *places, payload=None, function=0):
         self.tasks += 1
@@ -602,9 +605,9 @@ def test_the_bytes_of_objects_count_as_queued():
     eventfd = os.eventfd(0, os.EFD_NONBLOCK)
     pump = Pump(core, bell, eventfd)
     peer = pump.add(memory, False, eventfd, client_bits=5)
-    core.on_function(peer.index, 0, b"d" * 16, 0, b"function")
+    core.on_function(peer.index, 0, digest_of(b"function"), 0, b"function")
     assert (RINGS, RING_TASKS) == (4, 0)
-    submits, maker = Ring(memory, 4096, 65536), Maker(5)
+    submits, maker = Ring(memory, HEADERS_OFFSET, 65536, PAGE), Maker(5)
     for number in range(1, 6):
         submits.write(KIND_TASK, 5 << 40 | number, join_places([maker.place(size=1_000_000)]), flags=FLAG_OBJECTS)
     pump.run(True)
