@@ -24,20 +24,24 @@ class Serializer(ABC):
 
 
 class SerializedCall:
-    """Runs in the worker: what the serializer made of the arguments in, its bytes of the result out."""
+    """Runs in the worker: what the serializer made of the arguments in, its bytes of the result out.
 
-    def __init__(self, serializer: Serializer | type[Serializer], function: bytes) -> None:
+    Pickles as the serializer's bytes of the function, so references inside that are found, too.
+    """
+
+    def __init__(self, serializer: Serializer | type[Serializer], function: Callable[..., Any]) -> None:
         self.serializer, self.function = serializer, function
-        self.loaded: Callable[..., Any] | None = None
 
     def __call__(self, arguments: tuple[tuple[Any, ...], dict[str, Any]]) -> bytes:
-        if self.loaded is None:
-            self.loaded = self.serializer.deserialize(self.function)
         args, kwargs = arguments
-        return self.serializer.serialize(self.loaded(*args, **kwargs))
+        return self.serializer.serialize(self.function(*args, **kwargs))
 
     def __reduce__(self) -> Any:
-        return SerializedCall, (self.serializer, self.function)
+        return _load_call, (self.serializer, self.serializer.serialize(self.function))
+
+
+def _load_call(serializer: Serializer | type[Serializer], function: bytes) -> SerializedCall:
+    return SerializedCall(serializer, serializer.deserialize(function))
 
 
 class Serialized:
@@ -54,14 +58,14 @@ def wrap_call(
     serializer: Serializer | type[Serializer], fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[SerializedCall, tuple[Serialized], dict[str, Any]]:
     """The call to submit instead."""
-    return SerializedCall(serializer, serializer.serialize(fn)), (Serialized(serializer, (args, kwargs)),), {}
+    return SerializedCall(serializer, fn), (Serialized(serializer, (args, kwargs)),), {}
 
 
 def wrap_map(
     serializer: Serializer | type[Serializer], fn: Callable[..., Any], iterable: Iterable[Any]
 ) -> tuple[SerializedCall, Iterator[tuple[Serialized]]]:
     """The map to run instead."""
-    call = SerializedCall(serializer, serializer.serialize(fn))
+    call = SerializedCall(serializer, fn)
     return call, ((Serialized(serializer, (tuple(item), {})),) for item in iterable)
 
 

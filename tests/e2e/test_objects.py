@@ -341,6 +341,9 @@ def test_arrays_and_references_go_through_a_serializer_of_ones_own(cluster):
             assert back == [(5 + n) * (size // 8) for n in range(3)]
         del reference
         wait_until_empty(client)
+        reference = client.send_object(make(5))
+        captured = partial(array_calls.add_up, reference, [reference])
+        assert client.submit(captured, 1).result(30) == client.map(captured, [(1,)])[0] == 10 * make(5).size + 1
 
 
 # who dies
