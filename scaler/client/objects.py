@@ -125,10 +125,14 @@ class ClientObjects:
         held = self._held.get(known) if known is not None else None
         owner = held.owner() if held is not None else None  # as long as we have it, nobody lets go of the object
         if known is not None and owner is not None:
-            if self._store.is_equal(known, buffer):
-                self._held.move_to_end(known)
-                self._placed.add(known)
-                return self._store.place_of(known)
+            try:
+                if self._store.is_equal(known, buffer):
+                    place = self._store.place_of(known)
+                    self._held.move_to_end(known)
+                    self._placed.add(known)
+                    return place
+            except KeyError:
+                pass  # it has just been freed, since the scheduler's host had no room for it
             if known not in self._placed:
                 self._let_go(known)
         place = self._put(buffer, PLACE_NEW | PLACE_HELD)

@@ -463,8 +463,8 @@ def test_without_room_on_the_schedulers_host_it_is_an_error_of_that_task_and_the
     ):
         small, big = make(1, 800 * KIB), make(2, 40 * MIB)
         reference = client.send_object(big)
-        for _ in range(2):
-            with pytest.raises(TaskRefusedError, match="no room for an object"):
+        for _ in range(2):  # the second may have been submitted before the client heard that the first one's is gone
+            with pytest.raises((TaskRefusedError, MissingObjects)):
                 client.submit(array_calls.look_at_all, small, big).result(30)
             assert client.submit(array_calls.look, small).result(30) == (1, 1, True)
         with pytest.raises(TaskRefusedError, match="no room for an object"):
