@@ -26,7 +26,7 @@ from scaler.client.mapping import run_map
 from scaler.client.objects import ClientObjects
 from scaler.client.serializer import Serialized, Serializer, deserializing, wrap_call, wrap_map
 from scaler.exceptions import ClientQuitException, DisconnectedError, SchedulerTimeoutError
-from scaler.link.names import warn_of_files
+from scaler.link.names import is_over, warn_of_files
 from scaler.reference import ObjectReference
 
 _log = logging.getLogger(__name__)
@@ -160,7 +160,7 @@ class Client:
         if os.getpid() == self._process:
             self._attendant.stop()
             self._entry.close()
-            if is_alone:  # else the scheduler does that, which knows what is still of use to others
+            if is_alone or is_over(self._entry.life):  # else the scheduler does it: some may still be of use to others
                 self._store.close()
 
     def _after_fork(self) -> None:

@@ -23,6 +23,7 @@ from scaler.exceptions import DisconnectedError
 from scaler.link.dealer import Dealer, greet, new_hello
 from scaler.link.knock import MOST_PACKET_BYTES, Entry, NotCoLocated, Refused, knock
 from scaler.link.memory import ObjectMemory
+from scaler.link.names import is_over, sweep
 from scaler.protocol.frames import Role, Welcome
 from scaler.relay.host_relay import HostRelay
 
@@ -239,6 +240,8 @@ class Supervisor:
             self._entry.close()
             self._entry = None
         end_all(children, 0.5)
+        if self._life and is_over(self._life):
+            sweep(self._life, self._memory.folder)
 
 
 def _forget_greeting(greeting: "asyncio.Future[tuple[Dealer, Welcome]]") -> None:

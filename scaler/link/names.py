@@ -126,6 +126,11 @@ def sweep(life: str, folder: str | None = None) -> int:
     return swept
 
 
+def is_over(life: str) -> bool:
+    """Whether the life's owner has gone and removed all there was. What peers made since then is theirs to remove."""
+    return not any(os.path.lexists(f"{folder}/{bell_name(life)}") for folder in (_SHM, object_folder()))
+
+
 def sweep_tag(life: str, tag: int, folder: str | None, but: Iterable[str] = ()) -> None:
     """Remove the store of a peer that has gone, except these segments."""
     kept = {os.path.basename(name) for name in but}

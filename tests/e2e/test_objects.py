@@ -398,6 +398,18 @@ def test_when_a_client_is_killed_its_memory_goes():
             assert client.submit(array_calls.look, make(1)).result(30) == (1, 1, True)
 
 
+@pytest.mark.parametrize("make_cluster", [SchedulerClusterCombo, RemoteCluster])
+def test_what_a_worker_makes_while_all_end_goes_too(make_cluster, tmp_path):
+    cluster = make_cluster(2)
+    with Client(cluster.get_address(), timeout_seconds=20) as client:
+        running = [tmp_path / name for name in "ab"]
+        for path in running:
+            client.submit(array_calls.make_later, str(path), 2 * MIB)
+        wait_until(lambda: all(path.exists() for path in running))
+        cluster.shutdown()
+    assert segment_bytes(running[0].read_text()) == 0
+
+
 # nothing is left
 
 
