@@ -2,9 +2,9 @@
 # distutils: language=c
 """scaler._native: everything that must be fast, in one extension made of parts.
 
-The parts are included in the order of a task's journey: the memory it travels through (layout, segment, bell, ring), the
-side of the scheduler (outlet, table, clients, ready, functions, workers, dispatcher, answers, core, pump), the worker,
-and the client. The drill plays peers for perf/.
+The parts are included as they build on each other: the memory that tasks travel through (layout to loan), what the core
+writes into and what the wire takes (outlet to batch_frames), the core and its parts (table to core), and the loops of
+the processes (plain to client). docs/architecture.md tells a task's way through them. The drill plays peers for perf/.
 
 Rule 1: nothing here imports the `scaler` package; what depends on policy is handed in.
 Rule 2: no Python object per task between the client's submit ring and the client's result ring.
@@ -17,20 +17,22 @@ include "layout.pxi"
 include "segment.pyx"
 include "bell.pyx"
 include "ring.pyx"
+include "peer_segment.pyx"
 include "place.pyx"
 include "store.pyx"
+include "mapping.pyx"
 include "loan.pyx"
 include "outlet.pyx"
-include "run.pyx"
+include "record_run.pyx"
 include "columns.pyx"
 include "batch_frames.pyx"
 include "table.pyx"
-include "bits.pyx"
+include "client_bits.pyx"
 include "objects.pyx"
 include "clients.pyx"
 include "ready.pyx"
 include "functions.pyx"
-include "workers.pyx"
+include "worker_pool.pyx"
 include "dispatcher.pyx"
 include "answers.pyx"
 include "core.pyx"

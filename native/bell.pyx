@@ -38,3 +38,24 @@ cdef inline void ring_bell_fenced(uint32_t *sleeping, int eventfd) noexcept nogi
 cdef inline void quiet_bell(int eventfd) noexcept nogil:
     cdef uint64_t count
     c_read(eventfd, &count, 8)
+
+
+cdef inline void tell(BellPage *bell, uint32_t slot, int eventfd) noexcept nogil:
+    """Producer's half of SYNC POINT sleep towards a bell page: note the news, ring if the owner sleeps."""
+    cdef uint64_t bit = (<uint64_t>1) << (slot & 63)
+    cdef uint64_t *word = &bell.news[slot >> 6]
+    full_fence()
+    if not load_acquire(word) & bit:
+        set_bits(word, bit)
+    ring_bell(&bell.sleeping, eventfd)
+
+
+cdef inline uint64_t take_news(uint64_t *word) noexcept nogil:
+    """The bits that are set, which are clear from here on. What is noted from here on is seen in the ring, or sets its bit.
+
+    The fence is the other half of `tell`'s: its record and our clearing must not miss each other.
+    """
+    cdef uint64_t bits = exchange(word, 0) if load_acquire(word) else 0
+    if bits:
+        full_fence()
+    return bits

@@ -609,11 +609,3 @@ cdef class ClientRings:
     def interrupt(self):
         """Wake whoever leads."""
         ring_bell(&self.page.sleeping, self.eventfd)
-
-
-cdef object map_result(bytes place):
-    """The segment that a result is, or why there is none."""
-    try:
-        return Segment.open(place[8:].decode("ascii"))
-    except OSError as error:
-        return error

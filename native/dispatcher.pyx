@@ -6,7 +6,7 @@
 # Rule 1: a row is in the list of a worker if and only if it is ROW_PLACED or ROW_CANCELLED.
 # Rule 2: a worker is told what a function is before it is given the first task of it.
 # Rule 3: the work per placement does not depend on how many tasks or workers there are.
-# Not here: which task is next (ready), how much a worker may hold (workers), why a task is taken off (core).
+# Not here: which task is next (ready), how much a worker may hold (worker_pool), why a task is taken off (core).
 
 cdef enum:
     TURN_TRIES = 8

@@ -7,7 +7,7 @@
 #
 # Rule 1: a row is in one of these lists if and only if its state is ROW_READY.
 # Rule 2: a client is in the turn of a level if and only if it has a task there and is not held.
-# Not here: who runs the task (workers), whether it may run yet (core).
+# Not here: who runs the task (worker_pool), whether it may run yet (core).
 
 cdef enum:
     LEVELS = 64
