@@ -26,7 +26,7 @@ cdef enum:
     MOST_SPARE = 256                  # private mappings that are kept for the next object of their slots
     PAGES_AT_ONCE = 512               # of which the kernel is asked
 
-cdef uint64_t MAPPING_NS = 5000000000    # a mapping that was of no use for so long is given up
+cdef uint64_t MAPPING_NS = 60000000000   # a mapping that was of no use for so long is given up: as long as pools keep
 
 
 cdef class Mapping:

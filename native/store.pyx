@@ -21,7 +21,8 @@ cdef enum:
     UNLOCKED_COPY_BYTES = 1 << 18    # from here on a copy lets other threads run
     PACKED_HEADER_BYTES = 16
 
-cdef uint64_t POOL_NS = 10000000000  # what nobody has used for so long is given back
+cdef uint64_t POOL_NS = 60000000000  # what nobody has used for so long is given back
+cdef uint64_t PRESSED_NS = 1000000000    # the same while /dev/shm is nearly full
 cdef uint64_t TRIM_NS = 500000000   # how often a process looks after its memory
 cdef uint64_t ROOM_NS = 1000000000  # how long to try again for room that others may just be giving up: they look that often
 cdef size_t POOL_BYTES = <size_t>2 << 30
@@ -203,6 +204,12 @@ cdef class Store:
         room = _os.statvfs("/dev/shm")
         return (room.f_blocks - room.f_bfree) * room.f_frsize + more > self.most_bytes
 
+    cdef bint is_pressed(self) except -1:
+        """Whether /dev/shm is so full that others may soon want what lies idle here."""
+        room = _os.statvfs("/dev/shm")
+        most = self.most_bytes if self.most_bytes else room.f_blocks * room.f_frsize
+        return (room.f_blocks - room.f_bfree) * room.f_frsize > most // 4 * 3
+
     cdef tuple note(self, Slot slot, uint64_t object, uint32_t flags):
         if object == 0:
             object = self.tag << TAG_SHIFT | self.next_object
@@ -319,10 +326,13 @@ cdef class Store:
         """
         cdef Area area
         cdef uint64_t given_back = 0
-        cdef list idle
-        everything |= self.kept_bytes - self.used_bytes > POOL_BYTES
-        idle = [area for area in self.areas.values()
-                if area.used == 0 and (everything or now > area.idle_since_ns + POOL_NS)]
+        cdef list idle = [area for area in self.areas.values() if area.used == 0]
+        cdef uint64_t most_ns = POOL_NS
+        if idle and not everything:
+            everything = self.kept_bytes - self.used_bytes > POOL_BYTES
+            most_ns = PRESSED_NS if self.is_pressed() else POOL_NS
+        if not everything:
+            idle = [area for area in idle if now > area.idle_since_ns + most_ns]
         for area in idle:
             if area.used == 0 and area.segment in self.areas:    # removing one lets other threads run
                 given_back += area.memory.size

@@ -173,6 +173,7 @@ cdef class WorkerLoop:
                 if self.loans:
                     value = None
                     kept = self.give_back_loans()
+                    self.tidy()
                 return self.publish(record, status, FLAG_PLAIN, kept, small, small_size)
             try:
                 value = self.dumps(value)
@@ -189,6 +190,7 @@ cdef class WorkerLoop:
                 value = self.describe(error, False)
         if self.loans:
             kept = self.give_back_loans()
+            self.tidy()                               # one that is never idle must do so too
         return self.publish(record, status, flags, kept, <char *><bytes>value, <uint32_t>len(value))
 
     cdef object call(self, Record *record, int *status):

@@ -25,7 +25,7 @@ from scaler.link.names import new_life
 TAG = 7
 MIB = 1 << 20
 SIZES = [0, 1, 4096, 40_000, MIB - 1, MIB, MIB + 1, 3 * MIB]
-LATER_NS = 6_000_000_000  # by then a mapping that was of no use is given up
+LATER_NS = 61_000_000_000  # by then a mapping that was of no use is given up
 
 
 class Lender:

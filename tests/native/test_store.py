@@ -16,7 +16,7 @@ from tests.small_memory import run_in_small_memory
 
 TAG = 7
 MIB = 1 << 20
-LATER_NS = 11_000_000_000  # by then what lies idle is given back
+LATER_NS = 61_000_000_000  # by then what lies idle is given back
 
 
 @pytest.fixture
