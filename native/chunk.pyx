@@ -110,7 +110,7 @@ cdef Py_ssize_t pack_calls(ByteBuffer out, list calls, Py_ssize_t first, Py_ssiz
         pickles.append(data)
         size += len(data) + 4
         n += 1
-        if parcel.buffers:
+        if parcel.is_full:
             break
     if size >= 0xFFFFFFFF:
         raise OverflowError("the arguments of one call are larger than 4 GiB")

@@ -125,6 +125,7 @@ cdef class SchedulerCore:
         if (not self.clients.is_own(index, record.task) or record.kind != KIND_TASK
                 or self.clients.find_row(index, record.task)):
             self.refused += 1
+            self.drop_brought(index, record)
             return
         function = self.clients.find_function(index, record.function)
         row_index = self.table.take()
@@ -160,10 +161,14 @@ cdef class SchedulerCore:
 
     cdef void refuse(self, uint32_t index, Record *record, const char *text) noexcept nogil:
         self.refused += 1
+        self.drop_brought(index, record)
+        self.answers.refuse(index, record, text)
+
+    cdef void drop_brought(self, uint32_t index, Record *record) noexcept nogil:
+        """There will be no task of this record: what it brings is of no use."""
         if record.flags & FLAG_OBJECTS:
             with gil:
                 self.objects.take_and_drop(payload_of(record), payload_bytes_of(record), self.clients.tag_of(index))
-        self.answers.refuse(index, record, text)
 
     cdef bint take_objects(self, uint32_t row_index) noexcept nogil:
         """The row holds the objects that it names. False if it cannot, and the task has been answered with that."""

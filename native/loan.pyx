@@ -6,7 +6,8 @@
 # Whoever looks at the bytes (an array, a memoryview) holds the Loan, so a Loan that is gone means that nobody looks any
 # more, and only then may its slot be given out again. So nothing is ever changed under a view.
 #
-# Rule 1: a Loan may end at any moment, in any thread that holds the GIL, in the middle of anything: it notes its id and
+# Rule 1: what was open when this process forked is never given back: the child looks at the same pages.
+# Rule 2: a Loan may end at any moment, in any thread that holds the GIL, in the middle of anything: it notes its id and
 #         puts its mapping aside, and that is all.
 # Not here: who is told (client, worker), what the bytes mean (scaler.payload).
 
@@ -19,6 +20,7 @@ cdef class Loan:
     cdef char *start
     cdef void *own                # private memory, allocated
     cdef PrivateMapping *own_mapping
+    cdef uint64_t number          # of this process's loans
     cdef bint is_counted
     cdef bint is_writable
 
@@ -26,9 +28,7 @@ cdef class Loan:
         free(self.own)
         if self.own_mapping != NULL:
             self.mappings.put_aside(self.own_mapping)
-        if self.is_counted:
-            self.mappings.open_loans -= 1
-            self.mappings.given_back.add(self.place.object)
+        self.end_count()
 
     cdef void count(self) noexcept:
         self.is_counted = True
@@ -82,7 +82,12 @@ cdef class Loan:
         if self.is_counted:
             self.is_counted = False
             self.mappings.open_loans -= 1
-            self.mappings.given_back.add(self.place.object)
+            if not self.is_forked():
+                self.mappings.given_back.add(self.place.object)
+
+    cdef inline bint is_forked(self) noexcept:
+        """A forked child has a view of it, of which nobody will hear: it is held until this process ends."""
+        return self.number <= self.mappings.forked_loans
 
     def __getbuffer__(self, Py_buffer *view, int flags):
         if self.start == NULL:

@@ -141,6 +141,8 @@ cdef class Mappings:
     cdef IdList given_back
     cdef PrivateMapping *spare           # the one used last first
     cdef size_t spares
+    cdef uint64_t loans              # that there ever were
+    cdef uint64_t forked_loans       # up to this one a forked child may look at them
     cdef readonly uint64_t open_loans    # that somebody looks at, and has to be told when they end
 
     def __init__(self, str life not None, str folder not None):
@@ -204,6 +206,8 @@ cdef class Mappings:
     cdef Loan lend(self, Place *place, bint is_counted):
         """The object at this place; with `is_counted` its id is noted when nobody looks at it any more."""
         cdef Loan loan = Loan.__new__(Loan)
+        self.loans += 1
+        loan.number = self.loans
         loan.place = place[0]
         loan.mappings = self
         if is_counted:
@@ -216,6 +220,10 @@ cdef class Mappings:
         memset(&at, 0, sizeof(Place))
         at.object, at.segment, at.offset, at.size, at.flags = place
         return self.lend(&at, is_counted)
+
+    def on_fork(self):
+        """This process forks: what it looks at now, its child does too."""
+        self.forked_loans = self.loans
 
     def give_back(self, uint64_t object):
         """This process holds the object no more."""

@@ -7,6 +7,9 @@
 # Rule 2: a full ring is never waited for; what does not fit waits in a run of that peer.
 # Not here: frames, sockets, objects in chunks (scaler.relay).
 
+cdef uint64_t NO_TASK = <uint64_t>-1      # larger than any task's id
+
+
 cdef class RelayPeer:
     """A peer on the relay's host."""
     cdef readonly Ring tasks, results, up, down
@@ -17,6 +20,7 @@ cdef class RelayPeer:
     cdef uint32_t *sleeping
     cdef int eventfd
     cdef bint touched
+    cdef uint32_t functions               # the highest number that a client has announced so far
     cdef readonly bint broken
 
 
@@ -141,6 +145,10 @@ cdef class Relay:
             said = peer.up.read()
             if said is None:
                 break
+            if self.is_client and said[0] == KIND_FUNCTION:
+                if said[4] & FLAG_OBJECTS:            # a task before it may have brought what it names
+                    n += self.drain_records(peer, NO_TASK)
+                peer.functions = max(peer.functions, <uint32_t>said[3])
             if self.is_client and (said[0] == KIND_CANCEL or said[0] == KIND_CLEAR):
                 n += self.drain_records(peer, said[1] + 1 if said[0] == KIND_CANCEL else said[1])
             self.set_aside(peer, said)
@@ -170,6 +178,8 @@ cdef class Relay:
             record = ring.peek()
             if record == NULL or (before and record.task >= before):
                 break
+            if before == NO_TASK and record.function > peer.functions and record.kind == KIND_TASK:
+                break                                 # its function is announced later
             if record.kind != KIND_TASK and record.kind != KIND_RESULT and record.kind != KIND_RELEASE:
                 ring.broken = True
                 break

@@ -173,7 +173,7 @@ cdef class WorkerLoop:
                 if self.loans:
                     value = None
                     kept = self.give_back_loans()
-                    self.tidy()
+                    self.trim()
                 return self.publish(record, status, FLAG_PLAIN, kept, small, small_size)
             try:
                 value = self.dumps(value)
@@ -190,7 +190,7 @@ cdef class WorkerLoop:
                 value = self.describe(error, False)
         if self.loans:
             kept = self.give_back_loans()
-            self.tidy()                               # one that is never idle must do so too
+            self.trim()                               # one that is never idle must do so too
         return self.publish(record, status, flags, kept, <char *><bytes>value, <uint32_t>len(value))
 
     cdef object call(self, Record *record, int *status):
@@ -266,7 +266,8 @@ cdef class WorkerLoop:
         cdef list loans = self.loans
         self.chunk_calls.loads = None
         for i in range(len(loans)):
-            if Py_REFCNT(<object>PyList_GET_ITEM(loans, i)) > 1:
+            loan = loans[i]
+            if Py_REFCNT(loan) > 2 or loan.is_forked():      # besides the list and this variable
                 kept |= <uint32_t>1 << min(i, 31)
         for i in range(len(loans)):
             if kept >> min(i, 31) & 1:
@@ -293,9 +294,13 @@ cdef class WorkerLoop:
             PyErr_CheckSignals()
 
     cdef int tidy(self) except -1:
-        """Say what is not looked at any more; now and then give up memory that is of no use."""
-        cdef uint64_t now
+        """Say what is not looked at any more, and trim."""
         self.say_given_back()
+        return self.trim()
+
+    cdef int trim(self) except -1:
+        """Now and then give up memory that is of no use."""
+        cdef uint64_t now
         if self.mappings.by_segment or self.store.areas:
             now = now_ns()
             if now > self.next_trim_ns:
@@ -311,8 +316,6 @@ cdef class WorkerLoop:
 
     cdef int publish(self, Record *task, int status, int flags, uint32_t kept, char *payload, uint32_t size) except -1:
         cdef Record *record
-        if self.mappings.given_back.length:
-            self.say_given_back()
         record = self.results.reserve(size)
         while record == NULL:
             store_release32(&self.results.header.waiting_for_room, 1)
@@ -328,6 +331,8 @@ cdef class WorkerLoop:
         record.memory_peak_kib = self.meter.memory_peak_kib
         memcpy(payload_of(record), payload, size)
         self.results.commit()
+        if self.mappings.given_back.length:           # never before the result that says what is kept
+            write_release(self.results, self.mappings.given_back)
         tell(self.bell, self.slot, self.bell_eventfd)
         return 0
 

@@ -57,7 +57,7 @@ class Client:
         entry = self._entry
         event = threading.Event()
         self._store = Store(entry.life, entry.tag, entry.folder, warn_of_files, entry.most_bytes)
-        mappings = Mappings(entry.life, entry.folder)
+        mappings = self._mappings = Mappings(entry.life, entry.folder)
         self._rings = ClientRings(
             entry.memory, entry.eventfd, entry.bell, entry.slot, entry.bell_eventfd, entry.lifeline, bits, ScalerFuture,
             self._store, mappings,
@@ -194,7 +194,12 @@ def _leave_all() -> None:
         client.disconnect()
 
 
-os.register_at_fork(after_in_child=_abandon_clients)
+def _note_fork() -> None:
+    for client in list(_open_clients):
+        client._mappings.on_fork()
+
+
+os.register_at_fork(before=_note_fork, after_in_child=_abandon_clients)
 atexit.register(_leave_all)
 
 

@@ -26,6 +26,7 @@ from typing import Any
 
 from scaler import payload
 from scaler._native import (
+    PLACE_BYTES,
     PLACE_HELD,
     PLACE_NEW,
     PLACE_PACKED,
@@ -40,6 +41,7 @@ from scaler._native import (
 from scaler.exceptions import MissingObjects
 from scaler.reference import ObjectReference, slots
 
+MOST_REFERENCES = 64  # after so many, a chunk of a map ends
 MOST_PLACES = 64  # of one record's own buffers; with more, they become one object
 MOST_HELD = 1024
 MOST_HELD_BYTES = 1 << 30  # of arrays that may be passed again; the last one is held whatever its size
@@ -99,7 +101,13 @@ class ClientObjects:
                 data = b""
             else:
                 places = [self._place_buffer(buffer, may_hold) for buffer in buffers]
-            if _record_bytes(len(places) + len(parcel.references), data) > most_bytes:
+            count = len(places) + len(parcel.references)
+            if stream_offset(count + 1) > most_bytes:
+                raise ValueError(
+                    f"one task names {count} objects, but only {most_bytes // PLACE_BYTES - 1} fit its record: "
+                    "send them as one object, or to several tasks"
+                )
+            if data and _record_bytes(count, data) > most_bytes:
                 places.append(self._put(data, PLACE_NEW | PLACE_STREAM))
                 data = b""
             places += [self._place_of_reference(object_id) for object_id in parcel.references]
@@ -272,6 +280,11 @@ class Parcel:
         self._objects = objects
         self.buffers = payload.Buffers()
         self.references: dict[int, int] = {}  # object -> slot
+
+    @property
+    def is_full(self) -> bool:
+        """No other call is to go with these: whose buffers are whose would be a question, or references are many."""
+        return bool(self.buffers) or len(self.references) >= MOST_REFERENCES
 
     def slot_of(self, reference: ObjectReference) -> int:
         return self.references.setdefault(self._objects.check(reference), len(self.references))

@@ -58,6 +58,7 @@ def main() -> int:
         loads=pickle.loads, loads_parcel=loads, dumps=payload.dumps_result, describe=payload.describe,
         load_function=function_loader(mappings),
     )  # fmt: skip
+    os.register_at_fork(before=mappings.on_fork)
     creator.report(joined=True)
     try:
         loop.run()

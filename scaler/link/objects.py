@@ -110,12 +110,14 @@ class IncomingObjects:
         for object_id, segment, offset, size, flags in places:
             here, segment, offset = object_id, segment, offset
             if flags & PLACE_NEW:
-                here, have, total = self._open.pop(object_id, (0, 0, 0))
+                here, have, total = self._open.get(object_id, (0, -1, -1))
                 if have != size or total != size:
-                    raise FrameError(f"object {object_id:#x} of {size} bytes is named, but {have} bytes of it came")
+                    raise FrameError(f"object {object_id:#x} of {size} bytes is named, but has not come")
                 if here:
                     _, segment, offset, _, _ = self._store.place_of(here)
             found.append((here or object_id, segment, offset, size, flags))
+        for place in places:  # all is well: they are the record's from here on
+            self._open.pop(place[0], None)
         return join_places(found, stream)
 
     def close(self) -> None:

@@ -72,7 +72,7 @@ class ClientSide(RelaySide):
         self.over = "this client has written a record that makes no sense"
 
     def _cancel(self, task: int) -> None:
-        if task in self.unsaid:  # the scheduler has not heard of it yet
+        if task in self.unsaid or self.has_functions_under_way:  # the scheduler may not have heard of it yet
             self.talk.after_objects(lambda: self.talk.post(Cancel.of([(0, task, 0)])))
         else:
             self.talk.post(Cancel.of([(0, task, 0)]))

@@ -8,6 +8,7 @@ Rule 1: what a peer said before a control record goes out before it, a function 
 Not here: who the peers are (client_relay, cluster_relay), the socket (relay_thread).
 """
 
+import logging
 from abc import ABC, abstractmethod
 from typing import Any
 
@@ -45,6 +46,7 @@ from scaler.protocol.frames import (
     Welcome,
 )
 
+_log = logging.getLogger(__name__)
 
 class RelaySide(ABC):
     """What relays of clients and of clusters have in common."""
@@ -100,12 +102,29 @@ class RelaySide(ABC):
         relay = self.relay
         asides, relay.asides[:] = list(relay.asides), []
         for slot, said in asides:
-            if isinstance(said, RecordRun):
-                self.post_all([(slot, said)])
-            elif said[0] in (KIND_TASK, KIND_RESULT):
-                self._send_with_objects(slot, said)
+            try:
+                self._say_aside(slot, said)
+            except (ValueError, TypeError, OSError) as error:
+                _log.warning("what peer %d has written cannot be sent: %s", slot, error)
+                for peer in self.peers:
+                    if peer.slot == slot:
+                        self.on_broken(peer)
+
+    def _say_aside(self, slot: int, said: Any) -> None:
+        if isinstance(said, RecordRun):
+            if self._functions_under_way:  # one of these may name a function whose objects are still on their way
+                self.talk.after_objects(lambda: self.post_all([(slot, said)]))
             else:
-                self.on_control(slot, said)
+                self.post_all([(slot, said)])
+        elif said[0] in (KIND_TASK, KIND_RESULT):
+            self._send_with_objects(slot, said)
+        else:
+            self.on_control(slot, said)
+
+    @property
+    def has_functions_under_way(self) -> bool:
+        """Tasks may wait for a function whose objects are still being sent."""
+        return bool(self._functions_under_way)
 
     def post_all(self, runs: list[tuple[int, RecordRun]]) -> None:
         """Say all that is in these runs, whatever the window."""

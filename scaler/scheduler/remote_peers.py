@@ -11,10 +11,12 @@ Not here: what clients and clusters say (remote_session).
 import logging
 import secrets
 import sys
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from scaler._native import SchedulerCore
+from scaler.link.conversation import WINDOW_BYTES
 from scaler.protocol.codec import HELLO_LIMIT_BYTES, decode, encode
 from scaler.protocol.frames import (
     Acknowledge,
@@ -38,6 +40,7 @@ from scaler.scheduler.remote_session import HostObjects, RemoteClient, RemoteClu
 _log = logging.getLogger(__name__)
 ACKNOWLEDGE_S = 0.02
 WARNING_S = 1.0
+MOST_UNTAKEN_BYTES = 4 * WINDOW_BYTES
 
 
 @dataclass(eq=False)
@@ -49,7 +52,8 @@ class _Link:
     routing_id: bytes
     heard_s: float
     has_begun: bool = False  # said anything after its hello
-    to_send: list[bytes] = field(default_factory=list)
+    untaken: deque[Frame] = field(default_factory=deque)  # while its client has too much queued
+    untaken_bytes: int = 0
 
 
 class RemotePeers:
@@ -96,13 +100,39 @@ class RemotePeers:
                 self.dropped += 1  # a session that was ended here, or a stranger
             else:
                 link.heard_s = now_s
-                body = link.session.talk.take(frame)
-                if frame.number:
-                    self._owing.add(link)
-                if body is not None:
-                    self._on_body(link, body)
-        except (ValueError, OSError, MemoryError) as error:
+                if link.untaken or link.session.is_held_back:
+                    self._put_off(link, frame, len(parts[0]))
+                else:
+                    self._take(link, frame)
+        except Exception as error:  # whatever a frame can bring about is its sender's trouble
             self._drop(routing_id, link, error, now_s)
+
+    def _take(self, link: _Link, frame: Frame) -> None:
+        body = link.session.talk.take(frame)
+        if frame.number:
+            self._owing.add(link)
+        if body is not None:
+            self._on_body(link, body)
+
+    def _put_off(self, link: _Link, frame: Frame, size: int) -> None:
+        """Its client has too much queued: what is numbered waits here unacknowledged, which stops its relay."""
+        if isinstance(frame.body, Goodbye):
+            self._end(link, "it said goodbye")
+        elif not frame.number:
+            self._take(link, frame)
+        elif link.untaken_bytes > MOST_UNTAKEN_BYTES:
+            raise FrameError("it goes on sending though nothing was acknowledged")
+        else:
+            link.untaken.append(frame)
+            link.untaken_bytes += size
+
+    def _take_on(self, link: _Link) -> None:
+        """Take what was put off, as long as its client may have more queued."""
+        link.session.read_on()
+        while link.untaken and not link.session.is_held_back and link.token in self._by_token:
+            self._take(link, link.untaken.popleft())
+            if not link.untaken:
+                link.untaken_bytes = 0
 
     def _drop(self, routing_id: bytes, link: _Link | None, error: Exception, now_s: float) -> None:
         """A frame could not be taken: whoever sent it hears why, and its session is over."""
@@ -131,6 +161,8 @@ class RemotePeers:
             return
         if link is not None:
             link.session.talk.resume(hello.received)
+            link.untaken.clear()  # they come again
+            link.untaken_bytes = 0
             del self._links[link.routing_id]
             link.routing_id, link.heard_s = routing_id, now_s
         else:
@@ -193,11 +225,11 @@ class RemotePeers:
         for link in list(self._links.values()):
             session = link.session
             try:
-                if isinstance(session, RemoteClient) and session.is_held_back:
-                    session.read_on()
+                if link.untaken or session.is_held_back:
+                    self._take_on(link)
                 if session.has_more:
                     session.flush()
-            except (ValueError, OSError, MemoryError) as error:  # in a frame that had to wait for its turn
+            except Exception as error:  # in a frame that had to wait for its turn
                 self._drop(link.routing_id, link, error, link.heard_s)
                 sent = True
             else:

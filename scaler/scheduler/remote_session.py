@@ -12,7 +12,6 @@ Not here: which session a frame belongs to (remote_peers), numbering (link.conve
 import logging
 import time
 from abc import ABC, abstractmethod
-from collections import deque
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -90,6 +89,14 @@ class RemoteSession(ABC):
         """The other side has gone for good."""
 
     @property
+    def is_held_back(self) -> bool:
+        """Nothing more is to be taken from it now."""
+        return False
+
+    def read_on(self) -> None:  # noqa: B027  (only a client is ever held back)
+        """Act on what was held back, as far as that is possible now."""
+
+    @property
     def has_more(self) -> bool:
         """There is something to flush."""
         return bool(self._dirty or self._dirty_control or self._asks or self._large or self.talk.wants_to_go_on)
@@ -124,12 +131,14 @@ class RemoteSession(ABC):
     def send_objects(self, payload: bytes) -> None:
         """Send the objects that this payload names and the other side does not have."""
 
-    def send_object(self, place: Place) -> None:
-        """Send one object; if it is not to be had, the other side will miss it."""
+    def send_object(self, place: Place) -> bool:
+        """Send one object. False if it is not to be had: the other side will miss it."""
         try:
             self.talk.post_object(self.objects.mappings.lend_at(place, False))
         except (OSError, ValueError) as error:
             _log.warning("object %#x cannot be sent to %s: %s", place[0], self.hello.host_name, error)
+            return False
+        return True
 
     def _post_one(self, peer: int, record: tuple[Any, ...]) -> None:
         self._post_runs([(peer, with_payload(record, bare(record[2])))])
@@ -141,11 +150,10 @@ class RemoteClient(RemoteSession):
     def __init__(self, core: SchedulerCore, hello: Hello, objects: HostObjects) -> None:
         super().__init__(core, hello, objects, IncomingObjects(objects.store, client_bits=hello.client_bits))
         self.index: int | None = None
-        self._waiting: deque[Body] = deque()  # while the client has too much queued
 
     @property
     def is_held_back(self) -> bool:
-        return bool(self._waiting or len(self._batch))
+        return bool(len(self._batch))
 
     def on_body(self, body: Body) -> None:
         if self.index is None:
@@ -153,19 +161,7 @@ class RemoteClient(RemoteSession):
             self.index = self.core.on_client_joined(
                 self.hello.client_bits, RunOutlet(0, self._dirty, self._asks, self._large), control
             )
-        self._waiting.append(body)
-        self.read_on()
-
-    def read_on(self) -> None:
-        """Act on what has come, as long as the client may have more queued."""
-        assert self.index is not None
-        self._feed()
-        while self._waiting and not len(self._batch):
-            self._act(self._waiting.popleft())
-
-    def _act(self, body: Body) -> None:
         index, now = self.index, time.monotonic_ns()
-        assert index is not None
         if isinstance(body, Tasks):
             self._batch.put_tasks(body, client_bits=self.hello.client_bits, largest_payload=MOST_INLINE_BYTES)
             self._feed()
@@ -182,6 +178,10 @@ class RemoteClient(RemoteSession):
             self.core.on_clear(index, now)
         elif not isinstance(body, Joined):
             raise FrameError(f"a client does not say {type(body).__name__}")
+
+    def read_on(self) -> None:
+        if len(self._batch):
+            self._feed()
 
     def _feed(self) -> None:
         assert self.index is not None
@@ -305,9 +305,8 @@ class RemoteCluster(RemoteSession):
 
     def send_objects(self, payload: bytes) -> None:
         for place in split_places(payload)[0]:
-            if place[0] not in self._present:
+            if place[0] not in self._present and self.send_object(place):
                 self._present.add(place[0])
-                self.send_object(place)
 
     def on_gone(self, objects: list[int]) -> None:
         """Nobody holds these any more: its host need not keep them."""

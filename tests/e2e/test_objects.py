@@ -489,3 +489,57 @@ def test_without_room_on_the_schedulers_host_it_is_an_error_of_that_task_and_the
             assert is_all(client.submit(array_calls.add_in_place, make(n, 8 * MIB), 1).result(30), n + 1, 8 * MIB)
         del small, big, reference
         wait_until_empty(client)
+
+
+# what a critical reading has found
+
+
+def test_a_forked_child_goes_on_seeing_what_its_parent_saw(client):
+    """The child looks at the same pages, and nobody can hear when it does not any more."""
+    array = client.submit(array_calls.make, 7, 4 * MIB).result(30)
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.read(reading, 1)
+        os._exit(0 if is_all(array, 7, 4 * MIB) else 1)
+    del array
+    for value in range(8):  # of the same size, so that a slot that was freed is used again
+        assert is_all(client.submit(array_calls.make, value, 4 * MIB).result(30), value, 4 * MIB)
+    os.write(writing, b"!")
+    _, status = os.waitpid(child, 0)
+    os.close(reading)
+    os.close(writing)
+    assert os.waitstatus_to_exitcode(status) == 0
+
+
+def test_a_function_may_name_an_object_that_a_task_has_just_brought(client):
+    for value in range(5):
+        reference = client.send_object(make(value, 4 * MIB))
+        first = client.submit(array_calls.look, reference)
+        second = client.submit(partial(array_calls.look_at_all, reference))
+        assert first.result(30)[0] == second.result(30)[0][0][0] == value
+
+
+def test_small_tasks_do_not_overtake_their_function_though_that_is_large(client):
+    for value in range(5):
+        function = partial(array_calls.first_of, make(value, 8 * MIB))
+        small = [client.submit(function, number) for number in range(3)]
+        other = client.submit(array_calls.look, make(value, 64 * KIB))  # what was said before it goes out before it
+        assert [future.result(30) for future in small] == [(value, number) for number in range(3)]
+        assert other.result(30)[0] == value
+
+
+def test_too_many_references_in_one_task_are_an_error_of_that_submit(client):
+    references = [client.send_object(number) for number in range(1000)]
+    with pytest.raises(ValueError, match="names 1000 objects"):
+        client.submit(sum, references)
+    assert client.submit(sum, references[:100]).result(30) == sum(range(100))
+    assert client.map(abs, [(reference,) for reference in references]) == list(range(1000))
+
+
+def test_of_many_objects_one_that_is_kept_is_given_back_in_the_end(client):
+    arrays = [make(number, 40 * KIB) for number in range(40)]
+    client.submit(array_calls.keep_one_of, arrays, 35).result(30)
+    del arrays
+    client.submit(array_calls.forget_all).result(30)
+    wait_until_empty(client)

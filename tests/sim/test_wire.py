@@ -6,8 +6,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from scaler._native import (
+    FLAG_OBJECTS,
+    KIND_RELEASE,
+    KIND_RESULT,
+    PLACE_NEW,
+    RecordRun,
+    bare,
+    join_places,
+    runs_to_result_columns,
+)
 from scaler.protocol.codec import decode, encode
-from scaler.protocol.frames import Clear, Frame, FrameError, Goodbye, Hello, Refusal, Tasks
+from scaler.protocol.frames import Clear, Frame, FrameError, Goodbye, Hello, Refusal, Results, Tasks
+from scaler.relay.cluster_side import worker_tag
 from tests.sim.wire import RemoteClient, RemoteCluster, World, hello
 
 
@@ -236,3 +247,49 @@ def test_an_error_of_the_scheduler_ends_a_relays_session():
     settle(world, [client], [], 2)
     with pytest.raises(FrameError, match="Tasks to a client"):
         client.link.side.on_frame(encode(Frame(Tasks(tasks=bytes(8), ends=bytes(4)), 1)))
+
+
+def test_a_client_that_has_too_much_queued_is_stopped_and_then_goes_on():
+    world = World()
+    world.core.client_queue_bytes = 20_000
+    client = RemoteClient(world, 5, ring_bytes=1 << 20)
+    payloads = [b"%d" % number + bytes(900) for number in range(600)]
+    for payload in payloads:
+        assert client.submit(0, payload) is not None
+        settle(world, [client], [], 1)
+    (link,) = world.remote._links.values()
+    assert len(link.untaken) > 0
+    assert world.core.counts()["accepted"] < 30
+    assert client.link.side.talk.ledger.unacknowledged_bytes > 0
+    cluster = RemoteCluster(world, 2)
+    settle(world, [client], [cluster], 400)
+    assert sorted(answer for _, answer in client.answers) == sorted(payload[::-1] for payload in payloads)
+    assert not link.untaken
+    world.left_over(client, cluster)
+
+
+def test_a_worker_that_writes_nonsense_is_hung_up_on_and_its_host_goes_on():
+    world = World()
+    client, cluster = RemoteClient(world, 5), RemoteCluster(world, 2)
+    settle(world, [client], [cluster], 2)
+    bad = cluster.workers[0]
+    assert bad.rings.results.write(KIND_RELEASE, 0, b"12345") is not None
+    gone = join_places([(worker_tag(bad.peer.slot) << 40 | 1, worker_tag(bad.peer.slot) << 32 | 99, 0, 10, PLACE_NEW)])
+    assert bad.rings.results.write(KIND_RESULT, 1, gone, flags=FLAG_OBJECTS) is not None
+    cluster.link.speak()
+    assert bad.peer in cluster.broken
+    assert cluster.link.side.over is None
+
+
+def test_an_object_that_never_came_cannot_be_named():
+    world = World()
+    client, cluster = RemoteClient(world, 5), RemoteCluster(world, 1)
+    settle(world, [client], [cluster], 2)
+    nothing = bare(join_places([(world.core.own_tag << 40 | 1, 0, 0, 0, PLACE_NEW)]))
+    columns = RecordRun()
+    columns.write(KIND_RESULT, 5 << 40 | 1, nothing, flags=FLAG_OBJECTS)
+    cluster.link.side.talk.post(Results(*runs_to_result_columns([(0, columns)])))
+    cluster.link.speak()
+    cluster.link.carry_up()
+    assert world.remote.dropped == 1
+    assert isinstance(decode(cluster.link.down[-1]).body, Refusal)
