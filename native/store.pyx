@@ -41,6 +41,7 @@ cdef class Slot:
     cdef Area area
     cdef size_t offset
     cdef size_t size                 # of the object in it
+    cdef bint is_lasting             # no end of a task will free it
 
 
 cdef inline size_t slot_bytes_for(size_t size) noexcept nogil:
@@ -104,6 +105,7 @@ cdef class Store:
     cdef object on_files
     cdef bint warned
     cdef readonly uint64_t used_bytes    # in slots that hold an object
+    cdef readonly uint64_t lasting_bytes # of these, in slots whose objects no end of a task will free
     cdef readonly uint64_t kept_bytes    # of all segments
     cdef public uint64_t most_bytes
 
@@ -217,9 +219,12 @@ cdef class Store:
         self.slots[object] = slot
         return object, slot.area.segment, slot.offset, slot.size, flags
 
-    def put(self, const unsigned char[:] data, uint32_t flags=0):
+    def put(self, const unsigned char[:] data, uint32_t flags=0, bint is_lasting=False):
         """Keep one buffer: its place (object, segment, offset, size, flags). OSError if there is no room."""
         cdef Slot slot = self.take(data.shape[0])
+        slot.is_lasting = is_lasting
+        if is_lasting:
+            self.lasting_bytes += slot.area.slot_bytes
         copy_in(slot.area.memory.start + slot.offset, data)
         return self.note(slot, 0, flags)
 
@@ -314,6 +319,9 @@ cdef class Store:
         area = slot.area
         area.used -= 1
         self.used_bytes -= area.slot_bytes
+        if slot.is_lasting:
+            slot.is_lasting = False
+            self.lasting_bytes -= area.slot_bytes
         (<list>self.free_slots.setdefault(area.slot_bytes, [])).append(slot)
         if area.used == 0:
             area.idle_since_ns = now_ns()
@@ -363,7 +371,7 @@ cdef class Store:
         self.areas.clear()
         self.slots.clear()
         self.free_slots.clear()
-        self.used_bytes = self.kept_bytes = 0
+        self.used_bytes = self.lasting_bytes = self.kept_bytes = 0
 
 
 def address_of(const unsigned char[:] data):

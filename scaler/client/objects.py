@@ -108,7 +108,7 @@ class ClientObjects:
                     "send them as one object, or to several tasks"
                 )
             if data and _record_bytes(count, data) > most_bytes:
-                places.append(self._put(data, PLACE_NEW | PLACE_STREAM))
+                places.append(self._put(data, PLACE_NEW | PLACE_STREAM, is_lasting=not may_hold))
                 data = b""
             places += [self._place_of_reference(object_id) for object_id in parcel.references]
             return Packed(join_places(places, data), self, parcel)
@@ -127,7 +127,7 @@ class ClientObjects:
 
     def _place_buffer(self, buffer: memoryview, may_hold: bool) -> Place:
         if not may_hold:
-            return self._put(buffer, PLACE_NEW)
+            return self._put(buffer, PLACE_NEW, is_lasting=True)
         address = address_of(buffer), buffer.nbytes
         known = self._by_address.get(address)
         held = self._held.get(known) if known is not None else None
@@ -167,8 +167,8 @@ class ClientObjects:
             if object_id not in self._placed:
                 self._let_go(object_id)
 
-    def _put(self, data: Any, flags: int) -> Place:
-        place = self._room_for(lambda: self._store.put(data, flags), len(data))
+    def _put(self, data: Any, flags: int, is_lasting: bool = False) -> Place:
+        place = self._room_for(lambda: self._store.put(data, flags, is_lasting), len(data))
         self._made.append(place[0])
         return place
 
@@ -193,7 +193,7 @@ class ClientObjects:
     @property
     def _under_way_bytes(self) -> int:
         """In objects that only tasks hold."""
-        return self._store.used_bytes - self._held_bytes - self._referenced_bytes
+        return self._store.used_bytes - self._store.lasting_bytes - self._held_bytes - self._referenced_bytes
 
     def _let_go(self, object_id: int) -> None:
         """Hold this buffer no more."""
@@ -300,7 +300,8 @@ class Parcel:
     def finish(self, data: bytes, most_bytes: int, may_hold: bool = True) -> "bytes | Packed":
         """The payload: the pickle itself if that is all, and small enough.
 
-        With `may_hold`, large buffers are compared with what was passed before, and held to be passed again.
+        With `may_hold`, large buffers are compared with what was passed before, and held to be passed again. Without, it
+        is a function: what it carries stays as long as that is known.
         """
         if not self.buffers and not self.references and len(data) <= most_bytes:
             return data
