@@ -300,8 +300,8 @@ class Parcel:
     def finish(self, data: bytes, most_bytes: int, may_hold: bool = True) -> "bytes | Packed":
         """The payload: the pickle itself if that is all, and small enough.
 
-        With `may_hold`, large buffers are compared with what was passed before, and held to be passed again. Without, it
-        is a function: what it carries stays as long as that is known.
+        With `may_hold`, large buffers are compared with what was passed before, and held to be passed again. Without,
+        it is a function: what it carries stays as long as that is known.
         """
         if not self.buffers and not self.references and len(data) <= most_bytes:
             return data
