@@ -17,6 +17,7 @@ cdef extern from *:
     }
     static inline uint64_t scaler_exchange(uint64_t *p, uint64_t v) { return __atomic_exchange_n(p, v, __ATOMIC_ACQ_REL); }
     static inline void scaler_set_bits(uint64_t *p, uint64_t bits) { __atomic_fetch_or(p, bits, __ATOMIC_RELEASE); }
+    static inline void scaler_touch(char *p) { __atomic_fetch_or(p, 0, __ATOMIC_RELAXED); }
     static inline void scaler_full_fence(void) { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
     static inline uint64_t scaler_now_ns(void) {
         struct timespec t;
@@ -35,6 +36,7 @@ cdef extern from *:
     bint compare_and_swap32 "scaler_compare_and_swap32"(uint32_t *p, uint32_t expected, uint32_t wanted) noexcept nogil
     uint64_t exchange "scaler_exchange"(uint64_t *p, uint64_t v) noexcept nogil
     void set_bits "scaler_set_bits"(uint64_t *p, uint64_t bits) noexcept nogil
+    void touch "scaler_touch"(char *p) noexcept nogil      # a write that changes nothing, whoever else writes there
     void full_fence "scaler_full_fence"() noexcept nogil
     uint64_t now_ns "scaler_now_ns"() noexcept nogil
     int sched_yield() noexcept nogil

@@ -6,7 +6,8 @@
 # Whoever looks at the bytes (an array, a memoryview) holds the Loan, so a Loan that is gone means that nobody looks any
 # more, and only then may its slot be given out again. So nothing is ever changed under a view.
 #
-# Rule 1: what was open when this process forked is never given back: the child looks at the same pages.
+# Rule 1: what others may free while somebody still looks is made this process's own first: before it forks, and when it
+#         leaves. What is read-only cannot be: it is not given back once this process has forked.
 # Rule 2: a Loan may end at any moment, in any thread that holds the GIL, in the middle of anything: it notes its id and
 #         puts its mapping aside, and that is all.
 # Not here: who is told (client, worker), what the bytes mean (scaler.payload).
@@ -50,6 +51,8 @@ cdef class Loan:
         cdef PrivateMapping *own
         if self.start != NULL:
             return self
+        if self.mappings.has_left:
+            raise OSError("the client has left before it was read")
         mapping = self.mappings.find(self.place.segment)
         if offset > mapping.size or size > mapping.size - offset:
             raise ValueError(f"object {self.place.object:#x} does not lie in its segment {mapping.name}: "
@@ -86,8 +89,8 @@ cdef class Loan:
                 self.mappings.given_back.add(self.place.object)
 
     cdef inline bint is_forked(self) noexcept:
-        """A forked child has a view of it, of which nobody will hear: it is held until this process ends."""
-        return self.number <= self.mappings.forked_loans
+        """A forked child may have a view of it, of which nobody will hear: it is held until this process ends."""
+        return self.shared is not None and self.number <= self.mappings.forked_loans
 
     def __getbuffer__(self, Py_buffer *view, int flags):
         if self.start == NULL:

@@ -124,7 +124,10 @@ class Client:
         self._objects.clear()
 
     def disconnect(self) -> None:
-        """Cancel everything that is not done and leave; idempotent. Waits for no running task."""
+        """Cancel everything that is not done and leave; idempotent. Waits for no running task.
+
+        Large results that were read stay as they are; those that were not can't be read any more.
+        """
         self._leave()
 
     def shutdown(self) -> None:
@@ -152,11 +155,12 @@ class Client:
             self._rings.check_scheduler()
         return None
 
-    def _leave(self) -> None:
+    def _leave(self, goes_on: bool = True) -> None:
         if isinstance(self._rings.lost, ClientQuitException):
             return
         is_alone = self._rings.lost is not None
         self._rings.leave(ClientQuitException("this client is disconnected; make a new one"))
+        self._mappings.leave(goes_on)
         if os.getpid() == self._process:
             self._attendant.stop()
             self._entry.close()
@@ -191,7 +195,7 @@ def _abandon_clients() -> None:
 def _leave_all() -> None:
     """At the interpreter's end: say goodbye while there still are threads to say it."""
     for client in list(_open_clients):
-        client.disconnect()
+        client._leave(goes_on=False)
 
 
 def _note_fork() -> None:

@@ -10,7 +10,7 @@ from functools import partial
 import pytest
 
 from scaler import Client, SchedulerClusterCombo, Serializer
-from scaler.exceptions import MissingObjects, TaskRefusedError, WorkerDiedError
+from scaler.exceptions import DeserializeObjectError, MissingObjects, TaskRefusedError, WorkerDiedError
 from tests.e2e import array_calls, calls
 from tests.elsewhere import RemoteCluster
 from tests.processes import wait_until
@@ -543,3 +543,15 @@ def test_of_many_objects_one_that_is_kept_is_given_back_in_the_end(client):
     del arrays
     client.submit(array_calls.forget_all).result(30)
     wait_until_empty(client)
+
+
+def test_results_that_were_read_stay_as_they_are_when_the_client_has_left(cluster, client):
+    with Client(cluster.get_address(), timeout_seconds=20) as leaving:
+        read, unread = leaving.submit(array_calls.make, 7, 4 * MIB), leaving.submit(array_calls.make, 8, 4 * MIB)
+        array = read.result(30)
+        wait_until(unread.done)
+    for value in range(8):  # of the same size, so that a slot that was freed is used again
+        assert is_all(client.submit(array_calls.make, value, 4 * MIB).result(30), value, 4 * MIB)
+    assert is_all(array, 7, 4 * MIB)
+    with pytest.raises(DeserializeObjectError, match="left before it was read"):
+        unread.result()
