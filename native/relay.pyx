@@ -170,10 +170,11 @@ cdef class Relay:
             record = ring.peek()
             if record == NULL or (before and record.task >= before):
                 break
-            if record.kind != KIND_TASK and record.kind != KIND_RESULT and record.kind != KIND_RELEASE:
+            if (record.kind != KIND_TASK and record.kind != KIND_RESULT and record.kind != KIND_RELEASE
+                    and record.kind != KIND_FORGET):
                 ring.broken = True
                 break
-            if record.flags & FLAG_OBJECTS or record.kind == KIND_RELEASE:
+            if record.flags & FLAG_OBJECTS or record.kind == KIND_RELEASE or record.kind == KIND_FORGET:
                 self.set_aside(peer, record_tuple(record))
             elif not peer.collected.append(record):
                 break
