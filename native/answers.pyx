@@ -14,13 +14,16 @@ cdef class Answers:
     cdef ReadyQueue ready
     cdef ClientTable clients
     cdef ObjectTable objects
+    cdef FunctionTable functions
     cdef uint64_t answered
 
-    def __cinit__(self, TaskTable table, ReadyQueue ready, ClientTable clients, ObjectTable objects):
+    def __cinit__(self, TaskTable table, ReadyQueue ready, ClientTable clients, ObjectTable objects,
+                  FunctionTable functions):
         self.table = table
         self.ready = ready
         self.clients = clients
         self.objects = objects
+        self.functions = functions
 
     cdef void answer(self, uint32_t row_index, Record *result) noexcept nogil:
         """Send the result, or keep it in the row until its client has room."""
@@ -76,7 +79,7 @@ cdef class Answers:
         cdef Row *row = self.table.row(row_index)
         cdef uint32_t size = <uint32_t>strlen(text)
         record.record_bytes = RECORD_HEADER_BYTES + size
-        fill_record(record, KIND_RESULT, 0, status, row.function, row.task, self.table.attempt_of(row), row.items, 0)
+        fill_record(record, KIND_RESULT, 0, status, 0, row.task, self.table.attempt_of(row), row.items, 0)
         memcpy(payload_of(record), text, size)
         self.answer(row_index, record)
 
@@ -131,6 +134,8 @@ cdef class Answers:
     cdef void end(self, uint32_t row_index) noexcept nogil:
         """The row's task is over: forget it. It is in no list any more."""
         cdef uint32_t client_index = self.table.row(row_index).client
+        if self.table.row(row_index).function != NO_FUNCTION:
+            self.functions.let_go(self.table.row(row_index).function)
         self.drop_payload(row_index)
         self.clients.forget_row(row_index)
         self.table.give_back(row_index)

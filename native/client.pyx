@@ -231,6 +231,22 @@ cdef class ClientRings:
         """Send a function's bytes under a number of this client, once, before the first task that names it."""
         self.control(KIND_FUNCTION, 0, digest + payload, function, flags)
 
+    def forget_function(self, uint32_t function):
+        """Say that no task will name this function any more. False if there is no room for it just now.
+
+        Between the tasks, so that it comes after those that name it, and waits with them while the scheduler has enough.
+        """
+        cdef Record *record
+        if self.lost is not None:
+            return True
+        record = self.tasks.reserve(0)
+        if record == NULL:
+            return False
+        fill_record(record, KIND_FORGET, 0, 0, function, 0, 0, 0, 0)
+        self.tasks.commit()
+        tell(self.bell, self.slot, self.bell_eventfd)
+        return True
+
     def control(self, int kind, uint64_t task=0, bytes payload=b"", uint32_t function=0, int flags=0):
         """Write one control record, waiting for room if need be."""
         if self.lost is not None:

@@ -1,7 +1,7 @@
 # ClientTable: who the clients are, what each of them has, and which results wait for room on the way to one.
 #
 # A task's id begins with the 24 bits of its client, so ClientBits finds the client of a result and the client's
-# Directory the row. Results that do not fit the client's ring wait in their rows, oldest first; the list is intrusive in
+# Directory the row. Its functions, whose numbers count up too, are found in another. Results that do not fit the client's ring wait in their rows, oldest first; the list is intrusive in
 # the rows, as the others are.
 #
 # Rule 1: a client that left is forgotten when no worker holds a task of it any more; until then its place is taken.
@@ -9,7 +9,7 @@
 
 cdef enum:
     TASK_NUMBER_BITS = 40
-    MOST_FUNCTIONS = 1 << 20     # of one client: it holds 4 bytes for each number up to its highest
+    MOST_FUNCTIONS = 1 << 20     # that one client has at a time
 
 cdef uint64_t NUMBER_MASK = ((<uint64_t>1) << 40) - 1
 
@@ -22,11 +22,13 @@ cdef struct Client:
     uint64_t bits          # its 24 bits, in place
     uint64_t open_tasks
     uint64_t queued_bytes
+    uint32_t last_number   # of a function, what was looked for last
+    uint32_t last_function # and what it means: 0 if it has been forgotten since
     Directory directory
     uint32_t waiting_head  # rows in ROW_ANSWERED, oldest first
     uint32_t waiting_tail
-    uint32_t *functions    # its numbers -> ours + 1
-    uint32_t function_room
+    Directory functions    # its numbers -> ours + 1
+    uint32_t function_count
 
 
 @cython.final
@@ -47,12 +49,9 @@ cdef class ClientTable:
 
     def __dealloc__(self):
         cdef uint32_t i
-        cdef uint64_t page
         for i in range(self.length):
-            for page in range(self.clients[i].directory.length):
-                free(self.clients[i].directory.pages[page])
-            free(self.clients[i].directory.pages)
-            free(self.clients[i].functions)
+            directory_free(&self.clients[i].directory)
+            directory_free(&self.clients[i].functions)
         free(self.clients)
 
     # coming and going
@@ -104,10 +103,8 @@ cdef class ClientTable:
         if client.leaving and client.open_tasks == 0:
             client.leaving = False
             self.bits.forget(<uint32_t>(client.bits >> TASK_NUMBER_BITS))
-            free(client.directory.pages)
-            client.directory.pages = NULL
-            free(client.functions)
-            client.functions = NULL
+            directory_free(&client.directory)
+            directory_free(&client.functions)
 
     cdef inline uint64_t tag_of(self, uint32_t index) noexcept nogil:
         """What its tasks and its objects begin with."""
@@ -152,24 +149,31 @@ cdef class ClientTable:
 
     cdef inline uint32_t find_function(self, uint32_t index, uint32_t number) noexcept nogil:
         """Our index + 1 of what the client calls by this number; 0 if it has not announced it."""
-        return 0 if number >= self.clients[index].function_room else self.clients[index].functions[number]
-
-    cdef bint is_function_number(self, uint32_t index, uint32_t number) noexcept nogil:
-        return number < MOST_FUNCTIONS
-
-    cdef int note_function(self, uint32_t index, uint32_t number, uint32_t function) except -1:
         cdef Client *client = &self.clients[index]
-        cdef uint32_t room = client.function_room
-        cdef uint32_t *numbers
-        if number >= room:
-            numbers = <uint32_t *>realloc(client.functions, (number * 2 + 64) * sizeof(uint32_t))
-            if numbers == NULL:
-                raise MemoryError("no memory for another function")
-            client.functions = numbers
-            memset(numbers + room, 0, (number * 2 + 64 - room) * sizeof(uint32_t))
-            client.function_room = number * 2 + 64
-        client.functions[number] = function + 1
-        return 0
+        return client.last_function if number == client.last_number else self.find_other_function(client, number)
+
+    cdef uint32_t find_other_function(self, Client *client, uint32_t number) noexcept nogil:
+        cdef uint32_t function = directory_find(&client.functions, number)
+        if function:
+            client.last_number, client.last_function = number, function
+        return function
+
+    cdef bint note_function(self, uint32_t index, uint32_t number, uint32_t function) noexcept nogil:
+        """The client calls it by this number, which it does not use yet. False if it has, or skips, too many."""
+        cdef Client *client = &self.clients[index]
+        if client.function_count >= MOST_FUNCTIONS or not directory_note(&client.functions, number, function + 1):
+            return False
+        client.function_count += 1
+        client.last_number, client.last_function = number, function + 1
+        return True
+
+    cdef void forget_function(self, uint32_t index, uint32_t number) noexcept nogil:
+        """The client will not use this number again, which it has."""
+        cdef Client *client = &self.clients[index]
+        client.function_count -= 1
+        directory_forget(&client.functions, number)
+        if number == client.last_number:
+            client.last_function = 0
 
     # its results
 

@@ -49,10 +49,10 @@ cdef class SchedulerCore:
         self.table = TaskTable(life)
         self.clients = ClientTable(self.table)
         self.ready = ReadyQueue(self.table)
-        self.functions = FunctionTable()
+        self.functions = FunctionTable(self.objects)
         self.pool = WorkerPool()
-        self.dispatcher = Dispatcher(self.table, self.ready, self.functions, self.pool)
-        self.answers = Answers(self.table, self.ready, self.clients, self.objects)
+        self.dispatcher = Dispatcher(self.table, self.ready, self.functions, self.pool, self.objects)
+        self.answers = Answers(self.table, self.ready, self.clients, self.objects, self.functions)
         self.client_queue_bytes = 1 << 30
         self.most_waiting = -1
 
@@ -78,6 +78,7 @@ cdef class SchedulerCore:
     def on_client_left(self, uint32_t index, uint64_t now):
         """A client is gone: nobody waits for its tasks any more. Names of the segments in its store that are still of use."""
         self.cancel_all(index, NUMBER_MASK)
+        self.forget_functions(index)
         names = self.objects.on_left(self.clients.tag_of(index))
         self.clients.leave(index)
         self.dispatcher.dispatch(now)
@@ -95,28 +96,56 @@ cdef class SchedulerCore:
 
     def on_function(self, uint32_t index, uint32_t number, bytes digest not None, int flags, bytes payload not None):
         """A client announces a function under a number of its own. Equal functions of all clients are one here."""
-        if not self.clients.is_function_number(index, number):
-            self.refused += 1
-            return
+        cdef uint64_t tag = self.clients.tag_of(index)
+        cdef uint32_t taken = self.clients.find_function(index, number)
+        cdef bint is_new
         known = self.functions.find(digest)
+        is_new = known is None and not taken
         if flags & FLAG_OBJECTS:
             payload = PyBytes_FromStringAndSize(PyBytes_AS_STRING(payload), len(payload))    # ours, to be completed
-            if known is not None:
-                self.objects.take_and_drop(PyBytes_AS_STRING(payload), len(payload), self.clients.tag_of(index))
-            elif not self.take_function(index, payload):
+            if not is_new:
+                self.objects.take_and_drop(PyBytes_AS_STRING(payload), len(payload), tag)
+            elif self.objects.take(PyBytes_AS_STRING(payload), len(payload), tag, True) != PLACES_GOOD:
                 self.refused += 1
                 return
-        if known is None:
+        elif is_new and digest_of(payload) != digest:
             # Else who comes first would say what the others run. Objects are their maker's to change at any time.
-            if not flags & FLAG_OBJECTS and digest_of(payload) != digest:
-                self.refused += 1
-                return
+            self.refused += 1
+            return
+        if taken:
+            self.refused += known is None or <uint32_t>known != taken - 1
+            return
+        if is_new:
             known = self.functions.add(digest, flags, payload)
-        self.clients.note_function(index, number, known)
+        self.functions.use(known)
+        if not self.clients.note_function(index, number, known):
+            self.refused += 1
+            self.functions.let_go(known)
 
-    cdef bint take_function(self, uint32_t index, bytes payload):
-        """Complete the places of the payload, whose objects are held for ever; False if one is not there."""
-        return self.objects.take(PyBytes_AS_STRING(payload), len(payload), self.clients.tag_of(index), True) == PLACES_GOOD
+    def on_forget(self, uint32_t index, uint32_t number):
+        """The client will not name this function again. Its tasks that name it go on."""
+        cdef uint32_t known = self.clients.find_function(index, number)
+        if known == 0:
+            self.refused += 1
+            return
+        self.clients.forget_function(index, number)
+        self.functions.let_go(known - 1)
+
+    cdef int forget_functions(self, uint32_t index) except -1:
+        """The client has gone."""
+        cdef Directory *directory = &self.clients.clients[index].functions
+        cdef uint64_t number = directory.base << 12
+        cdef uint64_t end = (directory.base + directory.length) << 12
+        cdef uint32_t *place
+        while number < end:
+            place = directory_place(directory, number, False)
+            if place == NULL:
+                number = (number | 4095) + 1           # nothing is on this page
+            else:
+                if place[0]:
+                    self.on_forget(index, <uint32_t>number)
+                number += 1
+        return 0
 
     cdef void on_submit(self, uint32_t index, Record *record, uint64_t now) noexcept nogil:
         cdef uint32_t function
@@ -135,7 +164,7 @@ cdef class SchedulerCore:
         row = self.table.row(row_index)
         row.task = record.task
         row.client = index
-        row.function = function - 1 if function else 0
+        row.function = function - 1 if function else NO_FUNCTION
         row.items = record.items
         row.flags = record.flags
         row.placements = 0
@@ -147,6 +176,8 @@ cdef class SchedulerCore:
             self.table.give_back(row_index)
             self.refuse(index, record, b"the scheduler has no memory left, or the task's id is out of range")
             return
+        if function:
+            self.functions.use(function - 1)
         if row.flags & FLAG_OBJECTS and not self.take_objects(row_index):
             return
         if function == 0:
@@ -316,6 +347,7 @@ cdef class SchedulerCore:
             row_index = previous
         tag = self.pool.workers[index].tag
         del self.worker_of_tag[tag]
+        self.dispatcher.on_worker_left(index)
         self.pool.remove(index)
         return self.objects.on_left(tag)
 
@@ -412,6 +444,8 @@ cdef class SchedulerCore:
 
     cdef void flush(self) noexcept nogil:
         """Let every peer that was written to see it."""
+        if self.functions.has_forgotten:
+            self.dispatcher.tell_forgotten()
         if self.objects.has_freed:
             self.tell_freed()
         full_fence()                                  # SYNC POINT sleep, for all of them
@@ -519,4 +553,4 @@ cdef class SchedulerCore:
         return {"rows": self.table.used, "ready": self.ready.size, "workers": self.pool.present,
                 "accepted": self.accepted, "answered": self.answers.answered, "refused": self.refused,
                 "dropped": self.dropped, "late": self.late, "withdrawn": self.dispatcher.withdrawn,
-                "turned_away": self.turned_away}
+                "turned_away": self.turned_away, "functions": len(self.functions.index_of)}

@@ -4,7 +4,7 @@
 # rows in the order of its ring, so whoever goes wrong can be unwound from the end.
 #
 # Rule 1: a row is in the list of a worker if and only if it is ROW_PLACED or ROW_CANCELLED.
-# Rule 2: a worker is told what a function is before it is given the first task of it.
+# Rule 2: a worker is told what a function is before it is given the first task of it, and to forget it after its last.
 # Rule 3: the work per placement does not depend on how many tasks or workers there are.
 # Not here: which task is next (ready), how much a worker may hold (worker_pool), why a task is taken off (core).
 
@@ -19,13 +19,17 @@ cdef class Dispatcher:
     cdef ReadyQueue ready
     cdef FunctionTable functions
     cdef WorkerPool pool
+    cdef ObjectTable objects
+    cdef dict untold               # a worker's index -> numbers of functions that it has not been told to forget yet
     cdef uint64_t withdrawn
 
-    def __cinit__(self, TaskTable table, ReadyQueue ready, FunctionTable functions, WorkerPool pool):
+    def __cinit__(self, TaskTable table, ReadyQueue ready, FunctionTable functions, WorkerPool pool, ObjectTable objects):
         self.table = table
         self.ready = ready
         self.functions = functions
         self.pool = pool
+        self.objects = objects
+        self.untold = {}
 
     cdef void dispatch(self, uint64_t now) noexcept nogil:
         """Give ready tasks to workers with credit: clients in turn, the least loaded worker first."""
@@ -69,7 +73,7 @@ cdef class Dispatcher:
         if record == NULL:
             return False
         row.placements += 1
-        fill_record(record, KIND_TASK, row.flags, 0, row.function, row.task, self.table.attempt_of(row), row.items, 0)
+        fill_record(record, KIND_TASK, row.flags, 0, function.number, row.task, self.table.attempt_of(row), row.items, 0)
         memcpy(payload_of(record), self.table.payload(row), size)
         self.ready.remove(row_index)
         row.asked = False
@@ -184,19 +188,73 @@ cdef class Dispatcher:
             worker.knows[function >> 3] |= <uint8_t>(1 << (function & 7))
         return told
 
-    cdef bint announce(self, Worker *worker, uint32_t function):
+    cdef bint announce(self, Worker *worker, uint32_t function) except -1:
         cdef Outlet control = <Outlet>worker.control
-        cdef bytes digest, payload
-        cdef int flags
-        cdef Record *record
-        digest, flags, payload = self.functions.announced[function]
-        payload = digest + payload
-        record = control.reserve(<uint32_t>len(payload))
+        cdef Announced announced = self.functions.announced[function]
+        cdef bytes payload = announced.digest + announced.payload
+        cdef Record *record = control.reserve(<uint32_t>len(payload))
         if record == NULL:
             return False
-        fill_record(record, KIND_FUNCTION, flags, 0, function, 0, 0, 0, 0)
+        fill_record(record, KIND_FUNCTION, announced.flags, 0, self.functions.functions[function].number, 0, 0, 0, 0)
         memcpy(payload_of(record), <char *>payload, len(payload))
         control.commit()
         full_fence()
         control.flush()
+        announced.workers.append(<uint32_t>(worker - self.pool.workers))
+        if announced.flags & FLAG_OBJECTS:
+            self.objects.keep(PyBytes_AS_STRING(announced.payload), len(announced.payload), <uint32_t>-1, worker.tag)
         return True
+
+    # functions that nobody uses any more
+
+    cdef void tell_forgotten(self) noexcept nogil:
+        """Tell the workers that know them, as far as their control rings have room."""
+        with gil:
+            self.functions.has_forgotten = False
+            for index, number, workers in self.functions.forgotten:
+                for worker_index in workers:
+                    self.note_forgotten(worker_index, index, number)
+                self.functions.free_places.append(index)
+            self.functions.forgotten.clear()
+            for worker_index in list(self.untold):
+                if not self.tell_worker(worker_index):
+                    self.functions.has_forgotten = True
+
+    cdef int note_forgotten(self, uint32_t worker_index, uint32_t function, number) except -1:
+        """The worker must be told, if it is still the one that was told of the function."""
+        cdef Worker *worker = &self.pool.workers[worker_index]
+        cdef uint8_t bit = <uint8_t>(1 << (function & 7))
+        if not worker.present or function >> 3 >= worker.knows_bytes or not worker.knows[function >> 3] & bit:
+            return 0
+        worker.knows[function >> 3] &= <uint8_t>~<int>bit
+        if worker.last_function == function + 1:
+            worker.last_function = 0
+        self.untold.setdefault(worker_index, []).append(number)
+        return 0
+
+    cdef bint tell_worker(self, uint32_t worker_index) except -1:
+        """False if there is no room for all of it now."""
+        cdef Outlet control = <Outlet>self.pool.workers[worker_index].control
+        cdef list numbers = self.untold[worker_index]
+        cdef Record *record
+        cdef Py_ssize_t told = 0
+        for number in numbers:
+            record = control.reserve(0)
+            if record == NULL:
+                break
+            fill_record(record, KIND_FORGET, 0, 0, <uint32_t>number, 0, 0, 0, 0)
+            control.commit()
+            told += 1
+        if told:
+            full_fence()
+            control.flush_unhurried()
+        if told < len(numbers):
+            del numbers[:told]
+            return False
+        del self.untold[worker_index]
+        return True
+
+    cdef int on_worker_left(self, uint32_t worker_index) except -1:
+        """It need not be told anything any more."""
+        self.untold.pop(worker_index, None)
+        return 0

@@ -1,8 +1,15 @@
 # FunctionTable: the functions of all clients, once each, and how long each takes.
 #
 # Equal functions (by the digest of their bytes) of different clients are one here, so a worker unpickles it once and
-# what was measured for one client serves all. A function stays for the scheduler's life.
+# what was measured for one client serves all.
 #
+# A function has users: each number under which a client has announced it, and each row that names it. With the last of
+# them it is forgotten: its bytes go, what it carries is let go, and the workers that know it are told, as far as their
+# control rings have room, the rest later. What it carries is held by these workers too (dispatcher), since they may
+# look at it until they hear that it is forgotten; they give it back themselves.
+#
+# Rule 1: a place in the table is used again, a number never: a worker that has not yet heard of the end of one function
+#         cannot take another for it.
 # Not here: which of a client's numbers means which function (clients), which worker has it (workers, dispatcher).
 
 from hashlib import blake2b as _blake2b
@@ -10,11 +17,13 @@ from hashlib import blake2b as _blake2b
 cdef enum:
     QUICK_NS = 1000000
     LEAST_TASK_NS = 500
+    NO_FUNCTION = 0xFFFFFFFF
 
 cdef struct Function:
-    uint64_t mean_ns
-    uint32_t answers
+    uint64_t mean_ns       # 0: nobody has answered yet
     uint32_t limit         # tasks of unknown length per worker
+    uint32_t users
+    uint32_t number        # what workers know it by
 
 
 cdef bytes digest_of(bytes payload):
@@ -23,17 +32,32 @@ cdef bytes digest_of(bytes payload):
 
 
 @cython.final
+cdef class Announced:
+    """What was announced, and to which workers (by index) it has been."""
+    cdef bytes digest, payload
+    cdef int flags
+    cdef list workers
+
+
+@cython.final
 cdef class FunctionTable:
-    """Functions by index; the index is what workers know them by."""
+    """Functions by index."""
+    cdef ObjectTable objects
     cdef Function *functions
     cdef uint32_t room
-    cdef uint32_t length
-    cdef list announced           # (digest, flags, payload) by index
+    cdef uint32_t next_number
+    cdef list announced           # Announced by index; None where there is none
+    cdef list free_places
     cdef dict index_of            # digest -> index
+    cdef list forgotten           # (index, number, workers) that nobody has been told of
+    cdef bint has_forgotten
 
-    def __cinit__(self):
+    def __cinit__(self, ObjectTable objects):
+        self.objects = objects
         self.announced = []
+        self.free_places = []
         self.index_of = {}
+        self.forgotten = []
 
     def __dealloc__(self):
         free(self.functions)
@@ -43,35 +67,65 @@ cdef class FunctionTable:
         return self.index_of.get(digest)
 
     cdef uint32_t add(self, bytes digest, int flags, bytes payload) except? 0:
-        """A new function's index."""
-        cdef uint32_t index = self.length
+        """A new function's index. It has no users yet."""
+        cdef uint32_t index
+        cdef Announced announced = Announced.__new__(Announced)
+        announced.digest, announced.payload, announced.flags, announced.workers = digest, payload, flags, []
+        if self.free_places:
+            index = self.free_places.pop()
+            self.announced[index] = announced
+        else:
+            index = <uint32_t>len(self.announced)
+            self.make_room(index)
+            self.announced.append(announced)
+        memset(&self.functions[index], 0, sizeof(Function))
+        self.functions[index].limit = 1
+        self.functions[index].number = self.next_number
+        self.next_number += 1
+        self.index_of[digest] = index
+        return index
+
+    cdef int make_room(self, uint32_t index) except -1:
         cdef Function *functions
-        if self.length == self.room:
+        if index >= self.room:
             functions = <Function *>realloc(self.functions, (self.room * 2 + 64) * sizeof(Function))
             if functions == NULL:
                 raise MemoryError("no memory for another function")
             self.functions = functions
             self.room = self.room * 2 + 64
-        memset(&self.functions[index], 0, sizeof(Function))
-        self.functions[index].limit = 1
-        self.length += 1
-        self.announced.append((digest, flags, payload))
-        self.index_of[digest] = index
-        return index
+        return 0
 
-    cdef bint is_payload(self, uint32_t index, bytes payload) except -1:
-        """Whether this is what the function was announced with, be it its bytes or a segment's name."""
-        return payload == self.announced[index][2]
+    cdef inline void use(self, uint32_t index) noexcept nogil:
+        self.functions[index].users += 1
+
+    cdef inline void let_go(self, uint32_t index) noexcept nogil:
+        """One of its users needs it no more."""
+        self.functions[index].users -= 1
+        if self.functions[index].users == 0:
+            self.forget_unused(index)
+
+    cdef void forget_unused(self, uint32_t index) noexcept nogil:
+        with gil:
+            self.forget(index)
+
+    cdef int forget(self, uint32_t index) except -1:
+        cdef Announced announced = self.announced[index]
+        del self.index_of[announced.digest]
+        self.announced[index] = None
+        self.forgotten.append((index, self.functions[index].number, announced.workers))
+        self.has_forgotten = True
+        if announced.flags & FLAG_OBJECTS:
+            self.objects.drop(PyBytes_AS_STRING(announced.payload), len(announced.payload))
+        return 0
 
     cdef inline void note_duration(self, uint32_t index, uint64_t duration_ns) noexcept nogil:
         cdef Function *function = &self.functions[index]
-        if function.answers == 0:
+        if function.mean_ns == 0:
             function.mean_ns = duration_ns
         else:
             function.mean_ns = (function.mean_ns * 7 + duration_ns) // 8
         if function.mean_ns < LEAST_TASK_NS:
             function.mean_ns = LEAST_TASK_NS
-        function.answers += 1
         if duration_ns < QUICK_NS:
             if function.limit < 0x10000:
                 function.limit *= 2

@@ -65,6 +65,7 @@ cpdef enum:
     KIND_WORKERS = 9
     KIND_REFUSED = 10
     KIND_FREED = 11       # ids of objects of the receiver's store that nobody holds any more
+    KIND_FORGET = 12      # the function of this number will be named no more
 
 cpdef enum:
     FLAG_OBJECTS = 1      # the payload begins with the places of objects

@@ -120,7 +120,7 @@ def read_packed(buffer not None):
     return stream, buffers
 
 
-cdef tuple borrow_all(Mappings mappings, const char *payload, size_t size, list loans):
+cdef tuple borrow_all(Mappings mappings, const char *payload, size_t size, list loans, bint is_counted):
     """(pickle, the buffers it left out, the objects of its references) of a payload; `loans` gets all, in its order."""
     cdef int64_t count = places_in(payload, size)
     cdef Place *place
@@ -132,10 +132,11 @@ cdef tuple borrow_all(Mappings mappings, const char *payload, size_t size, list 
     if count < 0:
         raise ValueError(f"a payload of {size} bytes is too short for the objects it names")
     stream = PyBytes_FromStringAndSize(payload + stream_offset(count), size - stream_offset(count))
+    for i in range(count):                             # all of them first: each is given back, whatever fails
+        loans.append(mappings.lend(place_at(payload, i), is_counted))
     for i in range(count):
         place = place_at(payload, i)
-        loan = mappings.lend(place, False)
-        loans.append(loan)
+        loan = loans[i]
         if place.flags & PLACE_SHARED:
             references.append(loan)
         elif place.flags & PLACE_PACKED:
@@ -148,8 +149,16 @@ cdef tuple borrow_all(Mappings mappings, const char *payload, size_t size, list 
 
 
 def borrow(Mappings mappings not None, bytes payload not None):
-    """The same for a payload that names objects and outlives them all: a function's."""
-    return borrow_all(mappings, PyBytes_AS_STRING(payload), len(payload), [])
+    """The same for a function's payload: its objects are given back one by one, when nobody looks at them any more."""
+    return borrow_all(mappings, PyBytes_AS_STRING(payload), len(payload), [], True)
+
+
+cdef int give_back_all(Mappings mappings, const char *payload, size_t size) except -1:
+    """The objects of a function's payload will not be borrowed after all."""
+    cdef int64_t i
+    for i in range(places_in(payload, size)):
+        mappings.give_back(place_at(payload, i).object)
+    return 0
 
 
 cdef bint write_release(Ring ring, IdList ids):

@@ -51,6 +51,11 @@ cdef enum:
     LAST_UNKNOWN = 0
     LAST_SHORT = 1
     LAST_LONG = 2
+    LAST_PLACES = 1024       # numbers of functions count up for ever
+
+cdef struct Last:
+    uint32_t function
+    uint8_t was
 
 
 cdef class Meter:
@@ -58,29 +63,18 @@ cdef class Meter:
     cdef uint64_t start_ns, duration_ns, cpu_start_ns, peak_read_ns
     cdef uint32_t cpu_us, memory_peak_kib
     cdef bint asks_cpu, is_profiled
-    cdef uint8_t *last               # by function
-    cdef uint32_t room
-
-    def __dealloc__(self):
-        free(self.last)
+    cdef Last[LAST_PLACES] last      # by the function's number, as far as there are places
 
     cdef uint8_t *last_of(self, uint32_t function) noexcept nogil:
-        cdef uint8_t *last
-        cdef uint32_t room
-        if function >= self.room:
-            room = function + 256
-            last = <uint8_t *>realloc(self.last, room)
-            if last == NULL:
-                return NULL
-            memset(last + self.room, LAST_UNKNOWN, room - self.room)
-            self.last = last
-            self.room = room
-        return &self.last[function]
+        cdef Last *last = &self.last[function % LAST_PLACES]
+        if last.function != function:
+            last.function, last.was = function, LAST_UNKNOWN
+        return &last.was
 
     cdef void begin(self, uint32_t function, int flags) noexcept nogil:
         cdef uint8_t *last = self.last_of(function)
         self.is_profiled = flags & FLAG_PROFILE
-        self.asks_cpu = self.is_profiled or last == NULL or last[0] != LAST_SHORT
+        self.asks_cpu = self.is_profiled or last[0] != LAST_SHORT
         if self.is_profiled:
             set_peak_back()
         if self.asks_cpu:
@@ -99,5 +93,4 @@ cdef class Meter:
             if self.is_profiled:
                 self.memory_peak_kib -= min(self.memory_peak_kib, shared_kib())
             self.peak_read_ns = now
-        if last != NULL:
-            last[0] = LAST_LONG if self.duration_ns > LONG_NS else LAST_SHORT
+        last[0] = LAST_LONG if self.duration_ns > LONG_NS else LAST_SHORT

@@ -153,7 +153,12 @@ cdef class Pump:
                 record = peer.tasks.peek()
                 if record == NULL:
                     break
-            self.core.on_submit(peer.index, record, now)
+                if record.kind == KIND_RELEASE:
+                    continue                          # tasks before it were taken meanwhile
+            if record.kind == KIND_FORGET:
+                self.core.on_forget(peer.index, record.function)
+            else:
+                self.core.on_submit(peer.index, record, now)
             peer.tasks.step(record.record_bytes)
             n += 1
         if n and peer.tasks.recycle():

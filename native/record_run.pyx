@@ -198,6 +198,18 @@ cdef class RecordRun:
         self.step(record)
         return answer
 
+    def tasks(self):
+        """The ids of the tasks that are still to be read."""
+        cdef size_t offset = self.cursor
+        cdef Record *record
+        cdef list ids = []
+        while offset < self.used:
+            record = <Record *>(self.data + offset)
+            if record.claim & 3 != CLAIM_WITHDRAWN:
+                ids.append(record.task)
+            offset += padded(record.record_bytes)
+        return ids
+
     def take_back(self, uint64_t position):
         """Withdraw the record at `position`: True if nobody had read it."""
         return self.withdraw(position)

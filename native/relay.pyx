@@ -178,12 +178,14 @@ cdef class Relay:
             record = ring.peek()
             if record == NULL or (before and record.task >= before):
                 break
-            if before == NO_TASK and record.function > peer.functions and record.kind == KIND_TASK:
-                break                                 # its function is announced later
-            if record.kind != KIND_TASK and record.kind != KIND_RESULT and record.kind != KIND_RELEASE:
+            if before == NO_TASK and (record.kind == KIND_FORGET
+                                      or record.kind == KIND_TASK and record.function > peer.functions):
+                break                                 # what it names is announced later, or may be
+            if (record.kind != KIND_TASK and record.kind != KIND_RESULT and record.kind != KIND_RELEASE
+                    and record.kind != KIND_FORGET):
                 ring.broken = True
                 break
-            if record.flags & FLAG_OBJECTS or record.kind == KIND_RELEASE:
+            if record.flags & FLAG_OBJECTS or record.kind == KIND_RELEASE or record.kind == KIND_FORGET:
                 self.set_aside(peer, record_tuple(record))
             elif not peer.collected.append(record):
                 break

@@ -25,7 +25,7 @@ cdef struct Row:
     uint32_t next           # in the client's ready list, the worker's list, or the free list
     uint32_t previous
     uint32_t client
-    uint32_t function
+    uint32_t function       # NO_FUNCTION: the client has announced none of that number
     uint32_t worker
     uint32_t placements     # low half of the attempt
     uint32_t items
@@ -211,3 +211,12 @@ cdef void directory_forget(Directory *directory, uint64_t number) noexcept nogil
     directory.base += empty
     for at in range(directory.length):
         directory.pages[at] = directory.pages[at + empty]
+
+
+cdef void directory_free(Directory *directory) noexcept nogil:
+    """Nothing is found in it any more."""
+    cdef uint64_t at
+    for at in range(directory.length):
+        free(directory.pages[at])
+    free(directory.pages)
+    memset(directory, 0, sizeof(Directory))

@@ -3,7 +3,8 @@
 # Rule 1: nothing that a task does ends the loop, except ending the process.
 # Rule 2: a result is published before the next task is looked at, and tail moves past a task only after that.
 # Rule 3: functions are taken off the control ring when there is nothing to run, be their tasks withdrawn meanwhile: else
-#         it fills up and no other function gets through. They are unpickled when a task names them.
+#         it fills up and no other function gets through. They are unpickled when a task names them, if one ever does
+#         before they are forgotten. What they carry is this worker's to give back, once for each announcement.
 # Rule 4: what a task was lent is given back with its result; a view that outlives the task is named in the result
 #         (`detail`), and given back by itself when it ends.
 # Not here: how processes start (scaler.cluster), what an exception looks like on its way (handed in as `describe`).
@@ -120,8 +121,20 @@ cdef class WorkerLoop:
                 self.announced[said[3]] = said[2][16:], said[4]
             elif said[0] == KIND_FREED:
                 free_all(self.store, said[2])
+            elif said[0] == KIND_FORGET:
+                self.forget(said[3])
         if self.down.take_producer_waits():
             tell(self.bell, self.slot, self.bell_eventfd)
+        return 0
+
+    cdef int forget(self, uint32_t number) except -1:
+        """No task will name this function any more: what it carries is given back, now or with its last view."""
+        cdef bytes payload
+        announced = self.announced.pop(number, None)
+        if announced is not None and announced[1] & FLAG_OBJECTS:
+            payload = announced[0]
+            give_back_all(self.mappings, PyBytes_AS_STRING(payload), len(payload))
+        self.functions.pop(number, None)
         return 0
 
     cdef object function(self, uint32_t number):
@@ -256,7 +269,7 @@ cdef class WorkerLoop:
         cdef const char *payload = payload_of(record)
         cdef size_t size = payload_bytes_of(record)
         self.loans = []
-        return borrow_all(self.mappings, payload, size, self.loans)
+        return borrow_all(self.mappings, payload, size, self.loans, False)
 
     cdef uint32_t give_back_loans(self):
         """The task is over: which of its objects somebody still looks at, as bits (the last one for all after it too)."""

@@ -6,7 +6,7 @@
 # same bytes on the wire, but most libraries make one object per item of a list, and none of a Data.
 #
 # Rule 1: all columns of a batch have the same number of rows, or are empty, which stands for zeros in all rows.
-#         `tasks` (functions: `digests`) is never empty and says how many rows there are.
+#         `tasks` (functions: `digests`, forget: `numbers`) is never empty and says how many rows there are.
 # Rule 2: row i's payload is payload[ends[i - 1] : ends[i]], with ends[-1] = 0; the last end is the payload's length.
 #         Empty `ends`: all payloads are empty.
 # Rule 3: the order of rows is the order in which they were said.
@@ -47,6 +47,11 @@ struct Functions {
   flags @3 :Data;                                       # UInt8
   ends @4 :Data;                                        # UInt32
   payload @5 :Data;
+}
+
+struct Forget {
+  peers @0 :Data;                                       # UInt32  scheduler -> cluster: the worker; from a client: empty
+  numbers @1 :Data;                                     # UInt32  never empty
 }
 
 struct Selection {

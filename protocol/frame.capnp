@@ -44,5 +44,6 @@ struct Frame {
     workers @23 :Session.Workers;                       # scheduler -> client
     chunk @22 :Object.Chunk;                            # both ways, before the record that names the object
     freed @24 :Object.Objects;                          # scheduler -> client, cluster: nobody holds them any more
+    forget @25 :Batch.Forget;                           # client -> scheduler -> cluster, after the last of their tasks
   }
 }

@@ -3,7 +3,7 @@
 While somebody waits in a way that runs no code of ours (a callback, an asyncio waiter, `wait` or `as_completed` of the
 standard library), this thread drains the results; otherwise it looks every TICK_S while tasks are open, so that a ring
 nobody reads is emptied, and rests when there are none. It is also where callbacks run, and where the client's objects
-are tended.
+and functions are tended (`tend`).
 
 Rule 1: it holds no reference to the client, so that a forgotten client can go.
 """
@@ -11,6 +11,7 @@ Rule 1: it holds no reference to the client, so that a forgotten client can go.
 import logging
 import threading
 import time
+from collections.abc import Callable
 
 from scaler._native import ClientRings
 
@@ -21,8 +22,8 @@ _log = logging.getLogger(__name__)
 class Attendant:
     """Starts at once; `stop` ends it."""
 
-    def __init__(self, rings: ClientRings, event: threading.Event) -> None:
-        self._rings, self._event = rings, event
+    def __init__(self, rings: ClientRings, event: threading.Event, tend: Callable[[], None] = lambda: None) -> None:
+        self._rings, self._event, self._tend = rings, event, tend
         self._stopping = False
         self._thread = threading.Thread(target=self._serve, name="scaler-client", daemon=True)
         self._thread.start()
@@ -52,6 +53,7 @@ class Attendant:
                 rings.rest(event)
             rings.call_back()
             rings.tend()
+            self._tend()
 
     def stop(self) -> None:
         """End the thread, unless it is the one that calls."""

@@ -72,10 +72,12 @@ class Client:
         )  # fmt: skip
         self._objects = ClientObjects(self._store, mappings, self._rings.make_room, self._rings.tend)
         self._dumps = self._objects.dumps
-        self._functions = FunctionNumbers(self._objects.begin, self._rings.announce, self._rings.most_function_bytes)
+        self._functions = FunctionNumbers(
+            self._objects.begin, self._rings.announce, self._rings.forget_function, self._rings.most_function_bytes
+        )
         self._number_of = self._functions.number_of
         self._submit = self._rings.submit
-        self._attendant = Attendant(self._rings, event)
+        self._attendant = Attendant(self._rings, event, self._functions.tend)
         _open_clients.add(self)
 
     @property

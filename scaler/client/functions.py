@@ -3,38 +3,72 @@
 A callable is pickled and announced once. Functions, classes, builtins and partials are known again by identity (`is`,
 held weakly), never by `==`: two bound methods may be equal and still differ. Anything else is pickled each time and
 known again by its bytes. A function's state (its closure, its defaults, arrays in a partial) is captured at its first
-submit. Objects that a function carries stay as long as the scheduler knows the function.
+submit.
+
+A function stays announced as long as this client has it: the callable itself if that is known by identity, else the
+call that uses its number, be it a whole map. Besides these the last MOST_UNUSED stay, with at most MOST_UNUSED_BYTES in
+objects, since the next bound method may well be equal to the last. What falls out is forgotten: used again, it is
+announced anew under a new number, as no number is used twice.
+
+Forgetting goes through the ring of the tasks, so that it comes after those that name the function, and waits with them
+while the scheduler has more of this client than it wants. (By way of the control ring the pump would have to take all
+tasks first, whatever the client may have queued, for each function again.)
+
+Rule 1: a number is never forgotten while somebody may submit under it.
+Rule 2: who notices that a callable has gone, or a number, may be any thread in the middle of anything: it only notes
+        that. What follows happens in `tend` and when the next function is announced.
 """
 
 import functools
 import threading
 import types
 import weakref
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from typing import Any
 
-from scaler._native import FLAG_OBJECTS
+from scaler._native import FLAG_OBJECTS, split_places
 from scaler.client.objects import Packed, Parcel
 
+MOST_UNUSED = 1000
+MOST_UNUSED_BYTES = 128 << 20  # the last one stays whatever its size
 _BY_IDENTITY = (types.FunctionType, types.BuiltinFunctionType, type, functools.partial)
 
 
 class FunctionNumbers:
     """`announce(number, digest, payload, flags)` sends a function that the scheduler has not had from this client.
 
-    `begin()` gives the parcel that one is packed with; its payload may have `most_bytes`.
+    `forget(number)` takes that back; false if it cannot just now. `begin()` gives the parcel that a function is packed
+    with; its payload may have `most_bytes`.
     """
 
     def __init__(
-        self, begin: Callable[[], Parcel], announce: Callable[[int, bytes, bytes, int], None], most_bytes: int
+        self,
+        begin: Callable[[], Parcel],
+        announce: Callable[[int, bytes, bytes, int], None],
+        forget: Callable[[int], bool],
+        most_bytes: int,
     ) -> None:
-        self._begin, self._announce, self._most_bytes = begin, announce, most_bytes
+        self._begin, self._announce, self._forget, self._most_bytes = begin, announce, forget, most_bytes
         self._by_id: dict[int, tuple[weakref.ref[Any], int]] = {}
-        self._by_digest: dict[bytes, int] = {}
+        self._by_digest: dict[bytes, _Announced] = {}
+        self._by_number: dict[int, _Announced] = {}
+        self._unused: OrderedDict[int, _Announced] = OrderedDict()  # the one used last at the end
+        self._unused_bytes = 0
+        self._last_number = 0
+        self._gone: deque[int] = deque()  # numbers of which a user has gone, each noted once
+        self._unsaid: deque[int] = deque()  # numbers that are to be forgotten and for which there was no room
         self._lock = threading.Lock()
 
+    def __len__(self) -> int:
+        """How many are announced."""
+        return len(self._by_number)
+
     def number_of(self, function: Callable[..., Any]) -> int:
-        """The number to submit under; announces the function if it is new. TypeError if it cannot be called."""
+        """The number to submit under; announces the function if it is new. TypeError if it cannot be called.
+
+        It is good as long as the caller holds it and the function.
+        """
         known = self._by_id.get(id(function))
         if known is not None and known[0]() is function:
             return known[1]
@@ -44,22 +78,97 @@ class FunctionNumbers:
         data = parcel.dumps(function)
         digest = parcel.digest(data)
         with self._lock:
-            number = self._by_digest.get(digest)
-            if number is None:
-                number = len(self._by_digest) + 1
-                self._send(number, digest, parcel.finish(data, self._most_bytes, may_hold=False))
-                self._by_digest[digest] = number
-        if isinstance(function, _BY_IDENTITY):
-            key = id(function)
-            self._by_id[key] = (weakref.ref(function, lambda _: self._by_id.pop(key, None)), number)
+            self._settle()
+            announced = self._by_digest.get(digest)
+            if announced is None:
+                announced = self._send(digest, parcel, data)
+            if isinstance(function, _BY_IDENTITY):
+                return self._know(function, announced)
+            number = _Use(announced.number)
+            self._use(announced)
+            number.gone = self._gone
+            return number
+
+    def tend(self) -> None:
+        """Forget what is to be forgotten, as far as there is room. Waits for nothing."""
+        if (self._gone or self._unsaid) and self._lock.acquire(blocking=False):
+            try:
+                self._settle()
+            finally:
+                self._lock.release()
+
+    def _know(self, function: Callable[..., Any], announced: "_Announced") -> int:
+        """The number of a function that is known by identity from now on."""
+        key, number, gone, by_id = id(function), announced.number, self._gone, self._by_id
+        known = by_id.get(key)
+        if known is not None and known[0]() is function:  # another thread was faster
+            return known[1]
+
+        def on_gone(_: Any) -> None:
+            by_id.pop(key, None)
+            gone.append(number)
+
+        self._use(announced)
+        by_id[key] = weakref.ref(function, on_gone), number
         return number
 
-    def _send(self, number: int, digest: bytes, packed: bytes | Packed) -> None:
+    def _use(self, announced: "_Announced") -> None:
+        announced.users += 1
+        if self._unused.pop(announced.number, None) is not None:
+            self._unused_bytes -= announced.object_bytes
+
+    def _settle(self) -> None:
+        """See who has gone, and what falls out with that."""
+        unused = self._unused
+        while self._gone:
+            announced = self._by_number[self._gone.popleft()]
+            announced.users -= 1
+            if not announced.users:
+                unused[announced.number] = announced
+                self._unused_bytes += announced.object_bytes
+        while len(unused) > MOST_UNUSED or (self._unused_bytes > MOST_UNUSED_BYTES and len(unused) > 1):
+            number, announced = unused.popitem(last=False)
+            self._unused_bytes -= announced.object_bytes
+            del self._by_digest[announced.digest], self._by_number[number]
+            self._unsaid.append(number)
+        while self._unsaid and self._forget(self._unsaid[0]):
+            self._unsaid.popleft()
+
+    def _send(self, digest: bytes, parcel: Parcel, data: bytes) -> "_Announced":
+        packed = parcel.finish(data, self._most_bytes, may_hold=False)
+        self._last_number += 1
+        announced = _Announced(self._last_number, digest)
         if isinstance(packed, bytes):
-            self._announce(number, digest, packed, 0)
-            return
+            self._announce(announced.number, digest, packed, 0)
+        else:
+            announced.object_bytes = sum(place[3] for place in split_places(packed.payload)[0])
+            self._send_packed(announced, packed)
+        self._by_digest[digest] = self._by_number[announced.number] = announced
+        return announced
+
+    def _send_packed(self, announced: "_Announced", packed: Packed) -> None:
         try:
-            self._announce(number, digest, packed.payload, FLAG_OBJECTS)
+            self._announce(announced.number, announced.digest, packed.payload, FLAG_OBJECTS)
             packed.is_written = True
         finally:
             packed.end()
+
+
+class _Announced:
+    """What has been announced, and how many hold it: callables, and calls that use its number."""
+
+    __slots__ = ("digest", "number", "object_bytes", "users")
+
+    def __init__(self, number: int, digest: bytes) -> None:
+        self.number, self.digest = number, digest
+        self.object_bytes = self.users = 0
+
+
+class _Use(int):
+    """The number of a callable that is not known by identity: as long as somebody has it, the function stays."""
+
+    gone: "deque[int] | None" = None
+
+    def __del__(self) -> None:
+        if self.gone is not None:
+            self.gone.append(int(self))

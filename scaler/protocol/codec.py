@@ -33,6 +33,7 @@ from scaler.protocol.frames import (
     Cancel,
     Chunk,
     Clear,
+    Forget,
     Frame,
     FrameError,
     Freed,
@@ -82,6 +83,7 @@ _BODIES: dict[str, type[Body]] = {
     "workers": Workers,
     "chunk": Chunk,
     "freed": Freed,
+    "forget": Forget,
 }
 
 

@@ -308,6 +308,24 @@ class Functions(NamedTuple):
         return rows
 
 
+class Forget(NamedTuple):
+    """No task will name these functions any more."""
+
+    peers: bytes = b""
+    numbers: bytes = b""
+
+    @classmethod
+    def of(cls, functions: Iterable[tuple[int, int]]) -> Self:
+        """The columns of (peer, number), at least one."""
+        peers, numbers = map(list, zip(*functions, strict=True))
+        return cls(column("I", peers), column("I", numbers) or bytes(4 * len(numbers)))
+
+    def rows(self) -> list[tuple[int, int]]:
+        """(peer, number) per row; FrameError if the columns don't fit each other."""
+        n = row_count("numbers", self.numbers, 4)
+        return list(zip(values("peers", "I", self.peers, n), values("numbers", "I", self.numbers, n), strict=True))
+
+
 class Choice(NamedTuple):
     """One task that a Selection names; `attempt` is 0 where the sender knows none."""
 
@@ -427,6 +445,7 @@ Body = (
     | Tasks
     | Results
     | Functions
+    | Forget
     | Cancel
     | Withdraw
     | Withdrawn

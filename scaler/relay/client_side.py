@@ -6,6 +6,7 @@ from typing import Any
 from scaler._native import (
     KIND_CANCEL,
     KIND_CLEAR,
+    KIND_FORGET,
     KIND_FREED,
     KIND_FUNCTION,
     KIND_REFUSED,
@@ -23,6 +24,7 @@ from scaler.protocol.frames import (
     Body,
     Cancel,
     Clear,
+    Forget,
     FrameError,
     Freed,
     Goodbye,
@@ -65,6 +67,8 @@ class ClientSide(RelaySide):
             for object_id in ids:
                 self.store.free(object_id)  # a result; what the client has made is in its own store
             self.talk.after_objects(lambda: self.talk.post(Release.of(ids)))
+        elif kind == KIND_FORGET:
+            self.talk.after_objects(lambda: self.talk.post(Forget.of([(0, record[3])])))
         elif kind == KIND_SHUTDOWN:
             self.talk.post(Shutdown())
 

@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from scaler._native import KIND_FREED, KIND_RELEASE, Mappings, Relay, RelayPeer, Store
+from scaler._native import KIND_FORGET, KIND_FREED, KIND_RELEASE, Mappings, Relay, RelayPeer, Store
 from scaler.link.names import sweep_tag
 from scaler.link.objects import new_objects
 from scaler.link.single import with_payload
@@ -12,6 +12,7 @@ from scaler.protocol.frames import (
     MOST_INLINE_BYTES,
     Body,
     Cancel,
+    Forget,
     FrameError,
     Freed,
     Function,
@@ -54,6 +55,7 @@ class ClusterSide(RelaySide):
         self._untold: deque[Function] = deque()  # functions for which a control ring had no room
         self._waiting: deque[Body] = deque()  # what came after them
         self._unheard: deque[tuple[int, bytes]] = deque()  # freed objects for which a control ring had no room
+        self._unforgotten: deque[tuple[int, int]] = deque()  # the same for functions to be forgotten
 
     def on_control(self, slot: int, record: tuple[Any, ...]) -> None:
         if record[0] != KIND_RELEASE:
@@ -80,10 +82,18 @@ class ClusterSide(RelaySide):
         """Act on what has come, as far as the workers' control rings have room for functions."""
         while self._unheard and self.relay.tell(self._unheard[0][0], KIND_FREED, self._unheard[0][1]):
             self._unheard.popleft()
+        self._tell_forgotten()
         while self._untold and self.tell_function(self._untold[0]):
             self._untold.popleft()
         while self._waiting and not self._untold:
             self._act(self._waiting.popleft())
+
+    def _tell_forgotten(self) -> None:
+        while self._unforgotten:
+            slot, number = self._unforgotten[0]
+            if not self.relay.tell(slot, KIND_FORGET, function=number):
+                return
+            self._unforgotten.popleft()
 
     def _act(self, body: Body) -> None:
         if isinstance(body, Tasks):
@@ -93,6 +103,9 @@ class ClusterSide(RelaySide):
         elif isinstance(body, Functions):
             self._untold.extend(body.rows())
             self.read_on()
+        elif isinstance(body, Forget):
+            self._unforgotten.extend(body.rows())  # whatever was announced before has been told
+            self._tell_forgotten()
         elif isinstance(body, Withdraw):
             self.talk.post(Withdrawn.of([(*row, bool(self.relay.withdraw(*row))) for row in body.rows()]))
         elif isinstance(body, Freed):

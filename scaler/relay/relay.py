@@ -57,7 +57,7 @@ class RelaySide(ABC):
         self.talk = Conversation(IncomingObjects(store, until_named=until_named))
         self.batch = RecordBatch()
         self.peers: list[RelayPeer] = []
-        self.unsaid: set[int] = set()  # tasks whose objects are on their way and that are named after them
+        self.unsaid: set[int] = set()  # tasks that wait for objects on their way, their own or their function's
         self.over: str | None = None  # why the session has ended for good
         self._functions_under_way = 0
 
@@ -112,8 +112,8 @@ class RelaySide(ABC):
 
     def _say_aside(self, slot: int, said: Any) -> None:
         if isinstance(said, RecordRun):
-            if self._functions_under_way:  # one of these may name a function whose objects are still on their way
-                self.talk.after_objects(lambda: self.post_all([(slot, said)]))
+            if self._functions_under_way:
+                self._post_later(slot, said)
             else:
                 self.post_all([(slot, said)])
         elif said[0] in (KIND_TASK, KIND_RESULT):
@@ -125,6 +125,17 @@ class RelaySide(ABC):
     def has_functions_under_way(self) -> bool:
         """Tasks may wait for a function whose objects are still being sent."""
         return bool(self._functions_under_way)
+
+    def _post_later(self, slot: int, run: RecordRun) -> None:
+        """Say this after the functions that it may name."""
+        tasks = run.tasks()
+        self.unsaid.update(tasks)
+
+        def post() -> None:
+            self.unsaid.difference_update(tasks)
+            self.post_all([(slot, run)])
+
+        self.talk.after_objects(post)
 
     def post_all(self, runs: list[tuple[int, RecordRun]]) -> None:
         """Say all that is in these runs, whatever the window."""
@@ -167,15 +178,17 @@ class RelaySide(ABC):
     def send_function(self, record: tuple[Any, ...]) -> None:
         """Announce a function that a peer announced."""
         digest, payload, number, flags = record[2][:DIGEST_BYTES], record[2][DIGEST_BYTES:], record[3], record[4]
-        if not flags & FLAG_OBJECTS:
+        if flags & FLAG_OBJECTS:
+            self.send_objects(payload)
+        elif not self._functions_under_way:  # else after those: numbers count up
             self.talk.post(Functions.of([Function(0, number, digest, flags, payload)]))
             return
-        self.send_objects(payload)
         self._functions_under_way += 1
 
         def post() -> None:
             self._functions_under_way -= 1
-            self.talk.post(Functions.of([Function(0, number, digest, flags, bare(payload))]))
+            sent = bare(payload) if flags & FLAG_OBJECTS else payload
+            self.talk.post(Functions.of([Function(0, number, digest, flags, sent)]))
 
         self.talk.after_objects(post)
 

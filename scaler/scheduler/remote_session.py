@@ -3,8 +3,9 @@
 The core writes into RunOutlets as it writes into rings; `flush` turns what has piled up into column batches, so that a
 batch is as large as the scheduler was busy, and never waits to become larger.
 
-Rule 1: a function goes out before the first task that names it, an object before the first record that does. A host
-        gets each object once, however many of its workers need it, and keeps it as long as anybody holds it.
+Rule 1: a function goes out before the first task that names it and is forgotten after the last, an object goes out
+        before the first record that names it. A host gets each object once, however many of its workers need it, and
+        keeps it as long as anybody holds it.
 Rule 2: a client that has too much queued is not read on: its frames wait here unacknowledged, which stops its relay.
 Not here: which session a frame belongs to (remote_peers), numbering (link.conversation).
 """
@@ -16,6 +17,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from scaler._native import (
+    KIND_FORGET,
     KIND_FREED,
     KIND_FUNCTION,
     Mappings,
@@ -41,6 +43,7 @@ from scaler.protocol.frames import (
     Body,
     Cancel,
     Clear,
+    Forget,
     FrameError,
     Freed,
     Function,
@@ -169,6 +172,9 @@ class RemoteClient(RemoteSession):
             for row in body.rows():
                 payload = self.talk.incoming.take(row.payload) if row.flags & FLAG_OBJECTS else row.payload
                 self.core.on_function(index, row.number, row.digest, row.flags, payload)
+        elif isinstance(body, Forget):
+            for _, number in body.rows():
+                self.core.on_forget(index, number)
         elif isinstance(body, Cancel):
             for choice in body.rows():
                 self.core.on_cancel(index, choice.task, now)
@@ -282,13 +288,15 @@ class RemoteCluster(RemoteSession):
             super().flush()
 
     def _send_functions(self) -> None:
-        rows = []
+        rows, forgotten = [], []
         for outlet in self._dirty_control:
             outlet.clean()
             while (record := outlet.run.read()) is not None:
                 if record[0] == KIND_FUNCTION:
                     data = record[2]
                     rows.append(Function(outlet.peer, record[3], data[:DIGEST_BYTES], record[4], data[DIGEST_BYTES:]))
+                elif record[0] == KIND_FORGET:
+                    forgotten.append((outlet.peer, record[3]))
         self._dirty_control.clear()
         if rows:
             self.talk.post(Functions.of(rows))
@@ -297,6 +305,8 @@ class RemoteCluster(RemoteSession):
             self.send_objects(record[2][DIGEST_BYTES:])
             self.talk.after_objects(partial(self._post_function, peer, record))
         self._large_functions.clear()
+        if forgotten:  # after the functions, which may wait for what they carry
+            self.talk.after_objects(lambda: self.talk.post(Forget.of(forgotten)))
 
     def _post_function(self, peer: int, record: tuple[Any, ...]) -> None:
         self._functions_under_way -= 1

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from tests.e2e.calls import wait_for
+
 kept: dict[str, Any] = {}  # beyond the task
 
 
@@ -32,6 +34,11 @@ def add_in_place(array: np.ndarray, value: int) -> np.ndarray:
 def look(array: np.ndarray) -> tuple[int, int, bool]:
     """(its first element, its last one, whether it can be written)."""
     return int(array[0]), int(array[-1]), array.flags.writeable
+
+
+def wait_and_look(array: np.ndarray, path: str) -> tuple[int, int, bool]:
+    wait_for(path)
+    return look(array)
 
 
 def look_into(value: Any) -> Any:

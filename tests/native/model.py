@@ -14,6 +14,7 @@ from hashlib import blake2b
 
 from scaler._native import (
     FLAG_OBJECTS,
+    KIND_FORGET,
     KIND_FREED,
     KIND_FUNCTION,
     KIND_RESULT,
@@ -64,6 +65,20 @@ class VisibleRing:
             at += (size + 7) & ~7
         return found
 
+    def unread_functions(self):
+        """(number, the objects it carries) of each announcement that is not read."""
+        view = memoryview(self.memory)
+        at, head = struct.unpack_from("<Q", view, 64)[0], struct.unpack_from("<Q", view, 0)[0]
+        found = []
+        while at < head:
+            offset = RING_HEADER_BYTES + at % self.capacity
+            size, kind, flags, _, _, number = struct.unpack_from("<IBBHII", view, offset)
+            if kind == KIND_FUNCTION:
+                payload = bytes(view[offset + RECORD_HEADER_BYTES : offset + size])
+                found.append((number, Object.ids_in(payload[16:]) if flags else []))
+            at += (size + 7) & ~7
+        return found
+
     def set_duration(self, position, duration_ns):
         offset = RING_HEADER_BYTES + position % self.capacity
         struct.pack_into("<Q", memoryview(self.memory), offset + 40, duration_ns)
@@ -98,6 +113,7 @@ class Task:
     client: "ModelClient"
     payload: bytes
     flags: int
+    code: int  # which function
     wanted: bool = True  # its client waits for it
     deaths: int = 0
     result: tuple[int, bytes] | None = None  # (status, payload) that must reach the client
@@ -115,7 +131,8 @@ class ModelClient:
         self.index = self.core.on_client_joined(
             bits, RingOutlet(self.results.producer), RingOutlet(self.control.producer)
         )
-        self.functions = 0
+        self.numbers = {}  # of functions it has announced, by which they are
+        self.next_number = 1
         self.next_object = 1
         self.held_objects = []  # that it may name again
         self.read = {}  # task -> (status, payload), as read from its ring
@@ -124,11 +141,25 @@ class ModelClient:
         return self.bits << 40 | number
 
     def announce(self, function):
-        while self.functions < function:
-            self.functions += 1
-            number = self.functions
-            code = b"function %d" % number
-            self.core.on_function(self.index, number, digest_of(code), 0, code)
+        """Every third function carries an object."""
+        if function in self.numbers:
+            return
+        code, flags, made = b"function %d" % function, 0, None
+        digest = digest_of(code)
+        if function % 3 == 0:
+            made = self.make_object()
+            code, flags = join_places([(*made.place, PLACE_NEW)], code), FLAG_OBJECTS
+        self.model.live_functions.setdefault(function, made)
+        self.numbers[function] = self.next_number
+        self.core.on_function(self.index, self.next_number, digest, flags, code)
+        self.next_number += 1
+
+    def make_object(self):
+        self.next_object += 1
+        return self.model.make_object(self, self.bits << 40 | self.next_object - 1)
+
+    def forget(self, function):
+        self.core.on_forget(self.index, self.numbers.pop(function))
 
     def submit(self, function, size, objects):
         """`objects`: "none", "new", "held" (new, and held to be named again) or "old" (one that is held)."""
@@ -138,15 +169,14 @@ class ModelClient:
         if objects == "old" and self.held_objects:
             payload, flags = join_places([(*self.held_objects[-1].place, 0)], payload), FLAG_OBJECTS
         elif objects in ("new", "held"):
-            made = self.model.make_object(self, self.bits << 40 | self.next_object)
-            self.next_object += 1
+            made = self.make_object()
             place_flags = PLACE_NEW
             if objects == "held":
                 made.is_held_by_maker = True
                 self.held_objects.append(made)
                 place_flags |= PLACE_HELD
             payload, flags = join_places([(*made.place, place_flags)], payload), FLAG_OBJECTS
-        self.model.tasks[task] = Task(self, payload, flags)
+        self.model.tasks[task] = Task(self, payload, flags, function)
         self._write(task, payload, function, flags)
         return task
 
@@ -170,10 +200,11 @@ class ModelClient:
 
     def submit_again(self, task):
         """A second task of the same id: refused without a word."""
-        self._write(task, b"again", self.functions, 0)
+        self._write(task, b"again", next(iter(self.numbers)), 0)
 
     def _write(self, task, payload, function, flags):
-        assert self.submits.producer.write(KIND_TASK, task, payload, function=function, flags=flags) is not None
+        number = self.numbers[function]
+        assert self.submits.producer.write(KIND_TASK, task, payload, function=number, flags=flags) is not None
         self.core.feed_client(self.index, self.submits.consumer)
 
     def read_ring(self):
@@ -226,7 +257,8 @@ class ModelWorker:
         self.running = None
         self.last_result = None
         self.held = []
-        self.knows = set()
+        self.knows = {}  # number -> (which function, the objects it carries)
+        self.ever_known = set()
 
     def finish(self, duration_ns, makes_object, keeps=False):
         running, self.running = self.running, None
@@ -267,7 +299,8 @@ class ModelWorker:
         self.core.feed_worker(self.index, self.results.consumer, self.model.now)
 
     def _begin(self, task, payload, function, attempt):
-        assert function in self.knows, "a task came before its function"
+        assert function in self.knows, "a task came before its function, or after its end"
+        assert self.knows[function][0] == self.model.tasks[task].code
         assert payload == self.model.tasks[task].payload
         self.running = Running(task, attempt, function, payload)
 
@@ -275,9 +308,21 @@ class ModelWorker:
         if record[0] == KIND_FREED:
             self.model.on_freed(self, memoryview(record[2]).cast("Q").tolist())
             return
+        if record[0] == KIND_FORGET:
+            assert self.running is None or self.running.function != record[3]
+            self.core.on_worker_release(self.index, self.knows.pop(record[3])[1])
+            return
         assert record[0] == KIND_FUNCTION
-        assert record[2][:16] == digest_of(record[2][16:])
-        self.knows.add(record[3])
+        assert record[3] not in self.ever_known
+        self.ever_known.add(record[3])
+        carried = Object.ids_in(record[2][16:]) if record[4] else []
+        code = split_places(record[2][16:])[1] if record[4] else record[2][16:]
+        assert record[2][:16] == digest_of(code)
+        self.knows[record[3]] = int(code.split()[1]), carried
+
+    def carried(self):
+        """The objects of the functions that it has been told of."""
+        return [number for _, ids in self.knows.values() for number in ids]
 
 
 class LocalWorker(ModelWorker):
@@ -308,6 +353,9 @@ class LocalWorker(ModelWorker):
             self._begin(record[1], record[2], record[3], record[6])
         return record
 
+    def carried(self):
+        return super().carried() + [number for _, ids in self.control.unread_functions() for number in ids]
+
     def charged_if_it_dies(self):
         return [self.running.task] if self.running else []
 
@@ -317,9 +365,9 @@ class RemoteWorker(ModelWorker):
 
     def __init__(self, model, queue_size):
         super().__init__(model, queue_size)
-        self.asks, self.large, self.queue = [], [], []
+        self.asks, self.large, self.large_functions, self.queue = [], [], [], []
         self.outlet = RunOutlet(0, [], self.asks, self.large)
-        self.control = RunOutlet(0, [], [], [])
+        self.control = RunOutlet(0, [], [], self.large_functions)
         self.index = self.core.on_worker_joined(self.outlet, self.control, queue_size, is_remote=True)
         self.maker = self.core.own_tag
 
@@ -329,6 +377,9 @@ class RemoteWorker(ModelWorker):
             self.queue.append(record)
         self.queue += [record for _, record in self.large]
         self.large.clear()
+        large, self.large_functions[:] = list(self.large_functions), []
+        for _, said in large:
+            self._learn(said)
         while (said := self.control.run.read()) is not None:
             self._learn(said)
         seen = [record[1] for record in self.queue]
@@ -366,7 +417,8 @@ class Model:
     tasks: dict[int, Task] = field(default_factory=dict)
     clients: list[ModelClient] = field(default_factory=list)
     workers: list[ModelWorker] = field(default_factory=list)
-    functions: dict[int, FunctionModel] = field(default_factory=dict)  # by digest's number, less one: the core's number
+    functions: dict[int, FunctionModel] = field(default_factory=dict)  # by the core's number
+    live_functions: dict[int, Object | None] = field(default_factory=dict)  # that have users: what each carries
     objects: dict[int, Object] = field(default_factory=dict)
     next_result: int = 1
     delivered: list[Object] = field(default_factory=list)  # results that have reached their clients
@@ -458,6 +510,7 @@ class Model:
             number for number, task in self.tasks.items() if task.wanted and not task.result and number not in held
         ]
         kept = set(ready) | set(held) | {n for many in undelivered.values() for n in many}
+        self.check_functions(kept)
         self.check_objects(kept, {n for many in undelivered.values() for n in many})
         counts = self.core.counts()
         assert counts["workers"] == len(self.workers)
@@ -472,6 +525,16 @@ class Model:
             limits = [known.limit for known in self.functions.values()]
             assert len(worker.held) <= max(1, min(worker.queue_size, max(limits, default=1)))
 
+    def check_functions(self, rows):
+        """A function is there as long as a client has announced it or a row names it."""
+        used = {self.tasks[number].code for number in rows}
+        for client in self.clients:
+            used |= set(client.numbers)
+        for code in set(self.live_functions) - used:
+            del self.live_functions[code]
+        assert set(self.live_functions) == used
+        assert self.core.counts()["functions"] == len(used)
+
     def check_objects(self, rows, undelivered):
         """Each object has just the holders it must have, and its maker hears of its end once."""
         self.see_results()
@@ -485,6 +548,12 @@ class Model:
             else:
                 for argument in task.arguments:
                     holders[argument] += 1
+        for made in self.live_functions.values():
+            if made is not None:
+                holders[made.id] += 1
+        for worker in self.workers:
+            for number in worker.carried():
+                holders[number] += 1
         for number, made in self.objects.items():
             holders[number] += made.is_held_by_maker + made.is_kept_by_client + len(made.kept_by_workers)
             assert self.core.objects.holders_of(number) == holders[number]
@@ -513,8 +582,13 @@ class Model:
         for number, task in self.tasks.items():
             assert (number in task.client.read) == bool(task.result) or not task.wanted
             assert not task.wanted or task.result
+        for client in self.clients:
+            for code in list(client.numbers):
+                client.forget(code)
         for _ in range(50):
             self.hear()
+        assert self.core.counts()["functions"] == 0
+        assert not any(worker.knows for worker in self.workers)
         assert len(self.core.objects) == 0
         present = [*self.clients, *self.workers]
         for made in self.objects.values():

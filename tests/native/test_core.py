@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from scaler._native import Ring, RingOutlet, SchedulerCore, Segment
 
-TASK, RESULT, FUNCTION = 1, 2, 3
+TASK, RESULT, FUNCTION, FORGET = 1, 2, 3, 12
 REFUSED, NO_WORKER = 3, 5  # statuses
 DIGEST = blake2b(b"function", digest_size=16).digest()
 MS = 1_000_000
@@ -50,9 +50,9 @@ class FakeClient:
 
 
 class FakeWorker:
-    def __init__(self, core, capacity=65536):
+    def __init__(self, core, capacity=65536, control_bytes=65536):
         tasks, self.tasks = ring_pair(capacity)
-        control, self.control = ring_pair()
+        control, self.control = ring_pair(control_bytes)
         self.results_out, self.results_in = ring_pair()
         self.core = core
         self.index = core.on_worker_joined(RingOutlet(tasks), RingOutlet(control))
@@ -316,16 +316,126 @@ def test_a_function_is_believed_only_if_its_digest_is_that_of_its_bytes():
 def test_a_function_number_that_is_too_high_is_refused():
     core = SchedulerCore()
     client = FakeClient(core, 5)
-    for number in (1 << 20, 1 << 31, (1 << 32) - 1):
+    for number in (1 << 23, 1 << 31, (1 << 32) - 1):
         core.on_function(client.index, number, DIGEST, 0, b"function")
         client.submit(function=number)
-    core.on_function(client.index, (1 << 20) - 1, DIGEST, 0, b"function")
-    task = client.submit(function=(1 << 20) - 1)
+    core.on_function(client.index, 1 << 22, DIGEST, 0, b"function")
+    task = client.submit(function=1 << 22)
     worker = FakeWorker(core)
     core.step(0)
     assert worker.begin()[1] == task
     client.drain()
     assert [status for _, status, _ in client.answers] == [REFUSED] * 3
+
+
+def read_all(ring):
+    found = []
+    while (record := ring.read()) is not None:
+        found.append((record[0], record[3]))
+    return found
+
+
+def test_a_function_is_forgotten_with_its_last_user_and_announced_anew_under_another_number():
+    core = SchedulerCore()
+    first, second, worker = FakeClient(core, 5), FakeClient(core, 6), FakeWorker(core)
+    first.submit()
+    core.step(0)
+    core.on_forget(first.index, 0)
+    core.on_client_left(second.index, 0)
+    assert core.counts()["functions"] == 1  # a task names it
+    assert worker.begin()
+    worker.finish()
+    core.step(0)
+    assert core.counts()["functions"] == 0
+    assert read_all(worker.control) == [(FUNCTION, 0), (FORGET, 0)]
+    first.submit()
+    first.drain()
+    assert [status for _, status, _ in first.answers] == [0, REFUSED]
+    core.on_function(first.index, 1, DIGEST, 0, b"function")
+    first.submit(function=1)
+    core.step(0)
+    assert read_all(worker.control) == [(FUNCTION, 1)]
+    assert worker.begin()[3] == 1
+
+
+def test_of_two_clients_with_one_function_one_leaves_and_the_other_goes_on():
+    core = SchedulerCore()
+    first, second, worker = FakeClient(core, 5), FakeClient(core, 6), FakeWorker(core)
+    core.on_client_left(first.index, 0)
+    task = second.submit()
+    core.step(0)
+    assert read_all(worker.control) == [(FUNCTION, 0)]
+    assert worker.begin()[1] == task
+    core.on_client_left(second.index, 0)
+    core.step(0)
+    assert core.counts()["functions"] == 1
+    worker.finish()
+    core.step(0)
+    assert core.counts()["functions"] == 0
+    assert read_all(worker.control) == [(FORGET, 0)]
+
+
+def test_a_worker_without_room_in_its_control_ring_is_told_later_to_forget():
+    core = SchedulerCore()
+    client, worker = FakeClient(core, 5), FakeWorker(core, control_bytes=1024)
+    for number in range(1, 200):
+        code = b"function %d" % number
+        core.on_function(client.index, number, blake2b(code, digest_size=16).digest(), 0, code)
+        client.submit(function=number)
+        core.step(0)
+        assert read_all(worker.control)[-1][0] == FUNCTION
+        assert worker.begin()
+        worker.finish()
+    for number in range(200):
+        core.on_forget(client.index, number)
+    heard = []
+    for _ in range(50):
+        core.step(0)
+        heard += read_all(worker.control)
+    assert heard == [(FORGET, number) for number in range(1, 200)]  # of 0 it was never told
+    assert core.counts()["functions"] == 0
+
+
+def test_a_worker_that_comes_in_anothers_place_is_not_told_to_forget_what_that_one_knew():
+    core = SchedulerCore()
+    client, old = FakeClient(core, 5), FakeWorker(core)
+    client.submit()
+    core.step(0)
+    assert old.begin()
+    old.finish()
+    core.on_worker_left(old.index, 0)
+    new = FakeWorker(core)
+    assert new.index == old.index
+    core.on_forget(client.index, 0)
+    core.step(0)
+    assert read_all(new.control) == []
+
+
+def test_a_number_stands_for_one_function_and_what_is_unknown_cannot_be_forgotten():
+    core = SchedulerCore()
+    client, worker = FakeClient(core, 5), FakeWorker(core)
+    core.on_function(client.index, 0, blake2b(b"other", digest_size=16).digest(), 0, b"other")
+    core.on_function(client.index, 0, DIGEST, 0, b"function")  # the same again
+    core.on_forget(client.index, 77)
+    assert (core.counts()["refused"], core.counts()["functions"]) == (2, 1)
+    client.submit()
+    core.step(0)
+    assert worker.control.read()[2] == DIGEST + b"function"
+    worker.begin()
+    worker.finish()
+    core.on_forget(client.index, 0)
+    core.on_forget(client.index, 0)
+    assert (core.counts()["refused"], core.counts()["functions"]) == (3, 0)
+
+
+def test_millions_of_functions_one_after_the_other():
+    core = SchedulerCore()
+    client = FakeClient(core, 5)
+    for number in range(1, 10_000_000, 3000):
+        core.on_function(client.index, number, DIGEST, 0, b"function")
+        if number > 1:
+            core.on_forget(client.index, number - 3000)
+    assert (core.counts()["refused"], core.counts()["functions"]) == (0, 1)
 
 
 def test_a_refusal_waits_for_room_like_any_answer():

@@ -77,6 +77,13 @@ class CoreMachine(RuleBasedStateMachine):
         for _ in range(n):
             client.submit(function, size, objects)
 
+    @precondition(lambda self: any(client.numbers for client in self.model.clients))
+    @rule(data=st.data(), most=st.integers(1, 5))
+    def forget(self, data, most):
+        client = self.one_of(data, [client for client in self.model.clients if client.numbers])
+        for function in list(client.numbers)[:most]:
+            client.forget(function)
+
     @precondition(lambda self: any(client.held_objects for client in self.model.clients))
     @rule(data=st.data())
     def release_an_object(self, data):
@@ -117,10 +124,10 @@ class CoreMachine(RuleBasedStateMachine):
     def everybody_hears(self):
         self.model.hear()
 
-    @precondition(lambda self: any(client.functions for client in self.model.clients))
+    @precondition(lambda self: any(client.numbers for client in self.model.clients))
     @rule(data=st.data())
     def submit_an_open_task_again(self, data):
-        client = self.one_of(data, [client for client in self.model.clients if client.functions])
+        client = self.one_of(data, [client for client in self.model.clients if client.numbers])
         held = {number for worker in self.model.workers for number in worker.held}
         waiting = set(client.undelivered())
         open_tasks = [

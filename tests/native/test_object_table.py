@@ -11,6 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from scaler._native import (
     FLAG_OBJECTS,
     HEADERS_OFFSET,
+    KIND_FORGET,
     KIND_FREED,
     KIND_FUNCTION,
     KIND_RELEASE,
@@ -569,7 +570,7 @@ def test_tags_of_workers_are_nobody_elses(core, client):
 # functions
 
 
-def test_a_functions_objects_stay_and_those_of_an_equal_one_go_back(core, client, worker):
+def test_a_functions_objects_stay_as_long_as_it_and_those_of_an_equal_one_go_back(core, client, worker):
     other = FakeClient(core, 6)
     place, same = client.place(), other.place()
     core.on_function(client.index, 1, b"e" * 16, FLAG_OBJECTS, join_places([place], b"f"))
@@ -582,7 +583,35 @@ def test_a_functions_objects_stay_and_those_of_an_equal_one_go_back(core, client
     assert [split_places(record[2][16:]) for record in announced] == [([place], b"f")]
     worker.finish()
     assert client.leave() == [client.segment_name()]
+    assert core.objects.holders_of(place[0]) == 2  # by the function, for the other client, and by the worker
+    core.on_forget(other.index, 1)
+    core.step(0)
+    assert [record[0] for record in read_all(worker.control)] == [KIND_FORGET]
     assert core.objects.holders_of(place[0]) == 1
+    assert core.unlink == []
+    worker.release(place[0])
+    assert core.unlink == [client.segment_name()]
+    assert is_empty(core)
+
+
+def test_a_worker_that_leaves_gives_back_what_functions_carry_and_the_next_is_told_anew(core, client, worker):
+    place = client.place()
+    core.on_function(client.index, 1, b"e" * 16, FLAG_OBJECTS, join_places([place], b"f"))
+    client.submit(function=1)
+    worker.begin()
+    assert core.objects.holders_of(place[0]) == 2
+    worker.leave()
+    assert core.objects.holders_of(place[0]) == 1
+    other = FakeWorker(core)
+    other.begin()
+    other.finish()
+    assert core.objects.holders_of(place[0]) == 2
+    core.on_forget(client.index, 1)
+    core.step(0)
+    assert client.freed() == []
+    other.release(place[0])
+    assert client.freed() == [place[0]]
+    assert is_empty(core)
 
 
 def test_a_function_that_names_what_is_not_there_is_none(core, client, worker):

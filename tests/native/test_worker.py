@@ -2,16 +2,29 @@
 
 import os
 import pickle
+from functools import partial
 
 import pytest
 
 from scaler import payload
-from scaler._native import HEADERS_OFFSET, PAGE, RING_HEADER_BYTES, Mappings, Segment, Store, Unreadable, WorkerLoop
+from scaler._native import (
+    HEADERS_OFFSET,
+    PAGE,
+    PLACE_NEW,
+    RING_HEADER_BYTES,
+    Mappings,
+    Segment,
+    Store,
+    Unreadable,
+    WorkerLoop,
+    join_places,
+)
+from scaler.cluster.worker import function_loader
 from scaler.reference import loads
 from tests.sim.wire import Rings
 
-TASK, FUNCTION = 1, 3
-KEYWORDS, CHUNK = 4, 8  # flags
+TASK, FUNCTION, RELEASE, FORGET = 1, 3, 5, 12
+OBJECTS, KEYWORDS, CHUNK = 1, 4, 8  # flags
 RAISED, UNREADABLE = 1, 4
 RING_BYTES = 65536
 LIFE = "0123456789abcdef"
@@ -30,10 +43,13 @@ class Worker:
         self.supervisor = os.pipe()
         self.eventfds = [os.eventfd(0, os.EFD_NONBLOCK) for _ in range(2)]
         mappings = Mappings(LIFE, "/tmp")
+        self.store = Store(LIFE, 5, "/tmp")  # of a client
+        load_carrying = function_loader(mappings)
         self.loop = WorkerLoop(
             self.memory, self.eventfds[0], self.bell, 3, self.eventfds[1], [self.supervisor[0]],
             Store(LIFE, 9, "/tmp"), mappings, loads=pickle.loads, loads_parcel=loads, dumps=payload.dumps_result,
-            describe=payload.describe, load_function=load_function,
+            describe=payload.describe,
+            load_function=lambda data, flags: load_carrying(data, flags) if flags else load_function(data, flags),
         )  # fmt: skip
         os.close(self.supervisor[1])  # the supervisor has gone: it ends when it would sleep
 
@@ -56,6 +72,7 @@ class Worker:
         memoryview(self.memory)[waiting] = 1
 
     def close(self):
+        self.store.close()
         for descriptor in (self.supervisor[0], *self.eventfds):
             os.close(descriptor)
 
@@ -159,3 +176,74 @@ def test_whoever_waits_for_room_in_the_control_ring_is_told(worker):
     worker.note(WAITING_IN_DOWN)
     assert worker.run() == []
     assert worker.is_told()
+
+
+def forget(worker, number):
+    assert worker.down.write(FORGET, 0, function=number) is not None
+
+
+def carrying(worker, n_bytes):
+    """The payload of a function that carries bytes, and the id of these."""
+    place = worker.store.put(bytes(n_bytes), PLACE_NEW)
+    buffers = payload.Buffers()
+    data = payload.dumps(partial(len, View(bytes(n_bytes))), buffers)
+    return join_places([place], data), place[0]
+
+
+class View:
+    """Looks at bytes that it leaves out of the pickle."""
+
+    def __init__(self, data):
+        self.data = memoryview(data)
+
+    def __len__(self):
+        return len(self.data)
+
+    def __reduce__(self):
+        return View, (pickle.PickleBuffer(self.data),)
+
+
+def given_back(worker):
+    """The ids that it holds no more."""
+    ids = []
+    while (record := worker.results.read()) is not None:
+        if record[0] == RELEASE:
+            ids += memoryview(record[2]).cast("Q").tolist()
+    return ids
+
+
+def test_a_function_that_is_forgotten_is_dropped(worker):
+    announce(worker, 1, pickle.dumps(bool))
+    worker.tasks.write(TASK, 1, pickle.dumps(()), function=1)
+    assert worker.run() == [(0, False)]
+    forget(worker, 1)
+    announce(worker, 2, pickle.dumps(int))
+    worker.tasks.write(TASK, 2, pickle.dumps(()), function=2)
+    assert worker.run() == [(0, 0)]
+    worker.tasks.write(TASK, 3, pickle.dumps(()), function=1)
+    [(status, (error, _))] = worker.run()
+    assert status == UNREADABLE
+    assert "never announced" in str(error)
+
+
+@pytest.mark.parametrize("is_loaded", [False, True])
+@pytest.mark.parametrize("is_readable", [True, False])
+@pytest.mark.parametrize("n_bytes", [40_000, 3_000_000])
+def test_what_a_forgotten_function_carries_is_given_back_once(worker, is_loaded, is_readable, n_bytes):
+    data, carried = carrying(worker, n_bytes)
+    if not is_readable:
+        data = data[:-2]
+    assert worker.down.write(FUNCTION, 0, bytes(16) + data, function=1, flags=OBJECTS) is not None
+    worker.loop.run()
+    ids = given_back(worker)
+    assert ids == []
+    if is_loaded:
+        worker.tasks.write(TASK, 1, pickle.dumps(()), function=1)
+        worker.loop.run()
+        ids += given_back(worker)
+        assert ids == ([carried] if n_bytes == 40_000 else [])  # a small one is copied
+    forget(worker, 1)
+    for _ in range(2):
+        worker.loop.run()
+        ids += given_back(worker)
+    assert ids == [carried]

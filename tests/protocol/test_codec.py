@@ -93,6 +93,7 @@ BODIES = st.one_of(
             frames.Tasks,
             frames.Results,
             frames.Functions,
+            frames.Forget,
             frames.Cancel,
             frames.Withdraw,
             frames.Release,

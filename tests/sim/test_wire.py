@@ -57,12 +57,12 @@ def test_each_task_is_answered_once_whatever_the_links_lose(seed):
             client = chance.choice(clients)
             size = chance.choice((1, 30, 900, 3000, 300_000))
             payload = chance.randbytes(size)
-            if client.held is not None and chance.random() < 0.3:
+            if client.held is not None and client.functions and chance.random() < 0.3:
                 payload = held[client]
                 task = client.submit_held()
             else:
                 hold = chance.random() < 0.2
-                task = client.submit(chance.randrange(3), payload, hold)
+                task = client.submit(chance.choice((0, 1, 2, 100, 101)), payload, hold)
                 if hold and task is not None:
                     held[client] = payload
             if task is not None:
@@ -75,6 +75,10 @@ def test_each_task_is_answered_once_whatever_the_links_lose(seed):
                 task = chance.choice(open_tasks)
                 if client.cancel(task):
                     del wanted[client][task]
+        elif what < 0.26:
+            client = chance.choice(clients)
+            if client.functions:
+                client.forget(chance.choice(list(client.functions)))
         elif what < 0.45:
             chance.choice(workers).step()
         elif what < 0.5:
@@ -92,6 +96,8 @@ def test_each_task_is_answered_once_whatever_the_links_lose(seed):
     settle(world, clients, clusters, 200)
     for client in clients:
         client.release_held()
+        while client.functions:
+            assert client.forget(next(iter(client.functions)))
     settle(world, clients, clusters, 200)
     for client in clients:
         tasks = [task for task, _ in client.answers]
@@ -100,7 +106,8 @@ def test_each_task_is_answered_once_whatever_the_links_lose(seed):
         assert {task: answers.get(task) for task in wanted[client]} == wanted[client]
     ran = [task for worker in workers for task in worker.ran]
     assert len(ran) == len(set(ran))
-    assert world.core.counts()["rows"] == 0
+    assert world.core.counts()["rows"] == world.core.counts()["functions"] == 0
+    assert not any(worker.functions for worker in workers)
     assert not any(world.left_over(*clients, *clusters))
 
 

@@ -14,6 +14,7 @@ from scaler._native import (
     FLAG_OBJECTS,
     HEADERS_OFFSET,
     KIND_CANCEL,
+    KIND_FORGET,
     KIND_FREED,
     KIND_FUNCTION,
     KIND_RELEASE,
@@ -47,6 +48,7 @@ from scaler.scheduler.remote_peers import RemotePeers
 from scaler.scheduler.remote_session import HostObjects
 
 CONTROL_BYTES = 4096
+FIRST_LARGE = 100
 
 
 class Rings:
@@ -203,18 +205,18 @@ class RemoteClient:
         peer = relay.add(self.rings.memory, -1)
         self.link.side = ClientSide(relay, self.host.relay_store, self.host.mappings, bits, peer, "client", 1)
         self.answers: list[tuple[int, bytes]] = []
-        self.functions: set[int] = set()
+        self.functions: dict[int, int] = {}  # which -> the number it is announced under
+        self.last_number = 0
         self.held: tuple[int, int, int, int, int] | None = None  # an object that it may name again
         self.unreleased: list[int] = []
 
     def submit(self, function: int, payload: bytes, hold: bool = False) -> int | None:
-        """The task's id, None while a ring is full. With `hold` the payload stays, to be submitted again."""
-        if function not in self.functions:
-            code = b"code %d" % function
-            announced = blake2b(code, digest_size=16).digest() + code
-            if self.rings.up.write(KIND_FUNCTION, 0, announced, function=function) is None:
-                return None
-            self.functions.add(function)
+        """The task's id, None while a ring is full. With `hold` the payload stays, to be submitted again.
+
+        Functions from FIRST_LARGE on carry an object.
+        """
+        if function not in self.functions and not self._announce(function):
+            return None
         place = None
         if hold or len(payload) > self.rings.most_inline:
             flags = PLACE_NEW | PLACE_HELD if hold else PLACE_NEW
@@ -231,11 +233,32 @@ class RemoteClient:
     def submit_held(self) -> int | None:
         """A task of the object that was submitted last to be held."""
         assert self.held is not None
-        return self._write(max(self.functions), join_places([self.held]), FLAG_OBJECTS)
+        return self._write(next(iter(self.functions)), join_places([self.held]), FLAG_OBJECTS)
+
+    def _announce(self, function: int) -> bool:
+        code, flags, place = b"code %d" % function, 0, None
+        digest = blake2b(code, digest_size=16).digest()
+        if function >= FIRST_LARGE:
+            place = self.store.put(code * 20_000, PLACE_NEW)
+            code, flags = join_places([place]), FLAG_OBJECTS
+        if self.rings.up.write(KIND_FUNCTION, 0, digest + code, function=self.last_number + 1, flags=flags) is None:
+            if place is not None:
+                self.store.free(place[0])
+            return False
+        self.last_number += 1
+        self.functions[function] = self.last_number
+        return True
+
+    def forget(self, function: int) -> bool:
+        """No more of this function's tasks. False while the ring is full."""
+        if self.rings.tasks.write(KIND_FORGET, 0, function=self.functions[function]) is None:
+            return False
+        del self.functions[function]
+        return True
 
     def _write(self, function: int, payload: bytes, flags: int) -> int | None:
         task = self.bits << 40 | self.number + 1
-        if self.rings.tasks.write(KIND_TASK, task, payload, function=function, flags=flags) is None:
+        if self.rings.tasks.write(KIND_TASK, task, payload, function=self.functions[function], flags=flags) is None:
             return None
         self.number += 1
         return task
@@ -277,6 +300,7 @@ class RemoteWorker:
         self.store = self.host.store(worker_tag(self.peer.slot))
         self.kept: list[int] = []  # objects it looks at beyond their tasks
         self.functions: dict[int, bytes] = {}
+        self.carried: dict[int, list[int]] = {}  # objects of functions that it has looked at, or not yet
         self.ran: list[int] = []
 
     def step(self) -> None:
@@ -284,15 +308,22 @@ class RemoteWorker:
         while (said := self.rings.down.read()) is not None:
             if said[0] == KIND_FREED:
                 hear_freed(said[2], self.store)
+            elif said[0] == KIND_FORGET:
+                del self.functions[said[3]]
+                self.kept += self.carried.pop(said[3], [])
             else:
                 self.functions[said[3]] = said[2]
+                if said[4] & FLAG_OBJECTS:
+                    self.carried[said[3]] = [place[0] for place in split_places(said[2][16:])[0]]
         if self.kept and self.rings.results.write(KIND_RELEASE, 0, self.kept[0].to_bytes(8, "little")) is not None:
             del self.kept[0]
         record = self.rings.tasks.read(claim=True)
         if record is None:
             return
         _, task, payload, function, flags, _, attempt, items, _ = record
-        assert function in self.functions
+        code = self.functions[function]
+        if function in self.carried:
+            assert self.host.read(code[16:]).startswith(b"code ")
         keeps = flags & FLAG_OBJECTS and task % 2
         if flags & FLAG_OBJECTS:
             if keeps:
