@@ -99,7 +99,7 @@ cdef class SchedulerCore:
         cdef uint64_t tag = self.clients.tag_of(index)
         cdef uint32_t taken = self.clients.find_function(index, number)
         cdef bint is_new
-        known = self.functions.find(digest)
+        known = self.functions.find(digest, flags)
         is_new = known is None and not taken
         if flags & FLAG_OBJECTS:
             payload = PyBytes_FromStringAndSize(PyBytes_AS_STRING(payload), len(payload))    # ours, to be completed

@@ -48,7 +48,7 @@ cdef class FunctionTable:
     cdef uint32_t next_number
     cdef list announced           # Announced by index; None where there is none
     cdef list free_places
-    cdef dict index_of            # digest -> index
+    cdef dict index_of            # (digest, whether it carries objects) -> index
     cdef list forgotten           # (index, number, workers) that nobody has been told of
     cdef bint has_forgotten
 
@@ -62,9 +62,10 @@ cdef class FunctionTable:
     def __dealloc__(self):
         free(self.functions)
 
-    cdef object find(self, bytes digest):
-        """The function's index, or None if nobody has announced it."""
-        return self.index_of.get(digest)
+    cdef object find(self, bytes digest, int flags):
+        """The function's index, or None if nobody has announced it. One that carries objects, whose bytes nobody has
+        checked, is never taken for one that does not."""
+        return self.index_of.get((digest, flags & FLAG_OBJECTS))
 
     cdef uint32_t add(self, bytes digest, int flags, bytes payload) except? 0:
         """A new function's index. It has no users yet."""
@@ -82,7 +83,7 @@ cdef class FunctionTable:
         self.functions[index].limit = 1
         self.functions[index].number = self.next_number
         self.next_number += 1
-        self.index_of[digest] = index
+        self.index_of[digest, flags & FLAG_OBJECTS] = index
         return index
 
     cdef int make_room(self, uint32_t index) except -1:
@@ -110,7 +111,7 @@ cdef class FunctionTable:
 
     cdef int forget(self, uint32_t index) except -1:
         cdef Announced announced = self.announced[index]
-        del self.index_of[announced.digest]
+        del self.index_of[announced.digest, announced.flags & FLAG_OBJECTS]
         self.announced[index] = None
         self.forgotten.append((index, self.functions[index].number, announced.workers))
         self.has_forgotten = True

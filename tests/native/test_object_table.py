@@ -594,6 +594,16 @@ def test_a_functions_objects_stay_as_long_as_it_and_those_of_an_equal_one_go_bac
     assert is_empty(core)
 
 
+def test_a_function_that_carries_objects_is_not_taken_for_one_that_does_not(core, client, worker):
+    other = FakeClient(core, 6)
+    core.on_function(client.index, 1, digest_of(b"plain"), FLAG_OBJECTS, join_places([client.place()], b"evil"))
+    core.on_function(other.index, 1, digest_of(b"plain"), 0, b"plain")
+    other.submit(function=1)
+    worker.begin()
+    announced = [record[2][16:] for record in read_all(worker.control) if record[0] == KIND_FUNCTION]
+    assert announced == [b"plain"]
+
+
 def test_a_worker_that_leaves_gives_back_what_functions_carry_and_the_next_is_told_anew(core, client, worker):
     place = client.place()
     core.on_function(client.index, 1, b"e" * 16, FLAG_OBJECTS, join_places([place], b"f"))
