@@ -20,18 +20,8 @@ cdef extern from *:
 
 cdef enum:
     YIELD_NS = 60000
-    FUTURE_PAGE = 4096
 
 cdef double TEND_S = 0.5     # how often a client without tasks looks after its objects
-
-
-cdef class FuturePage:
-    """The open futures of 4,096 consecutive numbers; None where there is none."""
-    cdef list futures
-    cdef uint32_t open
-
-    def __cinit__(self):
-        self.futures = [None] * FUTURE_PAGE
 
 
 cdef class ClientRings:
@@ -43,11 +33,7 @@ cdef class ClientRings:
     cdef uint32_t slot
     cdef int eventfd, bell_eventfd, lifeline
     cdef readonly uint64_t bits
-    cdef uint64_t next_number
-    cdef dict pages                 # page number -> FuturePage; those without open futures go, but for the last
-    cdef FuturePage last_page
-    cdef uint64_t last_page_number
-    cdef readonly uint64_t open_tasks
+    cdef OpenFutures open
     cdef readonly object lost       # the exception that every call raises from now on
     cdef bint abandoned             # in a forked child: the rings are the parent's
     cdef bint leading
@@ -88,9 +74,7 @@ cdef class ClientRings:
         self.bell_eventfd = _os.dup(bell_eventfd)
         self.lifeline = _os.dup(lifeline)
         self.bits = (<uint64_t>client_bits) << TASK_NUMBER_BITS
-        self.next_number = 1
-        self.pages = {}
-        self.last_page_number = <uint64_t>-1
+        self.open = OpenFutures()
         self.followers = _collections.deque()
         self.to_call = _collections.deque()
         self.answers = _collections.deque()
@@ -166,17 +150,14 @@ cdef class ClientRings:
         future.items = items
         future.progress = progress
         while True:
-            self.open_page()
+            self.open.make_place()
             record = self.tasks.reserve(size)
             if record != NULL:
                 break
             self.wait_for_room(self.tasks)
         # No Python call from here to commit: the reserved record must stay this thread's.
-        future.task_id = self.bits | self.next_number
-        self.last_page.futures[self.next_number % FUTURE_PAGE] = future
-        self.last_page.open += 1
-        self.open_tasks += 1
-        self.next_number += 1
+        future.task_id = self.bits | self.open.next_number
+        self.open.add(future)
         fill_record(record, KIND_TASK, flags | self.more_flags, 0, function, future.task_id, 0, items, 0)
         memcpy(payload_of(record), PyBytes_AS_STRING(payload), size)
         self.tasks.commit()
@@ -186,41 +167,23 @@ cdef class ClientRings:
         if self.resting:
             self.resting = False
             self.watched_event.set()
-        if self.results.unread_bytes() > self.results.capacity // 2 or not (self.next_number & 255):
+        if self.results.unread_bytes() > self.results.capacity // 2 or not (self.open.next_number & 255):
             self.look()
         return future
 
     @property
     def page_count(self):
         """How many pages of futures there are, for tests."""
-        return len(self.pages)
+        return len(self.open.pages)
 
-    cdef int open_page(self) except -1:
-        """See to it that the next number has a place."""
-        cdef uint64_t number = self.next_number // FUTURE_PAGE
-        if number != self.last_page_number:
-            if self.last_page is not None and self.last_page.open == 0:
-                del self.pages[self.last_page_number]
-            self.last_page = self.pages[number] = FuturePage()
-            self.last_page_number = number
-        return 0
+    @property
+    def open_tasks(self):
+        """How many futures are not done, as far as anybody has looked."""
+        return self.open.count
 
-    cdef PendingFuture forget(self, uint64_t task):
+    cdef inline PendingFuture forget(self, uint64_t task):
         """The open future of this task, which is open no more; None if there is none."""
-        cdef uint64_t number = task & NUMBER_MASK
-        cdef FuturePage page = self.pages.get(number // FUTURE_PAGE)
-        cdef object future
-        if page is None:
-            return None
-        future = page.futures[number % FUTURE_PAGE]
-        if future is None:
-            return None
-        page.futures[number % FUTURE_PAGE] = None
-        page.open -= 1
-        self.open_tasks -= 1
-        if page.open == 0 and page is not self.last_page:
-            del self.pages[number // FUTURE_PAGE]
-        return future
+        return self.open.take(task & NUMBER_MASK)
 
     @property
     def most_function_bytes(self):
@@ -285,7 +248,7 @@ cdef class ClientRings:
         if self.lost is None and poll(fds, 1, 0) > 0:
             self.look()
             self.on_lost(self.scheduler_gone())
-        if self.lost is not None and self.open_tasks:
+        if self.lost is not None and self.open.count:
             self.fail_all(self.lost)
 
     # results
@@ -361,7 +324,7 @@ cdef class ClientRings:
     def make_room(self):
         """Wait a moment for objects to be freed. False if nothing is under way that could free any."""
         cdef uint64_t used = self.store.used_bytes
-        cdef bint any_open = self.open_tasks > 0 or self.mappings.given_back.length > 0
+        cdef bint any_open = self.open.count > 0 or self.mappings.given_back.length > 0
         self.look()
         if self.lost is not None:
             raise self.lost
@@ -465,7 +428,7 @@ cdef class ClientRings:
         if timeout is not None:
             deadline = now_ns() + <uint64_t>(max(0.0, min(float(timeout), 1e9)) * 1e9)
         while future.state == FUTURE_PENDING:
-            if self.lost is not None and self.open_tasks == 0:
+            if self.lost is not None and self.open.count == 0:
                 raise self.lost
             if not self.leading:
                 self.leading = True
@@ -572,7 +535,7 @@ cdef class ClientRings:
 
     def clear(self):
         """Cancel all that is open now."""
-        self.control(KIND_CLEAR, self.bits | self.next_number)
+        self.control(KIND_CLEAR, self.bits | self.open.next_number)
         self.fail_all(None)
 
     def leave(self, error not None):
@@ -582,11 +545,10 @@ cdef class ClientRings:
 
     def fail_all(self, error):
         """End all open futures with this exception, or cancel them if it is None."""
-        cdef FuturePage page
-        for page in list(self.pages.values()):
-            for future in page.futures:
-                if future is not None and self.forget((<PendingFuture>future).task_id) is not None:
-                    self.complete(future, FUTURE_CANCELLED if error is None else FUTURE_FAILED, error)
+        cdef PendingFuture future
+        for future in self.open.all():
+            if self.forget(future.task_id) is not None:
+                self.complete(future, FUTURE_CANCELLED if error is None else FUTURE_FAILED, error)
 
     cdef cancel(self, PendingFuture future):
         if self.forget(future.task_id) is None:
@@ -602,25 +564,21 @@ cdef class ClientRings:
     def rest(self, event):
         """Sleep until a task is submitted or something is watched, for the client's own thread."""
         self.resting = True
-        if self.open_tasks == 0 and self.watched == 0:
+        if self.open.count == 0 and self.watched == 0:
             event.wait(TEND_S if self.tend() else None)
         self.resting = False
 
     def abandon(self):
         """In a forked child: whoever led or slept here was a thread of the parent, and so is who reads the rings."""
-        cdef FuturePage page
+        cdef PendingFuture future
         self.abandoned = True
         self.leading = self.resting = False
         self.followers.clear()
         self.to_call.clear()
-        for page in self.pages.values():
-            for future in page.futures:
-                if future is not None:
-                    (<PendingFuture>future).abandon()
-        self.pages.clear()
-        self.last_page = None
-        self.last_page_number = <uint64_t>-1
-        self.open_tasks = self.watched = 0
+        for future in self.open.all():
+            future.abandon()
+        self.open.forget_all()
+        self.watched = 0
 
     def interrupt(self):
         """Wake whoever leads."""

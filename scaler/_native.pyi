@@ -576,9 +576,13 @@ class MapProgress(PendingFuture):
     def ended(self) -> list[PendingFuture]: ...
     def wait(self) -> list[PendingFuture]: ...
 
-# client
+# open_futures
 
 class FuturePage: ...
+class OpenFutures: ...
+
+# client
+
 
 class ClientRings:
     def __init__(

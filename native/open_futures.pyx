@@ -1,0 +1,78 @@
+# OpenFutures: the futures of a client's open tasks, found by the task's number.
+#
+# Numbers count up, so this is a window that slides: pages of 4,096 consecutive numbers, each given up with its last open
+# future. It also gives out the numbers.
+#
+# Rule 1: `add` calls nothing of Python's: it stands between the reserving and the committing of a record.
+# Not here: what a future is (future), whose turn it is to look for results (client).
+
+cdef enum:
+    FUTURE_PAGE = 4096
+
+
+cdef class FuturePage:
+    """The open futures of 4,096 consecutive numbers; None where there is none."""
+    cdef list futures
+    cdef uint32_t open
+
+    def __cinit__(self):
+        self.futures = [None] * FUTURE_PAGE
+
+
+@cython.final
+cdef class OpenFutures:
+    """Open futures by number."""
+    cdef dict pages                 # page number -> FuturePage; those without open futures go, but for the last
+    cdef FuturePage last
+    cdef uint64_t last_page_number
+    cdef uint64_t next_number
+    cdef uint64_t count             # of open futures
+
+    def __cinit__(self):
+        self.pages = {}
+        self.last_page_number = <uint64_t>-1
+        self.next_number = 1
+
+    cdef int make_place(self) except -1:
+        """See to it that the next number has a place."""
+        cdef uint64_t number = self.next_number // FUTURE_PAGE
+        if number != self.last_page_number:
+            if self.last is not None and self.last.open == 0:
+                del self.pages[self.last_page_number]
+            self.last = self.pages[number] = FuturePage()
+            self.last_page_number = number
+        return 0
+
+    cdef inline void add(self, PendingFuture future) noexcept:
+        """The future of the next number, for which make_place has been called."""
+        self.last.futures[self.next_number % FUTURE_PAGE] = future
+        self.last.open += 1
+        self.count += 1
+        self.next_number += 1
+
+    cdef PendingFuture take(self, uint64_t number):
+        """The open future of this number, which is open no more; None if there is none."""
+        cdef FuturePage page = self.pages.get(number // FUTURE_PAGE)
+        cdef object future
+        if page is None:
+            return None
+        future = page.futures[number % FUTURE_PAGE]
+        if future is None:
+            return None
+        page.futures[number % FUTURE_PAGE] = None
+        page.open -= 1
+        self.count -= 1
+        if page.open == 0 and page is not self.last:
+            del self.pages[number // FUTURE_PAGE]
+        return future
+
+    cdef list all(self):
+        """All that are open now."""
+        cdef FuturePage page
+        return [future for page in list(self.pages.values()) for future in page.futures if future is not None]
+
+    cdef void forget_all(self):
+        self.pages.clear()
+        self.last = None
+        self.last_page_number = <uint64_t>-1
+        self.count = 0
