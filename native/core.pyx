@@ -134,17 +134,10 @@ cdef class SchedulerCore:
     cdef int forget_functions(self, uint32_t index) except -1:
         """The client has gone."""
         cdef Directory *directory = &self.clients.clients[index].functions
-        cdef uint64_t number = directory.base << 12
-        cdef uint64_t end = (directory.base + directory.length) << 12
-        cdef uint32_t *place
-        while number < end:
-            place = directory_place(directory, number, False)
-            if place == NULL:
-                number = (number | 4095) + 1           # nothing is on this page
-            else:
-                if place[0]:
-                    self.on_forget(index, <uint32_t>number)
-                number += 1
+        cdef uint64_t number = directory_next(directory, 0, NUMBER_MASK)
+        while number < NUMBER_MASK:
+            self.on_forget(index, <uint32_t>number)
+            number = directory_next(directory, number + 1, NUMBER_MASK)
         return 0
 
     cdef void on_submit(self, uint32_t index, Record *record, uint64_t now) noexcept nogil:
@@ -257,17 +250,10 @@ cdef class SchedulerCore:
 
     cdef void cancel_all(self, uint32_t index, uint64_t before) noexcept nogil:
         cdef Directory *directory = &self.clients.clients[index].directory
-        cdef uint64_t number = directory.base << 12
-        cdef uint64_t end = min((directory.base + directory.length) << 12, before)
-        cdef uint32_t *place
-        while number < end:
-            place = directory_place(directory, number, False)
-            if place == NULL:
-                number = (number | 4095) + 1           # nothing is on this page
-            else:
-                if place[0]:
-                    self.cancel(place[0])
-                number += 1
+        cdef uint64_t number = directory_next(directory, 0, before)
+        while number < before:
+            self.cancel(directory_find(directory, number))
+            number = directory_next(directory, number + 1, before)
 
     cdef void cancel(self, uint32_t row_index) noexcept nogil:
         cdef Row *row = self.table.row(row_index)

@@ -184,6 +184,22 @@ cdef inline uint32_t directory_find(Directory *directory, uint64_t number) noexc
     return 0 if place == NULL else place[0]
 
 
+cdef uint64_t directory_next(Directory *directory, uint64_t number, uint64_t end) noexcept nogil:
+    """The first number from this one on that has a row; `end` if none before that has."""
+    cdef uint64_t last = min(end, (directory.base + directory.length) << 12)
+    cdef uint32_t *place
+    number = max(number, directory.base << 12)
+    while number < last:
+        place = directory_place(directory, number, False)
+        if place == NULL:
+            number = (number | 4095) + 1               # nothing is on this page
+        elif place[0]:
+            return number
+        else:
+            number += 1
+    return end
+
+
 cdef bint directory_note(Directory *directory, uint64_t number, uint32_t index) noexcept nogil:
     cdef uint32_t *place = directory_place(directory, number, True)
     if place == NULL:
