@@ -39,6 +39,7 @@ from scaler._native import (
     stream_offset,
 )
 from scaler.exceptions import MissingObjects
+from scaler.link.objects import Place
 from scaler.reference import ObjectReference, slots
 
 MOST_REFERENCES = 64  # after so many, a chunk of a map ends
@@ -48,7 +49,6 @@ MOST_HELD_BYTES = 1 << 30  # of arrays that may be passed again; the last one is
 MOST_UNDER_WAY_BYTES = 1 << 30  # in objects that only tasks hold
 ROOM_S = 1.0  # how long to try again for room that others may just be giving up
 _SAMPLES, _SAMPLE_BYTES = 16, 4096
-Place = tuple[int, int, int, int, int]
 
 
 class ClientObjects:

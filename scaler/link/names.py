@@ -114,16 +114,21 @@ def _own_files(pattern: str, folder: str | None) -> Iterator[str]:
                 continue
 
 
-def sweep(life: str, folder: str | None = None) -> int:
-    """Remove every segment of this life. How many there were."""
-    swept = 0
-    for path in _own_files(f"{life}-*", folder):
+def _remove(paths: Iterable[str]) -> int:
+    """How many of these were there to be removed, and are not any more."""
+    removed = 0
+    for path in paths:
         try:
             os.unlink(path)
-            swept += 1
+            removed += 1
         except OSError:
             continue
-    return swept
+    return removed
+
+
+def sweep(life: str, folder: str | None = None) -> int:
+    """Remove every segment of this life. How many there were."""
+    return _remove(_own_files(f"{life}-*", folder))
 
 
 def is_over(life: str) -> bool:
@@ -134,12 +139,8 @@ def is_over(life: str) -> bool:
 def sweep_tag(life: str, tag: int, folder: str | None, but: Iterable[str] = ()) -> None:
     """Remove the store of a peer that has gone, except these segments."""
     kept = {os.path.basename(name) for name in but}
-    for path in _own_files(f"{life}-{tag:06x}-*", folder):
-        if os.path.basename(path) not in kept:
-            try:
-                os.unlink(path)
-            except OSError:
-                continue
+    store = _own_files(f"{life}-{tag:06x}-*", folder)
+    _remove(path for path in store if os.path.basename(path) not in kept)
 
 
 def sweep_orphans(folder: str | None = None) -> int:

@@ -108,7 +108,7 @@ class IncomingObjects:
         places, stream = split_places(payload)
         found = []
         for object_id, segment, offset, size, flags in places:
-            here, segment, offset = object_id, segment, offset
+            here = object_id
             if flags & PLACE_NEW:
                 here, have, total = self._open.get(object_id, (0, -1, -1))
                 if have != size or total != size:
@@ -131,3 +131,14 @@ class IncomingObjects:
 def new_objects(payload: bytes) -> Iterable[Place]:
     """The places of objects that this payload brings with it."""
     return (place for place in split_places(payload)[0] if place[4] & PLACE_NEW)
+
+
+def pack_ids(ids: Iterable[int]) -> bytes:
+    """Object ids as a record of rings carries them: 8 bytes each."""
+    return b"".join(one.to_bytes(8, "little") for one in ids)
+
+
+def unpack_ids(payload: bytes) -> list[int]:
+    """The ids of a record that `pack_ids` or the core has packed."""
+    ids: list[int] = memoryview(payload).cast("Q").tolist()
+    return ids

@@ -18,6 +18,7 @@ from scaler._native import (
     RelayPeer,
     Store,
 )
+from scaler.link.objects import pack_ids, unpack_ids
 from scaler.link.single import with_payload
 from scaler.protocol.frames import (
     MOST_INLINE_BYTES,
@@ -63,7 +64,7 @@ class ClientSide(RelaySide):
             for unsaid in self.unsaid:
                 self._cancel(unsaid)
         elif kind == KIND_RELEASE:
-            ids = memoryview(record[2]).cast("Q").tolist()
+            ids = unpack_ids(record[2])
             for object_id in ids:
                 self.store.free(object_id)  # a result; what the client has made is in its own store
             self.talk.after_objects(lambda: self.talk.post(Release.of(ids)))
@@ -85,7 +86,7 @@ class ClientSide(RelaySide):
         """Tell the client what may be freed, as far as its control ring has room."""
         while self._unheard:
             ids = [self._unheard[i] for i in range(min(len(self._unheard), MOST_IDS))]
-            if not self.relay.tell(0, KIND_FREED, b"".join(one.to_bytes(8, "little") for one in ids)):
+            if not self.relay.tell(0, KIND_FREED, pack_ids(ids)):
                 return
             for _ in ids:
                 self._unheard.popleft()

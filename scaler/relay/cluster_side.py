@@ -6,7 +6,7 @@ from typing import Any
 
 from scaler._native import KIND_FORGET, KIND_FREED, KIND_RELEASE, Mappings, Relay, RelayPeer, Store
 from scaler.link.names import sweep_tag
-from scaler.link.objects import new_objects
+from scaler.link.objects import new_objects, pack_ids, unpack_ids
 from scaler.link.single import with_payload
 from scaler.protocol.frames import (
     MOST_INLINE_BYTES,
@@ -63,7 +63,7 @@ class ClusterSide(RelaySide):
                 if peer.slot == slot:  # workers have nothing else to say there
                     self.on_broken(peer)
             return
-        ids = memoryview(record[2]).cast("Q").tolist()
+        ids = unpack_ids(record[2])
         self.talk.after_objects(lambda: self.talk.post(Release.of(ids, slot)))
 
     def on_broken(self, peer: RelayPeer) -> None:
@@ -71,7 +71,7 @@ class ClusterSide(RelaySide):
 
     def on_sent(self, slot: int, payload: bytes) -> None:
         """The scheduler has a worker's result, or will: the worker may use its memory again."""
-        ids = b"".join(place[0].to_bytes(8, "little") for place in new_objects(payload))
+        ids = pack_ids(place[0] for place in new_objects(payload))
         self._unheard.append((slot, ids))
 
     def on_body(self, body: Body) -> None:

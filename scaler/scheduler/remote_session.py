@@ -34,7 +34,7 @@ from scaler._native import (
     split_places,
 )
 from scaler.link.conversation import Conversation
-from scaler.link.objects import IncomingObjects, Place, new_objects
+from scaler.link.objects import IncomingObjects, Place, new_objects, unpack_ids
 from scaler.link.single import with_payload
 from scaler.protocol.frames import (
     DIGEST_BYTES,
@@ -210,7 +210,7 @@ class RemoteClient(RemoteSession):
             outlet.clean()
             while (record := outlet.run.read()) is not None:
                 if record[0] == KIND_FREED:
-                    self.talk.post(Freed.of(memoryview(record[2]).cast("Q").tolist()))
+                    self.talk.post(Freed.of(unpack_ids(record[2])))
         self._dirty_control.clear()
         if self.index is not None and self.talk.has_room:
             self.core.deliver(self.index)
