@@ -48,6 +48,7 @@ from scaler.protocol.frames import (
 
 _log = logging.getLogger(__name__)
 
+
 class RelaySide(ABC):
     """What relays of clients and of clusters have in common."""
 

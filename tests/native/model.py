@@ -37,6 +37,8 @@ MS = 1_000_000
 
 def digest_of(code):
     return blake2b(code, digest_size=16).digest()
+
+
 RING_HEADER_BYTES = 128
 RECORD_HEADER_BYTES = 56
 CLAIM_WITHDRAWN = 2
