@@ -26,6 +26,7 @@ cdef class WorkerLoop:
     cdef int[4] watched
     cdef int watched_count
     cdef Meter meter
+    cdef readonly Upkeep upkeep
     cdef ChunkCalls chunk_calls
     cdef ChunkResults chunk_results
     cdef dict functions          # number -> callable, or the exception of unpickling it
@@ -40,7 +41,7 @@ cdef class WorkerLoop:
 
     def __init__(self, Segment memory not None, int eventfd, Segment bell_memory not None, uint32_t slot,
                  int bell_eventfd, watched, Store store not None, Mappings mappings not None, *, loads, loads_parcel, dumps,
-                 describe, load_function):
+                 describe, load_function, Upkeep upkeep not None):
         self.memory = memory
         self.page = <PeerPage *>memory.start
         self.tasks, self.results, self.up, self.down = peer_rings(memory)
@@ -54,7 +55,7 @@ cdef class WorkerLoop:
             self.watched[self.watched_count] = fd
             self.watched_count += 1
         self.functions = {}
-        self.meter = Meter()
+        self.meter, self.upkeep = Meter(), upkeep
         self.announced = {}
         self.chunk_calls = ChunkCalls()
         self.chunk_results = ChunkResults()
@@ -76,6 +77,8 @@ cdef class WorkerLoop:
             self.tasks.step(record.record_bytes)
             if self.tasks.recycle():
                 tell(self.bell, self.slot, self.bell_eventfd)
+            if self.meter.start_ns >= self.upkeep.overdue_ns:
+                self.upkeep.clean(self.done)
 
     cdef bint wait(self) except -1:
         """Sleep until there may be news. False when there is nobody left to work for."""
@@ -101,6 +104,8 @@ cdef class WorkerLoop:
         if n < 0:
             PyErr_CheckSignals()
             return True
+        if n == 0:
+            self.upkeep.on_idle(now_ns(), self.done)
         if fds[0].revents & POLLIN:
             quiet_bell(self.eventfd)
         for i in range(self.watched_count):

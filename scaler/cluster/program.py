@@ -50,7 +50,13 @@ async def _serve(config: ClusterConfig, lifeline: int, on_ready: Callable[[], No
     supervisor = Supervisor(
         str(config.address),
         names,
-        WorkerSettings(ring_bytes=config.ring_bytes, sys_path=sys_path, cwd=os.getcwd()),
+        WorkerSettings(
+            ring_bytes=config.ring_bytes,
+            garbage_collect_interval_s=config.garbage_collect_interval_seconds,
+            trim_memory_threshold_bytes=config.trim_memory_threshold_bytes,
+            sys_path=sys_path,
+            cwd=os.getcwd(),
+        ),
         memory=object_memory(config.object_folder, config.object_memory_bytes),
         death_timeout_s=config.death_timeout_seconds,
         on_ready=announce,

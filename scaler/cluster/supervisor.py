@@ -37,6 +37,8 @@ class WorkerSettings:
 
     ring_bytes: int = 262144
     children_bytes: int = 65536
+    garbage_collect_interval_s: float = 30.0
+    trim_memory_threshold_bytes: int = 1 << 30
     sys_path: list[str] = field(default_factory=list)  # empty: as the supervisor's own
     cwd: str = ""
 
@@ -168,10 +170,7 @@ class Supervisor:
             "name": name,
             "door": self._door,
             "life": self._life,
-            "ring_bytes": self._settings.ring_bytes,
-            "children_bytes": self._settings.children_bytes,
-            "sys_path": self._settings.sys_path,
-            "cwd": self._settings.cwd,
+            **vars(self._settings),
         }
         child = Child("scaler.cluster.worker", settings)
         try:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from scaler import payload
-from scaler._native import FLAG_OBJECTS, Mappings, Store, Unreadable, WorkerLoop, borrow, die_with_parent
+from scaler._native import FLAG_OBJECTS, Mappings, Store, Unreadable, Upkeep, WorkerLoop, borrow, die_with_parent
 from scaler.cluster.creator import Creator
 from scaler.exceptions import ScalerError
 from scaler.link.knock import NotCoLocated, Refused, knock
@@ -57,6 +57,7 @@ def main() -> int:
         [entry.connection.fileno(), creator.fileno()], store, mappings,
         loads=pickle.loads, loads_parcel=loads, dumps=payload.dumps_result, describe=payload.describe,
         load_function=function_loader(mappings),
+        upkeep=Upkeep(settings["garbage_collect_interval_s"], settings["trim_memory_threshold_bytes"]),
     )  # fmt: skip
     os.register_at_fork(before=mappings.on_fork)
     creator.report(joined=True)

@@ -136,12 +136,12 @@ class ClusterConfig(ObjectsConfig, LoggingConfig):
         group=NOT_YET, unit="seconds", least=0, not_yet="time limits come with a later version",
     )  # fmt: skip
     garbage_collect_interval_seconds: float = option(
-        30, "how often workers collect garbage", "-gc",
-        group=NOT_YET, unit="seconds", least=0, not_yet="looking after the workers' memory comes with a later version",
+        30, "how often workers that are idle collect garbage, if they have run anything since; 0: never", "-gc",
+        group=TIME, unit="seconds", least=0,
     )  # fmt: skip
     trim_memory_threshold_bytes: int = option(
-        1 << 30, "memory of a worker above which it gives back what is free", "-tm",
-        group=NOT_YET, unit="bytes", least=0, not_yet="looking after the workers' memory comes with a later version",
+        1 << 30, "memory of its own above which a worker that has collected garbage gives back what is free", "-tm",
+        group=LIMITS, unit="bytes", least=0,
     )  # fmt: skip
     heartbeat_interval: float = option(
         2, "how often to give a sign of life", "-hi",

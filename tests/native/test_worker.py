@@ -16,6 +16,7 @@ from scaler._native import (
     Segment,
     Store,
     Unreadable,
+    Upkeep,
     WorkerLoop,
     join_places,
 )
@@ -36,7 +37,7 @@ WAITING_IN_DOWN = WAITING_IN_TASKS + 3 * RING_HEADER_BYTES
 class Worker:
     """The scheduler's ends of a worker's rings. Its loop runs in this thread until there is nothing more to do."""
 
-    def __init__(self):
+    def __init__(self, upkeep=None):
         rings = Rings(RING_BYTES)
         self.memory, self.tasks, self.results, self.down = rings.memory, rings.tasks, rings.results, rings.down
         self.bell = Segment.private(PAGE)
@@ -50,6 +51,7 @@ class Worker:
             Store(LIFE, 9, "/tmp"), mappings, loads=pickle.loads, loads_parcel=loads, dumps=payload.dumps_result,
             describe=payload.describe,
             load_function=lambda data, flags: load_carrying(data, flags) if flags else load_function(data, flags),
+            upkeep=upkeep or Upkeep(),
         )  # fmt: skip
         os.close(self.supervisor[1])  # the supervisor has gone: it ends when it would sleep
 
@@ -176,6 +178,18 @@ def test_whoever_waits_for_room_in_the_control_ring_is_told(worker):
     worker.note(WAITING_IN_DOWN)
     assert worker.run() == []
     assert worker.is_told()
+
+
+def test_a_worker_that_is_never_idle_collects_garbage_between_its_tasks():
+    worker = Worker(Upkeep(1e-9))
+    announce(worker, 1, pickle.dumps(bool))
+    try:
+        for number in range(3):
+            worker.tasks.write(TASK, number, pickle.dumps(()), function=1)
+        assert worker.run() == [(0, False)] * 3
+        assert worker.loop.upkeep.collections == 3
+    finally:
+        worker.close()
 
 
 def forget(worker, number):
