@@ -596,7 +596,6 @@ class OpenFutures: ...
 
 # client
 
-
 class ClientRings:
     def __init__(
         self,

@@ -8,7 +8,7 @@ import pytest
 
 from examples.census.counting import count_file, find_files, merge, package_of
 
-SOURCE = '''
+SOURCE = """
 import os
 
 class Shape:
@@ -22,7 +22,7 @@ def walk(shape):
         shape.area()
     except ValueError:
         pass
-'''
+"""
 
 
 @pytest.fixture
