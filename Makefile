@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 NATIVE := $(wildcard native/*)
 
-.PHONY: setup demo test test-all check options bench bench-peers clean
+.PHONY: setup demo test test-all check options bench bench-peers chaos clean
 .DEFAULT_GOAL := setup
 
 setup: $(VENV)/.ready
@@ -40,6 +40,10 @@ bench: setup
 
 bench-peers: setup
 	$(BIN)/python -m perf.peers
+
+# CHAOS="--seconds 20 --link wire" for another run; `python -m tests.chaos -h` says what there is.
+chaos: setup
+	$(BIN)/python -m tests.chaos $(CHAOS)
 
 clean:
 	rm -rf .venv .venvs build *.egg-info native/_native.c scaler/*.so .mypy_cache .ruff_cache .pytest_cache .hypothesis

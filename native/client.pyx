@@ -50,6 +50,7 @@ cdef class ClientRings:
     cdef bint decode_plain          # plain results are unpickled while draining
     cdef readonly uint64_t watched
     cdef readonly uint64_t worker_count
+    cdef readonly uint64_t strays   # results of tasks that are not open: cancelled, or answered before
 
     def __cinit__(self):
         self.eventfd = self.bell_eventfd = self.lifeline = -1
@@ -285,8 +286,10 @@ cdef class ClientRings:
                 future.flags = record.flags
                 value = self.outcome_of(record, &state)
                 self.complete(future, state, value)
-            elif record.kind == KIND_RESULT and record.flags & FLAG_OBJECTS:
-                self.take_object(record)              # nobody wants it: it is given back as it is dropped
+            elif record.kind == KIND_RESULT:
+                self.strays += 1
+                if record.flags & FLAG_OBJECTS:
+                    self.take_object(record)          # nobody wants it: it is given back as it is dropped
             self.results.step(record.record_bytes)
         if any_record and self.results.recycle():
             tell(self.bell, self.slot, self.bell_eventfd)

@@ -1,14 +1,17 @@
 """A scheduler on another host, as far as memory goes: a process in a mount namespace with a /dev/shm of its own.
 
-Run as a program it is that scheduler: it prints its address and stops when its standard input ends.
+Run as a program it is that scheduler, with the options of its one argument: it prints its address and stops when its
+standard input ends.
 """
 
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from scaler import Cluster
 from scaler.config.table import SchedulerConfig
@@ -21,11 +24,31 @@ shift 2 && exec "$@" """
 _ELSEWHERE = ["unshare", "--mount", "--", "sh", "-c", _MOUNT, "sh"]
 
 
+def start_elsewhere(room: str = "2g", folder: Path | None = None, **options: Any) -> tuple[subprocess.Popen[str], str]:
+    """Such a scheduler and its address. It and its temporary folder, if one is given, have so much `room`."""
+    place = "" if folder is None else str(folder)
+    options.setdefault("address", "tcp://127.0.0.1:0")
+    scheduler = subprocess.Popen(
+        [*_ELSEWHERE, room, place, sys.executable, "-m", "tests.elsewhere", json.dumps(options)],
+        env=None if folder is None else {**os.environ, "TMPDIR": place},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert scheduler.stdout is not None
+    address = scheduler.stdout.readline().strip()
+    if not address:
+        scheduler.communicate()
+        raise RuntimeError("no scheduler with a /dev/shm of its own: that needs the right to unshare and mount")
+    return scheduler, address
+
+
 class RemoteCluster:
     """A scheduler elsewhere, and workers here: nobody who talks to it from here shares its memory.
 
     `way(address)` is the address that the workers go through instead. The scheduler's /dev/shm has `room`, and so
-    has its temporary folder, if one is given.
+    has its temporary folder, if one is given. `options` are the scheduler's.
     """
 
     def __init__(
@@ -33,24 +56,11 @@ class RemoteCluster:
         n_workers: int,
         ring_bytes: int = 262144,
         way: Callable[[str], str] = lambda address: address,
-        event_loop: str = "builtin",
         room: str = "2g",
         folder: Path | None = None,
+        **options: Any,
     ) -> None:
-        place = "" if folder is None else str(folder)
-        self.scheduler = subprocess.Popen(
-            [*_ELSEWHERE, room, place, sys.executable, "-m", "tests.elsewhere", event_loop],
-            env=None if folder is None else {**os.environ, "TMPDIR": place},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
-        assert self.scheduler.stdout is not None
-        self._address = self.scheduler.stdout.readline().strip()
-        if not self._address:
-            self.scheduler.communicate()
-            raise RuntimeError("no scheduler with a /dev/shm of its own: that needs the right to unshare and mount")
+        self.scheduler, self._address = start_elsewhere(room, folder, **options)
         self._way, self._ring_bytes = way, ring_bytes
         self._clusters: list[Cluster] = []
         self.add_workers(n_workers)
@@ -81,5 +91,5 @@ class RemoteCluster:
 
 
 if __name__ == "__main__":
-    config = make_config(SchedulerConfig, {"address": "tcp://127.0.0.1:0", "event_loop": sys.argv[1]})
+    config = make_config(SchedulerConfig, json.loads(sys.argv[1]))
     sys.exit(run(config, 0, lambda address: print(address, flush=True)))

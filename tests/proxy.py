@@ -1,6 +1,8 @@
-"""A TCP proxy on loopback whose connections a test can cut, for links that break."""
+"""A TCP proxy on loopback whose connections a test can cut or hold up, for links that break.
 
-import selectors
+Rule 1: what is held up is not lost: as on a real network, where TCP sends it again once the way is free.
+"""
+
 import socket
 import threading
 from types import TracebackType
@@ -10,7 +12,7 @@ CHUNK_BYTES = 65536
 
 
 class Proxy:
-    """Everything sent to `address` goes to `target` and back, until `cut`."""
+    """Everything sent to `address` goes to `target` and back, until `cut`; nothing does while it is `held`."""
 
     def __init__(self, target: str) -> None:
         parts = urlsplit(target)
@@ -18,65 +20,80 @@ class Proxy:
         self._target = parts.hostname, parts.port
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.address = f"tcp://127.0.0.1:{self._listener.getsockname()[1]}"
-        self._selector = selectors.DefaultSelector()
-        self._selector.register(self._listener, selectors.EVENT_READ)
-        self._other: dict[socket.socket, socket.socket] = {}
         self._lock = threading.Lock()
+        self._pairs: set[tuple[socket.socket, socket.socket]] = set()
+        self._is_free = threading.Event()
+        self._is_free.set()
         self._stopping = False
-        self._thread = threading.Thread(target=self._serve, daemon=True)
-        self._thread.start()
-
-    def _serve(self) -> None:
-        while not self._stopping:
-            for key, _ in self._selector.select(0.05):
-                with self._lock:
-                    if key.fileobj is self._listener:
-                        self._accept()
-                    elif key.fileobj in self._other:
-                        self._forward(key.fileobj)  # type: ignore[arg-type]
+        self._threads = [threading.Thread(target=self._accept, daemon=True)]
+        self._threads[0].start()
 
     def _accept(self) -> None:
-        here, _ = self._listener.accept()
-        try:
-            there = socket.create_connection(self._target)
-        except OSError:
-            here.close()
-            return
-        self._other[here], self._other[there] = there, here
-        for end in (here, there):
-            self._selector.register(end, selectors.EVENT_READ)
+        while not self._stopping:
+            try:
+                here, _ = self._listener.accept()
+            except OSError:
+                return  # it is closed
+            self._is_free.wait()
+            try:
+                there = socket.create_connection(self._target)
+            except OSError:
+                here.close()
+                continue
+            pair = here, there
+            with self._lock:
+                self._pairs.add(pair)
+            self._threads = [thread for thread in self._threads if thread.is_alive()]
+            for one, other in (pair, pair[::-1]):
+                self._threads.append(threading.Thread(target=self._forward, args=(one, other, pair), daemon=True))
+                self._threads[-1].start()
 
-    def _forward(self, end: socket.socket) -> None:
+    def _forward(self, one: socket.socket, other: socket.socket, pair: tuple[socket.socket, socket.socket]) -> None:
         try:
-            data = end.recv(CHUNK_BYTES)
-            if data:
-                self._other[end].sendall(data)
-                return
+            while data := one.recv(CHUNK_BYTES):
+                self._is_free.wait()
+                other.sendall(data)
         except OSError:
             pass
-        self._close(end)
+        self._cut(pair)
 
-    def _close(self, end: socket.socket) -> None:
-        for one in (end, self._other[end]):
-            self._selector.unregister(one)
-            del self._other[one]
-            one.close()
+    def _cut(self, pair: tuple[socket.socket, socket.socket]) -> bool:
+        """Close both ends; whatever is under way is lost. False if they were closed already."""
+        with self._lock:
+            if pair not in self._pairs:
+                return False
+            self._pairs.discard(pair)
+        for end in pair:
+            try:
+                end.shutdown(socket.SHUT_RDWR)  # a thread may be waiting in it
+            except OSError:
+                pass
+            end.close()
+        return True
 
     def cut(self) -> int:
         """Close all connections, whatever is under way. How many there were."""
         with self._lock:
-            ends = list(self._other)
-            for end in ends:
-                if end in self._other:
-                    self._close(end)
-            return len(ends) // 2
+            pairs = list(self._pairs)
+        return sum(self._cut(pair) for pair in pairs)
+
+    def hold(self) -> None:
+        """From here on nothing gets through, and nobody is told; newcomers are accepted all the same."""
+        self._is_free.clear()
+
+    def release(self) -> None:
+        """The end of that."""
+        self._is_free.set()
 
     def close(self) -> None:
         self._stopping = True
-        self._thread.join()
-        self.cut()
-        self._selector.close()
+        self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
+        self.cut()
+        self.release()
+        for thread in self._threads:
+            thread.join()
+        self.cut()
 
     def __enter__(self) -> "Proxy":
         return self

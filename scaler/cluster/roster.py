@@ -1,8 +1,9 @@
 """Roster: which workers there should be and which there are. Events in, commands out; no process, no clock.
 
-A worker that ends without being told to is started again: at once the first time, then after a pause that doubles up to
-MOST_PAUSE_S, and anew at once after one that stayed in for SETTLED_S. So a worker that cannot start at all (a broken
-environment) does not keep the host busy, and one killed now and then is missed for no longer than a start takes.
+A worker that ends without being told to is started again. One that had joined died of what it was given, or was killed:
+the next one is started at once, so that its task waits for no longer than a start takes; only if several in a row
+lived for less than SETTLED_S there is a pause that doubles up to MOST_JOINED_PAUSE_S. One that could not even join (a
+broken environment) is not to keep the host busy: that pause doubles up to MOST_PAUSE_S.
 
 Not here: starting and watching processes (supervisor).
 """
@@ -12,7 +13,9 @@ from enum import Enum
 
 FIRST_PAUSE_S = 0.1
 MOST_PAUSE_S = 10.0
-SETTLED_S = 5.0
+MOST_JOINED_PAUSE_S = 0.5
+SETTLED_S = 0.3
+QUICK_DEATHS = 3  # in a row, before there is a pause
 
 
 class State(Enum):
@@ -31,6 +34,7 @@ class Place:
     due_s: float = 0.0
     since_s: float = 0.0
     pause_s: float = 0.0
+    quick_deaths: int = 0  # in a row, after joining
 
 
 @dataclass(frozen=True)
@@ -76,9 +80,14 @@ class Roster:
     def on_exited(self, index: int, now_s: float) -> list[Start]:
         """This worker's process has ended, and nobody had told it to."""
         place = self.places[index]
-        settled = place.state is State.JOINED and now_s - place.since_s >= SETTLED_S
-        wait_s = 0.0 if settled else place.pause_s
-        place.pause_s = 0.0 if settled else min(MOST_PAUSE_S, max(FIRST_PAUSE_S, place.pause_s * 2))
+        has_joined = place.state is State.JOINED
+        if has_joined and now_s - place.since_s >= SETTLED_S:
+            place.pause_s, place.quick_deaths = 0.0, 0
+        elif has_joined and place.quick_deaths < QUICK_DEATHS:
+            place.pause_s, place.quick_deaths = 0.0, place.quick_deaths + 1
+        wait_s = min(place.pause_s, MOST_JOINED_PAUSE_S) if has_joined else place.pause_s
+        if not has_joined or place.quick_deaths >= QUICK_DEATHS:
+            place.pause_s = min(MOST_PAUSE_S, max(FIRST_PAUSE_S, place.pause_s * 2))
         place.state, place.due_s = State.WAITING, now_s + wait_s
         return self.on_tick(now_s)
 

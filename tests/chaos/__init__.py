@@ -1,0 +1,1 @@
+"""Real processes under load, while they are killed, stopped and cut off from each other."""
