@@ -53,7 +53,7 @@ class Report:
             )
         if self.return_s:
             lines.append(
-                f"  from the scheduler's death to half of the undisturbed rate: p50 {statistics.median(self.return_s):.2f} "
+                f"  from the scheduler's death to half of that rate again: p50 {statistics.median(self.return_s):.2f} "
                 f"s, most {max(self.return_s):.2f} s, of {len(self.return_s)} (target 2)"
             )
         return lines + [f"  ! {problem}" for problem in (*outcome.problems, *self.failures)]
