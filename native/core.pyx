@@ -295,34 +295,39 @@ cdef class SchedulerCore:
         """What the objects that this worker makes begin with."""
         return self.pool.workers[index].tag
 
-    def on_worker_left(self, uint32_t index, uint64_t now):
+    def on_worker_left(self, uint32_t index, uint64_t now, claimed=()):
         """A worker is gone, and its result ring is drained. Its tasks go elsewhere, the one it had begun included.
 
+        `claimed` are (task, attempt) of what it had begun elsewhere, where only its relay can look into its ring.
         Names of the segments in its store that are still of use: the others may go.
         """
+        for task, attempt in claimed:
+            self.charge(self.find_held(index, task, attempt))
         names = self.lose_worker(index)
         self.dispatcher.dispatch(now)
         return names
 
     def on_workers_left(self, indices, uint64_t now):
-        """These are gone at once: none is given what another had."""
+        """A host is gone: none of its workers is given what another had. What ran there is what had left first."""
         for index in indices:
+            self.charge(self.dispatcher.first_to_leave(index))
             self.lose_worker(index)
         self.dispatcher.dispatch(now)
 
+    cdef void charge(self, uint32_t row_index) noexcept nogil:
+        """A worker died running this."""
+        if row_index:
+            self.table.row(row_index).deaths += 1
+
     cdef list lose_worker(self, uint32_t index):
-        cdef uint32_t first = self.pool.workers[index].head
         cdef uint32_t row_index = self.pool.workers[index].tail
         cdef uint32_t previous
-        cdef int taken
         cdef Row *row
         while row_index:                       # from the youngest, so that the front of the queue ends up in order
             row = self.table.row(row_index)
             previous = row.previous
-            taken = self.dispatcher.withdraw(row_index)
-            # Elsewhere nobody can look into the ring any more: what came first is what ran.
-            if taken == TOO_LATE or (taken == ASKED and row_index == first):
-                row.deaths += 1
+            if self.dispatcher.withdraw(row_index) == TOO_LATE:
+                self.charge(row_index)
             if row.state == ROW_CANCELLED:
                 self.answers.end(row_index)
             elif row.deaths > MOST_DEATHS:
@@ -400,6 +405,12 @@ cdef class SchedulerCore:
     def on_worker_release(self, uint32_t index, objects):
         """A worker holds these objects no more."""
         self.release(self.pool.workers[index].tag, objects)
+
+    def on_task_sent(self, uint32_t worker_index, uint64_t task, uint64_t attempt, uint64_t position):
+        """A task that its outlet had set aside has left at last. `position`: between what has left and what has not."""
+        cdef uint32_t row_index = self.find_held(worker_index, task, attempt)
+        if row_index:
+            self.table.row(row_index).position = position
 
     def on_withdrawn(self, uint32_t worker_index, uint64_t task, uint64_t attempt, bint took, uint64_t now):
         """The answer of a relay that was asked to take a record back: it will not run (took), or runs or has run."""

@@ -121,6 +121,21 @@ cdef class Dispatcher:
         cdef Worker *worker = &self.pool.workers[row.worker]
         return (<Outlet>worker.tasks).withdraw(row.task, self.table.attempt_of(row), row.position)
 
+    cdef uint32_t first_to_leave(self, uint32_t worker_index) noexcept nogil:
+        """Of what a remote worker holds, what went to it first; 0 if nothing has gone yet.
+
+        That need not be the head of its list: a task with objects waits for them, and later ones leave before it.
+        """
+        cdef uint32_t row_index = self.pool.workers[worker_index].head
+        cdef uint32_t first = 0
+        cdef uint64_t least = SET_ASIDE
+        while row_index:
+            if self.table.row(row_index).position < least:
+                first = row_index
+                least = self.table.row(row_index).position
+            row_index = self.table.row(row_index).next
+        return first if first and self.withdraw(first) == ASKED else 0
+
     cdef void take_back(self, uint32_t row_index) noexcept nogil:
         """The row's record was withdrawn: it waits again, before all others, unless nobody wants it any more."""
         self.withdrawn += 1

@@ -8,6 +8,8 @@ cdef enum:
     TOO_LATE = 1     # it is claimed, or done
     ASKED = 2        # somebody else holds the ring: the answer comes as an event
 
+cdef uint64_t SET_ASIDE = <uint64_t>-1    # the position of a record that waits for its objects
+
 
 cdef class Outlet:
     """What the core can do to a peer."""

@@ -15,6 +15,7 @@ cdef class RelayPeer:
     cdef readonly Ring tasks, results, up, down
     cdef readonly uint32_t slot
     cdef readonly RecordRun collected     # what it said, for the next batch
+    cdef readonly list claimed            # (task, attempt) of what it was running when it left
     cdef RecordRun pending                # what did not fit into its ring
     cdef Ring inward, outward
     cdef uint32_t *sleeping
@@ -54,6 +55,7 @@ cdef class Relay:
         peer.inward, peer.outward = (peer.tasks, peer.results) if self.is_client else (peer.results, peer.tasks)
         peer.collected = RecordRun()
         peer.pending = RecordRun()
+        peer.claimed = []
         peer.eventfd = eventfd
         peer.sleeping = &(<PeerPage *>memory.start).sleeping
         peer.slot = <uint32_t>len(self.peers)
@@ -61,10 +63,14 @@ cdef class Relay:
         return peer
 
     def remove(self, RelayPeer peer not None):
-        """The peer has gone: collect the last it said. The run of that, to be sent before it is said to have left."""
+        """The peer has gone: collect the last it said. The run of that, to be sent before it is said to have left.
+
+        Its `claimed` says from now on what it was running.
+        """
         while self.drain(peer, 0):
             pass
         self.peers[peer.slot] = None
+        peer.claimed = peer.tasks.claimed()
         return peer.collected
 
     def run(self, bint look_everywhere=False):

@@ -109,6 +109,20 @@ cdef class Ring:
             at += padded(record.record_bytes)
         return False
 
+    def claimed(self):
+        """(task, attempt) of what the consumer had claimed and not gone past when it died. Nothing in the ring is believed."""
+        cdef uint64_t at = load_acquire(&self.header.tail)
+        cdef Record *record
+        cdef list found = []
+        while at < self.head and self.head - at <= self.capacity and not at & 7:
+            record = <Record *>(self.data + (at & (self.capacity - 1)))
+            if record.record_bytes < 8 or record.record_bytes > self.head - at:
+                break
+            if record.kind == KIND_TASK and record.record_bytes >= RECORD_HEADER_BYTES and record.claim & 3 == CLAIM_CLAIMED:
+                found.append((record.task, record.attempt))
+            at += padded(record.record_bytes)
+        return found
+
     cdef uint32_t free_bytes(self) noexcept nogil:
         self.tail_seen = load_acquire(&self.header.tail)
         return <uint32_t>(self.capacity - (self.head - self.tail_seen))

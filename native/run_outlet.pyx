@@ -3,27 +3,36 @@
 # The core writes records into it as it writes into a ring; the session takes them out in batches. What comes in goes
 # from a batch into the core by the feed functions.
 #
-# Rule 1: no Python object per record, but for payloads with objects, which go aside as tuples: they travel in chunks.
+# Rule 1: no Python object per record, but for payloads with objects, which go aside as tuples: they wait for those.
+# Rule 2: what waits has not left: it is taken back like a record of the run, at once.
 # Not here: frames, sockets, objects in chunks (scaler.scheduler.remote_session).
 
 cdef enum:
     OUTLET_MOST_BYTES = 16 << 20
-    SET_ASIDE = -1
+    FIRST_POSITION = 8       # so that there is something below it
 
 
 cdef class RunOutlet(Outlet):
     """Where the core writes the records of a remote peer. `dirty`, `asks` and `large` belong to its session.
 
     `dirty` gets this outlet when it has something new, `asks` gets (peer, task, attempt) for records that have left and are
-    wanted back, `large` gets (peer, record tuple) for payloads with objects.
+    wanted back, `large` gets (peer, record tuple) for payloads with objects: once those are there, the session asks
+    `leaves` whether the task is still to go. `ready`, if there is one, gets `owner` when there is something new.
     """
     cdef readonly RecordRun run
     cdef readonly uint32_t peer
     cdef bint is_dirty
     cdef list dirty, asks, large
+    cdef set ready
+    cdef object owner
+    cdef readonly set waiting    # (task, attempt) of what was set aside and has not left
 
-    def __init__(self, uint32_t peer, list dirty not None, list asks not None, list large not None):
+    def __init__(self, uint32_t peer, list dirty not None, list asks not None, list large not None,
+                 set ready=None, owner=None):
+        self.ready, self.owner = ready, owner
         self.run = RecordRun()
+        self.run.base = FIRST_POSITION
+        self.waiting = set()
         self.peer = peer
         self.dirty, self.asks, self.large = dirty, asks, large
 
@@ -37,10 +46,23 @@ cdef class RunOutlet(Outlet):
         if record.flags & FLAG_OBJECTS:
             with gil:
                 self.large.append((self.peer, record_tuple(record)))
+                if record.kind == KIND_TASK:
+                    self.waiting.add((record.task, record.attempt))
             return SET_ASIDE
         return self.run.commit()
 
+    def leaves(self, uint64_t task, uint64_t attempt):
+        """A record that was set aside may leave now. Its place in the order of leaving; None if it was taken back."""
+        if (task, attempt) not in self.waiting:
+            return None
+        self.waiting.remove((task, attempt))
+        return self.run.base + self.run.cursor - 1    # after what has left, before the rest; the position of no record
+
     cdef int withdraw(self, uint64_t task, uint64_t attempt, uint64_t position) noexcept nogil:
+        if position == SET_ASIDE:
+            with gil:
+                self.waiting.discard((task, attempt))
+            return WITHDREW
         if self.run.withdraw(position):
             return WITHDREW
         with gil:
@@ -63,6 +85,8 @@ cdef class RunOutlet(Outlet):
         if not self.is_dirty:
             self.is_dirty = True
             self.dirty.append(self)
+            if self.ready is not None:
+                self.ready.add(self.owner)
 
     def clean(self):
         """The session has taken what there was."""

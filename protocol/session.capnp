@@ -53,6 +53,8 @@ struct Left {
   peer @0 :UInt32;
   returnCode @1 :Int32;                                 # exit code, or minus the signal's number
   reason @2 :Text;                                      # what a person should know: out of memory, last lines of stderr
+  tasks @3 :Data;                                       # UInt64  what it had claimed and not answered
+  attempts @4 :Data;                                    # UInt64
 }
 
 struct Workers {

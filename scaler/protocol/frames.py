@@ -150,6 +150,23 @@ class Left:
     peer: int = 0
     return_code: int = 0
     reason: str = ""
+    tasks: bytes = b""
+    attempts: bytes = b""
+
+    @staticmethod
+    def columns_of(claimed: Iterable[tuple[int, int]]) -> dict[str, bytes]:
+        """The columns for (task, attempt) of what it had begun, as keyword arguments of a Left."""
+        rows = list(claimed)
+        if not rows:
+            return {}
+        return {"tasks": _ids([task for task, _ in rows]), "attempts": column("Q", [attempt for _, attempt in rows])}
+
+    def claimed(self) -> list[tuple[int, int]]:
+        """(task, attempt) per row; FrameError if the columns don't fit each other."""
+        if not self.tasks and not self.attempts:
+            return []
+        n = row_count("tasks", self.tasks, 8)
+        return list(zip(values("tasks", "Q", self.tasks, n), values("attempts", "Q", self.attempts, n), strict=True))
 
 
 @dataclass(frozen=True, slots=True)

@@ -132,8 +132,8 @@ class ClusterSide(RelaySide):
         rest = self.relay.remove(peer)
         self._say_asides()
         self.post_all([(peer.slot, rest)])
-        self.talk.after_objects(lambda: self._say_left(peer.slot, exit_code, reason))
+        self.talk.after_objects(lambda: self._say_left(peer.slot, exit_code, reason, peer.claimed))
 
-    def _say_left(self, slot: int, exit_code: int, reason: str) -> None:
-        self.talk.post(Left(slot, exit_code, reason))
+    def _say_left(self, slot: int, exit_code: int, reason: str, claimed: list[tuple[int, int]]) -> None:
+        self.talk.post(Left(slot, exit_code, reason, **Left.columns_of(claimed)))
         sweep_tag(self._life, worker_tag(slot), self._folder)  # its results have been sent, or never will be

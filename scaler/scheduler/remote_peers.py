@@ -80,6 +80,8 @@ class RemotePeers:
         self._send, self._on_change, self._on_shutdown = send, on_change, on_shutdown
         self._links: dict[bytes, _Link] = {}  # by routing id
         self._by_token: dict[bytes, _Link] = {}
+        self._by_session: dict[RemoteSession, _Link] = {}
+        self._ready: set[RemoteSession] = set()  # that may have something to say, or to take
         self._owing: set[_Link] = set()  # who waits for an acknowledgement
         self._next_heartbeat_s = 0.0
         self._next_warning_s = 0.0
@@ -100,6 +102,7 @@ class RemotePeers:
                 self.dropped += 1  # a session that was ended here, or a stranger
             else:
                 link.heard_s = now_s
+                self._ready.add(link.session)
                 if link.untaken or link.session.is_held_back:
                     self._put_off(link, frame, len(parts[0]))
                 else:
@@ -168,6 +171,7 @@ class RemotePeers:
         else:
             link = self._new_link(routing_id, hello, now_s)
         self._links[routing_id] = link
+        self._ready.add(link.session)
         ledger = link.session.talk.ledger
         resumed = bool(hello.session) and link.token == hello.session
         welcome = Welcome(
@@ -179,11 +183,11 @@ class RemotePeers:
     def _new_link(self, routing_id: bytes, hello: Hello, now_s: float) -> _Link:
         session: RemoteSession
         if hello.role == Role.CLIENT:
-            session = RemoteClient(self._core, hello, self._objects)
+            session = RemoteClient(self._core, hello, self._objects, self._ready)
         else:
-            session = RemoteCluster(self._core, hello, self._objects, self._queue_size)
+            session = RemoteCluster(self._core, hello, self._objects, self._ready, self._queue_size)
         link = _Link(session, secrets.token_bytes(16), routing_id, now_s)
-        self._by_token[link.token] = link
+        self._by_token[link.token] = self._by_session[session] = link
         return link
 
     def _on_body(self, link: _Link, body: Body) -> None:
@@ -203,6 +207,7 @@ class RemotePeers:
     def _end(self, link: _Link, why: str) -> None:
         del self._links[link.routing_id]
         del self._by_token[link.token]
+        del self._by_session[link.session]
         if link.has_begun:
             hello = link.session.hello
             _log.info("a %s on %s left: %s", Role(hello.role).name.lower(), hello.host_name, why)
@@ -221,9 +226,14 @@ class RemotePeers:
             for link in self._links.values():
                 if isinstance(link.session, RemoteCluster):
                     link.session.on_gone(gone)
+                    self._ready.add(link.session)
         sent = False
-        for link in list(self._links.values()):
-            session = link.session
+        ready = list(self._ready)
+        self._ready.clear()
+        for session in ready:
+            if session not in self._by_session:
+                continue  # it has ended
+            link = self._by_session[session]
             try:
                 if link.untaken or session.is_held_back:
                     self._take_on(link)
@@ -234,6 +244,8 @@ class RemotePeers:
                 sent = True
             else:
                 sent = self._empty(link) or sent
+                if link.untaken or session.is_held_back or session.can_go_on:
+                    self._ready.add(session)
         return sent
 
     def _empty(self, link: _Link) -> bool:
@@ -274,12 +286,14 @@ class RemotePeers:
         for link in self._links.values():
             if link.session.hello.role == Role.CLUSTER:
                 link.session.talk.post(Shutdown())
+                self._ready.add(link.session)
 
     def tell_workers(self, count: int) -> None:
         """Tell all clients how many workers there are."""
         for link in self._links.values():
             if link.session.hello.role == Role.CLIENT and link.has_begun:
                 link.session.talk.post(Workers(count))
+                self._ready.add(link.session)
 
     def close(self) -> None:
         """Say goodbye to everybody."""

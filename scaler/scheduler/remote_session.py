@@ -69,10 +69,18 @@ class HostObjects(NamedTuple):
 
 
 class RemoteSession(ABC):
-    """What clients and clusters have in common."""
+    """What clients and clusters have in common. It is in `ready` while there may be something to flush."""
 
-    def __init__(self, core: SchedulerCore, hello: Hello, objects: HostObjects, incoming: IncomingObjects) -> None:
+    def __init__(
+        self,
+        core: SchedulerCore,
+        hello: Hello,
+        objects: HostObjects,
+        incoming: IncomingObjects,
+        ready: "set[RemoteSession]",
+    ) -> None:
         self.core = core
+        self.ready = ready
         self.hello = hello
         self.objects = objects
         self.talk = Conversation(incoming)
@@ -104,6 +112,11 @@ class RemoteSession(ABC):
         """There is something to flush."""
         return bool(self._dirty or self._dirty_control or self._asks or self._large or self.talk.wants_to_go_on)
 
+    @property
+    def can_go_on(self) -> bool:
+        """The window lets more of it out already now."""
+        return self.has_more and self.talk.has_room
+
     def flush(self) -> None:
         """Say what has piled up, as far as the window allows."""
         self.talk.go_on()
@@ -127,8 +140,13 @@ class RemoteSession(ABC):
     def _send_large(self) -> None:
         large, self._large[:] = list(self._large), []
         for peer, record in large:
-            self.send_objects(record[2])
-            self.talk.after_objects(partial(self._post_one, peer, record))
+            if self.is_wanted(peer, record):
+                self.send_objects(record[2])
+                self.talk.after_objects(partial(self.post_one, peer, record))
+
+    def is_wanted(self, peer: int, record: tuple[Any, ...]) -> bool:
+        """This record has not been taken back while it was set aside."""
+        return True
 
     @abstractmethod
     def send_objects(self, payload: bytes) -> None:
@@ -143,15 +161,16 @@ class RemoteSession(ABC):
             return False
         return True
 
-    def _post_one(self, peer: int, record: tuple[Any, ...]) -> None:
+    def post_one(self, peer: int, record: tuple[Any, ...]) -> None:
+        """Say this one, whose objects are there."""
         self._post_runs([(peer, with_payload(record, bare(record[2])))])
 
 
 class RemoteClient(RemoteSession):
     """A client behind a relay of its own."""
 
-    def __init__(self, core: SchedulerCore, hello: Hello, objects: HostObjects) -> None:
-        super().__init__(core, hello, objects, IncomingObjects(objects.store, client_bits=hello.client_bits))
+    def __init__(self, core: SchedulerCore, hello: Hello, objects: HostObjects, ready: set[RemoteSession]) -> None:
+        super().__init__(core, hello, objects, IncomingObjects(objects.store, client_bits=hello.client_bits), ready)
         self.index: int | None = None
 
     @property
@@ -160,10 +179,9 @@ class RemoteClient(RemoteSession):
 
     def on_body(self, body: Body) -> None:
         if self.index is None:
-            control = RunOutlet(0, self._dirty_control, [], [])
-            self.index = self.core.on_client_joined(
-                self.hello.client_bits, RunOutlet(0, self._dirty, self._asks, self._large), control
-            )
+            results = RunOutlet(0, self._dirty, self._asks, self._large, self.ready, self)
+            control = RunOutlet(0, self._dirty_control, [], [], self.ready, self)
+            self.index = self.core.on_client_joined(self.hello.client_bits, results, control)
         index, now = self.index, time.monotonic_ns()
         if isinstance(body, Tasks):
             self._batch.put_tasks(body, client_bits=self.hello.client_bits, largest_payload=MOST_INLINE_BYTES)
@@ -225,11 +243,14 @@ class RemoteClient(RemoteSession):
 class RemoteCluster(RemoteSession):
     """The workers of another host, behind their supervisor's relay."""
 
-    def __init__(self, core: SchedulerCore, hello: Hello, objects: HostObjects, queue_size: int) -> None:
-        super().__init__(core, hello, objects, IncomingObjects(objects.store, renames=True))
+    def __init__(
+        self, core: SchedulerCore, hello: Hello, objects: HostObjects, ready: set[RemoteSession], queue_size: int
+    ) -> None:
+        super().__init__(core, hello, objects, IncomingObjects(objects.store, renames=True), ready)
         self._queue_size = queue_size
         core.objects.hosts += 1
         self.workers: list[int | None] = []  # by the relay's number
+        self._outlets: list[RunOutlet] = []  # of their tasks, the same way
         self._functions_under_way = 0
         self._large_functions: list[tuple[int, tuple[Any, ...]]] = []
         self._present: set[int] = set()  # objects that its host has, or that are on their way there
@@ -260,8 +281,9 @@ class RemoteCluster(RemoteSession):
             self._on_joined(body)
         elif isinstance(body, Left):
             worker = self.workers[body.peer] if body.peer < len(self.workers) else None
+            claimed = body.claimed()
             if worker is not None:
-                self.core.on_worker_left(worker, now)
+                self.core.on_worker_left(worker, now, claimed)
                 self.workers[body.peer] = None
         else:
             raise FrameError(f"a cluster does not say {type(body).__name__}")
@@ -269,8 +291,9 @@ class RemoteCluster(RemoteSession):
     def _on_joined(self, body: Joined) -> None:
         if body.peer != len(self.workers):
             raise FrameError(f"worker {body.peer} joined as number {len(self.workers)}")
-        tasks = RunOutlet(body.peer, self._dirty, self._asks, self._large)
-        control = RunOutlet(body.peer, self._dirty_control, [], self._large_functions)
+        tasks = RunOutlet(body.peer, self._dirty, self._asks, self._large, self.ready, self)
+        control = RunOutlet(body.peer, self._dirty_control, [], self._large_functions, self.ready, self)
+        self._outlets.append(tasks)
         self.workers.append(self.core.on_worker_joined(tasks, control, self._queue_size, is_remote=True))
 
     @property
@@ -317,6 +340,16 @@ class RemoteCluster(RemoteSession):
         for place in split_places(payload)[0]:
             if place[0] not in self._present and self.send_object(place):
                 self._present.add(place[0])
+
+    def is_wanted(self, peer: int, record: tuple[Any, ...]) -> bool:
+        return (record[1], record[6]) in self._outlets[peer].waiting
+
+    def post_one(self, peer: int, record: tuple[Any, ...]) -> None:
+        task, attempt, worker = record[1], record[6], self.workers[peer]
+        position = self._outlets[peer].leaves(task, attempt)
+        if position is not None and worker is not None:
+            self.core.on_task_sent(worker, task, attempt, position)
+            super().post_one(peer, record)
 
     def on_gone(self, objects: list[int]) -> None:
         """Nobody holds these any more: its host need not keep them."""

@@ -13,7 +13,7 @@ import zmq
 
 from scaler import Client
 from scaler._native import Segment
-from scaler.exceptions import DisconnectedError
+from scaler.exceptions import DisconnectedError, WorkerDiedError
 from scaler.link.names import bell_name, new_life, segment_name
 from tests.e2e import calls
 from tests.elsewhere import RemoteCluster
@@ -102,6 +102,18 @@ def test_a_killed_worker_of_another_host_is_replaced_and_its_task_fails_alone(re
         assert first not in pids
         with pytest.raises(Exception, match="died"):
             client.submit(calls.die).result(30)
+
+
+def test_the_death_of_a_worker_elsewhere_is_charged_to_the_task_that_it_ran():
+    with RemoteCluster(1) as cluster, Client(cluster.get_address()) as client:
+        assert client.submit(len, b"x").result(30) == 1
+        kept = client.send_object(b"x" * 3_000_000)
+        large = [client.submit(len, kept) for _ in range(3)]  # placed first, but they wait for their object
+        deadly = client.submit(calls.die)
+        large += [client.submit(len, b"y" * 3_000_000) for _ in range(3)]
+        with pytest.raises(WorkerDiedError):
+            deadly.result(60)
+        assert [future.result(60) for future in large] == [3_000_000] * 6
 
 
 def test_a_host_that_is_killed_gives_its_tasks_back_when_another_comes():

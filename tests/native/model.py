@@ -361,6 +361,9 @@ class LocalWorker(ModelWorker):
     def charged_if_it_dies(self):
         return [self.running.task] if self.running else []
 
+    def die(self):
+        self.core.on_worker_left(self.index, self.model.now)
+
 
 class RemoteWorker(ModelWorker):
     """The core writes into a run; a relay, which is here, has the ring and answers what it is asked for later."""
@@ -368,6 +371,7 @@ class RemoteWorker(ModelWorker):
     def __init__(self, model, queue_size):
         super().__init__(model, queue_size)
         self.asks, self.large, self.large_functions, self.queue = [], [], [], []
+        self.set_aside = []  # tasks whose objects have not come
         self.outlet = RunOutlet(0, [], self.asks, self.large)
         self.control = RunOutlet(0, [], [], self.large_functions)
         self.index = self.core.on_worker_joined(self.outlet, self.control, queue_size, is_remote=True)
@@ -377,17 +381,27 @@ class RemoteWorker(ModelWorker):
         """The relay takes what there is at once."""
         while (record := self.outlet.run.read()) is not None:
             self.queue.append(record)
-        self.queue += [record for _, record in self.large]
+        self.set_aside += [record for _, record in self.large]
         self.large.clear()
+        self.set_aside = [record for record in self.set_aside if (record[1], record[6]) in self.outlet.waiting]
         large, self.large_functions[:] = list(self.large_functions), []
         for _, said in large:
             self._learn(said)
         while (said := self.control.run.read()) is not None:
             self._learn(said)
-        seen = [record[1] for record in self.queue]
+        seen = [record[1] for record in self.queue + self.set_aside]
         return [self.running.task, *seen] if self.running else seen
 
+    def objects_come(self):
+        """Those of the task that was set aside first: it leaves."""
+        record = self.set_aside.pop(0)
+        position = self.outlet.leaves(record[1], record[6])
+        self.core.on_task_sent(self.index, record[1], record[6], position)
+        self.queue.append(record)
+
     def claim(self):
+        if not self.queue and self.set_aside:
+            self.objects_come()
         if not self.queue:
             return None
         record = self.queue.pop(0)
@@ -404,7 +418,15 @@ class RemoteWorker(ModelWorker):
         self.core.on_withdrawn(self.index, task, attempt, bool(took), self.model.now)
 
     def charged_if_it_dies(self):
-        return self.held[:1]
+        return [self.running.task] if self.running else []
+
+    def die(self):
+        claimed = [(self.running.task, self.running.attempt)] if self.running else []
+        self.core.on_worker_left(self.index, self.model.now, claimed)
+
+    def charged_if_its_host_dies(self):
+        """What left first, as far as anybody knows there."""
+        return [self.running.task] if self.running else [record[1] for record in self.queue[:1]]
 
 
 @dataclass
@@ -470,8 +492,8 @@ class Model:
                 task.result_object.is_kept_by_client = False
         self.core.on_client_left(client.index, self.now)
 
-    def on_worker_died(self, worker):
-        for number in worker.charged_if_it_dies():
+    def on_worker_died(self, worker, with_its_host=False):
+        for number in worker.charged_if_its_host_dies() if with_its_host else worker.charged_if_it_dies():
             task = self.tasks[number]
             task.deaths += 1
             if task.deaths > MOST_DEATHS and task.wanted:
@@ -479,7 +501,10 @@ class Model:
         self.workers.remove(worker)
         for made in self.objects.values():
             made.kept_by_workers = [one for one in made.kept_by_workers if one is not worker]
-        self.core.on_worker_left(worker.index, self.now)
+        if with_its_host:
+            self.core.on_workers_left([worker.index], self.now)
+        else:
+            worker.die()
 
     def settle(self):
         """The core places what it can, and the peers look."""

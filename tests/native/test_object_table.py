@@ -11,14 +11,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from scaler._native import (
     FLAG_OBJECTS,
     HEADERS_OFFSET,
-    KIND_FORGET,
-    KIND_FREED,
-    KIND_FUNCTION,
     KIND_RELEASE,
-    KIND_RESULT,
     KIND_TASK,
     PAGE,
-    PLACE_HELD,
     PLACE_NEW,
     PLACE_SHARED,
     RING_TASKS,
@@ -28,145 +23,14 @@ from scaler._native import (
     STATUS_REFUSED,
     Pump,
     Ring,
-    RingOutlet,
     SchedulerCore,
     Segment,
     join_places,
     lay_out_peer,
     peer_segment_bytes,
-    split_places,
 )
 from tests.native.model import digest_of
-
-NEW_AND_HELD = PLACE_NEW | PLACE_HELD
-LIFE, FOLDER = "fedcba9876543210", "/nowhere"
-
-
-def ring_pair(capacity=65536):
-    memory = Segment.private(4096 + capacity)
-    return Ring(memory, 0, capacity), Ring(memory, 0, capacity)
-
-
-def read_all(ring):
-    while (record := ring.read()) is not None:
-        yield record
-
-
-def read_freed(control):
-    """The ids that its peer was told."""
-    return [
-        object_id
-        for record in read_all(control)
-        if record[0] == KIND_FREED
-        for object_id in memoryview(record[2]).cast("Q")
-    ]
-
-
-class Maker:
-    """Names places in a store that there is not."""
-
-    def __init__(self, tag):
-        self.tag = tag
-        self.made = 0
-
-    def place(self, flags=PLACE_NEW, size=1000):
-        """A new one."""
-        self.made += 1
-        return self.tag << 40 | self.made, self.tag << 32 | 1, 4096 * self.made, size, flags
-
-    def segment_name(self):
-        return f"scaler-{LIFE}-{self.tag:06x}-1"
-
-
-class FakeClient(Maker):
-    def __init__(self, core, bits, capacity=65536):
-        super().__init__(bits)
-        self.submits_in, self.submits_out = ring_pair()
-        results, self.results = ring_pair(capacity)
-        control, self.control = ring_pair(1024)
-        self.core, self.tasks = core, 0
-        self.index = core.on_client_joined(bits, RingOutlet(results), RingOutlet(control))
-        core.on_function(self.index, 0, digest_of(b"function"), 0, b"function")
-
-    def submit(self, *places, payload=None, function=0):
-        self.tasks += 1
-        task = self.tag << 40 | self.tasks
-        payload = join_places(places, b"stream") if payload is None else payload
-        self.submits_out.write(KIND_TASK, task, payload, function=function, flags=FLAG_OBJECTS)
-        self.core.feed_client(self.index, self.submits_in)
-        self.core.step(0)
-        return task
-
-    def answers(self):
-        """(task, status, places) of the results that have come."""
-        found = list(read_all(self.results))
-        self.core.deliver(self.index)
-        found += read_all(self.results)
-        return [
-            (task, status, split_places(payload)[0] if flags & FLAG_OBJECTS else [])
-            for _, task, payload, _, flags, status, *_ in found
-        ]
-
-    def release(self, *objects):
-        self.core.on_client_release(self.index, objects)
-        self.core.step(0)
-
-    def leave(self):
-        names = self.core.on_client_left(self.index, 0)
-        self.core.step(0)
-        return names
-
-    def freed(self):
-        return read_freed(self.control)
-
-
-class FakeWorker(Maker):
-    def __init__(self, core):
-        tasks, self.tasks = ring_pair()
-        control, self.control = ring_pair(1024)
-        self.results_out, self.results_in = ring_pair()
-        self.core, self.running = core, None
-        self.index = core.on_worker_joined(RingOutlet(tasks), RingOutlet(control))
-        super().__init__(core.worker_tag(self.index))
-
-    def begin(self):
-        """The places that the next task names; None if there is no task."""
-        if self.running is None:
-            self.core.step(0)
-            self.running = self.tasks.read(claim=True)
-        return None if self.running is None else split_places(self.running[2])[0]
-
-    def finish(self, *places, kept=0, payload=None):
-        _, task, _, function, _, _, attempt, items, _ = self.running
-        self.running = None
-        self.answer(task, attempt, *places, kept=kept, payload=payload, function=function, items=items)
-
-    def answer(self, task, attempt, *places, kept=0, payload=None, function=0, items=0):
-        if payload is None:
-            payload = join_places(places) if places else b"small"
-        flags = FLAG_OBJECTS if places or payload != b"small" else 0
-        self.results_out.write(
-            KIND_RESULT, task, payload, function=function, attempt=attempt, items=items, flags=flags, detail=kept
-        )
-        self.core.feed_worker(self.index, self.results_in, 0)
-        self.core.step(0)
-
-    def work(self, *places, kept=0):
-        named = self.begin()
-        self.finish(*places, kept=kept)
-        return named
-
-    def release(self, *objects):
-        self.core.on_worker_release(self.index, objects)
-        self.core.step(0)
-
-    def leave(self):
-        names = self.core.on_worker_left(self.index, 0)
-        self.core.step(0)
-        return names
-
-    def freed(self):
-        return read_freed(self.control)
+from tests.native.object_peers import FOLDER, LIFE, NEW_AND_HELD, FakeClient, FakeWorker, Maker, is_empty
 
 
 @pytest.fixture
@@ -184,10 +48,6 @@ def client(core):
 @pytest.fixture
 def worker(core):
     return FakeWorker(core)
-
-
-def is_empty(core):
-    return (len(core.objects), core.objects.bytes, core.counts()["rows"]) == (0, 0, 0)
 
 
 # who holds
@@ -565,72 +425,6 @@ def test_tags_of_workers_are_nobody_elses(core, client):
             FakeClient(core, tag)
     low = FakeClient(core, min(tags) - 1)
     assert FakeWorker(core).tag < low.tag
-
-
-# functions
-
-
-def test_a_functions_objects_stay_as_long_as_it_and_those_of_an_equal_one_go_back(core, client, worker):
-    other = FakeClient(core, 6)
-    place, same = client.place(), other.place()
-    core.on_function(client.index, 1, b"e" * 16, FLAG_OBJECTS, join_places([place], b"f"))
-    core.on_function(other.index, 1, b"e" * 16, FLAG_OBJECTS, join_places([same], b"f"))
-    core.step(0)
-    assert (client.freed(), other.freed()) == ([], [same[0]])
-    client.submit(function=1)
-    worker.begin()
-    announced = [record for record in read_all(worker.control) if record[0] == KIND_FUNCTION]
-    assert [split_places(record[2][16:]) for record in announced] == [([place], b"f")]
-    worker.finish()
-    assert client.leave() == [client.segment_name()]
-    assert core.objects.holders_of(place[0]) == 2  # by the function, for the other client, and by the worker
-    core.on_forget(other.index, 1)
-    core.step(0)
-    assert [record[0] for record in read_all(worker.control)] == [KIND_FORGET]
-    assert core.objects.holders_of(place[0]) == 1
-    assert core.unlink == []
-    worker.release(place[0])
-    assert core.unlink == [client.segment_name()]
-    assert is_empty(core)
-
-
-def test_a_function_that_carries_objects_is_not_taken_for_one_that_does_not(core, client, worker):
-    other = FakeClient(core, 6)
-    core.on_function(client.index, 1, digest_of(b"plain"), FLAG_OBJECTS, join_places([client.place()], b"evil"))
-    core.on_function(other.index, 1, digest_of(b"plain"), 0, b"plain")
-    other.submit(function=1)
-    worker.begin()
-    announced = [record[2][16:] for record in read_all(worker.control) if record[0] == KIND_FUNCTION]
-    assert announced == [b"plain"]
-
-
-def test_a_worker_that_leaves_gives_back_what_functions_carry_and_the_next_is_told_anew(core, client, worker):
-    place = client.place()
-    core.on_function(client.index, 1, b"e" * 16, FLAG_OBJECTS, join_places([place], b"f"))
-    client.submit(function=1)
-    worker.begin()
-    assert core.objects.holders_of(place[0]) == 2
-    worker.leave()
-    assert core.objects.holders_of(place[0]) == 1
-    other = FakeWorker(core)
-    other.begin()
-    other.finish()
-    assert core.objects.holders_of(place[0]) == 2
-    core.on_forget(client.index, 1)
-    core.step(0)
-    assert client.freed() == []
-    other.release(place[0])
-    assert client.freed() == [place[0]]
-    assert is_empty(core)
-
-
-def test_a_function_that_names_what_is_not_there_is_none(core, client, worker):
-    for payload in (b"", join_places([client.place(), (12345, 0, 0, 0, 0)]), join_places([client.place(0)])):
-        core.on_function(client.index, 1, b"e" * 16, FLAG_OBJECTS, payload)
-        task = client.submit(function=1)
-        assert client.answers() == [(task, STATUS_REFUSED, [])]
-    assert client.freed() == [client.tag << 40 | 1]
-    assert is_empty(core)
 
 
 # quota

@@ -5,7 +5,7 @@ import struct
 
 import pytest
 
-from scaler._native import KIND_CANCEL, KIND_RESULT, KIND_TASK, PAGE, Relay, Segment
+from scaler._native import HEADERS_OFFSET, KIND_CANCEL, KIND_RESULT, KIND_TASK, PAGE, Relay, Segment
 from tests.sim.wire import Rings
 
 NEWS = 64  # in the bell page
@@ -84,3 +84,31 @@ def test_a_worker_cannot_cancel(host):
     host.tell()
     host.relay.run()
     assert [record[0] for _, record in host.relay.asides] == [KIND_CANCEL]
+
+
+CLAIM = 8  # in a record
+CLAIMED = 1
+
+
+@pytest.mark.parametrize("host", [False], ids=["worker"], indirect=True)
+def test_of_a_worker_that_has_gone_the_relay_says_what_it_had_claimed(host):
+    for number in range(1, 4):
+        assert host.peer.tasks.write(KIND_TASK, number, attempt=10 + number) is not None
+    view = memoryview(host.rings.memory).cast("B")
+    view[PAGE + CLAIM] |= CLAIMED
+    host.relay.remove(host.peer)
+    assert host.peer.claimed == [(1, 11)]
+
+
+@pytest.mark.parametrize("host", [False], ids=["worker"], indirect=True)
+@pytest.mark.parametrize("length", [0, 1, 7, 57, 1 << 20, (1 << 32) - 1])
+@pytest.mark.parametrize("tail", [0, 8, 56, 1 << 40, (1 << 64) - 1])
+def test_nothing_that_a_dead_worker_has_left_in_its_ring_is_believed(host, length, tail):
+    for number in range(1, 4):
+        assert host.peer.tasks.write(KIND_TASK, number) is not None
+    view = memoryview(host.rings.memory).cast("B")
+    struct.pack_into("<I", view, PAGE, length)
+    view[PAGE + CLAIM] |= CLAIMED
+    struct.pack_into("<Q", view, HEADERS_OFFSET + 64, tail)
+    host.relay.remove(host.peer)
+    assert len(host.peer.claimed) <= 3
