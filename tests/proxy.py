@@ -5,6 +5,7 @@ Rule 1: what is held up is not lost: as on a real network, where TCP sends it ag
 
 import socket
 import threading
+import time
 from types import TracebackType
 from urllib.parse import urlsplit
 
@@ -12,9 +13,12 @@ CHUNK_BYTES = 65536
 
 
 class Proxy:
-    """Everything sent to `address` goes to `target` and back, until `cut`; nothing does while it is `held`."""
+    """Everything sent to `address` goes to `target` and back, until `cut`; nothing does from `hold` to `release`.
 
-    def __init__(self, target: str) -> None:
+    `pause_s` after each 64 KiB makes a slow link.
+    """
+
+    def __init__(self, target: str, pause_s: float = 0.0) -> None:
         parts = urlsplit(target)
         assert parts.hostname is not None
         self._target = parts.hostname, parts.port
@@ -25,6 +29,7 @@ class Proxy:
         self._is_free = threading.Event()
         self._is_free.set()
         self._stopping = False
+        self._pause_s = pause_s
         self._threads = [threading.Thread(target=self._accept, daemon=True)]
         self._threads[0].start()
 
@@ -53,6 +58,7 @@ class Proxy:
             while data := one.recv(CHUNK_BYTES):
                 self._is_free.wait()
                 other.sendall(data)
+                time.sleep(self._pause_s * len(data) / CHUNK_BYTES)
         except OSError:
             pass
         self._cut(pair)

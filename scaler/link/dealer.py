@@ -23,6 +23,11 @@ from scaler.protocol.frames import Frame, FrameError, Goodbye, Hello, Refusal, R
 _log = logging.getLogger(__name__)
 # As plain numbers: an operation on pyzmq's flags costs as much as one on its sockets.
 NOBLOCK, EVENTS, POLLIN = int(zmq.NOBLOCK), int(zmq.EVENTS), int(zmq.POLLIN)
+# Both sides say something every few seconds, so nothing that forgets idle connections takes this one for idle; this is
+# for what was left by a host that has vanished.
+KEEP_ALIVE = (
+    (zmq.TCP_KEEPALIVE, 1), (zmq.TCP_KEEPALIVE_IDLE, 30), (zmq.TCP_KEEPALIVE_INTVL, 10), (zmq.TCP_KEEPALIVE_CNT, 3),
+)  # fmt: skip
 FIRST_PAUSE_S, MOST_PAUSE_S = 0.01, 0.25
 ANSWER_S = 5.0
 _BROKEN = (
@@ -41,7 +46,7 @@ class Dealer:
     def __init__(self, address: str) -> None:
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.DEALER)
-        for option, value in ((zmq.LINGER, 0), (zmq.SNDHWM, 0), (zmq.RCVHWM, 0), (zmq.RECONNECT_IVL, -1)):
+        for option, value in ((zmq.LINGER, 0), (zmq.SNDHWM, 0), (zmq.RCVHWM, 0), (zmq.RECONNECT_IVL, -1), *KEEP_ALIVE):
             self._socket.setsockopt(option, value)
         self._socket.setsockopt(zmq.IPV6, 1)
         self._monitor = self._socket.get_monitor_socket(_BROKEN)

@@ -21,6 +21,7 @@ from scaler.relay.relay import RelaySide
 _log = logging.getLogger(__name__)
 LONGEST_WAIT_S = 0.1
 ACKNOWLEDGE_S = 0.02
+LEAST_SILENCE_S, SILENT_HEARTBEATS = 2.0, 5  # after which a connection is taken for broken
 
 
 class RelayThread:
@@ -69,7 +70,7 @@ class RelayThread:
         try:
             while not self._stopping and self._side.over is None:
                 self._turn()
-                if self._dealer.is_broken or self._is_silent():
+                if self._dealer.is_broken or (self._is_silent() and not self._dealer.has_message):
                     self._reconnect()
             reason = self._side.over or "the session was ended"
             if self._side.over is None:
@@ -120,11 +121,15 @@ class RelayThread:
     def _keep_alive(self) -> None:
         now_s = time.monotonic()
         if now_s >= self._next_heartbeat_s:
-            self._next_heartbeat_s = now_s + self._welcome.heartbeat_ms / 1000
+            self._next_heartbeat_s = now_s + self._heartbeat_s
             self._side.talk.say(Heartbeat(int(now_s * 1e9)))
 
     def _is_silent(self) -> bool:
-        return time.monotonic() - self._heard_s > max(10.0, 5 * self._welcome.heartbeat_ms / 1000)
+        return time.monotonic() - self._heard_s > max(LEAST_SILENCE_S, SILENT_HEARTBEATS * self._heartbeat_s)
+
+    @property
+    def _heartbeat_s(self) -> float:
+        return self._welcome.heartbeat_ms / 1000
 
     def _reconnect(self) -> None:
         """Go on with the session over a fresh socket. ScalerError if that cannot be."""

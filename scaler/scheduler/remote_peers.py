@@ -3,6 +3,11 @@
 A newcomer says hello and is told where the door is; whoever shares this host's memory goes there and is not seen here
 again. The others stay, each with a session of its own, which survives a broken connection: the next hello names it.
 
+Who has gone. Silence for the time-out is a death, but not while ZeroMQ's own threads at the other end still answer its
+pings: that process lives, and something holds its interpreter (a call into C that keeps Python's lock for minutes).
+Then it is given HUNG_TIMES as long. A host whose connection was closed is not waited for so long: who lives comes back
+at once. Time during which this process itself did not run (it was stopped, or the machine slept) is nobody's silence.
+
 Rule 1: nothing that comes in may hurt anybody but who sent it: it is counted, logged, answered with a refusal if it is
         a frame at all, and dropped.
 Not here: what clients and clusters say (remote_session).
@@ -41,6 +46,8 @@ _log = logging.getLogger(__name__)
 ACKNOWLEDGE_S = 0.02
 WARNING_S = 1.0
 MOST_UNTAKEN_BYTES = 4 * WINDOW_BYTES
+HUNG_TIMES = 10
+CLOSED_S = 10.0
 
 
 @dataclass(eq=False)
@@ -52,12 +59,18 @@ class _Link:
     routing_id: bytes
     heard_s: float
     has_begun: bool = False  # said anything after its hello
+    is_reachable: bool = True  # there is a connection, as far as ZeroMQ knows
+    closed_s: float | None = None  # when the connection was found to have been closed, and not for its silence
     untaken: deque[Frame] = field(default_factory=deque)  # while its client has too much queued
     untaken_bytes: int = 0
 
 
 class RemotePeers:
-    """`send(routing id, frame)` hands a frame to the socket; `on_change()` says that workers have come or gone."""
+    """`send(routing id, frame)` hands a frame to the socket, and is true if that has a connection to there.
+
+    `ping_timeout_s`: after so long without an answer to its pings ZeroMQ closes a connection. `on_change()` says that
+    workers have come or gone.
+    """
 
     def __init__(
         self,
@@ -70,20 +83,22 @@ class RemotePeers:
         client_timeout_s: float,
         worker_timeout_s: float,
         heartbeat_s: float,
-        send: Callable[[bytes, bytes], None],
+        ping_timeout_s: float,
+        send: Callable[[bytes, bytes], bool],
         on_change: Callable[[], None],
         on_shutdown: Callable[[], str],
     ) -> None:
         self._core, self._life, self._door, self._objects = core, life, door, objects
         self._queue_size, self._heartbeat_s = queue_size, heartbeat_s
         self._client_timeout_s, self._worker_timeout_s = client_timeout_s, worker_timeout_s
+        self._ping_timeout_s = ping_timeout_s
         self._send, self._on_change, self._on_shutdown = send, on_change, on_shutdown
         self._links: dict[bytes, _Link] = {}  # by routing id
         self._by_token: dict[bytes, _Link] = {}
         self._by_session: dict[RemoteSession, _Link] = {}
         self._ready: set[RemoteSession] = set()  # that may have something to say, or to take
         self._owing: set[_Link] = set()  # who waits for an acknowledgement
-        self._next_heartbeat_s = 0.0
+        self._next_heartbeat_s = self._last_heartbeat_s = 0.0
         self._next_warning_s = 0.0
         self.dropped = 0
 
@@ -168,6 +183,7 @@ class RemotePeers:
             link.untaken_bytes = 0
             del self._links[link.routing_id]
             link.routing_id, link.heard_s = routing_id, now_s
+            link.is_reachable, link.closed_s = True, None
         else:
             link = self._new_link(routing_id, hello, now_s)
         self._links[routing_id] = link
@@ -251,7 +267,7 @@ class RemotePeers:
     def _empty(self, link: _Link) -> bool:
         outbox = link.session.talk.outbox
         for data in outbox:
-            self._send(link.routing_id, data)
+            link.is_reachable = self._send(link.routing_id, data)
         any_sent = bool(outbox)
         outbox.clear()
         return any_sent
@@ -265,13 +281,29 @@ class RemotePeers:
         self._owing.clear()
         if now_s < self._next_heartbeat_s:
             return
-        self._next_heartbeat_s = now_s + self._heartbeat_s
+        slept_s = max(0.0, now_s - self._last_heartbeat_s - 2 * self._heartbeat_s)
+        self._next_heartbeat_s, self._last_heartbeat_s = now_s + self._heartbeat_s, now_s
         for link in list(self._links.values()):
+            link.heard_s = min(now_s, link.heard_s + slept_s)
             link.session.talk.say(Heartbeat(int(now_s * 1e9)))
             self._empty(link)
-            is_client = link.session.hello.role == Role.CLIENT
-            if now_s - link.heard_s > (self._client_timeout_s if is_client else self._worker_timeout_s):
-                self._end(link, f"nothing was heard from it for {now_s - link.heard_s:.0f} s")
+            self._look_after(link, now_s)
+
+    def _look_after(self, link: _Link, now_s: float) -> None:
+        """End the session if the other side has been away for too long."""
+        is_client = link.session.hello.role == Role.CLIENT
+        timeout_s = self._client_timeout_s if is_client else self._worker_timeout_s
+        silent_s = now_s - link.heard_s
+        if not link.is_reachable and link.closed_s is None and silent_s < self._ping_timeout_s:
+            link.closed_s = now_s
+        if silent_s > timeout_s * (HUNG_TIMES if link.is_reachable else 1):
+            why = f"nothing was heard from it for {silent_s:.0f} s"
+        elif link.closed_s is not None and not is_client and now_s - link.closed_s > min(CLOSED_S, timeout_s):
+            why = f"its connection was closed, and it has not come back for {now_s - link.closed_s:.0f} s"
+        else:
+            return
+        self._refuse(link.routing_id, f"{why}, so it was given up", True)  # if it lives it need not find out by itself
+        self._end(link, why)
 
     def next_tick_s(self, now_s: float) -> float:
         """When on_tick has something to do."""

@@ -22,7 +22,7 @@ from zmq.backend import Socket as PlainSocket
 from scaler import _native
 from scaler._native import Mappings, Peer, Pump, SchedulerCore, Segment, Store
 from scaler.address import Address
-from scaler.link.dealer import EVENTS, NOBLOCK, POLLIN
+from scaler.link.dealer import EVENTS, KEEP_ALIVE, NOBLOCK, POLLIN
 from scaler.link.door import Visitor
 from scaler.link.memory import ObjectMemory, object_memory
 from scaler.link.names import BellPage, new_life, sweep, sweep_orphans, warn_of_files
@@ -74,7 +74,9 @@ class SchedulerServer:
         self._protected = protected
         self._io_threads = io_threads
         self._client_timeout_s, self._worker_timeout_s = client_timeout_s, worker_timeout_s
-        self._heartbeat_s = heartbeat_s
+        shortest_s = min(client_timeout_s, worker_timeout_s)
+        self._heartbeat_s = min(heartbeat_s, shortest_s / 5)
+        self._ping_timeout_s = shortest_s / 2
         self._news = False
         self.address: Address | None = None
 
@@ -97,11 +99,14 @@ class SchedulerServer:
             self.core, self.life, self._local.door.address, HostObjects(self._store, self._mappings),
             queue_size=self._queue_size, client_timeout_s=self._client_timeout_s,
             worker_timeout_s=self._worker_timeout_s, heartbeat_s=self._heartbeat_s,
-            send=self._send, on_change=self._on_change, on_shutdown=self._on_shutdown,
+            ping_timeout_s=self._ping_timeout_s, send=self._send, on_change=self._on_change, on_shutdown=self._on_shutdown,
         )  # fmt: skip
         self._context = zmq.Context(self._io_threads)
         self._router = self._context.socket(zmq.ROUTER)
-        for option, value in ((zmq.SNDHWM, 0), (zmq.RCVHWM, 0), (zmq.ROUTER_MANDATORY, 1)):
+        pings = (zmq.HEARTBEAT_IVL, round(self._heartbeat_s * 1000)), (
+            zmq.HEARTBEAT_TIMEOUT, round(self._ping_timeout_s * 1000),
+        )  # fmt: skip
+        for option, value in ((zmq.SNDHWM, 0), (zmq.RCVHWM, 0), (zmq.ROUTER_MANDATORY, 1), *pings, *KEEP_ALIVE):
             self._router.setsockopt(option, value)
         self._descriptor = int(self._router.getsockopt(zmq.FD))
         self._timer: asyncio.TimerHandle | None = None
@@ -210,12 +215,13 @@ class SchedulerServer:
             parts.append(PlainSocket.recv(router, NOBLOCK))
         return parts
 
-    def _send(self, routing_id: bytes, data: bytes) -> None:
+    def _send(self, routing_id: bytes, data: bytes) -> bool:
         try:
             PlainSocket.send(self._router, routing_id, SEND_MORE)
             PlainSocket.send(self._router, data, NOBLOCK)
         except zmq.ZMQError:
-            pass  # its connection broke: what must arrive is kept until it comes back or is given up
+            return False  # its connection broke: what must arrive is kept until it comes back or is given up
+        return True
 
     def _on_timer(self) -> None:
         self._timer = None

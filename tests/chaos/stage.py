@@ -64,7 +64,8 @@ class Stage:
 
     def workers(self) -> list[int]:
         """Processes of workers that are there now."""
-        return [pid for place in range(len(self.hosts)) for pid in _children(self.host_pid(place))]
+        children = [host.child for host in self.hosts]
+        return [pid for child in children if child is not None for pid in _children(child.pid)]
 
     # starting and starting again
 

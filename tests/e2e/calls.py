@@ -1,5 +1,6 @@
 """Functions that the tests have workers run."""
 
+import ctypes
 import os
 import time
 from typing import Any
@@ -49,6 +50,26 @@ def note(path: str, number: int) -> int:
     os.write(mark, b"%d\n" % number)
     os.close(mark)
     return number
+
+
+def note_slowly(path: str, number: int, seconds: float) -> int:
+    """As `note`, and take a while."""
+    note(path, number)
+    time.sleep(seconds)
+    return number
+
+
+def note_process_and_sleep(path: str, seconds: float) -> float:
+    """Say which process this is."""
+    note(path, os.getpid())
+    time.sleep(seconds)
+    return seconds
+
+
+def hold_interpreter(seconds: int) -> int:
+    """Keep Python's lock for so long, as a call into C may. Which process did so."""
+    ctypes.PyDLL(None).sleep(seconds)
+    return os.getpid()
 
 
 def big(n_bytes: int) -> bytes:

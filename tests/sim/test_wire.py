@@ -227,16 +227,6 @@ def test_a_task_of_another_client_ends_the_session_that_named_it():
     assert isinstance(decode(client.link.down[-1]).body, Refusal)
 
 
-def test_who_is_silent_for_too_long_has_left():
-    world = World()
-    client, cluster = RemoteClient(world, 5), RemoteCluster(world, 2)
-    settle(world, [client], [cluster], 2)
-    assert world.core.counts()["workers"] == 2
-    world.remote.on_tick(world.now_s + 61)
-    assert world.core.counts()["workers"] == 0
-    assert not world.remote
-
-
 def test_a_clear_leaves_what_was_submitted_after_it():
     world = World()
     client, cluster = RemoteClient(world, 5), RemoteCluster(world, 1)

@@ -158,12 +158,13 @@ class World:
         objects = HostObjects(self.store, Mappings(self.life, object_folder()))
         self.remote = RemotePeers(
             self.core, self.life, "door", objects, queue_size=1000, client_timeout_s=60, worker_timeout_s=60,
-            heartbeat_s=2, send=self._send, on_change=lambda: None, on_shutdown=lambda: "not here",
+            heartbeat_s=2, ping_timeout_s=30, send=self._send, on_change=lambda: None, on_shutdown=lambda: "not here",
         )  # fmt: skip
 
-    def _send(self, routing_id: bytes, data: bytes) -> None:
+    def _send(self, routing_id: bytes, data: bytes) -> bool:
         if routing_id in self.links:
             self.links[routing_id].down.append(data)
+        return routing_id in self.links
 
     def tick(self) -> None:
         """A fiftieth of a second goes by: acknowledgements."""
