@@ -99,7 +99,8 @@ class SchedulerServer:
             self.core, self.life, self._local.door.address, HostObjects(self._store, self._mappings),
             queue_size=self._queue_size, client_timeout_s=self._client_timeout_s,
             worker_timeout_s=self._worker_timeout_s, heartbeat_s=self._heartbeat_s,
-            ping_timeout_s=self._ping_timeout_s, send=self._send, on_change=self._on_change, on_shutdown=self._on_shutdown,
+            ping_timeout_s=self._ping_timeout_s, send=self._send, on_change=self._on_change,
+            on_shutdown=self._on_shutdown,
         )  # fmt: skip
         self._context = zmq.Context(self._io_threads)
         self._router = self._context.socket(zmq.ROUTER)

@@ -1,4 +1,4 @@
-"""Processes that are stopped, held up or cut off, and those that only look so: who is given up, and what their work does."""
+"""Processes that are stopped, held up or cut off, and those that only look so: who is given up, and who is not."""
 
 import os
 import signal
@@ -139,12 +139,15 @@ def test_a_client_whose_interpreter_is_held_is_not_given_up():
 
 
 def test_a_transfer_that_takes_longer_than_the_time_out_is_not_a_death():
-    with two_hosts() as (cluster, _, _), Proxy(cluster.get_address(), pause_s=0.01) as slow:
-        with Client(slow.address, timeout_seconds=20) as client:
-            started_s = time.monotonic()
-            assert client.submit(len, b"x" * 40_000_000).result(60) == 40_000_000
-            assert time.monotonic() - started_s > TIMEOUT_S  # else this tests nothing
-            assert len(client.submit(calls.big, 40_000_000).result(60)) == 40_000_000
+    with (
+        two_hosts() as (cluster, _, _),
+        Proxy(cluster.get_address(), pause_s=0.01) as slow,
+        Client(slow.address, timeout_seconds=20) as client,
+    ):
+        started_s = time.monotonic()
+        assert client.submit(len, b"x" * 40_000_000).result(60) == 40_000_000
+        assert time.monotonic() - started_s > TIMEOUT_S  # else this tests nothing
+        assert len(client.submit(calls.big, 40_000_000).result(60)) == 40_000_000
 
 
 def test_a_connection_that_nothing_comes_through_any_more_is_an_error_after_the_clients_time_out():
@@ -152,7 +155,7 @@ def test_a_connection_that_nothing_comes_through_any_more_is_an_error_after_the_
         client = Client(proxy.address, timeout_seconds=2)
         future = client.submit(calls.sleep_for, 60)
         proxy.hold()
-        with pytest.raises(DisconnectedError, match="127.0.0.1"):
+        with pytest.raises(DisconnectedError, match=r"127\.0\.0\.1"):
             future.result(60)
         client.disconnect()
         proxy.release()
