@@ -251,7 +251,7 @@ cdef const char *find_error(Columns *columns, Bounds *bounds, size_t *row, size_
         if (cell8(columns, COLUMN_FLAGS, row[0]) & FLAG_OBJECTS
                 and (end == start or not are_bare(columns.start[COLUMN_PAYLOAD] + start, end - start))):
             return "payload: not the bare places of objects and a pickle, though the flag says so"
-        if cell16(columns, COLUMN_STATUSES, row[0]) > STATUS_MISSING:
+        if cell16(columns, COLUMN_STATUSES, row[0]) > STATUS_STOPPED:
             return "statuses: a status that this version does not know"
         if cell32(columns, COLUMN_PEERS, row[0]) >= bounds.peers:
             return "peers: a number that was never given out"

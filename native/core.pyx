@@ -267,9 +267,14 @@ cdef class SchedulerCore:
                 self.answers.end(row_index)
             else:
                 row.state = ROW_CANCELLED
+                self.dispatcher.stop(row_index)
         elif state == ROW_ANSWERED:
             self.answers.stop_waiting(row_index)
             self.answers.end(row_index)
+
+    def take_back_all(self, uint32_t index):
+        """This worker will be killed: what it has not begun goes elsewhere."""
+        self.dispatcher.take_back_all(index)
 
     # workers come and go
 
@@ -367,7 +372,8 @@ cdef class SchedulerCore:
             self.discard_result(worker_index, record)
             return
         row = self.table.row(row_index)
-        self.functions.note_duration(row.function, record.duration_ns // (row.items if row.items else 1))
+        if record.status != STATUS_STOPPED:           # what was stopped says nothing about how long it takes
+            self.functions.note_duration(row.function, record.duration_ns // (row.items if row.items else 1))
         self.dispatcher.unplace(row_index)
         self.pool.workers[worker_index].since_ns = now
         if record.detail and row.flags & FLAG_OBJECTS:

@@ -136,6 +136,11 @@ cdef class Dispatcher:
             row_index = self.table.row(row_index).next
         return first if first and self.withdraw(first) == ASKED else 0
 
+    cdef void stop(self, uint32_t row_index) noexcept nogil:
+        """The row's record could not be taken back, and nobody wants its result: have it stopped."""
+        cdef Row *row = self.table.row(row_index)
+        (<Outlet>self.pool.workers[row.worker].tasks).stop(row.task, self.table.attempt_of(row))
+
     cdef void take_back(self, uint32_t row_index) noexcept nogil:
         """The row's record was withdrawn: it waits again, before all others, unless nobody wants it any more."""
         self.withdrawn += 1
@@ -179,6 +184,16 @@ cdef class Dispatcher:
             worker.load_ns += CREDIT_NS - row.estimate_ns
             row.estimate_ns = CREDIT_NS
             self.pool.settle(worker_index)
+
+    cdef void take_back_all(self, uint32_t worker_index) noexcept nogil:
+        """Take back all that the worker has not claimed."""
+        cdef uint32_t row_index = self.pool.workers[worker_index].tail
+        cdef uint32_t previous
+        while row_index:
+            previous = self.table.row(row_index).previous
+            if self.table.row(row_index).state == ROW_PLACED and self.withdraw(row_index) == WITHDREW:
+                self.take_back(row_index)
+            row_index = previous
 
     cdef inline bint tell_function(self, Worker *worker, uint32_t function) noexcept nogil:
         """Announce the function to the worker if it has not been. False while its control ring is full."""

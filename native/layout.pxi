@@ -38,7 +38,7 @@
 cpdef enum:
     PAGE = 4096
     LAYOUT_MAGIC = 0x5343414C
-    LAYOUT_VERSION = 2
+    LAYOUT_VERSION = 3
     RING_HEADER_BYTES = 128
     HEADERS_OFFSET = 192       # of the first ring's header in a peer's page
     RECORD_HEADER_BYTES = 56
@@ -89,6 +89,7 @@ cpdef enum:
     STATUS_UNREADABLE = 4     # as RAISED: function or arguments could not be unpickled
     STATUS_NO_WORKER = 5      # text
     STATUS_MISSING = 6        # text: an object that the task names is not there
+    STATUS_STOPPED = 7        # nothing: it was stopped, since nobody wanted it any more
 
 cpdef enum:
     CLAIM_OFFERED = 0
@@ -143,8 +144,11 @@ cdef packed struct PeerPage:
     uint32_t gap_d[1]
     uint64_t task
     uint64_t attempt
-    uint64_t since_ns
-    uint64_t gap_e[4]
+    uint64_t since_ns          # of the task, or of the call of a chunk with a limit
+    uint64_t limit_ns          # how long that may take; 0: any time. So far all is the worker's to write
+    uint64_t stop_task         # what is to be stopped, written by the other side
+    uint64_t stop_attempt
+    uint64_t stop_since_ns     # only the call that runs since then; 0: the attempt
     RingHeader headers[4]      # at HEADERS_OFFSET, in the order of the rings
 
 cdef packed struct BellPage:

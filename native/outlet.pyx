@@ -1,7 +1,7 @@
 # Outlet: where the core writes a peer's records.
 #
 # Writing memory is not I/O, so the core writes straight into whatever stands here: a ring of a co-located peer, or the
-# column buffer of a remote one. Six verbs; the core never knows which it is.
+# column buffer of a remote one. Seven verbs; the core never knows which it is.
 
 cdef enum:
     WITHDREW = 0     # it is ours again
@@ -23,6 +23,10 @@ cdef class Outlet:
     cdef int withdraw(self, uint64_t task, uint64_t attempt, uint64_t position) noexcept nogil:
         return TOO_LATE
 
+    cdef void stop(self, uint64_t task, uint64_t attempt) noexcept nogil:
+        """Have a record that could not be taken back stopped, if it still runs. Its end comes as a result, or a death."""
+        pass
+
     cdef uint32_t largest_payload(self) noexcept nogil:
         return 0
 
@@ -38,14 +42,21 @@ cdef class Outlet:
 @cython.final
 @cython.no_gc
 cdef class RingOutlet(Outlet):
-    """The producer's end of a ring, and the bell of whoever reads it."""
+    """The producer's end of a ring, and the bell of whoever reads it.
+
+    `stops` gets (owner, task, attempt) of what is to be stopped: signals are for the shell to send.
+    """
     cdef Ring ring
     cdef Segment bell_memory
     cdef uint32_t *sleeping
     cdef int eventfd
+    cdef list stops
+    cdef object owner
 
-    def __init__(self, Ring ring, Segment bell_memory=None, size_t sleeping_offset=0, int eventfd=-1):
+    def __init__(self, Ring ring, Segment bell_memory=None, size_t sleeping_offset=0, int eventfd=-1, *,
+                 list stops=None, owner=None):
         self.ring = ring
+        self.stops, self.owner = stops, owner
         self.bell_memory = bell_memory
         self.sleeping = NULL if bell_memory is None else <uint32_t *>(bell_memory.start + sleeping_offset)
         self.eventfd = eventfd
@@ -64,6 +75,11 @@ cdef class RingOutlet(Outlet):
 
     cdef int withdraw(self, uint64_t task, uint64_t attempt, uint64_t position) noexcept nogil:
         return WITHDREW if self.ring.withdraw(position) else TOO_LATE
+
+    cdef void stop(self, uint64_t task, uint64_t attempt) noexcept nogil:
+        if self.stops is not None:
+            with gil:
+                self.stops.append((self.owner, task, attempt))
 
     cdef uint32_t largest_payload(self) noexcept nogil:
         return self.ring.largest_payload()

@@ -17,6 +17,7 @@ cdef class Peer:
     cdef readonly uint32_t index
     cdef readonly uint32_t slot
     cdef readonly uint64_t tag     # of the objects it makes
+    cdef readonly RunningTask running    # of a worker
     cdef readonly bint broken
     cdef bint held_back            # has more queued than it may; its submits are not read
     cdef uint32_t *sleeping
@@ -32,6 +33,8 @@ cdef class Pump:
     cdef list peers                   # by slot; None where free
     cdef list held_back
     cdef readonly list controls       # (peer, record tuple) the shell has to look at
+    cdef readonly list stops          # (peer, task, attempt) that are to be stopped if they run: for the shell
+    cdef public uint32_t ticks        # since the shell last looked for tasks that run too long
     cdef readonly list broken         # peers whose rings were found to make no sense: the shell shuts them out
     cdef readonly uint64_t passes, wakes, missed
 
@@ -44,6 +47,7 @@ cdef class Pump:
         self.held_back = []
         self.controls = []
         self.broken = []
+        self.stops = []
 
     def add(self, Segment memory not None, bint is_worker, int eventfd, *, uint32_t client_bits=0, uint32_t queue_size=1000):
         """Take up a peer whose segment has been checked. The Peer; its slot is its bit in the news."""
@@ -60,7 +64,9 @@ cdef class Pump:
             raise ValueError(f"more than {NEWS_WORDS * 64} peers on one host")
         control = RingOutlet(peer.down, memory, SLEEPING_OFFSET, eventfd)
         if is_worker:
-            peer.index = self.core.on_worker_joined(RingOutlet(peer.tasks, memory, SLEEPING_OFFSET, eventfd), control, queue_size)
+            peer.running = RunningTask(memory, peer.tasks)
+            tasks = RingOutlet(peer.tasks, memory, SLEEPING_OFFSET, eventfd, stops=self.stops, owner=peer)
+            peer.index = self.core.on_worker_joined(tasks, control, queue_size)
             peer.tag = self.core.worker_tag(peer.index)
         else:
             peer.index = self.core.on_client_joined(client_bits, RingOutlet(peer.results, memory, SLEEPING_OFFSET, eventfd), control)
@@ -88,6 +94,14 @@ cdef class Pump:
             names = self.core.on_client_left(peer.index, now_ns())
         self.core.flush()
         return names
+
+    def answer_for(self, Peer peer not None, RecordRun run not None):
+        """Give the core the one record of `run`, as if this worker had said it after all that it has said."""
+        cdef Record *record = run.peek()
+        while self.drain(peer, now_ns()):
+            pass
+        if record != NULL:
+            self.core.on_result(peer.index, record, now_ns())
 
     cdef uint32_t drain(self, Peer peer, uint64_t now):
         """Take what is in the peer's rings, up to the bound. How many records there were."""
@@ -278,6 +292,7 @@ cdef class Pump:
 
     def tick(self):
         """Time has passed: let the core see to tasks that wait behind a long one."""
+        self.ticks += 1
         self.core.on_tick(now_ns())
 
     def hush(self):

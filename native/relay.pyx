@@ -21,6 +21,7 @@ cdef class RelayPeer:
     cdef uint32_t *sleeping
     cdef int eventfd
     cdef bint touched
+    cdef readonly RunningTask running     # of a worker
     cdef uint32_t functions               # the highest number that a client has announced so far
     cdef readonly bint broken
 
@@ -59,6 +60,8 @@ cdef class Relay:
         peer.eventfd = eventfd
         peer.sleeping = &(<PeerPage *>memory.start).sleeping
         peer.slot = <uint32_t>len(self.peers)
+        if not self.is_client:
+            peer.running = RunningTask(memory, peer.tasks)
         self.peers.append(peer)
         return peer
 
@@ -277,6 +280,28 @@ cdef class Relay:
         if peer.outward.find(task, attempt, &position):
             return peer.outward.withdraw(position)
         return withdraw_from_run(peer.pending, task, attempt)
+
+
+    def take_back_all(self, uint32_t slot):
+        """Take back all that its worker has not claimed: (task, attempt) each."""
+        cdef RelayPeer peer
+        cdef list found = []
+        if slot < <uint32_t>len(self.peers) and self.peers[slot] is not None:
+            peer = self.peers[slot]
+            found = peer.running.take_back_all()
+            take_back_from_run(peer.pending, found)
+        return found
+
+
+cdef int take_back_from_run(RecordRun run, list found) except -1:
+    cdef size_t offset = run.cursor
+    cdef Record *record
+    while offset < run.used:
+        record = <Record *>(run.data + offset)
+        if record.kind == KIND_TASK and run.withdraw(run.base + offset):
+            found.append((record.task, record.attempt))
+        offset += padded(record.record_bytes)
+    return 0
 
 
 cdef bint copy_into(Ring ring, Record *record) noexcept nogil:

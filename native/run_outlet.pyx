@@ -13,28 +13,30 @@ cdef enum:
 
 
 cdef class RunOutlet(Outlet):
-    """Where the core writes the records of a remote peer. `dirty`, `asks` and `large` belong to its session.
+    """Where the core writes the records of a remote peer. `dirty`, `asks`, `large` and `stops` belong to its session.
 
     `dirty` gets this outlet when it has something new, `asks` gets (peer, task, attempt) for records that have left and are
     wanted back, `large` gets (peer, record tuple) for payloads with objects: once those are there, the session asks
-    `leaves` whether the task is still to go. `ready`, if there is one, gets `owner` when there is something new.
+    `leaves` whether the task is still to go. `stops` gets (peer, task, attempt) of what is to be stopped if it runs.
+    `ready`, if there is one, gets `owner` when there is something new.
     """
     cdef readonly RecordRun run
     cdef readonly uint32_t peer
     cdef bint is_dirty
-    cdef list dirty, asks, large
+    cdef list dirty, asks, large, stops
     cdef set ready
     cdef object owner
     cdef readonly set waiting    # (task, attempt) of what was set aside and has not left
 
     def __init__(self, uint32_t peer, list dirty not None, list asks not None, list large not None,
-                 set ready=None, owner=None):
+                 set ready=None, owner=None, *, list stops=None):
         self.ready, self.owner = ready, owner
         self.run = RecordRun()
         self.run.base = FIRST_POSITION
         self.waiting = set()
         self.peer = peer
         self.dirty, self.asks, self.large = dirty, asks, large
+        self.stops = [] if stops is None else stops
 
     cdef Record *reserve(self, uint32_t payload_bytes) noexcept nogil:
         if self.run.used - self.run.cursor > OUTLET_MOST_BYTES:
@@ -69,6 +71,11 @@ cdef class RunOutlet(Outlet):
             self.asks.append((self.peer, task, attempt))
             self.mark()
         return ASKED
+
+    cdef void stop(self, uint64_t task, uint64_t attempt) noexcept nogil:
+        with gil:
+            self.stops.append((self.peer, task, attempt))
+            self.mark()
 
     cdef uint32_t largest_payload(self) noexcept nogil:
         return OUTLET_MOST_BYTES

@@ -7,12 +7,21 @@
 #         before they are forgotten. What they carry is this worker's to give back, once for each announcement.
 # Rule 4: what a task was lent is given back with its result; a view that outlives the task is named in the result
 #         (`detail`), and given back by itself when it ends.
+# Rule 5: a task is stopped by a signal that raises in it, once: only while its own code runs (`stoppable`), only if the
+#         page names this very attempt, and never in the midst of an import, which would leave half a module to the tasks
+#         after it. Who sends the signal sends it again until the attempt has ended, and kills the process in the end.
 # Not here: how processes start (scaler.cluster), what an exception looks like on its way (handed in as `describe`).
 
 from functools import partial as _partial
 
 cdef extern from "Python.h":
     Py_ssize_t Py_REFCNT(object o)
+
+
+cdef enum:
+    NOT_STOPPED = 0
+    STOPPED_UNWANTED = 1     # nobody wants its result
+    STOPPED_OVERDUE = 2      # it ran longer than it may
 
 
 cdef class WorkerLoop:
@@ -35,13 +44,17 @@ cdef class WorkerLoop:
     cdef Mappings mappings
     cdef list loans              # objects of the task that runs now, in the order of its places
     cdef uint64_t next_trim_ns
-    cdef object loads, loads_parcel, dumps, describe, load_function
+    cdef object loads, loads_parcel, dumps, describe, load_function, describe_overdue, stop_with, is_importing
     cdef public bint stopping
+    cdef bint stoppable          # the task's own code runs
+    cdef int stopped             # what the task that runs was stopped for
+    cdef uint64_t limit_ns       # of tasks that have no limit of their own; 0: none
     cdef readonly uint64_t done
 
     def __init__(self, Segment memory not None, int eventfd, Segment bell_memory not None, uint32_t slot,
                  int bell_eventfd, watched, Store store not None, Mappings mappings not None, *, loads, loads_parcel, dumps,
-                 describe, load_function, Upkeep upkeep not None):
+                 describe, load_function, Upkeep upkeep not None, describe_overdue=None, stop_with=KeyboardInterrupt,
+                 is_importing=None, uint64_t limit_ns=0):
         self.memory = memory
         self.page = <PeerPage *>memory.start
         self.tasks, self.results, self.up, self.down = peer_rings(memory)
@@ -62,6 +75,41 @@ cdef class WorkerLoop:
         self.store, self.mappings, self.loans = store, mappings, []
         self.loads, self.loads_parcel, self.dumps = loads, loads_parcel, dumps
         self.describe, self.load_function = describe, load_function
+        self.describe_overdue, self.stop_with, self.is_importing = describe_overdue, stop_with, is_importing
+        self.limit_ns = limit_ns
+
+    # being stopped
+
+    def on_signal(self, number, frame):
+        """The handler of the signal that asks to look whether what runs now is to be stopped."""
+        if self.stoppable and not self.stopped and (self.is_importing is None or not self.is_importing(frame)):
+            if self.is_to_be_stopped():
+                raise self.stop_with
+
+    def stop_again(self):
+        """What was raised came to nothing, since nobody could be told: the next signal raises anew."""
+        self.stopped = NOT_STOPPED
+
+    cdef bint is_to_be_stopped(self) noexcept:
+        """Note it, if so."""
+        cdef uint64_t since_ns
+        if not what_to_stop(self.page, &since_ns):
+            return False
+        self.stopped = STOPPED_OVERDUE if since_ns else STOPPED_UNWANTED
+        return True
+
+    cdef inline int let_stop(self) except -1:
+        """The task's own code comes now. Who wants it stopped may have said so before it began."""
+        self.stoppable = True
+        if load_acquire(&self.page.stop_attempt) == self.page.attempt and self.is_to_be_stopped():
+            raise self.stop_with
+        return 0
+
+    cdef inline uint64_t limit_of(self, Record *record) noexcept nogil:
+        """How long the task may take, each of its calls; 0: any time."""
+        return self.limit_ns
+
+    # running
 
     def run(self):
         """Run tasks until the scheduler or the supervisor is gone or `stopping` is set."""
@@ -170,8 +218,10 @@ cdef class WorkerLoop:
         cdef int status = STATUS_OK
         cdef int flags = 0
         self.page.task, self.page.attempt = record.task, record.attempt
+        self.page.limit_ns = self.limit_of(record)
+        self.stopped = NOT_STOPPED
         self.meter.begin(record.function, record.flags)
-        self.page.since_ns = self.meter.start_ns
+        store_release(&self.page.since_ns, self.meter.start_ns)
         store_release32(&self.page.state, STATE_RUNNING)
         try:
             if record.flags & FLAG_CHUNK:
@@ -180,24 +230,28 @@ cdef class WorkerLoop:
             else:
                 value = self.call(record, &status)
         except BaseException as error:
+            self.stoppable = False
             status = STATUS_UNREADABLE
-            value = self.describe(error, True)
+            if not self.stopped:
+                value = self.describe(error, True)
+            elif self.stopped == STOPPED_OVERDUE:
+                value = self.describe_stop(record, error)
+        self.stoppable = False
         self.meter.end(record.function)
+        if status == STATUS_OK and not flags and not self.stopped:
+            small_size = plain_value(small, value)
+            if small_size == 0:
+                value = self.pack(record, value, &status)
         store_release32(&self.page.state, STATE_IDLE)
         self.done += 1
-        if status == STATUS_OK and not flags:
-            small_size = plain_value(small, value)
-            if small_size:
-                if self.loans:
-                    value = None
-                    kept = self.give_back_loans()
-                    self.trim()
-                return self.publish(record, status, FLAG_PLAIN, kept, small, small_size)
-            try:
-                value = self.dumps(value)
-            except BaseException as error:
-                status = STATUS_RAISED
-                value = self.describe(error, False)
+        if small_size:
+            if self.loans:
+                value = None
+                kept = self.give_back_loans()
+                self.trim()
+            return self.publish(record, status, FLAG_PLAIN, kept, small, small_size)
+        if self.stopped:
+            status, flags, value = self.outcome_of_stop(record, value)
         if type(value) is tuple or <size_t>len(value) > self.results.largest_payload():
             try:
                 value = self.keep(value)
@@ -211,12 +265,38 @@ cdef class WorkerLoop:
             self.trim()                               # one that is never idle must do so too
         return self.publish(record, status, flags, kept, <char *><bytes>value, <uint32_t>len(value))
 
+    cdef object pack(self, Record *record, value, int *status):
+        """The pickle of a result, or the description of what pickling it raised."""
+        try:
+            self.let_stop()
+            value = self.dumps(value)
+            self.stoppable = False
+            return self.describe_stop(record, None) if self.stopped else value
+        except BaseException as error:
+            self.stoppable = False
+            status[0] = STATUS_RAISED
+            return self.describe_stop(record, error) if self.stopped else self.describe(error, False)
+
+    cdef object describe_stop(self, Record *record, error):
+        """What a task has to say that was stopped: nothing, or that it took too long, and where it was then."""
+        if self.stopped == STOPPED_OVERDUE and self.describe_overdue is not None:
+            return self.describe_overdue(self.functions.get(record.function), self.page.limit_ns, error)
+        return b""
+
+    cdef tuple outcome_of_stop(self, Record *record, value):
+        """(status, flags, payload) of a task that was stopped, whatever it has made of that."""
+        if self.stopped == STOPPED_UNWANTED:
+            return STATUS_STOPPED, 0, b""
+        return STATUS_RAISED, 0, value if type(value) is bytes else self.describe_stop(record, None)
+
     cdef object call(self, Record *record, int *status):
         """The result of the one call, or the description of what it raised. Raises if it could not be read."""
         cdef object arguments = NotImplemented
         cdef object function = self.find(record.function)
+        cdef object value
         if not record.flags & ~FLAG_PROFILE:
             arguments = read_plain(payload_of(record), payload_bytes_of(record))
+        self.let_stop()
         if arguments is NotImplemented:
             if record.flags & FLAG_OBJECTS:
                 stream, buffers, references = self.borrow(record)
@@ -226,14 +306,18 @@ cdef class WorkerLoop:
                 arguments = self.loads(PyBytes_FromStringAndSize(payload_of(record), payload_bytes_of(record)))
         try:
             if record.flags & FLAG_KEYWORDS:
-                return function(*arguments[0], **arguments[1])
-            return function(*arguments)
+                value = function(*arguments[0], **arguments[1])
+            else:
+                value = function(*arguments)
+            self.stoppable = False
+            return value if not self.stopped else self.describe_stop(record, None)
         except BaseException as error:
+            self.stoppable = False
             status[0] = STATUS_RAISED
-            return self.describe(error, False)
+            return self.describe_stop(record, error) if self.stopped else self.describe(error, False)
 
     cdef object call_chunk(self, Record *record):
-        """The results of all calls of a chunk. Raises if the chunk could not be read at all."""
+        """The results of all calls of a chunk. Raises if the chunk could not be read at all, or is to be stopped."""
         cdef ChunkCalls calls = self.chunk_calls
         cdef ChunkResults results = self.chunk_results
         cdef object function = self.find(record.function)
@@ -252,18 +336,34 @@ cdef class WorkerLoop:
             calls.begin(payload_of(record), payload_bytes_of(record), record.items, record.flags & FLAG_PLAIN, loads)
         results.begin()
         for i in range(record.items):
+            if self.page.limit_ns and i:
+                store_release(&self.page.since_ns, now_ns())    # it is each call's
             try:
+                self.let_stop()
                 value = calls.call_next(function)
-                if type(value) is Unreadable:
-                    results.add(STATUS_UNREADABLE, self.describe((<Unreadable>value).error, True))
-                elif not results.add_plain(value):
+                if type(value) is not Unreadable and not self.stopped and not results.add_plain(value):
                     value = self.dumps(value)
-                    if type(value) is tuple:
-                        kept += (<tuple>value)[1]
-                        value = (<tuple>value)[0]
-                    results.add(STATUS_OK, value)
-            except BaseException as error:
-                results.add(STATUS_RAISED, self.describe(error, False))
+                    self.stoppable = False
+                    if not self.stopped:
+                        if type(value) is tuple:
+                            kept += (<tuple>value)[1]
+                            value = (<tuple>value)[0]
+                        results.add(STATUS_OK, value)
+                self.stoppable = False
+                if type(value) is Unreadable and not self.stopped:
+                    results.add(STATUS_UNREADABLE, self.describe((<Unreadable>value).error, True))
+                error = None
+            except BaseException as raised:
+                self.stoppable = False
+                error = raised
+                if not self.stopped:
+                    results.add(STATUS_RAISED, self.describe(error, False))
+            if self.stopped == STOPPED_UNWANTED:
+                raise self.stop_with                  # no more of this chunk
+            if self.stopped == STOPPED_OVERDUE:
+                self.stopped = NOT_STOPPED
+                results.add(STATUS_RAISED, self.describe_stop(record, error))
+            error = None
         value = results.finish()
         return (value, kept) if kept else value
 

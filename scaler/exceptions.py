@@ -58,6 +58,24 @@ class RefusedError(ScalerError):
     """The scheduler does not want this client or cluster; its sentence says why and what to do."""
 
 
+class TaskTimeoutError(ScalerError, concurrent.futures.TimeoutError):
+    """The task ran longer than it may, and was stopped.
+
+    That is something else than waiting too long in `result(timeout)`, which raises a plain TimeoutError.
+    """
+
+
+class TaskCancelled(BaseException):
+    """Raised inside a task that is stopped: nobody waits for its result any more, or it ran longer than it may.
+
+    No ScalerError and no Exception, so that a task that swallows its own errors does not go on. Whoever catches it may
+    tidy up for the grace period; then the worker is killed.
+    """
+
+    def __init__(self, text: str = "nobody waits for this task any more, or it ran longer than it may") -> None:
+        super().__init__(text)
+
+
 class RemoteError(ScalerError):
     """Stands for a remote exception that cannot be carried here; has its type's name, message and traceback."""
 

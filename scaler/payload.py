@@ -21,17 +21,20 @@ from scaler._native import (
     STATUS_NO_WORKER,
     STATUS_OK,
     STATUS_REFUSED,
+    STATUS_STOPPED,
     STATUS_WORKER_DIED,
     read_chunk,
     read_packed,
 )
 from scaler.exceptions import (
+    ClientCancelledException,
     DeserializeObjectError,
     MissingObjects,
     NoWorkerError,
     RemoteError,
     RemoteTraceback,
     TaskRefusedError,
+    TaskTimeoutError,
     WorkerDiedError,
 )
 
@@ -42,6 +45,7 @@ _TEXT_ERRORS: dict[int, type[Exception]] = {
     STATUS_REFUSED: TaskRefusedError,
     STATUS_NO_WORKER: NoWorkerError,
     STATUS_MISSING: MissingObjects,
+    STATUS_STOPPED: ClientCancelledException,
 }
 
 
@@ -109,6 +113,12 @@ def describe(error: BaseException, unreadable: bool) -> bytes:
     except BaseException:
         payload = dumps((RemoteError(f"{kind.__module__}.{kind.__qualname__}: {message}"), text))
     return payload
+
+
+def describe_overdue(text: str, error: BaseException | None) -> bytes:
+    """The payload that says that a task ran longer than it may, and where it was when it was stopped."""
+    where = "".join(traceback.format_exception(error)) if error is not None else ""
+    return dumps((TaskTimeoutError(text), f"{where}{TaskTimeoutError.__name__}: {text}\n"))
 
 
 def load_result(status: int, flags: int, raw: Any, task: int, items: int = 0) -> Any:

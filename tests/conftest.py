@@ -1,6 +1,7 @@
 """Clusters for tests that need real processes: one per kind of link, kept for the whole run."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -11,11 +12,11 @@ pytest_plugins = ["tests.leaks"]
 Cluster = SchedulerClusterCombo | RemoteCluster
 
 
-def make_cluster(link: str) -> Cluster:
-    """A scheduler and two workers."""
+def make_cluster(link: str, **options: Any) -> Cluster:
+    """A scheduler and two workers; `options` are the workers'."""
     if link == "wire":
-        return RemoteCluster(2)
-    return SchedulerClusterCombo(2, ring_bytes=65536 if link == "small rings" else 262144)
+        return RemoteCluster(2, workers=options)
+    return SchedulerClusterCombo(2, ring_bytes=65536 if link == "small rings" else 262144, **options)
 
 
 @pytest.fixture(scope="session", params=["rings", "small rings", "wire"])

@@ -48,7 +48,7 @@ class RemoteCluster:
     """A scheduler elsewhere, and workers here: nobody who talks to it from here shares its memory.
 
     `way(address)` is the address that the workers go through instead. The scheduler's /dev/shm has `room`, and so
-    has its temporary folder, if one is given. `options` are the scheduler's.
+    has its temporary folder, if one is given. `options` are the scheduler's, those of `workers` the clusters'.
     """
 
     def __init__(
@@ -58,10 +58,11 @@ class RemoteCluster:
         way: Callable[[str], str] = lambda address: address,
         room: str = "2g",
         folder: Path | None = None,
+        workers: dict[str, Any] | None = None,
         **options: Any,
     ) -> None:
         self.scheduler, self._address = start_elsewhere(room, folder, **options)
-        self._way, self._ring_bytes = way, ring_bytes
+        self._way, self._worker_options = way, {"ring_bytes": ring_bytes, **(workers or {})}
         self._clusters: list[Cluster] = []
         self.add_workers(n_workers)
 
@@ -73,7 +74,7 @@ class RemoteCluster:
     def add_workers(self, n_workers: int) -> None:
         """One more supervisor with so many workers."""
         address = self._way(self._address)
-        self._clusters.append(Cluster(address, n_workers, ring_bytes=self._ring_bytes, death_timeout_seconds=20))
+        self._clusters.append(Cluster(address, n_workers, **{"death_timeout_seconds": 20, **self._worker_options}))
 
     def get_address(self) -> str:
         return self._address

@@ -48,6 +48,7 @@ class SchedulerClusterCombo:
         client_queue_bytes: int = SchedulerConfig.client_queue_bytes,
         object_memory_bytes: int = SchedulerConfig.object_memory_bytes,
         object_folder: str | None = SchedulerConfig.object_folder,
+        stop_grace_seconds: float = ClusterConfig.stop_grace_seconds,
         insecure: bool = SchedulerConfig.insecure,
     ) -> None:
         logging_paths = logging_paths if isinstance(logging_paths, str) else list(logging_paths)
@@ -81,6 +82,7 @@ class SchedulerClusterCombo:
                 worker_io_threads=worker_io_threads,
                 heartbeat_interval_seconds=heartbeat_interval_seconds,
                 task_timeout_seconds=task_timeout_seconds,
+                stop_grace_seconds=stop_grace_seconds,
                 death_timeout_seconds=death_timeout_seconds,
                 garbage_collect_interval_seconds=garbage_collect_interval_seconds,
                 trim_memory_threshold_bytes=trim_memory_threshold_bytes,

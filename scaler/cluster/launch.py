@@ -140,6 +140,7 @@ class Cluster(Launched):
         garbage_collect_interval_seconds: float = ClusterConfig.garbage_collect_interval_seconds,
         trim_memory_threshold_bytes: int = ClusterConfig.trim_memory_threshold_bytes,
         hard_processor_suspend: bool = ClusterConfig.hard_processor_suspend,
+        stop_grace_seconds: float = ClusterConfig.stop_grace_seconds,
         ring_bytes: int = ClusterConfig.ring_bytes,
         object_memory_bytes: int = ClusterConfig.object_memory_bytes,
         object_folder: str | None = ClusterConfig.object_folder,

@@ -56,6 +56,8 @@ async def _serve(config: ClusterConfig, lifeline: int, on_ready: Callable[[], No
             trim_memory_threshold_bytes=config.trim_memory_threshold_bytes,
             sys_path=sys_path,
             cwd=os.getcwd(),
+            limit_s=config.task_timeout_seconds,
+            grace_s=config.stop_grace_seconds,
         ),
         memory=object_memory(config.object_folder, config.object_memory_bytes),
         death_timeout_s=config.death_timeout_seconds,

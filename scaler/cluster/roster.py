@@ -3,7 +3,8 @@
 A worker that ends without being told to is started again. One that had joined died of what it was given, or was killed:
 the next one is started at once, so that its task waits for no longer than a start takes; only if several in a row
 lived for less than SETTLED_S there is a pause that doubles up to MOST_JOINED_PAUSE_S. One that could not even join (a
-broken environment) is not to keep the host busy: that pause doubles up to MOST_PAUSE_S.
+broken environment) is not to keep the host busy: that pause doubles up to MOST_PAUSE_S. One that was killed to stop what
+it ran is started again at once, and does not count.
 
 Not here: starting and watching processes (supervisor).
 """
@@ -77,16 +78,18 @@ class Roster:
         """This worker's process has joined the scheduler."""
         self.places[index].state, self.places[index].since_s = State.JOINED, now_s
 
-    def on_exited(self, index: int, now_s: float) -> list[Start]:
-        """This worker's process has ended, and nobody had told it to."""
+    def on_exited(self, index: int, now_s: float, intended: bool = False) -> list[Start]:
+        """This worker's process has ended: by itself, or it was killed to stop what it ran (`intended`)."""
         place = self.places[index]
         has_joined = place.state is State.JOINED
         if has_joined and now_s - place.since_s >= SETTLED_S:
             place.pause_s, place.quick_deaths = 0.0, 0
-        elif has_joined and place.quick_deaths < QUICK_DEATHS:
+        elif has_joined and not intended and place.quick_deaths < QUICK_DEATHS:
             place.pause_s, place.quick_deaths = 0.0, place.quick_deaths + 1
         wait_s = min(place.pause_s, MOST_JOINED_PAUSE_S) if has_joined else place.pause_s
-        if not has_joined or place.quick_deaths >= QUICK_DEATHS:
+        if intended:
+            wait_s = 0.0
+        elif not has_joined or place.quick_deaths >= QUICK_DEATHS:
             place.pause_s = min(MOST_PAUSE_S, max(FIRST_PAUSE_S, place.pause_s * 2))
         place.state, place.due_s = State.WAITING, now_s + wait_s
         return self.on_tick(now_s)

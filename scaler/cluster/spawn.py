@@ -22,6 +22,8 @@ from scaler.cluster.creator import MOST_REPORT_BYTES
 from scaler.exceptions import ScalerError
 
 SIGNAL_GRACE_S = 2.0
+POLL_S = 0.002
+_ENDED = os.WEXITED | os.WNOHANG | os.WNOWAIT
 _children: "weakref.WeakSet[Child]" = weakref.WeakSet()
 
 
@@ -66,6 +68,15 @@ class Child:
             packet = b""
         return json.loads(packet) if packet else None
 
+    def find_code(self) -> int | None:
+        """Its exit code, None while it runs. What it has started and left in its process group ends with it."""
+        try:
+            if self.process.returncode is None and os.waitid(os.P_PID, self.pid, _ENDED) is not None:
+                os.killpg(self.pid, signal.SIGKILL)  # nobody else's number before the code is fetched
+        except (ChildProcessError, ProcessLookupError, PermissionError):
+            pass  # not ours, in a forked copy; or nothing is left, or nothing that is ours
+        return self.process.poll()
+
     def end(self, grace_s: float = 5.0) -> int:
         """Hang up, so that the child stops; kill it if it has not after `grace_s`. Its exit code."""
         return end_all([self], grace_s)[0]
@@ -82,16 +93,17 @@ def end_all(children: Sequence[Child], grace_s: float) -> list[int]:
         for child in children:
             child.process.send_signal(number)
         deadline = time.monotonic() + SIGNAL_GRACE_S
-    return [child.process.wait() for child in children]
+    while not all([child.find_code() is not None for child in children]):
+        time.sleep(POLL_S)
+    return [child.process.returncode for child in children]
 
 
 def _have_ended(children: Sequence[Child], deadline: float) -> bool:
     """Whether all have ended by then."""
-    try:
-        for child in children:
-            child.process.wait(max(0.0, deadline - time.monotonic()))
-    except subprocess.TimeoutExpired:
-        return False
+    while not all([child.find_code() is not None for child in children]):
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(POLL_S)
     return True
 
 

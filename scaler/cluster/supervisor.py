@@ -8,9 +8,11 @@ Not here: who is started when (roster), how a process is started (spawn).
 """
 
 import asyncio
+import json
 import logging
 import os
 import secrets
+import socket
 import time
 from collections import deque
 from collections.abc import Callable
@@ -41,6 +43,8 @@ class WorkerSettings:
     trim_memory_threshold_bytes: int = 1 << 30
     sys_path: list[str] = field(default_factory=list)  # empty: as the supervisor's own
     cwd: str = ""
+    limit_s: float = 0.0  # of each task that has none of its own; 0: none
+    grace_s: float = 2.0  # between asking a task to stop and killing its worker
 
 
 class Supervisor:
@@ -64,6 +68,7 @@ class Supervisor:
         self._on_ready = on_ready
         self._children: dict[int, Child] = {}
         self._pidfds: dict[int, int] = {}
+        self._killed: set[int] = set()  # processes that were killed to stop what they ran
         self._identity = secrets.token_bytes(16)
         self._timer: asyncio.TimerHandle | None = None  # for those who wait for the end of a pause
         self._stopping = asyncio.Event()
@@ -111,7 +116,7 @@ class Supervisor:
             _log.info("workers go over the wire to %s: %s", self._address, reason)
             self._relay = HostRelay(
                 self._loop, self._address, dealer, hello, welcome, memory=self._memory, timeout_s=self._death_timeout_s,
-                exit_code_of=self._exit_code_of, on_over=self._on_relay_over,
+                exit_code_of=self._exit_code_of, on_kill=self._killed.add, on_over=self._on_relay_over,
             )  # fmt: skip
             self._door, self._life = self._relay.door, self._relay.life
         else:
@@ -121,17 +126,23 @@ class Supervisor:
 
     def _on_scheduler_says(self) -> None:
         """The scheduler's door has a word for its clusters, or has gone."""
-        assert self._entry is not None
-        try:
-            packet = self._entry.connection.recv(MOST_PACKET_BYTES)
-        except OSError:
-            packet = b""
-        self._loop.remove_reader(self._entry.connection)
-        if packet:
-            self._stop_for_good()
-        else:
-            _log.info("the scheduler has gone")
-        self._gone.set()
+        while self._entry is not None and not self._gone.is_set():
+            try:
+                packet = self._entry.connection.recv(MOST_PACKET_BYTES, socket.MSG_DONTWAIT)
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError:
+                packet = b""
+            said = json.loads(packet) if packet else {}
+            if "killed" in said:
+                self._killed.add(said["killed"])
+                continue
+            self._loop.remove_reader(self._entry.connection)
+            if packet:
+                self._stop_for_good()
+            else:
+                _log.info("the scheduler has gone")
+            self._gone.set()
 
     def _on_relay_over(self, reason: str) -> None:
         _log.info("the session with the scheduler is over: %s", reason)
@@ -196,12 +207,16 @@ class Supervisor:
             _log.error("worker %s could not join: %s", self._roster.places[index].name, report["error"])
 
     def _on_exit(self, index: int) -> None:
+        self._on_scheduler_says()  # it may have killed it
         child = self._forget(index)
         code = child.end(0.0)
+        intended = child.pid in self._killed
+        self._killed.discard(child.pid)
         if self._roster.running and not self._stopping.is_set():
             how = f"by signal {-code}" if code < 0 else f"with exit code {code}"
-            _log.warning("worker %s (process %d) ended %s", self._roster.places[index].name, child.pid, how)
-            self._start(self._roster.on_exited(index, time.monotonic()))
+            if not intended:
+                _log.warning("worker %s (process %d) ended %s", self._roster.places[index].name, child.pid, how)
+            self._start(self._roster.on_exited(index, time.monotonic(), intended))
 
     def _start_later(self) -> None:
         """Look at the roster again when the pause of somebody is over."""
@@ -225,7 +240,7 @@ class Supervisor:
         """How this worker ended; 0 if it has only hung up."""
         for child in self._children.values():
             if child.pid == pid:
-                return child.process.poll() or 0
+                return child.find_code() or 0
         return 0
 
     def _leave(self) -> None:
@@ -239,6 +254,7 @@ class Supervisor:
             self._entry.close()
             self._entry = None
         end_all(children, 0.5)
+        self._killed.clear()
         if self._life and is_over(self._life):
             sweep(self._life, self._memory.folder)
 

@@ -8,6 +8,7 @@ Not here: the loop itself (native/worker.pyx), restarting (cluster.supervisor).
 
 import os
 import pickle
+import signal
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -15,10 +16,13 @@ from typing import Any
 from scaler import payload
 from scaler._native import FLAG_OBJECTS, Mappings, Store, Unreadable, Upkeep, WorkerLoop, borrow, die_with_parent
 from scaler.cluster.creator import Creator
-from scaler.exceptions import ScalerError
+from scaler.exceptions import ScalerError, TaskCancelled
 from scaler.link.knock import NotCoLocated, Refused, knock
 from scaler.link.names import warn_of_files
 from scaler.reference import loads
+from scaler.stopping import STOP_SIGNAL
+
+_IMPORTER = "<frozen importlib._bootstrap>"
 
 
 def function_loader(mappings: Mappings) -> Callable[[bytes, int], Any]:
@@ -35,6 +39,41 @@ def function_loader(mappings: Mappings) -> Callable[[bytes, int], Any]:
     return load_function
 
 
+def is_importing(frame: Any) -> bool:
+    """Whether a module is being imported: half of one must not be left to the tasks that come after."""
+    while frame is not None:
+        if frame.f_code.co_filename == _IMPORTER:
+            return True
+        frame = frame.f_back
+    return False
+
+
+def overdue_describer(worker: str) -> Callable[[Any, int, BaseException | None], bytes]:
+    """What says of a task that it ran longer than it may."""
+
+    def describe_overdue(function: Any, limit_ns: int, error: BaseException | None) -> bytes:
+        name = getattr(function, "__qualname__", None) or repr(function)
+        return payload.describe_overdue(
+            f"{name} ran longer than its limit of {limit_ns / 1e9:g} s on worker {worker} and was stopped", error
+        )
+
+    return describe_overdue
+
+
+def obey_signals(loop: WorkerLoop) -> None:
+    """Let what runs be stopped."""
+    tell = sys.unraisablehook
+
+    def on_unraisable(unraisable: Any) -> None:
+        if unraisable.exc_type is TaskCancelled:  # raised in a finalizer: nobody has heard of it
+            loop.stop_again()
+        else:
+            tell(unraisable)
+
+    sys.unraisablehook = on_unraisable
+    signal.signal(STOP_SIGNAL, loop.on_signal)
+
+
 def main() -> int:
     creator = Creator.from_arguments()
     settings = creator.settings()
@@ -45,7 +84,7 @@ def main() -> int:
     try:
         entry = knock(
             settings["door"], settings["life"], "worker", settings["ring_bytes"], settings["children_bytes"],
-            name=settings["name"],
+            name=settings["name"], grace_s=settings["grace_s"],
         )  # fmt: skip
     except (ScalerError, NotCoLocated, Refused) as error:
         creator.report(error=str(error))
@@ -58,7 +97,10 @@ def main() -> int:
         loads=pickle.loads, loads_parcel=loads, dumps=payload.dumps_result, describe=payload.describe,
         load_function=function_loader(mappings),
         upkeep=Upkeep(settings["garbage_collect_interval_s"], settings["trim_memory_threshold_bytes"]),
+        describe_overdue=overdue_describer(settings["name"]), stop_with=TaskCancelled, is_importing=is_importing,
+        limit_ns=round(settings["limit_s"] * 1e9),
     )  # fmt: skip
+    obey_signals(loop)
     os.register_at_fork(before=mappings.on_fork)
     creator.report(joined=True)
     try:

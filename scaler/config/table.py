@@ -132,8 +132,12 @@ class ClusterConfig(ObjectsConfig, LoggingConfig):
         300, "end when there has been no scheduler for so long", "-ds", group=TIME, unit="seconds", least=0
     )
     task_timeout_seconds: float = option(
-        0, "stop tasks that run longer; 0: never", "-tts",
-        group=NOT_YET, unit="seconds", least=0, not_yet="time limits come with a later version",
+        0, "stop tasks that run longer (of a map: each of its calls) and have no limit of their own; 0: never", "-tts",
+        group=TIME, unit="seconds", least=0,
+    )  # fmt: skip
+    stop_grace_seconds: float = option(
+        2, "kill a worker whose task goes on for so long after it was cancelled or ran too long",
+        group=TIME, unit="seconds", least=0,
     )  # fmt: skip
     garbage_collect_interval_seconds: float = option(
         30, "how often workers that are idle collect garbage, if they have run anything since; 0: never", "-gc",

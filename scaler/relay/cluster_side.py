@@ -2,9 +2,9 @@
 
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
-from scaler._native import KIND_FORGET, KIND_FREED, KIND_RELEASE, Mappings, Relay, RelayPeer, Store
+from scaler._native import KIND_FORGET, KIND_FREED, KIND_RELEASE, Mappings, RecordRun, Relay, RelayPeer, Store
 from scaler.link.names import sweep_tag
 from scaler.link.objects import new_objects, pack_ids, unpack_ids
 from scaler.link.single import with_payload
@@ -36,6 +36,16 @@ def worker_tag(slot: int) -> int:
     return RELAY_TAG - 1 - slot
 
 
+class Stopping(Protocol):
+    """What stops the tasks of workers (scaler.stopping.stopper)."""
+
+    def stop(self, worker: RelayPeer, task: int, attempt: int) -> None: ...
+    def remove(self, worker: RelayPeer) -> RecordRun | None: ...
+    def attend(self, now_s: float) -> None: ...
+    @property
+    def next_due_s(self) -> float | None: ...
+
+
 class ClusterSide(RelaySide):
     """Tasks in, results out. `dismiss(peer)` is to hang up on a worker: on_left follows."""
 
@@ -47,9 +57,11 @@ class ClusterSide(RelaySide):
         store: Store,
         mappings: Mappings,
         dismiss: Callable[[RelayPeer], None],
+        stopper: Stopping,
     ) -> None:
         super().__init__(relay, store, mappings, until_named=False)
         self._life, self._folder, self._dismiss = life, folder, dismiss
+        self._stopper = stopper
         self.is_shut_down = False  # the scheduler wants no cluster any more
         self._numbers = 0  # how many have been given to workers
         self._untold: deque[Function] = deque()  # functions for which a control ring had no room
@@ -117,8 +129,27 @@ class ClusterSide(RelaySide):
             self.is_shut_down = True
             self.talk.post(Goodbye())
             self.over = "the scheduler stops its workers"
-        elif not isinstance(body, Cancel):
+        elif isinstance(body, Cancel):
+            for row in body.rows():
+                self._stop(*row)
+        else:
             raise FrameError(f"a scheduler does not say {type(body).__name__} to a cluster")
+
+    def _stop(self, slot: int, task: int, attempt: int) -> None:
+        """Nobody wants this any more. What had not begun was asked back before."""
+        for peer in self.peers:
+            if peer.slot == slot:
+                self._stopper.stop(peer, task, attempt)
+
+    def take_back_all(self, peer: RelayPeer) -> None:
+        """This worker will be killed: what it has not begun goes elsewhere."""
+        taken = self.relay.take_back_all(peer.slot)
+        if taken:
+            self.talk.post(Withdrawn.of([(peer.slot, task, attempt, True) for task, attempt in taken]))
+
+    def attend(self, now_s: float) -> float | None:
+        self._stopper.attend(now_s)
+        return self._stopper.next_due_s
 
     def on_joined(self, peer: RelayPeer, name: str, pid: int) -> None:
         """A worker has handed in its rings; called in the order of the peers' numbers."""
@@ -129,9 +160,12 @@ class ClusterSide(RelaySide):
     def on_left(self, peer: RelayPeer, exit_code: int, reason: str) -> None:
         """A worker has gone. What it said is said before that, and nobody else maps what it was sent."""
         self.peers.remove(peer)
+        answer = self._stopper.remove(peer)
         rest = self.relay.remove(peer)
         self._say_asides()
         self.post_all([(peer.slot, rest)])
+        if answer is not None:
+            self.post_all([(peer.slot, answer)])
         self.talk.after_objects(lambda: self._say_left(peer.slot, exit_code, reason, peer.claimed))
 
     def _say_left(self, slot: int, exit_code: int, reason: str, claimed: list[tuple[int, int]]) -> None:

@@ -23,12 +23,15 @@ from scaler.link.names import BellPage, new_life, sweep, sweep_orphans, warn_of_
 from scaler.protocol.frames import Hello, Welcome
 from scaler.relay.cluster_side import RELAY_TAG, ClusterSide, worker_tag
 from scaler.relay.relay_thread import RelayThread
+from scaler.stopping.stopper import Stopper
 
 _log = logging.getLogger(__name__)
 
 
 class HostRelay:
-    """`on_over(reason)` is called on the loop when the session is over; `exit_code_of(pid)` says how a worker ended."""
+    """`on_over(reason)` is called on the loop when the session is over; `exit_code_of(pid)` says how a worker ended;
+    `on_kill(pid)` is called in the relay's thread before one is killed to stop what it runs.
+    """
 
     def __init__(
         self,
@@ -41,6 +44,7 @@ class HostRelay:
         memory: ObjectMemory,
         timeout_s: float,
         exit_code_of: Callable[[int], int],
+        on_kill: Callable[[int], object],
         on_over: Callable[[str], None],
     ) -> None:
         self.life = new_life()
@@ -52,7 +56,10 @@ class HostRelay:
         self._memory = memory
         self._store = Store(self.life, RELAY_TAG, memory.folder, warn_of_files, memory.most_bytes)
         mappings = Mappings(self.life, memory.folder)
-        self._side = ClusterSide(self._relay, self.life, memory.folder, self._store, mappings, self._dismiss)
+        self._stopper: Stopper[RelayPeer] = Stopper(self._take_back, on_kill)
+        self._side = ClusterSide(
+            self._relay, self.life, memory.folder, self._store, mappings, self._dismiss, self._stopper
+        )
         self._doorbells: dict[RelayPeer, int] = {}
         self._thread = RelayThread(
             address, dealer, hello, welcome, self._side, timeout_s=timeout_s,
@@ -81,12 +88,19 @@ class HostRelay:
         doorbell = os.dup(visitor.eventfd)  # the thread may ring it after the visitor's own is closed
         visitor.peer = self._relay.add(memory, doorbell)
         self._doorbells[visitor.peer] = doorbell
-        name = str(visitor.request.get("name", ""))
-        self._thread.call(partial(self._side.on_joined, visitor.peer, name, visitor.pid))
+        self._thread.call(partial(self._welcome, visitor.peer, visitor.pid, visitor.request))
         slot = visitor.peer.slot
         return {
             "slot": slot, "bell": self._page.name, "life": self.life, "tag": worker_tag(slot), "memory": self._memory
         }  # fmt: skip
+
+    def _welcome(self, peer: RelayPeer, pid: int, request: dict[str, Any]) -> None:
+        """In the relay's thread."""
+        self._stopper.add(peer, peer.running, pid, request)
+        self._side.on_joined(peer, str(request.get("name", "")), pid)
+
+    def _take_back(self, peer: RelayPeer) -> None:
+        self._side.take_back_all(peer)
 
     def _dismiss(self, peer: RelayPeer) -> None:
         """In the relay's thread: hang up on a worker that writes nonsense."""
@@ -111,6 +125,7 @@ class HostRelay:
     def close(self) -> None:
         """Say goodbye; leave nothing behind."""
         self._thread.stop()
+        self._stopper.close()
         self._door.close()
         self._page.close()
         sweep(self.life, self._memory.folder)

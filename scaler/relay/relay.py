@@ -85,6 +85,10 @@ class RelaySide(ABC):
     def read_on(self) -> None:  # noqa: B027  (only a cluster's has something to wait for)
         """Act on what could not be acted on when it came."""
 
+    def attend(self, now_s: float) -> float | None:
+        """Do what is due; when there will be something to do."""
+        return None
+
     def collect(self) -> None:
         """Say what the peers have said: what was set aside, then the rest in batches."""
         talk, relay = self.talk, self.relay

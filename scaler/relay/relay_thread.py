@@ -94,13 +94,17 @@ class RelayThread:
         if dealer.has_message:
             self._receive()
         side.read_on()
+        now_s = time.monotonic()
+        due_s = side.attend(now_s)
         side.collect()
-        self._keep_alive()
+        self._keep_alive(now_s)
         self._send()
         if side.talk.wants_to_go_on or not side.relay.armed:
             wait_s = 0.0
         else:
             wait_s = ACKNOWLEDGE_S if side.talk.ledger.owed else LONGEST_WAIT_S
+            if due_s is not None:
+                wait_s = min(wait_s, max(0.0, due_s - now_s))
         if dealer.wait(wait_s):
             side.relay.quiet()
         elif wait_s:
@@ -118,8 +122,7 @@ class RelayThread:
             self._dealer.send(data)
         outbox.clear()
 
-    def _keep_alive(self) -> None:
-        now_s = time.monotonic()
+    def _keep_alive(self, now_s: float) -> None:
         if now_s >= self._next_heartbeat_s:
             self._next_heartbeat_s = now_s + self._heartbeat_s
             self._side.talk.say(Heartbeat(int(now_s * 1e9)))

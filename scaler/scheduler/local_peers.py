@@ -1,6 +1,7 @@
 """LocalPeers: the clients and workers that handed their rings in at the door.
 
-Opens their segments, gives them to the pump, and tells the pump when they have gone. A relay has the same at its end.
+Opens their segments, gives them to the pump, and tells the pump when they have gone; stops what workers run that nobody
+wants any more. A relay has the same at its end.
 
 Not here: the handshake itself (link.door), what their records mean (the core).
 """
@@ -8,6 +9,7 @@ Not here: the handshake itself (link.door), what their records mean (the core).
 import asyncio
 import logging
 import secrets
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -16,8 +18,10 @@ from scaler.link.door import Door, Visitor, open_rings
 from scaler.link.knock import Refused
 from scaler.link.memory import ObjectMemory
 from scaler.link.names import sweep_tag
+from scaler.stopping.stopper import Stopper
 
 _log = logging.getLogger(__name__)
+LOOK_TICKS = 5  # of the pump, between two looks for tasks that run too long
 
 
 class LocalPeers:
@@ -33,7 +37,10 @@ class LocalPeers:
         queue_size: int,
         on_change: Callable[[Visitor, bool], None],
     ) -> None:
+        self._loop = loop
         self._pump, self._life, self._bell_name, self._queue_size = pump, life, bell_name, queue_size
+        self._stopper: Stopper[Peer] = Stopper(self._take_back, self._on_kill)
+        self._timer: asyncio.TimerHandle | None = None
         self._memory = memory
         self._on_change = on_change
         self._by_peer: dict[Peer, Visitor] = {}
@@ -45,6 +52,7 @@ class LocalPeers:
         role = request["role"]
         if role == "worker":
             peer = self._pump.add(memory, True, visitor.eventfd, queue_size=self._queue_size)
+            self._stopper.add(peer, peer.running, visitor.pid, request)
         elif role == "client":
             peer = self._pump.add(memory, False, visitor.eventfd, client_bits=int(request.get("bits", 0)))
         elif role == "cluster":
@@ -64,10 +72,46 @@ class LocalPeers:
         if visitor.peer is None:
             return
         del self._by_peer[visitor.peer]
+        answer = self._stopper.remove(visitor.peer)
+        if answer is not None:
+            self._pump.answer_for(visitor.peer, answer)
         left = self._pump.remove(visitor.peer)
         sweep_tag(self._life, visitor.peer.tag, self._memory.folder, left)
         _log.info("%s %s left (process %d)", visitor.request["role"], visitor.request.get("name", ""), visitor.pid)
         self._on_change(visitor, False)
+
+    # stopping what they run
+
+    def stop_unwanted(self) -> bool:
+        """Stop what the core wants stopped, and what has run too long. True if the event loop has a new timer."""
+        stops, self._pump.stops[:] = list(self._pump.stops), []
+        for peer, task, attempt in stops:
+            self._stopper.stop(peer, task, attempt)
+        if self._pump.ticks >= LOOK_TICKS:
+            self._pump.ticks = 0
+            self._stopper.look_for_overdue()
+        return self._tick_later()
+
+    def _tick_later(self) -> bool:
+        due_s = self._stopper.next_due_s
+        if due_s is None or self._timer is not None:
+            return False
+        self._timer = self._loop.call_later(max(0.0, due_s - time.monotonic()), self._on_timer)
+        return True
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        self._stopper.tick()
+        self._tick_later()
+
+    def _take_back(self, peer: Peer) -> None:
+        self._pump.core.take_back_all(peer.index)
+
+    def _on_kill(self, pid: int) -> None:
+        """Its supervisor is to know that this is no accident."""
+        for visitor in self.door.visitors:
+            if visitor.accepted and visitor.request["role"] == "cluster":
+                self.door.tell(visitor, {"killed": pid})
 
     def visitor_of(self, peer: Peer) -> Visitor:
         return self._by_peer[peer]
@@ -100,4 +144,7 @@ class LocalPeers:
             self.door.dismiss(visitor)
 
     def close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
         self.door.close()
+        self._stopper.close()

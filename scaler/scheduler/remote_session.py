@@ -89,6 +89,7 @@ class RemoteSession(ABC):
         self._dirty: list[RunOutlet] = []
         self._dirty_control: list[RunOutlet] = []
         self._asks: list[tuple[int, int, int]] = []
+        self._stops: list[tuple[int, int, int]] = []
         self._large: list[tuple[int, tuple[Any, ...]]] = []
 
     @abstractmethod
@@ -110,7 +111,9 @@ class RemoteSession(ABC):
     @property
     def has_more(self) -> bool:
         """There is something to flush."""
-        return bool(self._dirty or self._dirty_control or self._asks or self._large or self.talk.wants_to_go_on)
+        return bool(
+            self._dirty or self._dirty_control or self._asks or self._stops or self._large or self.talk.wants_to_go_on
+        )
 
     @property
     def can_go_on(self) -> bool:
@@ -291,7 +294,7 @@ class RemoteCluster(RemoteSession):
     def _on_joined(self, body: Joined) -> None:
         if body.peer != len(self.workers):
             raise FrameError(f"worker {body.peer} joined as number {len(self.workers)}")
-        tasks = RunOutlet(body.peer, self._dirty, self._asks, self._large, self.ready, self)
+        tasks = RunOutlet(body.peer, self._dirty, self._asks, self._large, self.ready, self, stops=self._stops)
         control = RunOutlet(body.peer, self._dirty_control, [], self._large_functions, self.ready, self)
         self._outlets.append(tasks)
         self.workers.append(self.core.on_worker_joined(tasks, control, self._queue_size, is_remote=True))
@@ -305,6 +308,9 @@ class RemoteCluster(RemoteSession):
         if self._asks:
             self.talk.post(Withdraw.of(self._asks))
             self._asks.clear()
+        if self._stops:
+            self.talk.post(Cancel.of(self._stops))
+            self._stops.clear()
         if self._functions_under_way:
             self.talk.go_on()
         else:

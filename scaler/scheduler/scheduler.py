@@ -27,7 +27,7 @@ from scaler.link.door import Visitor
 from scaler.link.memory import ObjectMemory, object_memory
 from scaler.link.names import BellPage, new_life, sweep, sweep_orphans, warn_of_files
 from scaler.scheduler.listening import leave, listen
-from scaler.scheduler.local_peers import LocalPeers
+from scaler.scheduler.local_peers import LOOK_TICKS, LocalPeers
 from scaler.scheduler.remote_peers import RemotePeers
 from scaler.scheduler.remote_session import HostObjects
 
@@ -140,8 +140,9 @@ class SchedulerServer:
         pump = self.pump
         for object_id in self.core.take_freed():
             self._store.free(object_id)
+        wanted = (pump.stops or pump.ticks >= LOOK_TICKS) and self._local.stop_unwanted()
         if not (pump.controls or pump.broken or self.core.unlink or self._news):
-            return False
+            return bool(wanted)
         for name in self.core.unlink:
             Segment.unlink(name)
         self.core.unlink.clear()

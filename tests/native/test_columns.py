@@ -254,7 +254,7 @@ def test_a_batch_with_one_error_adds_nothing(changes, words):
 
 def test_an_unknown_status_is_refused():
     with pytest.raises(ValueError, match="row 1: statuses"):
-        RecordBatch().put_results(good_results(statuses=struct.pack("<2H", 0, 7)), peers=2)
+        RecordBatch().put_results(good_results(statuses=struct.pack("<2H", 0, 1000)), peers=2)
 
 
 def test_a_payload_over_the_limit_is_refused():

@@ -26,6 +26,7 @@ from scaler._native import (
     RECORD_HEADER_BYTES,
     RING_HEADER_BYTES,
     Mappings,
+    RecordRun,
     Relay,
     RelayPeer,
     Ring,
@@ -343,6 +344,25 @@ class RemoteWorker:
         raise AssertionError("a result ring is full: let the relay speak more often")
 
 
+class Stopper:
+    """Tasks take no time here, so there is never one to be stopped."""
+
+    next_due_s: float | None = None
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[RelayPeer, int, int]] = []
+
+    def stop(self, worker: RelayPeer, task: int, attempt: int) -> None:
+        assert not worker.running.is_it(task, attempt)
+        self.asked.append((worker, task, attempt))
+
+    def remove(self, worker: RelayPeer) -> RecordRun | None:
+        return None
+
+    def attend(self, now_s: float) -> None:
+        pass
+
+
 class RemoteCluster:
     """The relay of a host and its workers."""
 
@@ -352,7 +372,7 @@ class RemoteCluster:
         relay = Relay(Segment.private(4096), -1, False)
         self.link = Link(world, hello(Role.CLUSTER))
         side = self.link.side = ClusterSide(
-            relay, host.life, object_folder(), host.relay_store, host.mappings, self.broken.append
+            relay, host.life, object_folder(), host.relay_store, host.mappings, self.broken.append, Stopper()
         )
         self.workers = [RemoteWorker(self, ring_bytes) for _ in range(n_workers)]
         for number, worker in enumerate(self.workers):

@@ -1,0 +1,94 @@
+# RunningTask: what a worker runs now, as seen by whoever holds the other end of its rings, and how that is stopped.
+#
+# The worker writes into its page what it runs, since when, and how long that may take. The other side writes there which
+# attempt is to be stopped, and sends a signal, whose handler asks the page whether it is just that one that runs now
+# (native/worker.pyx). So a signal that comes late does nothing, and none is lost: an attempt looks there as it begins.
+#
+# An attempt is in progress while its record is claimed and the ring's tail has not passed it, that is until its result
+# is published, so this holds for a worker that is stuck or dead, too.
+#
+# SYNC POINT stop: the attempt is 0 while its task is written, and looked at before and after by who reads them.
+#
+# Not here: signals, patience, and what follows (scaler.stopping).
+
+
+@cython.final
+cdef class RunningTask:
+    """The task that a worker runs: looked at from outside. `tasks` is the producer's end of its ring."""
+    cdef Segment memory
+    cdef PeerPage *page
+    cdef Ring tasks
+
+    def __init__(self, Segment memory not None, Ring tasks not None):
+        self.memory = memory
+        self.page = <PeerPage *>memory.start
+        self.tasks = tasks
+
+    def is_it(self, uint64_t task, uint64_t attempt, uint64_t since_ns=0):
+        """Whether this attempt is in progress; with `since_ns`, whether it is still at the call that it began then."""
+        cdef Record *record = self.find_claimed()
+        return (record != NULL and record.task == task and record.attempt == attempt
+                and (since_ns == 0 or load_acquire(&self.page.since_ns) == since_ns))
+
+    cdef Record *find_claimed(self) noexcept nogil:
+        """The record that the worker has claimed and not answered; NULL if there is none."""
+        cdef uint64_t at = load_acquire(&self.tasks.header.tail)
+        cdef Record *record
+        while at < self.tasks.head:
+            record = <Record *>(self.tasks.data + (at & (self.tasks.capacity - 1)))
+            if record.kind == KIND_TASK:
+                if load_acquire32(&record.claim) == claim_word(CLAIM_CLAIMED, at):
+                    return record
+                if load_acquire32(&record.claim) != claim_word(CLAIM_WITHDRAWN, at):
+                    return NULL
+            at += padded(record.record_bytes)
+        return NULL
+
+    def find_overdue(self, uint64_t now):
+        """(task, attempt, since, limit in ns) if it has run longer than it may; else None."""
+        cdef PeerPage *page = self.page
+        cdef uint64_t since
+        cdef uint64_t task
+        cdef uint64_t attempt
+        cdef uint64_t limit = load_acquire(&page.limit_ns)
+        if limit == 0 or load_acquire32(&page.state) != STATE_RUNNING:
+            return None
+        since = load_acquire(&page.since_ns)
+        task = load_acquire(&page.task)
+        attempt = load_acquire(&page.attempt)
+        limit = load_acquire(&page.limit_ns)
+        # Between two tasks it is not running, and the next has begun at another time: what was read is of one.
+        if load_acquire32(&page.state) != STATE_RUNNING or load_acquire(&page.since_ns) != since:
+            return None
+        return (task, attempt, since, limit) if limit and now > since + limit else None
+
+    def ask_to_stop(self, uint64_t task, uint64_t attempt, uint64_t since_ns=0):
+        """Have this attempt stop (with `since_ns`, only the call that it began then), as soon as a signal has come."""
+        cdef PeerPage *page = self.page
+        store_release(&page.stop_attempt, 0)          # SYNC POINT stop
+        full_fence()
+        store_release(&page.stop_task, task)
+        store_release(&page.stop_since_ns, since_ns)
+        store_release(&page.stop_attempt, attempt)
+        full_fence()
+
+    def take_back_all(self):
+        """Take back all records that the worker has not claimed: (task, attempt) each."""
+        cdef uint64_t at = load_acquire(&self.tasks.header.tail)
+        cdef Record *record
+        cdef list found = []
+        while at < self.tasks.head:
+            record = <Record *>(self.tasks.data + (at & (self.tasks.capacity - 1)))
+            if record.kind == KIND_TASK and self.tasks.withdraw(at):
+                found.append((record.task, record.attempt))
+            at += padded(record.record_bytes)
+        return found
+
+
+cdef int what_to_stop(PeerPage *page, uint64_t *since_ns) noexcept nogil:
+    """For the worker: whether what it runs now is to be stopped, and whether since then only."""
+    cdef uint64_t attempt = load_acquire(&page.stop_attempt)     # SYNC POINT stop
+    cdef uint64_t task = load_acquire(&page.stop_task)
+    since_ns[0] = load_acquire(&page.stop_since_ns)
+    return (attempt and attempt == page.attempt and task == page.task and attempt == load_acquire(&page.stop_attempt)
+            and (since_ns[0] == 0 or since_ns[0] == page.since_ns))

@@ -1,0 +1,140 @@
+"""Tasks that take for ever, each in its own way. They leave marks in a folder: when they begin, and when they end."""
+
+import ctypes
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+LONG_S = 60.0
+_GIL_HELD = ctypes.PyDLL(None)
+
+
+def mark(folder: str, name: str) -> None:
+    """Each line is one time that this happened."""
+    with open(Path(folder) / name, "a") as file:
+        file.write(f"{os.getpid()}\n")
+
+
+def marks(folder: str | Path, name: str) -> list[int]:
+    """The processes that left this mark, whole lines only."""
+    path = Path(folder) / name
+    return [int(line) for line in path.read_text().splitlines(True) if line.endswith("\n")] if path.exists() else []
+
+
+def last_for_ever(folder: str, way: str) -> str:
+    mark(folder, f"{way} began")
+    try:
+        WAYS[way]()
+    finally:
+        mark(folder, f"{way} ended")
+    return way
+
+
+def sleep() -> None:
+    time.sleep(LONG_S)
+
+
+def wait_for_a_lock() -> None:
+    lock = threading.Lock()
+    lock.acquire()
+    lock.acquire()
+
+
+def compute() -> None:
+    end = time.monotonic() + LONG_S
+    while time.monotonic() < end:
+        pass
+
+
+def swallow_exceptions() -> None:
+    end = time.monotonic() + LONG_S
+    while time.monotonic() < end:
+        try:
+            time.sleep(0.001)
+        except Exception:
+            pass
+
+
+def wait_for_a_process() -> None:
+    subprocess.run([sys.executable, "-c", f"import time; time.sleep({LONG_S})"], check=True)
+
+
+def swallow_everything() -> None:
+    end = time.monotonic() + LONG_S
+    while time.monotonic() < end:
+        try:
+            time.sleep(0.001)
+        except BaseException:
+            pass
+
+
+def hold_the_gil() -> None:
+    end = time.monotonic() + LONG_S
+    while time.monotonic() < end:
+        _GIL_HELD.usleep(int(LONG_S * 1e6))  # ends early with a signal
+    raise AssertionError("nobody stopped it")
+
+
+def never_return() -> None:
+    """In C code that goes on after signals, with the GIL."""
+    _GIL_HELD.qsort(*_endless_sort())
+
+
+def raise_another() -> None:
+    try:
+        time.sleep(LONG_S)
+    finally:
+        raise ValueError("not what was raised")
+
+
+def tidy_up_for_ever() -> None:
+    try:
+        time.sleep(LONG_S)
+    finally:
+        time.sleep(LONG_S)
+
+
+def _endless_sort() -> tuple[Any, ...]:
+    """Arguments with which qsort takes minutes: its comparison is `usleep`, called with an address."""
+    return ctypes.create_string_buffer(1 << 12), 1 << 12, 1, ctypes.cast(_GIL_HELD.usleep, ctypes.c_void_p)
+
+
+WAYS = {
+    "sleep": sleep,
+    "lock": wait_for_a_lock,
+    "compute": compute,
+    "swallow": swallow_exceptions,
+    "process": wait_for_a_process,
+    "raise another": raise_another,
+    "swallow everything": swallow_everything,
+    "never return": never_return,
+    "tidy up": tidy_up_for_ever,
+}
+PROMPT = ("sleep", "lock", "compute", "swallow", "process", "raise another")
+STUBBORN = ("swallow everything", "never return", "tidy up")
+
+
+def leave_a_process(folder: str) -> None:
+    """Start a process that stays, and go on whatever is raised."""
+    child = subprocess.Popen([sys.executable, "-c", f"import time; time.sleep({LONG_S})"])
+    with open(Path(folder) / "child", "w") as file:
+        file.write(f"{child.pid}\n")
+    swallow_everything()
+
+
+def hold(folder: str, array: Any) -> int:
+    mark(folder, "hold began")
+    try:
+        time.sleep(LONG_S)
+    finally:
+        mark(folder, "hold ended")
+    return len(array)
+
+
+def sleep_item(number: int, seconds: float) -> int:
+    time.sleep(seconds)
+    return number
