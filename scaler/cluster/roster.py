@@ -3,8 +3,9 @@
 A worker that ends without being told to is started again. One that had joined died of what it was given, or was killed:
 the next one is started at once, so that its task waits for no longer than a start takes; only if several in a row
 lived for less than SETTLED_S there is a pause that doubles up to MOST_JOINED_PAUSE_S. One that could not even join (a
-broken environment) is not to keep the host busy: that pause doubles up to MOST_PAUSE_S. One that was killed to stop what
-it ran is started again at once, and does not count.
+broken environment) is not to keep the host busy: that pause doubles up to MOST_PAUSE_S.
+
+One that was killed to stop what it ran is started again at once, and does not count.
 
 Not here: starting and watching processes (supervisor).
 """

@@ -25,10 +25,10 @@ def test_each_is_announced_once_with_the_reason(caplog):
     config = SchedulerConfig(address=LOCAL, object_retention_seconds=5, monitor_address=Address(path="/tmp/m"))
     idle.warn_of_idle(config, "--")
     idle.warn_of_idle(config, "--")
-    idle.warn_of_idle(ClusterConfig(address=LOCAL, task_timeout_seconds=1))
+    idle.warn_of_idle(ClusterConfig(address=LOCAL, hard_processor_suspend=True))
     assert [record.getMessage() for record in caplog.records] == [
         "--monitor-address has no effect yet: monitoring comes with a later version",
         "--object-retention-seconds is deprecated and has no effect: an object goes when nobody refers to it any more",
-        "task_timeout_seconds has no effect yet: time limits come with a later version",
+        "hard_processor_suspend is deprecated and has no effect: a task that waits for another is never suspended",
     ]
     assert {record.levelno for record in caplog.records} == {logging.WARNING}
