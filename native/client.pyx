@@ -6,6 +6,8 @@
 #
 # Rule 1: no callback runs in the role: what is called back goes to `to_call`, which the client's own thread works off.
 # Rule 2: who waits for room in the submit ring drains results meanwhile, else both sides could wait for each other.
+# Rule 3: while the scheduler is gone (`shore`) nobody writes into a ring: what is open stays open, who has something to say
+#         waits until all that is open has been said to another scheduler (resend).
 
 import collections as _collections
 import time as _time
@@ -22,6 +24,12 @@ cdef enum:
     YIELD_NS = 60000
 
 cdef double TEND_S = 0.5     # how often a client without tasks looks after its objects
+cdef double IDLE_S = 1.0     # how often one without objects looks whether its scheduler is still there
+
+cdef enum:
+    ASHORE = 0
+    ADRIFT = 1               # the scheduler is gone
+    LANDING = 2              # there is another one, which is being told what is open
 
 
 cdef class ClientRings:
@@ -36,6 +44,12 @@ cdef class ClientRings:
     cdef OpenFutures open
     cdef readonly object lost       # the exception that every call raises from now on
     cdef bint abandoned             # in a forked child: the rings are the parent's
+    cdef readonly int shore         # whether there is a scheduler
+    cdef uint64_t callers           # who waits for one, besides those who wait for open futures
+    cdef readonly bytes farewell    # why the scheduler has gone for good
+    cdef CallerFunctions functions  # what has been announced
+    cdef set known_objects          # of ours, by this scheduler; None as long as there was no other
+    cdef list unsaid_cancels        # tasks that were cancelled while nobody could be told
     cdef bint leading
     cdef bint resting               # the client's own thread sleeps until something is open
     cdef object followers           # futures whose threads sleep, by arrival
@@ -45,6 +59,7 @@ cdef class ClientRings:
     cdef Mappings mappings
     cdef uint64_t next_trim_ns
     cdef object load, callback_error, watched_event, scheduler_gone
+    cdef public object objects      # which say of an object of ours whether it may be named again
     cdef object future_class
     cdef int more_flags             # on every task of this client
     cdef bint decode_plain          # plain results are unpickled while draining
@@ -76,6 +91,8 @@ cdef class ClientRings:
         self.lifeline = _os.dup(lifeline)
         self.bits = (<uint64_t>client_bits) << TASK_NUMBER_BITS
         self.open = OpenFutures()
+        self.functions = CallerFunctions()
+        self.unsaid_cancels = []
         self.followers = _collections.deque()
         self.to_call = _collections.deque()
         self.answers = _collections.deque()
@@ -140,7 +157,6 @@ cdef class ClientRings:
         cdef uint32_t size = 0
         cdef Record *record
         cdef PendingFuture future
-        size = <uint32_t>len(payload)
         if self.mappings.given_back.length:
             self.say_given_back()
         future = new_object(self.future_class, ())
@@ -150,7 +166,14 @@ cdef class ClientRings:
         future.function = function
         future.items = items
         future.progress = progress
+        future.flags = <uint8_t>(flags | self.more_flags)
         while True:
+            if self.shore != ASHORE:
+                self.wait_ashore()
+                continue
+            if self.known_objects is not None and flags & FLAG_OBJECTS:
+                future.payload = payload = self.name_anew(payload)
+            size = <uint32_t>len(payload)
             self.open.make_place()
             record = self.tasks.reserve(size)
             if record != NULL:
@@ -165,6 +188,7 @@ cdef class ClientRings:
         tell(self.bell, self.slot, self.bell_eventfd)
         if packed is not None:
             packed.is_written = True
+            self.note_known(payload)
         if self.resting:
             self.resting = False
             self.watched_event.set()
@@ -193,7 +217,22 @@ cdef class ClientRings:
 
     def announce(self, uint32_t function, bytes digest not None, bytes payload not None, int flags=0):
         """Send a function's bytes under a number of this client, once, before the first task that names it."""
-        self.control(KIND_FUNCTION, 0, digest + payload, function, flags)
+        while True:
+            if self.shore != ASHORE:
+                self.wait_ashore()
+                continue
+            if self.lost is not None:
+                raise self.lost
+            if self.known_objects is not None and flags & FLAG_OBJECTS:
+                payload = self.name_anew(payload)
+            if self.up.write(KIND_FUNCTION, 0, digest + payload, function=function, flags=flags) is not None:
+                break
+            tell(self.bell, self.slot, self.bell_eventfd)
+            self.wait_for_room(self.up)
+        self.functions.note(function, digest, payload, flags)
+        if flags & FLAG_OBJECTS:
+            self.note_known(payload)
+        tell(self.bell, self.slot, self.bell_eventfd)
 
     def forget_function(self, uint32_t function):
         """Say that no task will name this function any more. False if there is no room for it just now.
@@ -203,21 +242,29 @@ cdef class ClientRings:
         cdef Record *record
         if self.lost is not None:
             return True
+        if self.shore != ASHORE:
+            return False
         record = self.tasks.reserve(0)
         if record == NULL:
             return False
         fill_record(record, KIND_FORGET, 0, 0, function, 0, 0, 0, 0)
         self.tasks.commit()
         tell(self.bell, self.slot, self.bell_eventfd)
+        self.functions.forget(function, self.open)
         return True
 
     def control(self, int kind, uint64_t task=0, bytes payload=b"", uint32_t function=0, int flags=0):
         """Write one control record, waiting for room if need be."""
-        if self.lost is not None:
-            raise self.lost
-        while self.up.write(kind, task, payload, function=function, flags=flags) is None:
-            tell(self.bell, self.slot, self.bell_eventfd)
-            self.wait_for_room(self.up)
+        while True:
+            if self.lost is not None:
+                raise self.lost
+            if self.shore != ASHORE:
+                self.wait_ashore()
+            elif self.up.write(kind, task, payload, function=function, flags=flags) is not None:
+                break
+            else:
+                tell(self.bell, self.slot, self.bell_eventfd)
+                self.wait_for_room(self.up)
         tell(self.bell, self.slot, self.bell_eventfd)
 
     cdef int wait_for_room(self, Ring ring) except -1:
@@ -241,16 +288,171 @@ cdef class ClientRings:
             self.check_scheduler()
         return 0
 
+    cdef int wait_ashore(self) except -1:
+        """There is nobody to talk to: wait a moment for somebody."""
+        if self.lost is not None:
+            raise self.lost
+        self.callers += 1
+        try:
+            self.look()
+            self.rest_adrift()
+        finally:
+            self.callers -= 1
+        return 0
+
+    cdef int rest_adrift(self) except -1:
+        with nogil:
+            poll(NULL, 0, 5)
+        PyErr_CheckSignals()
+        return 0
+
     def check_scheduler(self):
-        """End everything that is open if the scheduler has gone."""
+        """See whether the scheduler has gone; end everything that is open if that is for good."""
         cdef pollfd fds[1]
         fds[0].fd = self.lifeline
         fds[0].events = POLLIN
-        if self.lost is None and poll(fds, 1, 0) > 0:
-            self.look()
-            self.on_lost(self.scheduler_gone())
+        if self.lost is None and self.shore != ADRIFT and poll(fds, 1, 0) > 0:
+            self.on_hang_up()
         if self.lost is not None and self.open.count:
             self.fail_all(self.lost)
+
+    cdef int on_hang_up(self) except -1:
+        """The lifeline says that the scheduler has gone: somebody looks for another, or everything is over."""
+        cdef int shore = self.shore
+        if self.lost is not None or shore == ADRIFT:
+            return 0
+        self.shore = ADRIFT
+        if shore == LANDING:
+            return 0                                  # whoever brought us here sees it
+        self.look()
+        self.read_down()
+        error = self.scheduler_gone()
+        if error is not None:
+            self.on_lost(error)
+        return 0
+
+    @property
+    def needs_scheduler(self):
+        """Somebody waits for what only a scheduler can bring about."""
+        return self.open.count > 0 or self.callers > 0
+
+    # another scheduler
+
+    def attach(self, Segment memory not None, int eventfd, Segment bell_memory not None, uint32_t slot, int bell_eventfd,
+               int lifeline, str life not None, str folder not None):
+        """There is another scheduler, with these rings. What is left in the old ones is taken first."""
+        cdef int[3] old
+        cdef int i
+        while self.leading:                           # nobody begins to lead while we are adrift
+            with nogil:
+                poll(NULL, 0, 1)
+        if self.lost is not None:
+            return
+        self.leading = True
+        try:
+            self.drain()
+            self.read_down()
+        finally:
+            self.leading = False
+        rings = peer_rings(memory)
+        old[0], old[1], old[2] = self.eventfd, self.bell_eventfd, self.lifeline
+        self.memory, self.page = memory, <PeerPage *>memory.start
+        self.tasks, self.results, self.up, self.down = rings
+        self.bell_memory, self.bell, self.slot = bell_memory, <BellPage *>bell_memory.start, slot
+        self.eventfd, self.bell_eventfd, self.lifeline = _os.dup(eventfd), _os.dup(bell_eventfd), _os.dup(lifeline)
+        for i in range(3):
+            c_close(old[i])
+        self.answers.clear()
+        self.mappings.begin_life(life, folder)
+        self.known_objects = set()
+        self.worker_count = 0
+        self.shore = LANDING
+
+    def resend(self):
+        """Say all that is open to this scheduler, which has heard none of it. False if it has gone meanwhile."""
+        cdef PendingFuture future
+        cdef Record *record
+        cdef uint32_t size
+        cdef bytes payload
+        for number in self.functions.needed(self.open):
+            if not self.announce_anew(number):
+                return False
+        for future in self.open.all():
+            while future.state == FUTURE_PENDING:
+                payload = future.payload
+                if future.flags & FLAG_OBJECTS:
+                    future.payload = payload = self.name_anew(payload)
+                size = <uint32_t>len(payload)
+                record = self.tasks.reserve(size)
+                if record != NULL:
+                    fill_record(record, KIND_TASK, future.flags | FLAG_RESENT, 0, future.function, future.task_id, 0,
+                                future.items, 0)
+                    memcpy(payload_of(record), PyBytes_AS_STRING(payload), size)
+                    self.tasks.commit()
+                    tell(self.bell, self.slot, self.bell_eventfd)
+                    if future.flags & FLAG_OBJECTS:
+                        self.note_known(payload)
+                    break
+                if not self.has_room_soon(self.tasks):
+                    return False
+        for number in list(self.functions.forgotten):
+            while self.tasks.write(KIND_FORGET, function=number) is None:
+                if not self.has_room_soon(self.tasks):
+                    return False
+        while self.unsaid_cancels:
+            if self.up.write(KIND_CANCEL, self.unsaid_cancels[0]) is not None:
+                del self.unsaid_cancels[0]
+            elif not self.has_room_soon(self.up):
+                return False
+        tell(self.bell, self.slot, self.bell_eventfd)
+        self.free_unknown()
+        if self.shore != LANDING or self.lost is not None:
+            return False
+        self.shore = ASHORE
+        return True
+
+    cdef int free_unknown(self) except -1:
+        """Free what only tasks held that are over: who would have told us so is gone."""
+        for object in list(self.store.slots):
+            if object not in self.known_objects and not self.objects.is_held(object) and not self.objects.is_made(object):
+                self.store.free(object)
+        return 0
+
+    cdef bint announce_anew(self, number) except -1:
+        cdef bytes payload
+        while True:
+            digest, payload, flags = self.functions.known[number]
+            if flags & FLAG_OBJECTS:
+                payload = self.name_anew(payload)
+            if self.up.write(KIND_FUNCTION, 0, digest + payload, function=number, flags=flags) is not None:
+                if flags & FLAG_OBJECTS:
+                    self.note_known(payload)
+                tell(self.bell, self.slot, self.bell_eventfd)
+                return True
+            if not self.has_room_soon(self.up):
+                return False
+
+    cdef bint has_room_soon(self, Ring ring) except -1:
+        """Wait for room in a ring while landing. False if the scheduler has gone."""
+        tell(self.bell, self.slot, self.bell_eventfd)
+        if self.lost is not None or self.shore != LANDING:
+            return False
+        self.wait_for_room(ring)
+        return self.lost is None and self.shore == LANDING
+
+    cdef bytes name_anew(self, bytes payload):
+        """The payload as it must be for a scheduler that may not have heard of the objects that it names."""
+        return name_anew(payload, self.known_objects, self.store, self.objects)
+
+    cdef int note_known(self, bytes payload) except -1:
+        if self.known_objects is not None:
+            note_objects(payload, self.known_objects)
+        return 0
+
+    def give_up(self, error not None):
+        """Nobody looks for another scheduler any more: every call raises `error` from now on."""
+        self.on_lost(error)
+        self.fail_all(error)
 
     # results
 
@@ -294,18 +496,39 @@ cdef class ClientRings:
         if any_record and self.results.recycle():
             tell(self.bell, self.slot, self.bell_eventfd)
         if self.results.broken and self.lost is None:
-            self.lost = self.scheduler_gone()
+            self.on_hang_up()
         return 0
 
     cdef Loan take_object(self, Record *record):
         """The object that a result is; None if the record makes no sense."""
+        cdef Loan loan
         if places_in(payload_of(record), payload_bytes_of(record)) != 1:
             return None
-        return self.mappings.lend(place_at(payload_of(record), 0), True)
+        loan = self.mappings.lend(place_at(payload_of(record), 0), True)
+        loan.pin()                                    # its name may go before it is read
+        return loan
 
     cdef int say_given_back(self) except -1:
+        if self.shore != ASHORE:
+            return 0
+        if self.known_objects is not None:
+            self.free_unheard()
         if write_release(self.tasks, self.mappings.given_back):
             tell(self.bell, self.slot, self.bell_eventfd)
+        return 0
+
+    cdef int free_unheard(self) except -1:
+        """Of what is given back, free what this scheduler has never heard of: it would not know what is meant."""
+        cdef IdList ids = self.mappings.given_back
+        cdef size_t kept = 0
+        cdef size_t i
+        for i in range(ids.length):
+            if ids.ids[i] >> TAG_SHIFT == self.store.tag and ids.ids[i] not in self.known_objects:
+                self.store.free(ids.ids[i])
+            else:
+                ids.ids[kept] = ids.ids[i]
+                kept += 1
+        ids.length = kept
         return 0
 
     def tend(self):
@@ -317,6 +540,8 @@ cdef class ClientRings:
             self.say_given_back()
         if self.down.has_news():
             self.read_down()
+        if self.shore != ASHORE:
+            return True
         now = now_ns()
         if now >= self.next_trim_ns:
             self.next_trim_ns = now + TRIM_NS
@@ -409,6 +634,10 @@ cdef class ClientRings:
                 self.worker_count = said[7]
             elif said[0] == KIND_FREED:
                 free_all(self.store, said[2])
+                if self.known_objects is not None:
+                    self.known_objects.difference_update(unpack_ids(said[2]))
+            elif said[0] == KIND_GOODBYE:
+                self.farewell = said[2]
             else:
                 self.answers.append(said)
         return 0
@@ -433,7 +662,11 @@ cdef class ClientRings:
         while future.state == FUTURE_PENDING:
             if self.lost is not None and self.open.count == 0:
                 raise self.lost
-            if not self.leading:
+            if self.shore == ADRIFT:
+                self.look()
+                if future.state == FUTURE_PENDING:
+                    self.rest_adrift()
+            elif not self.leading:
                 self.leading = True
                 try:
                     self.lead(future, deadline)
@@ -466,7 +699,10 @@ cdef class ClientRings:
                 condition.notify_all()
 
     def lead_for(self, double seconds):
-        """Drain for up to this long, for the client's own thread. False if another thread leads."""
+        """Drain for up to this long, for the client's own thread. False if another thread leads, or nobody can."""
+        if self.shore == ADRIFT:
+            self.look()
+            return False
         if self.leading:
             return False
         self.leading = True
@@ -494,6 +730,8 @@ cdef class ClientRings:
                 return 0
             if self.lost is not None:
                 self.fail_all(self.lost)
+                return 0
+            if self.shore == ADRIFT:
                 return 0
             start = now_ns()
             if deadline and start >= deadline:
@@ -526,25 +764,31 @@ cdef class ClientRings:
                 if n > 0 and fds[1].revents:
                     store_release32(&self.page.sleeping, 0)
                     self.drain()
-                    self.on_lost(self.scheduler_gone())
+                    self.on_hang_up()
                     continue
             store_release32(&self.page.sleeping, 0)
             PyErr_CheckSignals()
 
     def on_lost(self, error not None):
-        """The scheduler is gone: every call raises `error` from now on."""
+        """The scheduler is gone for good: every call raises `error` from now on."""
         if self.lost is None:
             self.lost = error
+            self.shore = ASHORE
 
     def clear(self):
         """Cancel all that is open now."""
-        self.control(KIND_CLEAR, self.bits | self.open.next_number)
+        if self.shore == ASHORE:
+            self.control(KIND_CLEAR, self.bits | self.open.next_number)
+        else:
+            self.unsaid_cancels += [(<PendingFuture>future).task_id for future in self.open.all()]
         self.fail_all(None)
 
     def leave(self, error not None):
         """The client leaves: every call raises `error` from now on, and what is open is cancelled."""
         self.lost = error
+        self.shore = ASHORE
         self.fail_all(None)
+        self.objects = None
 
     def fail_all(self, error):
         """End all open futures with this exception, or cancel them if it is None."""
@@ -560,16 +804,32 @@ cdef class ClientRings:
             self.watched -= 1
         future.finish(FUTURE_CANCELLED, None)
         try:
-            self.control(KIND_CANCEL, future.task_id)
+            self.say_cancelled(future.task_id)
         finally:
             future.run_callbacks()
+
+    cdef int say_cancelled(self, uint64_t task) except -1:
+        """Tell the scheduler, or the next one if there is none now."""
+        while True:
+            if self.lost is not None:
+                raise self.lost
+            if self.shore != ASHORE:
+                self.unsaid_cancels.append(task)
+                return 0
+            if self.up.write(KIND_CANCEL, task) is not None:
+                tell(self.bell, self.slot, self.bell_eventfd)
+                return 0
+            tell(self.bell, self.slot, self.bell_eventfd)
+            self.wait_for_room(self.up)
 
     def rest(self, event):
         """Sleep until a task is submitted or something is watched, for the client's own thread."""
         self.resting = True
         if self.open.count == 0 and self.watched == 0:
-            event.wait(TEND_S if self.tend() else None)
+            event.wait(TEND_S if self.tend() else IDLE_S)
         self.resting = False
+        if self.open.count == 0:
+            self.check_scheduler()
 
     def abandon(self):
         """In a forked child: whoever led or slept here was a thread of the parent, and so is who reads the rings."""

@@ -27,7 +27,7 @@ cdef enum:
     COLUMN_ENDS = 11
     COLUMN_PAYLOAD = 12
     COLUMNS = 13
-    KNOWN_FLAGS = 31
+    KNOWN_FLAGS = 159
     LARGEST_BATCH_BYTES = 128 << 10    # larger frames cost ten times as much per byte (scaler.protocol.codec)
 
 cdef int[13] COLUMN_WIDTH = [4, 8, 8, 4, 1, 2, 4, 4, 8, 4, 4, 4, 1]

@@ -159,7 +159,7 @@ cdef class SchedulerCore:
         row.client = index
         row.function = function - 1 if function else NO_FUNCTION
         row.items = record.items
-        row.flags = record.flags
+        row.flags = record.flags & ~<uint8_t>FLAG_RESENT
         row.placements = 0
         row.deaths = 0
         row.level = LEVEL_PLAIN

@@ -73,6 +73,7 @@ cpdef enum:
     FLAG_KEYWORDS = 4     # the arguments are (args, kwargs), not args
     FLAG_CHUNK = 8        # several calls of one map
     FLAG_PROFILE = 16     # measure this task by itself, whatever it costs
+    FLAG_RESENT = 128     # it was sent to a scheduler before this one: a worker may have it
 
 cpdef enum:
     PLACE_NEW = 1         # who wrote this record made the object for it

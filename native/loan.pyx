@@ -18,6 +18,7 @@ cdef class Loan:
     cdef Place place
     cdef Mappings mappings
     cdef Mapping shared
+    cdef Mapping pinned           # where it lies, whatever becomes of the segment's name
     cdef char *start
     cdef void *own                # private memory, allocated
     cdef PrivateMapping *own_mapping
@@ -53,11 +54,11 @@ cdef class Loan:
             return self
         if self.mappings.has_left:
             raise OSError("the client has left before it was read")
-        mapping = self.mappings.find(self.place.segment)
+        mapping = self.pinned if self.pinned is not None else self.mappings.find(self.place.segment)
         if offset > mapping.size or size > mapping.size - offset:
             raise ValueError(f"object {self.place.object:#x} does not lie in its segment {mapping.name}: "
                              f"{offset} + {size} bytes of {mapping.size}")
-        if is_private and size >= PRIVATE_MAP_BYTES:
+        if is_private and size >= PRIVATE_MAP_BYTES and (self.pinned is None or Segment.exists(mapping.name)):
             own = self.mappings.map_private(&self.place, mapping)
             if self.start != NULL:            # another thread was faster
                 self.mappings.put_aside(own)
@@ -80,12 +81,20 @@ cdef class Loan:
             self.start = mapping.start + offset
         return self
 
+    cdef int pin(self) except -1:
+        """Hold the segment, so that it can be opened when its name is gone."""
+        try:
+            self.pinned = self.mappings.find(self.place.segment)
+        except (OSError, ValueError):
+            pass                              # who opens it hears why
+        return 0
+
     cdef void end_count(self) noexcept:
         """This process has all it wants of the object."""
         if self.is_counted:
             self.is_counted = False
             self.mappings.open_loans -= 1
-            if not self.is_forked():
+            if not self.is_forked() and self.number > self.mappings.old_loans:
                 self.mappings.given_back.add(self.place.object)
 
     cdef inline bint is_forked(self) noexcept:

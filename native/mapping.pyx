@@ -145,6 +145,7 @@ cdef class Mappings:
     cdef size_t spares
     cdef uint64_t loans              # that there ever were
     cdef uint64_t forked_loans       # up to this one a forked child may look at those that are shared
+    cdef uint64_t old_loans          # up to this one they are of a scheduler that is gone: nobody wants them back
     cdef bint has_left               # nobody keeps its word towards this process any more
     cdef readonly uint64_t open_loans    # that somebody looks at, and has to be told when they end
 
@@ -247,6 +248,14 @@ cdef class Mappings:
         memset(&at, 0, sizeof(Place))
         at.object, at.segment, at.offset, at.size, at.flags = place
         return self.lend(&at, is_counted)
+
+    def begin_life(self, str life not None, str folder not None):
+        """There is another scheduler, and names are others. What is looked at stays as it is; nobody is told of its end."""
+        self.life, self.folder = life, folder
+        self.by_segment.clear()
+        self.trim_spare()
+        self.given_back.length = 0
+        self.old_loans = self.loans
 
     def on_fork(self):
         """This process forks: what it looks at now, its child does too, and nobody hears when it does not any more."""

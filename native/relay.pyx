@@ -131,6 +131,11 @@ cdef class Relay:
                 self.note_news(slot)
         self.holding = holding
 
+    @property
+    def has_pending(self):
+        """Something did not fit into a peer's ring."""
+        return any(peer is not None and (<RecordRun>(<RelayPeer>peer).pending).used for peer in self.peers)
+
     def ring(self):
         """Wake whoever waits for this relay's bell."""
         cdef uint64_t one = 1

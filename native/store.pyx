@@ -35,6 +35,7 @@ cdef class Area:
     cdef size_t slot_bytes
     cdef uint32_t used               # slots
     cdef uint64_t idle_since_ns      # when the last slot was freed
+    cdef bint is_retired             # of a scheduler that is gone: no slot of it is given out again
 
 
 cdef class Slot:
@@ -194,9 +195,12 @@ cdef class Store:
         return 0
 
     cdef int create(self, Area area, size_t size, uint64_t number) except -1:
+        cdef str life = self.life
         area.segment = number | self.tag << 32
-        area.memory = Segment.create(area_name(self.life, self.folder, area.segment), size)
+        area.memory = Segment.create(area_name(life, self.folder, area.segment), size)
         self.next_segment += 1
+        if life is not self.life:      # others got on meanwhile
+            self.rename(area)
         return 0
 
     cdef bint is_full(self, size_t more) except -1:
@@ -222,10 +226,13 @@ cdef class Store:
     def put(self, const unsigned char[:] data, uint32_t flags=0, bint is_lasting=False):
         """Keep one buffer: its place (object, segment, offset, size, flags). OSError if there is no room."""
         cdef Slot slot = self.take(data.shape[0])
+        cdef Segment memory = None
         slot.is_lasting = is_lasting
         if is_lasting:
             self.lasting_bytes += slot.area.slot_bytes
-        copy_in(slot.area.memory.start + slot.offset, data)
+        while memory is not slot.area.memory:     # which may be replaced while others run
+            memory = slot.area.memory
+            copy_in(memory.start + slot.offset, data)
         return self.note(slot, 0, flags)
 
     def put_packed(self, const unsigned char[:] stream, buffers not None, uint32_t flags=0):
@@ -238,18 +245,21 @@ cdef class Store:
         cdef Slot slot
         for buffer in buffers:
             size = aligned(size) + <size_t>buffer.nbytes
+        cdef Segment memory = None
         slot = self.take(size)
-        start = slot.area.memory.start + slot.offset
-        header = <uint64_t *>start
-        header[0], header[1] = stream.shape[0], count
-        offset = PACKED_HEADER_BYTES + 16 * count
-        copy_in(start + offset, stream)
-        offset += stream.shape[0]
-        for i in range(count):
-            offset = aligned(offset)
-            header[2 + 2 * i], header[3 + 2 * i] = offset, <uint64_t>buffers[i].nbytes
-            copy_in(start + offset, buffers[i])
-            offset += header[3 + 2 * i]
+        while memory is not slot.area.memory:     # which may be replaced while others run
+            memory = slot.area.memory
+            start = memory.start + slot.offset
+            header = <uint64_t *>start
+            header[0], header[1] = stream.shape[0], count
+            offset = PACKED_HEADER_BYTES + 16 * count
+            copy_in(start + offset, stream)
+            offset += stream.shape[0]
+            for i in range(count):
+                offset = aligned(offset)
+                header[2 + 2 * i], header[3 + 2 * i] = offset, <uint64_t>buffers[i].nbytes
+                copy_in(start + offset, buffers[i])
+                offset += header[3 + 2 * i]
         return self.note(slot, 0, flags | PLACE_PACKED)
 
     def reserve(self, uint64_t object, size_t size):
@@ -322,9 +332,12 @@ cdef class Store:
         if slot.is_lasting:
             slot.is_lasting = False
             self.lasting_bytes -= area.slot_bytes
-        (<list>self.free_slots.setdefault(area.slot_bytes, [])).append(slot)
-        if area.used == 0:
-            area.idle_since_ns = now_ns()
+        if not area.is_retired:
+            (<list>self.free_slots.setdefault(area.slot_bytes, [])).append(slot)
+            if area.used == 0:
+                area.idle_since_ns = now_ns()
+        elif area.used == 0 and area.segment in self.areas:
+            self.remove(area)
         return True
 
     def trim(self, uint64_t now, bint everything=False):
@@ -349,14 +362,57 @@ cdef class Store:
 
     cdef remove(self, Area area):
         cdef Slot slot
-        cdef list free = [slot for slot in self.free_slots[area.slot_bytes] if slot.area is not area]
+        cdef list free = [slot for slot in self.free_slots.get(area.slot_bytes, ()) if slot.area is not area]
         if free:
             self.free_slots[area.slot_bytes] = free
         else:
-            del self.free_slots[area.slot_bytes]
+            self.free_slots.pop(area.slot_bytes, None)
         del self.areas[area.segment]
         self.kept_bytes -= area.memory.size
         Segment.unlink(area.memory.name)
+
+    # another scheduler
+
+    def begin_life(self, str life not None, str folder not None, uint64_t most_bytes=0):
+        """There is another scheduler, and names are others: what is here stays, under its new name.
+
+        Who looked at a slot may do so still, and whom that is nobody knows any more: so no slot is given out again.
+        """
+        cdef Area area
+        self.life, self.folder, self.most_bytes = life, folder, most_bytes
+        self.free_slots.clear()
+        for area in list(self.areas.values()):
+            area.is_retired = True
+            if area.used == 0:
+                self.remove(area)
+            else:
+                self.rename(area)
+
+    cdef int rename(self, Area area) except -1:
+        """Give the segment the name that it has in this life. If the old one is gone already, make it anew."""
+        cdef str name = area_name(self.life, self.folder, area.segment)
+        cdef Segment memory
+        try:
+            _os.rename(segment_path(area.memory.name), segment_path(name))
+            area.memory.name = name
+        except OSError:
+            try:
+                memory = Segment.create(name, area.memory.size)
+            except OSError:
+                self.lose(area)                   # no room: whoever names one of them misses it
+                return 0
+            memcpy(memory.start, area.memory.start, area.memory.size)
+            Segment.unlink(area.memory.name)
+            area.memory = memory
+        return 0
+
+    cdef int lose(self, Area area) except -1:
+        """What lies in this segment is not to be had by others any more."""
+        cdef Slot slot
+        for object, slot in list(self.slots.items()):
+            if slot.area is area:
+                self.free(object)
+        return 0
 
     @property
     def idle_bytes(self):

@@ -19,15 +19,18 @@ from scaler import payload
 from scaler._native import KIND_REFUSED, KIND_SHUTDOWN, ClientRings, Mappings, Store
 from scaler.address import Address
 from scaler.client.attendant import Attendant
+from scaler.client.comeback import Comeback
 from scaler.client.connect import connect
 from scaler.client.functions import FunctionNumbers
 from scaler.client.future import ScalerFuture
 from scaler.client.mapping import run_map
 from scaler.client.objects import ClientObjects
 from scaler.client.serializer import Serialized, Serializer, deserializing, wrap_call, wrap_map
-from scaler.exceptions import ClientQuitException, DisconnectedError, SchedulerTimeoutError
+from scaler.exceptions import ClientQuitException, SchedulerTimeoutError
+from scaler.link.knock import Entry
 from scaler.link.names import is_over, warn_of_files
 from scaler.reference import ObjectReference
+from scaler.relay.client_relay import ClientRelay
 
 _log = logging.getLogger(__name__)
 _open_clients: "weakref.WeakSet[Client]" = weakref.WeakSet()
@@ -37,8 +40,10 @@ class Client:
     """A connection to a scheduler. Safe to use from many threads.
 
     `address` is `tcp://host:port` or `ipc://path`. Waits up to `timeout_seconds` for the scheduler, so a program may
-    start its client first, then raises SchedulerTimeoutError. `profiling=True` has CPU time and peak memory of every
-    task measured, however short. A `serializer` replaces pickle for this client's functions, arguments and results.
+    start its client first, then raises SchedulerTimeoutError. If the scheduler dies later, what is open waits as long
+    for one at the same address and goes on there, or fails with DisconnectedError. `profiling=True` has CPU time and
+    peak memory of every task measured, however short. A `serializer` replaces pickle for this client's functions,
+    arguments and results.
     """
 
     def __init__(
@@ -53,11 +58,11 @@ class Client:
         self._identity = secrets.token_bytes(16)
         self._process = os.getpid()
         self._serializer = serializer
-        self._entry, bits = connect(address, self._identity, timeout_seconds)
-        entry = self._entry
+        entry, bits = connect(address, self._identity, timeout_seconds)
         event = threading.Event()
         self._store = Store(entry.life, entry.tag, entry.folder, warn_of_files, entry.most_bytes)
         mappings = self._mappings = Mappings(entry.life, entry.folder)
+        self._comeback = Comeback(address, self._identity, bits, timeout_seconds, entry, self._store)
         self._rings = ClientRings(
             entry.memory, entry.eventfd, entry.bell, entry.slot, entry.bell_eventfd, entry.lifeline, bits, ScalerFuture,
             self._store, mappings,
@@ -66,11 +71,11 @@ class Client:
             profiling=profiling,
             callback_error=_on_callback_error,
             watched_event=event,
-            scheduler_gone=lambda: DisconnectedError(
-                f"the scheduler at {address} has gone" + (f": {entry.why_over}" if entry.why_over else "")
-            ),
+            scheduler_gone=self._comeback.on_gone,
         )  # fmt: skip
+        self._comeback.rings = self._rings
         self._objects = ClientObjects(self._store, mappings, self._rings.make_room, self._rings.tend)
+        self._rings.objects = self._objects
         self._dumps = self._objects.dumps
         self._functions = FunctionNumbers(
             self._objects.begin, self._rings.announce, self._rings.forget_function, self._rings.most_function_bytes
@@ -79,6 +84,11 @@ class Client:
         self._submit = self._rings.submit
         self._attendant = Attendant(self._rings, event, self._functions.tend)
         _open_clients.add(self)
+
+    @property
+    def _entry(self) -> "Entry | ClientRelay":
+        """Where its rings lead to just now."""
+        return self._comeback.entry
 
     @property
     def identity(self) -> bytes:
@@ -147,7 +157,7 @@ class Client:
     def _await_answer(self, timeout_s: float) -> Any:
         """The next answer to a control record; None if the scheduler has gone instead."""
         deadline = time.monotonic() + timeout_s
-        while self._rings.lost is None:
+        while self._rings.lost is None and not self._rings.shore:
             answer = self._rings.find_answer()
             if answer is not None:
                 return answer
@@ -160,12 +170,13 @@ class Client:
     def _leave(self, goes_on: bool = True) -> None:
         if isinstance(self._rings.lost, ClientQuitException):
             return
-        is_alone = self._rings.lost is not None
+        is_alone = self._rings.lost is not None or self._rings.shore
+        self._comeback.stop()
         self._rings.leave(ClientQuitException("this client is disconnected; make a new one"))
         self._mappings.leave(goes_on)
         if os.getpid() == self._process:
             self._attendant.stop()
-            self._entry.close()
+            self._comeback.close()
             if is_alone or is_over(self._entry.life):  # else the scheduler does it: some may still be of use to others
                 self._store.close()
 

@@ -3,6 +3,7 @@
 import logging
 import os
 import secrets
+from collections.abc import Callable
 
 from scaler.exceptions import DisconnectedError
 from scaler.link.dealer import greet, new_hello
@@ -15,20 +16,27 @@ CLIENT_BITS = 24
 _log = logging.getLogger(__name__)
 
 
-def connect(address: str, identity: bytes, timeout_s: float) -> tuple[Entry | ClientRelay, int]:
+def connect(
+    address: str,
+    identity: bytes,
+    timeout_s: float,
+    *,
+    known_bits: int = 0,
+    is_stopped: Callable[[], bool] = lambda: False,
+) -> tuple[Entry | ClientRelay, int]:
     """Rings to the scheduler at `address`, and the bits that this client's task ids begin with.
 
-    SchedulerTimeoutError if nobody answers in time, RefusedError if the scheduler does not want this client, ValueError
-    if the address is none.
+    These are `known_bits`, if it has any. SchedulerTimeoutError if nobody answers in time, RefusedError if the scheduler
+    does not want this client, ValueError if the address is none.
     """
     hello = Hello()
 
     def make_hello() -> Hello:  # anew each time: the bits may be in use
         nonlocal hello
-        hello = new_hello(Role.CLIENT, identity, client_bits=secrets.randbits(CLIENT_BITS) or 1)
+        hello = new_hello(Role.CLIENT, identity, client_bits=known_bits or secrets.randbits(CLIENT_BITS) or 1)
         return hello
 
-    dealer, welcome = greet(address, make_hello, timeout_s)
+    dealer, welcome = greet(address, make_hello, timeout_s, is_stopped)
     bits, name = hello.client_bits, identity.hex()[:8]
     try:
         entry = knock(welcome.colocation, f"{welcome.life:016x}", "client", RING_BYTES, bits=bits, name=name)

@@ -74,6 +74,16 @@ class ClientObjects:
         self._by_content: dict[tuple[int, int], int] = {}
         self._unsaid: set[int] = set()  # references that no record has named yet
 
+    # what another scheduler is told of
+
+    def is_held(self, object_id: int) -> bool:
+        """Whether it may be named again by tasks to come."""
+        return object_id in self._held or object_id in self._references
+
+    def is_made(self, object_id: int) -> bool:
+        """Whether it was made for the record in progress, or the last one."""
+        return object_id in self._made
+
     # what tasks carry
 
     def begin(self) -> "Parcel":

@@ -127,7 +127,7 @@ def greet(
     while True:
         dealer = Dealer(address)
         try:
-            answer = _ask(dealer, make_hello(), deadline)
+            answer = _ask(dealer, make_hello(), deadline, is_stopped)
         except BaseException:
             dealer.close()
             raise
@@ -142,11 +142,11 @@ def greet(
         pause_s = min(MOST_PAUSE_S, pause_s * 2)
 
 
-def _ask(dealer: Dealer, hello: Hello, deadline: float) -> Welcome | Refusal | None:
+def _ask(dealer: Dealer, hello: Hello, deadline: float, is_stopped: Callable[[], bool]) -> Welcome | Refusal | None:
     """The answer to one hello; None if the connection failed or nobody answered for a while."""
     dealer.send(encode(Frame(hello)))
     end = min(deadline, time.monotonic() + ANSWER_S)
-    while not dealer.is_broken and time.monotonic() < end:
+    while not dealer.is_broken and time.monotonic() < end and not is_stopped():
         dealer.wait(min(0.1, end - time.monotonic()))
         data = dealer.receive()
         if data is None:

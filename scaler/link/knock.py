@@ -9,6 +9,7 @@ import secrets
 import socket
 import struct
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from scaler._native import LAYOUT_VERSION, Segment, lay_out_peer, peer_segment_bytes
@@ -62,12 +63,17 @@ class Entry:
         self.folder: str  # for objects that /dev/shm has no room for
         self.most_bytes: int  # that may be in /dev/shm
         self.folder, self.most_bytes = answer["memory"]
-        self.why_over = ""  # a hang-up says nothing
+        self.farewell: str | None = None  # a hang-up says nothing
+        self.lost_s: float | None = None
 
     @property
     def lifeline(self) -> int:
         """A descriptor that hangs up when the owner of the door has gone."""
         return self.connection.fileno()
+
+    def deliver_rest(self, look: Callable[[], None]) -> None:
+        """All there is stands in the ring."""
+        look()
 
     def abandon(self) -> None:
         """In a forked child: let go of this copy, without a word to the other side."""

@@ -8,6 +8,7 @@ Not here: what the relay says (client_side), the thread (relay_thread).
 import os
 import secrets
 import socket
+from collections.abc import Callable
 
 from scaler._native import Mappings, Relay, Segment, Store, lay_out_peer, peer_segment_bytes
 from scaler.link.dealer import Dealer
@@ -30,7 +31,8 @@ class ClientRelay:
         self.life = new_life()
         self.tag = hello.client_bits
         self.folder, self.most_bytes = object_memory(None, 0)
-        self.why_over = ""
+        self.farewell: str | None = None  # why the scheduler wants no more of this client
+        self.lost_s: float | None = None  # when the connection broke that could not be mended
         sweep_orphans()  # where no scheduler ever starts, nobody else does
         self._page = BellPage(self.life)
         self.bell = self._page.memory
@@ -40,12 +42,13 @@ class ClientRelay:
         self.eventfd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self.bell_eventfd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._near, self._far = socket.socketpair()
-        relay = Relay(self.bell, self.bell_eventfd, True)
+        relay = self._relay = Relay(self.bell, self.bell_eventfd, True)
         peer = relay.add(self.memory, self.eventfd)
         self.slot: int = peer.slot
         self._store = Store(self.life, RELAY_TAG, self.folder, warn_of_files, self.most_bytes)
         mappings = Mappings(self.life, self.folder)
-        side = ClientSide(relay, self._store, mappings, hello.client_bits, peer, hello.identity.hex()[:8], os.getpid())
+        name = hello.identity.hex()[:8]
+        side = self._side = ClientSide(relay, self._store, mappings, hello.client_bits, peer, name, os.getpid())
         self._thread = RelayThread(address, dealer, hello, welcome, side, timeout_s=timeout_s, on_over=self._on_over)
         self._thread.start()
 
@@ -55,8 +58,15 @@ class ClientRelay:
         return self._near.fileno()
 
     def _on_over(self, reason: str) -> None:
-        self.why_over = reason
+        self.farewell, self.lost_s = self._side.over, self._thread.lost_s
         self._far.close()
+
+    def deliver_rest(self, look: Callable[[], None]) -> None:
+        """Once the session is over: hand over what did not fit into the client's ring, with `look` emptying it."""
+        self._thread.join()
+        while self._relay.has_pending:
+            self._relay.run(True)
+            look()
 
     def abandon(self) -> None:
         """In a forked child: let go of this copy. The thread is the parent's."""

@@ -42,6 +42,7 @@ class RelayThread:
         self._side, self._timeout_s, self._on_over = side, timeout_s, on_over
         self._calls: deque[Callable[[], None]] = deque()
         self._stopping = False
+        self.lost_s: float | None = None  # when the connection broke last
         self._heard_s = time.monotonic()
         self._next_heartbeat_s = 0.0
         self._thread = threading.Thread(target=self._serve, name="scaler-relay", daemon=True)
@@ -62,6 +63,10 @@ class RelayThread:
         self._side.relay.ring()
         if threading.current_thread() is not self._thread and self._thread.ident is not None:
             self._thread.join(2.0)
+
+    def join(self) -> None:
+        """Wait for the end of a session that is over."""
+        self._thread.join()
 
     # the thread
 
@@ -137,6 +142,7 @@ class RelayThread:
     def _reconnect(self) -> None:
         """Go on with the session over a fresh socket. ScalerError if that cannot be."""
         self._dealer.close()
+        self.lost_s = time.monotonic()
         talk = self._side.talk
         _log.info("the connection to %s broke: trying to go on", self._address)
         self._dealer, welcome = greet(

@@ -39,7 +39,7 @@ def run(config: SchedulerConfig, lifeline: int = -1, on_ready: Callable[[Address
             loop.add_signal_handler(number, server.stop)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPPING)  # those that came while we were starting are served now
         if lifeline >= 0:
-            loop.add_reader(lifeline, server.stop)
+            loop.add_reader(lifeline, server.stop, "it was stopped by who had started it")
         _log.info("scheduler listens at %s (event loop: %s)", bound, config.event_loop)
         if on_ready is not None:
             on_ready(bound)

@@ -327,9 +327,10 @@ class RemotePeers:
                 link.session.talk.post(Workers(count))
                 self._ready.add(link.session)
 
-    def close(self) -> None:
-        """Say goodbye to everybody."""
+    def close(self, farewell: str) -> None:
+        """Say goodbye to everybody; without a farewell leave as if killed: they wait for another scheduler."""
         for link in list(self._links.values()):
-            link.session.talk.post(Goodbye("the scheduler has stopped"))
-            self._empty(link)
+            if farewell:
+                link.session.talk.post(Goodbye(farewell))
+                self._empty(link)
             link.session.talk.close()

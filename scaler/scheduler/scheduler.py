@@ -78,6 +78,7 @@ class SchedulerServer:
         self._heartbeat_s = min(heartbeat_s, shortest_s / 5)
         self._ping_timeout_s = shortest_s / 2
         self._news = False
+        self._farewell = ""
         self.address: Address | None = None
 
     def open(
@@ -181,7 +182,7 @@ class SchedulerServer:
         _log.info("a client stops the scheduler and its clusters")
         self._local.shut_down_clusters()
         self._remote.shut_down_clusters()
-        self.stop()
+        self.stop("a client has stopped it")
         return ""
 
     # the socket
@@ -234,8 +235,12 @@ class SchedulerServer:
 
     # the end
 
-    def stop(self) -> None:
-        """Let `closed` be done; whoever awaits it calls close()."""
+    def stop(self, farewell: str = "") -> None:
+        """Let `closed` be done; whoever awaits it calls close().
+
+        With a farewell, which says why, clients are told not to wait for another scheduler.
+        """
+        self._farewell = self._farewell or farewell
         if not self.closed.done():
             self.closed.set_result(None)
 
@@ -244,7 +249,10 @@ class SchedulerServer:
         self._loop.remove_reader(self._descriptor)
         if self._timer is not None:
             self._timer.cancel()
-        self._remote.close()
+        if self._farewell:
+            for client in self._local.clients:
+                self.pump.control(client, _native.KIND_GOODBYE, payload=self._farewell.encode())
+        self._remote.close(self._farewell)
         self._local.close()
         if self.address is not None:
             leave(self.address)

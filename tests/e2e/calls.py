@@ -84,3 +84,22 @@ def wait_for(path: str) -> str:
             raise TimeoutError(f"nobody made {path}")
         time.sleep(0.002)
     return path
+
+
+def total(array: Any) -> int:
+    return int(array.sum())
+
+
+def slow_total(array: Any, seconds: float) -> int:
+    time.sleep(seconds)
+    return int(array.sum())
+
+
+class Adder:
+    """Carries an array; its methods are functions that do."""
+
+    def __init__(self, array: Any) -> None:
+        self._array = array
+
+    def add(self, number: int) -> int:
+        return int(self._array.sum()) + number

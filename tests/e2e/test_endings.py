@@ -51,12 +51,12 @@ def test_combo_leaves_no_process_and_no_segment():
     assert not [name for name in os.listdir("/dev/shm") if life in name]
 
 
-def test_killed_scheduler_fails_what_is_open_and_says_so():
+def test_killed_scheduler_fails_what_is_open_after_the_time_limit_and_says_so():
     with SchedulerClusterCombo(1) as combo:
-        client = Client(combo.get_address())
+        client = Client(combo.get_address(), timeout_seconds=1)
         future = client.submit(calls.sleep_for, 30)
         combo._children[0].process.kill()
-        with pytest.raises(DisconnectedError, match="tcp://127"):
+        with pytest.raises(DisconnectedError, match=r"tcp://127.* for 1 s.*make a new Client"):
             future.result(10)
         with pytest.raises(DisconnectedError):
             client.submit(calls.add_one, 1)
@@ -64,11 +64,20 @@ def test_killed_scheduler_fails_what_is_open_and_says_so():
 
 
 def test_killed_scheduler_is_noticed_though_nobody_waits():
-    with SchedulerClusterCombo(1) as combo, Client(combo.get_address()) as client:
+    with SchedulerClusterCombo(1) as combo, Client(combo.get_address(), timeout_seconds=1) as client:
         future = client.submit(calls.sleep_for, 30)
         combo._children[0].process.kill()
         wait_until(lambda: future.is_over)
         assert isinstance(future.exception(1), DisconnectedError)
+
+
+def test_a_scheduler_that_is_stopped_for_good_is_not_waited_for():
+    with SchedulerClusterCombo(1) as combo:
+        client = Client(combo.get_address(), timeout_seconds=60)
+        future = client.submit(calls.sleep_for, 30)
+    with pytest.raises(DisconnectedError, match="was stopped"):
+        future.result(10)
+    client.disconnect()
 
 
 def test_killed_supervisor_takes_its_workers_along():

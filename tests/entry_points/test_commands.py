@@ -45,7 +45,7 @@ def test_tasks_run_and_signals_stop_everything_in_either_order(number, scheduler
 
 def test_busy_workers_do_not_hold_up_the_end():
     with SchedulerCommand() as scheduler, cluster_of(scheduler, "-n", "3") as cluster:
-        client = Client(scheduler.address, timeout_seconds=20)
+        client = Client(scheduler.address, timeout_seconds=5)
         futures = [client.submit(calls.sleep_for, 60) for _ in range(3)]
         cluster.await_line(READY)
         assert cluster.stop() == 0

@@ -1,0 +1,240 @@
+"""The scheduler is killed and started again at the same address: everybody comes back, and nothing is lost or doubled."""
+
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import numpy
+import pytest
+
+from scaler import Client, Cluster, Scheduler
+from scaler.exceptions import DisconnectedError
+from tests.e2e import calls
+from tests.elsewhere import start_elsewhere
+from tests.processes import wait_until
+
+LINKS = ("rings", "small rings", "wire")
+
+
+class Restartable:
+    """A scheduler that can be killed and started again where it was, and a host of two workers."""
+
+    def __init__(self, link: str, n_workers: int = 2) -> None:
+        self.link, self.address = link, "tcp://127.0.0.1:0"
+        self._scheduler: Any = None
+        self.start()
+        ring_bytes = 65536 if link == "small rings" else 262144
+        self.cluster = Cluster(self.address, n_workers, ring_bytes=ring_bytes, death_timeout_seconds=30)
+
+    def start(self) -> None:
+        options = {"address": self.address, "logging_level": "ERROR"}
+        if self.link == "wire":
+            self._scheduler, self.address = start_elsewhere(**options)
+        else:
+            self._scheduler = Scheduler(**options)
+            self.address = self._scheduler.get_address()
+
+    @property
+    def process(self) -> "subprocess.Popen[Any]":
+        return self._scheduler if self.link == "wire" else self._scheduler.child.process
+
+    def end(self, number: int = signal.SIGKILL) -> None:
+        self.process.send_signal(number)
+        self.process.wait()
+        if self.link == "wire":
+            self._scheduler.communicate()
+
+    def await_noticed(self, client: Client) -> None:
+        """Until the client knows that its scheduler is gone. Elsewhere its relay first tries to go on."""
+        wait_until(lambda: self.link == "wire" or client._rings.shore == 1)
+
+    def restart(self, number: int = signal.SIGKILL, pause_s: float = 0.0) -> None:
+        self.end(number)
+        time.sleep(pause_s)
+        self.start()
+
+    def close(self) -> None:
+        self.cluster.shutdown()
+        if self.link == "wire":
+            self._scheduler.communicate(timeout=20)
+        else:
+            self._scheduler.shutdown()
+
+
+@pytest.fixture(params=LINKS)
+def stage(request: pytest.FixtureRequest) -> Iterator[Restartable]:
+    made = Restartable(request.param)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def client(stage: Restartable) -> Iterator[Client]:
+    with Client(stage.address, timeout_seconds=40) as made:
+        yield made
+
+
+def test_open_tasks_are_finished_after_the_scheduler_was_killed(stage, client):
+    futures = [client.submit(calls.sleep_for, 0.005 + i / 1e9) for i in range(300)]
+    futures[20].result(20)
+    stage.restart()
+    assert [future.result(40) for future in futures] == [0.005 + i / 1e9 for i in range(300)]
+    assert client.submit(calls.add_one, 1).result(20) == 2
+
+
+def test_a_client_that_waits_for_nothing_comes_back_too(stage, client):
+    assert client.submit(calls.add_one, 1).result(20) == 2
+    stage.restart()
+    wait_until(lambda: client._rings.shore == 0 and client._rings.count_workers() == 2, 40)
+    assert client.submit(calls.add_one, 1).result(20) == 2
+
+
+def test_a_scheduler_stopped_by_a_signal_is_waited_for(stage, client):
+    future = client.submit(calls.sleep_for, 0.3)
+    stage.restart(signal.SIGTERM)
+    assert future.result(40) == 0.3
+
+
+def test_submitting_goes_on_meanwhile(stage, client):
+    """Threads that submit while there is no scheduler wait, and nobody's task is lost; full rings included."""
+    stop, results = threading.Event(), []
+
+    def submit(first: int) -> None:
+        futures = []
+        while not stop.is_set() or len(futures) < 500:
+            futures.append(client.submit(calls.add_one, first + len(futures)))
+        results.append([future.result(40) for future in futures] == list(range(first + 1, first + len(futures) + 1)))
+
+    threads = [threading.Thread(target=submit, args=(number * 10**7,)) for number in range(3)]
+    for thread in threads:
+        thread.start()
+    for _ in range(2):
+        time.sleep(0.1)
+        stage.restart()
+    wait_until(lambda: client._rings.shore == 0, 40)
+    stop.set()
+    for thread in threads:
+        thread.join(60)
+    assert results == [True] * 3
+
+
+def test_a_map_goes_on(stage, client):
+    killer = threading.Timer(0.3, stage.restart)
+    killer.start()
+    results = client.map(calls.sleep_for, ((0.002,) for _ in range(1000)))
+    killer.join()
+    assert results == [0.002] * 1000
+
+
+def test_what_was_cancelled_stays_cancelled(stage, client, tmp_path):
+    log = tmp_path / "log"
+    blockers = [client.submit(calls.sleep_for, 1.0) for _ in range(4)]
+    before = [client.submit(calls.note, str(log), number) for number in range(20)]
+    assert all(future.cancel() for future in before)
+    meant = client.submit(calls.note, str(log), 100)
+    stage.end()
+    stage.await_noticed(client)
+    after = blockers.pop()
+    assert after.cancel()
+    stage.start()
+    assert [future.result(40) for future in blockers] == [1.0] * 3
+    assert meant.result(20) == 100
+    assert all(future.cancelled() for future in (*before, after))
+    assert log.read_text() == "100\n"
+
+
+def test_arrays_and_references_go_on(stage, client):
+    array = numpy.arange(100_000)
+    reference = client.send_object(array + 1)
+    assert client.submit(calls.total, reference).result(20) == array.sum() + array.size
+    carried = calls.Adder(array)
+    assert client.submit(carried.add, 1).result(20) == array.sum() + 1
+    slow = [client.submit(calls.slow_total, array * i, 0.01) for i in range(50)]
+    by_reference = [client.submit(calls.slow_total, reference, 0.01) for _ in range(20)]
+    for _ in range(2):
+        stage.restart()
+        assert client.submit(calls.total, reference).result(40) == array.sum() + array.size
+        assert client.submit(calls.total, array).result(20) == array.sum()
+        assert client.submit(carried.add, 2).result(20) == array.sum() + 2
+    assert [future.result(40) for future in slow] == [array.sum() * i for i in range(50)]
+    assert {future.result(40) for future in by_reference} == {array.sum() + array.size}
+
+
+def test_large_results_that_were_not_read_yet_can_be(stage, client):
+    futures = [client.submit(numpy.full, size, 7) for size in (10_000, 1_000_000)]
+    wait_until(lambda: all(future.done() for future in futures))
+    stage.restart()
+    assert client.submit(calls.add_one, 1).result(40) == 2
+    for future, size in zip(futures, (10_000, 1_000_000), strict=True):
+        result = future.result(20)
+        result[0] = 1  # it is ours
+        assert result.sum() == 7 * size - 6
+
+
+def test_restarted_several_times_in_a_row(stage, client):
+    futures = [client.submit(calls.sleep_for, 0.001 + i / 1e9) for i in range(500)]
+    for pause_s in (0.0, 0.0, 0.2):
+        stage.restart(pause_s=pause_s)
+    assert [future.result(60) for future in futures] == [0.001 + i / 1e9 for i in range(500)]
+
+
+def test_functions_that_were_forgotten_while_their_tasks_were_open(stage, client):
+    blockers = [client.submit(calls.sleep_for, 0.5) for _ in range(2)]
+    futures = [client.submit(eval(f"lambda: {number}")) for number in range(1500)]
+    stage.restart()
+    assert [future.result(40) for future in futures] == list(range(1500))
+    assert [future.result(20) for future in blockers] == [0.5] * 2
+
+
+def test_the_time_limit_ends_everything_with_one_clear_error(stage):
+    with Client(stage.address, timeout_seconds=1) as client:
+        futures = [client.submit(calls.sleep_for, 30) for _ in range(5)]
+        mapped = []
+        mapper = threading.Thread(target=lambda: mapped.append(failure_of(client.map, calls.sleep_for, [(30,)] * 4)))
+        mapper.start()
+        wait_until(lambda: client._rings.open_tasks > 5)
+        stage.end()
+        errors = [failure_of(future.result, 20) for future in futures]
+        mapper.join(20)
+        errors += [*mapped, failure_of(client.submit, calls.add_one, 1)]
+        assert len(errors) == 7
+        for error in errors:
+            assert isinstance(error, DisconnectedError)
+            assert stage.address in str(error)
+            assert "1 s" in str(error)
+        stage.start()
+
+
+def failure_of(function: Any, *arguments: Any) -> BaseException | None:
+    try:
+        function(*arguments)
+    except Exception as error:
+        return error
+    return None
+
+
+def test_who_connects_while_there_is_no_scheduler_waits_for_it(stage):
+    stage.end()
+    made: list[Client] = []
+    thread = threading.Thread(target=lambda: made.append(Client(stage.address, timeout_seconds=40)))
+    thread.start()
+    time.sleep(0.2)
+    stage.start()
+    thread.join(40)
+    with made[0] as client:
+        assert client.submit(calls.add_one, 1).result(40) == 2
+
+
+def test_a_client_can_leave_while_there_is_no_scheduler(stage):
+    client = Client(stage.address, timeout_seconds=40)
+    future = client.submit(calls.sleep_for, 30)
+    stage.end()
+    stage.await_noticed(client)
+    started = time.monotonic()
+    client.disconnect()
+    assert future.cancelled()
+    assert time.monotonic() - started < 10
+    stage.start()
