@@ -26,8 +26,8 @@ def connect(
 ) -> tuple[Entry | ClientRelay, int]:
     """Rings to the scheduler at `address`, and the bits that this client's task ids begin with.
 
-    These are `known_bits`, if it has any. SchedulerTimeoutError if nobody answers in time, RefusedError if the scheduler
-    does not want this client, ValueError if the address is none.
+    These are `known_bits`, if it has any. SchedulerTimeoutError if nobody answers in time, RefusedError if the
+    scheduler does not want it, ValueError if the address is none.
     """
     hello = Hello()
 

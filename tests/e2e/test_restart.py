@@ -1,4 +1,4 @@
-"""The scheduler is killed and started again at the same address: everybody comes back, and nothing is lost or doubled."""
+"""The scheduler is killed and started again where it was: everybody comes back, and nothing is lost or doubled."""
 
 import signal
 import subprocess
