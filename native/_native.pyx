@@ -14,6 +14,7 @@ cimport cython
 
 include "atomics.pxi"
 include "layout.pxi"
+include "task_options.pyx"
 include "segment.pyx"
 include "bell.pyx"
 include "ring.pyx"

@@ -37,7 +37,7 @@ cdef enum:
 
 cdef inline int columns_of(int member) noexcept nogil:
     """How many columns this member of the union has; 0 if it is none of ours."""
-    return 9 if member == BATCH_TASKS else 13 if member == BATCH_RESULTS else 0
+    return 11 if member == BATCH_TASKS else 13 if member == BATCH_RESULTS else 0
 
 
 cdef inline uint64_t struct_pointer(uint64_t words, uint64_t pointers) noexcept nogil:

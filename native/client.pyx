@@ -62,6 +62,7 @@ cdef class ClientRings:
     cdef public object objects      # which say of an object of ours whether it may be named again
     cdef object future_class
     cdef int more_flags             # on every task of this client
+    cdef TaskOptions options        # of every task that brings none
     cdef bint decode_plain          # plain results are unpickled while draining
     cdef readonly uint64_t watched
     cdef readonly uint64_t worker_count
@@ -78,7 +79,7 @@ cdef class ClientRings:
     def __init__(self, Segment memory not None, int eventfd, Segment bell_memory not None, uint32_t slot,
                  int bell_eventfd, int lifeline, uint32_t client_bits, future_class, Store store not None,
                  Mappings mappings not None, *, load, callback_error, watched_event, scheduler_gone,
-                 bint decode_plain=True, bint profiling=False):
+                 bint decode_plain=True, bint profiling=False, TaskOptions options=None):
         self.memory = memory
         self.page = <PeerPage *>memory.start
         self.tasks, self.results, self.up, self.down = peer_rings(memory)
@@ -102,10 +103,11 @@ cdef class ClientRings:
         self.scheduler_gone = scheduler_gone
         self.decode_plain = decode_plain
         self.more_flags = FLAG_PROFILE if profiling else 0
+        self.options = TaskOptions() if options is None else options
 
     # submit
 
-    def submit(self, uint32_t function, tuple args, dict kwargs, dumps):
+    def submit(self, uint32_t function, tuple args, dict kwargs, dumps, TaskOptions options=None):
         """Send one call; its future. `dumps(value, most bytes)` packs what is not plain."""
         cdef char small[256]
         cdef uint32_t size = 0
@@ -116,15 +118,15 @@ cdef class ClientRings:
         if not kwargs:
             size = plain_tuple(small, args)
             if size:
-                return self.send(function, PyBytes_FromStringAndSize(small, size), 0, 0, None, None)
+                return self.send(function, PyBytes_FromStringAndSize(small, size), 0, 0, None, None, options)
             payload = dumps(args, self.tasks.largest_payload())
         else:
             payload = dumps((args, kwargs), self.tasks.largest_payload())
             flags = FLAG_KEYWORDS
-        return self.send_packed(function, payload, flags, 0, None)
+        return self.send_packed(function, payload, flags, 0, None, options)
 
     def submit_chunk(self, uint32_t function, list calls not None, Py_ssize_t first, Py_ssize_t most,
-                     MapProgress progress not None, begin):
+                     MapProgress progress not None, begin, TaskOptions options=None):
         """Send up to `most` calls, from calls[first] on, in one record. Their future; its `items` says how many.
 
         `begin()` gives the parcel that what is not plain is packed with.
@@ -138,22 +140,24 @@ cdef class ClientRings:
         n = pack_plain_calls(out, calls, first, most, most_bytes)
         if n:
             payload = PyBytes_FromStringAndSize(out.start, out.size)
-            return self.send(function, payload, FLAG_CHUNK | FLAG_PLAIN, <uint32_t>n, progress, None)
+            return self.send(function, payload, FLAG_CHUNK | FLAG_PLAIN, <uint32_t>n, progress, None, options)
         parcel = begin()
         n = pack_calls(out, calls, first, most, most_bytes, parcel)
         payload = parcel.finish(PyBytes_FromStringAndSize(out.start, out.size), self.tasks.largest_payload())
-        return self.send_packed(function, payload, FLAG_CHUNK, <uint32_t>n, progress)
+        return self.send_packed(function, payload, FLAG_CHUNK, <uint32_t>n, progress, options)
 
-    cdef object send_packed(self, uint32_t function, payload, int flags, uint32_t items, MapProgress progress):
+    cdef object send_packed(self, uint32_t function, payload, int flags, uint32_t items, MapProgress progress,
+                            TaskOptions options):
         """Send what may name objects."""
         if type(payload) is bytes:
-            return self.send(function, payload, flags, items, progress, None)
+            return self.send(function, payload, flags, items, progress, None, options)
         try:
-            return self.send(function, payload.payload, flags | FLAG_OBJECTS, items, progress, payload)
+            return self.send(function, payload.payload, flags | FLAG_OBJECTS, items, progress, payload, options)
         finally:
             payload.end()
 
-    cdef object send(self, uint32_t function, bytes payload, int flags, uint32_t items, MapProgress progress, packed):
+    cdef object send(self, uint32_t function, bytes payload, int flags, uint32_t items, MapProgress progress, packed,
+                     TaskOptions options):
         cdef uint32_t size = 0
         cdef Record *record
         cdef PendingFuture future
@@ -167,6 +171,7 @@ cdef class ClientRings:
         future.items = items
         future.progress = progress
         future.flags = <uint8_t>(flags | self.more_flags)
+        future.options = self.options if options is None else options
         while True:
             if self.shore != ASHORE:
                 self.wait_ashore()
@@ -183,6 +188,7 @@ cdef class ClientRings:
         future.task_id = self.bits | self.open.next_number
         self.open.add(future)
         fill_record(record, KIND_TASK, flags | self.more_flags, 0, function, future.task_id, 0, items, 0)
+        set_options(record, future.options.word, future.options.limit_ms)
         memcpy(payload_of(record), PyBytes_AS_STRING(payload), size)
         self.tasks.commit()
         tell(self.bell, self.slot, self.bell_eventfd)

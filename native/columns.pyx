@@ -26,20 +26,22 @@ cdef enum:
     COLUMN_MEMORY = 10
     COLUMN_ENDS = 11
     COLUMN_PAYLOAD = 12
-    COLUMNS = 13
+    COLUMN_OPTIONS = 13
+    COLUMN_LIMITS = 14
+    COLUMNS = 15
     KNOWN_FLAGS = 159
     LARGEST_BATCH_BYTES = 128 << 10    # larger frames cost ten times as much per byte (scaler.protocol.codec)
 
-cdef int[13] COLUMN_WIDTH = [4, 8, 8, 4, 1, 2, 4, 4, 8, 4, 4, 4, 1]
+cdef int[15] COLUMN_WIDTH = [4, 8, 8, 4, 1, 2, 4, 4, 8, 4, 4, 4, 1, 4, 4]
 cdef tuple COLUMN_NAMES = ("peers", "tasks", "attempts", "functions", "flags", "statuses", "items", "details",
-                           "durationsNs", "cpuUs", "memoryPeakKib", "ends", "payload")
-cdef tuple TASK_COLUMNS = (0, 1, 2, 3, 4, 6, 7, 11, 12)
+                           "durationsNs", "cpuUs", "memoryPeakKib", "ends", "payload", "options", "limitsMs")
+cdef tuple TASK_COLUMNS = (0, 1, 2, 3, 4, 6, 7, 11, 12, 13, 14)
 cdef tuple RESULT_COLUMNS = (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12)
 
 cdef struct Columns:
     size_t rows
     size_t payload_bytes
-    char *start[13]            # NULL: a column of zeros
+    char *start[15]            # NULL: a column of zeros
 
 
 # Memory behind a bytes object's header is aligned for eight bytes, and so is every column.
@@ -75,7 +77,7 @@ cdef inline void set32(Columns *columns, int column, size_t row, uint32_t value)
 cdef struct Sums:
     size_t rows
     size_t payload_bytes
-    uint64_t bits[13]          # all values of a column or-ed: 0 means that it may be left out
+    uint64_t bits[15]          # all values of a column or-ed: 0 means that it may be left out
     const char *wrong          # the first error found
 
 
@@ -107,6 +109,9 @@ cdef bint add_to_sums(Sums *sums, Record *record, uint32_t peer, int kind, size_
         sums.bits[COLUMN_DURATIONS] |= record.duration_ns
         sums.bits[COLUMN_CPU] |= record.cpu_us
         sums.bits[COLUMN_MEMORY] |= record.memory_peak_kib
+    else:
+        sums.bits[COLUMN_OPTIONS] |= options_of(record)
+        sums.bits[COLUMN_LIMITS] |= limit_ms_of(record)
     return True
 
 
@@ -137,6 +142,8 @@ cdef inline void move_out(Columns *columns, size_t row, uint32_t peer, Record *r
     set64(columns, COLUMN_DURATIONS, row, record.duration_ns)
     set32(columns, COLUMN_CPU, row, record.cpu_us)
     set32(columns, COLUMN_MEMORY, row, record.memory_peak_kib)
+    set32(columns, COLUMN_OPTIONS, row, options_of(record))
+    set32(columns, COLUMN_LIMITS, row, limit_ms_of(record))
     if size:
         memcpy(columns.start[COLUMN_PAYLOAD] + columns.payload_bytes, payload_of(record), size)
         columns.payload_bytes += size
@@ -253,6 +260,8 @@ cdef const char *find_error(Columns *columns, Bounds *bounds, size_t *row, size_
             return "payload: not the bare places of objects and a pickle, though the flag says so"
         if cell16(columns, COLUMN_STATUSES, row[0]) > STATUS_STOPPED:
             return "statuses: a status that this version does not know"
+        if not is_known_word(cell32(columns, COLUMN_OPTIONS, row[0])):
+            return "options: a bit that this version does not know, or a priority that there is not"
         if cell32(columns, COLUMN_PEERS, row[0]) >= bounds.peers:
             return "peers: a number that was never given out"
         if bounds.client_bits >= 0 and cell64(columns, COLUMN_TASKS, row[0]) >> 40 != <uint64_t>bounds.client_bits:
@@ -277,8 +286,11 @@ cdef inline void move_in(Columns *columns, size_t row, size_t start, size_t end,
     record.items = cell32(columns, COLUMN_ITEMS, row)
     record.detail = cell32(columns, COLUMN_DETAILS, row)
     record.duration_ns = cell64(columns, COLUMN_DURATIONS, row)
-    record.cpu_us = cell32(columns, COLUMN_CPU, row)
-    record.memory_peak_kib = cell32(columns, COLUMN_MEMORY, row)
+    if kind == KIND_TASK:
+        set_options(record, cell32(columns, COLUMN_OPTIONS, row), cell32(columns, COLUMN_LIMITS, row))
+    else:
+        record.cpu_us = cell32(columns, COLUMN_CPU, row)
+        record.memory_peak_kib = cell32(columns, COLUMN_MEMORY, row)
     if end > start:
         memcpy(payload_of(record), columns.start[COLUMN_PAYLOAD] + start, end - start)
 

@@ -17,7 +17,6 @@
 from array import array as _array
 
 cdef enum:
-    MOST_DEATHS = 3
     MOST_FREED = 256         # ids in one control record
     MOST_TAG = (1 << 24) - 1 # tags of workers are counted down from here, those of clients are drawn
 
@@ -162,7 +161,7 @@ cdef class SchedulerCore:
         row.flags = record.flags & ~<uint8_t>FLAG_RESENT
         row.placements = 0
         row.deaths = 0
-        row.level = LEVEL_PLAIN
+        note_options(row, record)
         row.state = ROW_FREE
         if (not self.table.set_payload(row, payload_of(record), payload_bytes_of(record))
                 or not self.clients.note_row(row_index)):
@@ -335,7 +334,7 @@ cdef class SchedulerCore:
                 self.charge(row_index)
             if row.state == ROW_CANCELLED:
                 self.answers.end(row_index)
-            elif row.deaths > MOST_DEATHS:
+            elif row.deaths > row.retries:
                 self.answers.answer_text(row_index, STATUS_WORKER_DIED,
                                          b"the worker process died while it ran this task")
             else:

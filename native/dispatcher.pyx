@@ -74,6 +74,7 @@ cdef class Dispatcher:
             return False
         row.placements += 1
         fill_record(record, KIND_TASK, row.flags, 0, function.number, row.task, self.table.attempt_of(row), row.items, 0)
+        set_options(record, word_of(row), row.limit_ms)
         memcpy(payload_of(record), self.table.payload(row), size)
         self.ready.remove(row_index)
         row.asked = False

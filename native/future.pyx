@@ -33,6 +33,7 @@ cdef class PendingFuture:
     cdef list callbacks
     cdef bytes payload          # as submitted, for sending it again
     cdef MapProgress progress   # of the map this chunk belongs to
+    cdef TaskOptions options    # as submitted
     cdef readonly uint32_t items   # calls in this chunk; 0 for a single task
     cdef uint64_t duration_ns
     cdef uint32_t function

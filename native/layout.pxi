@@ -12,6 +12,8 @@
 #         CHILDREN       a worker's child queue      or elsewhere                 40 duration_ns
 #                        (reserved, no reader yet)                                48 cpu_us, memory_peak_kib
 #                                                                                 56 payload
+#                                                                                 In a task 48 is its options, its time
+#                                                                                 limit in ms (task_options.pyx)
 #   The bell page (scheduler or relay)
 #   0     sleeping
 #   64    news: one bit per peer

@@ -11,7 +11,6 @@
 
 cdef enum:
     LEVELS = 64
-    LEVEL_PLAIN = 32
 
 cdef struct Level:             # one client's tasks of one level: all of it in one cache line
     uint32_t head

@@ -22,6 +22,9 @@ struct Tasks {
   details @6 :Data;                                     # UInt32
   ends @7 :Data;                                        # UInt32
   payload @8 :Data;
+  options @9 :Data;                                     # UInt32  bits 0 to 7: retries + 1, 0: 3; 8 to 15: priority; 16:
+                                                        #         the function says what exceptions to try again after
+  limitsMs @10 :Data;                                   # UInt32  how long an attempt may run; 0: as long as it likes
 }
 
 struct Results {

@@ -16,7 +16,7 @@ from typing_extensions import Buffer
 _RingRecord: TypeAlias = tuple[int, int, bytes, int, int, int, int, int, int]
 # the same, and (duration_ns, cpu_us, memory_peak_kib)
 _RunRecord: TypeAlias = tuple[int, int, bytes, int, int, int, int, int, int, int, int, int]
-# in the order of protocol/batch.capnp: 9 for tasks, 13 for results
+# in the order of protocol/batch.capnp: 11 for tasks, 13 for results
 _Columns: TypeAlias = tuple[bytes, ...]
 # (object, segment, offset, size, flags)
 _Place: TypeAlias = tuple[int, int, int, int, int]
@@ -82,6 +82,25 @@ CLAIM_WITHDRAWN: Final[int]
 STATE_IDLE: Final[int]
 STATE_RUNNING: Final[int]
 
+# task_options
+
+DEFAULT_RETRIES: Final[int]
+MOST_RETRIES: Final[int]
+MOST_PRIORITY: Final[int]
+OPTION_RETRY_ON: Final[int]
+KNOWN_OPTIONS: Final[int]
+
+class TaskOptions:
+    def __init__(self, *, retries: int = 3, priority: int = 0, limit_ms: int = 0, retry_on: bool = False) -> None: ...
+    @property
+    def retries(self) -> int: ...
+    @property
+    def priority(self) -> int: ...
+    @property
+    def limit_ms(self) -> int: ...
+    @property
+    def retry_on(self) -> bool: ...
+
 # segment
 
 class Segment:
@@ -123,6 +142,7 @@ class Ring:
         attempt: int = 0,
         items: int = 0,
         detail: int = 0,
+        options: TaskOptions | None = None,
     ) -> int | None: ...
     def read(self, *, claim: bool = False) -> _RingRecord | None: ...
     def take_back(self, position: int) -> bool: ...
@@ -669,6 +689,7 @@ class ClientRings:
         scheduler_gone: Callable[[], BaseException | None],
         decode_plain: bool = True,
         profiling: bool = False,
+        options: TaskOptions | None = None,
     ) -> None: ...
     @property
     def bits(self) -> int: ...
@@ -706,7 +727,12 @@ class ClientRings:
     def worker_count(self) -> int: ...
     # The future is of the class that was handed in.
     def submit(
-        self, function: int, args: tuple[Any, ...], kwargs: dict[str, Any] | None, dumps: Callable[[Any, int], Any]
+        self,
+        function: int,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any] | None,
+        dumps: Callable[[Any, int], Any],
+        options: TaskOptions | None = None,
     ) -> Any: ...
     def submit_chunk(
         self,
@@ -716,6 +742,7 @@ class ClientRings:
         most: int,
         progress: MapProgress,
         begin: Callable[[], Any],
+        options: TaskOptions | None = None,
     ) -> PendingFuture: ...
     @property
     def most_function_bytes(self) -> int: ...

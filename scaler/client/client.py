@@ -12,11 +12,12 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterable
+from functools import partial
 from types import TracebackType
 from typing import Any
 
 from scaler import payload
-from scaler._native import KIND_REFUSED, KIND_SHUTDOWN, ClientRings, Mappings, Store
+from scaler._native import DEFAULT_RETRIES, KIND_REFUSED, KIND_SHUTDOWN, ClientRings, Mappings, Store
 from scaler.address import Address
 from scaler.client.attendant import Attendant
 from scaler.client.comeback import Comeback
@@ -25,6 +26,7 @@ from scaler.client.functions import FunctionNumbers
 from scaler.client.future import ScalerFuture
 from scaler.client.mapping import run_map
 from scaler.client.objects import ClientObjects
+from scaler.client.options import CallOptions
 from scaler.client.serializer import Serialized, Serializer, deserializing, wrap_call, wrap_map
 from scaler.exceptions import ClientQuitException, SchedulerTimeoutError
 from scaler.link.knock import Entry
@@ -44,6 +46,7 @@ class Client:
     for one at the same address and goes on there, or fails with DisconnectedError. `profiling=True` has CPU time and
     peak memory of every task measured, however short. A `serializer` replaces pickle for this client's functions,
     arguments and results.
+    `retries`, `task_timeout_seconds` and `priority` are what `options` changes for some calls, for all of them.
     """
 
     def __init__(
@@ -53,7 +56,12 @@ class Client:
         timeout_seconds: float = 60,
         heartbeat_interval_seconds: float = 2,
         serializer: Serializer | type[Serializer] | None = None,
+        *,
+        retries: int = DEFAULT_RETRIES,
+        task_timeout_seconds: float | None = None,
+        priority: int = 0,
     ) -> None:
+        self._options = CallOptions(retries, task_timeout_seconds, priority)
         address = self._address = str(Address.parse(address).check_connectable())
         self._identity = secrets.token_bytes(16)
         self._process = os.getpid()
@@ -69,6 +77,7 @@ class Client:
             load=payload.load_result if serializer is None else deserializing(payload.load_result, serializer),
             decode_plain=serializer is None,
             profiling=profiling,
+            options=self._options.native,
             callback_error=_on_callback_error,
             watched_event=event,
             scheduler_gone=self._comeback.on_gone,
@@ -114,9 +123,23 @@ class Client:
         """
         if self._serializer is not None:
             fn, iterable = wrap_map(self._serializer, fn, iterable)
-        return run_map(self._rings, self._number_of(fn), iterable, self._objects.begin, lambda chunk: chunk.result())
+        return run_map(
+            self._rings, self._number_of(fn), iterable, self._objects.begin, lambda chunk: chunk.result(),
+            self._options.native,
+        )  # fmt: skip
 
     starmap = map
+
+    def options(self, **options: Any) -> "Client":
+        """This client, with other options for the calls that are made through what is returned.
+
+        `retries`: how often a task is run again when its worker dies, 0 to 254, 3 by default. `timeout`: seconds that
+        a task may run before it is stopped, None for no limit. `priority`: -15 to 15, 0 by default: of what waits,
+        what has more goes first, whichever client it is from; within a priority clients take turns.
+
+        Costs next to nothing, shares the connection, and can be called again: what is not named stays as it was.
+        """
+        return OptionsView(self, self._options.changed(**options))
 
     def send_object(self, obj: Any, name: bytes | None = None) -> ObjectReference:
         """Send an object once, for many tasks: pass the reference, anywhere inside arguments, and they get the object.
@@ -198,6 +221,28 @@ class Client:
     def __del__(self) -> None:
         if hasattr(self, "_attendant"):
             self._leave()
+
+
+class OptionsView(Client):
+    """A client with other options for its calls; all else is the client's own, now and later."""
+
+    def __init__(self, owner: Client, options: CallOptions) -> None:
+        self._owner, self._options = owner, options
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("_owner", "_options"):  # not made yet
+            raise AttributeError(name)
+        return getattr(self._owner, name)
+
+    @property
+    def _submit(self) -> Callable[..., Any]:  # type: ignore[override]
+        return partial(self._owner._submit, options=self._options.native)
+
+    def options(self, **options: Any) -> "Client":
+        return OptionsView(self._owner, self._options.changed(**options))
+
+    def __del__(self) -> None:
+        """The connection is the owner's."""
 
 
 def _abandon_clients() -> None:

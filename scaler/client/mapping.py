@@ -15,7 +15,7 @@ from itertools import islice
 from operator import length_hint
 from typing import Any
 
-from scaler._native import ClientRings, MapProgress, PendingFuture
+from scaler._native import ClientRings, MapProgress, PendingFuture, TaskOptions
 from scaler.client.objects import Parcel
 
 CHUNK_NS = 2_000_000
@@ -100,6 +100,7 @@ def run_map(
     iterable: Iterable[Any],
     begin: Callable[[], Parcel],
     read: Callable[[PendingFuture], list[Any]],
+    options: TaskOptions,
 ) -> list[Any]:
     """All results in input order. The first failure in input order is raised; what has not started is cancelled."""
     sizes = ChunkSizes(rings.count_workers())
@@ -112,7 +113,7 @@ def run_map(
         while True:
             while open_chunks < sizes.most_open and calls.has_more():
                 size = sizes.next_size(calls.left)
-                chunk = rings.submit_chunk(function, calls.buffer, calls.at, size, progress, begin)
+                chunk = rings.submit_chunk(function, calls.buffer, calls.at, size, progress, begin, options)
                 under_way.append(chunk)
                 calls.at += chunk.items
                 open_chunks += 1

@@ -243,6 +243,8 @@ class Tasks(NamedTuple):
     details: bytes = b""
     ends: bytes = b""
     payload: bytes = b""
+    options: bytes = b""
+    limits_ms: bytes = b""
 
 
 class Results(NamedTuple):

@@ -103,3 +103,9 @@ class Adder:
 
     def add(self, number: int) -> int:
         return int(self._array.sum()) + number
+
+
+def note_and_die(path: str, number: int) -> None:
+    """As `note`, and take the worker along."""
+    note(path, number)
+    die()

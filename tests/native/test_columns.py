@@ -15,6 +15,8 @@ FLAG_OBJECTS = 1
 CLIENT = 0xABCDEF
 U32, U64 = st.integers(0, 2**32 - 1), st.integers(0, 2**64 - 1)
 WIDTHS = ("<I", "<Q", "<Q", "<I", "<B", "<H", "<I", "<I", "<Q", "<I", "<I")
+OPTIONS = "cpu_us"  # where a task's record has them
+LIMIT_MS = "memory_peak_kib"
 FIELDS = ("task", "attempt", "function", "flags", "status", "items", "detail")
 FIELDS += ("duration_ns", "cpu_us", "memory_peak_kib")
 TASK_FIELDS = ("task", "attempt", "function", "flags", "items", "detail")
@@ -27,6 +29,13 @@ TASKS = st.fixed_dictionaries(
         "flags": st.sampled_from([0, 2, 4, 8, 10, 14]),
         "items": U32,
         "detail": U32,
+        OPTIONS: st.builds(
+            lambda retries, priority, retry_on: retries | (priority & 255) << 8 | retry_on << 16,
+            st.integers(0, 255),
+            st.integers(-15, 15),
+            st.booleans(),
+        ),
+        LIMIT_MS: U32,
     }
 )
 RESULTS = st.builds(
@@ -42,11 +51,11 @@ def rows_of(record):
     return st.lists(st.tuples(st.integers(0, 4), record, st.binary(max_size=70)), min_size=1, max_size=40)
 
 
-def model_columns(rows, fields):
-    """The columns as the schema describes them, one value after the other."""
+def model_columns(rows, fields, last_fields=()):
+    """The columns as the schema describes them, one value after the other; those that came later are the last."""
     widths = dict(zip(("peer", *FIELDS), WIDTHS, strict=True))
     columns = []
-    for field in ("peer", *fields):
+    for field in ("peer", *fields, *last_fields):
         values = [peer if field == "peer" else record[field] for peer, record, _ in rows]
         packed = b"".join(struct.pack(widths[field], value) for value in values)
         columns.append(packed if any(values) else b"")
@@ -55,7 +64,8 @@ def model_columns(rows, fields):
     for _, _, data in rows:
         end += len(data)
         ends += struct.pack("<I", end)
-    return (*columns, ends if payload else b"", payload)
+    at = 1 + len(fields)
+    return (*columns[:at], ends if payload else b"", payload, *columns[at:])
 
 
 def runs_of(kind, rows):
@@ -96,7 +106,7 @@ def read_all(source):
 def test_tasks_travel_as_the_schema_says(rows):
     runs = runs_of(TASK, rows)
     columns = runs_to_task_columns(runs)
-    assert columns == model_columns(rows, TASK_FIELDS)
+    assert columns == model_columns(rows, TASK_FIELDS, (OPTIONS, LIMIT_MS))
     assert runs_to_task_columns(runs) is None
     batch = RecordBatch()
     assert batch.put_tasks(columns, peers=5, client_bits=CLIENT) == len(rows)
@@ -193,12 +203,14 @@ def good_tasks(**changes):
         "details": b"",
         "ends": struct.pack("<2I", 3, 8),
         "payload": b"abcdefgh",
+        "options": b"",
+        "limits": b"",
     }
     return tuple((columns | changes).values())
 
 
 def good_results(**changes):
-    peers, tasks, attempts, functions, flags, items, details, ends, payload = good_tasks()
+    peers, tasks, attempts, functions, flags, items, details, ends, payload, *_ = good_tasks()
     columns = {
         "peers": peers,
         "tasks": tasks,
@@ -250,6 +262,13 @@ def test_a_batch_with_one_error_adds_nothing(changes, words):
     with pytest.raises(ValueError, match=words):
         batch.put_results(good_results(**changes), peers=2, client_bits=CLIENT)
     assert len(batch) == 2
+
+
+@pytest.mark.parametrize("word", [1 << 17, 1 << 31, 16 << 8, 127 << 8, 128 << 8, (-16 & 255) << 8])
+def test_unknown_options_are_refused(word):
+    options = struct.pack("<2I", 15 << 8 | 255 | 1 << 16, word)
+    with pytest.raises(ValueError, match="row 1: options"):
+        RecordBatch().put_tasks(good_tasks(options=options), peers=2)
 
 
 def test_an_unknown_status_is_refused():
@@ -309,7 +328,7 @@ def test_a_run_that_is_never_quite_empty_does_not_grow():
     batch = RecordBatch()
     expected, seen = [], []
     for number in range(2000):
-        batch.put_tasks((struct.pack("<2I", number, number + 1), struct.pack("<2Q", number, 0), *[b""] * 7), peers=3000)
+        batch.put_tasks((struct.pack("<2I", number, number + 1), struct.pack("<2Q", number, 0), *[b""] * 9), peers=3000)
         expected += [(number, number), (number + 1, 0)]
         while len(batch) > 1:
             peer, record = batch.read()

@@ -287,7 +287,7 @@ def damage_frames(seed, count):
         replace(HELLO, worker_names=("one", "two"), clusters=(b"a", b"b")),
         WELCOME,
         Heartbeat(1, 2, 3, 4, 5, bytes(8), bytes(8), bytes(16)),
-        frames.Tasks(*[b"12345678" * 3] * 9),
+        frames.Tasks(*[b"12345678" * 3] * 11),
         frames.Results(*[b"12345678" * 3] * 13),
         Chunk(1, 0, 100, bytes(100)),
         frames.Left(1, -9, "killed"),

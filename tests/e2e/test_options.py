@@ -1,0 +1,75 @@
+"""client.options(...): the same client, other options."""
+
+from pathlib import Path
+
+import pytest
+
+from scaler import Client
+from scaler.exceptions import ClientQuitException, WorkerDiedError
+from tests.e2e import calls
+
+
+def test_a_view_does_what_the_client_does(client):
+    view = client.options(retries=0, timeout=60, priority=3)
+    assert isinstance(view, Client)
+    assert view.identity == client.identity
+    assert view.submit(calls.add_one, 1).result(20) == 2
+    assert view.submit(calls.describe_call, 1, timeout=2, retries=3).result(20) == ((1,), {"timeout": 2, "retries": 3})
+    assert view.map(calls.add_one, [(i,) for i in range(500)]) == list(range(1, 501))
+    assert view.starmap(calls.add_one, [(1,)]) == [2]
+    assert view.submit(calls.echo, view.send_object([1])).result(20) == [1]
+    assert view.options(priority=-1).submit(calls.add_one, 2).result(20) == 3
+
+
+def test_how_often_a_task_is_run_again_when_its_worker_dies(client, tmp_path):
+    path = tmp_path / "marks"
+    for retries in (0, 1):
+        with pytest.raises(WorkerDiedError):
+            client.options(retries=retries).submit(calls.note_and_die, str(path), retries).result(60)
+    assert path.read_text().split() == ["0", "1", "1"]
+
+
+def test_a_client_has_options_of_its_own(cluster, tmp_path):
+    path = tmp_path / "marks"
+    with Client(cluster.get_address(), retries=0, task_timeout_seconds=1000, priority=2) as client:
+        with pytest.raises(WorkerDiedError):
+            client.submit(calls.note_and_die, str(path), 0).result(60)
+        with pytest.raises(WorkerDiedError):
+            client.options(retries=1).submit(calls.note_and_die, str(path), 1).result(60)
+    assert path.read_text().split() == ["0", "1", "1"]
+
+
+def test_what_has_more_priority_overtakes(client, cluster, tmp_path):
+    path, gate = str(tmp_path / "marks"), str(tmp_path / "gate")
+    held = [client.submit(calls.wait_for, gate) for _ in range(2)]
+    late = [client.options(priority=-1).submit(calls.note, path, -1) for _ in range(5)]
+    usual = [client.submit(calls.note, path, 0) for _ in range(5)]
+    early = [client.options(priority=1).submit(calls.note, path, 1) for _ in range(5)]
+    open(gate, "w").close()
+    for future in held + late + usual + early:
+        future.result(20)
+    order = [int(line) for line in Path(path).read_text().split()]
+    assert sorted(order) == [-1] * 5 + [0] * 5 + [1] * 5
+    # Two workers run them, and were given some ahead.
+    assert sum(order[:5]) >= 2
+    assert sum(order[-5:]) <= -2
+
+
+def test_a_wrong_option_is_an_error_before_anything_is_sent(client):
+    with pytest.raises(TypeError, match="'retry' is no option"):
+        client.options(retry=1)
+    with pytest.raises(ValueError, match="priority is a whole number"):
+        client.options(priority=100)
+
+
+def test_a_view_outlives_the_name_of_its_client(cluster):
+    view = Client(cluster.get_address()).options(retries=1)
+    assert view.submit(calls.add_one, 1).result(20) == 2
+    view.disconnect()
+    with pytest.raises(ClientQuitException):
+        view.submit(calls.add_one, 1)
+
+
+def test_a_view_that_goes_leaves_the_client_alone(client):
+    client.options(retries=1).submit(calls.add_one, 1).result(20)
+    assert client.submit(calls.add_one, 1).result(20) == 2
