@@ -393,6 +393,7 @@ cdef class ClientRings:
                 if record != NULL:
                     fill_record(record, KIND_TASK, future.flags | FLAG_RESENT, 0, future.function, future.task_id, 0,
                                 future.items, 0)
+                    set_options(record, future.options.word, future.options.limit_ms)
                     memcpy(payload_of(record), PyBytes_AS_STRING(payload), size)
                     self.tasks.commit()
                     tell(self.bell, self.slot, self.bell_eventfd)

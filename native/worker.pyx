@@ -107,7 +107,8 @@ cdef class WorkerLoop:
 
     cdef inline uint64_t limit_of(self, Record *record) noexcept nogil:
         """How long the task may take, each of its calls; 0: any time."""
-        return self.limit_ns
+        cdef uint64_t limit_ms = limit_ms_of(record)
+        return limit_ms * 1000000 if limit_ms else self.limit_ns
 
     # running
 

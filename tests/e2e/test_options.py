@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from scaler import Client
-from scaler.exceptions import ClientQuitException, WorkerDiedError
+from scaler.exceptions import ClientQuitException, TaskTimeoutError, WorkerDiedError
 from tests.e2e import calls
 
 
@@ -53,6 +53,14 @@ def test_what_has_more_priority_overtakes(client, cluster, tmp_path):
     # Two workers run them, and were given some ahead.
     assert sum(order[:5]) >= 2
     assert sum(order[-5:]) <= -2
+
+
+def test_a_task_that_takes_longer_than_it_may_is_stopped(client):
+    slow = client.options(timeout=0.3).submit(calls.sleep_for, 60)
+    quick = client.options(timeout=60).submit(calls.sleep_for, 0.5)
+    with pytest.raises(TaskTimeoutError):
+        slow.result(30)
+    assert quick.result(30) == 0.5
 
 
 def test_a_wrong_option_is_an_error_before_anything_is_sent(client):
