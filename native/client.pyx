@@ -25,6 +25,7 @@ cdef enum:
 
 cdef double TEND_S = 0.5     # how often a client without tasks looks after its objects
 cdef double IDLE_S = 1.0     # how often one without objects looks whether its scheduler is still there
+cdef double UNSAID_S = 0.01  # how often while there is something that it had no room to say
 
 cdef enum:
     ASHORE = 0
@@ -49,7 +50,7 @@ cdef class ClientRings:
     cdef readonly bytes farewell    # why the scheduler has gone for good
     cdef CallerFunctions functions  # what has been announced
     cdef set known_objects          # of ours, by this scheduler; None as long as there was no other
-    cdef list unsaid_cancels        # tasks that were cancelled while nobody could be told
+    cdef object unsaid_cancels      # tasks that were cancelled while nobody could be told, or there was no room for it
     cdef bint leading
     cdef bint resting               # the client's own thread sleeps until something is open
     cdef object followers           # futures whose threads sleep, by arrival
@@ -93,7 +94,7 @@ cdef class ClientRings:
         self.bits = (<uint64_t>client_bits) << TASK_NUMBER_BITS
         self.open = OpenFutures()
         self.functions = CallerFunctions()
-        self.unsaid_cancels = []
+        self.unsaid_cancels = _collections.deque()
         self.followers = _collections.deque()
         self.to_call = _collections.deque()
         self.answers = _collections.deque()
@@ -543,6 +544,8 @@ cdef class ClientRings:
         cdef uint64_t now
         if self.lost is not None:
             return False
+        if self.unsaid_cancels:
+            self.say_cancelled()
         if self.mappings.given_back.length:
             self.say_given_back()
         if self.down.has_news():
@@ -554,7 +557,7 @@ cdef class ClientRings:
             self.next_trim_ns = now + TRIM_NS
             self.mappings.trim(now)
             self.store.trim(now)
-        return bool(self.store.areas or self.mappings.by_segment or self.mappings.open_loans)
+        return bool(self.store.areas or self.mappings.by_segment or self.mappings.open_loans or self.unsaid_cancels)
 
     def make_room(self):
         """Wait a moment for objects to be freed. False if nothing is under way that could free any."""
@@ -809,31 +812,34 @@ cdef class ClientRings:
             return
         if future.condition is not None:
             self.watched -= 1
-        future.finish(FUTURE_CANCELLED, None)
         try:
-            self.say_cancelled(future.task_id)
+            future.finish(FUTURE_CANCELLED, None)
         finally:
+            self.unsaid_cancels.append(future.task_id)
+            self.say_cancelled()
             future.run_callbacks()
 
-    cdef int say_cancelled(self, uint64_t task) except -1:
-        """Tell the scheduler, or the next one if there is none now."""
-        while True:
-            if self.lost is not None:
-                raise self.lost
-            if self.shore != ASHORE:
-                self.unsaid_cancels.append(task)
-                return 0
-            if self.up.write(KIND_CANCEL, task) is not None:
-                tell(self.bell, self.slot, self.bell_eventfd)
-                return 0
+    cdef int say_cancelled(self) except -1:
+        """Tell the scheduler what is not wanted, as far as there is room and a scheduler: who cancels never waits."""
+        cdef bint any_said = False
+        while self.unsaid_cancels and self.lost is None and self.shore == ASHORE:
+            task = self.unsaid_cancels.popleft()
+            if self.up.write(KIND_CANCEL, task) is None:
+                self.unsaid_cancels.appendleft(task)
+                break
+            any_said = True
+        if any_said:
             tell(self.bell, self.slot, self.bell_eventfd)
-            self.wait_for_room(self.up)
+        if self.unsaid_cancels and self.resting:              # the client's own thread will go on with it
+            self.resting = False
+            self.watched_event.set()
+        return 0
 
     def rest(self, event):
         """Sleep until a task is submitted or something is watched, for the client's own thread."""
         self.resting = True
         if self.open.count == 0 and self.watched == 0:
-            event.wait(TEND_S if self.tend() else IDLE_S)
+            event.wait((UNSAID_S if self.unsaid_cancels else TEND_S) if self.tend() else IDLE_S)
         self.resting = False
         if self.open.count == 0:
             self.check_scheduler()
@@ -845,6 +851,7 @@ cdef class ClientRings:
         self.leading = self.resting = False
         self.followers.clear()
         self.to_call.clear()
+        self.unsaid_cancels.clear()
         for future in self.open.all():
             future.abandon()
         self.open.forget_all()

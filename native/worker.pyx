@@ -362,8 +362,8 @@ cdef class WorkerLoop:
             if self.stopped == STOPPED_UNWANTED:
                 raise self.stop_with                  # no more of this chunk
             if self.stopped == STOPPED_OVERDUE:
-                self.stopped = NOT_STOPPED
                 results.add(STATUS_RAISED, self.describe_stop(record, error))
+                self.stopped = NOT_STOPPED            # the next call goes on
             error = None
         value = results.finish()
         return (value, kept) if kept else value

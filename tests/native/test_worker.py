@@ -37,7 +37,7 @@ WAITING_IN_DOWN = WAITING_IN_TASKS + 3 * RING_HEADER_BYTES
 class Worker:
     """The scheduler's ends of a worker's rings. Its loop runs in this thread until there is nothing more to do."""
 
-    def __init__(self, upkeep=None):
+    def __init__(self, upkeep=None, **options):
         rings = Rings(RING_BYTES)
         self.memory, self.tasks, self.results, self.down = rings.memory, rings.tasks, rings.results, rings.down
         self.bell = Segment.private(PAGE)
@@ -51,7 +51,7 @@ class Worker:
             Store(LIFE, 9, "/tmp"), mappings, loads=pickle.loads, loads_parcel=loads, dumps=payload.dumps_result,
             describe=payload.describe,
             load_function=lambda data, flags: load_carrying(data, flags) if flags else load_function(data, flags),
-            upkeep=upkeep or Upkeep(),
+            upkeep=upkeep or Upkeep(), **options,
         )  # fmt: skip
         os.close(self.supervisor[1])  # the supervisor has gone: it ends when it would sleep
 
