@@ -22,6 +22,7 @@ from scaler._native import (
     PLACE_HELD,
     PLACE_NEW,
     STATUS_OK,
+    STATUS_STOPPED,
     STATUS_WORKER_DIED,
     Ring,
     RingOutlet,
@@ -261,6 +262,8 @@ class ModelWorker:
         self.held = []
         self.knows = {}  # number -> (which function, the objects it carries)
         self.ever_known = set()
+        self.stops = []  # (whose, task, attempt) that the core wants stopped, ever
+        self.stops_checked = 0
 
     def finish(self, duration_ns, makes_object, keeps=False):
         running, self.running = self.running, None
@@ -282,6 +285,26 @@ class ModelWorker:
         self.held.remove(running.task)
         self._send(running.task, payload, running.function, running.attempt, duration_ns, flags, int(keeps))
 
+    def stop(self):
+        """Give up what it runs, since nobody wants it."""
+        running, self.running = self.running, None
+        self.last_result = (running.task, b"", running.function, running.attempt)
+        self.held.remove(running.task)
+        self._send(running.task, b"", running.function, running.attempt, 1, status=STATUS_STOPPED)
+
+    def runs_unwanted(self):
+        return self.running is not None and not self.model.tasks[self.running.task].wanted
+
+    def check_stops(self):
+        """What it runs is stopped if it is not wanted, once, and nothing else is."""
+        stops = [(task, attempt) for _, task, attempt in self.stops]
+        assert len(set(stops)) == len(stops)
+        for task, _ in stops[self.stops_checked :]:
+            assert task in self.held
+            assert not self.model.tasks[task].wanted
+        self.stops_checked = len(stops)
+        assert not self.runs_unwanted() or (self.running.task, self.running.attempt) in stops
+
     def release(self):
         """Nobody looks any more at what it has kept."""
         kept = [number for number, made in self.model.objects.items() for one in made.kept_by_workers if one is self]
@@ -293,9 +316,9 @@ class ModelWorker:
         """A result that must not count: of an attempt this worker does not hold."""
         self._send(task, payload, function, attempt)
 
-    def _send(self, task, payload, function, attempt, duration_ns=0, flags=0, detail=0):
+    def _send(self, task, payload, function, attempt, duration_ns=0, flags=0, detail=0, status=STATUS_OK):
         position = self.results.producer.write(
-            KIND_RESULT, task, payload, function=function, attempt=attempt, flags=flags, status=STATUS_OK, detail=detail
+            KIND_RESULT, task, payload, function=function, attempt=attempt, flags=flags, status=status, detail=detail
         )
         self.results.set_duration(position, duration_ns)
         self.core.feed_worker(self.index, self.results.consumer, self.model.now)
@@ -334,9 +357,12 @@ class LocalWorker(ModelWorker):
         super().__init__(model, queue_size)
         self.tasks, self.control = VisibleRing(1024), VisibleRing(1024)
         self.index = self.core.on_worker_joined(
-            RingOutlet(self.tasks.producer), RingOutlet(self.control.producer), queue_size
+            RingOutlet(self.tasks.producer, stops=self.stops, owner=self), RingOutlet(self.control.producer), queue_size
         )
         self.maker = self.core.worker_tag(self.index)
+
+    def take_back_all(self):
+        self.core.take_back_all(self.index)
 
     def see(self):
         """What stands in the ring now: the core's placements since the last look, in their order."""
@@ -372,7 +398,7 @@ class RemoteWorker(ModelWorker):
         super().__init__(model, queue_size)
         self.asks, self.large, self.large_functions, self.queue = [], [], [], []
         self.set_aside = []  # tasks whose objects have not come
-        self.outlet = RunOutlet(0, [], self.asks, self.large)
+        self.outlet = RunOutlet(0, [], self.asks, self.large, stops=self.stops)
         self.control = RunOutlet(0, [], [], self.large_functions)
         self.index = self.core.on_worker_joined(self.outlet, self.control, queue_size, is_remote=True)
         self.maker = self.core.own_tag
@@ -391,6 +417,13 @@ class RemoteWorker(ModelWorker):
             self._learn(said)
         seen = [record[1] for record in self.queue + self.set_aside]
         return [self.running.task, *seen] if self.running else seen
+
+    def take_back_all(self):
+        """The relay takes back what it has, unasked."""
+        taken, self.queue[:] = list(self.queue), []
+        for record in taken:
+            self.held.remove(record[1])
+            self.core.on_withdrawn(self.index, record[1], record[6], True, self.model.now)
 
     def objects_come(self):
         """Those of the task that was set aside first: it leaves."""
@@ -506,6 +539,13 @@ class Model:
         else:
             worker.die()
 
+    def on_worker_killed(self, worker):
+        """It went on with what nobody wants: what it had not begun is taken back, and nobody is charged."""
+        worker.take_back_all()
+        self.settle()
+        worker.stop()
+        self.on_worker_died(worker)
+
     def settle(self):
         """The core places what it can, and the peers look."""
         self.core.step(self.now)
@@ -549,6 +589,7 @@ class Model:
             placeable = [number for number in ready if not undelivered.get(self.tasks[number].client)]
             assert not placeable, "tasks are ready and a worker is idle"
         for worker in self.workers:
+            worker.check_stops()
             limits = [known.limit for known in self.functions.values()]
             assert len(worker.held) <= max(1, min(worker.queue_size, max(limits, default=1)))
 

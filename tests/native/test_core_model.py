@@ -170,6 +170,15 @@ class CoreMachine(RuleBasedStateMachine):
         worker = self.one_of(data, [worker for worker in self.model.workers if worker.running])
         worker.finish(duration_ns, makes_object, keeps)
 
+    @precondition(lambda self: any(worker.runs_unwanted() for worker in self.model.workers))
+    @rule(data=st.data(), is_killed=st.sampled_from([False, False, True]))
+    def what_nobody_wants_is_stopped(self, data, is_killed):
+        worker = self.one_of(data, [worker for worker in self.model.workers if worker.runs_unwanted()])
+        if is_killed:
+            self.model.on_worker_killed(worker)
+        else:
+            worker.stop()
+
     @precondition(lambda self: self.model.workers)
     @rule(data=st.data())
     def worker_releases(self, data):
