@@ -12,10 +12,10 @@ pytest_plugins = ["tests.leaks"]
 Cluster = SchedulerClusterCombo | RemoteCluster
 
 
-def make_cluster(link: str, **options: Any) -> Cluster:
-    """A scheduler and two workers; `options` are the workers'."""
+def make_cluster(link: str, scheduler: dict[str, Any] | None = None, **options: Any) -> Cluster:
+    """A scheduler and two workers; `options` are the workers', but for those of `scheduler`, which is elsewhere."""
     if link == "wire":
-        return RemoteCluster(2, workers=options)
+        return RemoteCluster(2, workers=options, **(scheduler or {}))
     return SchedulerClusterCombo(2, ring_bytes=65536 if link == "small rings" else 262144, **options)
 
 

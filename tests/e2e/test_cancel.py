@@ -12,15 +12,9 @@ from scaler import Client
 from tests.conftest import make_cluster
 from tests.e2e import calls, stoppable
 from tests.e2e.stoppable import PROMPT, STUBBORN, last_for_ever, marks
+from tests.processes import wait_until
 
 GRACE_S = 0.3
-
-
-def wait_until(condition, timeout_s=40.0):
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.005)
 
 
 def is_alive(pid):
