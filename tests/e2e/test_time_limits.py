@@ -73,3 +73,20 @@ def test_a_task_that_is_cancelled_as_it_overruns_is_cancelled(hurried, tmp_path)
     assert future.cancel()
     assert hurried.submit(calls.add_one, 1).result(30) == 2
     assert future.cancelled()
+
+
+def test_a_call_may_have_a_limit_of_its_own(client, tmp_path):
+    begun = time.monotonic()
+    future = client.options(timeout=0.3).submit(last_for_ever, str(tmp_path), "sleep")
+    with pytest.raises(TaskTimeoutError, match=r"limit of 0\.3 s"):
+        future.result(40)
+    assert time.monotonic() - begun >= 0.3
+    assert client.submit(calls.sleep_for, 0.6).result(40) == 0.6  # has none
+    with pytest.raises(TaskTimeoutError, match=r"limit of 0\.3 s"):
+        client.options(timeout=0.3).map(sleep_item, [(0, 0.0), (1, 60.0), (2, 0.0)])
+
+
+def test_a_calls_own_limit_stands_instead_of_the_clusters(hurried):
+    assert hurried.options(timeout=30).submit(calls.sleep_for, LIMIT_S * 2).result(40) == LIMIT_S * 2
+    with pytest.raises(TaskTimeoutError, match=r"limit of 0\.1 s"):
+        hurried.options(timeout=0.1).submit(calls.sleep_for, 60).result(40)
