@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 NATIVE := $(wildcard native/*)
 
-.PHONY: setup demo test test-all check options bench bench-peers chaos clean
+.PHONY: setup demo test test-all check options bench bench-peers chaos soak clean
 .DEFAULT_GOAL := setup
 
 setup: $(VENV)/.ready
@@ -44,6 +44,10 @@ bench-peers: setup
 # CHAOS="--seconds 20 --link wire" for another run; `python -m tests.chaos -h` says what there is.
 chaos: setup
 	$(BIN)/python -m tests.chaos $(CHAOS)
+
+# SOAK="--seconds 60 --link rings" for another run.
+soak: setup
+	$(BIN)/python -m tests.soak $(SOAK)
 
 clean:
 	rm -rf .venv .venvs build *.egg-info native/_native.c scaler/*.so .mypy_cache .ruff_cache .pytest_cache .hypothesis

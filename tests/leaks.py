@@ -81,7 +81,7 @@ class Watch:
     def _lives_of_others(self, processes: list[psutil.Process]) -> set[str]:
         """Lives that are gone on with elsewhere."""
         ours = {psutil.Process(), *processes}
-        held = {process: _lives(process) for process in {*psutil.process_iter(), *ours}}
+        held = {process: lives_of(process) for process in {*psutil.process_iter(), *ours}}
         kept_by_ours = set().union(*(held[process] for process in ours))
         return set().union(*held.values()) - kept_by_ours
 
@@ -152,7 +152,7 @@ def _files() -> Iterator[tuple[str, float]]:
                 yield path, status.st_ctime
 
 
-def _lives(process: psutil.Process) -> set[str]:
+def lives_of(process: psutil.Process) -> set[str]:
     """Of which schedulers and relays it has memory mapped, be it unlinked or not; none if it has gone."""
     try:
         with open(f"/proc/{process.pid}/maps") as maps:

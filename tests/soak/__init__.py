@@ -1,0 +1,1 @@
+"""Long runs of everything that users do, while memory, descriptors, threads and /dev/shm are watched."""
