@@ -24,7 +24,7 @@ def soak(link: str, seed: int, tasks: int, seconds: float, n_workers: int = 2) -
         rounds = Rounds(cluster.get_address(), seed)
         for _ in rounds.run(client):
             now_s = time.monotonic()
-            if not samples or now_s - start_s - samples[-1].at_s >= SAMPLE_S:
+            if not samples or now_s - start_s - samples[-1].at_s >= min(SAMPLE_S, seconds / 20):
                 rest()
                 gc.collect()
                 samples.append(take_sample(now_s - start_s))
