@@ -9,17 +9,16 @@ Not here: making and mapping segments (native/segment.pyx).
 """
 
 import fcntl
-import glob
 import logging
 import os
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from scaler._native import Segment
 
 _SHM = "/dev/shm"
 _PREFIX = "scaler-"
-_ANY_LIFE = "[0-9a-f]" * 16
+_HEX = set("0123456789abcdef")
 _log = logging.getLogger(__name__)
 _warned = False
 
@@ -103,15 +102,32 @@ def object_folder() -> str:
     return tempfile.gettempdir()
 
 
-def _own_files(pattern: str, folder: str | None) -> Iterator[str]:
-    """Paths of this user's segments, wherever they may lie; `folder` is one more place."""
+def _own_files(is_meant: Callable[[str], bool], folder: str | None) -> Iterator[str]:
+    """Paths of this user's segments of such names, wherever they may lie; `folder` is one more place.
+
+    Not by `glob`, which keeps what it has made of each of the last 32,768 patterns, and each peer that leaves is one.
+    """
     for place in {_SHM, object_folder(), folder or _SHM}:
-        for path in glob.glob(f"{glob.escape(place)}/{_PREFIX}{pattern}"):
+        try:
+            names = [name for name in os.listdir(place) if is_meant(name)]
+        except OSError:
+            continue
+        for path in (f"{place}/{name}" for name in names):
             try:
                 if os.lstat(path).st_uid == os.geteuid():
                     yield path
             except OSError:
                 continue
+
+
+def _begins_with(text: str) -> Callable[[str], bool]:
+    return lambda name: name.startswith(text)
+
+
+def _is_bell(name: str) -> bool:
+    """Whether a bell page has this name, of whatever life."""
+    life = name[len(_PREFIX) : -len("-bell")]
+    return name == bell_name(life) and len(life) == 16 and not set(life) - _HEX
 
 
 def _remove(paths: Iterable[str]) -> int:
@@ -128,7 +144,7 @@ def _remove(paths: Iterable[str]) -> int:
 
 def sweep(life: str, folder: str | None = None) -> int:
     """Remove every segment of this life. How many there were."""
-    return _remove(_own_files(f"{life}-*", folder))
+    return _remove(_own_files(_begins_with(f"{_PREFIX}{life}-"), folder))
 
 
 def is_over(life: str) -> bool:
@@ -139,14 +155,14 @@ def is_over(life: str) -> bool:
 def sweep_tag(life: str, tag: int, folder: str | None, but: Iterable[str] = ()) -> None:
     """Remove the store of a peer that has gone, except these segments."""
     kept = {os.path.basename(name) for name in but}
-    store = _own_files(f"{life}-{tag:06x}-*", folder)
+    store = _own_files(_begins_with(f"{_PREFIX}{life}-{tag:06x}-"), folder)
     _remove(path for path in store if os.path.basename(path) not in kept)
 
 
 def sweep_orphans(folder: str | None = None) -> int:
     """Remove what killed owners of this user left behind. How many segments that was."""
     swept = 0
-    for bell in _own_files(f"{_ANY_LIFE}-bell", folder):
+    for bell in _own_files(_is_bell, folder):
         life = os.path.basename(bell).removeprefix(_PREFIX).removesuffix("-bell")
         try:
             lock = os.open(bell, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)

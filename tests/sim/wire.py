@@ -9,6 +9,7 @@ import sys
 from collections import deque
 from dataclasses import replace
 from hashlib import blake2b
+from typing import Any
 
 from scaler._native import (
     FLAG_OBJECTS,
@@ -150,7 +151,9 @@ class Link:
 class World:
     """The scheduler's side; `peers` holds the links of all clients and clusters."""
 
-    def __init__(self) -> None:
+    link_class = Link
+
+    def __init__(self, timeout_s: float = 60.0, heartbeat_s: float = 2.0) -> None:
         self.life = new_life()
         self.core = SchedulerCore(1, self.life, object_folder())
         self.store = Store(self.life, self.core.own_tag, object_folder())
@@ -158,8 +161,8 @@ class World:
         self.now_s = 0.0
         objects = HostObjects(self.store, Mappings(self.life, object_folder()))
         self.remote = RemotePeers(
-            self.core, self.life, "door", objects, queue_size=1000, client_timeout_s=60, worker_timeout_s=60,
-            heartbeat_s=2, ping_timeout_s=30, send=self._send, on_change=lambda: None, on_shutdown=lambda: "not here",
+            self.core, self.life, "door", objects, queue_size=1000, client_timeout_s=timeout_s,
+            worker_timeout_s=timeout_s, heartbeat_s=heartbeat_s, ping_timeout_s=timeout_s / 2, send=self._send, on_change=lambda: None, on_shutdown=lambda: "not here",
         )  # fmt: skip
 
     def _send(self, routing_id: bytes, data: bytes) -> bool:
@@ -203,10 +206,11 @@ class RemoteClient:
         self.store = self.host.store(bits)
         self.stores = (self.store, self.host.relay_store)
         relay = Relay(Segment.private(4096), -1, True)
-        self.link = Link(world, hello(Role.CLIENT, bits))
+        self.link = world.link_class(world, hello(Role.CLIENT, bits))
         peer = relay.add(self.rings.memory, -1)
         self.link.side = ClientSide(relay, self.host.relay_store, self.host.mappings, bits, peer, "client", 1)
         self.answers: list[tuple[int, bytes]] = []
+        self.statuses: dict[int, int] = {}
         self.functions: dict[int, int] = {}  # which -> the number it is announced under
         self.last_number = 0
         self.held: tuple[int, int, int, int, int] | None = None  # an object that it may name again
@@ -287,6 +291,7 @@ class RemoteClient:
                 self.unreleased.append(split_places(payload)[0][0][0])
                 payload = self.host.read(payload)
             self.answers.append((record[1], payload))
+            self.statuses[record[1]] = record[5]
 
     def _say_released(self, ids: list[int]) -> bool:
         data = b"".join(number.to_bytes(8, "little") for number in ids)
@@ -304,9 +309,15 @@ class RemoteWorker:
         self.functions: dict[int, bytes] = {}
         self.carried: dict[int, list[int]] = {}  # objects of functions that it has looked at, or not yet
         self.ran: list[int] = []
+        self.running: tuple[Any, ...] | None = None  # claimed, and not answered yet
 
     def step(self) -> None:
-        """Run one task, if there is one and room for its result."""
+        """Run one task, if there is one."""
+        self.begin()
+        self.finish()
+
+    def begin(self) -> None:
+        """Take a task, if there is one and none is running."""
         while (said := self.rings.down.read()) is not None:
             if said[0] == KIND_FREED:
                 hear_freed(said[2], self.store)
@@ -319,9 +330,14 @@ class RemoteWorker:
                     self.carried[said[3]] = [place[0] for place in split_places(said[2][16:])[0]]
         if self.kept and self.rings.results.write(KIND_RELEASE, 0, self.kept[0].to_bytes(8, "little")) is not None:
             del self.kept[0]
-        record = self.rings.tasks.read(claim=True)
-        if record is None:
+        if self.running is None:
+            self.running = self.rings.tasks.read(claim=True)
+
+    def finish(self) -> None:
+        """Answer the task that runs."""
+        if self.running is None:
             return
+        record, self.running = self.running, None
         _, task, payload, function, flags, _, attempt, items, _ = record
         code = self.functions[function]
         if function in self.carried:
@@ -370,7 +386,7 @@ class RemoteCluster:
         self.host = host = Host()
         self.broken: list[RelayPeer] = []  # whom it wants to be hung up on
         relay = Relay(Segment.private(4096), -1, False)
-        self.link = Link(world, hello(Role.CLUSTER))
+        self.link = world.link_class(world, hello(Role.CLUSTER))
         side = self.link.side = ClusterSide(
             relay, host.life, object_folder(), host.relay_store, host.mappings, self.broken.append, Stopper()
         )
