@@ -1,7 +1,7 @@
 """Storm: a whole cluster in virtual time, to which everything happens that can: all of it drawn from one seed.
 
-Clients, hosts and their workers come and go by being killed; frames are delayed, lost, doubled and put in another order;
-connections are cut, or nothing gets through for a while. Then the storm is over, and what must hold is checked:
+Clients, hosts and their workers come and go by being killed; frames are delayed, lost, doubled and put in another
+order; connections are cut, or nothing gets through for a while. Then the storm is over, and what must hold is checked:
 
 1. each task of a client that lived through it is answered exactly once, with its own result, unless it was cancelled;
 2. no table has anything left in it, and no store an object.
@@ -15,7 +15,7 @@ beginning, with new workers.
 import logging
 import random
 import sys
-from collections import Counter
+from collections import Counter, deque
 from types import SimpleNamespace
 from unittest.mock import patch
 
@@ -34,7 +34,7 @@ FUNCTIONS = (0, 1, 2, 100)  # the last one carries an object
 WEIGHTS = {
     "submit": 22, "cancel": 2, "forget": 1, "begin": 12, "finish": 12, "read": 8, "speak": 16, "up": 16, "down": 16,
     "tick": 6, "wait": 1,
-    "cut": 1, "hold": 0.5, "double": 0.6, "lose": 0.15, "swap": 0.15,
+    "cut": 1, "hold": 0.5, "double": 3, "lose": 0.15, "swap": 0.15,
     "kill worker": 0.7, "kill host": 0.25, "kill client": 0.2,
 }  # fmt: skip
 
@@ -86,7 +86,7 @@ class StormLink(Link):
             return
         self.heard_s = self.world.now_s
         data = self.down.popleft()
-        body = decode(data).body
+        body = None if self.is_greeted else decode(data).body
         try:
             if not isinstance(body, Welcome):
                 self.side.on_frame(data)
@@ -100,7 +100,6 @@ class StormLink(Link):
         except (ScalerError, ValueError):
             self.is_over = True
         self.is_over = self.is_over or self.side.over is not None
-
 
     def carry_all(self) -> None:
         """All that gets through."""
@@ -132,6 +131,7 @@ class Storm:
         self.hosts: list[RemoteCluster] = []
         self.wanted: dict[RemoteClient, dict[int, bytes]] = {}
         self.done: Counter[str] = Counter()
+        self.copies: list[tuple[deque[bytes], bytes]] = []
         self.lives = [self.world.life]
         for _ in range(2):
             self.new_client()
@@ -236,18 +236,24 @@ class Storm:
         self.done["hold"] += 1
         self.any_link().held_s = self.world.now_s + self.chance.choice((0.1, 1.0, 1.5 * TIMEOUT_S))
 
-    def any_queue(self):  # type: ignore[no-untyped-def]
+    def any_queue(self) -> "deque[bytes] | None":
         """Frames that are under way, but for a hello: what becomes of that is tried by `cut`."""
         link = self.any_link()
         queue = link.up if self.chance.random() < 0.5 else link.down
         return queue if link.is_greeted and link.welcome is not None and len(queue) else None
 
     def on_double(self) -> None:
+        """A frame comes again, now or much later."""
         queue = self.any_queue()
         if queue:
-            self.done["double"] += 1
-            place = self.chance.randrange(len(queue))
-            queue.insert(place + self.chance.randrange(2), queue[place])
+            self.copies.append((queue, self.chance.choice(queue)))
+        for copy in list(self.copies):
+            if self.chance.random() < 0.3:
+                self.copies.remove(copy)
+                links = [peer.link for peer in self.peers if peer.link.is_greeted]
+                if any(copy[0] is queue for link in links for queue in (link.up, link.down)):
+                    self.done["double"] += 1
+                    copy[0].append(copy[1])
 
     def on_lose(self) -> None:
         queue = self.any_queue()

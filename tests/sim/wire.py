@@ -162,7 +162,8 @@ class World:
         objects = HostObjects(self.store, Mappings(self.life, object_folder()))
         self.remote = RemotePeers(
             self.core, self.life, "door", objects, queue_size=1000, client_timeout_s=timeout_s,
-            worker_timeout_s=timeout_s, heartbeat_s=heartbeat_s, ping_timeout_s=timeout_s / 2, send=self._send, on_change=lambda: None, on_shutdown=lambda: "not here",
+            worker_timeout_s=timeout_s, heartbeat_s=heartbeat_s, ping_timeout_s=timeout_s / 2, send=self._send,
+            on_change=lambda: None, on_shutdown=lambda: "not here",
         )  # fmt: skip
 
     def _send(self, routing_id: bytes, data: bytes) -> bool:
