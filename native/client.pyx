@@ -313,6 +313,11 @@ cdef class ClientRings:
         PyErr_CheckSignals()
         return 0
 
+    def check_open(self):
+        """Raise what every call raises from now on, if there is such."""
+        if self.lost is not None:
+            raise self.lost
+
     def check_scheduler(self):
         """See whether the scheduler has gone; end everything that is open if that is for good."""
         cdef pollfd fds[1]
@@ -479,14 +484,13 @@ cdef class ClientRings:
         cdef PendingFuture future
         cdef object value
         cdef uint8_t state
-        cdef bint any_record = False
         if self.abandoned:
             return 0
         while True:
             record = self.results.peek()
             if record == NULL:
                 break
-            any_record = True
+            self.results.step(record.record_bytes)    # first: whatever raises, it is not to be taken twice
             future = self.forget(record.task) if record.kind == KIND_RESULT else None
             if future is not None:                    # from here on nothing may raise before it is complete
                 future.duration_ns = record.duration_ns
@@ -500,8 +504,7 @@ cdef class ClientRings:
                 self.strays += 1
                 if record.flags & FLAG_OBJECTS:
                     self.take_object(record)          # nobody wants it: it is given back as it is dropped
-            self.results.step(record.record_bytes)
-        if any_record and self.results.recycle():
+        if self.results.is_behind() and self.results.recycle():
             tell(self.bell, self.slot, self.bell_eventfd)
         if self.results.broken and self.lost is None:
             self.on_hang_up()

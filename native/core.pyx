@@ -76,7 +76,7 @@ cdef class SchedulerCore:
 
     def on_client_left(self, uint32_t index, uint64_t now):
         """A client is gone: nobody waits for its tasks any more. Names of the segments in its store that are still of use."""
-        self.cancel_all(index, NUMBER_MASK)
+        self.cancel_all(index, NUMBER_MASK + 1)
         self.forget_functions(index)
         names = self.objects.on_left(self.clients.tag_of(index))
         self.clients.leave(index)
@@ -236,7 +236,7 @@ cdef class SchedulerCore:
 
     def on_clear(self, uint32_t index, uint64_t now, uint64_t before=-1):
         """The client wants none of its tasks any more, up to the id `before`: later ones it has submitted since."""
-        self.cancel_all(index, before & NUMBER_MASK)
+        self.cancel_all(index, NUMBER_MASK + 1 if before == <uint64_t>-1 else before & NUMBER_MASK)
         self.dispatcher.dispatch(now)
 
     def on_client_release(self, uint32_t index, objects):

@@ -158,8 +158,14 @@ cdef class PendingFuture:
 
     cdef run_callbacks(self):
         callbacks, self.callbacks = self.callbacks, None
+        stop = None
         for fn in callbacks or ():
-            self.call_back(fn)
+            try:
+                self.call_back(fn)
+            except BaseException as error:         # SystemExit, KeyboardInterrupt: not before the others were called
+                stop = stop or error
+        if stop is not None:
+            raise stop
 
     cdef int settle(self) except -1:
         """Unpickle a result that is still bytes, in the thread that asks for it and outside of any role."""

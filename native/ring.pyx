@@ -98,29 +98,42 @@ cdef class Ring:
         return compare_and_swap32(&record.claim, claim_word(CLAIM_OFFERED, position), claim_word(CLAIM_WITHDRAWN, position))
 
     cdef bint find(self, uint64_t task, uint64_t attempt, uint64_t *position) noexcept nogil:
-        """Where an unread record of this task and attempt stands. For the rare: it looks at all of them."""
+        """Where an unread record of this task and attempt stands. For the rare: it looks at all of them.
+
+        Nothing in the ring is believed: the consumer may have written into it.
+        """
         cdef uint64_t at = load_acquire(&self.header.tail)
+        cdef uint32_t record_bytes
         cdef Record *record
-        while at < self.head:
+        while self.is_written_at(at):
             record = <Record *>(self.data + (at & (self.capacity - 1)))
-            if record.kind == KIND_TASK and record.task == task and record.attempt == attempt:
+            record_bytes = record.record_bytes
+            if record_bytes < 8 or record_bytes > self.head - at:
+                break
+            if record_bytes >= RECORD_HEADER_BYTES and record.kind == KIND_TASK and record.task == task and record.attempt == attempt:
                 position[0] = at
                 return True
-            at += padded(record.record_bytes)
+            at += padded(record_bytes)
         return False
+
+    cdef inline bint is_written_at(self, uint64_t at) noexcept nogil:
+        """Whether a record may stand at this position, which the consumer has a say in."""
+        return at < self.head and self.head - at <= self.capacity and not at & 7
 
     def claimed(self):
         """(task, attempt) of what the consumer had claimed and not gone past when it died. Nothing in the ring is believed."""
         cdef uint64_t at = load_acquire(&self.header.tail)
+        cdef uint32_t record_bytes
         cdef Record *record
         cdef list found = []
-        while at < self.head and self.head - at <= self.capacity and not at & 7:
+        while self.is_written_at(at):
             record = <Record *>(self.data + (at & (self.capacity - 1)))
-            if record.record_bytes < 8 or record.record_bytes > self.head - at:
+            record_bytes = record.record_bytes
+            if record_bytes < 8 or record_bytes > self.head - at:
                 break
-            if record.kind == KIND_TASK and record.record_bytes >= RECORD_HEADER_BYTES and record.claim & 3 == CLAIM_CLAIMED:
+            if record.kind == KIND_TASK and record_bytes >= RECORD_HEADER_BYTES and record.claim & 3 == CLAIM_CLAIMED:
                 found.append((record.task, record.attempt))
-            at += padded(record.record_bytes)
+            at += padded(record_bytes)
         return found
 
     cdef uint32_t free_bytes(self) noexcept nogil:
@@ -169,6 +182,10 @@ cdef class Ring:
     cdef inline void step(self, uint32_t record_bytes) noexcept nogil:
         """Go on to the next record; the room of this one is given back by recycle."""
         self.tail += padded(record_bytes)
+
+    cdef inline bint is_behind(self) noexcept nogil:
+        """Records were stepped over whose room has not been given back."""
+        return self.header.tail != self.tail
 
     cdef inline bint recycle(self) noexcept nogil:
         """Give back the room of all records stepped over. True if a producer waits for it and a quarter is free."""

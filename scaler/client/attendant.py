@@ -33,7 +33,7 @@ class Attendant:
         while not self._stopping:
             try:
                 self._attend()
-            except Exception:
+            except BaseException:  # a callback may raise SystemExit
                 _log.exception("the client's thread could not go on; it begins anew")
                 time.sleep(TICK_S)
 

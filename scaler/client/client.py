@@ -87,8 +87,9 @@ class Client:
         self._rings.objects = self._objects
         self._dumps = self._objects.dumps
         self._functions = FunctionNumbers(
-            self._objects.begin, self._rings.announce, self._rings.forget_function, self._rings.most_function_bytes
-        )
+            self._objects.begin, self._rings.announce, self._rings.forget_function, self._rings.most_function_bytes,
+            self._rings.check_open,
+        )  # fmt: skip
         self._number_of = self._functions.number_of
         self._submit = self._rings.submit
         self._attendant = Attendant(self._rings, event, self._functions.tend)
@@ -205,6 +206,8 @@ class Client:
 
     def _after_fork(self) -> None:
         """In a forked child: the rings are the parent's, and must not be touched from here."""
+        self._functions.on_fork()
+        self._objects.on_fork()
         self._rings.abandon()
         self._rings.leave(ClientQuitException("this client belongs to the process that forked; make a new one here"))
         self._entry.abandon()

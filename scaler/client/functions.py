@@ -1,9 +1,9 @@
 """FunctionNumbers: which number of this client stands for which callable.
 
 A callable is pickled and announced once. Functions, classes, builtins and partials are known again by identity (`is`,
-held weakly), never by `==`: two bound methods may be equal and still differ. Anything else is pickled each time and
-known again by its bytes. A function's state (its closure, its defaults, arrays in a partial) is captured at its first
-submit.
+held weakly), never by `==`: two bound methods may be equal and still differ. Anything else, a builtin that is bound to
+an object included, is pickled each time and known again by its bytes. A function's state (its closure, its defaults,
+arrays in a partial) is captured at its first submit.
 
 A function stays announced as long as this client has it: the callable itself if that is known by identity, else the
 call that uses its number, be it a whole map. Besides these the last MOST_UNUSED stay, with at most MOST_UNUSED_BYTES in
@@ -14,7 +14,8 @@ Forgetting goes through the ring of the tasks, so that it comes after those that
 while the scheduler has more of this client than it wants. (By way of the control ring the pump would have to take all
 tasks first, whatever the client may have queued, for each function again.)
 
-Rule 1: a number is never forgotten while somebody may submit under it.
+Rule 1: a number is never forgotten while somebody may submit under it. The handler of a signal may submit in the midst
+        of this thread's announcing, so what is about to be forgotten is first made impossible to find.
 Rule 2: who notices that a callable has gone, or a number, may be any thread in the middle of anything: it only notes
         that. What follows happens in `tend` and when the next function is announced.
 """
@@ -32,14 +33,14 @@ from scaler.client.objects import Packed, Parcel
 
 MOST_UNUSED = 1000
 MOST_UNUSED_BYTES = 128 << 20  # the last one stays whatever its size
-_BY_IDENTITY = (types.FunctionType, types.BuiltinFunctionType, type, functools.partial)
+_BY_IDENTITY = (types.FunctionType, type, functools.partial)
 
 
 class FunctionNumbers:
     """`announce(number, digest, payload, flags)` sends a function that the scheduler has not had from this client.
 
     `forget(number)` takes that back; false if it cannot just now. `begin()` gives the parcel that a function is packed
-    with; its payload may have `most_bytes`.
+    with; its payload may have `most_bytes`. `check()` raises if nothing can be submitted any more.
     """
 
     def __init__(
@@ -48,7 +49,9 @@ class FunctionNumbers:
         announce: Callable[[int, bytes, bytes, int], None],
         forget: Callable[[int], bool],
         most_bytes: int,
+        check: Callable[[], None] = lambda: None,
     ) -> None:
+        self._check = check
         self._begin, self._announce, self._forget, self._most_bytes = begin, announce, forget, most_bytes
         self._by_id: dict[int, tuple[weakref.ref[Any], int]] = {}
         self._by_digest: dict[bytes, _Announced] = {}
@@ -58,7 +61,7 @@ class FunctionNumbers:
         self._last_number = 0
         self._gone: deque[int] = deque()  # numbers of which a user has gone, each noted once
         self._unsaid: deque[int] = deque()  # numbers that are to be forgotten and for which there was no room
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal's handler may submit while this thread waits for room
 
     def __len__(self) -> int:
         """How many are announced."""
@@ -74,6 +77,7 @@ class FunctionNumbers:
             return known[1]
         if not callable(function):
             raise TypeError(f"the first argument must be callable, not {type(function).__name__}: {function!r}")
+        self._check()
         parcel = self._begin()
         data = parcel.dumps(function)
         digest = parcel.digest(data)
@@ -82,7 +86,7 @@ class FunctionNumbers:
             announced = self._by_digest.get(digest)
             if announced is None:
                 announced = self._send(digest, parcel, data)
-            if isinstance(function, _BY_IDENTITY):
+            if _is_known_by_identity(function):
                 return self._know(function, announced)
             number = _Use(announced.number)
             self._use(announced)
@@ -96,6 +100,10 @@ class FunctionNumbers:
                 self._settle()
             finally:
                 self._lock.release()
+
+    def on_fork(self) -> None:
+        """In a forked child: whoever holds the lock is a thread of the parent."""
+        self._lock = threading.RLock()
 
     def _know(self, function: Callable[..., Any], announced: "_Announced") -> int:
         """The number of a function that is known by identity from now on."""
@@ -127,10 +135,13 @@ class FunctionNumbers:
                 unused[announced.number] = announced
                 self._unused_bytes += announced.object_bytes
         while len(unused) > MOST_UNUSED or (self._unused_bytes > MOST_UNUSED_BYTES and len(unused) > 1):
-            number, announced = unused.popitem(last=False)
-            self._unused_bytes -= announced.object_bytes
-            del self._by_digest[announced.digest], self._by_number[number]
-            self._unsaid.append(number)
+            number, announced = next(iter(unused.items()))
+            if self._by_digest.get(announced.digest) is announced:
+                del self._by_digest[announced.digest]
+            if unused.pop(number, None) is not None:  # else it was found just before that
+                self._unused_bytes -= announced.object_bytes
+                del self._by_number[number]
+                self._unsaid.append(number)
         while self._unsaid and self._forget(self._unsaid[0]):
             self._unsaid.popleft()
 
@@ -143,6 +154,10 @@ class FunctionNumbers:
         else:
             announced.object_bytes = sum(place[3] for place in split_places(packed.payload)[0])
             self._send_packed(announced, packed)
+        meanwhile = self._by_digest.get(digest)
+        if meanwhile is not None:  # announced by a signal's handler: once is enough
+            self._unsaid.append(announced.number)
+            return meanwhile
         self._by_digest[digest] = self._by_number[announced.number] = announced
         return announced
 
@@ -152,6 +167,12 @@ class FunctionNumbers:
             packed.is_written = True
         finally:
             packed.end()
+
+
+def _is_known_by_identity(function: Any) -> bool:
+    if isinstance(function, types.BuiltinFunctionType):  # bound to an object, it changes with that: {}.get
+        return function.__self__ is None or isinstance(function.__self__, types.ModuleType)
+    return isinstance(function, _BY_IDENTITY)
 
 
 class _Announced:

@@ -7,7 +7,9 @@ filled anew before each submit is written anew each time. What `send_object` sto
 
 Rule 1: nothing counts as equal unless its bytes have been compared.
 Rule 2: from the placing of objects until the record that names them is written, one thread at a time: the record that
-        brings an object must be the first to name it. If it comes to nothing, so does what was made for it.
+        brings an object must be the first to name it. If it comes to nothing, so does what was made for it. The handler
+        of a signal may submit in the midst of that: its record is written before the one that it interrupts, and names
+        nothing that this one brings (it brings a copy of its own).
 Rule 3: the client holds what it may name again, and says so when it does not hold it any more: the array has gone, the
         last reference has gone, or more is held than should be.
 Not here: the store itself (native/store.pyx), when an object is freed (native/objects.pyx).
@@ -67,9 +69,7 @@ class ClientObjects:
         self._held_bytes = 0  # of these
         self._referenced_bytes = 0  # of what references stand for
         self._by_address: dict[tuple[int, int], int] = {}
-        self._placed: set[int] = set()  # of the record in progress
-        self._made: list[int] = []  # for it
-        self._said: list[int] = []  # references that it is the first to name
+        self._records: list[_Record] = []  # in progress; more than one while a signal's handler submits
         self._references: weakref.WeakValueDictionary[int, _Hold] = weakref.WeakValueDictionary()
         self._by_content: dict[tuple[int, int], int] = {}
         self._unsaid: set[int] = set()  # references that no record has named yet
@@ -81,8 +81,12 @@ class ClientObjects:
         return object_id in self._held or object_id in self._references
 
     def is_made(self, object_id: int) -> bool:
-        """Whether it was made for the record in progress, or the last one."""
-        return object_id in self._made
+        """Whether it was made for a record in progress."""
+        return any(object_id in record.made for record in list(self._records))
+
+    def on_fork(self) -> None:
+        """In a forked child: whoever holds the lock is a thread of the parent."""
+        self._lock = threading.RLock()
 
     # what tasks carry
 
@@ -97,20 +101,19 @@ class ClientObjects:
 
     def pack(self, parcel: "Parcel", data: bytes, most_bytes: int, may_hold: bool) -> "Packed":
         """Place what the parcel has collected. The lock is held from here until `Packed.end` is called."""
+        record = _Record()
         self._lock.acquire()
+        self._records.append(record)
         try:
-            self._placed.clear()
-            self._made.clear()
-            self._said.clear()
             self._hold_less(MOST_HELD, MOST_HELD_BYTES)
             buffers: list[memoryview] = parcel.buffers
             if len(buffers) > MOST_PLACES:
                 size = sum_bytes(data, buffers)
                 places = [self._room_for(lambda: self._store.put_packed(data, buffers, PLACE_NEW), size)]
-                self._made.append(places[0][0])
+                record.made.append(places[0][0])
                 data = b""
             else:
-                places = [self._place_buffer(buffer, may_hold) for buffer in buffers]
+                places = [self._place_buffer(buffer, record, may_hold) for buffer in buffers]
             count = len(places) + len(parcel.references)
             if stream_offset(count + 1) > most_bytes:
                 raise ValueError(
@@ -118,42 +121,48 @@ class ClientObjects:
                     "send them as one object, or to several tasks"
                 )
             if data and _record_bytes(count, data) > most_bytes:
-                places.append(self._put(data, PLACE_NEW | PLACE_STREAM, is_lasting=not may_hold))
+                places.append(self._put(data, record, PLACE_NEW | PLACE_STREAM, is_lasting=not may_hold))
                 data = b""
-            places += [self._place_of_reference(object_id) for object_id in parcel.references]
-            return Packed(join_places(places, data), self, parcel)
+            places += [self._place_of_reference(object_id, record) for object_id in parcel.references]
+            return Packed(join_places(places, data), self, record, parcel)
         except BaseException:
-            self.end_record(False)
+            self.end_record(record, False)
             raise
 
-    def end_record(self, is_written: bool) -> None:
-        """The record in progress is written, or never will be: nobody has heard then of what was made for it."""
+    def end_record(self, record: "_Record", is_written: bool) -> None:
+        """This record is written, or never will be: nobody has heard then of what was made for it."""
         if not is_written:
-            for object_id in self._made:
+            for object_id in record.made:
                 self._forget(object_id)
                 self._store.free(object_id)
-            self._unsaid.update(object_id for object_id in self._said if object_id in self._references)
+            self._unsaid.update(object_id for object_id in record.said if object_id in self._references)
+        self._records.remove(record)
         self._lock.release()
 
-    def _place_buffer(self, buffer: memoryview, may_hold: bool) -> Place:
+    def _is_placed(self, object_id: int) -> bool:
+        return any(object_id in record.placed for record in self._records)
+
+    def _place_buffer(self, buffer: memoryview, record: "_Record", may_hold: bool) -> Place:
         if not may_hold:
-            return self._put(buffer, PLACE_NEW, is_lasting=True)
+            return self._put(buffer, record, PLACE_NEW, is_lasting=True)
         address = address_of(buffer), buffer.nbytes
         known = self._by_address.get(address)
         held = self._held.get(known) if known is not None else None
         owner = held.owner() if held is not None else None  # as long as we have it, nobody lets go of the object
         if known is not None and owner is not None:
+            if any(known in other.made for other in self._records[:-1]):
+                return self._put(buffer, record, PLACE_NEW)
             try:
                 if self._store.is_equal(known, buffer):
                     place = self._store.place_of(known)
                     self._held.move_to_end(known)
-                    self._placed.add(known)
+                    record.placed.add(known)
                     return place
             except KeyError:
                 pass  # it has just been freed, since the scheduler's host had no room for it
-            if known not in self._placed:
+            if not self._is_placed(known):
                 self._let_go(known)
-        place = self._put(buffer, PLACE_NEW | PLACE_HELD)
+        place = self._put(buffer, record, PLACE_NEW | PLACE_HELD)
         try:
             reference = weakref.ref(buffer.obj, partial(_on_owner_gone, weakref.ref(self), place[0]))
         except TypeError:  # nothing says when this owner goes, so its memory may be another's the next time
@@ -161,7 +170,7 @@ class ClientObjects:
         held = self._held[place[0]] = _Held(address, reference, self._store.bytes_of(place[0]))
         self._held_bytes += held.slot_bytes
         self._by_address[address] = place[0]
-        self._placed.add(place[0])
+        record.placed.add(place[0])
         return place
 
     def _hold_less(self, most: int, most_bytes: int) -> None:
@@ -174,12 +183,12 @@ class ClientObjects:
         for object_id in list(self._held)[: -1 if most else None]:
             if len(self._held) <= most and self._held_bytes <= most_bytes:
                 break
-            if object_id not in self._placed:
+            if not self._is_placed(object_id):
                 self._let_go(object_id)
 
-    def _put(self, data: Any, flags: int, is_lasting: bool = False) -> Place:
+    def _put(self, data: Any, record: "_Record", flags: int, is_lasting: bool = False) -> Place:
         place = self._room_for(lambda: self._store.put(data, flags, is_lasting), len(data))
-        self._made.append(place[0])
+        record.made.append(place[0])
         return place
 
     def _room_for(self, put: Callable[[], Place], size: int) -> Place:
@@ -241,24 +250,28 @@ class ClientObjects:
                 self._referenced_bytes += slot_bytes
         return ObjectReference(b"" if name is None else name, object_id, size, hold)
 
-    def check(self, reference: ObjectReference) -> int:
-        """The reference's object. MissingObjects if this client does not have it."""
-        if reference.object_id not in self._references:
+    def hold_of(self, reference: ObjectReference) -> "_Hold":
+        """What keeps the reference's object. MissingObjects if this client does not have it."""
+        hold = self._references.get(reference.object_id)
+        if hold is None:
             raise MissingObjects(
                 f"object {reference.object_id:#x} ({reference.name!r}) is not there: it was cleared, its last "
                 "reference has gone, or another client sent it"
             )
-        return reference.object_id
+        return hold
 
-    def _place_of_reference(self, object_id: int) -> Place:
+    def _place_of_reference(self, object_id: int, record: "_Record") -> Place:
         flags = PLACE_PACKED | PLACE_SHARED
         try:
             place = self._store.place_of(object_id)
         except KeyError:
             raise MissingObjects(f"object {object_id:#x} is gone: the scheduler's host had no room for it") from None
+        if any(object_id in other.said for other in self._records[:-1]):
+            data = memoryview(self._mappings.lend_at(place, False).open(False))
+            return self._put(data, record, PLACE_NEW | flags)
         if object_id in self._unsaid:
             self._unsaid.remove(object_id)
-            self._said.append(object_id)
+            record.said.append(object_id)
             flags |= PLACE_NEW | PLACE_HELD
         return (*place[:4], flags)
 
@@ -277,7 +290,8 @@ class ClientObjects:
         """Hold nothing any more: references made so far are worthless from now on."""
         with self._lock:
             for object_id in list(self._held):
-                self._let_go(object_id)
+                if not self._is_placed(object_id):
+                    self._let_go(object_id)
             for hold in list(self._references.values()):
                 hold.end()
             self._references.clear()
@@ -290,6 +304,7 @@ class Parcel:
         self._objects = objects
         self.buffers = payload.Buffers()
         self.references: dict[int, int] = {}  # object -> slot
+        self._holds: list[_Hold] = []  # a reference may live only as long as it is pickled
 
     @property
     def is_full(self) -> bool:
@@ -297,7 +312,11 @@ class Parcel:
         return bool(self.buffers) or len(self.references) >= MOST_REFERENCES
 
     def slot_of(self, reference: ObjectReference) -> int:
-        return self.references.setdefault(self._objects.check(reference), len(self.references))
+        hold = self._objects.hold_of(reference)
+        slot = self.references.setdefault(reference.object_id, len(self.references))
+        if slot == len(self._holds):
+            self._holds.append(hold)
+        return slot
 
     def dumps(self, value: Any) -> bytes:
         """Pickle, and collect large buffers and references."""
@@ -334,14 +353,25 @@ class Packed:
     Until then it keeps the parcel, and so the owners of its buffers: nothing is let go that is still to be named.
     """
 
-    __slots__ = ("_objects", "_parcel", "is_written", "payload")
+    __slots__ = ("_objects", "_parcel", "_record", "is_written", "payload")
 
-    def __init__(self, data: bytes, objects: ClientObjects, parcel: Parcel) -> None:
-        self.payload, self._objects, self._parcel = data, objects, parcel
+    def __init__(self, data: bytes, objects: ClientObjects, record: "_Record", parcel: Parcel) -> None:
+        self.payload, self._objects, self._record, self._parcel = data, objects, record, parcel
         self.is_written = False
 
     def end(self) -> None:
-        self._objects.end_record(self.is_written)
+        self._objects.end_record(self._record, self.is_written)
+
+
+class _Record:
+    """One in progress: what it names that is held, what was made for it, and references it is the first to name."""
+
+    __slots__ = ("made", "placed", "said")
+
+    def __init__(self) -> None:
+        self.placed: set[int] = set()
+        self.made: list[int] = []
+        self.said: list[int] = []
 
 
 class _Held:

@@ -107,17 +107,19 @@ class IncomingObjects:
         """
         places, stream = split_places(payload)
         found = []
+        came = []
         for object_id, segment, offset, size, flags in places:
             here = object_id
             if flags & PLACE_NEW:
+                came.append(object_id)
                 here, have, total = self._open.get(object_id, (0, -1, -1))
                 if have != size or total != size:
                     raise FrameError(f"object {object_id:#x} of {size} bytes is named, but has not come")
                 if here:
                     _, segment, offset, _, _ = self._store.place_of(here)
             found.append((here or object_id, segment, offset, size, flags))
-        for place in places:  # all is well: they are the record's from here on
-            self._open.pop(place[0], None)
+        for object_id in came:  # all is well: they are the record's from here on
+            self._open.pop(object_id, None)
         return join_places(found, stream)
 
     def close(self) -> None:

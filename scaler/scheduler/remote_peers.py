@@ -61,7 +61,7 @@ class _Link:
     has_begun: bool = False  # said anything after its hello
     is_reachable: bool = True  # there is a connection, as far as ZeroMQ knows
     closed_s: float | None = None  # when the connection was found to have been closed, and not for its silence
-    untaken: deque[Frame] = field(default_factory=deque)  # while its client has too much queued
+    untaken: deque[tuple[Frame, int]] = field(default_factory=deque)  # and sizes, while its client has too much queued
     untaken_bytes: int = 0
 
 
@@ -141,16 +141,16 @@ class RemotePeers:
         elif link.untaken_bytes > MOST_UNTAKEN_BYTES:
             raise FrameError("it goes on sending though nothing was acknowledged")
         else:
-            link.untaken.append(frame)
+            link.untaken.append((frame, size))
             link.untaken_bytes += size
 
     def _take_on(self, link: _Link) -> None:
         """Take what was put off, as long as its client may have more queued."""
         link.session.read_on()
         while link.untaken and not link.session.is_held_back and link.token in self._by_token:
-            self._take(link, link.untaken.popleft())
-            if not link.untaken:
-                link.untaken_bytes = 0
+            frame, size = link.untaken.popleft()
+            link.untaken_bytes -= size
+            self._take(link, frame)
 
     def _drop(self, routing_id: bytes, link: _Link | None, error: Exception, now_s: float) -> None:
         """A frame could not be taken: whoever sent it hears why, and its session is over."""
@@ -221,7 +221,9 @@ class RemotePeers:
                 self._on_change()
 
     def _end(self, link: _Link, why: str) -> None:
-        del self._links[link.routing_id]
+        if self._by_token.get(link.token) is not link:
+            return  # what it said before in the same turn has ended it already
+        self._links.pop(link.routing_id, None)
         del self._by_token[link.token]
         del self._by_session[link.session]
         if link.has_begun:

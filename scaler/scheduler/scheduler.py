@@ -123,7 +123,11 @@ class SchedulerServer:
         if self._remote.flush():
             # Once a socket has been written to, its descriptor may have swallowed the news of a message.
             wanted = self._read() or wanted
-        return (bool(self._remote) and self._set_timer()) or wanted
+        return (self._has_upkeep() and self._set_timer()) or wanted
+
+    def _has_upkeep(self) -> bool:
+        """There are remote peers, or memory that the last of them has left."""
+        return bool(self._remote) or self._store.kept_bytes > 0 or len(self._mappings) > 0
 
     def _set_timer(self) -> bool:
         """See to it that remote peers are looked after in time. True if that is sooner than it was to be."""

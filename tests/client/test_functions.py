@@ -245,3 +245,57 @@ def test_what_they_carry_is_bounded_and_the_last_one_stays(scheduler, monkeypatc
 
 def functions_payload(data):
     return join_places([(1 << 40 | 1, 1, 0, 1000, 1)], data)
+
+
+def test_a_builtin_that_is_bound_to_an_object_is_another_when_that_has_changed(scheduler):
+    values = {}
+    look_up = values.get
+    before = scheduler.use(look_up)
+    values["k"] = 1
+    assert scheduler.use(look_up) != before
+    assert scheduler.use(len) == scheduler.use(len)
+
+
+def test_a_signals_handler_may_submit_while_a_function_waits_for_room(scheduler, monkeypatch):
+    function, handled = functools.partial(print, 1), []
+
+    def announce(number, digest, payload, flags):
+        if not handled:
+            handled.append(0)
+            handled[0] = scheduler.numbers.number_of(function)
+        scheduler.known[number] = payload
+
+    scheduler.numbers._announce = announce
+    number = scheduler.use(function)
+    assert [number] == handled
+    assert len(scheduler.known) == 2
+    scheduler.numbers._announce = scheduler.announce
+    function = None
+    for n in range(2 * MOST):
+        scheduler.use(functools.partial(print, n))
+    scheduler.check()
+    assert len(scheduler.known) <= MOST + 1
+
+
+def test_a_client_that_is_gone_says_so_though_the_lock_is_taken(scheduler):
+    def gone():
+        raise RuntimeError("gone")
+
+    numbers = FunctionNumbers(Parcel, scheduler.announce, scheduler.forget, 8000, gone)
+    done = threading.Event()
+    taken = threading.Event()
+
+    def hold():
+        with numbers._lock:
+            taken.set()
+            done.wait(60)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    assert taken.wait(60)
+    with pytest.raises(RuntimeError, match="gone"):
+        numbers.number_of(len)
+    numbers.on_fork()
+    assert numbers._lock.acquire(timeout=0)
+    done.set()
+    holder.join(60)

@@ -186,8 +186,29 @@ def test_an_interrupt_in_the_midst_of_draining_loses_no_result(scheduler, monkey
     with pytest.raises(KeyboardInterrupt):
         future.done()
     assert future.result(20) == 1
+    scheduler.client.look()
+    assert scheduler.client.strays == 0
+    assert len(set(scheduler.rings.results.positions)) == 1
     scheduler.client.call_back()
     assert called == [future]
+
+
+def test_a_callback_that_raises_to_end_its_thread_keeps_no_other_from_being_called(scheduler, caplog):
+    def leave(future):
+        raise SystemExit
+
+    called = []
+    first, second = scheduler.submit(), scheduler.submit()
+    for future in (first, second):
+        future.add_done_callback(leave)
+        future.add_done_callback(called.append)
+    attendant = Attendant(scheduler.client, scheduler.event)
+    scheduler.answer(first, 1)
+    wait_until(lambda: first in called)
+    scheduler.answer(second, 2)
+    wait_until(lambda: second in called)
+    attendant.stop()
+    assert "SystemExit" in caplog.text
 
 
 def test_the_clients_thread_goes_on_though_something_raises(scheduler, monkeypatch, caplog):

@@ -94,6 +94,26 @@ def test_a_cancelled_task_is_never_placed():
     assert core.counts()["rows"] == 0
 
 
+@pytest.mark.parametrize("number", [0, 1, 2**32 - 1, 2**32, 2**40 - 2, 2**40 - 1])
+@pytest.mark.parametrize("how", ["leaves", "clears", "cancels"])
+def test_tasks_of_any_number_end_with_what_their_client_says(number, how):
+    core = SchedulerCore()
+    client = FakeClient(core, 5)
+    client.next = number
+    task = client.submit(b"x")
+    assert core.counts()["rows"] == 1
+    if how == "leaves":
+        core.on_client_left(client.index, 0)
+    elif how == "clears":
+        core.on_clear(client.index, 0)
+    else:
+        core.on_cancel(client.index, task, 0)
+    assert core.counts()["rows"] == 0
+    worker = FakeWorker(core)
+    core.step(0)
+    assert worker.begin() is None
+
+
 def test_clients_that_do_not_read_their_results_hold_up_nobody_else():
     core = SchedulerCore()
     worker = FakeWorker(core)

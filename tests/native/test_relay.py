@@ -5,7 +5,18 @@ import struct
 
 import pytest
 
-from scaler._native import HEADERS_OFFSET, KIND_CANCEL, KIND_RESULT, KIND_TASK, PAGE, Relay, Segment
+from scaler._native import (
+    HEADERS_OFFSET,
+    KIND_CANCEL,
+    KIND_FORGET,
+    KIND_RESULT,
+    KIND_TASK,
+    MOST_RECORD_BYTES,
+    PAGE,
+    RECORD_HEADER_BYTES,
+    Relay,
+    Segment,
+)
 from tests.sim.wire import Rings
 
 NEWS = 64  # in the bell page
@@ -76,6 +87,45 @@ def test_a_peer_that_writes_nonsense_is_named_once(host, nonsense):
         host.relay.run(look_everywhere)
         assert host.relay.broken == [host.peer]
         assert len(host.peer.collected) == 1
+
+
+@pytest.mark.parametrize("host", [False], ids=["worker"], indirect=True)
+@pytest.mark.parametrize(
+    "nonsense", [{"kind": KIND_TASK}, {"kind": KIND_FORGET}, {"flags": 32}, {"status": 100}], ids=str
+)
+def test_what_the_scheduler_would_not_take_from_a_worker_breaks_that_worker(host, nonsense):
+    said = {"kind": KIND_RESULT, "task": 1, **nonsense}
+    assert host.rings.results.write(said.pop("kind"), said.pop("task"), b"a", **said) is not None
+    host.relay.run(True)
+    assert host.relay.broken == [host.peer]
+    assert len(host.peer.collected) == len(host.relay.asides) == 0
+
+
+@pytest.mark.parametrize("host", [False], ids=["worker"], indirect=True)
+def test_so_does_a_result_that_is_larger_than_a_record_may_be(host):
+    half = bytes(MOST_RECORD_BYTES - RECORD_HEADER_BYTES)
+    for _ in range(2):
+        assert host.rings.results.write(KIND_RESULT, 1, half) is not None
+    struct.pack_into("<I", memoryview(host.rings.memory).cast("B"), PAGE + RING_BYTES, 2 * MOST_RECORD_BYTES)
+    host.relay.run(True)
+    assert host.relay.broken == [host.peer]
+    assert len(host.peer.collected) == 0
+
+
+@pytest.mark.parametrize("host", [True], ids=["client"], indirect=True)
+def test_a_client_has_no_results_to_say(host):
+    assert host.rings.tasks.write(KIND_RESULT, 1, b"a") is not None
+    host.relay.run(True)
+    assert host.relay.broken == [host.peer]
+
+
+@pytest.mark.parametrize("host", [False], ids=["worker"], indirect=True)
+@pytest.mark.parametrize("length", [0, 7, 57, 1 << 20, (1 << 32) - 1])
+def test_a_worker_that_writes_into_its_tasks_holds_up_no_withdrawal(host, length):
+    for number in range(1, 4):
+        assert host.peer.tasks.write(KIND_TASK, number, attempt=10 + number) is not None
+    struct.pack_into("<I", memoryview(host.rings.memory).cast("B"), PAGE, length)
+    assert not host.relay.withdraw(0, 9, 1)
 
 
 @pytest.mark.parametrize("host", [False], ids=["worker"], indirect=True)

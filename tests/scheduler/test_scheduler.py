@@ -3,13 +3,16 @@
 import asyncio
 import os
 import struct
+import time
 from hashlib import blake2b
+from types import SimpleNamespace
 
 import pytest
 
 from scaler._native import HEADERS_OFFSET, KIND_FUNCTION, KIND_RESULT, KIND_TASK, PAGE, RING_HEADER_BYTES, Ring
 from scaler.address import Address
 from scaler.link.knock import CONTROL_RING_BYTES, knock
+from scaler.scheduler import scheduler
 from scaler.scheduler.scheduler import SchedulerServer
 from scaler.scheduler.selector import PumpSelector
 
@@ -95,3 +98,12 @@ def test_a_worker_that_writes_nonsense_is_shut_out_and_its_task_is_run_elsewhere
     host.wait_until(broken.is_hung_up_on)
     assert not client.is_hung_up_on()
     assert not other.is_hung_up_on()
+
+
+def test_what_remote_peers_have_left_in_memory_is_given_back_though_none_is_there(host, monkeypatch):
+    store = host.server._store
+    store.free(store.put(b"x" * 100)[0])
+    assert store.kept_bytes > 0
+    later = SimpleNamespace(monotonic=time.monotonic, monotonic_ns=lambda: time.monotonic_ns() + 120 * 10**9)
+    monkeypatch.setattr(scheduler, "time", later)
+    host.wait_until(lambda: store.kept_bytes == 0)

@@ -259,9 +259,15 @@ def test_a_client_that_has_too_much_queued_is_stopped_and_then_goes_on():
     assert world.core.counts()["accepted"] < 30
     assert client.link.side.talk.ledger.unacknowledged_bytes > 0
     cluster = RemoteCluster(world, 2)
-    settle(world, [client], [cluster], 400)
+    counted = []
+    for _ in range(400):
+        settle(world, [client], [cluster], 1)
+        assert link.untaken_bytes == sum(size for _, size in link.untaken)
+        counted.append(link.untaken_bytes)
+    assert len(set(counted)) > 2  # it was not merely emptied at a stroke
     assert sorted(answer for _, answer in client.answers) == sorted(payload[::-1] for payload in payloads)
     assert not link.untaken
+    assert link.untaken_bytes == 0
     world.left_over(client, cluster)
 
 
