@@ -195,8 +195,7 @@ cdef class Relay:
             if before == NO_TASK and (record.kind == KIND_FORGET
                                       or record.kind == KIND_TASK and record.function > peer.functions):
                 break                                 # what it names is announced later, or may be
-            if (record.kind != KIND_TASK and record.kind != KIND_RESULT and record.kind != KIND_RELEASE
-                    and record.kind != KIND_FORGET):
+            if not self.may_say(record, ring):
                 ring.broken = True
                 break
             if record.flags & FLAG_OBJECTS or record.kind == KIND_RELEASE or record.kind == KIND_FORGET:
@@ -208,6 +207,16 @@ cdef class Relay:
         if n and ring.recycle():
             ring_bell(peer.sleeping, peer.eventfd)
         return n
+
+    cdef bint may_say(self, Record *record, Ring ring) noexcept nogil:
+        """Whether the scheduler would take this from such a peer: if not, it would end the session of the whole host."""
+        if payload_bytes_of(record) > ring.largest_payload():
+            return False
+        if record.kind == KIND_RELEASE:
+            return True
+        if self.is_client:
+            return record.kind == KIND_FORGET or (record.kind == KIND_TASK and not record.flags & ~KNOWN_FLAGS)
+        return record.kind == KIND_RESULT and not record.flags & ~KNOWN_FLAGS and record.status <= LAST_STATUS
 
     # towards the peers
 
