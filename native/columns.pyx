@@ -30,7 +30,6 @@ cdef enum:
     COLUMN_LIMITS = 14
     COLUMNS = 15
     KNOWN_FLAGS = 159
-    LAST_STATUS = STATUS_STOPPED
     LARGEST_BATCH_BYTES = 128 << 10    # larger frames cost ten times as much per byte (scaler.protocol.codec)
 
 cdef int[15] COLUMN_WIDTH = [4, 8, 8, 4, 1, 2, 4, 4, 8, 4, 4, 4, 1, 4, 4]
@@ -236,6 +235,10 @@ cdef int look_at(Columns *columns, tuple data, tuple which) except -1:
     return 0
 
 
+cdef inline bint is_known_status(uint16_t status) noexcept nogil:
+    return status <= STATUS_STOPPED
+
+
 cdef struct Bounds:
     uint32_t peers
     int64_t client_bits        # -1: any
@@ -259,7 +262,7 @@ cdef const char *find_error(Columns *columns, Bounds *bounds, size_t *row, size_
         if (cell8(columns, COLUMN_FLAGS, row[0]) & FLAG_OBJECTS
                 and (end == start or not are_bare(columns.start[COLUMN_PAYLOAD] + start, end - start))):
             return "payload: not the bare places of objects and a pickle, though the flag says so"
-        if cell16(columns, COLUMN_STATUSES, row[0]) > LAST_STATUS:
+        if not is_known_status(cell16(columns, COLUMN_STATUSES, row[0])):
             return "statuses: a status that this version does not know"
         if not is_known_word(cell32(columns, COLUMN_OPTIONS, row[0])):
             return "options: a bit that this version does not know, or a priority that there is not"

@@ -216,7 +216,7 @@ cdef class Relay:
             return True
         if self.is_client:
             return record.kind == KIND_FORGET or (record.kind == KIND_TASK and not record.flags & ~KNOWN_FLAGS)
-        return record.kind == KIND_RESULT and not record.flags & ~KNOWN_FLAGS and record.status <= LAST_STATUS
+        return record.kind == KIND_RESULT and not record.flags & ~KNOWN_FLAGS and is_known_status(record.status)
 
     # towards the peers
 
