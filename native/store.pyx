@@ -269,6 +269,11 @@ cdef class Store:
             raise ValueError(f"object {object:#x} is here already")
         return self.note(self.take(size), object, 0)
 
+    def open(self, uint64_t object):
+        """The bytes of an object that was reserved, to be written."""
+        cdef Slot slot = self.slots[object]
+        return memoryview(slot.area.memory)[slot.offset:slot.offset + slot.size]
+
     def fill(self, uint64_t object, size_t offset, const unsigned char[:] data):
         """Write a part of an object that was reserved."""
         cdef Slot slot = self.slots[object]

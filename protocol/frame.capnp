@@ -45,5 +45,8 @@ struct Frame {
     chunk @22 :Object.Chunk;                            # both ways, before the record that names the object
     freed @24 :Object.Objects;                          # scheduler -> client, cluster: nobody holds them any more
     forget @25 :Batch.Forget;                           # client -> scheduler -> cluster, after the last of their tasks
+    offer @26 :Object.Offer;                            # both ways, before the record that names the object
+    fetched @27 :Object.Fetched;                        # client, cluster -> scheduler, answers each offer
+    serves @28 :Object.Serves;                          # client, cluster -> scheduler
   }
 }

@@ -12,6 +12,24 @@ struct Chunk {
   data @3 :Data;                                        # 1 byte to 1 MiB
 }
 
+struct Offer {
+  object @0 :UInt64;
+  totalBytes @1 :UInt64;
+  token @2 :Data;                                       # 16 bytes, from the scheduler: to fetch it from the scheduler's port
+  source @3 :Text;                                      # from the scheduler: another place to try first, or empty
+  sourceToken @4 :Data;                                 # 16 bytes: to fetch it there
+}
+
+struct Fetched {
+  object @0 :UInt64;
+  isThere @1 :Bool;                                     # no: let it come in chunks
+}
+
+struct Serves {
+  key @0 :Data;                                         # 16 bytes: of the tokens of what this side brings and serves
+  address @1 :Text;                                     # host:port at which others may fetch what it has, or empty
+}
+
 struct Objects {
   peers @0 :Data;                                       # UInt32  cluster -> scheduler: the worker; else empty
   objects @1 :Data;                                     # UInt64  never empty

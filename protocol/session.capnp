@@ -32,6 +32,7 @@ struct Welcome {
   heartbeatMs @5 :UInt32;                               # how often each side says something
   monitor @6 :Text;                                     # ZeroMQ address of the snapshots, or empty
   clusters @7 :List(Data);                              # identities of the clusters the scheduler knows
+  objectsPort @8 :UInt16;                               # of the scheduler's host, for objects; 0: there is none
 }
 
 struct Refusal {

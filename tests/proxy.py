@@ -30,6 +30,7 @@ class Proxy:
         self._is_free.set()
         self._stopping = False
         self._pause_s = pause_s
+        self.passed_bytes = 0  # both ways
         self._threads = [threading.Thread(target=self._accept, daemon=True)]
         self._threads[0].start()
 
@@ -59,6 +60,8 @@ class Proxy:
                 self._is_free.wait()
                 other.sendall(data)
                 time.sleep(self._pause_s * len(data) / CHUNK_BYTES)
+                with self._lock:
+                    self.passed_bytes += len(data)
         except OSError:
             pass
         self._cut(pair)

@@ -7,25 +7,34 @@ Rule 1: at most WINDOW_BYTES are under way; beyond that `has_room` is false and 
 Not here: what the bodies mean (scheduler.remote_peers, scaler.relay).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 
 from scaler._native import Loan
-from scaler.link.objects import IncomingObjects, OutgoingObjects
-from scaler.protocol.frames import Body, Chunk, Frame
+from scaler.link.objects import Carrier, IncomingObjects, OutgoingObjects
+from scaler.protocol.frames import Body, Chunk, Fetched, Frame, Offer
 from scaler.protocol.ledger import Ledger
 
 WINDOW_BYTES = 16 << 20
+CHUNK_WINDOW_BYTES = 2 << 20  # of these for chunks: what is under way is what other frames wait behind
 CHUNKS_AT_ONCE = 8
+OWED_CHUNKS = 4  # taken, before that is said
+LEAST_OFFERED_BYTES = 256 << 10  # what is smaller costs less in chunks than the two frames and the wake-ups
 
 
 class Conversation:
     """`outbox` holds the frames to be sent now, in order; the shell empties it."""
 
     def __init__(self, incoming: IncomingObjects) -> None:
+        self.carrier: Carrier | None = None
         self.ledger = Ledger()
         self.outbox: list[bytes] = []
         self.incoming = incoming
         self._outgoing = OutgoingObjects()
+
+    def use(self, carrier: Carrier | None) -> None:
+        """From here on large objects go this way: the other side can do that too."""
+        self.carrier = self.incoming.carrier = carrier
 
     @property
     def has_room(self) -> bool:
@@ -34,7 +43,7 @@ class Conversation:
     @property
     def wants_to_go_on(self) -> bool:
         """There is more of an object to send, and room for it."""
-        return bool(self._outgoing) and self.has_room
+        return self._outgoing.has_chunks and self.ledger.unacknowledged_bytes < CHUNK_WINDOW_BYTES
 
     def post(self, body: Body) -> None:
         """Say something that must arrive."""
@@ -46,11 +55,30 @@ class Conversation:
 
     def post_object(self, loan: Loan) -> None:
         """Send an object, before whatever is done `after_objects`. OSError or ValueError if it is not to be had."""
-        self._outgoing.add(loan)
+        view = memoryview(loan.open(False))
+        carrier = self.carrier
+        offer = None
+        if carrier is not None and carrier.is_usable and view.nbytes >= LEAST_OFFERED_BYTES:
+            offer = partial(self._offer, carrier, loan.object, view)
+        self._outgoing.add(loan.object, view, offer)
 
-    def after_objects(self, what: Callable[[], None]) -> None:
-        """Do this once all objects that wait now are sent."""
-        self._outgoing.after(what)
+    def _offer(self, carrier: Carrier, object_id: int, view: memoryview, done: Callable[[bool], None]) -> None:
+        self.post(carrier.offer(object_id, view, done))
+
+    def after_objects(
+        self, what: Callable[[], None], objects: Iterable[int] | None = None, brings: Iterable[int] = ()
+    ) -> None:
+        """Do this once the other side has these objects; by default all that wait now, and what was to be done then.
+
+        It `brings` some that nothing else names before.
+        """
+        self._outgoing.after(what, objects, brings)
+
+    def drop_object(self, object_id: int) -> None:
+        """Nobody wants this any more: if it is still under way it need not get there."""
+        self._outgoing.drop(object_id)
+        if self.carrier is not None:
+            self.carrier.forget_offered(object_id)
 
     def go_on(self) -> None:
         """Send some more of the objects."""
@@ -65,8 +93,29 @@ class Conversation:
             return None
         if isinstance(frame.body, Chunk):
             self.incoming.add(frame.body)
+            if self.ledger.owed >= OWED_CHUNKS:
+                self.acknowledge()
+            return None
+        if isinstance(frame.body, Offer):
+            self._take_offer(frame.body)
+            return None
+        if isinstance(frame.body, Fetched):
+            if self.carrier is not None:
+                self.carrier.on_fetched(frame.body.object, frame.body.is_there)
             return None
         return frame.body
+
+    def _take_offer(self, offer: Offer) -> None:
+        arrival = self.incoming.expect(offer)
+        if self.carrier is None:
+            self.post(Fetched(offer.object, False))
+        else:
+            self.carrier.expect(offer, arrival, partial(self._say_fetched, offer.object))
+
+    def _say_fetched(self, object_id: int, ok: bool) -> None:
+        if ok:
+            self.incoming.on_come(object_id)
+        self.post(Fetched(object_id, ok))
 
     def resume(self, received: int) -> None:
         """The session goes on over another socket: say again what the other side has not taken."""
@@ -78,5 +127,7 @@ class Conversation:
             self.say()
 
     def close(self) -> None:
-        self.incoming.close()
         self._outgoing.close()
+        self.incoming.close()
+        if self.carrier is not None:
+            self.carrier.close()

@@ -1,18 +1,25 @@
-"""Objects on the wire: in chunks, from a store here into a store there.
+"""Objects on their way from a store here into a store there: which are under way, and what waits for them.
+
+A large one is offered: it goes over a connection of its own (Carrier). A small one, and whatever can't go that way, is
+cut into chunks that go between the session's other frames.
 
 Rule 1: chunks of one object come in order and without holes; anything else is an error that ends the session.
 Rule 2: what has come belongs to the receiver's store, under the id that the sender gave it or under one of the store's
         own; whoever takes it from here frees it in the end.
 Rule 3: an object for which there is no room is taken all the same, and is then not there: whoever needs it is told.
-Not here: frames and their numbers (link.conversation), who needs an object and for how long.
+Not here: frames and their numbers (link.conversation), who needs an object and for how long, connections (object_port,
+object_dialer).
 """
 
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Protocol
 
-from scaler._native import PLACE_NEW, Loan, Store, join_places, split_places
-from scaler.protocol.frames import CHUNK_BYTES, Chunk, FrameError
+from scaler._native import PLACE_NEW, Store, join_places, split_places
+from scaler.link.arrival import Arrival
+from scaler.protocol.frames import CHUNK_BYTES, Chunk, FrameError, Offer
 
 LARGEST_OBJECT_BYTES = 1 << 40
 MOST_INCOMPLETE = 1024  # objects of one session that have not come whole
@@ -20,44 +27,179 @@ Place = tuple[int, int, int, int, int]  # object, segment, offset, size, flags
 _log = logging.getLogger(__name__)
 
 
+class Carrier(Protocol):
+    """Another way for objects than chunks: connections of their own, if they can be had."""
+
+    @property
+    def is_usable(self) -> bool: ...
+
+    def offer(self, object_id: int, view: memoryview, done: Callable[[bool], None]) -> Offer:
+        """The other side is to have this: what to tell it. `done` is called, later, with whether it has."""
+        ...
+
+    def expect(self, offer: Offer, arrival: Arrival, done: Callable[[bool], None]) -> None:
+        """The other side has this. `done` is called, later, with whether it came, by whoever fetches it himself."""
+        ...
+
+    def on_fetched(self, object_id: int, is_there: bool) -> None:
+        """The other side has fetched what was offered, or cannot."""
+        ...
+
+    def forget_offered(self, object_id: int) -> None:
+        """The other side need not have it any more."""
+        ...
+
+    def forget_expected(self, object_id: int) -> None:
+        """It is not wanted here any more, or a record has named it."""
+        ...
+
+    def close(self) -> None: ...
+
+
+@dataclass(eq=False)
+class _Transfer:
+    """An object on its way to the other side."""
+
+    object: int
+    number: int  # counts up
+    view: memoryview
+    is_offered: bool = False
+    is_over: bool = False
+    offset: int = 0  # so much of it went in chunks
+
+
+@dataclass(eq=False)
+class _Plan:
+    """What is to be done once some objects have arrived: these, or all that were added before it."""
+
+    what: Callable[[], None]
+    brings: Iterable[int]  # objects that nobody may name before this
+    missing: int = 0  # objects, and plans that bring some
+    before: int = 0  # the number of the first transfer that it need not wait for
+    is_done: bool = False
+    followers: "list[_Plan]" = field(default_factory=list)
+
+
 class OutgoingObjects:
-    """A queue of objects that are sent chunk by chunk, and of what is to be done between them."""
+    """Objects on their way, by a carrier or chunk by chunk, and what is to be done when they have arrived.
+
+    What needs just its own objects waits for no others, so that a small one overtakes a large one.
+    """
 
     def __init__(self) -> None:
-        self._queue: deque[tuple[int, memoryview] | Callable[[], None]] = deque()
-        self._offset = 0
+        self._open: dict[int, _Transfer] = {}  # in the order in which they were added
+        self._chunked: deque[_Transfer] = deque()
+        self._plans: deque[_Plan] = deque()
+        self._waiting: dict[int, list[_Plan]] = {}  # object -> plans that wait for it by name
+        self._bringers: dict[int, _Plan] = {}  # object -> the plan that brings it
+        self._number = 0
 
-    def __bool__(self) -> bool:
-        return bool(self._queue)
+    @property
+    def has_chunks(self) -> bool:
+        """Something is to be sent in chunks."""
+        return bool(self._chunked)
 
-    def add(self, loan: Loan) -> None:
-        """Send this object. OSError or ValueError if its bytes are not to be had."""
-        self._queue.append((loan.object, memoryview(loan.open(False))))
-
-    def after(self, what: Callable[[], None]) -> None:
-        """Call this once all that is queued now has been sent."""
-        if self._queue:
-            self._queue.append(what)
+    def add(self, object_id: int, view: memoryview, offer: Callable[[Callable[[bool], None]], None] | None) -> None:
+        """Send this object: `offer(done)` offers it; without that it goes in chunks."""
+        self._number += 1
+        transfer = self._open[object_id] = _Transfer(object_id, self._number, view, offer is not None)
+        if offer is None:
+            self._chunked.append(transfer)
         else:
-            what()
+            offer(lambda ok: self._on_carried(transfer, ok))
+
+    def _on_carried(self, transfer: _Transfer, ok: bool) -> None:
+        if transfer.is_over:
+            return
+        if ok:
+            self._finish(transfer)
+        else:
+            self._chunked.append(transfer)
+
+    def after(self, what: Callable[[], None], objects: Iterable[int] | None = None, brings: Iterable[int] = ()) -> None:
+        """Call this once these objects have arrived, or all that were added before and all that waits for them.
+
+        What names an object that another `brings` comes after that one.
+        """
+        plan = _Plan(what, brings)
+        if objects is None:
+            plan.before = self._number + 1
+        else:
+            for object_id in set(objects):
+                if object_id in self._open:
+                    self._waiting.setdefault(object_id, []).append(plan)
+                    plan.missing += 1
+                bringer = self._bringers.get(object_id)
+                if bringer is not None:
+                    bringer.followers.append(plan)
+                    plan.missing += 1
+            if not plan.missing:
+                what()
+                return
+        for object_id in brings:
+            self._bringers[object_id] = plan
+        self._plans.append(plan)
+        self._run_plans()
 
     def send_next(self, post: Callable[[Chunk], None]) -> None:
-        """Post one chunk, or do what comes next."""
-        first = self._queue[0]
-        if not isinstance(first, tuple):
-            self._queue.popleft()
-            first()
-            return
-        object_id, view = first
-        data = bytes(view[self._offset : self._offset + CHUNK_BYTES])
-        post(Chunk(object_id, self._offset, view.nbytes, data))
-        self._offset += len(data)
-        if self._offset == view.nbytes:
-            self._queue.popleft()
-            self._offset = 0
+        """Post one chunk."""
+        transfer = self._chunked[0]
+        view, offset = transfer.view, transfer.offset
+        data = bytes(view[offset : offset + CHUNK_BYTES])
+        post(Chunk(transfer.object, offset, view.nbytes, data))
+        transfer.offset += len(data)
+        if transfer.offset == view.nbytes:
+            self._chunked.popleft()
+            self._finish(transfer)
+
+    def drop(self, object_id: int) -> None:
+        """Nobody wants this object any more: no more of it is sent, and what waits for it need not."""
+        transfer = self._open.get(object_id)
+        if transfer is not None:
+            if transfer in self._chunked:
+                self._chunked.remove(transfer)
+            self._finish(transfer)
+
+    def _finish(self, transfer: _Transfer) -> None:
+        transfer.is_over = True
+        del self._open[transfer.object]
+        for plan in self._waiting.pop(transfer.object, ()):
+            self._lack_less(plan)
+        self._run_plans()
+
+    def _lack_less(self, plan: _Plan) -> None:
+        plan.missing -= 1
+        if not plan.missing:
+            self._do(plan)
+
+    def _do(self, plan: _Plan) -> None:
+        plan.is_done = True
+        for object_id in plan.brings:
+            self._bringers.pop(object_id, None)
+        plan.what()
+        for follower in plan.followers:
+            self._lack_less(follower)
+
+    def _run_plans(self) -> None:
+        """Do what waits for all before it, as far as that is done."""
+        while self._plans:
+            plan = self._plans[0]
+            if not plan.is_done:
+                first = next(iter(self._open.values()), None)
+                if plan.missing or (first is not None and first.number < plan.before):
+                    return
+            self._plans.popleft()
+            if not plan.is_done:
+                self._do(plan)
 
     def close(self) -> None:
-        self._queue.clear()
+        for transfer in self._open.values():
+            transfer.is_over = True
+        self._open.clear()
+        self._chunked.clear()
+        self._plans.clear()
+        self._waiting.clear()
+        self._bringers.clear()
 
 
 class IncomingObjects:
@@ -71,31 +213,60 @@ class IncomingObjects:
         self, store: Store, *, renames: bool = False, until_named: bool = True, client_bits: int | None = None
     ) -> None:
         self._store, self._renames, self._until_named, self._client_bits = store, renames, until_named, client_bits
-        self._open: dict[int, tuple[int, int, int]] = {}  # object -> (its id here, 0 if it has no room; have; total)
+        self._open: dict[int, Arrival] = {}
+        self.carrier: Carrier | None = None
 
     def add(self, chunk: Chunk) -> None:
         """Put a chunk where it belongs. FrameError if it does not follow the one before."""
-        here, have, total = self._open.get(chunk.object, (-1, 0, chunk.total_bytes))
-        if chunk.offset != have or total != chunk.total_bytes or total > LARGEST_OBJECT_BYTES:
-            raise FrameError(f"object {chunk.object:#x}: a chunk at {chunk.offset} came after {have} bytes of {total}")
-        if here < 0:
-            if len(self._open) >= MOST_INCOMPLETE:
-                raise FrameError(f"object {chunk.object:#x}: {len(self._open)} others have not been named yet")
-            if not chunk.object or self._client_bits not in (None, chunk.object >> 40):
-                raise FrameError(f"object {chunk.object:#x} is not this peer's")
-            here = self._reserve(chunk)
-        if here:
-            self._store.fill(here, have, chunk.data)
-        have += len(chunk.data)
-        self._open[chunk.object] = here, have, total
-        if have == total and not self._until_named:
+        arrival = self._open.get(chunk.object)
+        if arrival is None:
+            if chunk.offset:
+                raise FrameError(f"object {chunk.object:#x}: a chunk at {chunk.offset}, but none came before")
+            arrival = self._new_arrival(chunk.object, chunk.total_bytes, False)
+        elif not chunk.offset and not arrival.is_stopped:  # it was offered, and comes in chunks after all
+            arrival.stop()
+            arrival.have = 0
+        if not arrival.is_stopped or chunk.offset != arrival.have or arrival.total != chunk.total_bytes:
+            raise FrameError(
+                f"object {chunk.object:#x}: chunk at {chunk.offset} came after {arrival.have} of {arrival.total} bytes"
+            )
+        if arrival.here:
+            self._store.fill(arrival.here, arrival.have, chunk.data)
+        arrival.have += len(chunk.data)
+        self._open[chunk.object] = arrival
+        if arrival.is_whole and not self._until_named:
             del self._open[chunk.object]
 
-    def _reserve(self, chunk: Chunk) -> int:
+    def expect(self, offer: Offer) -> Arrival:
+        """Make room for an object that comes by a carrier. FrameError if there is one of that id already."""
+        if offer.object in self._open:
+            raise FrameError(f"object {offer.object:#x} is offered, but it is coming already")
+        arrival = self._open[offer.object] = self._new_arrival(offer.object, offer.total_bytes, True)
+        return arrival
+
+    def on_come(self, object_id: int) -> None:
+        """An object that was expected is here, or there is no room for it: `until_named` says who has it now."""
+        if not self._until_named:
+            self._open.pop(object_id, None)
+
+    def _new_arrival(self, object_id: int, total: int, is_carried: bool) -> Arrival:
+        if total > LARGEST_OBJECT_BYTES:
+            raise FrameError(f"object {object_id:#x}: {total} bytes are more than an object may have")
+        if len(self._open) >= MOST_INCOMPLETE:
+            raise FrameError(f"object {object_id:#x}: {len(self._open)} others have not been named yet")
+        if not object_id or self._client_bits not in (None, object_id >> 40):
+            raise FrameError(f"object {object_id:#x} is not this peer's")
+        here = self._reserve(object_id, total)
+        arrival = Arrival(here, total, self._store.open(here) if here and is_carried else None)
+        if not is_carried:
+            arrival.stop()
+        return arrival
+
+    def _reserve(self, object_id: int, total: int) -> int:
         try:
-            return self._store.reserve(0 if self._renames else chunk.object, chunk.total_bytes)[0]
+            return self._store.reserve(0 if self._renames else object_id, total)[0]
         except (OSError, MemoryError) as error:
-            _log.warning("no room for an object of %d bytes: %s", chunk.total_bytes, error)
+            _log.warning("no room for an object of %d bytes: %s", total, error)
             return 0
         except ValueError as error:
             raise FrameError(str(error)) from None
@@ -112,22 +283,33 @@ class IncomingObjects:
             here = object_id
             if flags & PLACE_NEW:
                 came.append(object_id)
-                here, have, total = self._open.get(object_id, (0, -1, -1))
-                if have != size or total != size:
+                arrival = self._open.get(object_id)
+                if arrival is None or not arrival.is_whole_or_nowhere or arrival.total != size:
                     raise FrameError(f"object {object_id:#x} of {size} bytes is named, but has not come")
+                here = arrival.here
                 if here:
                     _, segment, offset, _, _ = self._store.place_of(here)
             found.append((here or object_id, segment, offset, size, flags))
         for object_id in came:  # all is well: they are the record's from here on
             self._open.pop(object_id, None)
+            if self.carrier is not None:
+                self.carrier.forget_expected(object_id)
         return join_places(found, stream)
+
+    def forget(self, object_id: int) -> None:
+        """Nobody wants this object any more, be it here or on its way."""
+        arrival = self._open.pop(object_id, None)
+        if self.carrier is not None:
+            self.carrier.forget_expected(object_id)
+        if arrival is None:
+            self._store.free(object_id)
+        else:
+            arrival.close(lambda: self._store.free(arrival.here))
 
     def close(self) -> None:
         """Nobody will take what is left."""
-        for here, _, _ in self._open.values():
-            if here:
-                self._store.free(here)
-        self._open.clear()
+        for object_id in list(self._open):
+            self.forget(object_id)
 
 
 def new_objects(payload: bytes) -> Iterable[Place]:

@@ -14,11 +14,14 @@ from scaler.protocol.frames import (
     MOST_CHUNK_BYTES,
     MOST_IDENTITY_BYTES,
     SESSION_BYTES,
+    TOKEN_BYTES,
     Body,
     Chunk,
     Hello,
+    Offer,
     Refusal,
     Role,
+    Serves,
     Welcome,
 )
 
@@ -73,6 +76,20 @@ def _chunk(chunk: Chunk) -> str | None:
     return None
 
 
+def _offer(offer: Offer) -> str | None:
+    if not offer.total_bytes:
+        return "offer: an object of no bytes"
+    if len(offer.token) not in (0, TOKEN_BYTES) or len(offer.source_token) not in (0, TOKEN_BYTES):
+        return f"offer: a token has {TOKEN_BYTES} bytes"
+    return _long_text("offer", offer.source)
+
+
+def _serves(serves: Serves) -> str | None:
+    if len(serves.key) != TOKEN_BYTES:
+        return f"serves: a key has {TOKEN_BYTES} bytes, not {len(serves.key)}"
+    return _long_text("serves", serves.address)
+
+
 def _long_text(where: str, *texts: str) -> str | None:
     if any(len(text) > MOST_TEXT_LENGTH for text in texts):
         return f"{where}: a text has more than {MOST_TEXT_LENGTH} characters"
@@ -90,4 +107,6 @@ _CHECKS: dict[type[Body], Callable[[Any], str | None]] = {
     Welcome: _welcome,
     Refusal: _refusal,
     Chunk: _chunk,
+    Offer: _offer,
+    Serves: _serves,
 }

@@ -33,6 +33,7 @@ from scaler.protocol.frames import (
     Cancel,
     Chunk,
     Clear,
+    Fetched,
     Forget,
     Frame,
     FrameError,
@@ -43,9 +44,11 @@ from scaler.protocol.frames import (
     Hello,
     Joined,
     Left,
+    Offer,
     Refusal,
     Release,
     Results,
+    Serves,
     Shutdown,
     ShutdownAnswer,
     Tasks,
@@ -84,6 +87,9 @@ _BODIES: dict[str, type[Body]] = {
     "chunk": Chunk,
     "freed": Freed,
     "forget": Forget,
+    "offer": Offer,
+    "fetched": Fetched,
+    "serves": Serves,
 }
 
 

@@ -20,6 +20,7 @@ from typing import NamedTuple, Self
 PROTOCOL_VERSION = 1
 DIGEST_BYTES = 16
 SESSION_BYTES = 16
+TOKEN_BYTES = 16
 MOST_IDENTITY_BYTES = 64
 CLIENT_BITS = 24
 CHUNK_BYTES = 128 << 10  # to send; larger ones cost ten times as much per byte (codec.encode)
@@ -125,6 +126,7 @@ class Welcome:
     heartbeat_ms: int = 0
     monitor: str = ""
     clusters: tuple[bytes, ...] = ()
+    objects_port: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -424,6 +426,30 @@ class Chunk(NamedTuple):
     data: bytes = b""
 
 
+class Offer(NamedTuple):
+    """An object that goes over a connection of its own; from the scheduler also where to fetch it."""
+
+    object: int = 0
+    total_bytes: int = 0
+    token: bytes = b""
+    source: str = ""
+    source_token: bytes = b""
+
+
+class Fetched(NamedTuple):
+    """What became of an offer: whether the object is there now."""
+
+    object: int = 0
+    is_there: bool = False
+
+
+class Serves(NamedTuple):
+    """This side takes part: the key of its tokens, and where others may fetch what it has, if they can get there."""
+
+    key: bytes = b""
+    address: str = ""
+
+
 class Objects(NamedTuple):
     """Objects by name. What becomes of them is said by the subclass."""
 
@@ -477,6 +503,9 @@ Body = (
     | ShutdownAnswer
     | Workers
     | Chunk
+    | Offer
+    | Fetched
+    | Serves
 )
 
 UNNUMBERED = frozenset({Acknowledge, Hello, Welcome, Refusal, Heartbeat})

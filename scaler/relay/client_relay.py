@@ -17,6 +17,7 @@ from scaler.link.memory import object_memory
 from scaler.link.names import BellPage, make_segment, new_life, segment_name, sweep, sweep_orphans, warn_of_files
 from scaler.protocol.frames import Hello, Welcome
 from scaler.relay.client_side import ClientSide
+from scaler.relay.dial_carrier import make_carrier
 from scaler.relay.relay_thread import RelayThread
 
 RELAY_TAG = (1 << 24) - 1  # of the relay's own store, beside that of the client; a client's bits may be anything else
@@ -50,6 +51,7 @@ class ClientRelay:
         name = hello.identity.hex()[:8]
         side = self._side = ClientSide(relay, self._store, mappings, hello.client_bits, peer, name, os.getpid())
         self._thread = RelayThread(address, dealer, hello, welcome, side, timeout_s=timeout_s, on_over=self._on_over)
+        side.use(make_carrier(address, welcome.objects_port, self._store, self._thread.call, listens=False))
         self._thread.start()
 
     @property

@@ -122,7 +122,7 @@ class ClusterSide(RelaySide):
             self.talk.post(Withdrawn.of([(*row, bool(self.relay.withdraw(*row))) for row in body.rows()]))
         elif isinstance(body, Freed):
             for _, object_id in body.rows():
-                self.store.free(object_id)
+                self.talk.incoming.forget(object_id)
         elif isinstance(body, Goodbye):
             self.over = body.reason
         elif isinstance(body, Shutdown):

@@ -22,6 +22,7 @@ from scaler.link.memory import ObjectMemory
 from scaler.link.names import BellPage, new_life, sweep, sweep_orphans, warn_of_files
 from scaler.protocol.frames import Hello, Welcome
 from scaler.relay.cluster_side import RELAY_TAG, ClusterSide, worker_tag
+from scaler.relay.dial_carrier import make_carrier
 from scaler.relay.relay_thread import RelayThread
 from scaler.stopping.stopper import Stopper
 
@@ -66,6 +67,7 @@ class HostRelay:
             on_over=self._on_over,
         )  # fmt: skip
         self._door = Door(loop, f"scaler-{self.life}-{secrets.token_hex(4)}", self._bell, self._join, self._leave)
+        self._side.use(make_carrier(address, welcome.objects_port, self._store, self._thread.call, listens=True))
         self._thread.start()
 
     @property

@@ -45,6 +45,7 @@ from scaler.protocol.frames import (
     Tasks,
     Welcome,
 )
+from scaler.relay.dial_carrier import DialCarrier
 
 _log = logging.getLogger(__name__)
 
@@ -61,6 +62,12 @@ class RelaySide(ABC):
         self.unsaid: set[int] = set()  # tasks that wait for objects on their way, their own or their function's
         self.over: str | None = None  # why the session has ended for good
         self._functions_under_way = 0
+
+    def use(self, carrier: DialCarrier | None) -> None:
+        """Large objects go this way. To be said before anything else."""
+        if carrier is not None:
+            self.talk.post(carrier.serves())
+            self.talk.use(carrier)
 
     def on_frame(self, data: bytes) -> None:
         """Act on a message of the scheduler's. FrameError ends the session."""
@@ -164,13 +171,14 @@ class RelaySide(ABC):
     def _send_with_objects(self, slot: int, record: tuple[Any, ...]) -> None:
         self.send_objects(record[2])
         self.unsaid.add(record[1])
+        named = None if self._functions_under_way else [place[0] for place in split_places(record[2])[0]]
 
         def post() -> None:
             self.unsaid.discard(record[1])
             self._post_runs([(slot, with_payload(record, bare(record[2])))])
             self.on_sent(slot, record[2])
 
-        self.talk.after_objects(post)
+        self.talk.after_objects(post, named, [place[0] for place in new_objects(record[2])])
 
     def send_objects(self, payload: bytes) -> None:
         """Send the objects that this payload brings."""

@@ -35,6 +35,7 @@ from scaler.protocol.frames import (
     Left,
     Refusal,
     Role,
+    Serves,
     Shutdown,
     ShutdownAnswer,
     Welcome,
@@ -193,6 +194,7 @@ class RemotePeers:
         welcome = Welcome(
             int(self._life, 16), link.token, resumed, ledger.received if resumed else 0, self._door,
             round(self._heartbeat_s * 1000),
+            objects_port=0 if self._objects.port is None else self._objects.port.port,
         )  # fmt: skip
         self._send(routing_id, encode(Frame(welcome, 0, ledger.received)))
 
@@ -214,6 +216,8 @@ class RemotePeers:
             self._end(link, "it said goodbye")
         elif isinstance(body, Shutdown) and link.session.hello.role == Role.CLIENT:
             link.session.talk.post(ShutdownAnswer(self._on_shutdown()))
+        elif isinstance(body, Serves):
+            link.session.on_serves(body)
         else:
             link.session.on_body(body)
             if isinstance(body, Joined | Left):
@@ -241,6 +245,7 @@ class RemotePeers:
         """Send what has piled up. True if there was anything."""
         gone = self._core.take_gone()
         if gone:
+            self._objects.directory.on_gone(gone)
             for link in self._links.values():
                 if isinstance(link.session, RemoteCluster):
                     link.session.on_gone(gone)

@@ -13,8 +13,9 @@ Not here: which session a frame belongs to (remote_peers), numbering (link.conve
 import logging
 import time
 from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 from scaler._native import (
     KIND_FORGET,
@@ -34,6 +35,7 @@ from scaler._native import (
     split_places,
 )
 from scaler.link.conversation import Conversation
+from scaler.link.object_port import ObjectPort
 from scaler.link.objects import IncomingObjects, Place, new_objects, unpack_ids
 from scaler.link.single import with_payload
 from scaler.protocol.frames import (
@@ -53,19 +55,25 @@ from scaler.protocol.frames import (
     Left,
     Release,
     Results,
+    Serves,
     Tasks,
     Withdraw,
     Withdrawn,
 )
+from scaler.scheduler.object_directory import Host, ObjectDirectory
+from scaler.scheduler.port_carrier import PortCarrier
 
 _log = logging.getLogger(__name__)
 
 
-class HostObjects(NamedTuple):
-    """Where objects lie on the scheduler's host."""
+@dataclass(eq=False)
+class HostObjects:
+    """Where objects lie on the scheduler's host, and how they go to others."""
 
     store: Store  # of those that came over the wire
     mappings: Mappings
+    directory: ObjectDirectory = field(default_factory=ObjectDirectory)
+    port: ObjectPort | None = None  # None: objects go in chunks
 
 
 class RemoteSession(ABC):
@@ -95,6 +103,15 @@ class RemoteSession(ABC):
     @abstractmethod
     def on_body(self, body: Body) -> None:
         """Act on what the other side says. FrameError ends the session."""
+
+    def on_serves(self, body: Serves) -> None:
+        """The other side can come to the port here. What a cluster has got from there others can have from it."""
+        if self.objects.port is None:
+            return
+        if self.talk.carrier is not None:
+            raise FrameError("it has said before how objects go to it")
+        host = Host(body.key, body.address)
+        self.talk.use(PortCarrier(self.objects.port, self.objects.directory, host, isinstance(self, RemoteCluster)))
 
     @abstractmethod
     def on_left(self) -> None:
@@ -145,7 +162,8 @@ class RemoteSession(ABC):
         for peer, record in large:
             if self.is_wanted(peer, record):
                 self.send_objects(record[2])
-                self.talk.after_objects(partial(self.post_one, peer, record))
+                named = [place[0] for place in split_places(record[2])[0]]
+                self.talk.after_objects(partial(self.post_one, peer, record), named)
 
     def is_wanted(self, peer: int, record: tuple[Any, ...]) -> bool:
         """This record has not been taken back while it was set aside."""
@@ -362,7 +380,9 @@ class RemoteCluster(RemoteSession):
         gone = [object_id for object_id in objects if object_id in self._present]
         if gone:
             self._present.difference_update(gone)
-            self.talk.after_objects(lambda: self.talk.post(Freed.of(gone)))
+            for object_id in gone:
+                self.talk.drop_object(object_id)
+            self.talk.post(Freed.of(gone))
 
     def _post_runs(self, runs: list[tuple[int, Any]]) -> bool:
         columns = runs_to_task_columns(runs)

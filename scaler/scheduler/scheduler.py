@@ -26,6 +26,7 @@ from scaler.link.dealer import EVENTS, KEEP_ALIVE, NOBLOCK, POLLIN
 from scaler.link.door import Visitor
 from scaler.link.memory import ObjectMemory, object_memory
 from scaler.link.names import BellPage, new_life, sweep, sweep_orphans, warn_of_files
+from scaler.link.object_port import ObjectPort
 from scaler.scheduler.listening import leave, listen
 from scaler.scheduler.local_peers import LOOK_TICKS, LocalPeers
 from scaler.scheduler.remote_peers import RemotePeers
@@ -96,8 +97,9 @@ class SchedulerServer:
         self._local = LocalPeers(
             loop, self.pump, self.life, self._bell_page.name, self._memory, self._queue_size, self._on_change
         )
+        self._objects = HostObjects(self._store, self._mappings)
         self._remote = RemotePeers(
-            self.core, self.life, self._local.door.address, HostObjects(self._store, self._mappings),
+            self.core, self.life, self._local.door.address, self._objects,
             queue_size=self._queue_size, client_timeout_s=self._client_timeout_s,
             worker_timeout_s=self._worker_timeout_s, heartbeat_s=self._heartbeat_s,
             ping_timeout_s=self._ping_timeout_s, send=self._send, on_change=self._on_change,
@@ -114,6 +116,7 @@ class SchedulerServer:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_due_s = 0.0
         self.address = bound = listen(self._router, address)
+        self._objects.port = _open_object_port(bound)
         (watch or loop.add_reader)(self._descriptor, self._read)
         return bound
 
@@ -257,6 +260,8 @@ class SchedulerServer:
             for client in self._local.clients:
                 self.pump.control(client, _native.KIND_GOODBYE, payload=self._farewell.encode())
         self._remote.close(self._farewell)
+        if self._objects.port is not None:
+            self._objects.port.close()
         self._local.close()
         if self.address is not None:
             leave(self.address)
@@ -265,3 +270,14 @@ class SchedulerServer:
         self._bell_page.close()
         os.close(self._bell)
         sweep(self.life, self._memory.folder)
+
+
+def _open_object_port(address: Address) -> ObjectPort | None:
+    """Where remote peers fetch and bring objects: at the same interface, at any free port. None if that cannot be."""
+    if address.is_ipc:
+        return None
+    try:
+        return ObjectPort(address.host)
+    except OSError as error:
+        _log.warning("no port for objects at %s (%s): they go over the sessions, which is slower", address.host, error)
+        return None

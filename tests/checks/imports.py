@@ -35,7 +35,7 @@ MAY_IMPORT: dict[str, str] = {
     "scaler.config": "address exceptions",
     "scaler.link": "_native exceptions protocol",
     "scaler.stopping": "_native exceptions",
-    "scaler.relay": "_native exceptions link protocol stopping",
+    "scaler.relay": "_native address exceptions link protocol stopping",
     "scaler.client": "_native address exceptions link payload protocol reference relay",
     "scaler.cluster.worker": "_native cluster.creator exceptions link payload reference stopping",
     "scaler.cluster": "_native address cluster.creator config event_loop exceptions link logs protocol relay",

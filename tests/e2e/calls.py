@@ -76,6 +76,11 @@ def big(n_bytes: int) -> bytes:
     return b"x" * n_bytes
 
 
+def length_and_process(data: bytes) -> tuple[int, int]:
+    time.sleep(0.02)
+    return len(data), os.getpid()
+
+
 def wait_for(path: str) -> str:
     """Run until the test makes this file: for what must happen while a task runs, however slow the machine is."""
     deadline = time.monotonic() + 60

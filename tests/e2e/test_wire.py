@@ -1,5 +1,6 @@
 """What only the wire has: connections that break, strangers on the port, hosts that go."""
 
+import contextlib
 import gc
 import os
 import signal
@@ -15,8 +16,11 @@ from scaler import Client
 from scaler._native import Segment
 from scaler.exceptions import DisconnectedError, WorkerDiedError
 from scaler.link.names import bell_name, new_life, segment_name
+from scaler.relay import client_relay
+from scaler.relay.dial_carrier import make_carrier
 from tests.e2e import calls
 from tests.elsewhere import RemoteCluster
+from tests.processes import tree, wait_until
 from tests.proxy import Proxy
 
 
@@ -122,6 +126,67 @@ def test_a_host_that_is_killed_gives_its_tasks_back_when_another_comes():
         cluster.add_workers(1)
         os.kill(cluster.cluster.child.pid, signal.SIGTERM)
         assert [future.result(30) for future in futures] == [0.01] * 50
+
+
+def test_large_objects_do_not_go_through_the_session():
+    with RemoteCluster(1) as cluster, Proxy(cluster.get_address()) as proxy, Client(proxy.address) as client:
+        for _ in range(3):
+            assert client.submit(len, b"x" * 20_000_000).result(30) == 20_000_000
+            assert len(client.submit(calls.big, 20_000_000).result(30)) == 20_000_000
+        assert proxy.passed_bytes < 1_000_000
+
+
+def test_where_the_port_for_objects_cannot_be_reached_they_go_through_the_session(monkeypatch, caplog):
+    def to_nowhere(address, objects_port, store, call, *, listens):
+        with socket.create_server(("127.0.0.1", 0)) as closed:
+            return make_carrier(address, closed.getsockname()[1], store, call, listens=listens)
+
+    monkeypatch.setattr(client_relay, "make_carrier", to_nowhere)
+    with RemoteCluster(1) as cluster, Client(cluster.get_address()) as client:
+        for size in (3_000_000, 20_000_000):
+            assert client.submit(len, b"x" * size).result(60) == size
+            assert len(client.submit(calls.big, size).result(60)) == size
+    assert "cannot be reached" in caplog.text
+
+
+def test_strangers_at_the_port_for_objects_get_nothing_and_the_others_go_on(remote):
+    with Client(remote.get_address()) as client:
+        assert len(client.submit(calls.big, 3_000_000).result(30)) == 3_000_000
+        scheduler = psutil.Process(remote.scheduler.pid)
+        ports = {one.laddr.port for one in scheduler.net_connections() if one.status == psutil.CONN_LISTEN}
+        assert len(ports) == 2
+        for port in ports:
+            for size in (1, 31, 32, 33, 5000):
+                with socket.create_connection(("127.0.0.1", port)) as plain, contextlib.suppress(OSError):
+                    plain.sendall(b"SCOB\1\0\1\0" + os.urandom(size) if size % 2 else os.urandom(size))
+        assert client.submit(len, b"x" * 3_000_000).result(30) == 3_000_000
+    assert remote.scheduler.poll() is None
+
+
+def test_a_host_that_dies_while_objects_are_on_their_way_to_it_and_from_it(tmp_path):
+    with RemoteCluster(1) as cluster, Client(cluster.get_address()) as client:
+        futures = [client.submit(calls.big, 30_000_000) for _ in range(6)]
+        futures += [client.submit(calls.echo, b"x" * 30_000_000) for _ in range(6)]
+        futures[0].result(60)
+        for process in tree(cluster.cluster.child.pid)[::-1]:
+            process.kill()
+        cluster.add_workers(1)
+        assert [len(future.result(120)) for future in futures] == [30_000_000] * 12
+
+
+def test_one_object_for_several_hosts():
+    with RemoteCluster(1) as cluster, Client(cluster.get_address()) as client:
+        cluster.add_workers(1)
+        cluster.add_workers(1)
+        shared = client.send_object(os.urandom(20_000_000))
+        wait_until(lambda: client.submit(calls.process_id).result(20) and len(client.map(calls.process_id, [()] * 60)))
+        pids = set()
+        futures = [client.submit(calls.length_and_process, shared) for _ in range(60)]
+        for future in futures:
+            length, pid = future.result(60)
+            assert length == 20_000_000
+            pids.add(pid)
+        assert len(pids) == 3
 
 
 def test_a_clients_relay_leaves_nothing_behind(remote):

@@ -80,6 +80,9 @@ BODIES = st.one_of(
     st.builds(frames.Shutdown),
     st.builds(frames.ShutdownAnswer, TEXT),
     st.builds(frames.Workers, st.integers(0, 2**32 - 1)),
+    st.builds(frames.Offer, U64, st.integers(1, 2**64 - 1), KEY, TEXT, KEY),
+    st.builds(frames.Fetched, U64, st.booleans()),
+    st.builds(frames.Serves, KEY, TEXT),
     st.builds(
         lambda number, offset, rest, data: Chunk(number, offset, offset + len(data) + rest, data),
         U64,

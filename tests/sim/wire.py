@@ -5,11 +5,13 @@ rings, so what is tried is all that stands between them: relays, sessions, frame
 """
 
 import secrets
+import socket
 import sys
 from collections import deque
+from collections.abc import Callable
 from dataclasses import replace
 from hashlib import blake2b
-from typing import Any
+from typing import Any, cast
 
 from scaler._native import (
     FLAG_OBJECTS,
@@ -39,12 +41,17 @@ from scaler._native import (
     peer_segment_bytes,
     split_places,
 )
+from scaler.link.arrival import Arrival
 from scaler.link.names import new_life, object_folder, sweep
+from scaler.link.object_dialer import ObjectDialer
+from scaler.link.object_port import ObjectPort
+from scaler.link.object_stream import token_for
 from scaler.protocol.codec import decode, encode
 from scaler.protocol.frames import Frame, Hello, Role, Welcome
 from scaler.relay.client_relay import RELAY_TAG
 from scaler.relay.client_side import ClientSide
 from scaler.relay.cluster_side import ClusterSide, worker_tag
+from scaler.relay.dial_carrier import DialCarrier
 from scaler.relay.relay import RelaySide
 from scaler.scheduler.remote_peers import RemotePeers
 from scaler.scheduler.remote_session import HostObjects
@@ -89,6 +96,84 @@ def hear_freed(ids: bytes, store: Store) -> None:
         assert store.free(number), "told twice"
 
 
+class Port:
+    """As ObjectPort, without a socket: who comes here is a Dialer of this process."""
+
+    def __init__(self, number: int) -> None:
+        self.key, self.port = secrets.token_bytes(16), number
+        self.served: dict[bytes, list[memoryview]] = {}
+        self.expected: dict[bytes, Arrival] = {}
+
+    def serve(self, object_id: int, view: memoryview) -> bytes:
+        token = token_for(self.key, object_id)
+        self.served.setdefault(token, []).append(view)
+        return token
+
+    def withdraw(self, object_id: int) -> None:
+        token = token_for(self.key, object_id)
+        if self.served[token].pop() and not self.served[token]:
+            del self.served[token]
+
+    def expect(self, token: bytes, arrival: Arrival) -> None:
+        self.expected[token] = arrival
+
+    def forget(self, token: bytes) -> None:
+        del self.expected[token]
+
+    def close(self) -> None:
+        pass
+
+
+class Dialer:
+    """As ObjectDialer, without a thread: the test says what comes to what end."""
+
+    def __init__(self, ports: dict[int, Port]) -> None:
+        self.home, self.is_usable, self.ports = ("home", 0), True, ports
+        self.jobs: list[tuple[Callable[[], bool], Callable[[bool], None]]] = []
+
+    def fetch(
+        self, arrival: Arrival, places: list[tuple[tuple[str, int], bytes]], done: Callable[[bool], None]
+    ) -> None:
+        def job() -> bool:
+            for (_, number), token in places:
+                views = self.ports[number].served.get(token) if number in self.ports else None
+                room = arrival.begin(socket.socket())
+                if views and room is not None:
+                    room[:] = views[0]
+                    arrival.note(arrival.total)
+                arrival.end()
+                if arrival.is_whole:
+                    return True
+            return False
+
+        self.jobs.append((job, done))
+
+    def bring(self, view: memoryview, token: bytes, done: Callable[[bool], None]) -> None:
+        def job() -> bool:
+            arrival = self.ports[0].expected.get(token)
+            if arrival is None or not arrival.here:
+                return arrival is not None
+            if not arrival.is_whole:
+                room = arrival.begin(socket.socket())
+                if room is None:
+                    return False
+                room[:] = view
+                arrival.note(arrival.total)
+                arrival.end()
+            return True
+
+        self.jobs.append((job, done))
+
+    def step(self, works: bool, number: int = 0) -> None:
+        """One of the transfers comes to an end."""
+        if self.jobs:
+            job, done = self.jobs.pop(number % len(self.jobs))
+            done(works and job())
+
+    def close(self) -> None:
+        self.jobs.clear()
+
+
 class Link:
     """One peer's connection to the scheduler, and the session that goes on over the next one."""
 
@@ -98,7 +183,15 @@ class Link:
         self.down: deque[bytes] = deque()
         self.welcome: Welcome | None = None
         self.side: RelaySide
+        self.dialer: Dialer | None = None
         self.connect()
+
+    def carry_objects(self, port: Port | None, store: Store) -> None:
+        """Large objects go over connections of their own, from here on."""
+        self.dialer = Dialer(self.world.ports)
+        if port is not None:
+            self.world.ports[port.port] = port
+        self.side.use(DialCarrier(cast(ObjectDialer, self.dialer), store, cast(ObjectPort, port), "cluster"))
 
     def connect(self) -> None:
         self.routing_id = secrets.token_bytes(5)
@@ -120,6 +213,8 @@ class Link:
         """The relay's turn: take what its peers say, and hand the frames to the network."""
         self.side.relay.run(True)
         self.side.read_on()
+        if self.dialer is not None and self.world.transfers_end:
+            self.dialer.step(True)
         if self.is_greeted:
             self.side.collect()
             self.up.extend(self.side.talk.outbox)
@@ -156,12 +251,15 @@ class World:
     def __init__(self, timeout_s: float = 60.0, heartbeat_s: float = 2.0) -> None:
         self.life = new_life()
         self.core = SchedulerCore(1, self.life, object_folder())
+        self.ports = {0: Port(0)}  # the scheduler's, then those of the clusters
         self.store = Store(self.life, self.core.own_tag, object_folder())
         self.links: dict[bytes, Link] = {}
         self.now_s = 0.0
-        objects = HostObjects(self.store, Mappings(self.life, object_folder()))
+        self.transfers_end = True  # whenever a relay has its turn; else when the test says so
+        self.objects = HostObjects(self.store, Mappings(self.life, object_folder()))
+        self.objects.port = cast(ObjectPort, self.ports[0])
         self.remote = RemotePeers(
-            self.core, self.life, "door", objects, queue_size=1000, client_timeout_s=timeout_s,
+            self.core, self.life, "door", self.objects, queue_size=1000, client_timeout_s=timeout_s,
             worker_timeout_s=timeout_s, heartbeat_s=heartbeat_s, ping_timeout_s=timeout_s / 2, send=self._send,
             on_change=lambda: None, on_shutdown=lambda: "not here",
         )  # fmt: skip

@@ -1,0 +1,89 @@
+"""Arrival: an object on its way into a store here, and the thread that may be writing it.
+
+Rule 1: one connection at a time writes; who comes with another breaks off the one before, since it is dead or stuck.
+Rule 2: nothing is written any more once `stop` has returned, so only then may the object's room be used for another.
+        `close` does not wait: whoever leaves last gives the room back.
+"""
+
+import socket
+import threading
+from collections.abc import Callable
+
+PATIENCE_S = 5.0
+
+
+class Arrival:
+    """`here` is its id in the store, 0 if there is no room for it; `view` is that room."""
+
+    def __init__(self, here: int, total: int, view: memoryview | None) -> None:
+        self.here, self.total = here, total
+        self.have = 0  # so much has come
+        self._view = view
+        self._condition = threading.Condition()
+        self._connection: socket.socket | None = None  # whose thread writes
+        self._is_closed = False
+        self._give_back: Callable[[], object] | None = None
+
+    @property
+    def is_whole(self) -> bool:
+        return self.have == self.total
+
+    @property
+    def is_whole_or_nowhere(self) -> bool:
+        """Nothing more is to come, since all is here or there is no room for it."""
+        return self.have == self.total or not self.here
+
+    @property
+    def is_stopped(self) -> bool:
+        """No thread writes it, or may."""
+        return self._is_closed
+
+    def begin(self, connection: socket.socket) -> memoryview | None:
+        """The room, to be written by whoever has this connection; then `end`. None if it is not to be written now."""
+        with self._condition:
+            if self._connection is not None:
+                _break_off(self._connection)
+                self._condition.wait_for(lambda: self._connection is None, PATIENCE_S)
+            if self._is_closed or self._connection is not None or self._view is None:
+                return None
+            self._connection = connection
+            return self._view
+
+    def note(self, have: int) -> None:
+        self.have = have
+
+    def end(self) -> None:
+        """Its thread writes no more."""
+        with self._condition:
+            self._connection = None
+            self._condition.notify_all()
+            give_back, self._give_back = self._give_back, None
+        if give_back is not None:
+            give_back()
+
+    def stop(self) -> None:
+        """No thread is to write it any more, from when this returns: it is whole, or comes another way."""
+        with self._condition:
+            self._is_closed = True
+            self._view = None
+            if self._connection is not None:
+                _break_off(self._connection)
+                self._condition.wait_for(lambda: self._connection is None, PATIENCE_S)
+
+    def close(self, give_back: Callable[[], object]) -> None:
+        """Nobody wants it any more: `give_back` is called when nobody writes it."""
+        with self._condition:
+            self._is_closed = True
+            self._view = None
+            if self._connection is not None:
+                _break_off(self._connection)
+                self._give_back = give_back
+                return
+        give_back()
+
+
+def _break_off(connection: socket.socket) -> None:
+    try:
+        connection.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        pass  # it is broken already

@@ -1,0 +1,124 @@
+"""How an object's bytes go from host to host: over TCP connections of their own, from shared memory into such.
+
+Whoever connects asks for one object after the other, or brings some. A request names the object by a token that only
+those know who are meant to, and says from which byte on, so a transfer that broke goes on where it was.
+
+    request, 32 bytes                    answer, 24 bytes
+    0   "SCOB"                           0   "SCOB"
+    4   version (2)                      4   version (2)
+    6   1 fetch, 2 bring (2)             6   1 yes, 2 no (2)
+    8   offset (8): fetch from there     8   offset (8): the bytes follow, or are to follow, from there on
+    16  token (16)                       16  size of the object (8)
+
+After a yes to a fetch the answerer sends the bytes from `offset` to the end; after one to a bring the asker does, and
+then gets a second answer whose offset is the size. After a no the answerer hangs up.
+
+Rule 1: bytes are received into their place and sent from theirs, without a copy in between, by calls that run without
+        the interpreter's lock. Sockets block, with a limit: whoever moves nothing for STALL_S has gone.
+Not here: who listens (object_port), who connects (object_dialer), who needs what (objects, the sessions).
+"""
+
+import socket
+import struct
+from collections.abc import Callable
+from hashlib import blake2b
+from typing import NamedTuple
+
+MAGIC = b"SCOB"
+VERSION = 1
+FETCH, BRING = 1, 2
+YES, NO = 1, 2
+TOKEN_BYTES = 16
+PIECE_BYTES = 4 << 20  # so that it is known how far a transfer got
+STALL_S = 10.0
+_REQUEST = struct.Struct("<4sHHQ16s")
+_ANSWER = struct.Struct("<4sHHQQ")
+
+
+class StreamError(OSError):
+    """The other side broke off, or says what makes no sense."""
+
+
+class Refusal(OSError):
+    """The other side says no: asking again is of no use."""
+
+
+class Request(NamedTuple):
+    what: int
+    offset: int
+    token: bytes
+
+
+def token_for(key: bytes, object_id: int) -> bytes:
+    """What proves that a transfer of this object is meant to be, towards or from the host that has this key."""
+    return blake2b(object_id.to_bytes(8, "little"), key=key, digest_size=TOKEN_BYTES).digest()
+
+
+def prepare(connection: socket.socket, stall_s: float = STALL_S) -> None:
+    """Let the connection block, but not for ever."""
+    connection.setblocking(True)
+    limit = struct.pack("ll", int(stall_s), int(stall_s % 1 * 1e6))
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def ask(connection: socket.socket, what: int, offset: int, token: bytes) -> tuple[int, int]:
+    """Send a request: (offset, size) of the answer. Refusal if that is a no."""
+    connection.sendall(_REQUEST.pack(MAGIC, VERSION, what, offset, token))
+    return read_answer(connection)
+
+
+def read_answer(connection: socket.socket) -> tuple[int, int]:
+    magic, version, verdict, offset, size = _ANSWER.unpack(_read(connection, _ANSWER.size))
+    if (magic, version) != (MAGIC, VERSION) or verdict not in (YES, NO):
+        raise StreamError("what listens there serves no objects of this version")
+    if verdict == NO:
+        raise Refusal("the other side does not have it, or not for this asker")
+    return offset, size
+
+
+def read_request(connection: socket.socket) -> Request | None:
+    """The next request; None if the other side has hung up."""
+    data = _read(connection, _REQUEST.size, True)
+    if not data:
+        return None
+    magic, version, what, offset, token = _REQUEST.unpack(data)
+    if (magic, version) != (MAGIC, VERSION) or what not in (FETCH, BRING):
+        raise StreamError("a request that makes no sense")
+    return Request(what, offset, token)
+
+
+def answer(connection: socket.socket, verdict: int, offset: int = 0, size: int = 0) -> None:
+    connection.sendall(_ANSWER.pack(MAGIC, VERSION, verdict, offset, size))
+
+
+def send(connection: socket.socket, view: memoryview, offset: int) -> None:
+    """Send what is in the view from the offset on."""
+    while offset < view.nbytes:
+        end = min(offset + PIECE_BYTES, view.nbytes)
+        connection.sendall(view[offset:end])
+        offset = end
+
+
+def receive(connection: socket.socket, view: memoryview, offset: int, note: Callable[[int], None]) -> None:
+    """Fill the view from the offset on; `note` is told how far it has come. OSError if the other side breaks off."""
+    while offset < view.nbytes:
+        end = min(offset + PIECE_BYTES, view.nbytes)
+        count = connection.recv_into(view[offset:end], 0, socket.MSG_WAITALL)
+        if not count:
+            raise StreamError(f"the other side hung up after {offset} of {view.nbytes} bytes")
+        offset += count
+        note(offset)
+
+
+def _read(connection: socket.socket, size: int, may_end: bool = False) -> bytes:
+    data = b""
+    while len(data) < size:
+        part = connection.recv(size - len(data))
+        if not part:
+            if may_end and not data:
+                return b""
+            raise StreamError("the other side hung up")
+        data += part
+    return data
