@@ -20,6 +20,7 @@ from scaler.config.idle import warn_of_idle
 from scaler.config.table import ClusterConfig, Config, SchedulerConfig
 from scaler.config.values import make_config
 from scaler.event_loop import check_event_loop
+from scaler.link.names import sweep_orphans
 
 START_TIMEOUT_S = 60.0
 LOGGING_PATHS, LOGGING_LEVEL = ("/dev/stderr",), "WARNING"  # so that a program stays quiet
@@ -71,6 +72,7 @@ def end_launched(*launched: Launched) -> None:
     for each in launched:
         each._child = None
     end_all(children, 5.0)
+    sweep_orphans()  # a scheduler that was killed has left its bell page
 
 
 def _as_json(config: Config) -> dict[str, Any]:

@@ -4,6 +4,9 @@ The socket carries the settings one way (one JSON packet) and reports the other;
 other has gone. A forked copy of this process lets go of it, so that it stands for this process alone. Never fork and
 never multiprocessing's spawn, so no `__main__` guard is needed and `__main__` is not imported a second time. Each child
 has a session of its own: a Ctrl-C in the creator's terminal is the creator's.
+
+Rule 1: who ends takes along what it had started in its session (a task's own processes), unless that has made one of
+        its own.
 """
 
 import json
@@ -98,6 +101,14 @@ def end_all(children: Sequence[Child], grace_s: float) -> list[int]:
     return [child.process.returncode for child in children]
 
 
+def how_it_ended(code: int) -> str:
+    """In words."""
+    if code >= 0:
+        return f"ended with exit code {code}"
+    known = -code in signal.valid_signals()
+    return f"was ended by {signal.Signals(-code).name if known and -code < signal.SIGRTMIN else f'signal {-code}'}"
+
+
 def _have_ended(children: Sequence[Child], deadline: float) -> bool:
     """Whether all have ended by then."""
     while not all([child.find_code() is not None for child in children]):
@@ -133,7 +144,7 @@ def await_report(child: Child, key: str, deadline: float, what: str) -> Any:
             raise ScalerError(f"{what} did not start in time: {error}") from None
         if report is None:
             code = child.end()
-            raise ScalerError(f"{what} ended with exit code {code} before it was ready; its log says why")
+            raise ScalerError(f"{what} {how_it_ended(code)} before it was ready; its log says why")
         if "error" in report:
             child.end()
             raise ScalerError(f"{what} could not start: {report['error']}")

@@ -25,7 +25,7 @@ from scaler.exceptions import DisconnectedError
 from scaler.link.dealer import Dealer, greet, new_hello
 from scaler.link.knock import MOST_PACKET_BYTES, Entry, NotCoLocated, Refused, knock
 from scaler.link.memory import ObjectMemory
-from scaler.link.names import is_over, sweep
+from scaler.link.names import is_over, sweep, sweep_orphans
 from scaler.protocol.frames import Role, Welcome
 from scaler.relay.host_relay import HostRelay
 
@@ -94,6 +94,7 @@ class Supervisor:
                 self._leave()
         finally:
             self._leave()
+            sweep_orphans(self._memory.folder)  # nobody else may come by where a scheduler was killed
 
     async def _connect(self) -> None:
         """Say hello, find out whether the scheduler is on this host, and have a relay if it is not."""

@@ -121,7 +121,10 @@ def knock(address: str, life: str, role: str, ring_bytes: int, children_bytes: i
         if not answer["ok"]:
             raise NotCoLocated(answer["why"]) if answer.get("elsewhere") else Refused(answer["why"])
         connection.settimeout(None)
-        return Entry(connection, memory, eventfd, descriptors[0], answer)
+        try:
+            return Entry(connection, memory, eventfd, descriptors[0], answer)
+        except FileNotFoundError as error:  # its bell page
+            raise DisconnectedError(f"the owner of the local address {address} has gone") from error
     except BaseException:
         for descriptor in (eventfd, *descriptors):
             os.close(descriptor)
