@@ -5,11 +5,12 @@
 #
 # Rule 1: a row is in the list of a worker if and only if it is ROW_PLACED or ROW_CANCELLED.
 # Rule 2: a worker is told what a function is before it is given the first task of it, and to forget it after its last.
-# Rule 3: the work per placement does not depend on how many tasks or workers there are.
+# Rule 3: the work per placement, and per tick, does not depend on how many tasks or workers there are.
 # Not here: which task is next (ready), how much a worker may hold (worker_pool), why a task is taken off (core).
 
 cdef enum:
     TURN_TRIES = 8
+    MOST_LOOKS = 1024          # at workers, per tick: with more of them, each has its turn later
     MOST_ESTIMATE_NS = 2000000000
 
 
@@ -22,6 +23,7 @@ cdef class Dispatcher:
     cdef ObjectTable objects
     cdef dict untold               # a worker's index -> numbers of functions that it has not been told to forget yet
     cdef uint64_t withdrawn
+    cdef uint32_t next_look        # at which worker
 
     def __cinit__(self, TaskTable table, ReadyQueue ready, FunctionTable functions, WorkerPool pool, ObjectTable objects):
         self.table = table
@@ -94,6 +96,7 @@ cdef class Dispatcher:
             worker.head = row_index
             worker.since_ns = now
         worker.tail = row_index
+        worker.given_ns = now
         worker.held += 1
         worker.load_ns += row.estimate_ns
         self.pool.note_dirty(worker_index)
@@ -152,16 +155,25 @@ cdef class Dispatcher:
     # one worker
 
     cdef void relieve_slow(self, uint64_t now) noexcept nogil:
-        """Take back what waits behind a task that runs ten times longer than tasks of its kind do."""
-        cdef uint32_t i
+        """Take back what was given too early.
+
+        That is what waits behind a task that runs ten times longer than tasks of its kind do; and, while others have
+        nothing to do, what still waits though the credit it was given on is spent five times over: its kind takes
+        longer than it was thought to.
+        """
+        cdef uint32_t looks
         cdef Worker *worker
-        cdef Row *row
-        for i in range(self.pool.length):
-            worker = &self.pool.workers[i]
-            if worker.present and worker.held > 1:
-                row = self.table.row(worker.head)
-                if now > worker.since_ns + 10 * <uint64_t>row.estimate_ns + 10000000:
-                    self.relieve(i)
+        for looks in range(min(self.pool.length, <uint32_t>MOST_LOOKS)):
+            self.next_look = self.next_look + 1 if self.next_look + 1 < self.pool.length else 0
+            worker = &self.pool.workers[self.next_look]
+            if not worker.present or worker.held < 2:
+                continue
+            if now > worker.since_ns + 10 * <uint64_t>self.table.row(worker.head).estimate_ns + 10000000:
+                self.relieve(self.next_look)
+            elif now > worker.given_ns + 5 * CREDIT_NS and self.pool.has_idle() and not self.ready.levels:
+                worker.given_ns = now                  # a relay takes its time to answer
+                self.relieve(self.next_look)
+                self.dispatch(now)                     # until nobody is idle any more
 
     cdef void relieve(self, uint32_t worker_index) noexcept nogil:
         """Take back all but what the worker runs now."""

@@ -198,8 +198,9 @@ cdef class Ring:
     # from Python, for tests and rare records
 
     def write(self, int kind, uint64_t task=0, const unsigned char[:] payload=b"", *, uint32_t function=0, int flags=0,
-              int status=0, uint64_t attempt=0, uint32_t items=0, uint32_t detail=0, TaskOptions options=None):
-        """Write one record. Its position, or None while there is no room. `options` are a task's."""
+              int status=0, uint64_t attempt=0, uint32_t items=0, uint32_t detail=0, TaskOptions options=None,
+              uint64_t duration_ns=0):
+        """Write one record. Its position, or None while there is no room. `options` are a task's, `duration_ns` a result's."""
         cdef Record *record
         cdef size_t size = payload.shape[0]
         if size > self.largest_payload():
@@ -210,6 +211,8 @@ cdef class Ring:
         fill_record(record, kind, flags, status, function, task, attempt, items, detail)
         if options is not None:
             set_options(record, options.word, options.limit_ms)
+        if duration_ns:
+            record.duration_ns = duration_ns
         if size:
             memcpy(<char *>record + RECORD_HEADER_BYTES, &payload[0], size)
         return self.commit()

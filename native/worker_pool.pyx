@@ -30,6 +30,7 @@ cdef struct Worker:
     uint64_t tag           # by which it keeps objects
     uint64_t maker         # what the objects of its results begin with
     uint64_t since_ns      # when its current task began, as far as we know
+    uint64_t given_ns      # when it was given the last one
     uint8_t *knows         # bit per function
     uint32_t knows_bytes
     uint32_t last_function # index + 1 of what it was given last, which spares a look at the bits
@@ -153,6 +154,10 @@ cdef class WorkerPool:
     cdef inline uint32_t least_loaded(self) noexcept nogil:
         """Index + 1 of a worker with the least work, 0 if there is none."""
         return 0 if self.buckets == 0 else self.heads[count_trailing_zeros(self.buckets)]
+
+    cdef inline bint has_idle(self) noexcept nogil:
+        """Whether some worker holds nothing."""
+        return self.buckets & 1
 
     cdef inline bint has_credit(self, Worker *worker, Function *function) noexcept nogil:
         if worker.held == 0:
