@@ -96,10 +96,9 @@ cdef class Dispatcher:
             worker.head = row_index
             worker.since_ns = now
         worker.tail = row_index
-        worker.given_ns = now
         worker.held += 1
         worker.load_ns += row.estimate_ns
-        self.pool.note_dirty(worker_index)
+        self.pool.note_dirty(worker_index, now)
         self.pool.settle(worker_index)
         return True
 

@@ -27,10 +27,10 @@ cdef struct Worker:
     bint dirty             # records written since the last flush: it hangs in the list of those
     uint32_t next_dirty    # index + 1
     uint64_t load_ns
+    uint64_t since_ns      # when its current task began, as far as we know
+    uint64_t given_ns      # when it was last given anything: at the first since the last flush
     uint64_t tag           # by which it keeps objects
     uint64_t maker         # what the objects of its results begin with
-    uint64_t since_ns      # when its current task began, as far as we know
-    uint64_t given_ns      # when it was given the last one
     uint8_t *knows         # bit per function
     uint32_t knows_bytes
     uint32_t last_function # index + 1 of what it was given last, which spares a look at the bits
@@ -108,8 +108,9 @@ cdef class WorkerPool:
         self.present -= 1
         return 0
 
-    cdef inline void note_dirty(self, uint32_t index) noexcept nogil:
+    cdef inline void note_dirty(self, uint32_t index, uint64_t now) noexcept nogil:
         if not self.workers[index].dirty:
+            self.workers[index].given_ns = now
             self.workers[index].dirty = True
             self.workers[index].next_dirty = self.dirty
             self.dirty = index + 1
