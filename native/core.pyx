@@ -32,6 +32,7 @@ cdef class SchedulerCore:
     cdef Dispatcher dispatcher
     cdef Answers answers
     cdef readonly ObjectTable objects
+    cdef Survivors survivors
     cdef readonly uint64_t own_tag     # of the objects that the scheduler's shell makes, for those that come over a wire
     cdef uint64_t next_tag
     cdef dict worker_of_tag            # index by tag
@@ -45,6 +46,7 @@ cdef class SchedulerCore:
         self.own_tag = MOST_TAG
         self.next_tag = MOST_TAG - 1
         self.worker_of_tag = {}
+        self.survivors = Survivors()
         self.table = TaskTable(life)
         self.clients = ClientTable(self.table)
         self.ready = ReadyQueue(self.table)
@@ -62,7 +64,7 @@ cdef class SchedulerCore:
         cdef uint32_t index
         if not 0 < client_bits < 1 << 24:
             raise ValueError(f"a client's number has 24 bits, not {client_bits}")
-        if self.has_client(client_bits) or client_bits > self.next_tag:
+        if self.has_client(client_bits) or client_bits > self.next_tag or client_bits in self.worker_of_tag:
             raise ValueError(f"client number {client_bits} is in use")
         index = self.clients.make_room()
         if not self.ready.add_client(index):
@@ -177,6 +179,9 @@ cdef class SchedulerCore:
             self.answers.answer_text(row_index, STATUS_REFUSED, b"the task names a function that was never announced")
             return
         self.accepted += 1
+        if record.flags & FLAG_RESENT:
+            self.hold_back(row_index, now)
+            return
         self.ready.push(row_index, False)
         if (self.most_waiting >= 0 and self.ready.size > <uint64_t>self.most_waiting
                 and self.clients.clients[index].waiting_head == 0):
@@ -270,6 +275,9 @@ cdef class SchedulerCore:
         elif state == ROW_ANSWERED:
             self.answers.stop_waiting(row_index)
             self.answers.end(row_index)
+        elif state == ROW_HELD_BACK:
+            with gil:
+                self.cancel_held_back(row_index)
 
     def take_back_all(self, uint32_t index):
         """This worker will be killed: what it has not begun goes elsewhere."""
@@ -278,17 +286,24 @@ cdef class SchedulerCore:
     # workers come and go
 
     def on_worker_joined(self, Outlet tasks not None, Outlet control not None, uint32_t queue_size=1000, *,
-                         bint is_remote=False):
-        """A worker that may be given tasks. Its index. What a remote one makes comes under tags of the scheduler's own."""
-        cdef uint32_t index = self.pool.add(tasks, control, queue_size)
-        self.pool.workers[index].tag = self.draw_tag()
+                         bint is_remote=False, uint64_t tag=0):
+        """A worker that may be given tasks. Its index. What a remote one makes comes under tags of the scheduler's own.
+
+        One that outlived its scheduler has its `tag`; ValueError if somebody else has it.
+        """
+        cdef uint32_t index
+        if tag and (tag in self.worker_of_tag or self.has_client(tag) or tag >= self.own_tag):
+            raise ValueError(f"tag {tag} is in use")
+        tag = tag or self.draw_tag()
+        index = self.pool.add(tasks, control, queue_size)
+        self.pool.workers[index].tag = tag
         self.pool.workers[index].maker = self.own_tag if is_remote else self.pool.workers[index].tag
         self.worker_of_tag[self.pool.workers[index].tag] = index
         return index
 
     cdef uint64_t draw_tag(self) except 0:
         """24 bits that nobody here has, or has had."""
-        while self.has_client(self.next_tag):
+        while self.has_client(self.next_tag) or self.next_tag in self.worker_of_tag:
             self.next_tag -= 1
         if self.next_tag == 0:
             raise ValueError("more than 16 million workers have been here: start the scheduler anew")
@@ -340,6 +355,7 @@ cdef class SchedulerCore:
             else:
                 self.ready.push(row_index, True)
             row_index = previous
+        self.lose_survivors(index)
         tag = self.pool.workers[index].tag
         del self.worker_of_tag[tag]
         self.dispatcher.on_worker_left(index)
@@ -367,6 +383,10 @@ cdef class SchedulerCore:
         cdef uint32_t row_index = self.find_held(worker_index, record.task, record.attempt)
         cdef Row *row
         if row_index == 0:
+            if self.survivors.any_lives and record.attempt >> 32 != self.table.life >> 32:
+                with gil:
+                    self.on_survivor_result(worker_index, record, now)
+                return
             self.late += 1
             self.discard_result(worker_index, record)
             return
@@ -432,10 +452,154 @@ cdef class SchedulerCore:
             self.answers.end(row_index)
         self.dispatcher.dispatch(now)
 
+    # what outlived another scheduler
+
+    def on_survivor(self, uint32_t worker_index, running=None):
+        """This worker has come over from another scheduler. `running`: (task, attempt) that it was given by that."""
+        cdef uint32_t row_index
+        self.survivors.any_lives = True
+        if running is None:
+            return
+        task, attempt = running
+        self.survivors.add_running(worker_index, task, attempt)
+        self.pool.set_aside(worker_index, True)
+        row_index = self.find_open(task)
+        if row_index and self.table.row(row_index).state == ROW_READY:
+            self.ready.remove(row_index)              # it was not held back long enough
+            self.table.row(row_index).state = ROW_HELD_BACK
+            self.survivors.held_back[row_index] = 0
+
+    def on_survivor_idle(self, uint32_t worker_index, uint64_t task, uint64_t attempt):
+        """It does not run this any more, and there is no result of it: that had gone to the scheduler before."""
+        if self.survivors.end_running(worker_index, task, attempt):
+            self.pool.set_aside(worker_index, False)
+
+    def survivors_running(self):
+        """(worker index, task, attempt) of what workers were given by another scheduler and have not answered."""
+        return [(index, *what) for index, what in self.survivors.task_of.items()] if self.survivors.task_of else ()
+
+    cdef uint32_t find_open(self, uint64_t task) noexcept nogil:
+        """The row of this task; 0 if there is none."""
+        cdef uint32_t client_index = self.clients.find(task)
+        return self.clients.find_row(client_index - 1, task) if client_index else 0
+
+    cdef void hold_back(self, uint32_t row_index, uint64_t now) noexcept nogil:
+        """The task was sent again: its result may be here, or a worker may run it."""
+        with gil:
+            self.table.row(row_index).state = ROW_HELD_BACK
+            self.survivors.held_back[row_index] = now + HOLD_NS
+            if self.table.row(row_index).task in self.survivors.results:
+                self.answer_with_kept(row_index)
+
+    cdef int answer_with_kept(self, uint32_t row_index) except -1:
+        """Answer with the result that waited for this task, if what it brings can be had by now."""
+        cdef uint64_t task = self.table.row(row_index).task
+        cdef bytes kept
+        cdef Record *record
+        _, worker_index, kept = self.survivors.results[task]
+        record = <Record *>PyBytes_AS_STRING(kept)
+        if self.is_to_be_had(worker_index, record):
+            del self.survivors.results[task]
+            del self.survivors.held_back[row_index]
+            self.answer_survivor(row_index, worker_index, record)
+        return 0
+
+    cdef bint is_to_be_had(self, uint32_t worker_index, Record *record) except -1:
+        """Whether what the result brings lies where it says: its worker may not have named it anew yet."""
+        cdef Place *place
+        if not record.flags & FLAG_OBJECTS or self.pool.workers[worker_index].maker == self.own_tag:
+            return True
+        if places_in(payload_of(record), payload_bytes_of(record)) < 1:
+            return True
+        place = place_at(payload_of(record), 0)
+        return Segment.exists(area_name(self.objects.life, self.objects.folder, place.segment))
+
+    cdef int answer_survivor(self, uint32_t row_index, uint32_t worker_index, Record *record) except -1:
+        """The row, which no worker holds here, is answered with a result of another scheduler's attempt."""
+        if record.flags & FLAG_OBJECTS and not self.take_result(worker_index, record):
+            self.answers.answer_text(row_index, STATUS_REFUSED,
+                                     b"there was no room for its result, or its result makes no sense")
+        else:
+            self.answers.answer(row_index, record)
+        return 0
+
+    cdef int on_survivor_result(self, uint32_t worker_index, Record *record, uint64_t now) except -1:
+        cdef uint32_t row_index = self.find_open(record.task)
+        cdef bytes copy
+        if self.survivors.end_running(worker_index, record.task, record.attempt):
+            self.pool.set_aside(worker_index, False)
+        if (row_index and self.table.row(row_index).state not in (ROW_HELD_BACK, ROW_READY)
+                or record.task in self.survivors.results or record.status == STATUS_STOPPED):
+            self.late += 1
+            self.discard_result(worker_index, record)
+            return 0
+        copy = PyBytes_FromStringAndSize(<char *>record, record.record_bytes)
+        self.survivors.results[record.task] = now + RESULT_WAIT_NS, worker_index, copy
+        if row_index:
+            if self.table.row(row_index).state == ROW_READY:
+                self.ready.remove(row_index)
+                self.table.row(row_index).state = ROW_HELD_BACK
+                self.survivors.held_back[row_index] = now + HOLD_NS
+            self.answer_with_kept(row_index)
+        return 0
+
+    cdef int cancel_held_back(self, uint32_t row_index) except -1:
+        """Nobody wants this any more: who runs it is to stop."""
+        cdef uint64_t task = self.table.row(row_index).task
+        for attempt, worker_index in self.survivors.running.get(task, ()):
+            (<Outlet>self.pool.workers[<uint32_t>worker_index].tasks).stop(task, attempt)
+        del self.survivors.held_back[row_index]
+        self.answers.end(row_index)
+        return 0
+
+    cdef int lose_survivors(self, uint32_t worker_index) except -1:
+        """This worker has gone: what it still ran goes elsewhere, and its results can be had no more."""
+        cdef uint32_t row_index
+        cdef bytes kept
+        if not self.survivors.any_lives:
+            return 0
+        for task, (_, index, kept) in list(self.survivors.results.items()):
+            if index == worker_index:
+                del self.survivors.results[task]
+                self.discard_result(worker_index, <Record *>PyBytes_AS_STRING(kept))
+        what = self.survivors.task_of.get(worker_index)
+        if what is None:
+            return 0
+        task, attempt = what
+        self.survivors.end_running(worker_index, task, attempt)
+        row_index = self.find_open(task)
+        if row_index == 0 or self.table.row(row_index).state != ROW_HELD_BACK or task in self.survivors.running:
+            return 0
+        del self.survivors.held_back[row_index]
+        self.charge(row_index)
+        if self.table.row(row_index).deaths > self.table.row(row_index).retries:
+            self.answers.answer_text(row_index, STATUS_WORKER_DIED, b"the worker process died while it ran this task")
+        else:
+            self.ready.push(row_index, True)
+        return 0
+
+    cdef int release_due(self, uint64_t now) except -1:
+        """Place what nobody turned out to have, and drop results that nobody turned out to want."""
+        cdef uint32_t row_index
+        cdef bytes kept
+        for task, (end, worker_index, kept) in list(self.survivors.results.items()):
+            row_index = self.find_open(task)
+            if row_index and self.table.row(row_index).state == ROW_HELD_BACK:
+                self.answer_with_kept(row_index)
+            elif end <= now or row_index:
+                del self.survivors.results[task]
+                self.late += 1
+                self.discard_result(worker_index, <Record *>PyBytes_AS_STRING(kept))
+        for row_index in self.survivors.take_due(self.table, now):
+            self.ready.push(row_index, False)
+        return 0
+
     # what the loop says
 
     def on_tick(self, uint64_t now):
         """Take back what waits behind a task that runs ten times longer than tasks of its kind do."""
+        if not self.survivors.is_empty():
+            self.release_due(now)
         self.dispatcher.relieve_slow(now)
         self.dispatcher.dispatch(now)
         self.flush()
@@ -555,4 +719,6 @@ cdef class SchedulerCore:
         return {"rows": self.table.used, "ready": self.ready.size, "workers": self.pool.present,
                 "accepted": self.accepted, "answered": self.answers.answered, "refused": self.refused,
                 "dropped": self.dropped, "late": self.late, "withdrawn": self.dispatcher.withdrawn,
-                "turned_away": self.turned_away, "functions": len(self.functions.index_of)}
+                "turned_away": self.turned_away,
+                "held_back": len(self.survivors.held_back), "kept_results": len(self.survivors.results),
+                "running_on": len(self.survivors.task_of), "functions": len(self.functions.index_of)}

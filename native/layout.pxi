@@ -40,7 +40,7 @@
 cpdef enum:
     PAGE = 4096
     LAYOUT_MAGIC = 0x5343414C
-    LAYOUT_VERSION = 3
+    LAYOUT_VERSION = 4
     RING_HEADER_BYTES = 128
     HEADERS_OFFSET = 192       # of the first ring's header in a peer's page
     RECORD_HEADER_BYTES = 56
@@ -142,7 +142,12 @@ cdef packed struct PeerPage:
     uint32_t gap_a[3]
     uint64_t gap_b[1]
     uint32_t sleeping
-    uint32_t gap_c[15]
+    uint32_t gap_c[1]
+    uint64_t life              # whose the other end is: differs after each takeover
+    uint64_t takeover_tasks    # from here on tasks are that owner's
+    uint64_t takeover_down     # and so are announcements
+    uint64_t takeover_results  # from here on results were unread then
+    uint32_t gap_g[6]
     uint32_t state
     uint32_t gap_d[1]
     uint64_t task

@@ -147,6 +147,7 @@ cdef tuple borrow_all(Mappings mappings, const char *payload, size_t size, list 
         place = place_at(payload, i)
         loan = loans[i]
         if place.flags & PLACE_SHARED:
+            loan.pin()                                # it is opened when it is come across
             references.append(loan)
         elif place.flags & PLACE_PACKED:
             stream, buffers = read_packed(loan.open(True))

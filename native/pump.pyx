@@ -27,6 +27,7 @@ cdef class Peer:
 cdef class Pump:
     """Drains the rings of all co-located peers into the core."""
     cdef readonly SchedulerCore core
+    cdef readonly uint64_t life       # of the scheduler, as workers see it in their pages
     cdef Segment bell_memory
     cdef BellPage *bell
     cdef readonly int eventfd
@@ -38,8 +39,9 @@ cdef class Pump:
     cdef readonly list broken         # peers whose rings were found to make no sense: the shell shuts them out
     cdef readonly uint64_t passes, wakes, missed
 
-    def __init__(self, SchedulerCore core not None, Segment bell_memory not None, int eventfd):
+    def __init__(self, SchedulerCore core not None, Segment bell_memory not None, int eventfd, uint64_t life=1):
         self.core = core
+        self.life = life
         self.bell_memory = bell_memory
         self.bell = <BellPage *>bell_memory.start
         self.eventfd = eventfd
@@ -49,8 +51,12 @@ cdef class Pump:
         self.broken = []
         self.stops = []
 
-    def add(self, Segment memory not None, bint is_worker, int eventfd, *, uint32_t client_bits=0, uint32_t queue_size=1000):
-        """Take up a peer whose segment has been checked. The Peer; its slot is its bit in the news."""
+    def add(self, Segment memory not None, bint is_worker, int eventfd, *, uint32_t client_bits=0, uint32_t queue_size=1000,
+            uint64_t tag=0):
+        """Take up a peer whose segment has been checked. The Peer; its slot is its bit in the news.
+
+        With a `tag` it is a worker that has come over from another scheduler, and is known by that.
+        """
         cdef Peer peer = Peer.__new__(Peer)
         cdef uint32_t slot = 0
         rings = peer_rings(memory)
@@ -66,7 +72,7 @@ cdef class Pump:
         if is_worker:
             peer.running = RunningTask(memory, peer.tasks)
             tasks = RingOutlet(peer.tasks, memory, SLEEPING_OFFSET, eventfd, stops=self.stops, owner=peer)
-            peer.index = self.core.on_worker_joined(tasks, control, queue_size)
+            peer.index = self.core.on_worker_joined(tasks, control, queue_size, tag=tag)
             peer.tag = self.core.worker_tag(peer.index)
         else:
             peer.index = self.core.on_client_joined(client_bits, RingOutlet(peer.results, memory, SLEEPING_OFFSET, eventfd), control)
@@ -76,7 +82,22 @@ cdef class Pump:
             self.peers.append(peer)
         else:
             self.peers[slot] = peer
+        if tag:
+            self.core.on_survivor(peer.index, take_over(memory, self.life))
+            set_bits(&self.bell.news[slot >> 6], (<uint64_t>1) << (slot & 63))
+        elif is_worker:
+            (<PeerPage *>memory.start).life = self.life
         return peer
+
+    cdef int look_after_survivors(self) except -1:
+        """Of what workers were given by another scheduler, see what has ended with no result to be read here."""
+        cdef Peer peer
+        for index, task, attempt in self.core.survivors_running():
+            for peer in self.peers:
+                if peer is not None and peer.is_worker and peer.index == index and not peer.running.is_it(task, attempt):
+                    self.drain(peer, now_ns())
+                    self.core.on_survivor_idle(index, task, attempt)
+        return 0
 
     def remove(self, Peer peer not None):
         """The peer is gone: drain what it left, then tell the core. Names of segments in its store that are still of use."""
@@ -293,6 +314,7 @@ cdef class Pump:
     def tick(self):
         """Time has passed: let the core see to tasks that wait behind a long one."""
         self.ticks += 1
+        self.look_after_survivors()
         self.core.on_tick(now_ns())
 
     def hush(self):

@@ -16,6 +16,7 @@ cdef enum:
     ROW_PLACED = 2     # a worker has it
     ROW_CANCELLED = 3  # a worker has it, nobody wants the result
     ROW_ANSWERED = 4   # its result waits for room on the way to the client
+    ROW_HELD_BACK = 5  # it was sent again: some worker may have it, or its result (survivors)
 
 cdef struct Row:
     uint64_t task

@@ -50,6 +50,11 @@ cdef class WorkerLoop:
     cdef int stopped             # what the task that runs was stopped for
     cdef uint64_t limit_ns       # of tasks that have no limit of their own; 0: none
     cdef readonly uint64_t done
+    cdef uint64_t life           # whose functions these are, as the page says it
+    cdef uint64_t heard_life     # whose bell this is
+    cdef uint64_t named_life     # whose names these are
+    cdef tuple names             # (life, folder, most bytes) that go with the bell
+    cdef public object on_word   # takes the supervisor's next word; None if there is none but its end
 
     def __init__(self, Segment memory not None, int eventfd, Segment bell_memory not None, uint32_t slot,
                  int bell_eventfd, watched, Store store not None, Mappings mappings not None, *, loads, loads_parcel, dumps,
@@ -77,6 +82,7 @@ cdef class WorkerLoop:
         self.describe, self.load_function = describe, load_function
         self.describe_overdue, self.stop_with, self.is_importing = describe_overdue, stop_with, is_importing
         self.limit_ns = limit_ns
+        self.life = self.heard_life = self.named_life = load_acquire(&self.page.life)
 
     # being stopped
 
@@ -121,7 +127,12 @@ cdef class WorkerLoop:
                 if self.tasks.broken or self.down.broken or not self.wait():
                     return
                 continue
+            if record.flags & FLAG_OBJECTS and self.is_cut_off():
+                self.pause()                          # who is to come takes it back: its objects get other names
+                continue
             if self.tasks.claim(record):
+                if load_acquire(&self.page.life) != self.life and self.tasks.tail >= self.page.takeover_tasks:
+                    self.begin_life()
                 self.execute(record)
             self.tasks.step(record.record_bytes)
             if self.tasks.recycle():
@@ -135,6 +146,8 @@ cdef class WorkerLoop:
         cdef int i, n
         cdef Ring tasks = self.tasks
         cdef Ring down = self.down
+        if load_acquire(&self.page.life) != self.life:
+            self.begin_life()
         self.read_announced()
         self.tidy()
         store_release32(&self.page.sleeping, 1)
@@ -157,17 +170,101 @@ cdef class WorkerLoop:
             self.upkeep.on_idle(now_ns(), self.done)
         if fds[0].revents & POLLIN:
             quiet_bell(self.eventfd)
-        for i in range(self.watched_count):
-            if n > 0 and fds[i + 1].revents:
-                return False
+        if n > 0 and not self.go_on(fds):
+            return False
         PyErr_CheckSignals()
         return True
 
+    # another scheduler
+
+    cdef bint go_on(self, pollfd *fds) except -1:
+        """Whether there still is somebody to work for, or will be, whatever these descriptors say."""
+        cdef int i
+        for i in range(self.watched_count):
+            if not fds[i + 1].revents:
+                continue
+            if self.on_word is None:
+                return False
+            if i == 0:
+                self.watched[0] = -1                  # the scheduler is gone: another will take over our rings
+            elif not self.on_word():
+                return False
+        return not self.stopping
+
+    cdef bint is_cut_off(self) noexcept:
+        """Whether the scheduler is gone, and no other has taken over yet."""
+        cdef pollfd fds[1]
+        if self.on_word is None:
+            return False
+        if self.watched[0] < 0:
+            return load_acquire(&self.page.life) == self.life
+        fds[0].fd = self.watched[0]
+        fds[0].events = POLLIN
+        return poll(fds, 1, 0) > 0 and load_acquire(&self.page.life) == self.life
+
+    cdef int pause(self) except -1:
+        """Wait a moment for the next scheduler."""
+        cdef pollfd fds[5]
+        cdef int i, n
+        for i in range(self.watched_count):
+            fds[i + 1].fd = self.watched[i]
+            fds[i + 1].events = POLLIN
+        fds[0].fd = -1
+        with nogil:
+            n = poll(fds, 1 + self.watched_count, 5)
+        if n > 0 and not self.go_on(fds):
+            self.stopping = True
+        PyErr_CheckSignals()
+        return 0
+
+    def move(self, Segment bell_memory, uint32_t slot, int bell_eventfd, int lifeline, str life not None, str folder not None,
+             uint64_t most_bytes):
+        """Who is rung from now on. Names stay until no task of before runs any more."""
+        if bell_memory is not None:
+            self.bell_memory, self.bell = bell_memory, <BellPage *>bell_memory.start
+            self.slot, self.bell_eventfd = slot, bell_eventfd
+        self.watched[0] = lifeline
+        self.heard_life = int(life, 16)
+        self.names = life, folder, most_bytes
+
+    cdef int begin_life(self) except -1:
+        """From here on tasks are another owner's. What was announced before means nothing any more."""
+        self.read_announced()
+        self.functions.clear()
+        self.announced.clear()
+        self.begin_names()
+        self.life = load_acquire(&self.page.life)
+        return 0
+
+    cdef int begin_names(self) except -1:
+        """See to it that what is made from here on has the names that the rings' owner knows."""
+        if self.on_word is None:                      # a relay: it stays, and so do names
+            self.mappings.begin_life(self.mappings.life, self.mappings.folder)
+            return 0
+        while self.heard_life != load_acquire(&self.page.life) and not self.stopping:
+            if not self.on_word():
+                self.stopping = True
+        if self.named_life == self.heard_life:
+            return 0
+        self.named_life = self.heard_life
+        life, folder, most_bytes = self.names
+        unread = unread_objects(self.results, self.page.takeover_results)
+        for object in list(self.store.slots) if unread is not None else ():
+            if object not in unread:                  # it was read, and who would free it is gone
+                self.store.free(object)
+        self.store.begin_life(life, folder, most_bytes)
+        self.mappings.begin_life(life, folder)
+        return 0
+
+    # what is announced
+
     cdef int read_announced(self) except -1:
-        """Take what is in the control ring."""
+        """Take what is in the control ring, but not what another owner says while a task of before runs."""
         if not self.down.has_news():
             return 0
         while True:
+            if load_acquire(&self.page.life) != self.life and self.down.tail >= self.page.takeover_down:
+                break
             said = self.down.read()
             if said is None:
                 break
@@ -402,6 +499,8 @@ cdef class WorkerLoop:
         stream, buffers = value if type(value) is tuple else (value, [])
         while True:
             self.read_announced()                     # which may free what can be used again
+            if load_acquire(&self.page.life) != self.life:
+                self.begin_names()
             try:
                 return join_places([self.store.put_packed(stream, buffers, PLACE_NEW)])
             except OSError as error:
@@ -444,6 +543,8 @@ cdef class WorkerLoop:
                 return 0
             if record == NULL:
                 record = self.results.reserve(size)
+        if load_acquire(&self.page.life) != self.life:
+            kept = 0                                  # who lent it is gone; it is not given out again
         fill_record(record, KIND_RESULT, flags, status, task.function, task.task, task.attempt, task.items, kept)
         record.duration_ns = self.meter.duration_ns
         record.cpu_us = self.meter.cpu_us
@@ -471,10 +572,9 @@ cdef class WorkerLoop:
         store_release32(&self.page.sleeping, 0)
         if n > 0 and fds[0].revents & POLLIN:
             quiet_bell(self.eventfd)
-        for i in range(self.watched_count):
-            if n > 0 and fds[i + 1].revents:
-                self.stopping = True
-                return False
+        if n > 0 and not self.go_on(fds):
+            self.stopping = True
+            return False
         PyErr_CheckSignals()
         return True
 

@@ -7,7 +7,7 @@
 # Workers hang in buckets by the power of two of the work they hold, so the least loaded one is found without looking at
 # the others, with 10 workers or 10,000.
 #
-# Rule 1: a worker is in exactly one bucket, the one of its load.
+# Rule 1: a worker is in exactly one bucket, the one of its load, unless it was set aside (survivors).
 
 cdef enum:
     BUCKETS = 40
@@ -24,6 +24,7 @@ cdef struct Worker:
     uint32_t previous
     uint32_t queue_size
     bint present
+    bint is_aside          # still runs what a scheduler before gave it: in no bucket
     bint dirty             # records written since the last flush: it hangs in the list of those
     uint32_t next_dirty    # index + 1
     uint64_t load_ns
@@ -99,7 +100,8 @@ cdef class WorkerPool:
     cdef int remove(self, uint32_t index) except -1:
         """The worker is gone; what it held is somewhere else by now."""
         cdef Worker *worker = &self.workers[index]
-        self.leave(index)
+        if not worker.is_aside:
+            self.leave(index)
         worker.present = False
         worker.head = worker.tail = worker.held = 0
         worker.load_ns = 0
@@ -145,6 +147,15 @@ cdef class WorkerPool:
                 self.buckets &= ~((<uint64_t>1) << worker.bucket)
         if worker.next:
             self.workers[worker.next - 1].previous = worker.previous
+
+    cdef void set_aside(self, uint32_t index, bint is_aside) noexcept nogil:
+        """The worker is to be given nothing, or is again like any other. It holds nothing."""
+        if is_aside != self.workers[index].is_aside:
+            self.workers[index].is_aside = is_aside
+            if is_aside:
+                self.leave(index)
+            else:
+                self.enter(index)
 
     cdef inline void settle(self, uint32_t index) noexcept nogil:
         """The load changed: move to its bucket."""

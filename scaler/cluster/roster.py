@@ -10,6 +10,7 @@ One that was killed to stop what it ran is started again at once, and does not c
 Not here: starting and watching processes (supervisor).
 """
 
+from collections.abc import Container
 from dataclasses import dataclass
 from enum import Enum
 
@@ -53,11 +54,12 @@ class Roster:
         self.places = [Place(name) for name in names]
         self.running = False
 
-    def on_connected(self, now_s: float) -> list[Start]:
-        """There is a scheduler to work for."""
+    def on_connected(self, now_s: float, alive: Container[int] = ()) -> list[Start]:
+        """There is a scheduler to work for. Those at the places `alive` have joined it already."""
         self.running = True
-        for place in self.places:
-            place.state, place.due_s, place.pause_s = State.WAITING, now_s, 0.0
+        for index, place in enumerate(self.places):
+            if index not in alive:
+                place.state, place.due_s, place.pause_s = State.WAITING, now_s, 0.0
         return self.on_tick(now_s)
 
     def on_disconnected(self) -> None:

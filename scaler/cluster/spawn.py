@@ -36,6 +36,7 @@ class Child:
     def __init__(self, module: str, settings: dict[str, Any] | None = None) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.link = ours
+        self.descriptors: list[int] = []  # that came with the last report; whoever takes them closes them
         _children.add(self)
         try:
             self.process = subprocess.Popen(
@@ -66,7 +67,7 @@ class Child:
         if not select.select([self.link], [], [], max(0.0, timeout_s))[0]:
             raise TimeoutError(f"process {self.pid} said nothing for {timeout_s:.1f} s")
         try:
-            packet = self.link.recv(MOST_REPORT_BYTES)
+            packet, self.descriptors, _, _ = socket.recv_fds(self.link, MOST_REPORT_BYTES, 2)
         except OSError:
             packet = b""
         return json.loads(packet) if packet else None

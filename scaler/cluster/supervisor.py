@@ -1,7 +1,7 @@
 """Supervisor: starts the workers of its host, watches them, and ends with them.
 
 On the scheduler's host it is off the data path: the workers hand their rings to the scheduler themselves. Elsewhere it
-is their relay. It serves as long as its scheduler; when that goes it looks for a new one for `death_timeout_s`.
+is their relay. When the scheduler goes it looks for a new one for `death_timeout_s`, and its workers go over to that.
 
 Rule 1: whatever ends the supervisor ends its workers: they hold a socket to it, and the kernel kills them with it.
 Not here: who is started when (roster), how a process is started (spawn).
@@ -19,6 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from scaler.cluster.handover import Handle, hand_over, tell_worker
 from scaler.cluster.roster import Roster, Start
 from scaler.cluster.spawn import Child, end_all
 from scaler.exceptions import DisconnectedError
@@ -68,6 +69,7 @@ class Supervisor:
         self._on_ready = on_ready
         self._children: dict[int, Child] = {}
         self._pidfds: dict[int, int] = {}
+        self._handles: dict[int, Handle] = {}  # of workers that can go over to another scheduler
         self._killed: set[int] = set()  # processes that were killed to stop what they ran
         self._identity = secrets.token_bytes(16)
         self._timer: asyncio.TimerHandle | None = None  # for those who wait for the end of a pause
@@ -88,10 +90,13 @@ class Supervisor:
                 await self._connect()
                 if self._stopping.is_set():
                     return
-                self._start(self._roster.on_connected(time.monotonic()))
+                self._start(self._roster.on_connected(time.monotonic(), self._hand_over()))
                 await self._first_of(self._gone, self._stopping)
                 self._roster.on_disconnected()
-                self._leave()
+                if self._entry is None or self._stopping.is_set():
+                    self._leave()
+                else:
+                    self._stay()
         finally:
             self._leave()
             sweep_orphans(self._memory.folder)  # nobody else may come by where a scheduler was killed
@@ -114,6 +119,10 @@ class Supervisor:
         try:
             self._entry = knock(welcome.colocation, life, "cluster", SMALLEST_RING_BYTES)
         except (NotCoLocated, Refused, DisconnectedError) as reason:
+            if self._handles and isinstance(reason, DisconnectedError):  # it was here before, and has died again
+                dealer.close()
+                await self._connect()
+                return
             _log.info("workers go over the wire to %s: %s", self._address, reason)
             self._relay = HostRelay(
                 self._loop, self._address, dealer, hello, welcome, memory=self._memory, timeout_s=self._death_timeout_s,
@@ -182,6 +191,7 @@ class Supervisor:
             "name": name,
             "door": self._door,
             "life": self._life,
+            "goes_over": self._entry is not None,
             **vars(self._settings),
         }
         child = Child("scaler.cluster.worker", settings)
@@ -201,6 +211,9 @@ class Supervisor:
         if report is None:
             self._loop.remove_reader(child.link)
         elif report.get("joined"):
+            if len(child.descriptors) == 2:
+                memory, doorbell = child.descriptors
+                self._handles[index] = Handle(memory, doorbell, report["tag"])
             self._roster.on_joined(index, time.monotonic())
             if self._roster.all_joined:
                 self._on_ready()
@@ -234,8 +247,40 @@ class Supervisor:
         self._loop.remove_reader(self._pidfds[index])
         os.close(self._pidfds.pop(index))
         child = self._children.pop(index)
+        if index in self._handles:
+            self._handles.pop(index).close()
         self._loop.remove_reader(child.link)
         return child
+
+    # another scheduler
+
+    def _stay(self) -> None:
+        """The scheduler on this host has gone: workers go on with what they have, until there is another one."""
+        assert self._entry is not None
+        self._entry.close()
+        self._entry = None
+        self._end([index for index in self._children if index not in self._handles])
+
+    def _hand_over(self) -> set[int]:
+        """Hand the workers that have outlived their scheduler over to the next one. The places of those that stay."""
+        if self._entry is None:
+            self._end(list(self._children))
+            return set()
+        for index, handle in list(self._handles.items()):
+            child, name = self._children[index], self._roster.places[index].name
+            try:
+                place = hand_over(self._door, handle, child.pid, name=name, grace_s=self._settings.grace_s)
+            except Refused as error:
+                _log.error("worker %s is started anew: %s", name, error)
+                self._end([index])
+            except DisconnectedError as error:  # the next one will take it
+                _log.info("worker %s stays: %s", name, error)
+            else:
+                tell_worker(child.link, place)
+        return set(self._handles)
+
+    def _end(self, places: list[int]) -> None:
+        end_all([self._forget(index) for index in places], 0.5)
 
     def _exit_code_of(self, pid: int) -> int:
         """How this worker ended; 0 if it has only hung up."""

@@ -2,7 +2,7 @@
 
 It imports little, so that it starts quickly: neither the network's libraries nor anything of the scheduler.
 
-Rule 1: it never outlives its supervisor (the kernel kills it then) nor serves a scheduler that has gone.
+Rule 1: it never outlives its supervisor: the kernel kills it then. It may outlive its scheduler (handover).
 Not here: the loop itself (native/worker.pyx), restarting (cluster.supervisor).
 """
 
@@ -16,6 +16,7 @@ from typing import Any
 from scaler import payload
 from scaler._native import FLAG_OBJECTS, Mappings, Store, Unreadable, Upkeep, WorkerLoop, borrow, die_with_parent
 from scaler.cluster.creator import Creator
+from scaler.cluster.handover import Moving
 from scaler.exceptions import ScalerError, TaskCancelled
 from scaler.link.knock import NotCoLocated, Refused, knock
 from scaler.link.names import warn_of_files
@@ -84,7 +85,7 @@ def main() -> int:
     try:
         entry = knock(
             settings["door"], settings["life"], "worker", settings["ring_bytes"], settings["children_bytes"],
-            name=settings["name"], grace_s=settings["grace_s"],
+            keeps_memory=settings["goes_over"], name=settings["name"], grace_s=settings["grace_s"],
         )  # fmt: skip
     except (ScalerError, NotCoLocated, Refused) as error:
         creator.report(error=str(error))
@@ -102,7 +103,12 @@ def main() -> int:
     )  # fmt: skip
     obey_signals(loop)
     os.register_at_fork(before=mappings.on_fork)
-    creator.report(joined=True)
+    if settings["goes_over"]:
+        moving = Moving(creator, loop, entry)
+        loop.on_word = moving.on_word
+        moving.report()
+    else:
+        creator.report(joined=True)
     try:
         loop.run()
     except KeyboardInterrupt:

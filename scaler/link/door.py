@@ -39,6 +39,7 @@ class Visitor:
     pidfd: int = -1
     request: dict[str, Any] = field(default_factory=dict)
     eventfd: int = -1
+    memory: int = -1  # a descriptor of rings that were handed over by somebody else; closed once it is in
     peer: Any = None  # for whoever let it in
     accepted: bool = False
 
@@ -105,7 +106,7 @@ class Door:
         if not packet:
             self._see_off(visitor)
             return
-        if visitor.eventfd >= 0 or len(descriptors) != 1:
+        if visitor.eventfd >= 0 or len(descriptors) not in (1, 2):
             for descriptor in descriptors:
                 os.close(descriptor)
             if visitor.eventfd < 0:
@@ -113,14 +114,20 @@ class Door:
                 self._see_off(visitor)
             return
         visitor.eventfd = descriptors[0]
+        if len(descriptors) == 2:
+            visitor.memory = descriptors[1]
         self._welcome(visitor, packet)
+        if visitor.memory >= 0:
+            os.close(visitor.memory)
 
     def _welcome(self, visitor: Visitor, packet: bytes) -> None:
         try:
             visitor.request = _checked(packet)
+            if visitor.memory >= 0:
+                visitor.pid = int(visitor.request["pid"])
             answer = {"ok": True, **self._on_join(visitor)}
             visitor.accepted = True
-        except (Refused, NotCoLocated, ValueError, TypeError, OverflowError, MemoryError, OSError) as error:
+        except (Refused, NotCoLocated, ValueError, KeyError, TypeError, OverflowError, MemoryError, OSError) as error:
             _log.info("a local process (%d) was not let in: %s", visitor.pid, error)
             answer = {"ok": False, "why": str(error), "elsewhere": isinstance(error, NotCoLocated)}
         self.tell(visitor, answer, [self._eventfd])
@@ -177,6 +184,13 @@ def raise_descriptor_limit() -> None:
     """Let this process have as many descriptors as it may: a visitor takes three, and the usual limit is 1,024."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def rings_of(visitor: Visitor) -> Segment:
+    """The visitor's segment, by name or by the descriptor that came with it. NotCoLocated if it is not seen here."""
+    if visitor.memory < 0:
+        return open_rings(visitor.request)
+    return Segment.map("", visitor.memory, os.fstat(visitor.memory).st_size)
 
 
 def open_rings(request: dict[str, Any]) -> Segment:

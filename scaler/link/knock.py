@@ -14,7 +14,7 @@ from typing import Any
 
 from scaler._native import LAYOUT_VERSION, Segment, lay_out_peer, peer_segment_bytes
 from scaler.exceptions import DisconnectedError
-from scaler.link.names import make_segment, segment_name
+from scaler.link.names import make_segment, segment_file, segment_name
 
 MOST_PACKET_BYTES = 65536
 CONTROL_RING_BYTES = 65536
@@ -50,10 +50,17 @@ class Entry:
     """What a visitor has once it is in: its rings, the owner's bell and the connection that lasts as long as both."""
 
     def __init__(
-        self, connection: socket.socket, memory: Segment, eventfd: int, bell_eventfd: int, answer: dict[str, Any]
+        self,
+        connection: socket.socket,
+        memory: Segment,
+        descriptor: int,
+        eventfd: int,
+        bell_eventfd: int,
+        answer: dict[str, Any],
     ) -> None:
         self.connection = connection
         self.memory = memory
+        self.descriptor = descriptor  # of the memory, if it was to be kept
         self.eventfd = eventfd
         self.bell = Segment.open(answer["bell"])
         self.bell_eventfd = bell_eventfd
@@ -89,8 +96,17 @@ class Entry:
             os.close(descriptor)
 
 
-def knock(address: str, life: str, role: str, ring_bytes: int, children_bytes: int = 0, **about: Any) -> Entry:
-    """Make rings and hand them over at `address`.
+def knock(
+    address: str,
+    life: str,
+    role: str,
+    ring_bytes: int,
+    children_bytes: int = 0,
+    *,
+    keeps_memory: bool = False,
+    **about: Any,
+) -> Entry:
+    """Make rings and hand them over at `address`. With `keeps_memory` the entry has a descriptor of them.
 
     Raises NotCoLocated if the owner does not share this process's memory, Refused with its sentence, or
     DisconnectedError if nobody opens.
@@ -100,6 +116,7 @@ def knock(address: str, life: str, role: str, ring_bytes: int, children_bytes: i
     memory = make_segment(segment_name(life), size)
     eventfd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
     descriptors: list[int] = []
+    descriptor = os.open(segment_file(memory.name), os.O_RDWR | os.O_CLOEXEC) if keeps_memory else -1
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
     request = {
         "role": role, "segment": memory.name, "nonce": nonce.hex(), "layout": LAYOUT_VERSION,
@@ -122,12 +139,12 @@ def knock(address: str, life: str, role: str, ring_bytes: int, children_bytes: i
             raise NotCoLocated(answer["why"]) if answer.get("elsewhere") else Refused(answer["why"])
         connection.settimeout(None)
         try:
-            return Entry(connection, memory, eventfd, descriptors[0], answer)
+            return Entry(connection, memory, descriptor, eventfd, descriptors[0], answer)
         except FileNotFoundError as error:  # its bell page
             raise DisconnectedError(f"the owner of the local address {address} has gone") from error
     except BaseException:
-        for descriptor in (eventfd, *descriptors):
-            os.close(descriptor)
+        for each in (eventfd, *descriptors, *([descriptor] if keeps_memory else ())):
+            os.close(each)
         connection.close()
         raise
     finally:

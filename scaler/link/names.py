@@ -37,6 +37,11 @@ def segment_name(life: str) -> str:
     return f"{_PREFIX}{life}-{secrets.token_hex(8)}"
 
 
+def segment_file(name: str) -> str:
+    """Where in the file system a segment of this name lies."""
+    return name if name.startswith("/") else f"{_SHM}/{name}"
+
+
 def make_segment(name: str, size: int) -> Segment:
     """A fresh segment; where /dev/shm has no room, a mapped file in the temporary folder, with one warning."""
     global _warned
@@ -65,7 +70,7 @@ class BellPage:
         while self._lock < 0:
             self.memory = make_segment(bell_name(life), 4096)
             self.name = self.memory.name
-            self._lock = _locked(self.name if self.name.startswith("/") else f"{_SHM}/{self.name}")
+            self._lock = _locked(segment_file(self.name))
 
     def close(self) -> None:
         if self._lock >= 0:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from scaler._native import Peer, Pump
-from scaler.link.door import Door, Visitor, open_rings
+from scaler.link.door import Door, Visitor, rings_of
 from scaler.link.knock import Refused
 from scaler.link.memory import ObjectMemory
 from scaler.link.names import sweep_tag
@@ -48,10 +48,11 @@ class LocalPeers:
 
     def _join(self, visitor: Visitor) -> dict[str, Any]:
         request = visitor.request
-        memory = open_rings(request)
+        memory = rings_of(visitor)
         role = request["role"]
         if role == "worker":
-            peer = self._pump.add(memory, True, visitor.eventfd, queue_size=self._queue_size)
+            tag = int(request["tag"]) if visitor.memory >= 0 else 0  # it has outlived another scheduler
+            peer = self._pump.add(memory, True, visitor.eventfd, queue_size=self._queue_size, tag=tag)
             self._stopper.add(peer, peer.running, visitor.pid, request)
         elif role == "client":
             peer = self._pump.add(memory, False, visitor.eventfd, client_bits=int(request.get("bits", 0)))

@@ -70,7 +70,7 @@ class SchedulerServer:
         self._mappings = Mappings(self.life, folder)
         self.core.client_queue_bytes = client_queue_bytes
         self.core.most_waiting = most_waiting
-        self.pump = Pump(self.core, self._bell_page.memory, self._bell)
+        self.pump = Pump(self.core, self._bell_page.memory, self._bell, int(self.life, 16))
         self._queue_size = queue_size
         self._protected = protected
         self._io_threads = io_threads

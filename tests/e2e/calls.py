@@ -114,3 +114,20 @@ def note_and_die(path: str, number: int) -> None:
     """As `note`, and take the worker along."""
     note(path, number)
     die()
+
+
+def note_and_wait(path: str, number: int, gate: str) -> int:
+    """Leave a mark, and run until the test makes the file `gate`."""
+    with open(path + ".pid", "w") as file:
+        file.write(str(os.getpid()))
+    note(path, number)
+    wait_for(gate)
+    return number
+
+
+def note_big(path: str, number: int, n_bytes: int, seconds: float) -> bytes:
+    """Leave a mark at the beginning and at the end."""
+    note(path, number)
+    time.sleep(seconds)
+    note(path, number)
+    return b"x" * n_bytes

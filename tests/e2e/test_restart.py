@@ -1,13 +1,16 @@
 """The scheduler is killed and started again where it was: everybody comes back, and nothing is lost or doubled."""
 
+import os
 import signal
 import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy
+import psutil
 import pytest
 
 from scaler import Client, Cluster, Scheduler
@@ -40,6 +43,11 @@ class Restartable:
     @property
     def process(self) -> "subprocess.Popen[Any]":
         return self._scheduler if self.link == "wire" else self._scheduler.child.process
+
+    def workers(self) -> set[int]:
+        """The workers' processes."""
+        assert self.cluster.child is not None
+        return {process.pid for process in psutil.Process(self.cluster.child.pid).children()}
 
     def end(self, number: int = signal.SIGKILL) -> None:
         self.process.send_signal(number)
@@ -238,3 +246,97 @@ def test_a_client_can_leave_while_there_is_no_scheduler(stage):
     assert future.cancelled()
     assert time.monotonic() - started < 10
     stage.start()
+
+
+# what workers still have
+
+
+@pytest.fixture(params=LINKS[:2])
+def here(request: pytest.FixtureRequest) -> Iterator[Restartable]:
+    made = Restartable(request.param)
+    yield made
+    made.close()
+
+
+def test_running_tasks_go_on_and_finished_ones_are_not_run_again(here, tmp_path):
+    log, gate = str(tmp_path / "log"), str(tmp_path / "gate")
+    with Client(here.address, timeout_seconds=40) as client:
+        workers = here.workers()
+        running = [client.submit(calls.note_and_wait, log, number, gate) for number in range(2)]
+        wait_until(lambda: len(read_numbers(log)) == 2)
+        behind = [client.submit(calls.note, log, number) for number in range(2, 20)]
+        here.restart()
+        wait_until(lambda: client._rings.shore == 0, 40)
+        time.sleep(1.5)  # longer than a task is held back
+        Path(gate).touch()
+        assert [future.result(40) for future in running] == [0, 1]
+        assert [future.result(20) for future in behind] == list(range(2, 20))
+        assert sorted(read_numbers(log)) == list(range(20))
+        assert here.workers() == workers
+
+
+def test_results_that_nobody_had_read_are_delivered(here, tmp_path):
+    """They were made while there was no scheduler."""
+    log = str(tmp_path / "log")
+    with Client(here.address, timeout_seconds=40) as client:
+        futures = [client.submit(calls.note_big, log, number, 100_000 * (number % 2), 0.3) for number in range(2)]
+        wait_until(lambda: len(read_numbers(log)) == 2)
+        here.end()
+        wait_until(lambda: len(read_numbers(log)) == 4)
+        here.start()
+        assert [len(future.result(40)) for future in futures] == [0, 100_000]
+        assert sorted(read_numbers(log)) == [0, 0, 1, 1]
+        assert [client.submit(calls.add_one, number).result(20) for number in range(100)] == list(range(1, 101))
+
+
+def test_a_task_that_was_cancelled_meanwhile_is_stopped_and_its_worker_is_free_again(here, tmp_path):
+    log, gate = str(tmp_path / "log"), str(tmp_path / "gate")
+    with Client(here.address, timeout_seconds=40) as client:
+        running = [client.submit(calls.note_and_wait, log, number, gate) for number in range(2)]
+        wait_until(lambda: len(read_numbers(log)) == 2)
+        here.restart()
+        wait_until(lambda: client._rings.shore == 0, 40)
+        assert all(future.cancel() for future in running)
+        assert client.submit(calls.add_one, 1).result(20) == 2
+
+
+def test_a_worker_that_dies_after_it_went_over_is_replaced_and_its_task_is_run_again(here, tmp_path):
+    log, gate = str(tmp_path / "log"), str(tmp_path / "gate")
+    with Client(here.address, timeout_seconds=40) as client:
+        running = client.submit(calls.note_and_wait, log, 7, gate)
+        wait_until(lambda: len(read_numbers(log)) == 1)
+        here.restart()
+        wait_until(lambda: client._rings.shore == 0, 40)
+        os.kill(int(Path(log + ".pid").read_text()), signal.SIGKILL)
+        wait_until(lambda: len(read_numbers(log)) == 2)
+        Path(gate).touch()
+        assert running.result(20) == 7
+
+
+def test_workers_go_over_several_times(here):
+    with Client(here.address, timeout_seconds=40) as client:
+        workers = here.workers()
+        array = numpy.arange(50_000)
+        for number in range(4):
+            futures = [client.submit(calls.sleep_for, 0.002) for _ in range(100)]
+            sums = [client.submit(calls.slow_total, array + number, 0.002) for _ in range(20)]
+            here.restart()
+            assert [future.result(40) for future in futures] == [0.002] * 100
+            assert [future.result(40) for future in sums] == [array.sum() + number * array.size] * 20
+            assert len(client.submit(calls.big, 200_000).result(20)) == 200_000
+        assert here.workers() == workers
+
+
+def test_functions_of_before_are_not_taken_for_those_of_after(here):
+    """Numbers of functions begin anew with each scheduler."""
+    with Client(here.address, timeout_seconds=40) as client:
+        for number in range(20):
+            assert client.submit(eval(f"lambda: {number}")).result(20) == number
+    here.restart()
+    with Client(here.address, timeout_seconds=40) as client:
+        for number in range(100, 120):
+            assert client.submit(eval(f"lambda: {number}")).result(20) == number
+
+
+def read_numbers(log: str) -> list[int]:
+    return [int(line) for line in Path(log).read_text().split()] if os.path.exists(log) else []

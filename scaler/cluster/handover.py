@@ -1,0 +1,125 @@
+"""Handover: how workers go from a scheduler that has died to the next one, without being stopped.
+
+The supervisor holds a descriptor of each worker's rings and of its doorbell. It hands both in at the new scheduler's
+door, which takes over the rings where they are (native/takeover.pyx): nothing is asked of the worker, which may be in
+the midst of a task. Then it tells the worker whom to ring from now on; the worker hears that when its task is done.
+
+Rule 1: memory comes as a descriptor here, and so does not show that it is shared: the supervisor has shown that for its
+        host by handing in rings of its own.
+Rule 2: workers import this.
+Not here: who runs what (native/survivors.pyx).
+"""
+
+import json
+import os
+import socket
+import sys
+from typing import Any, NamedTuple
+
+from scaler._native import LAYOUT_VERSION, Segment, WorkerLoop
+from scaler.cluster.creator import MOST_REPORT_BYTES, Creator
+from scaler.exceptions import DisconnectedError
+from scaler.link.knock import MOST_PACKET_BYTES, Entry, Refused, check_user, pack_address
+
+ANSWER_S = 10.0
+
+
+class Handle(NamedTuple):
+    """What a supervisor needs to hand a worker over; the descriptors are its to close."""
+
+    memory: int
+    doorbell: int
+    tag: int
+
+    def close(self) -> None:
+        os.close(self.memory)
+        os.close(self.doorbell)
+
+
+class Place(NamedTuple):
+    """Where a worker has been taken in: what it is to be told, and descriptors for it."""
+
+    answer: dict[str, Any]
+    connection: socket.socket
+    bell: int
+
+
+def hand_over(door: str, handle: Handle, pid: int, **about: Any) -> Place:
+    """Hand a worker's rings in at a scheduler's door. Refused with its sentence; DisconnectedError if nobody opens."""
+    request = {
+        "role": "worker", "segment": "", "nonce": bytes(16).hex(), "layout": LAYOUT_VERSION,
+        "python": list(sys.version_info[:2]), "pid": pid, "tag": handle.tag, **about,
+    }  # fmt: skip
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
+    descriptors: list[int] = []
+    try:
+        connection.settimeout(ANSWER_S)
+        connection.connect(pack_address(door))
+        check_user(connection)
+        socket.send_fds(connection, [json.dumps(request).encode()], [handle.doorbell, handle.memory])
+        packet, descriptors, _, _ = socket.recv_fds(connection, MOST_PACKET_BYTES, 1)
+        if not packet:
+            raise OSError("it hung up")
+        answer = json.loads(packet)
+        if not answer["ok"]:
+            raise Refused(answer["why"])
+        connection.settimeout(None)
+        return Place(answer, connection, descriptors[0])
+    except BaseException as error:
+        for descriptor in descriptors:
+            os.close(descriptor)
+        connection.close()
+        if isinstance(error, OSError):
+            raise DisconnectedError(f"nobody takes a worker in at the local address {door}: {error}") from error
+        raise
+
+
+def tell_worker(link: socket.socket, place: Place) -> None:
+    """Tell the worker where it belongs now; nothing if it has gone."""
+    try:
+        socket.send_fds(link, [json.dumps(place.answer).encode()], [place.bell, place.connection.fileno()])
+    except OSError:
+        pass
+    finally:
+        place.connection.close()
+        os.close(place.bell)
+
+
+class Moving:
+    """The worker's side: `report` how it can be handed over, then hear where it was taken in."""
+
+    def __init__(self, creator: Creator, loop: WorkerLoop, entry: Entry) -> None:
+        self._creator, self._loop, self._entry = creator, loop, entry
+        self._descriptors: list[int] = []
+
+    def report(self) -> None:
+        """Give the supervisor the rings and the doorbell."""
+        entry = self._entry
+        assert entry.descriptor >= 0
+        message = json.dumps({"joined": True, "tag": entry.tag}).encode()
+        try:
+            socket.send_fds(self._creator.link, [message], [entry.descriptor, entry.eventfd])
+        except OSError:
+            pass  # the supervisor is gone, and so will this process be
+        os.close(entry.descriptor)
+
+    def on_word(self) -> bool:
+        """Take the supervisor's next word, waiting for it. False if there will be none."""
+        try:
+            packet, descriptors, _, _ = socket.recv_fds(self._creator.link, MOST_REPORT_BYTES, 2)
+        except OSError:
+            packet, descriptors = b"", []
+        if not packet:
+            return False
+        answer = json.loads(packet)
+        folder, most_bytes = answer["memory"]
+        try:
+            bell = Segment.open(answer["bell"])
+        except OSError:
+            bell = None  # that one has died, too
+        bell_eventfd, lifeline = descriptors
+        self._loop.move(bell, answer["slot"], bell_eventfd, lifeline, answer["life"], folder, most_bytes)
+        for descriptor in self._descriptors:
+            os.close(descriptor)
+        self._descriptors = descriptors
+        return True
