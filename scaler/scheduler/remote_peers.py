@@ -26,6 +26,8 @@ from scaler.protocol.codec import HELLO_LIMIT_BYTES, decode, encode
 from scaler.protocol.frames import (
     Acknowledge,
     Body,
+    Cancel,
+    Clear,
     Frame,
     FrameError,
     Goodbye,
@@ -142,6 +144,8 @@ class RemotePeers:
         elif link.untaken_bytes > MOST_UNTAKEN_BYTES:
             raise FrameError("it goes on sending though nothing was acknowledged")
         else:
+            if isinstance(frame.body, Cancel | Clear):
+                link.session.cancel_early(frame.body, [put_off.body for put_off, _ in link.untaken])
             link.untaken.append((frame, size))
             link.untaken_bytes += size
 

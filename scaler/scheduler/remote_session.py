@@ -125,6 +125,9 @@ class RemoteSession(ABC):
     def read_on(self) -> None:  # noqa: B027  (only a client is ever held back)
         """Act on what was held back, as far as that is possible now."""
 
+    def cancel_early(self, body: Cancel | Clear, put_off: list[Body]) -> None:  # noqa: B027
+        """Do what can be done now about a body that waits behind those that were put off."""
+
     @property
     def has_more(self) -> bool:
         """There is something to flush."""
@@ -193,6 +196,8 @@ class RemoteClient(RemoteSession):
     def __init__(self, core: SchedulerCore, hello: Hello, objects: HostObjects, ready: set[RemoteSession]) -> None:
         super().__init__(core, hello, objects, IncomingObjects(objects.store, client_bits=hello.client_bits), ready)
         self.index: int | None = None
+        self._tasks_in_batch = b""
+        self._cancelled_early: set[int] = set()  # what is still to come of it ends as it is fed
 
     @property
     def is_held_back(self) -> bool:
@@ -206,6 +211,7 @@ class RemoteClient(RemoteSession):
         index, now = self.index, time.monotonic_ns()
         if isinstance(body, Tasks):
             self._batch.put_tasks(body, client_bits=self.hello.client_bits, largest_payload=MOST_INLINE_BYTES)
+            self._tasks_in_batch = body.tasks
             self._feed()
         elif isinstance(body, Functions):
             for row in body.rows():
@@ -217,10 +223,12 @@ class RemoteClient(RemoteSession):
         elif isinstance(body, Cancel):
             for choice in body.rows():
                 self.core.on_cancel(index, choice.task, now)
+                self._cancelled_early.discard(choice.task)
         elif isinstance(body, Release):
             self.core.on_client_release(index, [object_id for _, object_id in body.rows()])
         elif isinstance(body, Clear):
             self.core.on_clear(index, now)
+            self._cancelled_early.clear()
         elif not isinstance(body, Joined):
             raise FrameError(f"a client does not say {type(body).__name__}")
 
@@ -228,10 +236,32 @@ class RemoteClient(RemoteSession):
         if len(self._batch):
             self._feed()
 
+    def cancel_early(self, body: Cancel | Clear, put_off: list[Body]) -> None:
+        """Cancel what is in the core, and what is still to be fed as it is fed: a client gets room by cancelling."""
+        assert self.index is not None
+        now = time.monotonic_ns()
+        if isinstance(body, Cancel):
+            self._cancelled_early.update(choice.task for choice in body.rows())
+            for choice in body.rows():
+                self.core.on_cancel(self.index, choice.task, now)
+            return
+        tasks = [each.tasks for each in put_off if isinstance(each, Tasks)]
+        for column in (self._tasks_in_batch, *tasks):
+            self._cancelled_early.update(memoryview(column).cast("Q"))
+        self.core.on_clear(self.index, now)
+
     def _feed(self) -> None:
         assert self.index is not None
-        for record in feed_tasks(self.core, self.index, self._batch):
-            feed_one(self.core, self.index, with_payload(record, self.talk.incoming.take(record[2])))
+        while True:
+            left = len(self._batch)
+            for record in feed_tasks(self.core, self.index, self._batch):
+                feed_one(self.core, self.index, with_payload(record, self.talk.incoming.take(record[2])))
+            if not self._cancelled_early:
+                return
+            for task in self._cancelled_early.intersection(memoryview(self._tasks_in_batch).cast("Q")):
+                self.core.on_cancel(self.index, task, time.monotonic_ns())
+            if len(self._batch) in (0, left):
+                return
 
     def _post_runs(self, runs: list[tuple[int, Any]]) -> bool:
         columns = runs_to_result_columns(runs)

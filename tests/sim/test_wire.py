@@ -271,6 +271,35 @@ def test_a_client_that_has_too_much_queued_is_stopped_and_then_goes_on():
     world.left_over(client, cluster)
 
 
+@pytest.mark.parametrize("by_clear", [False, True])
+def test_what_a_client_that_has_too_much_queued_cancels_goes_at_once_and_makes_room(by_clear):
+    world = World()
+    world.core.client_queue_bytes = 20_000
+    client = RemoteClient(world, 5, ring_bytes=1 << 20)
+    tasks = []
+    for number in range(300):
+        tasks.append(client.submit(0, b"%d" % number + bytes(900)))
+        settle(world, [client], [], 1)
+    (link,) = world.remote._links.values()
+    assert link.untaken
+    assert world.core.counts()["rows"] > 0
+    kept = tasks.pop()
+    if by_clear:
+        client.link.side.talk.post(Clear())
+        kept = client.submit(0, b"after it")
+    else:
+        for task in tasks:
+            client.cancel(task)
+            settle(world, [client], [], 1)
+    settle(world, [client], [], 400)  # and no worker is there
+    assert not link.untaken
+    assert world.core.counts()["rows"] == 1
+    cluster = RemoteCluster(world, 1)
+    settle(world, [client], [cluster], 20)
+    assert [task for task, _ in client.answers] == [kept]
+    world.left_over(client, cluster)
+
+
 def test_a_worker_that_writes_nonsense_is_hung_up_on_and_its_host_goes_on():
     world = World()
     client, cluster = RemoteClient(world, 5), RemoteCluster(world, 2)
