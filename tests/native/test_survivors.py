@@ -1,0 +1,183 @@
+"""What outlives a scheduler: schedulers come and go between the same clients and workers, by seeds."""
+
+import random
+
+import pytest
+
+from scaler._native import FLAG_RESENT, KIND_FUNCTION, KIND_RESULT, KIND_TASK, PAGE, Pump, SchedulerCore, Segment
+from tests.native.model import digest_of
+from tests.sim.wire import Rings
+
+S = 1_000_000_000
+BITS = 5
+
+
+class World:
+    """One client and some workers, whose rings go from scheduler to scheduler."""
+
+    def __init__(self, n_workers: int) -> None:
+        self.now, self.life, self.number = 0, 0, 0
+        self.open: dict[int, bytes] = {}  # tasks without an answer
+        self.cancelled: set[int] = set()
+        self.answers: list[tuple[int, bytes]] = []
+        self.workers = [Rings(8192) for _ in range(n_workers)]
+        self.tags = [0] * n_workers
+        self.started: list[list[tuple]] = [[] for _ in range(n_workers)]  # tasks without a result
+        self.restart()
+
+    def restart(self) -> None:
+        """The scheduler is gone, and another one there: workers go over, and the client sends again what is open."""
+        if self.life:
+            self.read()
+        self.life += 1
+        self.core = SchedulerCore(self.life)
+        self.pump = Pump(self.core, Segment.private(PAGE), -1, self.life)
+        self.peers = []
+        for index, rings in enumerate(self.workers):
+            self.peers.append(self.pump.add(rings.memory, True, -1, tag=self.tags[index]))
+            self.tags[index] = self.peers[-1].tag
+        self.client = Rings(8192)
+        self.pump.add(self.client.memory, False, -1, client_bits=BITS)
+        self.client.up.write(KIND_FUNCTION, 0, digest_of(b"code") + b"code", function=1)
+        for task, payload in self.open.items():
+            while self.client.tasks.write(KIND_TASK, task, payload, function=1, flags=FLAG_RESENT) is None:
+                self.pump.run(True)
+        self.pump.run(True)
+
+    def submit(self) -> None:
+        task, payload = BITS << 40 | self.number + 1, b"%d" % self.number
+        if self.client.tasks.write(KIND_TASK, task, payload, function=1) is not None:
+            self.number += 1
+            self.open[task] = payload
+
+    def start(self, index: int) -> None:
+        """A worker begins a task. (Its record is gone from the ring then: nobody sees that it runs it.)"""
+        record = self.workers[index].tasks.read(claim=True)
+        if record is not None:
+            self.started[index].append(record)
+
+    def finish(self, index: int) -> None:
+        if self.started[index]:
+            _, task, payload, function, _, _, attempt, *_ = self.started[index].pop(0)
+            written = self.workers[index].results.write(
+                KIND_RESULT, task, payload[::-1], function=function, attempt=attempt
+            )
+            assert written is not None
+
+    def read(self) -> None:
+        while (record := self.client.results.read()) is not None:
+            self.answers.append((record[1], record[2]))
+            del self.open[record[1]]
+
+    def pass_time(self, seconds: float) -> None:
+        self.now += int(seconds * S)
+        self.core.on_tick(self.now + 10**18)
+        self.pump.run(True)
+
+
+@pytest.mark.parametrize("seed", range(150))
+def test_each_task_is_answered_once_whatever_schedulers_die(seed):
+    chance = random.Random(seed)
+    world = World(chance.randrange(1, 4))
+    for _ in range(300):
+        what, index = chance.random(), chance.randrange(len(world.workers))
+        if what < 0.3:
+            world.submit()
+        elif what < 0.5:
+            world.start(index)
+        elif what < 0.7:
+            world.finish(index)
+        elif what < 0.85:
+            world.pump.run(True)
+        elif what < 0.95:
+            world.read()
+        elif what < 0.97:
+            world.restart()
+        else:
+            world.pass_time(2)
+    for _ in range(500):
+        world.pass_time(2)
+        for index in range(len(world.workers)):
+            world.start(index)
+            world.finish(index)
+        world.pump.run(True)
+        world.read()
+    world.pass_time(100)
+    assert not world.open
+    assert len(world.answers) == world.number
+    assert dict(world.answers) == {BITS << 40 | number + 1: (b"%d" % number)[::-1] for number in range(world.number)}
+    counts = world.core.counts()
+    assert [counts[name] for name in ("rows", "ready", "held_back", "kept_results", "running_on")] == [0] * 5
+
+
+def resent_to_the_second(world: World) -> int:
+    """A task that the first scheduler had placed, after the second has taken over."""
+    world.submit()
+    world.pump.run(True)
+    for index in range(len(world.workers)):
+        world.start(index)
+    world.restart()
+    return next(iter(world.open))
+
+
+def holder(world: World) -> int:
+    """Who was given it."""
+    return next(index for index, started in enumerate(world.started) if started)
+
+
+def test_a_task_that_was_sent_again_is_held_back_and_then_placed():
+    world = World(2)
+    resent_to_the_second(world)
+    assert world.core.counts()["held_back"] == 1
+    assert all(rings.tasks.read(claim=True) is None for rings in world.workers)
+    world.pass_time(2)
+    assert world.core.counts()["held_back"] == 0
+    assert any(rings.tasks.read(claim=True) is not None for rings in world.workers)
+
+
+def test_a_result_of_before_answers_and_the_task_is_not_placed():
+    world = World(2)
+    resent_to_the_second(world)
+    world.finish(holder(world))
+    world.pump.run(True)
+    world.pass_time(2)
+    world.read()
+    assert world.answers == [(BITS << 40 | 1, b"0")]
+    assert all(rings.tasks.read(claim=True) is None for rings in world.workers)
+
+
+def test_who_still_runs_something_is_given_nothing_else_and_its_task_waits_for_it():
+    world = World(1)
+    task = resent_to_the_second(world)
+    attempt = world.started[0][0][6]
+    world.core.on_survivor(world.peers[0].index, (task, attempt))
+    world.submit()
+    world.pass_time(5)
+    assert world.workers[0].tasks.read(claim=True) is None
+    world.finish(0)
+    world.pump.run(True)
+    world.read()
+    assert [answer for _, answer in world.answers] == [b"0"]
+    world.start(0)
+    assert world.started[0]
+
+
+def test_what_a_worker_ran_that_died_then_is_run_by_another():
+    world = World(2)
+    task = resent_to_the_second(world)
+    here = holder(world)
+    world.core.on_survivor(world.peers[here].index, (task, world.started[here][0][6]))
+    world.pass_time(5)
+    assert world.workers[1 - here].tasks.read(claim=True) is None
+    world.pump.remove(world.peers[here])
+    assert world.workers[1 - here].tasks.read(claim=True)[1] == task
+
+
+def test_what_was_not_claimed_is_taken_back_by_the_next_scheduler():
+    world = World(1)
+    world.submit()
+    world.pump.run(True)
+    world.restart()
+    assert world.workers[0].tasks.read(claim=True) is None
+    world.pass_time(2)
+    assert world.workers[0].tasks.read(claim=True)[1] == BITS << 40 | 1
