@@ -35,7 +35,15 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--hosts", type=int, default=2)
     parser.add_argument("--workers", type=int, default=1, help="of each host")
     parser.add_argument("--calm", type=float, default=5.0, help="seconds before the trouble, to have a rate to compare")
-    return parser.parse_args(arguments)
+    parser.add_argument(
+        "--target", action="store_true",
+        help="100,000 small tasks, a worker killed every half second and the scheduler every 10 s, nothing else",
+    )  # fmt: skip
+    chosen = parser.parse_args(arguments)
+    if chosen.target:
+        chosen.seconds, chosen.tasks, chosen.plain, chosen.only = 0.0, 100_000, True, True
+        chosen.every = [("kill-worker", 0.5), ("kill-scheduler", 10.0)]
+    return chosen
 
 
 def main(arguments: list[str]) -> int:

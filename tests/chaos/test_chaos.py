@@ -20,6 +20,7 @@ EVERY_S = {
     "kill-client": 3.0,
     "cut": 1.0,
     "hold": 3.0,
+    "kill-scheduler": 5.0,
 }
 
 

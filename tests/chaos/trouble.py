@@ -30,7 +30,7 @@ DEFAULT_EVERY_S = {
     "kill-client": 5.0,
     "cut": 2.0,
     "hold": 10.0,
-    "kill-scheduler": 0.0,
+    "kill-scheduler": 10.0,
 }
 ON_THE_WIRE = {"cut", "hold"}
 
