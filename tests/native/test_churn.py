@@ -1,4 +1,4 @@
-"""Peers that come and go leave nothing in the core: its tables end empty, and memory does not grow with their number."""
+"""Peers that come and go leave nothing in the core: its tables end empty, and its memory does not grow with them."""
 
 import gc
 
