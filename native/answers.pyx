@@ -15,17 +15,37 @@ cdef class Answers:
     cdef ClientTable clients
     cdef ObjectTable objects
     cdef FunctionTable functions
+    cdef Edges edges
     cdef uint64_t answered
 
     def __cinit__(self, TaskTable table, ReadyQueue ready, ClientTable clients, ObjectTable objects,
-                  FunctionTable functions):
+                  FunctionTable functions, Edges edges):
         self.table = table
         self.ready = ready
         self.clients = clients
         self.objects = objects
         self.functions = functions
+        self.edges = edges
 
-    cdef void answer(self, uint32_t row_index, Record *result) noexcept nogil:
+    cdef inline void answer(self, uint32_t row_index, Record *result) noexcept nogil:
+        """The task has ended with this result: whoever needs it gets it."""
+        if self.table.row(row_index).node == NULL or self.tell_dependants(row_index, result):
+            self.send(row_index, result)
+
+    cdef bint tell_dependants(self, uint32_t row_index, Record *result) noexcept nogil:
+        """Give it to those that wait for it. False if nobody else wants it: then that was all."""
+        cdef Node *node = self.edges.node(row_index)
+        self.edges.on_end(row_index, result)
+        result.detail = node.served
+        if not node.inner:
+            return True
+        if result.flags & FLAG_OBJECTS:
+            with gil:
+                self.objects.drop(payload_of(result), payload_bytes_of(result))
+        self.end(row_index)
+        return False
+
+    cdef void send(self, uint32_t row_index, Record *result) noexcept nogil:
         """Send the result, or keep it in the row until its client has room."""
         cdef Row *row = self.table.row(row_index)
         cdef Client *client = &self.clients.clients[row.client]
@@ -132,11 +152,17 @@ cdef class Answers:
             self.ready.hold(client_index, False)
 
     cdef void end(self, uint32_t row_index) noexcept nogil:
-        """The row's task is over: forget it. It is in no list any more."""
-        cdef uint32_t client_index = self.table.row(row_index).client
-        if self.table.row(row_index).function != NO_FUNCTION:
-            self.functions.let_go(self.table.row(row_index).function)
+        """The row's task is over: forget it, once nobody is to come who needs its result. It is in no list any more."""
+        cdef Row *row = self.table.row(row_index)
+        cdef uint32_t client_index = row.client
+        cdef bint over = row.node == NULL or self.edges.may_end(row_index)
+        if row.function != NO_FUNCTION:
+            self.functions.let_go(row.function)
         self.drop_payload(row_index)
+        if not over:
+            row.function = NO_FUNCTION
+            row.state = ROW_KEPT
+            return
         self.clients.forget_row(row_index)
         self.table.give_back(row_index)
         self.clients.release(client_index)

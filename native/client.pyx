@@ -55,6 +55,8 @@ cdef class ClientRings:
     cdef bint resting               # the client's own thread sleeps until something is open
     cdef object followers           # futures whose threads sleep, by arrival
     cdef object to_call
+    cdef object to_supply           # futures that are done and have dependants
+    cdef public object pack_value   # what supplies are packed with
     cdef object answers             # control records from the scheduler
     cdef Store store
     cdef Mappings mappings
@@ -97,6 +99,7 @@ cdef class ClientRings:
         self.unsaid_cancels = _collections.deque()
         self.followers = _collections.deque()
         self.to_call = _collections.deque()
+        self.to_supply = _collections.deque()
         self.answers = _collections.deque()
         self.future_class = future_class
         self.load, self.callback_error, self.watched_event = load, callback_error, watched_event
@@ -153,7 +156,7 @@ cdef class ClientRings:
         if type(payload) is bytes:
             return self.send(function, payload, flags, items, progress, None, options)
         try:
-            return self.send(function, payload.payload, flags | FLAG_OBJECTS, items, progress, payload, options)
+            return self.send(function, payload.payload, flags | payload.flags, items, progress, payload, options)
         finally:
             payload.end()
 
@@ -195,13 +198,180 @@ cdef class ClientRings:
         tell(self.bell, self.slot, self.bell_eventfd)
         if packed is not None:
             packed.is_written = True
-            self.note_known(payload)
+            if packed.flags & FLAG_OBJECTS:
+                self.note_known(payload)
+            if packed.flags & FLAG_INPUTS:
+                self.note_dependant(future, packed.inputs)
         if self.resting:
             self.resting = False
             self.watched_event.set()
         if self.results.unread_bytes() > self.results.capacity // 2 or not (self.open.next_number & 255):
             self.look()
         return future
+
+    # tasks that need the results of others
+
+    cdef int note_dependant(self, PendingFuture future, list inputs) except -1:
+        """`future` (None for one that nobody waits for) was sent naming these, which were open a moment ago."""
+        cdef PendingFuture one
+        if future is not None and future.state == FUTURE_PENDING:
+            future.inputs = inputs
+        for one in inputs:
+            if one.dependants is None:
+                one.dependants = []
+            one.dependants.append(future)
+            if one.state != FUTURE_PENDING:           # it was not open any more: nobody has counted this one
+                one.served = 0
+                self.supply_later(one)
+        return 0
+
+    cdef int supply_later(self, PendingFuture future) except -1:
+        """This one is done and has dependants: the client's own thread sees to those that came too late."""
+        self.to_supply.append(future)
+        self.watched_event.set()
+        return 0
+
+    cdef int supply_all(self) except -1:
+        """Hand in what the scheduler may have forgotten when a dependant came. For the client's own thread."""
+        cdef PendingFuture future
+        while self.to_supply and self.lost is None and self.shore == ASHORE:
+            try:
+                future = self.to_supply.popleft()
+            except IndexError:
+                return 0
+            if future.dependants is not None and future.served < <uint32_t>len(future.dependants):
+                self.supply(future)
+            future.dependants = None
+        return 0
+
+    cdef int supply(self, PendingFuture future) except -1:
+        cdef object packed
+        cdef Record *record
+        cdef bytes payload
+        if future.state == FUTURE_CANCELLED:
+            packed = pack_supply(STATUS_REFUSED) + b"one of its inputs was cancelled"
+        else:
+            packed = self.pack_value(future, self.tasks.largest_payload())
+        flags, payload = (FLAG_INPUTS, packed) if type(packed) is bytes else (packed.flags | FLAG_INPUTS, packed.payload)
+        try:
+            while True:
+                if self.shore != ASHORE:              # the next scheduler will be told which are wanted
+                    return 0
+                record = self.tasks.reserve(<uint32_t>len(payload))
+                if record != NULL:
+                    break
+                self.wait_for_room(self.tasks)
+            fill_record(record, KIND_TASK, flags, 0, 0, future.task_id, 0, 0, 0)
+            memcpy(payload_of(record), PyBytes_AS_STRING(payload), len(payload))
+            self.tasks.commit()
+            tell(self.bell, self.slot, self.bell_eventfd)
+            if type(packed) is not bytes:
+                packed.is_written = True
+                self.note_known(payload)
+        finally:
+            if type(packed) is not bytes:
+                packed.end()
+        return 0
+
+    def submit_node(self, uint32_t function, tuple args not None, list ids not None, uint32_t promised, bint inner, dumps,
+                    TaskOptions options=None):
+        """Send a task of a graph: `ids` are its inputs, InputSlots in `args` name them, and `promised` tasks will name it.
+
+        Its future; or its id, if it is `inner`, since then nobody here hears of it. `dumps(args, most bytes, ids, promised,
+        inner)` packs what is not plain.
+        """
+        cdef char small[256]
+        cdef uint32_t size
+        cdef object payload
+        cdef int flags = FLAG_INPUTS if ids or promised or inner else 0
+        if self.lost is not None:
+            raise self.lost
+        size = write_template(small, args)
+        if size:
+            payload = PyBytes_FromStringAndSize(small, size)
+            if flags:
+                payload = pack_inputs(ids, <uint32_t>len(ids), promised, inner) + payload
+            if inner:
+                return self.send_inner(function, payload, flags, None, options)
+            return self.send(function, payload, flags, 0, None, None, options)
+        payload = dumps(args, self.tasks.largest_payload(), ids, promised, inner)
+        if not inner:
+            return self.send_packed(function, payload, flags, 0, None, options)
+        if type(payload) is bytes:
+            return self.send_inner(function, payload, flags, None, options)
+        try:
+            return self.send_inner(function, payload.payload, flags | payload.flags, payload, options)
+        finally:
+            payload.end()
+
+    cdef object send_inner(self, uint32_t function, bytes payload, int flags, packed, TaskOptions options):
+        """Send a task whose result is for other tasks only. Its id."""
+        cdef uint32_t size
+        cdef Record *record
+        cdef uint64_t task
+        if self.mappings.given_back.length:
+            self.say_given_back()
+        while True:
+            if self.shore != ASHORE:
+                self.wait_ashore()
+                continue
+            if self.known_objects is not None and flags & FLAG_OBJECTS:
+                payload = self.name_anew(payload)
+            size = <uint32_t>len(payload)
+            record = self.tasks.reserve(size)
+            if record != NULL:
+                break
+            self.wait_for_room(self.tasks)
+        # No Python call from here to commit: the reserved record must stay this thread's.
+        task = self.bits | self.open.next_number
+        self.open.next_number += 1
+        fill_record(record, KIND_TASK, flags | self.more_flags, 0, function, task, 0, 0, 0)
+        if options is None:
+            set_options(record, self.options.word, self.options.limit_ms)
+        else:
+            set_options(record, options.word, options.limit_ms)
+        memcpy(payload_of(record), PyBytes_AS_STRING(payload), size)
+        self.tasks.commit()
+        tell(self.bell, self.slot, self.bell_eventfd)
+        if packed is not None:
+            packed.is_written = True
+            if packed.flags & FLAG_OBJECTS:
+                self.note_known(payload)
+            if packed.flags & FLAG_INPUTS:
+                self.note_dependant(None, packed.inputs)
+        if self.results.unread_bytes() > self.results.capacity // 2 or not (self.open.next_number & 255):
+            self.look()
+        return task
+
+    def give_up_node(self, uint64_t task):
+        """No task will name this one any more, though it was said so. It ends if nobody else needs it."""
+        cdef Record *record
+        cdef bytes payload = pack_give_up()
+        while self.lost is None and self.shore == ASHORE:
+            record = self.tasks.reserve(INPUTS_HEADER_BYTES)
+            if record != NULL:
+                fill_record(record, KIND_TASK, FLAG_INPUTS, 0, 0, task, 0, 0, 0)
+                memcpy(payload_of(record), PyBytes_AS_STRING(payload), INPUTS_HEADER_BYTES)
+                self.tasks.commit()
+                tell(self.bell, self.slot, self.bell_eventfd)
+                return
+            self.wait_for_room(self.tasks)
+
+    def ended(self, error, value=None, bint is_done=False):
+        """The future of what was over before it began: done with `value`, failed with `error`, or cancelled."""
+        cdef PendingFuture future = new_object(self.future_class, ())
+        future.client = self
+        self.open.make_place()
+        future.task_id = self.bits | self.open.next_number
+        self.open.next_number += 1
+        future.value = value if is_done else error
+        future.state = FUTURE_DONE if is_done else FUTURE_CANCELLED if error is None else FUTURE_FAILED
+        return future
+
+    @property
+    def results_to_supply(self):
+        """How many futures are done whose dependants have not been seen to."""
+        return len(self.to_supply)
 
     @property
     def page_count(self):
@@ -405,6 +575,8 @@ cdef class ClientRings:
                     tell(self.bell, self.slot, self.bell_eventfd)
                     if future.flags & FLAG_OBJECTS:
                         self.note_known(payload)
+                    if future.inputs is not None:     # it does not know those that are done
+                        self.note_dependant(future, future.inputs)
                     break
                 if not self.has_room_soon(self.tasks):
                     return False
@@ -499,6 +671,9 @@ cdef class ClientRings:
                 future.status = <uint8_t>record.status
                 future.flags = record.flags
                 value = self.outcome_of(record, &state)
+                if future.dependants is not None:
+                    future.served = record.detail
+                    self.supply_later(future)
                 self.complete(future, state, value)
             elif record.kind == KIND_RESULT:
                 self.strays += 1
@@ -605,6 +780,7 @@ cdef class ClientRings:
             future.value = value
             future.state = state
             future.payload = None
+            future.inputs = None
             if future.progress is not None:
                 future.progress.on_end(future)
             return 0
@@ -619,6 +795,8 @@ cdef class ClientRings:
 
     def call_back(self):
         """Run the callbacks of futures that are done. For the client's own thread, outside of the role."""
+        if self.to_supply:
+            self.supply_all()
         while self.to_call:
             try:
                 future = self.to_call.popleft()
@@ -811,6 +989,19 @@ cdef class ClientRings:
                 self.complete(future, FUTURE_CANCELLED if error is None else FUTURE_FAILED, error)
 
     cdef cancel(self, PendingFuture future):
+        """Cancel it, and what was submitted with it as an argument."""
+        cdef list more
+        if future.dependants is None:
+            self.cancel_one(future)
+            return
+        more = [future]
+        while more:
+            future = more.pop()
+            if future.dependants is not None:
+                more += [one for one in future.dependants if one is not None]
+            self.cancel_one(future)
+
+    cdef cancel_one(self, PendingFuture future):
         if self.forget(future.task_id) is None:
             return
         if future.condition is not None:
@@ -855,6 +1046,7 @@ cdef class ClientRings:
         self.followers.clear()
         self.to_call.clear()
         self.unsaid_cancels.clear()
+        self.to_supply.clear()
         for future in self.open.all():
             future.abandon()
         self.open.forget_all()

@@ -29,7 +29,7 @@ cdef enum:
     COLUMN_OPTIONS = 13
     COLUMN_LIMITS = 14
     COLUMNS = 15
-    KNOWN_FLAGS = 159
+    KNOWN_FLAGS = 191
     LARGEST_BATCH_BYTES = 128 << 10    # larger frames cost ten times as much per byte (scaler.protocol.codec)
 
 cdef int[15] COLUMN_WIDTH = [4, 8, 8, 4, 1, 2, 4, 4, 8, 4, 4, 4, 1, 4, 4]

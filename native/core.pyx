@@ -1,8 +1,8 @@
 # SchedulerCore: every decision of the scheduler, and no I/O.
 #
 # Events come in as methods `on_<event>`; records go out into the peers' outlets; `now` is an argument. The state of one
-# task has one owner, its row: READY -> PLACED -> gone, with two side rooms: CANCELLED (placed, nobody waits for it) and
-# ANSWERED (its client has no room for the result yet).
+# task has one owner, its row: READY -> PLACED -> gone, with side rooms: CANCELLED (placed, nobody waits for it), ANSWERED
+# (its client has no room for the result yet), WAITING (for the results of other tasks), KEPT (for tasks still to come).
 #
 # The core is made of parts, each of which owns what it is about. In the order in which a task meets them: a row in the
 # TaskTable, found again by the Directory of its client in the ClientTable; its turn in the ReadyQueue; its function in
@@ -33,6 +33,7 @@ cdef class SchedulerCore:
     cdef Answers answers
     cdef readonly ObjectTable objects
     cdef Survivors survivors
+    cdef readonly Edges edges
     cdef readonly uint64_t own_tag     # of the objects that the scheduler's shell makes, for those that come over a wire
     cdef uint64_t next_tag
     cdef dict worker_of_tag            # index by tag
@@ -53,7 +54,8 @@ cdef class SchedulerCore:
         self.functions = FunctionTable(self.objects)
         self.pool = WorkerPool()
         self.dispatcher = Dispatcher(self.table, self.ready, self.functions, self.pool, self.objects)
-        self.answers = Answers(self.table, self.ready, self.clients, self.objects, self.functions)
+        self.edges = Edges(self.table, self.clients, self.objects, self.own_tag)
+        self.answers = Answers(self.table, self.ready, self.clients, self.objects, self.functions, self.edges)
         self.client_queue_bytes = 1 << 30
         self.most_waiting = -1
 
@@ -145,6 +147,8 @@ cdef class SchedulerCore:
         cdef uint32_t function
         cdef uint32_t row_index
         cdef Row *row
+        if record.flags & FLAG_INPUTS and self.clients.is_own(index, record.task) and self.is_said_of_another(index, record):
+            return
         if (not self.clients.is_own(index, record.task) or record.kind != KIND_TASK
                 or self.clients.find_row(index, record.task)):
             self.refused += 1
@@ -172,17 +176,31 @@ cdef class SchedulerCore:
             return
         if function:
             self.functions.use(function - 1)
+        if row.flags & FLAG_INPUTS and not self.edges.begin(row_index):
+            self.refused += 1
+            row.flags = <uint8_t>(row.flags & ~<int>FLAG_INPUTS)
+            if row.flags & FLAG_OBJECTS and not self.take_objects(row_index):
+                return
+            self.answers.answer_text(row_index, STATUS_REFUSED, b"what it says of its inputs makes no sense")
+            return
         if row.flags & FLAG_OBJECTS and not self.take_objects(row_index):
+            self.settle()
             return
         if function == 0:
             self.refused += 1
             self.answers.answer_text(row_index, STATUS_REFUSED, b"the task names a function that was never announced")
+            self.settle()
             return
         self.accepted += 1
-        if record.flags & FLAG_RESENT:
+        if row.node != NULL:
+            self.start_node(row_index)
+            if row.state != ROW_READY:           # it waits for others, or is over
+                return
+        elif record.flags & FLAG_RESENT:
             self.hold_back(row_index, now)
             return
-        self.ready.push(row_index, False)
+        else:
+            self.ready.push(row_index, False)
         if (self.most_waiting >= 0 and self.ready.size > <uint64_t>self.most_waiting
                 and self.clients.clients[index].waiting_head == 0):
             self.turn_away(row_index, now)
@@ -227,6 +245,7 @@ cdef class SchedulerCore:
         self.turned_away += 1
         self.ready.remove(row_index)
         self.answers.answer_text(row_index, STATUS_NO_WORKER, b"no worker has room for it, and no more tasks may wait")
+        self.settle()
 
     def on_cancel(self, uint32_t index, uint64_t task, uint64_t now):
         """The client does not want this task any more. Unknown tasks are no error: they may just have ended."""
@@ -236,7 +255,9 @@ cdef class SchedulerCore:
             return
         row_index = self.clients.find_row(index, task)
         if row_index:
-            self.cancel(row_index)
+            if not self.is_needed(row_index):
+                self.cancel(row_index)
+                self.settle()
             self.dispatcher.dispatch(now)
 
     def on_clear(self, uint32_t index, uint64_t now, uint64_t before=-1):
@@ -258,6 +279,7 @@ cdef class SchedulerCore:
         while number < before:
             self.cancel(directory_find(directory, number))
             number = directory_next(directory, number + 1, before)
+        self.settle()
 
     cdef void cancel(self, uint32_t row_index) noexcept nogil:
         cdef Row *row = self.table.row(row_index)
@@ -274,10 +296,121 @@ cdef class SchedulerCore:
                 self.dispatcher.stop(row_index)
         elif state == ROW_ANSWERED:
             self.answers.stop_waiting(row_index)
-            self.answers.end(row_index)
+            self.end_whole(row_index)
+        elif state == ROW_WAITING or state == ROW_KEPT:
+            self.end_whole(row_index)
         elif state == ROW_HELD_BACK:
             with gil:
                 self.cancel_held_back(row_index)
+
+    # tasks that wait for others
+
+    cdef void end_whole(self, uint32_t row_index) noexcept nogil:
+        """End it, whoever may still come and need it."""
+        if self.table.row(row_index).node != NULL:
+            self.edges.node(row_index).promised = 0
+        self.answers.end(row_index)
+
+    cdef bint is_said_of_another(self, uint32_t index, Record *record) noexcept nogil:
+        """This is no task: the result of one that has ended, for those that came too late for it, or the end of waiting."""
+        cdef Inputs inputs
+        cdef uint32_t row_index
+        if not read_inputs(&inputs, payload_of(record), payload_bytes_of(record), record.flags):
+            return False
+        if inputs.about & INPUTS_GIVE_UP:
+            row_index = self.clients.find_row(index, record.task)
+            if row_index and self.table.row(row_index).node != NULL:
+                self.give_up(row_index)
+            return True
+        if not inputs.about & INPUTS_SUPPLY:
+            return False
+        if not self.edges.supply(index, record):
+            self.refused += 1
+            self.drop_brought(index, record)
+        self.settle()
+        return True
+
+    cdef void give_up(self, uint32_t row_index) noexcept nogil:
+        """Nobody will come any more who needs it."""
+        cdef Node *node = self.edges.node(row_index)
+        node.promised = 0
+        if self.table.row(row_index).state == ROW_KEPT or self.edges.is_unwanted(node):
+            self.edges.touch(row_index)
+        self.settle()
+
+    cdef void start_node(self, uint32_t row_index) noexcept nogil:
+        """Everything is known of it: let it wait, or run it, or end it."""
+        cdef Node *node = self.edges.node(row_index)
+        self.table.row(row_index).state = ROW_WAITING
+        if node.open == 0 or node.failed or node.lost:
+            self.edges.touch(row_index)
+        self.settle()
+
+    cdef bint is_needed(self, uint32_t row_index) noexcept nogil:
+        """Its client wants the result no more. True if other tasks do: then it goes on for them."""
+        cdef Node *node = self.edges.node(row_index)
+        if node == NULL:
+            return False
+        node.inner = True
+        if node.dependants == NULL and node.promised == 0:
+            return False
+        if self.table.row(row_index).state == ROW_ANSWERED:
+            self.answers.stop_waiting(row_index)
+            self.answers.end(row_index)
+        return True
+
+    cdef inline void settle(self) noexcept nogil:
+        """Do what is to be done about those whose inputs have come, or whose dependants have gone."""
+        if self.edges.touched_count and not self.edges.settling:
+            self.settle_touched()
+
+    cdef void settle_touched(self) noexcept nogil:
+        cdef uint32_t i = 0
+        cdef uint32_t row_index
+        self.edges.settling = True
+        while i < self.edges.touched_count:
+            row_index = self.edges.touched[i]
+            i += 1
+            if row_index:
+                self.edges.node(row_index).touched = 0
+                self.settle_one(row_index)
+        self.edges.touched_count = 0
+        self.edges.settling = False
+
+    cdef void settle_one(self, uint32_t row_index) noexcept nogil:
+        cdef Node *node = self.edges.node(row_index)
+        cdef uint32_t state = self.table.row(row_index).state
+        if state == ROW_KEPT:
+            if node.promised == 0:
+                self.answers.end(row_index)
+        elif not node.ended and self.edges.is_unwanted(node):
+            self.cancel(row_index)
+        elif state == ROW_WAITING:
+            if node.failed:
+                self.fail_as_input(row_index, self.edges.failure_of(node))
+            elif node.lost:
+                self.answers.answer_text(row_index, STATUS_REFUSED, b"one of its inputs is not there: it was cancelled, or went with another scheduler")
+            elif node.open == 0:
+                if self.edges.complete(row_index):
+                    self.ready.push(row_index, True)
+                else:
+                    self.answers.answer_text(row_index, STATUS_REFUSED, b"there was no room for its inputs")
+
+    cdef void fail_as_input(self, uint32_t row_index, Blob *blob) noexcept nogil:
+        """It ends as its input did."""
+        cdef Row *row = self.table.row(row_index)
+        cdef Record *record = <Record *>malloc(RECORD_HEADER_BYTES + blob.size)
+        if record == NULL:
+            self.answers.answer_text(row_index, STATUS_REFUSED, b"one of its inputs failed")
+            return
+        record.record_bytes = RECORD_HEADER_BYTES + blob.size
+        fill_record(record, KIND_RESULT, blob.flags, blob.status, 0, row.task, self.table.attempt_of(row), row.items, 0)
+        memcpy(payload_of(record), bytes_of(blob), blob.size)
+        if blob.flags & FLAG_OBJECTS:
+            with gil:
+                self.objects.hold(place_at(bytes_of(blob), 0).object)
+        self.answers.answer(row_index, record)
+        free(record)
 
     def take_back_all(self, uint32_t index):
         """This worker will be killed: what it has not begun goes elsewhere."""
@@ -356,6 +489,7 @@ cdef class SchedulerCore:
                 self.ready.push(row_index, True)
             row_index = previous
         self.lose_survivors(index)
+        self.settle()
         tag = self.pool.workers[index].tag
         del self.worker_of_tag[tag]
         self.dispatcher.on_worker_left(index)
@@ -395,20 +529,25 @@ cdef class SchedulerCore:
             self.functions.note_duration(row.function, record.duration_ns // (row.items if row.items else 1))
         self.dispatcher.unplace(row_index)
         self.pool.workers[worker_index].since_ns = now
-        if record.detail and row.flags & FLAG_OBJECTS:
-            with gil:
-                self.objects.keep(self.table.payload(row), row.payload_bytes, record.detail,
-                                  self.pool.workers[worker_index].tag)
+        if record.detail:
+            if row.flags & FLAG_OBJECTS:
+                with gil:
+                    self.objects.keep(self.table.payload(row), row.payload_bytes, record.detail,
+                                      self.pool.workers[worker_index].tag)
+            record.detail = 0                         # to a client it means something else
         if row.state == ROW_CANCELLED:
             self.dropped += 1
             self.discard_result(worker_index, record)
             self.answers.end(row_index)
+            self.settle()
             return
         if record.flags & FLAG_OBJECTS and not self.take_result(worker_index, record):
             self.answers.answer_text(row_index, STATUS_REFUSED,
                                      b"there was no room for its result, or its result makes no sense")
+            self.settle()
             return
         self.answers.answer(row_index, record)
+        self.settle()
 
     cdef bint take_result(self, uint32_t worker_index, Record *record) noexcept nogil:
         """The record holds the one object that it brings. False if that makes no sense."""
@@ -450,6 +589,7 @@ cdef class SchedulerCore:
         self.dispatcher.take_back(row_index)
         if row.state == ROW_CANCELLED:
             self.answers.end(row_index)
+            self.settle()
         self.dispatcher.dispatch(now)
 
     # what outlived another scheduler
@@ -606,6 +746,7 @@ cdef class SchedulerCore:
 
     cdef inline void dispatch(self, uint64_t now) noexcept nogil:
         """Place what can be placed."""
+        self.settle()
         self.dispatcher.dispatch(now)
 
     cdef void flush(self) noexcept nogil:

@@ -34,9 +34,12 @@ cdef class PendingFuture:
     cdef bytes payload          # as submitted, for sending it again
     cdef MapProgress progress   # of the map this chunk belongs to
     cdef TaskOptions options    # as submitted
+    cdef list inputs            # futures that it names, while it is open
+    cdef list dependants        # futures of the tasks that were sent naming this one while it was open; None for others
     cdef readonly uint32_t items   # calls in this chunk; 0 for a single task
     cdef uint64_t duration_ns
     cdef uint32_t function
+    cdef uint32_t served        # dependants that the scheduler has given the result
     cdef uint32_t memory_peak_kib
     cdef uint32_t cpu_us
     cdef uint8_t state
@@ -89,6 +92,10 @@ cdef class PendingFuture:
         return self.condition
 
     # what everybody calls
+
+    def is_of(self, ClientRings client):
+        """Whether this is a task of that client."""
+        return self.client is client
 
     @property
     def is_over(self):
@@ -194,6 +201,7 @@ cdef class PendingFuture:
             self.value = value
             self.state = state
             self.payload = None
+            self.inputs = None
             return
         try:
             self.finish_and_tell(state, value)
@@ -208,6 +216,7 @@ cdef class PendingFuture:
             self.value = value
             self.state = state
             self.payload = None
+            self.inputs = None
             for waiter in self.waiters or ():
                 if state == FUTURE_CANCELLED:
                     waiter.add_cancelled(self)

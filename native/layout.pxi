@@ -75,6 +75,7 @@ cpdef enum:
     FLAG_KEYWORDS = 4     # the arguments are (args, kwargs), not args
     FLAG_CHUNK = 8        # several calls of one map
     FLAG_PROFILE = 16     # measure this task by itself, whatever it costs
+    FLAG_INPUTS = 32      # the payload names, or has, results of other tasks (inputs.pyx)
     FLAG_RESENT = 128     # it was sent to a scheduler before this one: a worker may have it
 
 cpdef enum:
@@ -83,6 +84,7 @@ cpdef enum:
     PLACE_STREAM = 4      # the object is the pickle that this payload has no room for
     PLACE_PACKED = 8      # the object is a pickle with its buffers; else it is one buffer of this record's pickle
     PLACE_SHARED = 16     # what comes out of it is read-only: it came by reference
+    PLACE_INPUT = 32      # the object is the result of another task; with PLACE_STREAM, it has all the others
 
 cpdef enum:
     STATUS_OK = 0

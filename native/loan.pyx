@@ -146,6 +146,8 @@ cdef tuple borrow_all(Mappings mappings, const char *payload, size_t size, list 
     for i in range(count):
         place = place_at(payload, i)
         loan = loans[i]
+        if place.flags & PLACE_INPUT:
+            continue                                  # unpack_inputs finds it among the loans
         if place.flags & PLACE_SHARED:
             loan.pin()                                # it is opened when it is come across
             references.append(loan)

@@ -110,6 +110,20 @@ cdef class ObjectTable:
         known.holders += 1
         return PLACES_GOOD
 
+    cdef int hold(self, uint64_t object) except -1:
+        """One more holds it, who will let go of it once."""
+        cdef StoredObject known = self.objects.get(object)
+        if known is not None:
+            known.holders += 1
+        return 0
+
+    cdef int complete(self, Place *place) except -1:
+        """Write where the object lies, if it is there."""
+        cdef StoredObject known = self.objects.get(place.object)
+        if known is not None:
+            place.segment, place.offset, place.size = known.place.segment, known.place.offset, known.place.size
+        return 0
+
     cdef int drop(self, const char *payload, size_t size) except -1:
         """The record that named these holds them no more."""
         cdef int64_t i

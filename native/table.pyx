@@ -17,11 +17,14 @@ cdef enum:
     ROW_CANCELLED = 3  # a worker has it, nobody wants the result
     ROW_ANSWERED = 4   # its result waits for room on the way to the client
     ROW_HELD_BACK = 5  # it was sent again: some worker may have it, or its result (survivors)
+    ROW_WAITING = 8    # for the results of other tasks
+    ROW_KEPT = 9       # has ended, and waits for those that need its result
 
 cdef struct Row:
     uint64_t task
     uint64_t position       # in the worker's ring
     char *payload           # NULL while the payload is in `small`
+    void *node              # what it has to do with other tasks (edges); NULL: nothing
     uint32_t payload_bytes
     uint32_t next           # in the client's ready list, the worker's list, or the free list
     uint32_t previous
@@ -116,6 +119,7 @@ cdef class TaskTable:
         self.used += 1
         self.row(index).payload = NULL
         self.row(index).payload_bytes = 0
+        self.row(index).node = NULL
         return index
 
     cdef void give_back(self, uint32_t index) noexcept nogil:

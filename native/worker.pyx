@@ -44,7 +44,7 @@ cdef class WorkerLoop:
     cdef Mappings mappings
     cdef list loans              # objects of the task that runs now, in the order of its places
     cdef uint64_t next_trim_ns
-    cdef object loads, loads_parcel, dumps, describe, load_function, describe_overdue, stop_with, is_importing
+    cdef object loads, loads_parcel, load_input, dumps, describe, load_function, describe_overdue, stop_with, is_importing
     cdef public bint stopping
     cdef bint stoppable          # the task's own code runs
     cdef int stopped             # what the task that runs was stopped for
@@ -57,8 +57,8 @@ cdef class WorkerLoop:
     cdef public object on_word   # takes the supervisor's next word; None if there is none but its end
 
     def __init__(self, Segment memory not None, int eventfd, Segment bell_memory not None, uint32_t slot,
-                 int bell_eventfd, watched, Store store not None, Mappings mappings not None, *, loads, loads_parcel, dumps,
-                 describe, load_function, Upkeep upkeep not None, describe_overdue=None, stop_with=KeyboardInterrupt,
+                 int bell_eventfd, watched, Store store not None, Mappings mappings not None, *, loads, loads_parcel,
+                 load_input, dumps, describe, load_function, Upkeep upkeep not None, describe_overdue=None, stop_with=KeyboardInterrupt,
                  is_importing=None, uint64_t limit_ns=0):
         self.memory = memory
         self.page = <PeerPage *>memory.start
@@ -78,7 +78,7 @@ cdef class WorkerLoop:
         self.chunk_calls = ChunkCalls()
         self.chunk_results = ChunkResults()
         self.store, self.mappings, self.loans = store, mappings, []
-        self.loads, self.loads_parcel, self.dumps = loads, loads_parcel, dumps
+        self.loads, self.loads_parcel, self.load_input, self.dumps = loads, loads_parcel, load_input, dumps
         self.describe, self.load_function = describe, load_function
         self.describe_overdue, self.stop_with, self.is_importing = describe_overdue, stop_with, is_importing
         self.limit_ns = limit_ns
@@ -396,7 +396,9 @@ cdef class WorkerLoop:
             arguments = read_plain(payload_of(record), payload_bytes_of(record))
         self.let_stop()
         if arguments is NotImplemented:
-            if record.flags & FLAG_OBJECTS:
+            if record.flags & FLAG_INPUTS:
+                arguments = self.read_with_inputs(record)
+            elif record.flags & FLAG_OBJECTS:
                 stream, buffers, references = self.borrow(record)
                 arguments = self.loads_parcel(stream, buffers, references)
                 buffers = references = stream = None
@@ -414,6 +416,34 @@ cdef class WorkerLoop:
             status[0] = STATUS_RAISED
             return self.describe_stop(record, error) if self.stopped else self.describe(error, False)
 
+    cdef tuple unpack(self, Record *record):
+        """(pickle, the buffers it left out, the objects of its references, its inputs) of a task that has inputs."""
+        cdef const char *payload = payload_of(record)
+        cdef size_t size = payload_bytes_of(record)
+        cdef size_t end = 0
+        cdef list inputs
+        cdef object stream = None
+        cdef object buffers = ()
+        cdef object references = ()
+        if record.flags & FLAG_OBJECTS:
+            stream, buffers, references = self.borrow(record)
+        inputs = unpack_inputs(payload, size, record.flags, self.loans, &end)
+        if type(stream) is bytes or stream is None:           # else it is an object of its own
+            stream = PyBytes_FromStringAndSize(payload + end, size - end)
+        return stream, buffers, references, inputs
+
+    cdef object read_with_inputs(self, Record *record):
+        """The arguments of a task that has inputs."""
+        cdef bytes plain
+        cdef object arguments = NotImplemented
+        stream, buffers, references, inputs = self.unpack(record)
+        if type(stream) is bytes and not record.flags & FLAG_KEYWORDS:
+            plain = stream
+            arguments = read_template(PyBytes_AS_STRING(plain), len(plain), inputs, self.load_input)
+        if arguments is NotImplemented:
+            arguments = self.loads_parcel(stream, buffers, references, inputs)
+        return arguments
+
     cdef object call_chunk(self, Record *record):
         """The results of all calls of a chunk. Raises if the chunk could not be read at all, or is to be stopped."""
         cdef ChunkCalls calls = self.chunk_calls
@@ -424,10 +454,14 @@ cdef class WorkerLoop:
         cdef list kept = []
         cdef object value
         cdef uint32_t i
-        if record.flags & FLAG_OBJECTS:
-            stream, buffers, references = self.borrow(record)
-            loads = _partial(self.loads_parcel, buffers=iter(buffers), references=references)
-            buffers = references = None
+        if record.flags & (FLAG_OBJECTS | FLAG_INPUTS):
+            if record.flags & FLAG_INPUTS:
+                stream, buffers, references, inputs = self.unpack(record)
+            else:
+                stream, buffers, references = self.borrow(record)
+                inputs = ()
+            loads = _partial(self.loads_parcel, buffers=iter(buffers), references=references, inputs=inputs)
+            buffers = references = inputs = None
             data = stream
             calls.begin(<const char *>&data[0], data.shape[0], record.items, record.flags & FLAG_PLAIN, loads)
         else:

@@ -58,6 +58,7 @@ FLAG_PLAIN: Final[int]
 FLAG_KEYWORDS: Final[int]
 FLAG_CHUNK: Final[int]
 FLAG_PROFILE: Final[int]
+FLAG_INPUTS: Final[int]
 FLAG_RESENT: Final[int]
 
 PLACE_NEW: Final[int]
@@ -65,6 +66,7 @@ PLACE_HELD: Final[int]
 PLACE_STREAM: Final[int]
 PLACE_PACKED: Final[int]
 PLACE_SHARED: Final[int]
+PLACE_INPUT: Final[int]
 
 STATUS_OK: Final[int]
 STATUS_RAISED: Final[int]
@@ -158,6 +160,25 @@ def stream_offset(places: int) -> int: ...
 def join_places(places: Iterable[_Place], stream: Buffer = b"") -> bytes: ...
 def bare(payload: bytes) -> bytes: ...
 def split_places(payload: bytes) -> tuple[list[_Place], bytes]: ...
+
+# inputs
+
+MOST_INPUTS: Final[int]
+
+def pack_inputs(ids: Iterable[int], expected: int, promised: int, inner: bool) -> bytes: ...
+def pack_supply(status: int) -> bytes: ...
+def pack_give_up() -> bytes: ...
+
+class InputSlot:
+    def __init__(self, number: int, load: Callable[[int], Any]) -> None: ...
+    @property
+    def number(self) -> int: ...
+
+class TaskInput:
+    @property
+    def flags(self) -> int: ...
+    @property
+    def raw(self) -> Any: ...
 
 # store
 
@@ -381,6 +402,7 @@ class Answers:
         clients: ClientTable,
         objects: ObjectTable,
         functions: FunctionTable,
+        edges: Edges,
     ) -> None: ...
 
 # survivors
@@ -389,12 +411,25 @@ class Survivors: ...
 
 # core
 
+class Edges:
+    store: Store | None
+    def __init__(self, table: TaskTable, clients: ClientTable, objects: ObjectTable, own_tag: int) -> None: ...
+    def __len__(self) -> int: ...
+    @property
+    def nodes(self) -> int: ...
+    @property
+    def blobs(self) -> int: ...
+    @property
+    def blob_bytes(self) -> int: ...
+
 class SchedulerCore:
     client_queue_bytes: int
     most_waiting: int
     def __init__(self, life: int = 1, life_name: str | None = None, folder: str | None = None) -> None: ...
     @property
     def objects(self) -> ObjectTable: ...
+    @property
+    def edges(self) -> Edges: ...
     @property
     def own_tag(self) -> int: ...
     @property
@@ -630,7 +665,8 @@ class WorkerLoop:
         mappings: Mappings,
         *,
         loads: Callable[[Any], Any],
-        loads_parcel: Callable[[Any, Any, list[Loan]], Any],
+        loads_parcel: Callable[[Any, Any, Any, Any], Any],
+        load_input: Callable[[TaskInput], Any],
         dumps: Callable[[Any], bytes | tuple[bytes, list[memoryview]]],
         describe: Callable[[BaseException, bool], bytes],
         load_function: Callable[[bytes, int], Any],
@@ -669,6 +705,7 @@ def die_with_parent(parent: int) -> None: ...
 # future
 
 class PendingFuture:
+    def is_of(self, client: ClientRings) -> bool: ...
     @property
     def task_id(self) -> int: ...
     @property
@@ -784,6 +821,22 @@ class ClientRings:
     def control(self, kind: int, task: int = 0, payload: bytes = b"", function: int = 0, flags: int = 0) -> None: ...
     def check_open(self) -> None: ...
     def check_scheduler(self) -> None: ...
+    pack_value: Callable[[Any, int], Any] | None
+    @property
+    def results_to_supply(self) -> int: ...
+    # A future, or the id of an inner one.
+    def submit_node(
+        self,
+        function: int,
+        args: tuple[Any, ...],
+        ids: list[int],
+        promised: int,
+        inner: bool,
+        dumps: Callable[[Any, int, list[int], int, bool], Any],
+        options: TaskOptions | None = None,
+    ) -> Any: ...
+    def give_up_node(self, task: int) -> None: ...
+    def ended(self, error: BaseException | None, value: Any = None, is_done: bool = False) -> Any: ...
     def look(self) -> None: ...
     def call_back(self) -> None: ...
     def find_answer(self) -> _RingRecord | None: ...

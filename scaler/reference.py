@@ -2,9 +2,10 @@
 
 Pickling a reference as a part of a task's arguments notes it in the parcel that is being packed and writes the number
 of its slot; unpickling looks the slot up and gives the object. So any depth of nesting works with the plain pickler,
-and costs nothing where there is no reference.
+and costs nothing where there is no reference. What stands for the result of another task works likewise (`load_input`).
 
 Rule 1: a slot's object is unpickled anew for each task, from read-only memory: no task sees what another did to it.
+Rule 2: a result that is an input is each task's own, and may be written to.
 Not here: packing (client.objects), the bytes (native/loan.pyx).
 """
 
@@ -12,7 +13,7 @@ import pickle
 import threading
 from typing import Any, Protocol
 
-from scaler._native import Loan, read_packed
+from scaler._native import FLAG_OBJECTS, Loan, PendingFuture, TaskInput, read_packed
 
 
 class SlotGiver(Protocol):
@@ -20,10 +21,13 @@ class SlotGiver(Protocol):
 
     def slot_of(self, reference: "ObjectReference") -> int: ...
 
+    def reduce_future(self, future: PendingFuture) -> Any: ...
+
 
 class _Slots(threading.local):
     packing: SlotGiver | None = None  # the parcel that this thread packs
     given: "list[Loan] | tuple[()]" = ()  # the objects of the parcel that this thread unpacks
+    inputs: "list[TaskInput] | tuple[()]" = ()  # and the results of other tasks
 
 
 slots = _Slots()
@@ -68,10 +72,34 @@ def load_slot(number: int) -> Any:
     return pickle.loads(stream, buffers=buffers)
 
 
-def loads(stream: Any, buffers: "list[Loan]", references: "list[Loan]") -> Any:
-    """Unpickle what was packed with these objects: its own large buffers, and what its references stand for."""
-    before, slots.given = slots.given, references
+def load_input(number: int) -> Any:
+    """The result that is this input of the parcel that is being unpacked."""
+    return load_given(slots.inputs[number])
+
+
+def load_given(given: TaskInput) -> Any:
+    """The value of an input."""
+    raw, buffers = given.raw, None
+    if given.flags & FLAG_OBJECTS:
+        raw, buffers = read_packed(raw.open(True))
+    return pickle.loads(raw, buffers=buffers)
+
+
+def same(value: Any) -> Any:
+    """What stands for a value that was known already when it was packed."""
+    return value
+
+
+def loads(
+    stream: Any,
+    buffers: "list[Loan]",
+    references: "list[Loan] | tuple[()]",
+    inputs: "list[TaskInput] | tuple[()]" = (),
+) -> Any:
+    """Unpickle what was packed with these: its own large buffers, and what references and inputs stand for."""
+    before = slots.given, slots.inputs
+    slots.given, slots.inputs = references, inputs
     try:
         return pickle.loads(stream, buffers=buffers)
     finally:
-        slots.given = before
+        slots.given, slots.inputs = before

@@ -11,7 +11,7 @@ import secrets
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from types import TracebackType
 from typing import Any
@@ -24,10 +24,19 @@ from scaler.client.comeback import Comeback
 from scaler.client.connect import connect
 from scaler.client.functions import FunctionNumbers
 from scaler.client.future import ScalerFuture
+from scaler.client.graph.run import GraphRun
 from scaler.client.mapping import run_map
-from scaler.client.objects import ClientObjects
+from scaler.client.objects import ClientObjects, InputEnded
 from scaler.client.options import CallOptions
-from scaler.client.serializer import Serialized, Serializer, deserializing, wrap_call, wrap_map
+from scaler.client.serializer import (
+    Serialized,
+    Serializer,
+    deserialize_input,
+    deserializing,
+    wrap_call,
+    wrap_map,
+    wrap_node,
+)
 from scaler.exceptions import ClientQuitException, SchedulerTimeoutError
 from scaler.link.knock import Entry
 from scaler.link.names import is_over, warn_of_files
@@ -83,8 +92,11 @@ class Client:
             scheduler_gone=self._comeback.on_gone,
         )  # fmt: skip
         self._comeback.rings = self._rings
-        self._objects = ClientObjects(self._store, mappings, self._rings.make_room, self._rings.tend)
+        self._objects = ClientObjects(
+            self._store, mappings, self._rings.make_room, self._rings.tend, self._rings, serializer
+        )
         self._rings.objects = self._objects
+        self._rings.pack_value = self._objects.pack_result
         self._dumps = self._objects.dumps
         self._functions = FunctionNumbers(
             self._objects.begin, self._rings.announce, self._rings.forget_function, self._rings.most_function_bytes,
@@ -108,12 +120,16 @@ class Client:
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> ScalerFuture:
         """Have a worker call fn(*args, **kwargs); the future of its result.
 
-        Arguments are pickled now: changing them afterwards changes nothing. Waits while the scheduler has more than it
-        wants to keep.
+        Arguments are pickled now: changing them afterwards changes nothing. A future of this client among them, at any
+        depth, stands for its result: the call begins when that is there, and fails or is cancelled as it does. Waits
+        while the scheduler has more than it wants to keep.
         """
         if self._serializer is not None:
             fn, args, kwargs = wrap_call(self._serializer, fn, args, kwargs)
-        future: ScalerFuture = self._submit(self._number_of(fn), args, kwargs, self._dumps)
+        try:
+            future: ScalerFuture = self._submit(self._number_of(fn), args, kwargs, self._dumps)
+        except InputEnded as ended:
+            future = self._rings.ended(ended.error)
         return future
 
     def map(self, fn: Callable[..., Any], iterable: Iterable[tuple[Any, ...] | list[Any]]) -> list[Any]:
@@ -130,6 +146,51 @@ class Client:
         )  # fmt: skip
 
     starmap = map
+
+    #: Dask asks whether `get` has to be awaited.
+    asynchronous = False
+
+    def get(self, graph: Any, keys: Any, block: bool = True, **_: Any) -> Any:
+        """Compute these keys of a graph, and what they need of it; their values, or futures with `block=False`.
+
+        A graph is a dict of nodes: a tuple whose first item is callable is a call, whose other items are keys,
+        literals, and lists, tuples and dicts of these; anything else is data. A plain dict and a flat list of keys
+        give a dict in the order of `keys`. Anything that Dask computes will do as well (`scheduler=client`), and gives
+        a tuple in the shape of `keys`; so do nested lists of keys.
+
+        KeyError for a key that is not there, or twice in `keys`; graphlib.CycleError for nodes that need each other. A
+        node that fails does so for exactly the keys that need it. docs/graphs.md says how graphs are run.
+        """
+        is_plain = type(graph) is dict and not _has_lists(keys)
+        wanted: list[Any] = list(_flatten(keys)) if isinstance(keys, list | tuple | set) and not is_plain else []
+        if is_plain:
+            if not isinstance(keys, list | set | frozenset) and _is_in(keys, graph):
+                return self.get(graph, [keys], block)[keys]
+            wanted = list(keys)
+            if len(set(wanted)) < len(wanted):
+                twice = next(key for i, key in enumerate(wanted) if key in wanted[:i])
+                raise KeyError(f"{twice!r} is asked for twice")
+        elif not isinstance(keys, list):
+            wanted = [keys]
+        serializer, run = self._serializer, None
+        if serializer is None:
+            run = GraphRun(self._rings, self._number_of, self._objects.dumps_node, self._options.native)
+        else:
+            run = GraphRun(
+                self._rings, self._number_of, self._objects.dumps_node, self._options.native,
+                partial(deserialize_input, serializer), partial(wrap_node, serializer),
+            )  # fmt: skip
+        futures = run.start(graph, wanted)
+        values: list[Any] = futures
+        if block:
+            try:
+                values = [future.result() for future in futures]
+            finally:
+                for future in futures:
+                    future.cancel()
+        if is_plain:
+            return dict(zip(wanted, values, strict=True))
+        return _shape(keys, iter(values))
 
     def options(self, **options: Any) -> "Client":
         """This client, with other options for the calls that are made through what is returned.
@@ -246,6 +307,30 @@ class OptionsView(Client):
 
     def __del__(self) -> None:
         """The connection is the owner's."""
+
+
+def _has_lists(keys: Any) -> bool:
+    return isinstance(keys, list) and any(isinstance(key, list) for key in keys)
+
+
+def _is_in(key: Any, graph: dict[Any, Any]) -> bool:
+    try:
+        return key in graph
+    except TypeError:
+        return False
+
+
+def _flatten(keys: Any) -> Iterator[Any]:
+    for key in keys:
+        if isinstance(key, list):
+            yield from _flatten(key)
+        else:
+            yield key
+
+
+def _shape(keys: Any, values: Iterator[Any]) -> Any:
+    """The values in the shape of the keys."""
+    return tuple(_shape(key, values) for key in keys) if isinstance(keys, list) else next(values)
 
 
 def _abandon_clients() -> None:

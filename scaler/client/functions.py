@@ -153,7 +153,7 @@ class FunctionNumbers:
             self._announce(announced.number, digest, packed, 0)
         else:
             announced.object_bytes = sum(place[3] for place in split_places(packed.payload)[0])
-            self._send_packed(announced, packed)
+            self._send_packed(announced, packed)  # type: ignore[arg-type]  # a function has no inputs
         meanwhile = self._by_digest.get(digest)
         if meanwhile is not None:  # announced by a signal's handler: once is enough
             self._unsaid.append(announced.number)

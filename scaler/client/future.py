@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from scaler._native import PendingFuture
+from scaler.reference import slots
 
 T = TypeVar("T")
 
@@ -32,6 +33,11 @@ class ScalerFuture(PendingFuture, concurrent.futures.Future[Any]):
 
     def __await__(self) -> Generator[Any, None, Any]:
         return asyncio.wrap_future(self).__await__()
+
+    def __reduce__(self) -> Any:
+        if slots.packing is None:
+            raise TypeError("a future cannot be pickled; as an argument of a task it stands for its result")
+        return slots.packing.reduce_future(self)
 
     def profiling_info(self) -> ProfileResult:
         """What the task took; ValueError while it is not done."""

@@ -11,12 +11,13 @@ Not here: how a chunk is packed and run (native/chunk.pyx).
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import CancelledError
 from itertools import islice
 from operator import length_hint
 from typing import Any
 
 from scaler._native import ClientRings, MapProgress, PendingFuture, TaskOptions
-from scaler.client.objects import Parcel
+from scaler.client.objects import InputEnded, Parcel
 
 CHUNK_NS = 2_000_000
 GROWTH = 4
@@ -113,7 +114,10 @@ def run_map(
         while True:
             while open_chunks < sizes.most_open and calls.has_more():
                 size = sizes.next_size(calls.left)
-                chunk = rings.submit_chunk(function, calls.buffer, calls.at, size, progress, begin, options)
+                try:
+                    chunk = rings.submit_chunk(function, calls.buffer, calls.at, size, progress, begin, options)
+                except InputEnded as ended:
+                    raise ended.error or CancelledError("an argument is a future that was cancelled") from None
                 under_way.append(chunk)
                 calls.at += chunk.items
                 open_chunks += 1

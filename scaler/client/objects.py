@@ -28,21 +28,31 @@ from typing import Any
 
 from scaler import payload
 from scaler._native import (
+    FLAG_INPUTS,
+    FLAG_OBJECTS,
+    MOST_INPUTS,
     PLACE_BYTES,
     PLACE_HELD,
     PLACE_NEW,
     PLACE_PACKED,
     PLACE_SHARED,
     PLACE_STREAM,
+    STATUS_OK,
+    STATUS_RAISED,
+    ClientRings,
     Mappings,
+    PendingFuture,
     Store,
     address_of,
     join_places,
+    pack_inputs,
+    pack_supply,
     stream_offset,
 )
+from scaler.client.serializer import Serializer, deserialize_input
 from scaler.exceptions import MissingObjects
 from scaler.link.objects import Place
-from scaler.reference import ObjectReference, slots
+from scaler.reference import ObjectReference, load_input, same, slots
 
 MOST_REFERENCES = 64  # after so many, a chunk of a map ends
 MOST_PLACES = 64  # of one record's own buffers; with more, they become one object
@@ -61,8 +71,15 @@ class ClientObjects:
     """
 
     def __init__(
-        self, store: Store, mappings: Mappings, make_room: Callable[[], bool], tend: Callable[[], object]
+        self,
+        store: Store,
+        mappings: Mappings,
+        make_room: Callable[[], bool],
+        tend: Callable[[], object],
+        rings: ClientRings | None = None,
+        serializer: Serializer | type[Serializer] | None = None,
     ) -> None:
+        self.rings, self.serializer = rings, serializer
         self._store, self._mappings, self._make_room, self._tend = store, mappings, make_room, tend
         self._lock = threading.RLock()
         self._held: OrderedDict[int, _Held] = OrderedDict()  # buffers by object, the one used last at the end
@@ -94,16 +111,50 @@ class ClientObjects:
         """What the next record is packed with."""
         return Parcel(self)
 
-    def dumps(self, value: Any, most_bytes: int) -> "bytes | Packed":
+    def dumps(self, value: Any, most_bytes: int) -> "bytes | Packed | WithInputs":
         """Pickle the arguments of one call, into a record of at most so many bytes."""
         parcel = Parcel(self)
         return parcel.finish(parcel.dumps(value), most_bytes)
 
-    def pack(self, parcel: "Parcel", data: bytes, most_bytes: int, may_hold: bool) -> "Packed":
-        """Place what the parcel has collected. The lock is held from here until `Packed.end` is called."""
+    def dumps_node(
+        self, args: Any, most_bytes: int, ids: list[int], promised: int, inner: bool
+    ) -> "bytes | Packed | WithInputs":
+        """The same for a task of a graph, whose first inputs are the tasks with these ids."""
+        parcel = Parcel(self)
+        parcel.ids, parcel.promised, parcel.is_inner = ids, promised, inner
+        return parcel.finish(parcel.dumps(args), most_bytes)
+
+    def pack_result(self, future: PendingFuture, most_bytes: int) -> "bytes | Packed":
+        """The result of a future that is done, for the scheduler to give to tasks that came too late for it."""
+        status, buffers = STATUS_OK, payload.Buffers()
+        try:
+            value = future.result()
+            data = payload.dumps(value if self.serializer is None else self.serializer.serialize(value), buffers)
+        except Exception as error:
+            status, data = STATUS_RAISED, payload.describe(error, False)
+            buffers.clear()
+        head = pack_supply(status)
+        if not buffers and len(head) + len(data) <= most_bytes:
+            return head + data
+        record = self._begin_record()
+        try:
+            size = sum_bytes(data, buffers)
+            place = self._room_for(lambda: self._store.put_packed(data, buffers, PLACE_NEW), size)
+            record.made.append(place[0])
+            return Packed(join_places([place], head), self, record, Parcel(self), FLAG_OBJECTS | FLAG_INPUTS)
+        except BaseException:
+            self.end_record(record, False)
+            raise
+
+    def _begin_record(self) -> "_Record":
         record = _Record()
         self._lock.acquire()
         self._records.append(record)
+        return record
+
+    def pack(self, parcel: "Parcel", head: bytes, data: bytes, most_bytes: int, may_hold: bool) -> "Packed":
+        """Place what the parcel has collected. The lock is held from here until `Packed.end` is called."""
+        record = self._begin_record()
         try:
             self._hold_less(MOST_HELD, MOST_HELD_BYTES)
             buffers: list[memoryview] = parcel.buffers
@@ -124,7 +175,8 @@ class ClientObjects:
                 places.append(self._put(data, record, PLACE_NEW | PLACE_STREAM, is_lasting=not may_hold))
                 data = b""
             places += [self._place_of_reference(object_id, record) for object_id in parcel.references]
-            return Packed(join_places(places, data), self, record, parcel)
+            flags = FLAG_OBJECTS | FLAG_INPUTS if head else FLAG_OBJECTS
+            return Packed(join_places(places, head + data), self, record, parcel, flags)
         except BaseException:
             self.end_record(record, False)
             raise
@@ -305,11 +357,15 @@ class Parcel:
         self.buffers = payload.Buffers()
         self.references: dict[int, int] = {}  # object -> slot
         self._holds: list[_Hold] = []  # a reference may live only as long as it is pickled
+        self.ids: list[int] = []  # tasks of a graph whose results are inputs
+        self.inputs: dict[PendingFuture, int] = {}  # futures of other calls -> which input
+        self.promised = 0  # tasks of a graph that will name this one
+        self.is_inner = False  # nobody else needs its result
 
     @property
     def is_full(self) -> bool:
         """No other call is to go with these: whose buffers are whose would be a question, or references are many."""
-        return bool(self.buffers) or len(self.references) >= MOST_REFERENCES
+        return bool(self.buffers or self.inputs) or len(self.references) >= MOST_REFERENCES
 
     def slot_of(self, reference: ObjectReference) -> int:
         hold = self._objects.hold_of(reference)
@@ -317,6 +373,26 @@ class Parcel:
         if slot == len(self._holds):
             self._holds.append(hold)
         return slot
+
+    def reduce_future(self, future: PendingFuture) -> Any:
+        """How a future among the arguments is pickled: as its value, or as an input. InputEnded if it has failed."""
+        rings = self._objects.rings
+        if rings is None or not future.is_of(rings):
+            raise ValueError(
+                f"task {future.task_id:#x} is another client's, and only tasks of that one can wait for it: "
+                "pass its result()"
+            )
+        if future.is_over or future.done():
+            if future.cancelled():
+                raise InputEnded(None)
+            error = future.exception()
+            if error is not None:
+                raise InputEnded(error)
+            return same, (future.result(),)
+        number = self.inputs.setdefault(future, len(self.ids) + len(self.inputs))
+        if self._objects.serializer is not None:
+            return deserialize_input, (self._objects.serializer, number)
+        return load_input, (number,)
 
     def dumps(self, value: Any) -> bytes:
         """Pickle, and collect large buffers and references."""
@@ -326,15 +402,25 @@ class Parcel:
         finally:
             slots.packing = before
 
-    def finish(self, data: bytes, most_bytes: int, may_hold: bool = True) -> "bytes | Packed":
+    def finish(self, data: bytes, most_bytes: int, may_hold: bool = True) -> "bytes | Packed | WithInputs":
         """The payload: the pickle itself if that is all, and small enough.
 
         With `may_hold`, large buffers are compared with what was passed before, and held to be passed again. Without,
         it is a function: what it carries stays as long as that is known.
         """
+        head = b""
+        count = len(self.ids) + len(self.inputs)
+        if count or self.promised or self.is_inner:
+            if not may_hold:
+                raise TypeError("a function cannot carry a future that is not done: pass the future as an argument")
+            if count > MOST_INPUTS:
+                raise ValueError(f"one task needs the results of {count} others, but {MOST_INPUTS} are the most")
+            ids = [*self.ids, *(future.task_id for future in self.inputs)]
+            head = pack_inputs(ids, len(self.ids), self.promised, self.is_inner)
+            most_bytes -= len(head) + count * PLACE_BYTES + PLACE_BYTES  # the results will stand in it too
         if not self.buffers and not self.references and len(data) <= most_bytes:
-            return data
-        return self._objects.pack(self, data, most_bytes, may_hold)
+            return WithInputs(head + data, self.inputs) if self.inputs else head + data
+        return self._objects.pack(self, head, data, most_bytes, may_hold)
 
     def digest(self, data: bytes) -> bytes:
         """A strong hash of all that has been pickled: of a reference there is only its slot in the pickle."""
@@ -353,11 +439,16 @@ class Packed:
     Until then it keeps the parcel, and so the owners of its buffers: nothing is let go that is still to be named.
     """
 
-    __slots__ = ("_objects", "_parcel", "_record", "is_written", "payload")
+    __slots__ = ("_objects", "_parcel", "_record", "flags", "is_written", "payload")
 
-    def __init__(self, data: bytes, objects: ClientObjects, record: "_Record", parcel: Parcel) -> None:
-        self.payload, self._objects, self._record, self._parcel = data, objects, record, parcel
+    def __init__(self, data: bytes, objects: ClientObjects, record: "_Record", parcel: Parcel, flags: int) -> None:
+        self.payload, self._objects, self._record, self._parcel, self.flags = data, objects, record, parcel, flags
         self.is_written = False
+
+    @property
+    def inputs(self) -> list[PendingFuture]:
+        """Futures that this names."""
+        return list(self._parcel.inputs)
 
     def end(self) -> None:
         self._objects.end_record(self._record, self.is_written)
@@ -372,6 +463,28 @@ class _Record:
         self.placed: set[int] = set()
         self.made: list[int] = []
         self.said: list[int] = []
+
+
+class WithInputs:
+    """A payload that names tasks, and no objects."""
+
+    __slots__ = ("inputs", "is_written", "payload")
+    flags = FLAG_INPUTS
+
+    def __init__(self, data: bytes, inputs: dict[PendingFuture, int]) -> None:
+        self.payload, self.inputs = data, list(inputs)
+        self.is_written = False
+
+    def end(self) -> None:
+        """Nothing was made for it."""
+
+
+class InputEnded(Exception):
+    """An argument is a future that has failed with `error`, or was cancelled if that is None."""
+
+    def __init__(self, error: BaseException | None) -> None:
+        super().__init__("an argument is a future that has failed or was cancelled")
+        self.error = error
 
 
 class _Held:

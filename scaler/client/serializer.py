@@ -8,6 +8,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from scaler.reference import load_input
+
 
 class Serializer(ABC):
     """Subclass it and give an instance or the class to Client."""
@@ -59,6 +61,18 @@ def wrap_call(
 ) -> tuple[SerializedCall, tuple[Serialized], dict[str, Any]]:
     """The call to submit instead."""
     return SerializedCall(serializer, fn), (Serialized(serializer, (args, kwargs)),), {}
+
+
+def wrap_node(
+    serializer: Serializer | type[Serializer], fn: Callable[..., Any], args: tuple[Any, ...]
+) -> tuple[SerializedCall, tuple[Serialized]]:
+    """The node of a graph to send instead."""
+    return SerializedCall(serializer, fn), (Serialized(serializer, (args, {})),)
+
+
+def deserialize_input(serializer: Serializer | type[Serializer], number: int) -> Any:
+    """The value of an input, in a worker."""
+    return serializer.deserialize(load_input(number))
 
 
 def wrap_map(

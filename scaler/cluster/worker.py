@@ -20,7 +20,7 @@ from scaler.cluster.handover import Moving
 from scaler.exceptions import ScalerError, TaskCancelled
 from scaler.link.knock import NotCoLocated, Refused, knock
 from scaler.link.names import warn_of_files
-from scaler.reference import loads
+from scaler.reference import load_given, loads
 from scaler.stopping import STOP_SIGNAL
 
 _IMPORTER = "<frozen importlib._bootstrap>"
@@ -95,7 +95,8 @@ def main() -> int:
     loop = WorkerLoop(
         entry.memory, entry.eventfd, entry.bell, entry.slot, entry.bell_eventfd,
         [entry.connection.fileno(), creator.fileno()], store, mappings,
-        loads=pickle.loads, loads_parcel=loads, dumps=payload.dumps_result, describe=payload.describe,
+        loads=pickle.loads, loads_parcel=loads, load_input=load_given, dumps=payload.dumps_result,
+        describe=payload.describe,
         load_function=function_loader(mappings),
         upkeep=Upkeep(settings["garbage_collect_interval_s"], settings["trim_memory_threshold_bytes"]),
         describe_overdue=overdue_describer(settings["name"]), stop_with=TaskCancelled, is_importing=is_importing,

@@ -27,7 +27,7 @@ CHUNK_BYTES = 128 << 10  # to send; larger ones cost ten times as much per byte 
 MOST_CHUNK_BYTES = 1 << 20  # to accept
 
 FLAG_OBJECTS = 1
-KNOWN_FLAGS = 159
+KNOWN_FLAGS = 191
 MOST_INLINE_BYTES = 32_712  # of a task's or result's payload: what every ring of every peer can take
 MOST_INLINE_FUNCTION_BYTES = 8_120  # the same for the control rings
 

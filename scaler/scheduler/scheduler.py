@@ -67,6 +67,7 @@ class SchedulerServer:
         folder, most_bytes = self._memory
         self.core = SchedulerCore(secrets.randbits(32) | 1, self.life, folder)
         self._store = Store(self.life, self.core.own_tag, folder, warn_of_files, most_bytes)
+        self.core.edges.store = self._store
         self._mappings = Mappings(self.life, folder)
         self.core.client_queue_bytes = client_queue_bytes
         self.core.most_waiting = most_waiting

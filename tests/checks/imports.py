@@ -37,7 +37,8 @@ MAY_IMPORT: dict[str, str] = {
     "scaler.link": "_native exceptions protocol",
     "scaler.stopping": "_native exceptions",
     "scaler.relay": "_native address exceptions link protocol stopping",
-    "scaler.client": "_native address exceptions link payload protocol reference relay",
+    "scaler.calls": "",
+    "scaler.client": "_native address calls exceptions link payload protocol reference relay",
     "scaler.cluster.worker": "_native cluster.creator cluster.handover exceptions link payload reference stopping",
     "scaler.cluster": "_native address cluster.creator cluster.handover config event_loop exceptions "
     "link logs protocol relay",

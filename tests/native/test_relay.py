@@ -91,7 +91,7 @@ def test_a_peer_that_writes_nonsense_is_named_once(host, nonsense):
 
 @pytest.mark.parametrize("host", [False], ids=["worker"], indirect=True)
 @pytest.mark.parametrize(
-    "nonsense", [{"kind": KIND_TASK}, {"kind": KIND_FORGET}, {"flags": 32}, {"status": 100}], ids=str
+    "nonsense", [{"kind": KIND_TASK}, {"kind": KIND_FORGET}, {"flags": 64}, {"status": 100}], ids=str
 )
 def test_what_the_scheduler_would_not_take_from_a_worker_breaks_that_worker(host, nonsense):
     said = {"kind": KIND_RESULT, "task": 1, **nonsense}

@@ -21,7 +21,7 @@ from scaler._native import (
     join_places,
 )
 from scaler.cluster.worker import function_loader
-from scaler.reference import loads
+from scaler.reference import load_given, loads
 from tests.sim.wire import Rings
 
 TASK, FUNCTION, RELEASE, FORGET = 1, 3, 5, 12
@@ -48,8 +48,8 @@ class Worker:
         load_carrying = function_loader(mappings)
         self.loop = WorkerLoop(
             self.memory, self.eventfds[0], self.bell, 3, self.eventfds[1], [self.supervisor[0]],
-            Store(LIFE, 9, "/tmp"), mappings, loads=pickle.loads, loads_parcel=loads, dumps=payload.dumps_result,
-            describe=payload.describe,
+            Store(LIFE, 9, "/tmp"), mappings, loads=pickle.loads, loads_parcel=loads, load_input=load_given,
+            dumps=payload.dumps_result, describe=payload.describe,
             load_function=lambda data, flags: load_carrying(data, flags) if flags else load_function(data, flags),
             upkeep=upkeep or Upkeep(), **options,
         )  # fmt: skip

@@ -1,0 +1,110 @@
+"""Graphs: what a node costs, beside loose calls through the standard library's pool in the same rounds.
+
+`python -m perf.graph tree` runs one row. What each number means stands in README.md.
+"""
+
+import multiprocessing
+import random
+import resource
+from collections.abc import Callable
+from contextlib import ExitStack
+from operator import add
+from typing import Any
+
+from perf.command import Rows, main
+from perf.links import RINGS, open_client
+from perf.report import Figure, of_rounds
+from perf.rounds import alternate, ratios, timed
+from scaler import Client
+
+LEAVES = 16_384
+NODES = 2 * LEAVES - 1
+CHAIN = 10_000
+FEW, MANY = 10_000, 1_000_000
+MANY_ROUNDS = 3
+
+
+def inc(x: float) -> float:
+    return x + 1
+
+
+def tree_of(leaves: int) -> dict[Any, Any]:
+    """A binary tree of additions, keyed by texts, so that no literal is taken for a key."""
+    n = 2 * leaves - 1
+    return {f"n{i}": (add, f"n{2 * i + 1}", f"n{2 * i + 2}") if i < leaves - 1 else (add, i, i) for i in range(n)}
+
+
+def random_graph(n: int) -> dict[Any, Any]:
+    """Two inputs each, of the 1,000 before; all are needed, since each has the one before it."""
+    chance = random.Random(n)
+    graph: dict[Any, Any] = {"n0": (add, 0, 1), "n1": (add, 1, 1)}
+    for i in range(2, n):
+        graph[f"n{i}"] = (max, f"n{i - 1}", f"n{max(0, i - 1 - chance.randrange(1, 1000))}")
+    return graph
+
+
+def tree(links: tuple[str, ...]) -> list[Figure]:
+    """a binary tree of 32,767 additions, against as many loose calls of Pool.apply_async"""
+    graph = tree_of(LEAVES)
+    wanted = sum(2 * i for i in range(LEAVES - 1, NODES))
+
+    def turn(client: Client) -> Callable[[], float]:
+        return lambda: NODES / timed(lambda: client.get(graph, ["n0"])["n0"], wanted)
+
+    with ExitStack() as stack, multiprocessing.get_context("fork").Pool(2) as pool:
+
+        def loose() -> int:
+            return sum(result.get() for result in [pool.apply_async(add, (1, 1)) for _ in range(NODES)])
+
+        turns: dict[str, Callable[[], float]] = {link: turn(open_client(stack, link)) for link in links}
+        turns["Pool.apply_async"] = lambda: NODES / timed(loose, 2 * NODES)
+        rates = alternate(turns)
+    figures = [of_rounds(name, values, "nodes/s") for name, values in rates.items()]
+    for link in links:
+        target = 4.0 if link == RINGS else None
+        figures.append(of_rounds(f"{link} / Pool", ratios(rates[link], rates["Pool.apply_async"]), "x", target))
+    return figures
+
+
+def chain(links: tuple[str, ...]) -> list[Figure]:
+    """a chain of 10,000 calls, each of which needs the one before"""
+    graph: dict[Any, Any] = {"n0": (inc, 0)} | {f"n{i}": (inc, f"n{i - 1}") for i in range(1, CHAIN)}
+    last = f"n{CHAIN - 1}"
+
+    def turn(client: Client) -> Callable[[], float]:
+        return lambda: CHAIN / timed(lambda: client.get(graph, [last])[last], CHAIN)
+
+    with ExitStack() as stack:
+        rates = alternate({link: turn(open_client(stack, link)) for link in links})
+    return [of_rounds(link, values, "nodes/s", 100_000 if link == RINGS else None) for link, values in rates.items()]
+
+
+def size(links: tuple[str, ...]) -> list[Figure]:
+    """random graphs with two inputs each: the cost of each of 1,000,000 nodes against each of 10,000"""
+    few, many = random_graph(FEW), random_graph(MANY)
+
+    def turn(client: Client, graph: dict[Any, Any], times: int) -> Callable[[], float]:
+        n = len(graph)
+        last = f"n{n - 1}"
+        return lambda: sum(timed(lambda: client.get(graph, [last])) for _ in range(times)) / (n * times) * 1e6
+
+    figures = []
+    for link in links:
+        with ExitStack() as stack:
+            client = open_client(stack, link)
+            turn(client, few, 1)()
+            before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+            turns = {"few": turn(client, few, 10), "many": turn(client, many, 1)}
+            costs = alternate(turns, MANY_ROUNDS)
+            grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / MANY
+        figures.append(of_rounds(f"{link}: each of 10,000", costs["few"], "us", at_most=True))
+        figures.append(of_rounds(f"{link}: each of 1,000,000", costs["many"], "us", at_most=True))
+        figures.append(of_rounds(f"{link}: ratio", ratios(costs["many"], costs["few"]), "x", 1.3, at_most=True))
+        figures.append(Figure(f"{link}: growth of the client, per node", grown, "KiB"))
+    return figures
+
+
+ROWS: Rows = {"tree": tree, "chain": chain, "size": size}
+
+if __name__ == "__main__":
+    main("perf.graph", ROWS)

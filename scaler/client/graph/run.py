@@ -1,0 +1,183 @@
+"""Running: a graph is sent as tasks that name each other, in the order in which they are to run.
+
+Only the targets have futures here. All other results stay with the scheduler, exactly until the last node that needs
+them has them. Whoever cancels the targets cancels what only they needed.
+
+A run of nodes of which each is needed by the next one only goes as one task (scaler.calls.Steps): a chain costs no way
+to the scheduler and back per node. At most MOST_STEPS, since what was done of it is lost with its worker.
+
+Not here: what a node is (read), their order (order).
+"""
+
+import operator
+from collections.abc import Callable
+from concurrent.futures import CancelledError
+from typing import Any
+
+from scaler._native import MOST_INPUTS, ClientRings, InputSlot
+from scaler.calls import Inner, Steps, fail_with, gather
+from scaler.client.graph.order import Order, arrange
+from scaler.client.graph.read import Call, Data, Key, Reader, Slots, as_mapping
+from scaler.client.objects import InputEnded
+from scaler.reference import load_input, same
+
+MOST_STEPS = 256
+
+
+class GraphRun:
+    """Sends one graph.
+
+    `number_of` and `dumps` are the client's; `wrap` makes the call that is sent instead of a node's.
+    """
+
+    def __init__(
+        self,
+        rings: ClientRings,
+        number_of: Callable[[Any], int],
+        dumps: Callable[..., Any],
+        options: Any = None,
+        load: Callable[[int], Any] = load_input,
+        wrap: Callable[[Any, tuple[Any, ...]], tuple[Any, tuple[Any, ...]]] | None = None,
+    ) -> None:
+        self._rings, self._number_of, self._dumps, self._options = rings, number_of, dumps, options
+        self._slots, self._wrap = Slots(load), wrap
+        self._shapes: dict[Any, Steps] = {}
+        self._ids: dict[Key, int] = {}
+        self._inner: list[int] = []
+        self._futures: dict[Key, Any] = {}
+
+    def start(self, graph: Any, wanted: list[Key]) -> list[Any]:
+        """The futures of these keys, in their order."""
+        mapping, is_dask = as_mapping(graph)
+        reader = Reader(mapping, is_dask, self._slots)
+        keys = [reader.follow(key) for key in wanted]
+        order = arrange(reader, list(dict.fromkeys(keys)))
+        try:
+            self._send_all(order, set(keys))
+        except BaseException:
+            self.give_up()
+            raise
+        return [self._future_of(key, order) for key in keys]
+
+    def give_up(self) -> None:
+        """Cancel all that has been sent."""
+        for future in self._futures.values():
+            future.cancel()
+        for task in reversed(self._inner):
+            self._rings.give_up_node(task)
+
+    def _future_of(self, key: Key, order: Order) -> Any:
+        future = self._futures.get(key)
+        if future is None:
+            future = self._futures[key] = self._rings.ended(None, order.nodes[key].value, True)
+        return future
+
+    def _send_all(self, order: Order, targets: set[Key]) -> None:
+        nodes, uses, ids = order.nodes, order.uses, self._ids
+        followers = _followers(order, targets)
+        begun: dict[Key, list[Call]] = {}  # runs that end with this node so far
+        for key in order.keys:
+            node = nodes[key]
+            if type(node) is Data:
+                node = Call(same, (node.value,), [], True)
+            run = begun.pop(node.inputs[0], None) if node.inputs else None
+            if run is None:
+                run = [node]
+            else:
+                run.append(node)
+            if key in followers and len(run) < MOST_STEPS:
+                begun[key] = run
+                continue
+            function, args = self._in_one_piece(run) if len(run) > 1 else (node.function, node.args)
+            is_inner = key not in targets
+            task = self._send(function, args, [ids[one] for one in run[0].inputs], uses.get(key, 0), is_inner)
+            if is_inner:
+                ids[key] = task
+            else:
+                self._futures[key] = task
+                ids[key] = task.task_id
+
+    def _send(self, function: Any, args: tuple[Any, ...], inputs: list[int], promised: int, is_inner: bool) -> Any:
+        """The task's future, or its id if it is inner."""
+        if len(inputs) > MOST_INPUTS:
+            args, inputs = self._gather(args, inputs)
+        if self._wrap is not None:
+            function, args = self._wrap(function, args)
+        rings, number = self._rings, self._number_of(function)
+        try:
+            task = rings.submit_node(number, args, inputs, promised, is_inner, self._dumps, self._options)
+        except InputEnded as ended:
+            error = ended.error or CancelledError("a node names a future that was cancelled")
+            error.__traceback__ = None
+            args = (error, [self._slots[k] for k in range(len(inputs))])
+            task = rings.submit_node(self._number_of(fail_with), args, inputs, promised, is_inner, self._dumps)
+        if is_inner:
+            self._inner.append(task)
+        return task
+
+    def _in_one_piece(self, run: list[Call]) -> tuple[Any, tuple[Any, ...]]:
+        """The call that makes all of these, each with the one before it as its input."""
+        args: list[Any] = list(run[0].args)
+        steps: list[tuple[Any, tuple[int, ...]]] = [(run[0].function, (-1,) * len(args))]
+        for number, node in enumerate(run[1:]):
+            codes = []
+            for arg in node.args:
+                if type(arg) is InputSlot:
+                    codes.append(number)
+                else:
+                    codes.append(-1)
+                    args.append(arg)
+            steps.append((node.function, tuple(codes)))
+        shape = tuple((id(function), codes) for function, codes in steps)
+        made = self._shapes.get(shape)
+        if made is None:
+            made = self._shapes[shape] = Steps(tuple(steps))
+        return made, tuple(args)
+
+    def _gather(self, args: tuple[Any, ...], inputs: list[int]) -> tuple[tuple[Any, ...], list[int]]:
+        """The same with fewer inputs, each of which is many."""
+        groups = [inputs[at : at + MOST_INPUTS] for at in range(0, len(inputs), MOST_INPUTS)]
+        values = tuple(self._slots[k] for k in range(MOST_INPUTS))
+        ids = [self._send(gather, values[: len(group)], group, 1, True) for group in groups]
+        picks = [_Pick(self._slots[k // MOST_INPUTS], k % MOST_INPUTS) for k in range(len(inputs))]
+        made = tuple(_replace(arg, picks) for arg in args)
+        return self._gather(made, ids) if len(ids) > MOST_INPUTS else (made, ids)
+
+
+def _followers(order: Order, targets: set[Key]) -> set[Key]:
+    """Nodes after which another one can go on in the same task: nobody else needs their result."""
+    nodes, uses = order.nodes, order.uses
+    found = set()
+    for key in order.keys:
+        node = nodes[key]
+        if type(node) is Call and len(node.inputs) == 1 and node.is_flat:
+            one = node.inputs[0]
+            if uses[one] == 1 and one not in targets and type(nodes[one]) is Call:
+                found.add(one)
+    return found
+
+
+class _Pick:
+    """Stands for one of the values that an input has gathered."""
+
+    __slots__ = ("number", "slot")
+
+    def __init__(self, slot: InputSlot, number: int) -> None:
+        self.slot, self.number = slot, number
+
+    def __reduce__(self) -> Any:
+        return operator.getitem, (self.slot, self.number)
+
+
+def _replace(value: Any, picks: list[_Pick]) -> Any:
+    """The value with picks instead of slots."""
+    kind = type(value)
+    if kind is InputSlot:
+        return picks[value.number]
+    if kind is list or kind is tuple:
+        return kind([_replace(item, picks) for item in value])
+    if kind is dict:
+        return {key: _replace(item, picks) for key, item in value.items()}
+    if kind is Inner:
+        return Inner(value.function, [_replace(item, picks) for item in value.args])
+    return value

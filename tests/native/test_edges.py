@@ -1,0 +1,371 @@
+"""Tasks that wait for the results of others, in the core: a random graph is run as its edges say, whatever happens.
+
+Workers here answer with what their inputs were, so a result says how it came about: what each task was given is checked
+against a model that knows nothing of the core.
+"""
+
+import random
+import struct
+
+import pytest
+
+from scaler._native import (
+    FLAG_INPUTS,
+    STATUS_OK,
+    STATUS_RAISED,
+    STATUS_REFUSED,
+    STATUS_WORKER_DIED,
+    SchedulerCore,
+    pack_give_up,
+    pack_inputs,
+    pack_supply,
+)
+from tests.native.test_core import RESULT, TASK, FakeClient, FakeWorker
+
+FAIL = b"fail"
+
+
+class GraphClient(FakeClient):
+    def node(self, inputs=(), *, promised=0, inner=False, expected=None, rest=b"do"):
+        task = (self.bits << 40) | self.next
+        self.next += 1
+        head = pack_inputs(list(inputs), len(inputs) if expected is None else expected, promised, inner)
+        self.say(task, head + rest)
+        return task
+
+    def say(self, task, payload):
+        assert self.submits_out.write(TASK, task, payload, flags=FLAG_INPUTS) is not None
+        self.core.feed_client(self.index, self.submits_in)
+
+    def supply(self, task, value, status=STATUS_OK):
+        self.say(task, pack_supply(status) + value)
+
+
+class GraphWorker(FakeWorker):
+    """Answers with the task's number and its inputs, or fails if it is told to."""
+
+    def inputs_of(self, record):
+        payload, flags = record[2], record[4]
+        if not flags & FLAG_INPUTS:
+            return [], payload
+        count, section = struct.unpack_from("<II", payload)
+        at, inputs = 8, []
+        for _ in range(count):
+            size, _ = struct.unpack_from("<II", payload, at)
+            inputs.append(payload[at + 8 : at + 8 + size])
+            at += 8 + (size + 7) // 8 * 8
+        assert at == 8 + section
+        return inputs, payload[at:]
+
+    def answer(self):
+        record, self.running = self.running, None
+        inputs, rest = self.inputs_of(record)
+        task = record[1]
+        number = task & 0xFFFFFFFF
+        status = STATUS_RAISED if rest == FAIL else STATUS_OK
+        self.results_out.write(
+            RESULT, task, outcome(number, inputs), function=record[3], attempt=record[6], status=status
+        )
+        self.core.feed_worker(self.index, self.results_in, 0)
+
+
+def outcome(number, inputs):
+    return b"%d(%s)" % (number, b",".join(inputs)) if len(inputs) < 2 else b"%d[%d]" % (number, len(b"".join(inputs)))
+
+
+def run_all(core, client, worker):
+    while True:
+        core.step(0)
+        if worker.begin() is None:
+            break
+        worker.answer()
+    client.drain()
+
+
+def assert_empty(core):
+    counts = core.counts()
+    assert (counts["rows"], counts["ready"]) == (0, 0)
+    assert (core.edges.nodes, core.edges.blobs, core.edges.blob_bytes) == (0, 0, 0)
+
+
+@pytest.fixture
+def core():
+    return SchedulerCore()
+
+
+@pytest.fixture
+def client(core):
+    return GraphClient(core, 5)
+
+
+@pytest.fixture
+def worker(core):
+    return GraphWorker(core)
+
+
+def test_a_task_runs_when_its_last_input_has_come_and_gets_them_all(core, client, worker):
+    a = client.node(promised=1, inner=True)
+    b = client.node(promised=1, inner=True)
+    c = client.node([a, b])
+    run_all(core, client, worker)
+    assert client.answers == [(c, STATUS_OK, outcome(3, [b"1()", b"2()"]))]
+    assert_empty(core)
+
+
+def test_an_input_that_has_ended_is_kept_for_those_that_were_promised(core, client, worker):
+    a = client.node(promised=2, inner=True)
+    run_all(core, client, worker)
+    assert core.counts()["rows"] == 1
+    b = client.node([a])
+    run_all(core, client, worker)
+    assert core.counts()["rows"] == 1
+    c = client.node([a])
+    run_all(core, client, worker)
+    assert client.answers == [(b, STATUS_OK, b"2(1())"), (c, STATUS_OK, b"3(1())")]
+    assert_empty(core)
+
+
+def test_the_same_input_twice(core, client, worker):
+    a = client.node(promised=2, inner=True)
+    b = client.node([a, a])
+    run_all(core, client, worker)
+    assert client.answers == [(b, STATUS_OK, b"2[6]")]
+    assert_empty(core)
+
+
+def test_a_result_may_be_wanted_by_client_and_tasks(core, client, worker):
+    a = client.node(promised=1)
+    b = client.node([a])
+    run_all(core, client, worker)
+    assert client.answers == [(a, STATUS_OK, b"1()"), (b, STATUS_OK, b"2(1())")]
+    assert_empty(core)
+
+
+def test_failure_goes_to_exactly_the_dependants(core, client, worker):
+    a = client.node(promised=1, inner=True, rest=FAIL)
+    b = client.node([a], promised=1, inner=True)
+    c = client.node([b])
+    d = client.node()
+    run_all(core, client, worker)
+    late = client.node([a], expected=0)
+    assert sorted(client.answers) == [(c, STATUS_RAISED, b"1()"), (d, STATUS_OK, b"4()")]
+    client.supply(a, b"why", STATUS_RAISED)
+    client.drain()
+    assert client.answers[-1] == (late, STATUS_RAISED, b"why")
+    assert_empty(core)
+
+
+def test_a_failed_input_is_kept_for_those_that_were_promised(core, client, worker):
+    a = client.node(promised=1, inner=True, rest=FAIL)
+    run_all(core, client, worker)
+    b = client.node([a])
+    client.drain()
+    assert client.answers == [(b, STATUS_RAISED, b"1()")]
+    assert_empty(core)
+
+
+def test_a_chain_of_failures_does_not_recurse(core, client, worker):
+    last = client.node(promised=1, inner=True, rest=FAIL)
+    for _ in range(20_000):
+        last = client.node([last], promised=1, inner=True)
+    last = client.node([last])
+    run_all(core, client, worker)
+    assert client.answers == [(last, STATUS_RAISED, b"1()")]
+    assert_empty(core)
+
+
+def test_what_only_a_cancelled_task_needed_is_cancelled_too(core, client, worker):
+    other = client.submit()  # keeps the worker busy
+    core.step(0)
+    worker.begin()
+    last = client.node(promised=1, inner=True)
+    for _ in range(20_000):
+        last = client.node([last], promised=1, inner=True)
+    last = client.node([last])
+    core.on_cancel(client.index, last, 0)
+    assert core.counts()["rows"] == 1
+    worker.answer()
+    client.drain()
+    assert [answer[0] for answer in client.answers] == [other]
+    assert_empty(core)
+
+
+def test_a_cancelled_task_goes_on_for_those_that_need_it(core, client, worker):
+    a = client.node(promised=1)
+    core.on_cancel(client.index, a, 0)
+    b = client.node([a])
+    run_all(core, client, worker)
+    assert client.answers == [(b, STATUS_OK, b"2(1())")]
+    assert_empty(core)
+
+
+def test_a_task_runs_while_it_is_cancelled_as_nobody_needs_it(core, client, worker):
+    a = client.node(promised=1, inner=True)
+    b = client.node([a])
+    core.step(0)
+    worker.begin()
+    core.on_cancel(client.index, b, 0)
+    worker.answer()
+    run_all(core, client, worker)
+    assert client.answers == []
+    assert_empty(core)
+
+
+def test_one_that_came_too_late_waits_for_what_the_client_hands_in(core, client, worker):
+    a = client.submit()
+    core.step(0)
+    worker.begin()
+    worker.answer()
+    b, c, d = (client.node([a], expected=0) for _ in range(3))
+    core.on_cancel(client.index, c, 0)
+    run_all(core, client, worker)
+    client.supply(a, b"value")
+    client.supply(a, b"again, which nobody waits for")
+    run_all(core, client, worker)
+    assert client.answers[1:] == [(b, STATUS_OK, b"2(value)"), (d, STATUS_OK, b"4(value)")]
+    assert_empty(core)
+
+
+def test_a_result_says_how_many_were_served(core, client, worker):
+    a = client.submit()
+    client.node([a], expected=0)
+    client.node([a], expected=0)
+    core.step(0)
+    worker.begin()
+    worker.answer()
+    assert client.results.read()[8] == 2
+    run_all(core, client, worker)
+    assert_empty(core)
+
+
+def test_giving_up_ends_what_waits_for_dependants(core, client, worker):
+    kept = client.node(promised=1, inner=True)
+    run_all(core, client, worker)
+    waiting = client.node([kept], promised=1, inner=True)
+    ready = client.node(promised=1, inner=True)
+    for task in (waiting, ready, kept):
+        client.say(task, pack_give_up())
+    assert_empty(core)
+
+
+@pytest.mark.parametrize(
+    "inputs",
+    [[(6 << 40) | 1], [(5 << 40) | 1], [(5 << 40) | 9]],
+    ids=["another client's", "itself", "a later one"],
+)
+def test_inputs_that_make_no_sense_are_refused(core, client, worker, inputs):
+    task = client.node(inputs, expected=0)
+    client.drain()
+    assert [answer[:2] for answer in client.answers] == [(task, STATUS_REFUSED)]
+    assert_empty(core)
+
+
+@pytest.mark.parametrize("payload", [b"", b"x" * 15, struct.pack("<4I", 2, 0, 0, 0) + b"12345678"])
+def test_a_payload_that_is_cut_off_is_refused(core, client, worker, payload):
+    client.say((5 << 40) | 1, payload)
+    client.drain()
+    assert [answer[1] for answer in client.answers] == [STATUS_REFUSED]
+    assert_empty(core)
+
+
+def test_a_task_whose_inputs_had_been_cancelled_says_so(core, client, worker):
+    b = client.node([(5 << 40) | 0], rest=b"x")
+    client.drain()
+    assert [answer[:2] for answer in client.answers] == [(b, STATUS_REFUSED)]
+    assert b"cancelled" in client.answers[0][2]
+    assert_empty(core)
+
+
+def test_a_node_that_kills_its_workers_fails_its_dependants(core, client):
+    a = client.node(promised=1, inner=True)
+    b = client.node([a])
+    for _ in range(10):
+        worker = GraphWorker(core)
+        core.step(0)
+        worker.begin()
+        core.on_worker_left(worker.index, 0)
+    client.drain()
+    assert [answer[:2] for answer in client.answers] == [(b, STATUS_WORKER_DIED)]
+    assert_empty(core)
+
+
+def test_everything_goes_with_its_client(core, worker):
+    client = GraphClient(core, 7)
+    a = client.node(promised=2, inner=True)
+    run_all(core, client, worker)
+    b = client.node([a], promised=1, inner=True)
+    client.node([b], promised=5, inner=True)
+    client.node([(7 << 40) | 1], expected=0)
+    core.step(0)
+    worker.begin()
+    core.on_client_left(client.index, 0)
+    worker.answer()
+    core.step(0)
+    assert_empty(core)
+
+
+def test_clearing_cancels_graphs(core, client, worker):
+    a = client.node(promised=1, inner=True)
+    b = client.node([a], promised=3)
+    client.node([b], promised=1, inner=True)
+    core.on_clear(client.index, 0)
+    run_all(core, client, worker)
+    assert client.answers == []
+    assert_empty(core)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_random_graphs_end_as_their_edges_say(seed):
+    """With failures, workers that die, cancels, and the client handing in what it was too late for."""
+    chance = random.Random(seed)
+    core = SchedulerCore()
+    client = GraphClient(core, 5, capacity=chance.choice([1024, 65536]))
+    workers = [GraphWorker(core, capacity=chance.choice([2048, 65536])) for _ in range(3)]
+    n = chance.randrange(1, 60)
+    inputs = [[chance.randrange(i) for _ in range(chance.randrange(4))] if i else [] for i in range(n)]
+    uses = [sum(row.count(i) for row in inputs) for i in range(n)]
+    inner = [uses[i] > 0 and chance.random() < 0.7 for i in range(n)]
+    fails = [chance.random() < 0.05 for _ in range(n)]
+    ids, cancelled, sent = [], set(), 0
+    wanted: list[tuple[int, bytes]] = []
+    for i in range(n):
+        given = [wanted[j] for j in inputs[i]]
+        failed = [value for status, value in given if status == STATUS_RAISED]
+        if failed:
+            wanted.append((STATUS_RAISED, failed[0]))
+        else:
+            value = outcome(i + 1, [value for _, value in given])
+            wanted.append((STATUS_RAISED if fails[i] else STATUS_OK, value))
+        ids.append((5 << 40) | (i + 1))
+    while True:
+        event = chance.randrange(6)
+        if event <= 1 and sent < n:
+            rest = FAIL if fails[sent] else b"do"
+            client.node([ids[j] for j in inputs[sent]], promised=uses[sent], inner=inner[sent], rest=rest)
+            sent += 1
+        elif event == 2 and sent and chance.random() < 0.1:
+            victim = chance.randrange(sent)
+            if not inner[victim] and ids[victim] not in {answer[0] for answer in client.answers}:
+                cancelled.add(victim)
+                core.on_cancel(client.index, ids[victim], 0)
+        elif event == 3 and chance.random() < 0.05:
+            k = chance.randrange(3)
+            if workers[k].running is None:  # else its task would be charged, and might fail
+                core.on_worker_left(workers[k].index, 0)
+                workers[k] = GraphWorker(core)
+        elif event == 4:
+            client.drain()
+        else:
+            worker = chance.choice(workers)
+            core.step(0)
+            if worker.begin() is not None:
+                worker.answer()
+        if sent == n and not core.counts()["rows"]:
+            break
+    client.drain()
+    answers = {task: (status, payload) for task, status, payload in client.answers}
+    assert len(answers) == len(client.answers)
+    for i in range(n):
+        if i not in cancelled:
+            assert answers.get(ids[i]) == (None if inner[i] else wanted[i])
+    assert_empty(core)
