@@ -15,6 +15,9 @@ cdef extern from *:
     static inline int scaler_compare_and_swap32(uint32_t *p, uint32_t expected, uint32_t wanted) {
         return __atomic_compare_exchange_n(p, &expected, wanted, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
     }
+    static inline int scaler_compare_and_swap(uint64_t *p, uint64_t expected, uint64_t wanted) {
+        return __atomic_compare_exchange_n(p, &expected, wanted, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
+    }
     static inline uint64_t scaler_exchange(uint64_t *p, uint64_t v) { return __atomic_exchange_n(p, v, __ATOMIC_ACQ_REL); }
     static inline void scaler_set_bits(uint64_t *p, uint64_t bits) { __atomic_fetch_or(p, bits, __ATOMIC_RELEASE); }
     static inline void scaler_touch(char *p) { __atomic_fetch_or(p, 0, __ATOMIC_RELAXED); }
@@ -34,6 +37,7 @@ cdef extern from *:
     uint32_t load_acquire32 "scaler_load_acquire32"(const uint32_t *p) noexcept nogil
     void store_release32 "scaler_store_release32"(uint32_t *p, uint32_t v) noexcept nogil
     bint compare_and_swap32 "scaler_compare_and_swap32"(uint32_t *p, uint32_t expected, uint32_t wanted) noexcept nogil
+    bint compare_and_swap "scaler_compare_and_swap"(uint64_t *p, uint64_t expected, uint64_t wanted) noexcept nogil
     uint64_t exchange "scaler_exchange"(uint64_t *p, uint64_t v) noexcept nogil
     void set_bits "scaler_set_bits"(uint64_t *p, uint64_t bits) noexcept nogil
     void touch "scaler_touch"(char *p) noexcept nogil      # a write that changes nothing, whoever else writes there

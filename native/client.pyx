@@ -67,6 +67,7 @@ cdef class ClientRings:
     cdef int more_flags             # on every task of this client
     cdef TaskOptions options        # of every task that brings none
     cdef bint decode_plain          # plain results are unpickled while draining
+    cdef Nest nest                  # of a worker's own client; else None
     cdef readonly uint64_t watched
     cdef readonly uint64_t worker_count
     cdef readonly uint64_t strays   # results of tasks that are not open: cancelled, or answered before
@@ -82,7 +83,7 @@ cdef class ClientRings:
     def __init__(self, Segment memory not None, int eventfd, Segment bell_memory not None, uint32_t slot,
                  int bell_eventfd, int lifeline, uint32_t client_bits, future_class, Store store not None,
                  Mappings mappings not None, *, load, callback_error, watched_event, scheduler_gone,
-                 bint decode_plain=True, bint profiling=False, TaskOptions options=None):
+                 bint decode_plain=True, bint profiling=False, TaskOptions options=None, Nest nest=None):
         self.memory = memory
         self.page = <PeerPage *>memory.start
         self.tasks, self.results, self.up, self.down = peer_rings(memory)
@@ -108,6 +109,7 @@ cdef class ClientRings:
         self.decode_plain = decode_plain
         self.more_flags = FLAG_PROFILE if profiling else 0
         self.options = TaskOptions() if options is None else options
+        self.nest = nest
 
     # submit
 
@@ -162,9 +164,11 @@ cdef class ClientRings:
 
     cdef object send(self, uint32_t function, bytes payload, int flags, uint32_t items, MapProgress progress, packed,
                      TaskOptions options):
-        cdef uint32_t size = 0
+        cdef uint32_t size = <uint32_t>len(payload)
         cdef Record *record
         cdef PendingFuture future
+        cdef int child = -1
+        cdef uint32_t depth = 0
         if self.mappings.given_back.length:
             self.say_given_back()
         future = new_object(self.future_class, ())
@@ -176,6 +180,8 @@ cdef class ClientRings:
         future.progress = progress
         future.flags = <uint8_t>(flags | self.more_flags)
         future.options = self.options if options is None else options
+        if self.nest is not None:
+            depth = <uint32_t>len(self.nest.chain)
         while True:
             if self.shore != ASHORE:
                 self.wait_ashore()
@@ -184,6 +190,12 @@ cdef class ClientRings:
                 future.payload = payload = self.name_anew(payload)
             size = <uint32_t>len(payload)
             self.open.make_place()
+            if self.nest is not None and packed is None and size <= CHILD_MOST_PAYLOAD:
+                child = self.nest.children.find_room()
+                if child >= 0:
+                    record = self.nest.children.record(<uint32_t>child)
+                    record.record_bytes = RECORD_HEADER_BYTES + size
+                    break
             record = self.tasks.reserve(size)
             if record != NULL:
                 break
@@ -191,11 +203,18 @@ cdef class ClientRings:
         # No Python call from here to commit: the reserved record must stay this thread's.
         future.task_id = self.bits | self.open.next_number
         self.open.add(future)
-        fill_record(record, KIND_TASK, flags | self.more_flags, 0, function, future.task_id, 0, items, 0)
+        fill_record(record, KIND_TASK, flags | self.more_flags, 0, function, future.task_id, 0, items, depth)
         set_options(record, future.options.word, future.options.limit_ms)
         memcpy(payload_of(record), PyBytes_AS_STRING(payload), size)
-        self.tasks.commit()
-        tell(self.bell, self.slot, self.bell_eventfd)
+        if child < 0:
+            self.tasks.commit()
+            tell(self.bell, self.slot, self.bell_eventfd)
+        else:
+            future.child = <uint16_t>(child + 1)
+            self.nest.children.offer(<uint32_t>child)
+            full_fence()                              # SYNC POINT hungry
+            if load_acquire32(&self.bell.hungry):
+                tell(self.bell, self.slot, self.bell_eventfd)
         if packed is not None:
             packed.is_written = True
             if packed.flags & FLAG_OBJECTS:
@@ -419,8 +438,10 @@ cdef class ClientRings:
         cdef Record *record
         if self.lost is not None:
             return True
-        if self.shore != ASHORE:
+        if self.shore != ASHORE or (self.nest is not None and self.open.count):    # a child may name it still
             return False
+        if self.nest is not None:
+            self.nest.functions.pop(function, None)
         record = self.tasks.reserve(0)
         if record == NULL:
             return False
@@ -829,8 +850,19 @@ cdef class ClientRings:
                     self.known_objects.difference_update(unpack_ids(said[2]))
             elif said[0] == KIND_GOODBYE:
                 self.farewell = said[2]
+            elif said[0] == KIND_RUN_HERE and self.nest is not None:
+                self.nest.on_run_here(self, said[1])
+                self.wake_follower(said[1])
             else:
                 self.answers.append(said)
+        return 0
+
+    cdef int wake_follower(self, uint64_t task) except -1:
+        for future in list(self.followers):
+            if (<PendingFuture>future).task_id == task:
+                condition = (<PendingFuture>future).condition
+                with condition:
+                    condition.notify_all()
         return 0
 
     def find_answer(self):
@@ -847,10 +879,54 @@ cdef class ClientRings:
 
     cdef int wait_for(self, PendingFuture future, timeout) except -1:
         cdef uint64_t deadline = 0
-        cdef double left
         if timeout is not None:
             deadline = now_ns() + <uint64_t>(max(0.0, min(float(timeout), 1e9)) * 1e9)
+        if self.nest is None or (timeout is not None and timeout <= 0):
+            return self.wait_until(future, timeout, deadline)
+        if self.nest.run_here(self, future):
+            return 0
+        self.nest.begin_wait(self, future)
+        try:
+            return self.wait_until(future, timeout, deadline)
+        finally:
+            self.nest.end_wait(self, future)
+
+    cdef int see_done(self, PendingFuture future) except -1:
+        """In a task: run this one, which somebody will wait for, unless another worker has begun it."""
+        if not self.nest.run_here(self, future):
+            self.nest.watch(self, future)
+        return 0
+
+    cdef int after_task(self, bint is_stopped) except -1:
+        """In a worker: the task that ran is over. If it was stopped, so is what it has submitted."""
+        if self.lost is None and not is_stopped:
+            self.nest.send_away(self)
+        elif self.lost is None and self.open.count:
+            self.nest.drop_all()
+            self.clear()
+        return 0
+
+    @property
+    def is_nested(self):
+        """Whether it is the client of the tasks that run in a worker."""
+        return self.nest is not None
+
+    def settle_nested(self, PendingFuture future not None):
+        """In a task: have this one done, since what needs its result could not be run in place of waiting."""
+        if self.nest is not None and future.state == FUTURE_PENDING:
+            self.wait_for(future, None)
+
+    def serve_nest(self):
+        """For the client's own thread, in a worker: run what the scheduler wants run here and only it waits for."""
+        if self.nest is not None:
+            self.read_down()
+            self.nest.serve(self)
+
+    cdef int wait_until(self, PendingFuture future, timeout, uint64_t deadline) except -1:
+        cdef double left
         while future.state == FUTURE_PENDING:
+            if self.nest is not None and future.task_id in self.nest.lent and self.nest.run_here(self, future):
+                continue
             if self.lost is not None and self.open.count == 0:
                 raise self.lost
             if self.shore == ADRIFT:
@@ -913,12 +989,19 @@ cdef class ClientRings:
         cdef int n
         cdef int wait_ms
         cdef Ring results = self.results
+        cdef Ring down = self.down
+        cdef bint is_nested = self.nest is not None
         while True:
             self.drain()
             if future is not None and future.state != FUTURE_PENDING:
                 return 0
             if future is None and self.to_call:
                 return 0
+            if self.nest is not None:
+                self.read_down()
+                if self.nest.lent and (future is None or future.task_id in self.nest.lent):
+                    return 0
+                self.nest.ask_again(self)
             if self.lost is not None:
                 self.fail_all(self.lost)
                 return 0
@@ -931,7 +1014,7 @@ cdef class ClientRings:
             with nogil:
                 now = start
                 while now - start < YIELD_NS:
-                    if results.has_news():
+                    if results.has_news() or (is_nested and down.has_news()):
                         news = True
                         break
                     sched_yield()
@@ -940,7 +1023,7 @@ cdef class ClientRings:
                 continue
             store_release32(&self.page.sleeping, 1)
             full_fence()                              # SYNC POINT sleep
-            if not results.has_news():
+            if not results.has_news() and not (is_nested and down.has_news()):
                 fds[0].fd = self.eventfd
                 fds[0].events = POLLIN
                 fds[1].fd = self.lifeline
@@ -1002,6 +1085,7 @@ cdef class ClientRings:
             self.cancel_one(future)
 
     cdef cancel_one(self, PendingFuture future):
+        cdef uint16_t child = future.child
         if self.forget(future.task_id) is None:
             return
         if future.condition is not None:
@@ -1009,8 +1093,9 @@ cdef class ClientRings:
         try:
             future.finish(FUTURE_CANCELLED, None)
         finally:
-            self.unsaid_cancels.append(future.task_id)
-            self.say_cancelled()
+            if not child or not self.nest.children.take_back(child - 1, future.task_id):
+                self.unsaid_cancels.append(future.task_id)
+                self.say_cancelled()
             future.run_callbacks()
 
     cdef int say_cancelled(self) except -1:

@@ -10,6 +10,7 @@
 cdef enum:
     TASK_NUMBER_BITS = 40
     MOST_FUNCTIONS = 1 << 20     # that one client has at a time
+    MAX_FUNCTION_GAP_PAGES = 1024
 
 cdef uint64_t NUMBER_MASK = ((<uint64_t>1) << 40) - 1
 
@@ -20,6 +21,7 @@ cdef struct Client:
     uint32_t next_dirty    # index + 1
     void *outlet           # Outlet of its results, kept alive by the table
     uint64_t bits          # its 24 bits, in place
+    uint64_t worker_tag    # of the worker whose tasks it is the client of; 0: it is a program's
     uint64_t open_tasks
     uint64_t queued_bytes
     uint32_t last_number   # of a function, what was looked for last
@@ -131,7 +133,7 @@ cdef class ClientTable:
         """The row is a task of its client's from now on. False when there is no memory, or the id is out of range."""
         cdef Row *row = self.table.row(row_index)
         cdef Client *client = &self.clients[row.client]
-        if not directory_note(&client.directory, row.task & NUMBER_MASK, row_index):
+        if not directory_note(&client.directory, row.task & NUMBER_MASK, row_index, MAX_GAP_PAGES):
             return False
         client.open_tasks += 1
         client.queued_bytes += row.payload_bytes
@@ -161,7 +163,7 @@ cdef class ClientTable:
     cdef bint note_function(self, uint32_t index, uint32_t number, uint32_t function) noexcept nogil:
         """The client calls it by this number, which it does not use yet. False if it has, or skips, too many."""
         cdef Client *client = &self.clients[index]
-        if client.function_count >= MOST_FUNCTIONS or not directory_note(&client.functions, number, function + 1):
+        if client.function_count >= MOST_FUNCTIONS or not directory_note(&client.functions, number, function + 1, MAX_FUNCTION_GAP_PAGES):
             return False
         client.function_count += 1
         client.last_number, client.last_function = number, function + 1

@@ -61,8 +61,12 @@ cdef class SchedulerCore:
 
     # clients come and go
 
-    def on_client_joined(self, uint32_t client_bits, Outlet results not None, Outlet control not None):
-        """A client with its 24 random bits. Its index; ValueError if the bits are in use."""
+    def on_client_joined(self, uint32_t client_bits, Outlet results not None, Outlet control not None,
+                         uint64_t worker_tag=0):
+        """A client with its 24 random bits. Its index; ValueError if the bits are in use.
+
+        `worker_tag` says that it is the client of the tasks that run in this worker.
+        """
         cdef uint32_t index
         if not 0 < client_bits < 1 << 24:
             raise ValueError(f"a client's number has 24 bits, not {client_bits}")
@@ -72,6 +76,7 @@ cdef class SchedulerCore:
         if not self.ready.add_client(index):
             raise MemoryError("no memory for another client")
         self.clients.add(index, client_bits, results, control)
+        self.clients.clients[index].worker_tag = worker_tag
         return index
 
     def has_client(self, uint32_t client_bits):
@@ -92,6 +97,8 @@ cdef class SchedulerCore:
     cdef inline bint is_over_quota(self, uint32_t index) noexcept nogil:
         """Whether this client has so much queued that its submits stay where they are."""
         cdef Client *client = &self.clients.clients[index]
+        if client.worker_tag:
+            return False                              # who submitted them holds a worker: that must go on
         return client.queued_bytes + client.open_tasks * sizeof(Row) > self.client_queue_bytes
 
     cdef inline bint knows_function(self, uint32_t index, uint32_t number) noexcept nogil:
@@ -167,7 +174,10 @@ cdef class SchedulerCore:
         row.flags = record.flags & ~<uint8_t>FLAG_RESENT
         row.placements = 0
         row.deaths = 0
+        row.awaited = False
         note_options(row, record)
+        if self.clients.clients[index].worker_tag:
+            row.level = <uint8_t>(LEVEL_NESTED + min(record.detail, <uint32_t>(LEVELS - 1 - LEVEL_NESTED)))
         row.state = ROW_FREE
         if (not self.table.set_payload(row, payload_of(record), payload_bytes_of(record))
                 or not self.clients.note_row(row_index)):
@@ -202,7 +212,7 @@ cdef class SchedulerCore:
         else:
             self.ready.push(row_index, False)
         if (self.most_waiting >= 0 and self.ready.size > <uint64_t>self.most_waiting
-                and self.clients.clients[index].waiting_head == 0):
+                and self.clients.clients[index].waiting_head == 0 and not self.clients.clients[index].worker_tag):
             self.turn_away(row_index, now)
 
     cdef void refuse(self, uint32_t index, Record *record, const char *text) noexcept nogil:
@@ -302,6 +312,67 @@ cdef class SchedulerCore:
         elif state == ROW_HELD_BACK:
             with gil:
                 self.cancel_held_back(row_index)
+        elif state == ROW_LENT:
+            self.answers.end(row_index)
+
+    # tasks of tasks
+
+    def on_wait(self, uint32_t index, uint64_t task, uint64_t now):
+        """A task waits for this one, which it has submitted: unless it runs somewhere, its client is to run it.
+
+        So is what waits behind the one that waits: who knows how long that will take.
+        """
+        cdef uint32_t row_index
+        cdef uint32_t state
+        cdef Client *client = &self.clients.clients[index]
+        if not self.clients.is_own(index, task):
+            self.refused += 1
+            return
+        row_index = self.clients.find_row(index, task)
+        if row_index:
+            worker = self.worker_of_tag.get(client.worker_tag)
+            if worker is not None:
+                self.dispatcher.relieve(<uint32_t>worker)
+                self.pool.set_blocked(<uint32_t>worker, True)
+            self.table.row(row_index).awaited = True
+            state = self.table.row(row_index).state
+            if state == ROW_PLACED and self.dispatcher.withdraw(row_index) == WITHDREW:
+                self.dispatcher.take_back(row_index)
+                state = ROW_READY
+            if state == ROW_READY:
+                self.lend(index, row_index)
+        self.dispatcher.dispatch(now)
+
+    cdef int lend(self, uint32_t index, uint32_t row_index) except -1:
+        """Have the client run it, if that can be said just now; else it asks again."""
+        cdef object control = self.clients.control_of(index)
+        cdef Record *record
+        if control is None:
+            return 0
+        record = (<Outlet>control).reserve(0)
+        if record == NULL:
+            return 0
+        self.ready.remove(row_index)
+        self.table.row(row_index).state = ROW_LENT
+        fill_record(record, KIND_RUN_HERE, 0, 0, 0, self.table.row(row_index).task, 0, 0, 0)
+        (<Outlet>control).commit()
+        full_fence()
+        (<Outlet>control).flush()
+        return 0
+
+    def on_return(self, uint32_t index, uint64_t task, bint is_done, uint64_t now):
+        """The client has run what it was lent, or will not."""
+        cdef uint32_t row_index = 0
+        if self.clients.is_own(index, task):
+            row_index = self.clients.find_row(index, task)
+        if row_index == 0 or self.table.row(row_index).state != ROW_LENT:
+            return
+        if is_done:
+            self.answers.end(row_index)
+        else:
+            self.table.row(row_index).awaited = False
+            self.ready.push(row_index, True)
+            self.dispatcher.dispatch(now)
 
     # tasks that wait for others
 
@@ -529,6 +600,8 @@ cdef class SchedulerCore:
             self.functions.note_duration(row.function, record.duration_ns // (row.items if row.items else 1))
         self.dispatcher.unplace(row_index)
         self.pool.workers[worker_index].since_ns = now
+        if self.pool.workers[worker_index].is_blocked:
+            self.pool.set_blocked(worker_index, False)           # what waited there is over
         if record.detail:
             if row.flags & FLAG_OBJECTS:
                 with gil:
@@ -590,6 +663,8 @@ cdef class SchedulerCore:
         if row.state == ROW_CANCELLED:
             self.answers.end(row_index)
             self.settle()
+        elif row.awaited:
+            self.lend(row.client, row_index)
         self.dispatcher.dispatch(now)
 
     # what outlived another scheduler

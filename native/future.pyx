@@ -42,14 +42,16 @@ cdef class PendingFuture:
     cdef uint32_t served        # dependants that the scheduler has given the result
     cdef uint32_t memory_peak_kib
     cdef uint32_t cpu_us
+    cdef uint16_t child         # where it stands among the children, + 1; 0: not there
     cdef uint8_t state
     cdef uint8_t status
-    cdef uint8_t flags
+    cdef uint8_t flags          # of the task, then of its result
 
     # what concurrent.futures.wait and as_completed look at
 
     @property
     def _condition(self):
+        self.help()
         return self.make_condition()
 
     @property
@@ -90,6 +92,12 @@ cdef class PendingFuture:
                 if self.state == FUTURE_PENDING and type(self) is not MapProgress:
                     self.client.on_watched()
         return self.condition
+
+    cdef int help(self) except -1:
+        """Somebody in a task is about to wait for this one in a way that runs no code of ours: see that it gets done."""
+        if self.state == FUTURE_PENDING and self.client is not None and self.client.nest is not None:
+            self.client.see_done(self)
+        return 0
 
     # what everybody calls
 
@@ -149,6 +157,7 @@ cdef class PendingFuture:
 
     def add_done_callback(self, fn):
         """Call fn(future) when done: in the client's thread, or here and now if it is done already."""
+        self.help()
         with self.make_condition():
             if self.state == FUTURE_PENDING:
                 if self.callbacks is None:
@@ -230,10 +239,12 @@ cdef class PendingFuture:
 cdef class MapProgress(PendingFuture):
     """What a thread in `map` waits for: done whenever a chunk of that map has ended since `wait` was called last."""
     cdef readonly list ended
+    cdef object chunks          # that are under way, oldest first
 
-    def __init__(self, ClientRings client not None):
+    def __init__(self, ClientRings client not None, chunks=()):
         self.client = client
         self.ended = []
+        self.chunks = chunks
 
     cdef int on_end(self, PendingFuture chunk) except -1:
         self.ended.append(chunk)
@@ -243,9 +254,21 @@ cdef class MapProgress(PendingFuture):
 
     def wait(self):
         """Wait until a chunk has ended; the chunks that have, in the order of their ends."""
-        if not self.ended:
+        while not self.ended:
             self.state = FUTURE_PENDING
             if not self.ended:
-                self.client.wait_for(self, None)
+                self.wait_for_any()
         ended, self.ended = self.ended, []
         return ended
+
+    cdef int wait_for_any(self) except -1:
+        cdef PendingFuture oldest
+        if self.client.nest is None:
+            return self.client.wait_for(self, None)
+        for chunk in self.chunks:                     # in a task: run one of them here, if nobody else has begun it
+            if (<PendingFuture>chunk).state == FUTURE_PENDING and self.client.nest.run_here(self.client, chunk):
+                return 0
+        for chunk in self.chunks:
+            if (<PendingFuture>chunk).state == FUTURE_PENDING:
+                return self.client.wait_for(chunk, None)
+        return 0

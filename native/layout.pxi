@@ -9,13 +9,13 @@
 #         ring RESULTS   -> client / worker ->                                    16 task
 #         ring UP        control, peer -> scheduler  data: capacity bytes of      24 attempt
 #         ring DOWN      control, scheduler -> peer  records, behind the header   32 items, detail
-#         CHILDREN       a worker's child queue      or elsewhere                 40 duration_ns
-#                        (reserved, no reader yet)                                48 cpu_us, memory_peak_kib
+#         CHILDREN       of a worker's own client    or elsewhere                 40 duration_ns
+#                        (children.pyx)                                           48 cpu_us, memory_peak_kib
 #                                                                                 56 payload
 #                                                                                 In a task 48 is its options, its time
 #                                                                                 limit in ms (task_options.pyx)
 #   The bell page (scheduler or relay)
-#   0     sleeping
+#   0     sleeping, hungry (some worker is idle: say when there are children)
 #   64    news: one bit per peer
 #
 # All headers of a peer stand in its one page, and who waits for room stands beside the tail, which its reader has at
@@ -68,6 +68,9 @@ cpdef enum:
     KIND_REFUSED = 10
     KIND_FREED = 11       # ids of objects of the receiver's store that nobody holds any more
     KIND_FORGET = 12      # the function of this number will be named no more
+    KIND_WAIT = 13        # a task that submitted this one waits for it, and runs it itself if nobody else does
+    KIND_RUN_HERE = 14    # the answer: run it
+    KIND_RETURN = 15      # it was run (flags 0), or is to be run elsewhere after all (flags 1)
 
 cpdef enum:
     FLAG_OBJECTS = 1      # the payload begins with the places of objects
@@ -163,7 +166,8 @@ cdef packed struct PeerPage:
 
 cdef packed struct BellPage:
     uint32_t sleeping
-    uint32_t gap_a[15]
+    uint32_t hungry
+    uint32_t gap_a[14]
     uint64_t news[504]
 
 cdef inline uint32_t padded(uint32_t record_bytes) noexcept nogil:

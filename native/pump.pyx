@@ -20,6 +20,7 @@ cdef class Peer:
     cdef readonly RunningTask running    # of a worker
     cdef readonly bint broken
     cdef bint held_back            # has more queued than it may; its submits are not read
+    cdef Children children         # of a worker's own client; else None
     cdef uint32_t *sleeping
     cdef int eventfd
 
@@ -33,11 +34,13 @@ cdef class Pump:
     cdef readonly int eventfd
     cdef list peers                   # by slot; None where free
     cdef list held_back
+    cdef list nested                  # peers with children
     cdef readonly list controls       # (peer, record tuple) the shell has to look at
     cdef readonly list stops          # (peer, task, attempt) that are to be stopped if they run: for the shell
     cdef public uint32_t ticks        # since the shell last looked for tasks that run too long
     cdef readonly list broken         # peers whose rings were found to make no sense: the shell shuts them out
     cdef readonly uint64_t passes, wakes, missed
+    cdef char[CHILD_SLOT_BYTES] child_space
 
     def __init__(self, SchedulerCore core not None, Segment bell_memory not None, int eventfd, uint64_t life=1):
         self.core = core
@@ -47,15 +50,17 @@ cdef class Pump:
         self.eventfd = eventfd
         self.peers = []
         self.held_back = []
+        self.nested = []
         self.controls = []
         self.broken = []
         self.stops = []
 
     def add(self, Segment memory not None, bint is_worker, int eventfd, *, uint32_t client_bits=0, uint32_t queue_size=1000,
-            uint64_t tag=0):
+            uint64_t tag=0, uint64_t worker_tag=0):
         """Take up a peer whose segment has been checked. The Peer; its slot is its bit in the news.
 
-        With a `tag` it is a worker that has come over from another scheduler, and is known by that.
+        With a `tag` it is a worker that has come over from another scheduler, and is known by that. A client with
+        `worker_tag` is that worker's own: of the tasks that run in it.
         """
         cdef Peer peer = Peer.__new__(Peer)
         cdef uint32_t slot = 0
@@ -75,8 +80,12 @@ cdef class Pump:
             peer.index = self.core.on_worker_joined(tasks, control, queue_size, tag=tag)
             peer.tag = self.core.worker_tag(peer.index)
         else:
-            peer.index = self.core.on_client_joined(client_bits, RingOutlet(peer.results, memory, SLEEPING_OFFSET, eventfd), control)
+            peer.children = Children(memory) if worker_tag else None
+            peer.index = self.core.on_client_joined(client_bits, RingOutlet(peer.results, memory, SLEEPING_OFFSET, eventfd),
+                                                    control, worker_tag)
             peer.tag = client_bits
+            if worker_tag:
+                self.nested.append(peer)
         peer.slot = slot
         if slot == len(self.peers):
             self.peers.append(peer)
@@ -109,6 +118,8 @@ cdef class Pump:
         self.peers[peer.slot] = None
         if peer.held_back:
             self.held_back.remove(peer)
+        if peer.children is not None:
+            self.nested.remove(peer)
         if peer.is_worker:
             names = self.core.on_worker_left(peer.index, now_ns())
         else:
@@ -212,6 +223,33 @@ cdef class Pump:
                 found = True
         return found
 
+    cdef bint take_children(self, uint64_t now) except -1:
+        """Give idle workers what tasks have submitted and not begun themselves. True if there was any.
+
+        While somebody is idle still, whoever submits says so (hungry).
+        """
+        cdef Peer peer
+        cdef Record *record = <Record *>self.child_space
+        cdef bint found = False
+        cdef bint any_taken = True
+        store_release32(&self.bell.hungry, 0)
+        while any_taken and self.core.ready.levels == 0 and self.core.pool.has_idle():
+            any_taken = False
+            for peer in self.nested:
+                if peer.children.take_oldest(self.child_space):
+                    if not self.core.knows_function(peer.index, record.function):
+                        self.drain_control(peer)
+                    self.core.on_submit(peer.index, record, now)
+                    self.core.dispatch(now)
+                    any_taken = found = True
+                    if not self.core.pool.has_idle():
+                        break
+            if not any_taken and not load_acquire32(&self.bell.hungry):
+                store_release32(&self.bell.hungry, 1)
+                full_fence()                          # SYNC POINT hungry
+                any_taken = True                      # look once more
+        return found
+
     cdef uint32_t drain_control(self, Peer peer):
         cdef uint32_t n = 0
         if not peer.up.has_news():
@@ -233,6 +271,11 @@ cdef class Pump:
             elif answer[0] == KIND_CLEAR:
                 self.drain_submits(peer, True, now_ns())
                 self.core.on_clear(peer.index, now_ns(), answer[1])
+            elif answer[0] == KIND_WAIT:
+                self.drain_submits(peer, True, now_ns())
+                self.core.on_wait(peer.index, answer[1], now_ns())
+            elif answer[0] == KIND_RETURN:
+                self.core.on_return(peer.index, answer[1], not answer[4], now_ns())
             else:
                 self.controls.append((peer, answer))
         if peer.up.take_producer_waits():
@@ -288,6 +331,9 @@ cdef class Pump:
             look_everywhere = False
             self.passes += 1
             if self.held_back and self.release_held_back():
+                found = True
+            if self.nested and self.take_children(now):
+                self.core.flush()
                 found = True
             if found:
                 now = now_ns()

@@ -11,6 +11,7 @@
 
 cdef enum:
     LEVELS = 64
+    LEVEL_NESTED = 48  # above all priorities, and deeper ones above that: who waits for them holds a worker
 
 cdef struct Level:             # one client's tasks of one level: all of it in one cache line
     uint32_t head

@@ -163,8 +163,8 @@ cdef class Relay:
                 if said[4] & FLAG_OBJECTS:            # a task before it may have brought what it names
                     n += self.drain_records(peer, NO_TASK)
                 peer.functions = max(peer.functions, <uint32_t>said[3])
-            if self.is_client and (said[0] == KIND_CANCEL or said[0] == KIND_CLEAR):
-                n += self.drain_records(peer, said[1] + 1 if said[0] == KIND_CANCEL else said[1])
+            if self.is_client and (said[0] == KIND_CANCEL or said[0] == KIND_CLEAR or said[0] == KIND_WAIT):
+                n += self.drain_records(peer, said[1] if said[0] == KIND_CLEAR else said[1] + 1)
             self.set_aside(peer, said)
             n += 1
         if peer.up.take_producer_waits():

@@ -9,6 +9,7 @@ cdef enum:
     SLAB_ROWS = 4096
     INLINE_BYTES = 32
     MAX_WINDOW_PAGES = 1 << 20
+    MAX_GAP_PAGES = 1 << 16      # without a task between two: what a task's children run in place is never heard of
 
 cdef enum:
     ROW_FREE = 0
@@ -17,6 +18,7 @@ cdef enum:
     ROW_CANCELLED = 3  # a worker has it, nobody wants the result
     ROW_ANSWERED = 4   # its result waits for room on the way to the client
     ROW_HELD_BACK = 5  # it was sent again: some worker may have it, or its result (survivors)
+    ROW_LENT = 6       # its client runs it
     ROW_WAITING = 8    # for the results of other tasks
     ROW_KEPT = 9       # has ended, and waits for those that need its result
 
@@ -42,11 +44,12 @@ cdef struct Row:
     uint8_t retries         # how many deaths it may survive
     uint8_t more_options    # bits 16 and up of its word
     uint32_t limit_ms       # how long an attempt may run; 0: as long as it likes
+    uint8_t awaited         # a task waits for it, which will run it if nobody else does
     char small[32]
 
 cdef inline uint32_t word_of(Row *row) noexcept nogil:
-    """The options of the row's task, as they came."""
-    return options_word(row.retries, <int>row.level - LEVEL_PLAIN, <uint32_t>row.more_options << 16)
+    """The options of the row's task, as they came (a nested task's level is no priority)."""
+    return options_word(row.retries, min(<int>row.level - LEVEL_PLAIN, <int>MOST_PRIORITY), <uint32_t>row.more_options << 16)
 
 cdef inline void note_options(Row *row, Record *task) noexcept nogil:
     """The row has the options of this record from now on."""
@@ -164,8 +167,31 @@ cdef class TaskTable:
         return row.payload if row.payload != NULL else row.small
 
 
-cdef uint32_t *directory_place(Directory *directory, uint64_t number, bint make) noexcept nogil:
-    """Where the row of task `number` is noted; NULL if there is no page (or, with make, it is out of the window)."""
+cdef bint directory_prepend(Directory *directory, uint64_t page) noexcept nogil:
+    """Have the window begin at this page, which is before it: a later number may have come first. False if it is too far."""
+    cdef uint64_t more = directory.base - page
+    cdef uint64_t length = directory.length + more
+    cdef Page **pages
+    if length > MAX_WINDOW_PAGES:
+        return False
+    if length > directory.room:
+        pages = <Page **>realloc(directory.pages, (length + 16) * sizeof(Page *))
+        if pages == NULL:
+            return False
+        directory.pages = pages
+        directory.room = <uint32_t>(length + 16)
+    memmove(directory.pages + more, directory.pages, directory.length * sizeof(Page *))
+    memset(directory.pages, 0, more * sizeof(Page *))
+    directory.length = <uint32_t>length
+    directory.base = page
+    return True
+
+
+cdef uint32_t *directory_place(Directory *directory, uint64_t number, uint32_t make=0) noexcept nogil:
+    """Where the row of task `number` is noted; NULL if there is no page.
+
+    With `make` there will be one, up to so many pages outside of the window; NULL if it is further, or no memory.
+    """
     cdef uint64_t page = number >> 12
     cdef uint64_t at
     cdef uint32_t room
@@ -174,11 +200,11 @@ cdef uint32_t *directory_place(Directory *directory, uint64_t number, bint make)
         if not make:
             return NULL
         directory.base = page
-    if page < directory.base:
+    if page < directory.base and (directory.base - page > make or not directory_prepend(directory, page)):
         return NULL
     at = page - directory.base
     if at >= directory.length:
-        if not make or at > directory.length + 1024 or at >= MAX_WINDOW_PAGES:
+        if not make or at > directory.length + make or at >= MAX_WINDOW_PAGES:
             return NULL
         if at >= directory.room:
             room = <uint32_t>(at + 1 + at // 2 + 16)
@@ -200,7 +226,7 @@ cdef uint32_t *directory_place(Directory *directory, uint64_t number, bint make)
 
 
 cdef inline uint32_t directory_find(Directory *directory, uint64_t number) noexcept nogil:
-    cdef uint32_t *place = directory_place(directory, number, False)
+    cdef uint32_t *place = directory_place(directory, number)
     return 0 if place == NULL else place[0]
 
 
@@ -210,7 +236,7 @@ cdef uint64_t directory_next(Directory *directory, uint64_t number, uint64_t end
     cdef uint32_t *place
     number = max(number, directory.base << 12)
     while number < last:
-        place = directory_place(directory, number, False)
+        place = directory_place(directory, number)
         if place == NULL:
             number = (number | 4095) + 1               # nothing is on this page
         elif place[0]:
@@ -220,8 +246,8 @@ cdef uint64_t directory_next(Directory *directory, uint64_t number, uint64_t end
     return end
 
 
-cdef bint directory_note(Directory *directory, uint64_t number, uint32_t index) noexcept nogil:
-    cdef uint32_t *place = directory_place(directory, number, True)
+cdef bint directory_note(Directory *directory, uint64_t number, uint32_t index, uint32_t most_gap) noexcept nogil:
+    cdef uint32_t *place = directory_place(directory, number, most_gap)
     if place == NULL:
         return False
     place[0] = index

@@ -13,6 +13,7 @@
 # Not here: how processes start (scaler.cluster), what an exception looks like on its way (handed in as `describe`).
 
 from functools import partial as _partial
+from types import CoroutineType as _Coroutine
 
 cdef extern from "Python.h":
     Py_ssize_t Py_REFCNT(object o)
@@ -45,6 +46,8 @@ cdef class WorkerLoop:
     cdef list loans              # objects of the task that runs now, in the order of its places
     cdef uint64_t next_trim_ns
     cdef object loads, loads_parcel, load_input, dumps, describe, load_function, describe_overdue, stop_with, is_importing
+    cdef object finish
+    cdef readonly list clients   # rings of those that tasks have used here: they hear when a task is over
     cdef public bint stopping
     cdef bint stoppable          # the task's own code runs
     cdef int stopped             # what the task that runs was stopped for
@@ -59,7 +62,7 @@ cdef class WorkerLoop:
     def __init__(self, Segment memory not None, int eventfd, Segment bell_memory not None, uint32_t slot,
                  int bell_eventfd, watched, Store store not None, Mappings mappings not None, *, loads, loads_parcel,
                  load_input, dumps, describe, load_function, Upkeep upkeep not None, describe_overdue=None, stop_with=KeyboardInterrupt,
-                 is_importing=None, uint64_t limit_ns=0):
+                 is_importing=None, uint64_t limit_ns=0, finish=None):
         self.memory = memory
         self.page = <PeerPage *>memory.start
         self.tasks, self.results, self.up, self.down = peer_rings(memory)
@@ -73,13 +76,14 @@ cdef class WorkerLoop:
             self.watched[self.watched_count] = fd
             self.watched_count += 1
         self.functions = {}
+        self.clients = []
         self.meter, self.upkeep = Meter(), upkeep
         self.announced = {}
         self.chunk_calls = ChunkCalls()
         self.chunk_results = ChunkResults()
         self.store, self.mappings, self.loans = store, mappings, []
         self.loads, self.loads_parcel, self.load_input, self.dumps = loads, loads_parcel, load_input, dumps
-        self.describe, self.load_function = describe, load_function
+        self.describe, self.load_function, self.finish = describe, load_function, finish
         self.describe_overdue, self.stop_with, self.is_importing = describe_overdue, stop_with, is_importing
         self.limit_ns = limit_ns
         self.life = self.heard_life = self.named_life = load_acquire(&self.page.life)
@@ -335,6 +339,12 @@ cdef class WorkerLoop:
             elif self.stopped == STOPPED_OVERDUE:
                 value = self.describe_stop(record, error)
         self.stoppable = False
+        if self.clients:
+            for rings in self.clients:
+                if (<ClientRings>rings).lost is not None:
+                    # What it has submitted is lost with its scheduler. The next one has it run anew, in a fresh worker.
+                    raise SystemExit(f"a task's client is at its end ({(<ClientRings>rings).lost}): this worker ends, too")
+                (<ClientRings>rings).after_task(self.stopped != NOT_STOPPED)
         self.meter.end(record.function)
         if status == STATUS_OK and not flags and not self.stopped:
             small_size = plain_value(small, value)
@@ -409,6 +419,8 @@ cdef class WorkerLoop:
                 value = function(*arguments[0], **arguments[1])
             else:
                 value = function(*arguments)
+            if type(value) is _Coroutine:
+                value = self.finish(value)
             self.stoppable = False
             return value if not self.stopped else self.describe_stop(record, None)
         except BaseException as error:
@@ -473,6 +485,8 @@ cdef class WorkerLoop:
             try:
                 self.let_stop()
                 value = calls.call_next(function)
+                if type(value) is _Coroutine:
+                    value = self.finish(value)
                 if type(value) is not Unreadable and not self.stopped and not results.add_plain(value):
                     value = self.dumps(value)
                     self.stoppable = False

@@ -7,7 +7,8 @@
 # Workers hang in buckets by the power of two of the work they hold, so the least loaded one is found without looking at
 # the others, with 10 workers or 10,000.
 #
-# Rule 1: a worker is in exactly one bucket, the one of its load, unless it was set aside (survivors).
+# Rule 1: a worker is in exactly one bucket, the one of its load, unless it was set aside (survivors) or its task waits for
+#         another (blocked).
 
 cdef enum:
     BUCKETS = 40
@@ -25,6 +26,7 @@ cdef struct Worker:
     uint32_t queue_size
     bint present
     bint is_aside          # still runs what a scheduler before gave it: in no bucket
+    bint is_blocked        # what it runs waits for another task: in no bucket
     bint dirty             # records written since the last flush: it hangs in the list of those
     uint32_t next_dirty    # index + 1
     uint64_t load_ns
@@ -100,8 +102,9 @@ cdef class WorkerPool:
     cdef int remove(self, uint32_t index) except -1:
         """The worker is gone; what it held is somewhere else by now."""
         cdef Worker *worker = &self.workers[index]
-        if not worker.is_aside:
+        if not worker.is_aside and not worker.is_blocked:
             self.leave(index)
+        worker.is_blocked = False
         worker.present = False
         worker.head = worker.tail = worker.held = 0
         worker.load_ns = 0
@@ -150,16 +153,25 @@ cdef class WorkerPool:
 
     cdef void set_aside(self, uint32_t index, bint is_aside) noexcept nogil:
         """The worker is to be given nothing, or is again like any other. It holds nothing."""
-        if is_aside != self.workers[index].is_aside:
-            self.workers[index].is_aside = is_aside
-            if is_aside:
-                self.leave(index)
-            else:
-                self.enter(index)
+        self.change(index, is_aside, self.workers[index].is_blocked)
+
+    cdef void set_blocked(self, uint32_t index, bint is_blocked) noexcept nogil:
+        """The worker is to be given nothing more until its next result, or is again like any other."""
+        if self.workers[index].held or not is_blocked:
+            self.change(index, self.workers[index].is_aside, is_blocked)
+
+    cdef void change(self, uint32_t index, bint is_aside, bint is_blocked) noexcept nogil:
+        cdef Worker *worker = &self.workers[index]
+        cdef bint was_out = worker.is_aside or worker.is_blocked
+        worker.is_aside, worker.is_blocked = is_aside, is_blocked
+        if (is_aside or is_blocked) and not was_out:
+            self.leave(index)
+        elif was_out and not (is_aside or is_blocked):
+            self.enter(index)
 
     cdef inline void settle(self, uint32_t index) noexcept nogil:
         """The load changed: move to its bucket."""
-        if bucket_of(&self.workers[index]) != self.workers[index].bucket:
+        if not self.workers[index].is_blocked and bucket_of(&self.workers[index]) != self.workers[index].bucket:
             self.leave(index)
             self.enter(index)
 

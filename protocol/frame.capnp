@@ -48,5 +48,8 @@ struct Frame {
     offer @26 :Object.Offer;                            # both ways, before the record that names the object
     fetched @27 :Object.Fetched;                        # client, cluster -> scheduler, answers each offer
     serves @28 :Object.Serves;                          # client, cluster -> scheduler
+    wait @29 :Batch.Selection;                          # nested client -> scheduler: a task waits for these
+    runHere @30 :Batch.Selection;                       # scheduler -> nested client, answers a wait
+    returned @31 :Batch.Withdrawn;                      # nested client -> scheduler, answers each runHere
   }
 }

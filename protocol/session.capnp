@@ -21,6 +21,7 @@ struct Hello {
   clusterName @11 :Text;                                # empty for a client
   workerNames @12 :List(Text);                          # names its workers will have; empty for a client
   clusters @13 :List(Data);                             # client: identities from the last welcome
+  isNested @14 :Bool;                                   # client: of the tasks that run in one worker
 }
 
 struct Welcome {

@@ -11,6 +11,7 @@ from scaler.interpreter import check_interpreter
 check_interpreter()
 
 if TYPE_CHECKING:
+    from scaler.client.ambient import current_client as current_client
     from scaler.client.client import Client as Client
     from scaler.client.future import ProfileResult as ProfileResult
     from scaler.client.future import ScalerFuture as ScalerFuture
@@ -29,6 +30,7 @@ _HOMES = {
     "Scheduler": "scaler.cluster.launch",
     "SchedulerClusterCombo": "scaler.cluster.combo",
     "Serializer": "scaler.client.serializer",
+    "current_client": "scaler.client.ambient",
 }
 __all__ = [*_HOMES, "__version__"]
 

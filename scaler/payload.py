@@ -38,6 +38,7 @@ from scaler.exceptions import (
     WorkerDiedError,
 )
 
+MOST_TRACEBACK = 16384  # characters
 OBJECT_BYTES = 32 << 10  # a buffer from here on stays out of the pickle
 
 _TEXT_ERRORS: dict[int, type[Exception]] = {
@@ -96,7 +97,7 @@ def describe(error: BaseException, unreadable: bool) -> bytes:
 
     Raises nothing, whatever the exception's own code does.
     """
-    text = "".join(traceback.format_exception(error))
+    text = _shortened("".join(traceback.format_exception(error)))
     kind = type(error)
     try:
         message = str(error)
@@ -117,8 +118,16 @@ def describe(error: BaseException, unreadable: bool) -> bytes:
 
 def describe_overdue(text: str, error: BaseException | None) -> bytes:
     """The payload that says that a task ran longer than it may, and where it was when it was stopped."""
-    where = "".join(traceback.format_exception(error)) if error is not None else ""
+    where = _shortened("".join(traceback.format_exception(error))) if error is not None else ""
     return dumps((TaskTimeoutError(text), f"{where}{TaskTimeoutError.__name__}: {text}\n"))
+
+
+def _shortened(text: str) -> str:
+    """A traceback of reasonable length: an exception that passes through many tasks gets longer with each."""
+    left_out = len(text) - MOST_TRACEBACK
+    if left_out <= 0:
+        return text
+    return f"{text[: MOST_TRACEBACK // 4]}\n... {left_out} characters left out ...\n{text[-MOST_TRACEBACK * 3 // 4 :]}"
 
 
 def load_result(status: int, flags: int, raw: Any, task: int, items: int = 0) -> Any:

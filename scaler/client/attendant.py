@@ -52,6 +52,7 @@ class Attendant:
             else:
                 rings.rest(event)
             rings.call_back()
+            rings.serve_nest()
             rings.tend()
             self._tend()
 

@@ -19,6 +19,7 @@ from typing import Any
 from scaler import payload
 from scaler._native import DEFAULT_RETRIES, KIND_REFUSED, KIND_SHUTDOWN, ClientRings, Mappings, Store
 from scaler.address import Address
+from scaler.client.ambient import connect_here, make_nest, restore
 from scaler.client.attendant import Attendant
 from scaler.client.comeback import Comeback
 from scaler.client.connect import connect
@@ -37,7 +38,8 @@ from scaler.client.serializer import (
     wrap_map,
     wrap_node,
 )
-from scaler.exceptions import ClientQuitException, SchedulerTimeoutError
+from scaler.context import Here
+from scaler.exceptions import ClientQuitException, ScalerError, SchedulerTimeoutError
 from scaler.link.knock import Entry
 from scaler.link.names import is_over, warn_of_files
 from scaler.reference import ObjectReference
@@ -71,27 +73,51 @@ class Client:
         priority: int = 0,
     ) -> None:
         self._options = CallOptions(retries, task_timeout_seconds, priority)
-        address = self._address = str(Address.parse(address).check_connectable())
+        self._note(str(Address.parse(address).check_connectable()), profiling, timeout_seconds, serializer)
+        entry, bits = connect(self._address, self._identity, timeout_seconds)
+        self._start(entry, bits)
+
+    @classmethod
+    def _in_worker(
+        cls, here: Here, serializer: Serializer | type[Serializer] | None, profiling: bool, timeout_s: float
+    ) -> "Client":
+        """The client of the tasks that run in this worker."""
+        client = cls.__new__(cls)
+        client._options = CallOptions()
+        client._note(here.address, profiling, timeout_s, serializer)
+        entry, bits = connect_here(here, client._identity, timeout_s)
+        client._start(entry, bits, here)
+        here.loop.clients.append(client._rings)
+        return client
+
+    def _note(
+        self, address: str, profiling: bool, timeout_s: float, serializer: Serializer | type[Serializer] | None
+    ) -> None:
+        self._address, self._profiling, self._timeout_s = address, profiling, timeout_s
         self._identity = secrets.token_bytes(16)
         self._process = os.getpid()
         self._serializer = serializer
-        entry, bits = connect(address, self._identity, timeout_seconds)
+
+    def _start(self, entry: "Entry | ClientRelay", bits: int, here: Here | None = None) -> None:
+        serializer = self._serializer
         event = threading.Event()
         self._store = Store(entry.life, entry.tag, entry.folder, warn_of_files, entry.most_bytes)
         mappings = self._mappings = Mappings(entry.life, entry.folder)
-        self._comeback = Comeback(address, self._identity, bits, timeout_seconds, entry, self._store)
+        self._comeback = Comeback(self._address, self._identity, bits, self._timeout_s, entry, self._store)
         self._rings = ClientRings(
             entry.memory, entry.eventfd, entry.bell, entry.slot, entry.bell_eventfd, entry.lifeline, bits, ScalerFuture,
             self._store, mappings,
             load=payload.load_result if serializer is None else deserializing(payload.load_result, serializer),
             decode_plain=serializer is None,
-            profiling=profiling,
+            profiling=self._profiling,
             options=self._options.native,
+            nest=None if here is None else make_nest(here, entry.memory, mappings),
             callback_error=_on_callback_error,
             watched_event=event,
             scheduler_gone=self._comeback.on_gone,
         )  # fmt: skip
-        self._comeback.rings = self._rings
+        if here is None:
+            self._comeback.rings = self._rings
         self._objects = ClientObjects(
             self._store, mappings, self._rings.make_room, self._rings.tend, self._rings, serializer
         )
@@ -172,6 +198,8 @@ class Client:
                 raise KeyError(f"{twice!r} is asked for twice")
         elif not isinstance(keys, list):
             wanted = [keys]
+        if self._rings.is_nested:
+            raise ScalerError("a graph inside a task is not there yet: submit its calls, and pass futures as arguments")
         serializer, run = self._serializer, None
         if serializer is None:
             run = GraphRun(self._rings, self._number_of, self._objects.dumps_node, self._options.native)
@@ -273,8 +301,14 @@ class Client:
         self._rings.leave(ClientQuitException("this client belongs to the process that forked; make a new one here"))
         self._entry.abandon()
 
+    @property
+    def is_usable(self) -> bool:
+        """Connected, as far as anybody has looked."""
+        return self._rings.lost is None
+
     def __reduce__(self) -> Any:
-        raise TypeError("a client cannot be pickled yet: tasks that submit tasks come with a later version")
+        life = self._entry.scheduler_life
+        return restore, (self._address, life, self._serializer, self._profiling, self._timeout_s, self._options.changes)
 
     def __enter__(self) -> "Client":
         return self

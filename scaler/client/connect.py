@@ -23,26 +23,33 @@ def connect(
     *,
     known_bits: int = 0,
     is_stopped: Callable[[], bool] = lambda: False,
+    children_bytes: int = 0,
 ) -> tuple[Entry | ClientRelay, int]:
     """Rings to the scheduler at `address`, and the bits that this client's task ids begin with.
 
-    These are `known_bits`, if it has any. SchedulerTimeoutError if nobody answers in time, RefusedError if the
-    scheduler does not want it, ValueError if the address is none.
+    These are `known_bits`, if it has any. With `children_bytes` it is a nested client, of the tasks that run in one
+    worker, and they are elsewhere. SchedulerTimeoutError if nobody answers in time, RefusedError if the scheduler does
+    not want it, ValueError if the address is none.
     """
     hello = Hello()
 
     def make_hello() -> Hello:  # anew each time: the bits may be in use
         nonlocal hello
-        hello = new_hello(Role.CLIENT, identity, client_bits=known_bits or secrets.randbits(CLIENT_BITS) or 1)
+        bits = known_bits or secrets.randbits(CLIENT_BITS) or 1
+        hello = new_hello(Role.CLIENT, identity, client_bits=bits, is_nested=bool(children_bytes))
         return hello
 
     dealer, welcome = greet(address, make_hello, timeout_s, is_stopped)
     bits, name = hello.client_bits, identity.hex()[:8]
     try:
+        if children_bytes:
+            raise NotCoLocated("its worker is elsewhere")
         entry = knock(welcome.colocation, f"{welcome.life:016x}", "client", RING_BYTES, bits=bits, name=name)
     except (NotCoLocated, Refused, DisconnectedError) as reason:
         _log.info("client %s (process %d) goes over the wire to %s: %s", name, os.getpid(), address, reason)
-        relay = ClientRelay(address, dealer, hello, welcome, ring_bytes=RING_BYTES, timeout_s=timeout_s)
+        relay = ClientRelay(
+            address, dealer, hello, welcome, ring_bytes=RING_BYTES, children_bytes=children_bytes, timeout_s=timeout_s
+        )
         return relay, bits
     except BaseException:
         dealer.close()

@@ -106,8 +106,8 @@ def run_map(
     """All results in input order. The first failure in input order is raised; what has not started is cancelled."""
     sizes = ChunkSizes(rings.count_workers())
     calls = Calls(iterable)
-    progress = MapProgress(rings)
     under_way: deque[PendingFuture] = deque()
+    progress = MapProgress(rings, under_way)
     open_chunks = 0
     results: list[Any] = []
     try:

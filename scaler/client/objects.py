@@ -382,6 +382,7 @@ class Parcel:
                 f"task {future.task_id:#x} is another client's, and only tasks of that one can wait for it: "
                 "pass its result()"
             )
+        rings.settle_nested(future)
         if future.is_over or future.done():
             if future.cancelled():
                 raise InputEnded(None)

@@ -45,6 +45,13 @@ class CallOptions:
         return replace(self, **changes)
 
     @cached_property
+    def changes(self) -> dict[str, Any]:
+        """What differs from the defaults, by name."""
+        defaults = type(self)()
+        names = self.__dataclass_fields__
+        return {name: getattr(self, name) for name in names if getattr(self, name) != getattr(defaults, name)}
+
+    @cached_property
     def native(self) -> TaskOptions:
         """As a record has them."""
         limit_ms = 0 if self.timeout is None else max(1, math.ceil(self.timeout * 1000))

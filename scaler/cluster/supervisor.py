@@ -39,7 +39,6 @@ class WorkerSettings:
     """What every worker of a host gets."""
 
     ring_bytes: int = 262144
-    children_bytes: int = 65536
     garbage_collect_interval_s: float = 30.0
     trim_memory_threshold_bytes: int = 1 << 30
     sys_path: list[str] = field(default_factory=list)  # empty: as the supervisor's own
@@ -78,7 +77,7 @@ class Supervisor:
         self._loop = asyncio.get_running_loop()
         self._entry: Entry | None = None  # on the scheduler's host
         self._relay: HostRelay | None = None  # elsewhere
-        self._door = self._life = ""
+        self._door = self._life = self._scheduler_life = ""
 
     def stop(self) -> None:
         self._stopping.set()
@@ -115,7 +114,7 @@ class Supervisor:
             return
         dealer, welcome = greeting.result()
         self._gone = asyncio.Event()
-        life = f"{welcome.life:016x}"
+        life = self._scheduler_life = f"{welcome.life:016x}"
         try:
             self._entry = knock(welcome.colocation, life, "cluster", SMALLEST_RING_BYTES)
         except (NotCoLocated, Refused, DisconnectedError) as reason:
@@ -192,6 +191,9 @@ class Supervisor:
             "door": self._door,
             "life": self._life,
             "goes_over": self._entry is not None,
+            "address": self._address,
+            "scheduler_life": self._scheduler_life,
+            "is_colocated": self._relay is None,
             **vars(self._settings),
         }
         child = Child("scaler.cluster.worker", settings)

@@ -13,31 +13,18 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from scaler import payload
-from scaler._native import FLAG_OBJECTS, Mappings, Store, Unreadable, Upkeep, WorkerLoop, borrow, die_with_parent
+from scaler import context, payload
+from scaler._native import Mappings, Store, Upkeep, WorkerLoop, die_with_parent
 from scaler.cluster.creator import Creator
 from scaler.cluster.handover import Moving
 from scaler.exceptions import ScalerError, TaskCancelled
 from scaler.link.knock import NotCoLocated, Refused, knock
 from scaler.link.names import warn_of_files
 from scaler.reference import load_given, loads
+from scaler.running import Coroutines, function_loader
 from scaler.stopping import STOP_SIGNAL
 
 _IMPORTER = "<frozen importlib._bootstrap>"
-
-
-def function_loader(mappings: Mappings) -> Callable[[bytes, int], Any]:
-    """What makes callables: or what says why there is none, which is raised by every task that names it."""
-
-    def load_function(data: bytes, flags: int) -> Any:
-        try:
-            if flags & FLAG_OBJECTS:
-                return loads(*borrow(mappings, data))
-            return pickle.loads(data)
-        except BaseException as error:
-            return Unreadable(error)
-
-    return load_function
 
 
 def is_importing(frame: Any) -> bool:
@@ -84,7 +71,7 @@ def main() -> int:
     sys.path[:] = settings.get("sys_path") or [cwd, *(path for path in sys.path if path != cwd)]
     try:
         entry = knock(
-            settings["door"], settings["life"], "worker", settings["ring_bytes"], settings["children_bytes"],
+            settings["door"], settings["life"], "worker", settings["ring_bytes"],
             keeps_memory=settings["goes_over"], name=settings["name"], grace_s=settings["grace_s"],
         )  # fmt: skip
     except (ScalerError, NotCoLocated, Refused) as error:
@@ -97,12 +84,16 @@ def main() -> int:
         [entry.connection.fileno(), creator.fileno()], store, mappings,
         loads=pickle.loads, loads_parcel=loads, load_input=load_given, dumps=payload.dumps_result,
         describe=payload.describe,
-        load_function=function_loader(mappings),
+        load_function=function_loader(mappings), finish=Coroutines().finish,
         upkeep=Upkeep(settings["garbage_collect_interval_s"], settings["trim_memory_threshold_bytes"]),
         describe_overdue=overdue_describer(settings["name"]), stop_with=TaskCancelled, is_importing=is_importing,
         limit_ns=round(settings["limit_s"] * 1e9),
     )  # fmt: skip
     obey_signals(loop)
+    context.here = context.Here(
+        settings["name"], settings["address"], settings["scheduler_life"], settings["door"], settings["life"],
+        entry.tag, settings["is_colocated"], loop,
+    )  # fmt: skip
     os.register_at_fork(before=mappings.on_fork)
     if settings["goes_over"]:
         moving = Moving(creator, loop, entry)

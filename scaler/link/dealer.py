@@ -106,11 +106,14 @@ class Dealer:
         self.close(1000)
 
 
-def new_hello(role: Role, identity: bytes, *, client_bits: int = 0, worker_names: tuple[str, ...] = ()) -> Hello:
+def new_hello(
+    role: Role, identity: bytes, *, client_bits: int = 0, worker_names: tuple[str, ...] = (), is_nested: bool = False
+) -> Hello:
     """A hello of this process."""
     return Hello(
         int(role), sys.version_info.major, sys.version_info.minor, identity, client_bits,
         pid=os.getpid(), uid=os.geteuid(), host_name=socket.gethostname(), worker_names=worker_names,
+        is_nested=is_nested,
     )  # fmt: skip
 
 

@@ -74,6 +74,11 @@ class Entry:
         self.lost_s: float | None = None
 
     @property
+    def scheduler_life(self) -> str:
+        """Of the scheduler whose door it is."""
+        return self.life
+
+    @property
     def lifeline(self) -> int:
         """A descriptor that hangs up when the owner of the door has gone."""
         return self.connection.fileno()

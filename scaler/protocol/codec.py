@@ -48,11 +48,14 @@ from scaler.protocol.frames import (
     Refusal,
     Release,
     Results,
+    Returned,
+    RunHere,
     Serves,
     Shutdown,
     ShutdownAnswer,
     Tasks,
     VersionError,
+    Wait,
     Welcome,
     Withdraw,
     Withdrawn,
@@ -90,6 +93,9 @@ _BODIES: dict[str, type[Body]] = {
     "offer": Offer,
     "fetched": Fetched,
     "serves": Serves,
+    "wait": Wait,
+    "runHere": RunHere,
+    "returned": Returned,
 }
 
 

@@ -114,6 +114,7 @@ class Hello:
     cluster_name: str = ""
     worker_names: tuple[str, ...] = ()
     clusters: tuple[bytes, ...] = ()
+    is_nested: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -387,6 +388,18 @@ class Withdraw(Selection):
     __slots__ = ()
 
 
+class Wait(Selection):
+    """A task waits for these tasks, which it has submitted. Who sends it runs them if nobody else has begun them."""
+
+    __slots__ = ()
+
+
+class RunHere(Selection):
+    """Nobody has begun these tasks: run them, or give them back."""
+
+    __slots__ = ()
+
+
 class Verdict(NamedTuple):
     """The answer to one Choice of a Withdraw."""
 
@@ -415,6 +428,12 @@ class Withdrawn(NamedTuple):
         if max(took) > 1:
             raise FrameError(f"took: {max(took)} is neither 0 nor 1")
         return [Verdict(*choice, bool(flag)) for choice, flag in zip(choices, took, strict=True)]
+
+
+class Returned(Withdrawn):
+    """What became of a RunHere's tasks: `took` 1 if they have been run, 0 if somebody else is to run them."""
+
+    __slots__ = ()
 
 
 class Chunk(NamedTuple):
@@ -492,6 +511,9 @@ Body = (
     | Functions
     | Forget
     | Cancel
+    | Wait
+    | RunHere
+    | Returned
     | Withdraw
     | Withdrawn
     | Release

@@ -27,19 +27,29 @@ class ClientRelay:
     """Both ends of the client's rings are in this process; `close` says goodbye and leaves nothing behind."""
 
     def __init__(
-        self, address: str, dealer: Dealer, hello: Hello, welcome: Welcome, *, ring_bytes: int, timeout_s: float
+        self,
+        address: str,
+        dealer: Dealer,
+        hello: Hello,
+        welcome: Welcome,
+        *,
+        ring_bytes: int,
+        children_bytes: int,
+        timeout_s: float,
     ) -> None:
         self.life = new_life()
         self.tag = hello.client_bits
         self.folder, self.most_bytes = object_memory(None, 0)
         self.farewell: str | None = None  # why the scheduler wants no more of this client
         self.lost_s: float | None = None  # when the connection broke that could not be mended
+        self.scheduler_life = f"{welcome.life:016x}"
         sweep_orphans()  # where no scheduler ever starts, nobody else does
         self._page = BellPage(self.life)
         self.bell = self._page.memory
-        self.memory = make_segment(segment_name(self.life), peer_segment_bytes(ring_bytes, CONTROL_RING_BYTES))
+        segment_bytes = peer_segment_bytes(ring_bytes, CONTROL_RING_BYTES, children_bytes)
+        self.memory = make_segment(segment_name(self.life), segment_bytes)
         Segment.unlink(self.memory.name)  # nobody else is to find it
-        lay_out_peer(self.memory, secrets.token_bytes(16), ring_bytes, CONTROL_RING_BYTES)
+        lay_out_peer(self.memory, secrets.token_bytes(16), ring_bytes, CONTROL_RING_BYTES, children_bytes)
         self.eventfd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self.bell_eventfd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._near, self._far = socket.socketpair()

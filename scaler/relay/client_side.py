@@ -11,7 +11,10 @@ from scaler._native import (
     KIND_FUNCTION,
     KIND_REFUSED,
     KIND_RELEASE,
+    KIND_RETURN,
+    KIND_RUN_HERE,
     KIND_SHUTDOWN,
+    KIND_WAIT,
     KIND_WORKERS,
     Mappings,
     Relay,
@@ -32,8 +35,11 @@ from scaler.protocol.frames import (
     Joined,
     Release,
     Results,
+    Returned,
+    RunHere,
     Shutdown,
     ShutdownAnswer,
+    Wait,
     Workers,
 )
 from scaler.relay.relay import RelaySide
@@ -72,15 +78,23 @@ class ClientSide(RelaySide):
             self.talk.after_objects(lambda: self.talk.post(Forget.of([(0, record[3])])))
         elif kind == KIND_SHUTDOWN:
             self.talk.post(Shutdown())
+        elif kind == KIND_WAIT:
+            self._say_of(task, Wait.of([(0, task, 0)]))
+        elif kind == KIND_RETURN:
+            self.talk.post(Returned.of([(0, task, 0, not record[4])]))
 
     def on_broken(self, peer: RelayPeer) -> None:
         self.over = "this client has written a record that makes no sense"
 
     def _cancel(self, task: int) -> None:
+        self._say_of(task, Cancel.of([(0, task, 0)]))
+
+    def _say_of(self, task: int, body: Body) -> None:
+        """Say this of a task, behind the task itself."""
         if task in self.unsaid or self.has_functions_under_way:  # the scheduler may not have heard of it yet
-            self.talk.after_objects(lambda: self.talk.post(Cancel.of([(0, task, 0)])))
+            self.talk.after_objects(lambda: self.talk.post(body))
         else:
-            self.talk.post(Cancel.of([(0, task, 0)]))
+            self.talk.post(body)
 
     def read_on(self) -> None:
         """Tell the client what may be freed, as far as its control ring has room."""
@@ -99,6 +113,9 @@ class ClientSide(RelaySide):
         elif isinstance(body, Freed):
             self._unheard.extend(object_id for _, object_id in body.rows())
             self.read_on()
+        elif isinstance(body, RunHere):
+            for choice in body.rows():  # without room it is asked for again
+                self.relay.tell(0, KIND_RUN_HERE, task=choice.task)
         elif isinstance(body, Workers):
             self.relay.tell(0, KIND_WORKERS, items=body.count)
         elif isinstance(body, ShutdownAnswer):

@@ -55,7 +55,8 @@ class LocalPeers:
             peer = self._pump.add(memory, True, visitor.eventfd, queue_size=self._queue_size, tag=tag)
             self._stopper.add(peer, peer.running, visitor.pid, request)
         elif role == "client":
-            peer = self._pump.add(memory, False, visitor.eventfd, client_bits=int(request.get("bits", 0)))
+            bits, worker_tag = int(request.get("bits", 0)), int(request.get("worker_tag", 0))
+            peer = self._pump.add(memory, False, visitor.eventfd, client_bits=bits, worker_tag=worker_tag)
         elif role == "cluster":
             # It wants to know whether its workers may come here, and to hear when they shall stop.
             return {"slot": 0, "bell": self._bell_name, "life": self._life, "tag": 0, "memory": self._memory}

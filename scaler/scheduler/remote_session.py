@@ -21,6 +21,7 @@ from scaler._native import (
     KIND_FORGET,
     KIND_FREED,
     KIND_FUNCTION,
+    KIND_RUN_HERE,
     Mappings,
     RecordBatch,
     RunOutlet,
@@ -55,8 +56,11 @@ from scaler.protocol.frames import (
     Left,
     Release,
     Results,
+    Returned,
+    RunHere,
     Serves,
     Tasks,
+    Wait,
     Withdraw,
     Withdrawn,
 )
@@ -64,6 +68,7 @@ from scaler.scheduler.object_directory import Host, ObjectDirectory
 from scaler.scheduler.port_carrier import PortCarrier
 
 _log = logging.getLogger(__name__)
+SOME_WORKER = 1 << 24  # stands for the worker of a nested client elsewhere: no worker's tag is as large
 
 
 @dataclass(eq=False)
@@ -207,7 +212,8 @@ class RemoteClient(RemoteSession):
         if self.index is None:
             results = RunOutlet(0, self._dirty, self._asks, self._large, self.ready, self)
             control = RunOutlet(0, self._dirty_control, [], [], self.ready, self)
-            self.index = self.core.on_client_joined(self.hello.client_bits, results, control)
+            worker_tag = SOME_WORKER if self.hello.is_nested else 0
+            self.index = self.core.on_client_joined(self.hello.client_bits, results, control, worker_tag)
         index, now = self.index, time.monotonic_ns()
         if isinstance(body, Tasks):
             self._batch.put_tasks(body, client_bits=self.hello.client_bits, largest_payload=MOST_INLINE_BYTES)
@@ -224,6 +230,12 @@ class RemoteClient(RemoteSession):
             for choice in body.rows():
                 self.core.on_cancel(index, choice.task, now)
                 self._cancelled_early.discard(choice.task)
+        elif isinstance(body, Wait):
+            for choice in body.rows():
+                self.core.on_wait(index, choice.task, now)
+        elif isinstance(body, Returned):
+            for verdict in body.rows():
+                self.core.on_return(index, verdict.task, verdict.took, now)
         elif isinstance(body, Release):
             self.core.on_client_release(index, [object_id for _, object_id in body.rows()])
         elif isinstance(body, Clear):
@@ -280,6 +292,8 @@ class RemoteClient(RemoteSession):
             while (record := outlet.run.read()) is not None:
                 if record[0] == KIND_FREED:
                     self.talk.post(Freed.of(unpack_ids(record[2])))
+                elif record[0] == KIND_RUN_HERE:
+                    self.talk.post(RunHere.of([(0, record[1], 0)]))
         self._dirty_control.clear()
         if self.index is not None and self.talk.has_room:
             self.core.deliver(self.index)

@@ -1,0 +1,400 @@
+# Nest: what a worker's own client does differently: tasks that wait for tasks.
+#
+# A task that waits for one it has submitted holds a worker, so the one it waits for must never depend on a worker being
+# free. Nobody else has begun it: it is run here, on the stack of who waits. It is still among the children: taken back
+# without a word to anybody. The scheduler has it: WAIT, and unless it runs somewhere by now the answer is RUN_HERE. It
+# runs elsewhere: then it gets on, and so does who waits. So no depth and no number of workers can deadlock.
+#
+# Nothing but what is waited for is ever run on that stack: anything else might want a lock that is held below.
+#
+# Arguments and results are pickled as if the task had run elsewhere, so it behaves alike in both places.
+#
+# Rule 1: a task that was lent is run or returned, whoever has stopped waiting meanwhile.
+# Rule 2: the stack ends with a RecursionError that names the chain of tasks, never with a crash.
+# Not here: the children (children), what the scheduler does (core).
+
+cdef extern from *:
+    """
+    #ifndef _GNU_SOURCE
+    #define _GNU_SOURCE
+    #endif
+    #include <pthread.h>
+    /* Whether less than a quarter of this thread's stack, or a mebibyte of it, is left. */
+    static int scaler_stack_is_short(void) {
+        static __thread char *low = NULL;
+        char here;
+        if (low == NULL) {
+            pthread_attr_t attributes;
+            void *start;
+            size_t size;
+            low = &here - 65536;
+            if (pthread_getattr_np(pthread_self(), &attributes) == 0) {
+                if (pthread_attr_getstack(&attributes, &start, &size) == 0)
+                    low = (char *)start + (size / 4 < 1048576 ? size / 4 : 1048576);
+                pthread_attr_destroy(&attributes);
+            }
+        }
+        return &here < low;
+    }
+    """
+    bint stack_is_short "scaler_stack_is_short"() noexcept nogil
+
+cdef extern from "Python.h":
+    int Py_GetRecursionLimit()
+    void Py_SetRecursionLimit(int limit)
+
+cdef enum:
+    MORE_FRAMES = 16         # that a task run in place may need on the stack, beside those of who waits
+    CHAIN_ENDS = 3           # of a chain of tasks, how many are named at either end
+    OLD_NS = 50000000        # after which a child is sent away that no scheduler can take
+    ASK_NS = 100000000       # WAIT is said again, since a worker may have died meanwhile
+
+
+cdef class OwnCopy:
+    """A packed object in this process's own memory: what a Loan would be elsewhere."""
+    cdef object buffer
+
+    def __init__(self, buffer not None):
+        self.buffer = buffer
+
+    def open(self, bint is_private):
+        return self.buffer
+
+
+cdef bytearray pack_parts(stream, buffers):
+    """A pickle with its buffers as one packed object, as the store lays it out."""
+    cdef list parts = [memoryview(buffer).cast("B") for buffer in buffers]
+    cdef size_t count = len(parts)
+    cdef size_t at = PACKED_HEADER_BYTES + 16 * count + len(stream)
+    header = _array("Q", [len(stream), count])
+    for part in parts:
+        at = (at + 63) & ~<size_t>63
+        header.append(at)
+        header.append(part.nbytes)
+        at += part.nbytes
+    packed = bytearray(at)
+    size = PACKED_HEADER_BYTES + 16 * count
+    packed[:size] = header.tobytes()
+    packed[size:size + len(stream)] = stream
+    for i in range(count):
+        packed[header[2 + 2 * i]:header[2 + 2 * i] + header[3 + 2 * i]] = parts[i]
+    return packed
+
+
+cdef class Nest:
+    """Belongs to a ClientRings. `run` unpickles, calls and pickles; what it needs for that is handed in."""
+    cdef Children children
+    cdef Mappings mappings
+    cdef dict functions           # number -> callable, of those that were run here
+    cdef dict waiting             # task -> how many wait for it
+    cdef dict watched             # task -> future, of those that nobody who waits can be asked to run
+    cdef set lent                 # tasks that the scheduler wants run here
+    cdef list chain               # functions under way, outermost first
+    cdef uint64_t asked_ns
+    cdef uint64_t sent_number     # of the last child that was here when a task ended
+    cdef object loads, loads_parcel, dumps, describe, load_function, finish, stop_with
+    cdef bint sends_old           # no scheduler looks at the children
+    cdef uint64_t old_number, next_sending_ns
+    cdef readonly uint64_t runs   # how many ran here
+
+    def __init__(self, Segment memory not None, Mappings mappings not None, *, loads, loads_parcel, dumps, describe,
+                 load_function, finish, stop_with,
+                 bint sends_old=False):
+        self.children = Children(memory)
+        self.mappings = mappings
+        self.functions, self.waiting, self.watched = {}, {}, {}
+        self.lent, self.chain = set(), []
+        self.loads, self.loads_parcel, self.dumps, self.describe = loads, loads_parcel, dumps, describe
+        self.load_function, self.finish = load_function, finish
+        self.stop_with, self.sends_old = stop_with, sends_old
+
+    # who waits for what
+
+    cdef int begin_wait(self, ClientRings client, PendingFuture future) except -1:
+        """Somebody waits for this task, which is not among the children."""
+        self.waiting[future.task_id] = self.waiting.get(future.task_id, 0) + 1
+        return self.ask(client, future.task_id)
+
+    cdef int end_wait(self, ClientRings client, PendingFuture future) except -1:
+        cdef int count = self.waiting.get(future.task_id, 0) - 1
+        if count > 0:
+            self.waiting[future.task_id] = count
+            return 0
+        self.waiting.pop(future.task_id, None)
+        if future.task_id in self.lent:
+            self.lent.discard(future.task_id)
+            self.say_returned(client, future.task_id, False)
+        return 0
+
+    # futures that are waited for in ways that run no code of ours: the client's own thread sees to them
+
+    cdef int watch(self, ClientRings client, PendingFuture future) except -1:
+        self.watched[future.task_id] = future
+        if len(self.watched) == 1:
+            self.ask_for_watched(client)
+        return 0
+
+    cdef int ask_for_watched(self, ClientRings client) except -1:
+        """One at a time, so that what others could run is left to them."""
+        cdef PendingFuture future
+        while self.watched:
+            task, future = next(iter(self.watched.items()))
+            if future.state == FUTURE_PENDING:
+                if task not in self.waiting:
+                    self.waiting[task] = 1
+                self.ask(client, task)
+                return 0
+            self.watched.pop(task, None)
+            self.end_wait(client, future)
+        return 0
+
+    cdef int serve(self, ClientRings client) except -1:
+        cdef PendingFuture future
+        cdef uint64_t now
+        if self.sends_old:
+            now = now_ns()
+            if now >= self.next_sending_ns:
+                self.next_sending_ns = now + OLD_NS
+                self.send(client, self.old_number, 1 + <uint32_t>client.worker_count)
+                self.old_number = self.children.number
+        for task in list(self.lent):
+            future = self.watched.get(task)
+            if future is not None:
+                self.run_here(client, future)
+        if self.watched:
+            self.ask_for_watched(client)
+        return 0
+
+    cdef int ask(self, ClientRings client, uint64_t task) except -1:
+        """If the ring is full, another time."""
+        self.asked_ns = now_ns()
+        if client.up.write(KIND_WAIT, task) is not None:
+            tell(client.bell, client.slot, client.bell_eventfd)
+        return 0
+
+    cdef int ask_again(self, ClientRings client) except -1:
+        if self.waiting and now_ns() - self.asked_ns > ASK_NS:
+            for task in list(self.waiting):
+                if task not in self.lent:
+                    self.ask(client, task)
+        return 0
+
+    cdef int on_run_here(self, ClientRings client, uint64_t task) except -1:
+        if task in self.waiting:
+            self.lent.add(task)
+        else:
+            self.say_returned(client, task, False)
+        return 0
+
+    cdef int say_returned(self, ClientRings client, uint64_t task, bint is_done) except -1:
+        if client.lost is None:
+            client.control(KIND_RETURN, task, b"", 0, 0 if is_done else 1)
+        return 0
+
+    cdef int send_away(self, ClientRings client) except -1:
+        """The task that ran here is over: what it has submitted and not waited for is for whoever has time."""
+        if self.children.number == self.sent_number:
+            return 0
+        self.sent_number = self.children.number
+        return self.send(client, self.children.number, CHILD_SLOTS)
+
+    cdef int send(self, ClientRings client, uint64_t last, uint32_t most) except -1:
+        """Submit up to so many of the children offered up to `last` to the scheduler."""
+        cdef uint32_t slot
+        cdef Record *child
+        cdef Record *record
+        for slot in range(CHILD_SLOTS):
+            child = self.children.record(slot)
+            if most == 0 or self.children.number_in(slot) > last or not self.children.take_back(slot, child.task):
+                continue
+            most -= 1
+            record = client.tasks.reserve(payload_bytes_of(child))
+            while record == NULL:
+                client.wait_for_room(client.tasks)
+                record = client.tasks.reserve(payload_bytes_of(child))
+            memcpy(<char *>record + 12, <char *>child + 12, RECORD_HEADER_BYTES - 12)
+            record.kind, record.flags, record.status = child.kind, child.flags, child.status
+            memcpy(payload_of(record), payload_of(child), payload_bytes_of(child))
+            client.tasks.commit()
+            tell(client.bell, client.slot, client.bell_eventfd)
+        return 0
+
+    cdef int drop_all(self) except -1:
+        """The task that ran here was stopped: nobody is to begin its children."""
+        cdef uint32_t slot
+        for slot in range(CHILD_SLOTS):
+            self.children.take_back(slot, self.children.record(slot).task)
+        return 0
+
+    # running
+
+    cdef bint run_here(self, ClientRings client, PendingFuture future) except -1:
+        """Run this future's task here and now, if nobody else has begun it."""
+        cdef bint is_lent = False
+        cdef uint16_t child = future.child
+        if child:
+            future.child = 0
+            if not self.children.take_back(child - 1, future.task_id):
+                return False                          # a worker has it, or will
+        elif future.task_id in self.lent:
+            self.lent.discard(future.task_id)
+            is_lent = True
+        else:
+            return False
+        if client.forget(future.task_id) is None:     # cancelled meanwhile
+            if is_lent:
+                self.say_returned(client, future.task_id, True)
+            return True
+        self.run(client, future)
+        if is_lent:
+            self.say_returned(client, future.task_id, True)
+        return True
+
+    cdef int run(self, ClientRings client, PendingFuture future) except -1:
+        """Run it and end its future, whatever happens."""
+        cdef uint64_t start_ns = now_ns()
+        cdef uint8_t state = FUTURE_RAW
+        cdef uint8_t flags = 0
+        cdef uint8_t status = STATUS_OK
+        cdef char small[256]
+        cdef object value = None
+        cdef object function = None
+        cdef object stopped = None
+        cdef size_t depth = len(self.chain)
+        try:
+            function = self.function(client, future.function)
+            self.chain.append(function)
+            if stack_is_short():
+                raise RecursionError(self.say_chain())
+            Py_SetRecursionLimit(Py_GetRecursionLimit() + MORE_FRAMES)
+            try:
+                if future.flags & FLAG_CHUNK:
+                    value, flags = self.call_chunk(future, function)
+                else:
+                    value = self.call(future, function, &status)
+            finally:
+                Py_SetRecursionLimit(Py_GetRecursionLimit() - MORE_FRAMES)
+            if status == STATUS_OK and not flags:
+                if plain_value(small, value):
+                    state = FUTURE_DONE
+                else:
+                    try:
+                        value = self.dumps(value)
+                    except self.stop_with:
+                        raise
+                    except BaseException as error:
+                        status = STATUS_RAISED
+                        value = self.describe(error, False)
+            if type(value) is tuple and state == FUTURE_RAW:
+                value = OwnCopy(pack_parts((<tuple>value)[0], (<tuple>value)[1]))
+                flags |= FLAG_OBJECTS
+        except self.stop_with as error:               # who waits here is stopped, and this with it
+            stopped = error
+            state, value = FUTURE_CANCELLED, None
+        except RecursionError as error:
+            status, flags, state = STATUS_RAISED, 0, FUTURE_RAW
+            value = self.describe(error, False)
+        except BaseException as error:
+            status, flags, state = STATUS_UNREADABLE, 0, FUTURE_RAW
+            value = self.describe(error, True)
+        del self.chain[depth:]
+        self.runs += 1
+        future.duration_ns = now_ns() - start_ns
+        future.cpu_us = <uint32_t>min(future.duration_ns // 1000, <uint64_t>0xFFFFFFFF)
+        future.memory_peak_kib = peak_kib() if future.duration_ns > PEAK_NS else 0
+        future.status, future.flags = status, flags
+        client.complete(future, state, value)
+        if stopped is not None:
+            raise stopped
+        return 0
+
+    cdef object function(self, ClientRings client, uint32_t number):
+        """The callable of this number, unpickled as elsewhere; whatever kept it from being one is raised."""
+        cdef object function = self.functions.get(number)
+        cdef bytes payload
+        if function is None:
+            _, payload, flags = client.functions.known[number]
+            if flags & FLAG_OBJECTS:
+                function = self.loads_parcel(*self.copy_parts(payload))
+            else:
+                function = self.load_function(payload, 0)
+            self.functions[number] = function
+        if type(function) is Unreadable:
+            raise (<Unreadable>function).error.with_traceback((<Unreadable>function).traceback)
+        return function
+
+    cdef object call(self, PendingFuture future, object function, uint8_t *status):
+        """What the call returns, or the description of what it raised. Raises if its arguments could not be read."""
+        cdef object arguments = NotImplemented
+        cdef bytes payload = future.payload
+        cdef object value
+        if not future.flags & ~FLAG_PROFILE:
+            arguments = read_plain(PyBytes_AS_STRING(payload), len(payload))
+        if arguments is NotImplemented:
+            if future.flags & FLAG_OBJECTS:
+                arguments = self.loads_parcel(*self.copy_parts(payload))
+            else:
+                arguments = self.loads(payload)
+        try:
+            if future.flags & FLAG_KEYWORDS:
+                value = function(*arguments[0], **arguments[1])
+            else:
+                value = function(*arguments)
+            return self.finish(value) if type(value) is _Coroutine else value
+        except self.stop_with:
+            raise
+        except BaseException as error:
+            status[0] = STATUS_RAISED
+            return self.describe(error, False)
+
+    cdef tuple call_chunk(self, PendingFuture future, object function):
+        """(the results of all calls of a chunk, or these with their buffers; flags)."""
+        cdef ChunkCalls calls = ChunkCalls()
+        cdef ChunkResults results = ChunkResults()
+        cdef object loads = self.loads
+        cdef bytes payload = future.payload
+        cdef list kept = []
+        cdef object data = payload
+        cdef const unsigned char[:] view
+        cdef uint32_t i
+        if future.flags & FLAG_OBJECTS:
+            data, buffers, references = self.copy_parts(payload)
+            loads = _partial(self.loads_parcel, buffers=iter(buffers), references=references)
+        view = data
+        calls.begin(<const char *>&view[0], view.shape[0], future.items, future.flags & FLAG_PLAIN, loads)
+        results.begin()
+        for i in range(future.items):
+            try:
+                value = calls.call_next(function)
+                if type(value) is Unreadable:
+                    results.add(STATUS_UNREADABLE, self.describe((<Unreadable>value).error, True))
+                    continue
+                if type(value) is _Coroutine:
+                    value = self.finish(value)
+                if not results.add_plain(value):
+                    value = self.dumps(value)
+                    if type(value) is tuple:
+                        kept += (<tuple>value)[1]
+                        value = (<tuple>value)[0]
+                    results.add(STATUS_OK, value)
+            except self.stop_with:
+                raise
+            except BaseException as error:
+                results.add(STATUS_RAISED, self.describe(error, False))
+        value = results.finish()
+        return (value, kept) if kept else value, FLAG_CHUNK | (FLAG_PLAIN if results.all_plain else 0)
+
+    cdef tuple copy_parts(self, bytes payload):
+        """(pickle, buffers, references) of a payload that names objects, all of it copied: nothing is borrowed here."""
+        cdef list loans = []
+        stream, buffers, references = borrow_all(self.mappings, PyBytes_AS_STRING(payload), len(payload), loans, False)
+        return (bytes(stream), [bytearray(memoryview(buffer)) for buffer in buffers],
+                [OwnCopy(bytes(memoryview((<Loan>reference).open(False)))) for reference in references])
+
+    cdef str say_chain(self):
+        cdef list names = [getattr(function, "__qualname__", type(function).__qualname__) for function in self.chain]
+        cdef size_t depth = len(names)
+        if depth > 2 * CHAIN_ENDS:
+            names = names[:CHAIN_ENDS] + [f"... {depth - 2 * CHAIN_ENDS} more ..."] + names[-CHAIN_ENDS:]
+        return (f"tasks that wait for tasks are nested {depth} deep, and the stack has no room for more: "
+                + " -> ".join(names))

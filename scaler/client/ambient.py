@@ -1,0 +1,108 @@
+"""Ambient: the client that a task has where it runs.
+
+A client that is pickled along with a task, and `current_client()`, become the client of the worker that runs the task.
+It has a place for children besides its rings (native/children.pyx), so that a task which waits for what it has
+submitted runs that itself. There is one for each way to pickle, made at first use and kept as long as the worker lives.
+On the scheduler's host its rings are handed in at the door, and the scheduler takes children for idle workers;
+elsewhere it has a relay of its own, and sends away what nobody has begun after a while.
+
+Not here: what is run in place, and when (native/nested.pyx).
+"""
+
+import os
+import pickle
+import secrets
+import threading
+from typing import TYPE_CHECKING, Any
+
+from scaler import context, payload
+from scaler._native import CHILDREN_BYTES, Mappings, Nest, Segment
+from scaler.client.serializer import Serializer
+from scaler.exceptions import ScalerError, TaskCancelled
+from scaler.link.knock import Entry, Refused, knock
+from scaler.reference import loads
+from scaler.running import Coroutines, function_loader
+
+if TYPE_CHECKING:
+    from scaler.client.client import Client
+    from scaler.relay.client_relay import ClientRelay
+
+CLIENT_BITS = 24
+RING_BYTES = 262144
+TRIES = 8  # of drawing bits that nobody has
+_lock = threading.Lock()
+_clients: "dict[Any, Client]" = {}
+
+
+def current_client() -> "Client":
+    """The client of the worker that runs this task. ScalerError if this is no task of a worker.
+
+    What it submits belongs to the running task: it ends when that is cancelled or its worker dies.
+    """
+    here = context.here
+    if here is None:
+        raise ScalerError("there is no current client here: no task of a scaler worker runs in this process")
+    return _find(here.address, here.scheduler_life, None, False, 60.0)
+
+
+def restore(
+    address: str,
+    life: str,
+    serializer: "Serializer | type[Serializer] | None",
+    profiling: bool,
+    timeout_s: float,
+    options: dict[str, Any],
+) -> "Client":
+    """What a pickled client becomes: this worker's own if it serves the same scheduler, else a new connection."""
+    client = _find(address, life, serializer, profiling, timeout_s)
+    return client.options(**options) if options else client
+
+
+def _find(address: str, life: str, serializer: Any, profiling: bool, timeout_s: float) -> "Client":
+    key = (os.getpid(), life, type(serializer) if serializer is not None else None, profiling)
+    client = _clients.get(key)
+    if client is None or not client.is_usable:
+        with _lock:
+            client = _clients.get(key)
+            if client is None or not client.is_usable:
+                client = _clients[key] = _make(address, life, serializer, profiling, timeout_s)
+    return client
+
+
+def _make(address: str, life: str, serializer: Any, profiling: bool, timeout_s: float) -> "Client":
+    from scaler.client.client import Client
+
+    here = context.here
+    if here is not None and here.scheduler_life == life:
+        return Client._in_worker(here, serializer, profiling, timeout_s)
+    return Client(address, profiling=profiling, timeout_seconds=timeout_s, serializer=serializer)
+
+
+def connect_here(here: context.Here, identity: bytes, timeout_s: float) -> "tuple[Entry | ClientRelay, int]":
+    """Rings with a place for children, handed in where this worker's own are; and the bits of the new client."""
+    if not here.is_colocated:
+        from scaler.client.connect import connect
+
+        return connect(here.address, identity, timeout_s, children_bytes=CHILDREN_BYTES)
+    for left in reversed(range(TRIES)):
+        bits = secrets.randbits(CLIENT_BITS) or 1
+        try:
+            entry = knock(
+                here.door, here.life, "client", RING_BYTES, CHILDREN_BYTES,
+                bits=bits, name=here.name, worker_tag=here.tag,
+            )  # fmt: skip
+        except Refused:
+            if not left:
+                raise
+        else:
+            return entry, bits
+    raise AssertionError("unreachable")
+
+
+def make_nest(here: context.Here, memory: Segment, mappings: Mappings) -> Nest:
+    """What runs in place of waiting."""
+    return Nest(
+        memory, mappings, loads=pickle.loads, loads_parcel=loads, dumps=payload.dumps_result,
+        describe=payload.describe, load_function=function_loader(mappings), finish=Coroutines().finish,
+        stop_with=TaskCancelled, sends_old=not here.is_colocated,
+    )  # fmt: skip

@@ -1,0 +1,26 @@
+"""Where this code runs: in a worker, what a task may know of it; elsewhere nothing.
+
+A worker notes itself here when it starts, so that a client that comes along with a task can use the worker's own link.
+
+Not here: what is done with it (client.ambient).
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Here:
+    """The worker that this process is."""
+
+    name: str
+    address: str  # the scheduler's, as its cluster was given it
+    scheduler_life: str  # differs after every start of the scheduler
+    door: str  # where rings are handed in, on this host
+    life: str  # whose segments those are: the scheduler's, or the relay's of this host
+    tag: int  # this worker's
+    is_colocated: bool  # with the scheduler
+    loop: Any  # the worker's own, which is told what to do after a task
+
+
+here: Here | None = None  # set once, by the worker

@@ -1,0 +1,72 @@
+"""Running: what it takes to run a task besides the call: its function made callable, its coroutine awaited.
+
+Not here: claiming, publishing (native/worker.pyx), running in place of waiting (native/nested.pyx).
+"""
+
+import pickle
+import threading
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from scaler._native import FLAG_OBJECTS, Mappings, Unreadable, borrow
+from scaler.reference import loads
+
+
+def function_loader(mappings: Mappings) -> Callable[[bytes, int], Any]:
+    """What makes callables: or what says why there is none, which is raised by every task that names it."""
+
+    def load_function(data: bytes, flags: int) -> Any:
+        try:
+            if flags & FLAG_OBJECTS:
+                return loads(*borrow(mappings, data))
+            return pickle.loads(data)
+        except BaseException as error:
+            return Unreadable(error)
+
+    return load_function
+
+
+class Coroutines:
+    """Awaits what `async def` functions return, in one event loop per thread that runs tasks.
+
+    A coroutine that waits for a task which then runs in its place finds its loop running: that one gets a thread.
+    """
+
+    def __init__(self) -> None:
+        self._of_thread = threading.local()
+
+    def finish(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        import asyncio  # workers that need it not start without it
+
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return self._runner().run(coroutine)
+        return _in_thread(lambda: asyncio.run(coroutine))
+
+    def _runner(self) -> Any:
+        import asyncio  # workers that need it not start without it
+
+        runner = getattr(self._of_thread, "runner", None)
+        if runner is None:
+            runner = self._of_thread.runner = asyncio.Runner()
+        return runner
+
+
+def _in_thread(call: Callable[[], Any]) -> Any:
+    """What `call` returns or raises, from a thread of its own."""
+    outcome: list[Any] = []
+
+    def run() -> None:
+        try:
+            outcome.append((call(), None))
+        except BaseException as error:
+            outcome.append((None, error))
+
+    thread = threading.Thread(target=run, name="scaler-coroutine")
+    thread.start()
+    thread.join()
+    value, error = outcome[0]
+    if error is not None:
+        raise error
+    return value

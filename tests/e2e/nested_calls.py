@@ -1,0 +1,279 @@
+"""Functions that the tests of nested tasks have workers run."""
+
+import asyncio
+import concurrent.futures
+import os
+import threading
+import time
+from typing import Any
+
+import numpy as np
+
+from scaler import Client, current_client
+
+Tree = tuple[str, list[Any]]
+
+
+def add_one(x: int) -> int:
+    return x + 1
+
+
+def fibonacci(client: Client, n: int) -> int:
+    if n < 2:
+        return n
+    first, second = client.submit(fibonacci, client, n - 1), client.submit(fibonacci, client, n - 2)
+    return int(first.result()) + int(second.result())
+
+
+def chain(client: Client, depth: int) -> int:
+    return 0 if depth == 0 else 1 + int(client.submit(chain, client, depth - 1).result())
+
+
+def add_in_child(x: int) -> int:
+    return int(current_client().submit(add_one, x).result())
+
+
+def map_inside(client: Client, count: int) -> int:
+    return sum(client.map(add_one, [(i,) for i in range(count)]))
+
+
+def maps_inside(client: Client, maps: int, count: int) -> int:
+    return sum(client.map(map_inside, [(client, count)] * maps))
+
+
+def wait_for_many(client: Client, count: int) -> int:
+    futures = [client.submit(add_one, i) for i in range(count)]
+    return sum(future.result() for future in futures)
+
+
+def wait_as_completed(client: Client, count: int) -> int:
+    futures = [client.submit(add_one, i) for i in range(count)]
+    return sum(future.result() for future in concurrent.futures.as_completed(futures))
+
+
+def wait_with_the_standard_library(client: Client, count: int) -> int:
+    done, left = concurrent.futures.wait([client.submit(add_one, i) for i in range(count)])
+    assert not left
+    return len(done)
+
+
+def call_back(client: Client, count: int) -> int:
+    results: list[int] = []
+    over = threading.Event()
+
+    def on_done(future: Any) -> None:
+        results.append(future.result())
+        if len(results) == count:
+            over.set()
+
+    for i in range(count):
+        client.submit(add_one, i).add_done_callback(on_done)
+    assert over.wait(60)
+    return sum(results)
+
+
+def from_threads(client: Client, count: int) -> int:
+    results: list[int] = []
+    threads = [
+        threading.Thread(target=lambda i=i: results.append(client.submit(add_one, i).result())) for i in range(count)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return sum(results)
+
+
+async def add_later(x: int) -> int:
+    await asyncio.sleep(0.001)
+    return x + 1
+
+
+async def gather_inside(client: Client, count: int) -> int:
+    return sum(await asyncio.gather(*[client.submit(add_later, i) for i in range(count)]))
+
+
+def doubled(array: Any) -> Any:
+    return array * 2
+
+
+def arrays_inside(client: Client) -> float:
+    array = np.arange(100_000.0)
+    double = client.submit(doubled, array).result()
+    double[0] = 5  # its own
+    return float(double.sum() - 2 * array.sum())
+
+
+def reference_inside(client: Client) -> float:
+    reference = client.send_object(np.ones(100_000))
+    return float(client.submit(np.sum, reference).result())
+
+
+def fail(text: str) -> None:
+    raise ValueError(text)
+
+
+def futures_as_arguments(client: Client) -> int:
+    first = client.submit(add_one, 1)
+    second = client.submit(add_one, first)
+    return int(client.submit(sum, [first, second, 10]).result())
+
+
+def graph_inside(client: Client) -> dict[str, int]:
+    return client.get({"a": 1, "b": (add_one, "a")}, ["b"])
+
+
+def catch_inside(client: Client) -> str:
+    try:
+        client.submit(fail, "in the child").result()
+    except ValueError as error:
+        return str(error)
+    return "nothing was raised"
+
+
+def append_one(items: list[int]) -> list[int]:
+    items.append(1)
+    return items
+
+
+def child_and_own_list(client: Client) -> tuple[list[int], list[int]]:
+    mine: list[int] = []
+    return client.submit(append_one, mine).result(), mine
+
+
+class Counter:
+    def __init__(self) -> None:
+        self.count = 0
+
+    def add(self) -> int:
+        self.count += 1
+        return self.count
+
+
+def method_of_own_object(client: Client) -> tuple[int, int]:
+    counter = Counter()
+    return client.submit(counter.add).result(), counter.count
+
+
+def write_later(path: str, text: str) -> None:
+    with open(path, "a") as file:
+        file.write(text)
+
+
+def never_wait(client: Client, path: str, count: int) -> str:
+    for _ in range(count):
+        client.submit(write_later, path, "x")
+    return "left them"
+
+
+def cancel_inside(client: Client, path: str) -> bool:
+    future = client.submit(write_later, path, "cancelled")
+    return future.cancel() and future.cancelled()
+
+
+def die_once(path: str) -> int:
+    if not os.path.exists(path):
+        with open(path, "w"):
+            pass
+        os._exit(1)
+    return 7
+
+
+def child_that_dies(client: Client, path: str) -> int:
+    return int(client.submit(die_once, path).result())
+
+
+def die_with_children(client: Client, path: str) -> int:
+    children = [client.submit(add_one, i) for i in range(10)]
+    die_once(path)
+    return sum(child.result() for child in children)
+
+
+def hold_a_lock(client: Client) -> int:
+    """A sibling that wants the lock must not be run on the stack of who holds it."""
+    first, second = client.submit(add_one, 1), client.submit(want_lock)
+    with _lock:
+        value = int(first.result())
+    return value + int(second.result())
+
+
+_lock = threading.Lock()
+
+
+def want_lock() -> int:
+    with _lock:
+        return 10
+
+
+def wait_a_moment(client: Client, seconds: float, timeout: float) -> str:
+    future = client.submit(time.sleep, seconds)
+    time.sleep(0.3)  # somebody else may have begun it
+    try:
+        future.result(timeout)
+    except concurrent.futures.TimeoutError:
+        return "timeout"
+    return "done"
+
+
+def run_tree(client: Client, tree: Tree) -> int:
+    """How many tasks the tree has, its root included; each kind of node waits for its children in its own way."""
+    how, children = tree
+    if how == "map":
+        return 1 + sum(client.map(run_tree, [(client, child) for child in children]))
+    futures = [client.submit(run_tree, client, child) for child in children]
+    if how == "last first":
+        futures.reverse()
+    elif how == "as completed":
+        return 1 + sum(future.result() for future in concurrent.futures.as_completed(futures))
+    elif how == "thread":
+        thread = threading.Thread(target=lambda: [future.exception() for future in futures])
+        thread.start()
+        thread.join()
+    elif how == "time-outs":
+        return 1 + sum(_patiently(future) for future in futures)
+    elif how == "raise":
+        for future in futures:
+            future.result()
+        raise ValueError("a node that raises")
+    elif how == "catch":
+        return 1 + sum(_or_zero(future) for future in futures)
+    elif how == "cancel":
+        for future in futures:
+            future.cancel()
+        return 1
+    return 1 + sum(future.result() for future in futures)
+
+
+def _patiently(future: Any) -> int:
+    while True:
+        try:
+            return int(future.result(0.001))
+        except concurrent.futures.TimeoutError:
+            pass
+
+
+def _or_zero(future: Any) -> int:
+    try:
+        return int(future.result())
+    except ValueError:
+        return 0
+
+
+def size_of(tree: Tree) -> int:
+    """What run_tree gives; ValueError if that raises."""
+    how, children = tree
+    if how == "cancel":
+        return 1
+    if how == "catch":
+        return 1 + sum(_size_or_zero(child) for child in children)
+    total = 1 + sum(size_of(child) for child in children)
+    if how == "raise":
+        raise ValueError("a node that raises")
+    return total
+
+
+def _size_or_zero(tree: Tree) -> int:
+    try:
+        return size_of(tree)
+    except ValueError:
+        return 0

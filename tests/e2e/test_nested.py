@@ -1,0 +1,140 @@
+"""Tasks that submit tasks and wait for them: with any number of workers, one included."""
+
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from scaler import Client, SchedulerClusterCombo, current_client
+from scaler.exceptions import ScalerError
+from tests.e2e import nested_calls as calls
+from tests.elsewhere import RemoteCluster
+from tests.processes import wait_until
+
+MANY = 700  # more than there is a place for among the children
+WAYS = [
+    "one by one", "last first", "as completed", "thread", "time-outs", "map", "raise", "catch", "cancel",
+]  # fmt: skip
+trees = st.recursive(
+    st.tuples(st.sampled_from(WAYS), st.just([])),
+    lambda children: st.tuples(st.sampled_from(WAYS), st.lists(children, max_size=5)),
+    max_leaves=25,
+)
+
+
+@pytest.fixture(scope="module", params=["1 worker", "2 workers", "4 workers", "1 worker elsewhere", "2 elsewhere"])
+def nesting(request) -> Iterator[Client]:
+    count = int(request.param[0])
+    made = RemoteCluster(count) if "elsewhere" in request.param else SchedulerClusterCombo(count)
+    with made, Client(made.get_address(), timeout_seconds=20) as client:
+        yield client
+
+
+def run(client, function, *args):
+    return client.submit(function, *args).result(timeout=60)
+
+
+def test_children_come_back(nesting):
+    assert run(nesting, calls.fibonacci, nesting, 10) == 55
+    assert run(nesting, calls.add_in_child, 3) == 4
+
+
+def test_a_long_chain_of_waiting_tasks(nesting):
+    assert run(nesting, calls.chain, nesting, 500) == 500
+
+
+def test_too_long_a_chain_says_so(nesting):
+    with pytest.raises(RecursionError, match=r"nested \d+ deep.*chain -> chain"):
+        run(nesting, calls.chain, nesting, 100_000)
+    assert run(nesting, calls.chain, nesting, 5) == 5
+
+
+def test_maps_in_maps(nesting):
+    assert run(nesting, calls.map_inside, nesting, 10_000) == sum(range(1, 10_001))
+    assert run(nesting, calls.maps_inside, nesting, 20, 50) == 20 * sum(range(1, 51))
+
+
+@pytest.mark.parametrize("count", [1, 20, MANY])
+@pytest.mark.parametrize("how", [calls.wait_for_many, calls.wait_as_completed, calls.call_back])
+def test_every_way_to_wait(nesting, how, count):
+    assert run(nesting, how, nesting, count) == sum(range(1, count + 1))
+
+
+def test_the_standard_library_s_wait(nesting):
+    assert run(nesting, calls.wait_with_the_standard_library, nesting, MANY) == MANY
+
+
+def test_threads_of_a_task(nesting):
+    assert run(nesting, calls.from_threads, nesting, 50) == sum(range(1, 51))
+
+
+def test_coroutines(nesting):
+    assert run(nesting, calls.add_later, 1) == 2
+    assert nesting.map(calls.add_later, [(i,) for i in range(20)]) == list(range(1, 21))
+    assert run(nesting, calls.gather_inside, nesting, 20) == sum(range(1, 21))
+
+
+def test_arrays_and_references(nesting):
+    assert run(nesting, calls.arrays_inside, nesting) == 5
+    assert run(nesting, calls.reference_inside, nesting) == 100_000
+
+
+def test_futures_as_arguments_of_children(nesting):
+    assert run(nesting, calls.futures_as_arguments, nesting) == 15
+
+
+def test_a_graph_inside_a_task_is_refused_rather_than_stuck(nesting):
+    with pytest.raises(ScalerError, match="a graph inside a task"):
+        run(nesting, calls.graph_inside, nesting)
+
+
+def test_a_child_s_exception_is_its_parent_s_to_catch(nesting):
+    assert run(nesting, calls.catch_inside, nesting) == "in the child"
+
+
+def test_a_child_behaves_alike_wherever_it_runs(nesting):
+    for _ in range(20):
+        assert run(nesting, calls.child_and_own_list, nesting) == ([1], [])
+        assert run(nesting, calls.method_of_own_object, nesting)[1] == 0
+
+
+def test_a_parent_need_not_wait(nesting, tmp_path):
+    path = tmp_path / "written"
+    assert run(nesting, calls.never_wait, nesting, str(path), 300) == "left them"
+    wait_until(lambda: path.exists() and path.stat().st_size == 300)
+
+
+def test_a_cancelled_child_does_not_run(nesting, tmp_path):
+    assert run(nesting, calls.cancel_inside, nesting, str(tmp_path / "a")) is True
+
+
+def test_a_child_that_kills_its_worker_takes_only_that_attempt(nesting, tmp_path):
+    assert run(nesting, calls.child_that_dies, nesting, str(tmp_path / "a")) == 7
+    assert run(nesting, calls.die_with_children, nesting, str(tmp_path / "b")) == sum(range(1, 11))
+
+
+def test_only_what_is_waited_for_runs_on_a_stack(nesting):
+    assert run(nesting, calls.hold_a_lock, nesting) == 12
+
+
+def test_a_wait_with_a_time_out(nesting):
+    assert run(nesting, calls.wait_a_moment, nesting, 0.5, 0) == "timeout"
+    assert run(nesting, calls.wait_a_moment, nesting, 0.5, 30) == "done"
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(tree=trees)
+def test_random_trees_end_with_the_right_result(nesting, tree):
+    try:
+        expected = calls.size_of(tree)
+    except ValueError:
+        with pytest.raises(ValueError, match="a node that raises"):
+            run(nesting, calls.run_tree, nesting, tree)
+    else:
+        assert run(nesting, calls.run_tree, nesting, tree) == expected
+
+
+def test_outside_of_a_task_there_is_no_current_client():
+    with pytest.raises(ScalerError, match="no task of a scaler worker"):
+        current_client()

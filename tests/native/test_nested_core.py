@@ -1,0 +1,194 @@
+"""What the core does for tasks that wait for tasks: events in, records out."""
+
+import pytest
+
+from scaler._native import SchedulerCore
+from tests.native.test_core import FakeClient, FakeWorker
+
+RUN_HERE = 14
+
+
+class NestedClient(FakeClient):
+    """The client of the tasks that run in `worker`."""
+
+    def __init__(self, core, bits, worker):
+        real_join = core.on_client_joined
+        self.worker_tag = core.worker_tag(worker.index)
+
+        class Core:
+            def __getattr__(_, name):
+                return getattr(core, name)
+
+            def on_client_joined(_, *args):
+                return real_join(*args, self.worker_tag)
+
+        super().__init__(Core(), bits)
+        self.core = core
+
+    def asked_to_run(self):
+        tasks = []
+        while (record := self.control.read()) is not None:
+            if record[0] == RUN_HERE:
+                tasks.append(record[1])
+        return tasks
+
+
+@pytest.fixture
+def core():
+    return SchedulerCore()
+
+
+@pytest.fixture
+def parent_at_work(core):
+    """(client, worker, nested client, the parent's task), the parent begun."""
+    client, worker = FakeClient(core, 5), FakeWorker(core)
+    task = client.submit(b"parent")
+    core.step(0)
+    worker.begin()
+    return client, worker, NestedClient(core, 77, worker), task
+
+
+def test_a_child_that_nobody_has_begun_is_for_who_waits_for_it(core, parent_at_work):
+    client, worker, nested, parent = parent_at_work
+    child = nested.submit(b"child")
+    core.step(0)
+    core.on_wait(nested.index, child, 0)
+    assert nested.asked_to_run() == [child]
+    core.on_return(nested.index, child, True, 0)
+    assert core.counts()["rows"] == 1
+    worker.finish()
+    client.drain()
+    assert client.answers == [(parent, 0, b"PARENT")]
+    assert core.counts()["rows"] == 0
+
+
+def test_a_child_that_waits_behind_another_worker_s_task_is_taken_back_for_who_waits(core, parent_at_work):
+    _, worker, nested, _ = parent_at_work
+    other = FakeWorker(core)
+    child = nested.submit(b"child")
+    core.step(0)
+    core.on_wait(nested.index, child, 0)
+    assert nested.asked_to_run() == [child]
+    assert other.begin() is None
+    assert worker.tasks.read(claim=True) is None
+
+
+def test_a_child_that_runs_elsewhere_is_waited_for(core, parent_at_work):
+    _, _, nested, _ = parent_at_work
+    other = FakeWorker(core)
+    child = nested.submit(b"child")
+    core.step(0)
+    assert other.begin()[1] == child
+    core.on_wait(nested.index, child, 0)
+    assert nested.asked_to_run() == []
+    other.finish()
+    nested.drain()
+    assert nested.answers == [(child, 0, b"CHILD")]
+
+
+def test_a_child_whose_worker_dies_is_for_who_waits_when_it_asks_again(core, parent_at_work):
+    _, _, nested, _ = parent_at_work
+    other = FakeWorker(core)
+    child = nested.submit(b"child")
+    core.step(0)
+    other.begin()
+    core.on_wait(nested.index, child, 0)
+    core.on_worker_left(other.index, 0)
+    core.on_wait(nested.index, child, 0)
+    assert nested.asked_to_run() == [child]
+
+
+def test_nothing_is_placed_behind_a_task_that_waits(core, parent_at_work):
+    client, worker, nested, _ = parent_at_work
+    other = FakeWorker(core)
+    child = nested.submit(b"child")
+    core.step(0)
+    other.begin()
+    core.on_wait(nested.index, child, 0)
+    waiting = [client.submit(b"later") for _ in range(3)]
+    core.step(0)
+    assert worker.tasks.read(claim=True) is None
+    other.finish()
+    for _ in waiting:
+        core.step(0)
+        if other.begin() is not None:
+            other.finish()
+    assert core.counts()["ready"] == 0
+    worker.finish()
+    core.step(0)
+    client.submit(b"after")
+    client.submit(b"after")
+    core.step(0)
+    assert worker.begin() is not None
+    assert core.counts()["ready"] == 0
+
+
+def test_what_is_given_back_is_run_elsewhere(core, parent_at_work):
+    _, _, nested, _ = parent_at_work
+    child = nested.submit(b"child")
+    core.on_wait(nested.index, child, 0)
+    assert nested.asked_to_run() == [child]
+    other = FakeWorker(core)
+    core.on_return(nested.index, child, False, 0)
+    core.step(0)
+    assert other.begin()[1] == child
+
+
+def test_a_lent_child_can_be_cancelled_and_goes_with_its_client(core, parent_at_work):
+    _, _, nested, _ = parent_at_work
+    first, second = nested.submit(), nested.submit()
+    for child in (first, second):
+        core.on_wait(nested.index, child, 0)
+    core.on_cancel(nested.index, first, 0)
+    core.on_return(nested.index, first, True, 0)
+    assert core.counts()["rows"] == 2
+    core.on_client_left(nested.index, 0)
+    assert core.counts()["rows"] == 1
+
+
+def test_children_go_before_what_waits_unnested(core, parent_at_work):
+    client, _, nested, _ = parent_at_work
+    for _ in range(20):
+        client.submit(b"plain")
+    child = nested.submit(b"child")
+    other = FakeWorker(core)
+    core.step(0)
+    assert other.begin()[1] == child
+
+
+def test_waiting_for_what_is_another_s_or_unknown_means_nothing(core, parent_at_work):
+    _, _, nested, parent = parent_at_work
+    core.on_wait(nested.index, parent, 0)
+    core.on_wait(nested.index, (77 << 40) | 999, 0)
+    core.on_return(nested.index, parent, True, 0)
+    core.on_return(nested.index, (77 << 40) | 999, True, 0)
+    assert nested.asked_to_run() == []
+    assert core.counts()["rows"] == 1
+
+
+def test_a_client_s_own_quota_does_not_stop_children(core, parent_at_work):
+    _, _, nested, _ = parent_at_work
+    core.most_waiting = 0
+    child = nested.submit(b"child")
+    nested.drain()
+    assert nested.answers == []
+    core.on_wait(nested.index, child, 0)
+    assert nested.asked_to_run() == [child]
+
+
+def test_children_may_be_heard_of_in_any_order(core, parent_at_work):
+    """Some go by the ring, some are taken from among the children, some are never heard of at all."""
+    _, _, nested, _ = parent_at_work
+    other = FakeWorker(core)
+    numbers = [5000, 4096, 4095, 1, 2000 * 4096, 12_345]
+    for number in numbers:
+        nested.next = number
+        nested.submit(b"child")
+        core.step(0)
+    for _ in numbers:
+        assert other.begin() is not None
+        other.finish()
+        core.step(0)
+    nested.drain()
+    assert sorted(task & (1 << 40) - 1 for task, status, _ in nested.answers if status == 0) == sorted(numbers)
+    assert core.counts()["rows"] == 1
