@@ -166,6 +166,13 @@ def never_wait(client: Client, path: str, count: int) -> str:
     return "left them"
 
 
+def begin_and_sleep(client: Client, path: str) -> None:
+    for _ in range(20):
+        client.submit(time.sleep, 300)
+    with open(path, "x"):
+        time.sleep(300)
+
+
 def cancel_inside(client: Client, path: str) -> bool:
     future = client.submit(write_later, path, "cancelled")
     return future.cancel() and future.cancelled()

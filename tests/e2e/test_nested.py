@@ -1,5 +1,6 @@
 """Tasks that submit tasks and wait for them: with any number of workers, one included."""
 
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -7,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from scaler import Client, SchedulerClusterCombo, current_client
-from scaler.exceptions import ScalerError
+from scaler.exceptions import ScalerError, TaskTimeoutError
 from tests.e2e import nested_calls as calls
 from tests.elsewhere import RemoteCluster
 from tests.processes import wait_until
@@ -121,6 +122,30 @@ def test_only_what_is_waited_for_runs_on_a_stack(nesting):
 def test_a_wait_with_a_time_out(nesting):
     assert run(nesting, calls.wait_a_moment, nesting, 0.5, 0) == "timeout"
     assert run(nesting, calls.wait_a_moment, nesting, 0.5, 30) == "done"
+
+
+
+def test_the_children_of_a_cancelled_task_are_cancelled(nesting, tmp_path):
+    path = tmp_path / "written"
+    parent = nesting.submit(calls.begin_and_sleep, nesting, str(path))
+    wait_until(path.exists)
+    assert parent.cancel()
+    assert nesting.map(calls.add_in_child, [(i,) for i in range(100)]) == list(range(1, 101))
+
+
+def test_the_children_of_a_task_that_ran_too_long_are_cancelled(nesting, tmp_path):
+    path = tmp_path / "written"
+    with pytest.raises(TaskTimeoutError):
+        nesting.options(timeout=0.5).submit(calls.begin_and_sleep, nesting, str(path)).result(timeout=60)
+    assert nesting.map(calls.add_in_child, [(i,) for i in range(100)]) == list(range(1, 101))
+
+
+def test_a_parent_is_stopped_wherever_it_is_in_its_children(nesting):
+    for _ in range(10):
+        parent = nesting.submit(calls.fibonacci, nesting, 25)
+        time.sleep(0.02)
+        assert parent.cancel()
+    assert run(nesting, calls.fibonacci, nesting, 8) == 21
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
