@@ -899,9 +899,9 @@ cdef class ClientRings:
 
     cdef int after_task(self, bint is_stopped) except -1:
         """In a worker: the task that ran is over. If it was stopped, so is what it has submitted."""
-        if self.lost is None and not is_stopped:
+        if not is_stopped:
             self.nest.send_away(self)
-        elif self.lost is None and self.open.count:
+        elif self.open.count:
             self.nest.drop_all()
             self.clear()
         return 0

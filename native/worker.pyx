@@ -340,11 +340,14 @@ cdef class WorkerLoop:
                 value = self.describe_stop(record, error)
         self.stoppable = False
         if self.clients:
-            for rings in self.clients:
-                if (<ClientRings>rings).lost is not None:
+            for rings in list(self.clients):
+                if isinstance((<ClientRings>rings).lost, ConnectionError):
                     # What it has submitted is lost with its scheduler. The next one has it run anew, in a fresh worker.
-                    raise SystemExit(f"a task's client is at its end ({(<ClientRings>rings).lost}): this worker ends, too")
-                (<ClientRings>rings).after_task(self.stopped != NOT_STOPPED)
+                    raise SystemExit(f"this worker ends, since the client of its task has: {(<ClientRings>rings).lost}")
+                elif (<ClientRings>rings).lost is not None:
+                    self.clients.remove(rings)        # the task has left by itself
+                else:
+                    (<ClientRings>rings).after_task(self.stopped != NOT_STOPPED)
         self.meter.end(record.function)
         if status == STATUS_OK and not flags and not self.stopped:
             small_size = plain_value(small, value)

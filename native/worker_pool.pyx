@@ -171,7 +171,8 @@ cdef class WorkerPool:
 
     cdef inline void settle(self, uint32_t index) noexcept nogil:
         """The load changed: move to its bucket."""
-        if not self.workers[index].is_blocked and bucket_of(&self.workers[index]) != self.workers[index].bucket:
+        cdef Worker *worker = &self.workers[index]
+        if not (worker.is_blocked or worker.is_aside) and bucket_of(worker) != worker.bucket:
             self.leave(index)
             self.enter(index)
 

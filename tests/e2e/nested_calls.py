@@ -173,9 +173,10 @@ def begin_and_sleep(client: Client, path: str) -> None:
         time.sleep(300)
 
 
-def cancel_inside(client: Client, path: str) -> bool:
-    future = client.submit(write_later, path, "cancelled")
-    return future.cancel() and future.cancelled()
+def cancel_inside(client: Client) -> tuple[bool, bool]:
+    with _lock:
+        future = client.submit(want_lock)
+        return future.cancel(), future.cancelled()
 
 
 def die_once(path: str) -> int:
