@@ -41,8 +41,8 @@ MAY_IMPORT: dict[str, str] = {
     "scaler.relay": "_native address exceptions link protocol stopping",
     "scaler.calls": "",
     "scaler.client": "_native address calls context exceptions link payload protocol reference relay running",
-    "scaler.cluster.worker": "_native cluster.creator cluster.handover context exceptions link payload reference running "
-    "stopping",
+    "scaler.cluster.worker": "_native cluster.creator cluster.handover context exceptions link payload reference "
+    "running stopping",
     "scaler.cluster": "_native address cluster.creator cluster.handover config event_loop exceptions "
     "link logs protocol relay",
     "scaler.scheduler": "_native address cluster.creator config event_loop exceptions link logs protocol stopping",
