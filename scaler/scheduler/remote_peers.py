@@ -144,6 +144,9 @@ class RemotePeers:
         elif link.untaken_bytes > MOST_UNTAKEN_BYTES:
             raise FrameError("it goes on sending though nothing was acknowledged")
         else:
+            if isinstance(frame.body, Shutdown):
+                self._shut_down(link)
+                frame = Frame(Acknowledge(), frame.number, frame.acknowledged)  # its number is still to be taken
             if isinstance(frame.body, Cancel | Clear):
                 link.session.cancel_early(frame.body, [put_off.body for put_off, _ in link.untaken])
             link.untaken.append((frame, size))
@@ -219,7 +222,7 @@ class RemotePeers:
         if isinstance(body, Goodbye):
             self._end(link, "it said goodbye")
         elif isinstance(body, Shutdown) and link.session.hello.role == Role.CLIENT:
-            link.session.talk.post(ShutdownAnswer(self._on_shutdown()))
+            self._shut_down(link)
         elif isinstance(body, Serves):
             link.session.on_serves(body)
         else:
@@ -227,6 +230,9 @@ class RemotePeers:
             if isinstance(body, Joined | Left):
                 _log.info("%s: %s", link.session.hello.host_name, body)
                 self._on_change()
+
+    def _shut_down(self, link: _Link) -> None:
+        link.session.talk.post(ShutdownAnswer(self._on_shutdown()))
 
     def _end(self, link: _Link, why: str) -> None:
         if self._by_token.get(link.token) is not link:

@@ -8,8 +8,10 @@ from hypothesis import strategies as st
 
 from scaler._native import (
     FLAG_OBJECTS,
+    KIND_REFUSED,
     KIND_RELEASE,
     KIND_RESULT,
+    KIND_SHUTDOWN,
     PLACE_NEW,
     RecordRun,
     bare,
@@ -297,6 +299,28 @@ def test_what_a_client_that_has_too_much_queued_cancels_goes_at_once_and_makes_r
     cluster = RemoteCluster(world, 1)
     settle(world, [client], [cluster], 20)
     assert [task for task, _ in client.answers] == [kept]
+    world.left_over(client, cluster)
+
+
+def test_a_client_that_has_too_much_queued_is_heard_when_it_stops_the_scheduler():
+    world = World()
+    world.core.client_queue_bytes = 20_000
+    client = RemoteClient(world, 5, ring_bytes=1 << 20)
+    tasks = []
+    for number in range(300):
+        tasks.append(client.submit(0, b"%d" % number + bytes(900)))
+        settle(world, [client], [], 1)
+    (link,) = world.remote._links.values()
+    assert link.untaken
+    assert client.rings.up.write(KIND_SHUTDOWN) is not None
+    client.link.speak()
+    while client.link.up or client.link.down:
+        client.link.carry_up()
+        client.link.carry_down()
+    assert client.rings.down.read()[:3] == (KIND_REFUSED, 0, b"not here")
+    cluster = RemoteCluster(world, 1)
+    settle(world, [client], [cluster], 400)
+    assert len(client.answers) == len(tasks)
     world.left_over(client, cluster)
 
 
