@@ -66,11 +66,23 @@ cdef class Answers:
             self.end(row_index)
             return
         # The row keeps the whole record: header and payload, to be copied out later.
-        self.table.set_payload(row, <char *>result, RECORD_HEADER_BYTES + size)
+        if not self.table.set_payload(row, <char *>result, RECORD_HEADER_BYTES + size):
+            self.lose(row_index, result)
+            return
         client.queued_bytes += row.payload_bytes
         row.flags = result.flags
         self.clients.wait(row_index)
         self.ready.hold(row.client, True)
+
+    cdef void lose(self, uint32_t row_index, Record *result) noexcept nogil:
+        """There is no memory to keep this result in: try with less, or the client never hears of it."""
+        if result.flags & FLAG_OBJECTS:
+            with gil:
+                self.objects.drop(payload_of(result), payload_bytes_of(result))
+        if payload_bytes_of(result) > 64:
+            self.answer_text(row_index, STATUS_REFUSED, b"the scheduler has no memory for its result")
+        else:
+            self.end(row_index)
 
     cdef void drop_payload(self, uint32_t row_index) noexcept nogil:
         """The row needs its payload no more, and lets go of the objects that this names."""

@@ -945,13 +945,19 @@ cdef class ClientRings:
                     if future.state == FUTURE_PENDING and self.leading:
                         self.followers.append(future)
                         left = 0.1 if timeout is None else min(0.1, max(0.0, (<double>deadline - <double>now_ns()) / 1e9))
-                        future.condition.wait(left)
                         try:
-                            self.followers.remove(future)
-                        except ValueError:
-                            pass
+                            future.condition.wait(left)
+                        finally:               # a signal's handler may raise here; who has gone is not to be woken
+                            self.unfollow(future)
             if future.state == FUTURE_PENDING and timeout is not None and now_ns() >= deadline:
                 raise _TimeoutError(f"task {future.task_id:#x} was not done within {timeout} s")
+        return 0
+
+    cdef int unfollow(self, PendingFuture future) except -1:
+        try:
+            self.followers.remove(future)
+        except ValueError:
+            pass
         return 0
 
     cdef hand_on(self):

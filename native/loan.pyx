@@ -55,13 +55,17 @@ cdef class Loan:
         if self.mappings.has_left:
             raise OSError("the client has left before it was read")
         mapping = self.pinned if self.pinned is not None else self.mappings.find(self.place.segment)
+        if self.mappings.has_left:            # while other threads ran
+            raise OSError("the client has left before it was read")
         if offset > mapping.size or size > mapping.size - offset:
             raise ValueError(f"object {self.place.object:#x} does not lie in its segment {mapping.name}: "
                              f"{offset} + {size} bytes of {mapping.size}")
         if is_private and size >= PRIVATE_MAP_BYTES and (self.pinned is None or Segment.exists(mapping.name)):
             own = self.mappings.map_private(&self.place, mapping)
-            if self.start != NULL:            # another thread was faster
+            if self.start != NULL or self.mappings.has_left:    # another thread was faster, or left meanwhile
                 self.mappings.put_aside(own)
+                if self.start == NULL:
+                    raise OSError("the client has left before it was read")
                 return self
             self.own_mapping = own
             self.is_writable = True

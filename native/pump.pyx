@@ -113,8 +113,7 @@ cdef class Pump:
         cdef object names
         if peer.slot >= len(self.peers) or self.peers[peer.slot] is not peer:
             return []
-        while self.drain(peer, now_ns()):
-            pass
+        self.drain_all(peer)
         self.peers[peer.slot] = None
         if peer.held_back:
             self.held_back.remove(peer)
@@ -130,10 +129,17 @@ cdef class Pump:
     def answer_for(self, Peer peer not None, RecordRun run not None):
         """Give the core the one record of `run`, as if this worker had said it after all that it has said."""
         cdef Record *record = run.peek()
-        while self.drain(peer, now_ns()):
-            pass
+        self.drain_all(peer)
         if record != NULL:
             self.core.on_result(peer.index, record, now_ns())
+
+    cdef int drain_all(self, Peer peer) except -1:
+        """Take all that is there. Who lives and goes on writing is not followed for ever."""
+        cdef uint64_t most = (peer.tasks.capacity + peer.results.capacity + peer.up.capacity) // RECORD_HEADER_BYTES
+        cdef uint64_t turns = 4 + 4 * most // MOST_RECORDS
+        while turns and self.drain(peer, now_ns()):
+            turns -= 1
+        return 0
 
     cdef uint32_t drain(self, Peer peer, uint64_t now):
         """Take what is in the peer's rings, up to the bound. How many records there were."""
@@ -171,6 +177,7 @@ cdef class Pump:
         `everything` is for what a control record refers to, so it ends at a function that comes after that.
         """
         cdef Record *record
+        cdef uint64_t position
         cdef uint32_t n = 0
         cdef uint64_t end = peer.tasks.tail + peer.tasks.unread_bytes()
         while (everything and peer.tasks.tail != end) or (not everything and n < MOST_RECORDS):
@@ -182,25 +189,19 @@ cdef class Pump:
             record = peer.tasks.peek()
             if record == NULL:
                 break
-            if record.kind == KIND_RELEASE:
+            if record.kind == KIND_RELEASE or not self.core.knows_function(peer.index, record.function):
+                if everything and record.kind != KIND_RELEASE:
+                    break
+                position = peer.tasks.tail
                 if not everything:
-                    self.drain_control(peer)          # a function that names it was announced before that
-                    record = peer.tasks.peek()
-                    if record == NULL or record.kind != KIND_RELEASE:
-                        continue
+                    self.drain_control(peer)          # what it names, or names what it releases, was announced before that
+                    if peer.tasks.tail != position:
+                        continue                      # taken meanwhile; of the next one more may have been announced since
+            if record.kind == KIND_RELEASE:
                 self.core.objects.release(peer.tag, payload_of(record), payload_bytes_of(record))
                 peer.tasks.step(record.record_bytes)
                 n += 1
                 continue
-            if not self.core.knows_function(peer.index, record.function):
-                if everything:
-                    break
-                self.drain_control(peer)
-                record = peer.tasks.peek()
-                if record == NULL:
-                    break
-                if record.kind == KIND_RELEASE:
-                    continue                          # tasks before it were taken meanwhile
             if record.kind == KIND_FORGET:
                 self.core.on_forget(peer.index, record.function)
             else:
@@ -318,8 +319,8 @@ cdef class Pump:
                             self.missed += 1           # nobody had said so: a wake-up was lost
                         if n >= MOST_RECORDS:
                             set_bits(&self.bell.news[word], bit)
-                    elif not (delivered or (peer.is_worker and hinted & bit)):
-                        continue                       # a worker may say merely that there is room again
+                    elif not (delivered or hinted & bit):
+                        continue                       # it may say merely that there is room again
                     self.core.dispatch(now)
                     unflushed += n + delivered + 1
                     if unflushed >= FLUSH_RECORDS:

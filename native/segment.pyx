@@ -34,7 +34,7 @@ cdef class Segment:
 
     def __dealloc__(self):
         if self.start != NULL:
-            munmap(self.start, self.size)
+            munmap(self.start, self.size if self.size else 1)
 
     @staticmethod
     def private(size_t size):

@@ -247,19 +247,23 @@ cdef class Store:
             size = aligned(size) + <size_t>buffer.nbytes
         cdef Segment memory = None
         slot = self.take(size)
-        while memory is not slot.area.memory:     # which may be replaced while others run
-            memory = slot.area.memory
-            start = memory.start + slot.offset
-            header = <uint64_t *>start
-            header[0], header[1] = stream.shape[0], count
-            offset = PACKED_HEADER_BYTES + 16 * count
-            copy_in(start + offset, stream)
-            offset += stream.shape[0]
-            for i in range(count):
-                offset = aligned(offset)
-                header[2 + 2 * i], header[3 + 2 * i] = offset, <uint64_t>buffers[i].nbytes
-                copy_in(start + offset, buffers[i])
-                offset += header[3 + 2 * i]
+        try:
+            while memory is not slot.area.memory:     # which may be replaced while others run
+                memory = slot.area.memory
+                start = memory.start + slot.offset
+                header = <uint64_t *>start
+                header[0], header[1] = stream.shape[0], count
+                offset = PACKED_HEADER_BYTES + 16 * count
+                copy_in(start + offset, stream)
+                offset += stream.shape[0]
+                for i in range(count):
+                    offset = aligned(offset)
+                    header[2 + 2 * i], header[3 + 2 * i] = offset, <uint64_t>buffers[i].nbytes
+                    copy_in(start + offset, buffers[i])
+                    offset += header[3 + 2 * i]
+        except BaseException:
+            self.free(self.note(slot, 0, 0)[0])    # a buffer that is none: its slot is another's
+            raise
         return self.note(slot, 0, flags | PLACE_PACKED)
 
     def reserve(self, uint64_t object, size_t size):

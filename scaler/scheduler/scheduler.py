@@ -80,6 +80,7 @@ class SchedulerServer:
         self._heartbeat_s = min(heartbeat_s, shortest_s / 5)
         self._ping_timeout_s = shortest_s / 2
         self._news = False
+        self._unsaid: list[tuple[Peer, int, bytes]] = []  # controls for which a client's ring had no room, or just now
         self._farewell = ""
         self.address: Address | None = None
 
@@ -150,7 +151,7 @@ class SchedulerServer:
         for object_id in self.core.take_freed():
             self._store.free(object_id)
         wanted = (pump.stops or pump.ticks >= LOOK_TICKS) and self._local.stop_unwanted()
-        if not (pump.controls or pump.broken or self.core.unlink or self._news):
+        if not (pump.controls or pump.broken or self.core.unlink or self._news or self._unsaid):
             return bool(wanted)
         for name in self.core.unlink:
             Segment.unlink(name)
@@ -162,9 +163,24 @@ class SchedulerServer:
         if self._news:
             self._news = False
             for client in self._local.clients:
-                pump.control(client, _native.KIND_WORKERS, items=self.core.pool.present)
+                self._say(client, _native.KIND_WORKERS)
             self._remote.tell_workers(self.core.pool.present)
+        self._say_unsaid()
         return True
+
+    def _say(self, client: Peer, kind: int, payload: bytes = b"") -> None:
+        """Say this to a client of this host, as soon as its control ring has room."""
+        self._unsaid.append((client, kind, payload))
+
+    def _say_unsaid(self) -> None:
+        unsaid, self._unsaid = self._unsaid, []
+        here, full = set(self._local.clients), set()
+        count = self.core.pool.present
+        for client, kind, payload in unsaid:
+            if client in here and (client in full or not self.pump.control(client, kind, payload=payload, items=count)):
+                full.add(client)
+                if (client, kind, payload) not in self._unsaid:
+                    self._unsaid.append((client, kind, payload))
 
     # events
 
@@ -175,7 +191,7 @@ class SchedulerServer:
         kind = record[0]
         if kind == _native.KIND_SHUTDOWN and not peer.is_worker:
             reason = self._on_shutdown()
-            self.pump.control(peer, _native.KIND_REFUSED if reason else _native.KIND_SHUTDOWN, payload=reason.encode())
+            self._say(peer, _native.KIND_REFUSED if reason else _native.KIND_SHUTDOWN, reason.encode())
         else:
             _log.warning(
                 "a %s sent a control record of kind %d, which means nothing here",

@@ -8,15 +8,20 @@ from hashlib import blake2b
 import pytest
 
 from scaler._native import (
+    FLAG_OBJECTS,
     KIND_CANCEL,
     KIND_FUNCTION,
+    KIND_RELEASE,
     KIND_RESULT,
     KIND_TASK,
     PAGE,
+    PLACE_HELD,
+    PLACE_NEW,
     RECORD_HEADER_BYTES,
     Pump,
     SchedulerCore,
     Segment,
+    join_places,
 )
 from tests.sim.wire import CONTROL_BYTES, Rings
 
@@ -73,9 +78,9 @@ class Peer:
         digest = blake2b(code, digest_size=16).digest()
         assert self.rings.up.write(KIND_FUNCTION, 0, digest + code, function=number) is not None
 
-    def submit(self, payload=b"", function=1):
+    def submit(self, payload=b"", function=1, flags=0):
         task, self.next = self.bits << 40 | self.next, self.next + 1
-        assert self.rings.tasks.write(KIND_TASK, task, payload, function=function) is not None
+        assert self.rings.tasks.write(KIND_TASK, task, payload, function=function, flags=flags) is not None
         return task
 
     def answers(self):
@@ -261,3 +266,33 @@ def test_nonsense_in_rings_hurts_only_who_wrote_it(scheduler, seed):
         scheduler.run()
         answers += client.answers()
     assert answers == [(task, 0) for task in tasks]
+
+
+def test_a_client_that_says_there_is_room_for_what_was_freed_is_told_the_rest(scheduler):
+    client = Peer(scheduler, 5, control_bytes=1024)
+    places = []
+    for number in range(1, 1025):
+        places.append(join_places([(5 << 40 | number, 5 << 32 | 1, 0, 100, PLACE_NEW | PLACE_HELD)]))
+    client.announce(1)
+    tasks = []
+    for place in places:
+        tasks.append(client.submit(place, flags=FLAG_OBJECTS))
+        client.tell()
+        scheduler.run()
+        assert client.rings.up.write(KIND_CANCEL, tasks[-1]) is not None
+        client.tell()
+        scheduler.run()
+    ids = b"".join((5 << 40 | number).to_bytes(8, "little") for number in range(1, 1025))
+    for start in range(0, len(ids), 800):
+        assert client.rings.tasks.write(KIND_RELEASE, 0, ids[start : start + 800]) is not None
+    client.tell()
+    scheduler.run()
+    freed = []
+    while len(freed) < 1024:
+        before = len(freed)
+        while (said := client.rings.down.read()) is not None:
+            freed += memoryview(said[2]).cast("Q").tolist()
+        assert len(freed) > before
+        client.tell()
+        scheduler.run()
+    assert sorted(freed) == [5 << 40 | number for number in range(1, 1025)]

@@ -54,6 +54,12 @@ def test_an_object_reads_back_as_it_was_written(store, mappings):
         assert store.bytes_of(place[0]) >= size
 
 
+def test_a_buffer_that_cannot_be_copied_takes_no_room(store):
+    with pytest.raises(ValueError, match="contiguous"):
+        store.put_packed(b"the pickle", [memoryview(bytes(100_000))[::2]])
+    assert len(store) == store.used_bytes == 0
+
+
 def test_a_packed_object_comes_apart_into_what_it_was_made_of(store, mappings):
     buffers = [memoryview(bytes([n]) * size) for n, size in enumerate((0, 1, 63, 64, 65, 70_000, 3 * MIB))]
     place = store.put_packed(b"the pickle", buffers, PLACE_NEW)

@@ -9,7 +9,17 @@ from types import SimpleNamespace
 
 import pytest
 
-from scaler._native import HEADERS_OFFSET, KIND_FUNCTION, KIND_RESULT, KIND_TASK, PAGE, RING_HEADER_BYTES, Ring
+from scaler._native import (
+    HEADERS_OFFSET,
+    KIND_FREED,
+    KIND_FUNCTION,
+    KIND_RESULT,
+    KIND_TASK,
+    KIND_WORKERS,
+    PAGE,
+    RING_HEADER_BYTES,
+    Ring,
+)
 from scaler.address import Address
 from scaler.link.knock import CONTROL_RING_BYTES, knock
 from scaler.scheduler import scheduler
@@ -107,3 +117,20 @@ def test_what_remote_peers_have_left_in_memory_is_given_back_though_none_is_ther
     later = SimpleNamespace(monotonic=time.monotonic, monotonic_ns=lambda: time.monotonic_ns() + 120 * 10**9)
     monkeypatch.setattr(scheduler, "time", later)
     host.wait_until(lambda: store.kept_bytes == 0)
+
+
+def test_a_client_whose_control_ring_is_full_hears_later_how_many_workers_there_are(host):
+    client = host.let_in("client", bits=5)
+    (peer,) = host.server._local.clients
+    while host.server.pump.control(peer, KIND_FREED):
+        pass
+    host.let_in("worker")
+    said = []
+
+    def is_told():
+        while (record := client.down.read()) is not None:
+            said.append(record)
+        return said and said[-1][0] == KIND_WORKERS and said[-1][7] == 1
+
+    host.wait_until(lambda: host.server.core.pool.present == 1)
+    host.wait_until(is_told)
