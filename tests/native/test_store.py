@@ -55,8 +55,8 @@ def test_an_object_reads_back_as_it_was_written(store, mappings):
 
 
 def test_a_buffer_that_cannot_be_copied_takes_no_room(store):
-    with pytest.raises(ValueError, match="contiguous"):
-        store.put_packed(b"the pickle", [memoryview(bytes(100_000))[::2]])
+    with pytest.raises(ValueError, match="mismatch"):
+        store.put_packed(b"the pickle", [memoryview(bytes(80_000)).cast("d")])
     assert len(store) == store.used_bytes == 0
 
 
