@@ -138,3 +138,13 @@ def hold(folder: str, array: Any) -> int:
 def sleep_item(number: int, seconds: float) -> int:
     time.sleep(seconds)
     return number
+
+
+def fail_once_all_run(folder: str, number: int) -> None:
+    """The first fails when the second has begun, which lasts for ever."""
+    if number:
+        last_for_ever(folder, "sleep")
+    end = time.monotonic() + LONG_S
+    while not marks(folder, "sleep began") and time.monotonic() < end:
+        time.sleep(0.001)
+    raise ValueError("the first")

@@ -3,6 +3,7 @@
 import os
 import random
 import signal
+import threading
 import time
 
 import psutil
@@ -130,6 +131,25 @@ def test_clear_stops_what_runs(client, tmp_path):
     _, process = begin(client, tmp_path, "sleep")
     client.clear()
     wait_until(lambda: marks(tmp_path, "sleep ended") == [process])
+
+
+def test_the_rest_of_a_map_that_failed_is_stopped(client, tmp_path):
+    with pytest.raises(ValueError, match="the first"):
+        client.map(stoppable.fail_once_all_run, [(str(tmp_path), i) for i in range(2)])
+    wait_until(lambda: marks(tmp_path, "sleep ended"))
+    assert client.map(calls.add_one, [(1,)]) == [2]
+
+
+def test_an_interrupted_map_is_stopped_and_the_client_goes_on(client, tmp_path):
+    def interrupt():
+        wait_until(lambda: marks(tmp_path, "sleep began"))
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt).start()
+    with pytest.raises(KeyboardInterrupt):
+        client.map(last_for_ever, [(str(tmp_path), "sleep")] * 2)
+    wait_until(lambda: len(marks(tmp_path, "sleep ended")) == len(marks(tmp_path, "sleep began")))
+    assert client.map(calls.add_one, [(1,)]) == [2]
 
 
 @pytest.mark.parametrize("cluster", ["rings"], indirect=True)
