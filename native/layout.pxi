@@ -163,6 +163,8 @@ cdef packed struct PeerPage:
     uint64_t stop_attempt
     uint64_t stop_since_ns     # only the call that runs since then; 0: the attempt
     RingHeader headers[4]      # at HEADERS_OFFSET, in the order of the rings
+    uint32_t name_bytes        # the function of a task with a limit, for whoever has to say that it took too long
+    char name[124]
 
 cdef packed struct BellPage:
     uint32_t sleeping

@@ -62,6 +62,12 @@ cdef class RunningTask:
             return None
         return (task, attempt, since, limit) if limit and now > since + limit else None
 
+    @property
+    def name(self):
+        """The function of what it runs, if that has a limit: as long as it is at it."""
+        cdef uint32_t size = min(load_acquire32(&self.page.name_bytes), <uint32_t>sizeof(self.page.name))
+        return self.page.name[:size].decode("utf-8", "replace")
+
     def ask_to_stop(self, uint64_t task, uint64_t attempt, uint64_t since_ns=0):
         """Have this attempt stop (with `since_ns`, only the call that it began then), as soon as a signal has come."""
         cdef PeerPage *page = self.page

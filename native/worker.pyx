@@ -46,7 +46,7 @@ cdef class WorkerLoop:
     cdef list loans              # objects of the task that runs now, in the order of its places
     cdef uint64_t next_trim_ns
     cdef object loads, loads_parcel, load_input, dumps, describe, load_function, describe_overdue, stop_with, is_importing
-    cdef object finish
+    cdef object finish, name_of
     cdef readonly list clients   # rings of those that tasks have used here: they hear when a task is over
     cdef public bint stopping
     cdef bint stoppable          # the task's own code runs
@@ -62,7 +62,7 @@ cdef class WorkerLoop:
     def __init__(self, Segment memory not None, int eventfd, Segment bell_memory not None, uint32_t slot,
                  int bell_eventfd, watched, Store store not None, Mappings mappings not None, *, loads, loads_parcel,
                  load_input, dumps, describe, load_function, Upkeep upkeep not None, describe_overdue=None, stop_with=KeyboardInterrupt,
-                 is_importing=None, uint64_t limit_ns=0, finish=None):
+                 is_importing=None, name_of=None, uint64_t limit_ns=0, finish=None):
         self.memory = memory
         self.page = <PeerPage *>memory.start
         self.tasks, self.results, self.up, self.down = peer_rings(memory)
@@ -85,7 +85,7 @@ cdef class WorkerLoop:
         self.loads, self.loads_parcel, self.load_input, self.dumps = loads, loads_parcel, load_input, dumps
         self.describe, self.load_function, self.finish = describe, load_function, finish
         self.describe_overdue, self.stop_with, self.is_importing = describe_overdue, stop_with, is_importing
-        self.limit_ns = limit_ns
+        self.name_of, self.limit_ns = name_of, limit_ns
         self.life = self.heard_life = self.named_life = load_acquire(&self.page.life)
 
     # being stopped
@@ -113,6 +113,14 @@ cdef class WorkerLoop:
         self.stoppable = True
         if load_acquire(&self.page.stop_attempt) == self.page.attempt and self.is_to_be_stopped():
             raise self.stop_with
+        return 0
+
+    cdef int note_name(self, function) except -1:
+        """A task with a limit is about to run: who may have to kill this process wants to say what it was."""
+        cdef bytes name = b"" if self.name_of is None else self.name_of(function).encode("utf-8", "replace")
+        cdef uint32_t size = min(<uint32_t>len(name), <uint32_t>sizeof(self.page.name))
+        memcpy(self.page.name, PyBytes_AS_STRING(name), size)
+        store_release32(&self.page.name_bytes, size)
         return 0
 
     cdef inline uint64_t limit_of(self, Record *record) noexcept nogil:
@@ -405,6 +413,8 @@ cdef class WorkerLoop:
         cdef object arguments = NotImplemented
         cdef object function = self.find(record.function)
         cdef object value
+        if self.page.limit_ns:
+            self.note_name(function)
         if not record.flags & ~FLAG_PROFILE:
             arguments = read_plain(payload_of(record), payload_bytes_of(record))
         self.let_stop()
@@ -469,6 +479,8 @@ cdef class WorkerLoop:
         cdef list kept = []
         cdef object value
         cdef uint32_t i
+        if self.page.limit_ns:
+            self.note_name(function)
         if record.flags & (FLAG_OBJECTS | FLAG_INPUTS):
             if record.flags & FLAG_INPUTS:
                 stream, buffers, references, inputs = self.unpack(record)

@@ -11,6 +11,7 @@ import pickle
 import signal
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from scaler import context, payload
@@ -36,13 +37,24 @@ def is_importing(frame: Any) -> bool:
     return False
 
 
+def name_of(function: Any) -> str:
+    """What to call it in an error."""
+    while type(function) is partial:
+        function = function.func
+    try:
+        name = function.__qualname__
+    except Exception:  # most have one, and an object that has none may have a say in that
+        name = None
+    return name if type(name) is str else type(function).__qualname__
+
+
 def overdue_describer(worker: str) -> Callable[[Any, int, BaseException | None], bytes]:
     """What says of a task that it ran longer than it may."""
 
     def describe_overdue(function: Any, limit_ns: int, error: BaseException | None) -> bytes:
-        name = getattr(function, "__qualname__", None) or repr(function)
+        limit_s = limit_ns / 1e9
         return payload.describe_overdue(
-            f"{name} ran longer than its limit of {limit_ns / 1e9:g} s on worker {worker} and was stopped", error
+            f"{name_of(function)} ran longer than its limit of {limit_s:g} s on worker {worker} and was stopped", error
         )
 
     return describe_overdue
@@ -87,7 +99,7 @@ def main() -> int:
         load_function=function_loader(mappings), finish=Coroutines().finish,
         upkeep=Upkeep(settings["garbage_collect_interval_s"], settings["trim_memory_threshold_bytes"]),
         describe_overdue=overdue_describer(settings["name"]), stop_with=TaskCancelled, is_importing=is_importing,
-        limit_ns=round(settings["limit_s"] * 1e9),
+        name_of=name_of, limit_ns=round(settings["limit_s"] * 1e9),
     )  # fmt: skip
     obey_signals(loop)
     context.here = context.Here(

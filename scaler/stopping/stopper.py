@@ -154,7 +154,7 @@ def _answer(stop: Stop[Any], process: _Process) -> RecordRun:
     status, payload = STATUS_STOPPED, b""
     if stop.is_overdue:
         error = TaskTimeoutError(
-            f"task {stop.task:#x} ran longer than its limit of {stop.limit_ns / 1e9:g} s on worker {process.name}, "
+            f"{process.running.name} ran longer than its limit of {stop.limit_ns / 1e9:g} s on worker {process.name}, "
             f"which was killed since it went on for {process.grace_s:g} s after it was asked to stop"
         )
         status, payload = STATUS_RAISED, pickle.dumps((error, f"{type(error).__name__}: {error}\n"), 5)
