@@ -54,8 +54,10 @@ class Stopper(Generic[Worker]):
             pidfd = os.pidfd_open(pid)
         except (OSError, OverflowError):
             pidfd = -1  # dead already, or of another pid namespace
-        grace_s = request.get("grace_s", GRACE_S)
-        self._processes[worker] = _Process(running, pid, pidfd, str(request.get("name", "")), float(grace_s))
+        grace_s = request.get("grace_s")
+        if not isinstance(grace_s, int | float):
+            grace_s = GRACE_S
+        self._processes[worker] = _Process(running, pid, pidfd, str(request.get("name", "")), grace_s)
 
     def remove(self, worker: Worker) -> RecordRun | None:
         """The worker has gone. The answer to be given in its place, if it was still at what it was to stop."""

@@ -8,7 +8,7 @@ Not here: how one sees what a worker runs (native/stopping.pyx), signals (stoppe
 """
 
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 AGAIN_S = 0.05
@@ -99,7 +99,11 @@ class Stops(Generic[Worker]):
     def on_left(self, worker: Worker) -> Stop[Worker] | None:
         """The worker has gone: what it was to stop, if it was still at that."""
         stop = self._of.pop(worker, None)
-        return stop if stop is not None and self._is_running(stop) else None
+        if stop is None:
+            return None
+        # Who was killed for one call of a chunk may have come to the next one just then.
+        was_at = replace(stop, since_ns=0) if stop.is_killed else stop
+        return stop if self._is_running(was_at) else None
 
     @property
     def next_due_s(self) -> float | None:

@@ -9,7 +9,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from scaler._native import Ring, RingOutlet, SchedulerCore, Segment
+from scaler._native import STATUS_OK, STATUS_STOPPED, Ring, RingOutlet, SchedulerCore, Segment
 
 TASK, RESULT, FUNCTION, FORGET = 1, 2, 3, 12
 REFUSED, NO_WORKER = 3, 5  # statuses
@@ -92,6 +92,29 @@ def test_a_cancelled_task_is_never_placed():
     core.step(0)
     assert worker.begin() is None
     assert core.counts()["rows"] == 0
+
+
+def test_what_was_stopped_says_nothing_about_how_long_such_tasks_take():
+    core = SchedulerCore()
+    client, worker = FakeClient(core, 5), FakeWorker(core)
+    for status in (STATUS_STOPPED, STATUS_OK):
+        task = client.submit()
+        core.step(0)
+        attempt = worker.begin()[6]
+        core.on_cancel(client.index, task, 0)
+        worker.running = None
+        worker.results_out.write(RESULT, task, b"", status=status, attempt=attempt)  # at once
+        core.feed_worker(worker.index, worker.results_in, 0)
+        for _ in range(4):
+            client.submit()
+        core.step(0)
+        placed = 0
+        while worker.begin() is not None:
+            worker.running, placed = None, placed + 1
+        assert placed == (1 if status == STATUS_STOPPED else 2)  # it gets more ahead only of what is known to be quick
+        core.on_worker_left(worker.index, 0)
+        core.on_clear(client.index, 0)
+        worker = FakeWorker(core)
 
 
 @pytest.mark.parametrize("number", [0, 1, 2**32 - 1, 2**32, 2**40 - 2, 2**40 - 1])

@@ -89,6 +89,14 @@ def test_who_dies_before_it_is_killed_was_at_what_it_was_to_stop(world):
     assert world.stops.on_left("w") is None
 
 
+def test_who_was_killed_for_a_call_is_answered_for_though_it_had_come_to_the_next(world):
+    world.runs["w"] = (7, 1, 5)
+    world.want("w", 7, 1, 10.0, since_ns=5, limit_ns=3)
+    [command] = world.stops.on_tick(12.0)
+    world.runs["w"] = (7, 1, 6)
+    assert world.stops.on_left("w") is command.stop
+
+
 def test_who_is_spared_may_be_asked_again(world):
     world.runs["w"] = (7, 1, 5)
     world.want("w", 7, 1, 10.0)
