@@ -106,14 +106,28 @@ cdef class Answers:
 
     cdef void answer_text(self, uint32_t row_index, int status, const char *text) noexcept nogil:
         """End a task without a worker's result."""
-        cdef char space[512]
-        cdef Record *record = <Record *>space
+        self.answer_data(row_index, status, text, <uint32_t>strlen(text))
+
+    cdef void answer_data(self, uint32_t row_index, int status, const char *text, uint32_t size) noexcept nogil:
+        """The same with any bytes; left out if there is no memory for them, or never room."""
+        cdef char small[512]
+        cdef char *space = small
         cdef Row *row = self.table.row(row_index)
-        cdef uint32_t size = <uint32_t>strlen(text)
+        cdef void *outlet = self.clients.clients[row.client].outlet
+        cdef Record *record
+        if outlet != NULL and size > (<Outlet>outlet).largest_payload():
+            size = 0
+        if RECORD_HEADER_BYTES + size > sizeof(small):
+            space = <char *>malloc(RECORD_HEADER_BYTES + size)
+            if space == NULL:
+                space, size = small, 0
+        record = <Record *>space
         record.record_bytes = RECORD_HEADER_BYTES + size
         fill_record(record, KIND_RESULT, 0, status, 0, row.task, self.table.attempt_of(row), row.items, 0)
         memcpy(payload_of(record), text, size)
         self.answer(row_index, record)
+        if space != small:
+            free(space)
 
     cdef void refuse(self, uint32_t client_index, Record *submit, const char *text) noexcept nogil:
         """Say why there will be no task of this submit; if there is no room to say it, never mind."""

@@ -62,6 +62,7 @@ cdef class ClientRings:
     cdef Mappings mappings
     cdef uint64_t next_trim_ns
     cdef object load, callback_error, watched_event, scheduler_gone
+    cdef public object name_of      # what people call the function of a number
     cdef public object objects      # which say of an object of ours whether it may be named again
     cdef object future_class
     cdef int more_flags             # on every task of this client
@@ -106,7 +107,7 @@ cdef class ClientRings:
         self.load, self.callback_error, self.watched_event = load, callback_error, watched_event
         self.store, self.mappings = store, mappings
         self.scheduler_gone = scheduler_gone
-        self.decode_plain = decode_plain
+        self.decode_plain, self.name_of = decode_plain, str
         self.more_flags = FLAG_PROFILE if profiling else 0
         self.options = TaskOptions() if options is None else options
         self.nest = nest

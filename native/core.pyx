@@ -31,6 +31,7 @@ cdef class SchedulerCore:
     cdef readonly WorkerPool pool
     cdef Dispatcher dispatcher
     cdef Answers answers
+    cdef Deaths deaths
     cdef readonly ObjectTable objects
     cdef Survivors survivors
     cdef readonly Edges edges
@@ -56,6 +57,7 @@ cdef class SchedulerCore:
         self.dispatcher = Dispatcher(self.table, self.ready, self.functions, self.pool, self.objects)
         self.edges = Edges(self.table, self.clients, self.objects, self.own_tag)
         self.answers = Answers(self.table, self.ready, self.clients, self.objects, self.functions, self.edges)
+        self.deaths = Deaths(self.table, self.answers)
         self.client_queue_bytes = 1 << 30
         self.most_waiting = -1
 
@@ -314,6 +316,10 @@ cdef class SchedulerCore:
                 self.cancel_held_back(row_index)
         elif state == ROW_LENT:
             self.answers.end(row_index)
+        elif state == ROW_DOOMED:
+            with gil:
+                self.deaths.save(row_index)
+            self.answers.end(row_index)
 
     # tasks of tasks
 
@@ -518,23 +524,42 @@ cdef class SchedulerCore:
         """What the objects that this worker makes begin with."""
         return self.pool.workers[index].tag
 
-    def on_worker_left(self, uint32_t index, uint64_t now, claimed=()):
+    def on_worker_left(self, uint32_t index, uint64_t now, claimed=(), dict facts=None, bint more_comes=False):
         """A worker is gone, and its result ring is drained. Its tasks go elsewhere, the one it had begun included.
 
         `claimed` are (task, attempt) of what it had begun elsewhere, where only its relay can look into its ring.
+        `facts` is what is known of its death; with `more_comes`, `on_death_told` will say the rest in a moment.
         Names of the segments in its store that are still of use: the others may go.
         """
         for task, attempt in claimed:
             self.charge(self.find_held(index, task, attempt))
-        names = self.lose_worker(index)
+        tag = self.pool.workers[index].tag
+        names = self.lose_worker(index, {} if facts is None else facts, now)
+        if not more_comes:
+            self.deaths.on_told(tag, {})
+            self.settle()
         self.dispatcher.dispatch(now)
         return names
 
-    def on_workers_left(self, indices, uint64_t now):
+    def awaits_death(self, uint64_t tag):
+        """Whether somebody is to be told how the worker with this tag has died."""
+        return tag in self.deaths.waiting
+
+    def on_death_told(self, uint64_t tag, dict facts not None):
+        """What its supervisor knows of the death of the worker with this tag."""
+        self.deaths.on_told(tag, facts)
+        self.settle()
+        self.dispatcher.dispatch(now_ns())
+        self.flush()
+
+    def on_workers_left(self, indices, uint64_t now, dict facts=None):
         """A host is gone: none of its workers is given what another had. What ran there is what had left first."""
         for index in indices:
             self.charge(self.dispatcher.first_to_leave(index))
-            self.lose_worker(index)
+            tag = self.pool.workers[index].tag
+            self.lose_worker(index, {} if facts is None else facts, now)
+            self.deaths.on_told(tag, {})
+        self.settle()
         self.dispatcher.dispatch(now)
 
     cdef void charge(self, uint32_t row_index) noexcept nogil:
@@ -542,7 +567,8 @@ cdef class SchedulerCore:
         if row_index:
             self.table.row(row_index).deaths += 1
 
-    cdef list lose_worker(self, uint32_t index):
+    cdef list lose_worker(self, uint32_t index, dict facts, uint64_t now):
+        cdef uint64_t tag = self.pool.workers[index].tag
         cdef uint32_t row_index = self.pool.workers[index].tail
         cdef uint32_t previous
         cdef Row *row
@@ -554,14 +580,12 @@ cdef class SchedulerCore:
             if row.state == ROW_CANCELLED:
                 self.answers.end(row_index)
             elif row.deaths > row.retries:
-                self.answers.answer_text(row_index, STATUS_WORKER_DIED,
-                                         b"the worker process died while it ran this task")
+                self.deaths.doom(tag, row_index, facts, now)
             else:
                 self.ready.push(row_index, True)
             row_index = previous
         self.lose_survivors(index)
         self.settle()
-        tag = self.pool.workers[index].tag
         del self.worker_of_tag[tag]
         self.dispatcher.on_worker_left(index)
         self.pool.remove(index)
@@ -815,6 +839,9 @@ cdef class SchedulerCore:
         """Take back what waits behind a task that runs ten times longer than tasks of its kind do."""
         if not self.survivors.is_empty():
             self.release_due(now)
+        if self.deaths.waiting:
+            self.deaths.on_tick(now)
+            self.settle()
         self.dispatcher.relieve_slow(now)
         self.dispatcher.dispatch(now)
         self.flush()

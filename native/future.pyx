@@ -189,7 +189,8 @@ cdef class PendingFuture:
             return 0
         raw = self.value
         try:
-            outcome = self.client.load(self.status, self.flags, raw, self.task_id, self.items)
+            outcome = self.client.load(self.status, self.flags, raw, self.task_id, self.items,
+                                       self.client.name_of(self.function) if self.status == STATUS_WORKER_DIED else "")
             failed = self.status != STATUS_OK
         except Exception as error:
             outcome, failed = error, True

@@ -108,8 +108,11 @@ cdef class Pump:
                     self.core.on_survivor_idle(index, task, attempt)
         return 0
 
-    def remove(self, Peer peer not None):
-        """The peer is gone: drain what it left, then tell the core. Names of segments in its store that are still of use."""
+    def remove(self, Peer peer not None, dict facts=None, bint more_comes=False):
+        """The peer is gone: drain what it left, then tell the core. Names of segments in its store that are still of use.
+
+        `facts` and `more_comes` are for the core, about a worker's death.
+        """
         cdef object names
         if peer.slot >= len(self.peers) or self.peers[peer.slot] is not peer:
             return []
@@ -120,7 +123,7 @@ cdef class Pump:
         if peer.children is not None:
             self.nested.remove(peer)
         if peer.is_worker:
-            names = self.core.on_worker_left(peer.index, now_ns())
+            names = self.core.on_worker_left(peer.index, now_ns(), (), facts, more_comes)
         else:
             names = self.core.on_client_left(peer.index, now_ns())
         self.core.flush()

@@ -21,6 +21,7 @@ cdef enum:
     ROW_LENT = 6       # its client runs it
     ROW_WAITING = 8    # for the results of other tasks
     ROW_KEPT = 9       # has ended, and waits for those that need its result
+    ROW_DOOMED = 6     # its worker has died once too often: it waits for what is to be said of that
 
 cdef struct Row:
     uint64_t task

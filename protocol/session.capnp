@@ -3,7 +3,7 @@
 # A session: its beginning and end, who is there, and whether they are alive.
 #
 # Rule 1: a Data that is a key (session, identity) is compared byte by byte and never interpreted.
-# Rule 2: a Text is for people to read, except `colocation` and `monitor`, which are addresses.
+# Rule 2: a Text is for people to read, except `colocation` and `monitor`, which are addresses, and the `reason` of Left.
 # Not here: tasks and what is said about them (batch.capnp).
 
 struct Hello {
@@ -54,7 +54,7 @@ struct Joined {
 struct Left {
   peer @0 :UInt32;
   returnCode @1 :Int32;                                 # exit code, or minus the signal's number
-  reason @2 :Text;                                      # what a person should know: out of memory, last lines of stderr
+  reason @2 :Text;                                      # JSON: how it died, as README.md says; empty if it only hung up
   tasks @3 :Data;                                       # UInt64  what it had claimed and not answered
   attempts @4 :Data;                                    # UInt64
 }

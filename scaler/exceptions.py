@@ -19,7 +19,32 @@ class WorkerDiedError(ScalerError):
 
 
 class ProcessorDiedError(WorkerDiedError):
-    """As WorkerDiedError, with the exit code or signal and the task's name."""
+    """The process that ran the task died, more often than the task may be run again. The text says all that is known.
+
+    `exit_code` is what it ended with by itself, else None; `signal_name` what ended it, such as "SIGSEGV", else None;
+    `out_of_memory` whether the kernel killed it for want of memory. `memory_peak` is in bytes, 0 if it is not known;
+    `last_output` the last lines that it wrote to stderr; `function` the name of what it ran; `tries` how often that was
+    tried; `worker` and `host` where, the last time.
+    """
+
+    def __init__(
+        self,
+        text: str = "",
+        *,
+        exit_code: int | None = None,
+        signal_name: str | None = None,
+        out_of_memory: bool = False,
+        memory_peak: int = 0,
+        last_output: str = "",
+        function: str = "",
+        tries: int = 0,
+        worker: str = "",
+        host: str = "",
+    ) -> None:
+        super().__init__(text)
+        self.exit_code, self.signal_name, self.out_of_memory = exit_code, signal_name, out_of_memory
+        self.memory_peak, self.last_output = memory_peak, last_output
+        self.function, self.tries, self.worker, self.host = function, tries, worker, host
 
 
 class NoWorkerError(ScalerError):

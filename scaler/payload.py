@@ -26,6 +26,7 @@ from scaler._native import (
     read_chunk,
     read_packed,
 )
+from scaler.died import died_error
 from scaler.exceptions import (
     ClientCancelledException,
     DeserializeObjectError,
@@ -35,14 +36,12 @@ from scaler.exceptions import (
     RemoteTraceback,
     TaskRefusedError,
     TaskTimeoutError,
-    WorkerDiedError,
 )
 
 MOST_TRACEBACK = 16384  # characters
 OBJECT_BYTES = 32 << 10  # a buffer from here on stays out of the pickle
 
 _TEXT_ERRORS: dict[int, type[Exception]] = {
-    STATUS_WORKER_DIED: WorkerDiedError,
     STATUS_REFUSED: TaskRefusedError,
     STATUS_NO_WORKER: NoWorkerError,
     STATUS_MISSING: MissingObjects,
@@ -130,11 +129,14 @@ def _shortened(text: str) -> str:
     return f"{text[: MOST_TRACEBACK // 4]}\n... {left_out} characters left out ...\n{text[-MOST_TRACEBACK * 3 // 4 :]}"
 
 
-def load_result(status: int, flags: int, raw: Any, task: int, items: int = 0) -> Any:
+def load_result(status: int, flags: int, raw: Any, task: int, items: int = 0, function: str = "") -> Any:
     """A result as the caller sees it, or the exception to raise; for a chunk, the list of its results.
 
-    `raw` is the payload, or the Loan of the object it is. Raises what a call of a chunk raised, the first in order.
+    `raw` is the payload, or the Loan of the object it is; `function` the name of what was called. Raises what a call of
+    a chunk raised, the first in order.
     """
+    if status == STATUS_WORKER_DIED:
+        return died_error(task, bytes(raw), function)
     if status in _TEXT_ERRORS:
         return _TEXT_ERRORS[status](f"task {task:#x}: {bytes(raw).decode('utf-8', 'replace')}")
     buffers: Iterable[Any] = ()

@@ -129,6 +129,7 @@ class Client:
             self._rings.check_open,
         )  # fmt: skip
         self._number_of = self._functions.number_of
+        self._rings.name_of = self._functions.name_of
         self._submit = self._rings.submit
         self._attendant = Attendant(self._rings, event, self._functions.tend)
         _open_clients.add(self)

@@ -30,6 +30,7 @@ from typing import Any
 
 from scaler._native import FLAG_OBJECTS, split_places
 from scaler.client.objects import Packed, Parcel
+from scaler.client.serializer import SerializedCall
 
 MOST_UNUSED = 1000
 MOST_UNUSED_BYTES = 128 << 20  # the last one stays whatever its size
@@ -86,12 +87,18 @@ class FunctionNumbers:
             announced = self._by_digest.get(digest)
             if announced is None:
                 announced = self._send(digest, parcel, data)
+                announced.name = _name_of(function)
             if _is_known_by_identity(function):
                 return self._know(function, announced)
             number = _Use(announced.number)
             self._use(announced)
             number.gone = self._gone
             return number
+
+    def name_of(self, number: int) -> str:
+        """What people call the function of this number; nothing if it has been forgotten."""
+        announced = self._by_number.get(number)
+        return "" if announced is None else announced.name
 
     def tend(self) -> None:
         """Forget what is to be forgotten, as far as there is room. Waits for nothing."""
@@ -175,12 +182,26 @@ def _is_known_by_identity(function: Any) -> bool:
     return isinstance(function, _BY_IDENTITY)
 
 
+def _name_of(function: Any) -> str:
+    """What people call it: what a partial or a wrapper calls, in the end."""
+    for _ in range(8):
+        inner = getattr(function, "func", None) if isinstance(function, functools.partial) else None
+        inner = getattr(function, "function", None) if isinstance(function, SerializedCall) else inner
+        if inner is None:
+            break
+        function = inner
+    name = getattr(function, "__qualname__", None) or type(function).__qualname__
+    module = getattr(function, "__module__", None)
+    return f"{module}.{name}" if isinstance(module, str) and module not in ("builtins", "__main__") else str(name)
+
+
 class _Announced:
     """What has been announced, and how many hold it: callables, and calls that use its number."""
 
-    __slots__ = ("digest", "number", "object_bytes", "users")
+    __slots__ = ("digest", "name", "number", "object_bytes", "users")
 
     def __init__(self, number: int, digest: bytes) -> None:
+        self.name = ""
         self.number, self.digest = number, digest
         self.object_bytes = self.users = 0
 

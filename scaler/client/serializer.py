@@ -86,8 +86,8 @@ def wrap_map(
 def deserializing(load: Callable[..., Any], serializer: Serializer | type[Serializer]) -> Callable[..., Any]:
     """`load`, with the serializer's bytes turned into what they stand for."""
 
-    def load_and_deserialize(status: int, flags: int, raw: Any, task: int, items: int = 0) -> Any:
-        value = load(status, flags, raw, task, items)
+    def load_and_deserialize(status: int, flags: int, raw: Any, task: int, items: int = 0, function: str = "") -> Any:
+        value = load(status, flags, raw, task, items, function)
         if isinstance(value, bytes):
             return serializer.deserialize(value)
         if isinstance(value, list):

@@ -33,7 +33,7 @@ _children: "weakref.WeakSet[Child]" = weakref.WeakSet()
 class Child:
     """A process that was started here, and the socket to it. It waits for its settings, now or by `tell`."""
 
-    def __init__(self, module: str, settings: dict[str, Any] | None = None) -> None:
+    def __init__(self, module: str, settings: dict[str, Any] | None = None, stderr: int | None = None) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.link = ours
         self.descriptors: list[int] = []  # that came with the last report; whoever takes them closes them
@@ -43,6 +43,7 @@ class Child:
                 [sys.executable, "-m", module, str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
+                stderr=stderr,
                 start_new_session=True,
                 env={**os.environ, "PYTHONPATH": _import_path()},
             )
@@ -52,6 +53,7 @@ class Child:
         finally:
             theirs.close()
         self.pid = self.process.pid
+        self.peak_bytes = 0  # of memory, once it has ended
         if settings is not None:
             self.tell(settings)
 
@@ -79,7 +81,19 @@ class Child:
                 os.killpg(self.pid, signal.SIGKILL)  # nobody else's number before the code is fetched
         except (ChildProcessError, ProcessLookupError, PermissionError):
             pass  # not ours, in a forked copy; or nothing is left, or nothing that is ours
-        return self.process.poll()
+        return self._fetch_code()
+
+    def _fetch_code(self) -> int | None:
+        """As Popen.poll, and how much memory it had."""
+        if self.process.returncode is None:
+            try:
+                pid, status, usage = os.wait4(self.pid, os.WNOHANG)
+            except ChildProcessError:
+                return self.process.poll()
+            if pid:
+                self.process.returncode = os.waitstatus_to_exitcode(status)
+                self.peak_bytes = usage.ru_maxrss * 1024
+        return self.process.returncode
 
     def end(self, grace_s: float = 5.0) -> int:
         """Hang up, so that the child stops; kill it if it has not after `grace_s`. Its exit code."""

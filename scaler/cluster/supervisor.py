@@ -8,6 +8,7 @@ Not here: who is started when (roster), how a process is started (spawn).
 """
 
 import asyncio
+import contextlib
 import json
 import logging
 import os
@@ -19,7 +20,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from scaler.cluster.autopsy import OutOfMemory, facts_of
 from scaler.cluster.handover import Handle, hand_over, tell_worker
+from scaler.cluster.output import Output, Pipe
 from scaler.cluster.roster import Roster, Start
 from scaler.cluster.spawn import Child, end_all
 from scaler.exceptions import DisconnectedError
@@ -32,6 +35,7 @@ from scaler.relay.host_relay import HostRelay
 
 _log = logging.getLogger(__name__)
 SMALLEST_RING_BYTES = 1024
+FACTS_KEPT_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -78,6 +82,10 @@ class Supervisor:
         self._entry: Entry | None = None  # on the scheduler's host
         self._relay: HostRelay | None = None  # elsewhere
         self._door = self._life = self._scheduler_life = ""
+        self._output = Output()
+        self._pipes: dict[int, Pipe] = {}
+        self._memory_watch = OutOfMemory()
+        self._facts: dict[int, dict[str, Any]] = {}  # of the dead, by process, until the relay has asked
 
     def stop(self) -> None:
         self._stopping.set()
@@ -99,6 +107,7 @@ class Supervisor:
         finally:
             self._leave()
             sweep_orphans(self._memory.folder)  # nobody else may come by where a scheduler was killed
+            self._output.close()
 
     async def _connect(self) -> None:
         """Say hello, find out whether the scheduler is on this host, and have a relay if it is not."""
@@ -125,7 +134,7 @@ class Supervisor:
             _log.info("workers go over the wire to %s: %s", self._address, reason)
             self._relay = HostRelay(
                 self._loop, self._address, dealer, hello, welcome, memory=self._memory, timeout_s=self._death_timeout_s,
-                exit_code_of=self._exit_code_of, on_kill=self._killed.add, on_over=self._on_relay_over,
+                facts_of=self._facts_of, on_kill=self._killed.add, on_over=self._on_relay_over,
             )  # fmt: skip
             self._door, self._life = self._relay.door, self._relay.life
         else:
@@ -196,13 +205,21 @@ class Supervisor:
             "is_colocated": self._relay is None,
             **vars(self._settings),
         }
-        child = Child("scaler.cluster.worker", settings)
+        pipe = self._output.open()
+        try:
+            child = Child("scaler.cluster.worker", settings, stderr=pipe.write_end)
+        except BaseException:
+            self._output.last(pipe)
+            raise
+        finally:
+            pipe.started()
         try:
             self._pidfds[index] = os.pidfd_open(child.pid)
         except OSError:
             child.end(0.0)
+            self._output.last(pipe)
             raise
-        self._children[index] = child
+        self._children[index], self._pipes[index] = child, pipe
         self._loop.add_reader(self._pidfds[index], self._on_exit, index)
         self._loop.add_reader(child.link, self._on_report, index)
         _log.debug("started worker %s as process %d", name, child.pid)
@@ -224,13 +241,19 @@ class Supervisor:
 
     def _on_exit(self, index: int) -> None:
         self._on_scheduler_says()  # it may have killed it
-        child = self._forget(index)
-        code = child.end(0.0)
+        child = self._children[index]
+        code = child.find_code()
+        if code is None:
+            return  # its main thread has ended and others have not; it is looked at again
+        facts = self._examine(index, child, code)
+        self._forget(index).link.close()
+        self._tell_death(facts)
         intended = child.pid in self._killed
         self._killed.discard(child.pid)
         if self._roster.running and not self._stopping.is_set():
             how = f"by signal {-code}" if code < 0 else f"with exit code {code}"
             if not intended:
+                how += ": the kernel had no memory left" if facts["oom"] else ""
                 _log.warning("worker %s (process %d) ended %s", self._roster.places[index].name, child.pid, how)
             self._start(self._roster.on_exited(index, time.monotonic(), intended))
 
@@ -249,6 +272,7 @@ class Supervisor:
         self._loop.remove_reader(self._pidfds[index])
         os.close(self._pidfds.pop(index))
         child = self._children.pop(index)
+        self._output.last(self._pipes.pop(index))
         if index in self._handles:
             self._handles.pop(index).close()
         self._loop.remove_reader(child.link)
@@ -284,12 +308,35 @@ class Supervisor:
     def _end(self, places: list[int]) -> None:
         end_all([self._forget(index) for index in places], 0.5)
 
-    def _exit_code_of(self, pid: int) -> int:
-        """How this worker ended; 0 if it has only hung up."""
-        for child in self._children.values():
-            if child.pid == pid:
-                return child.find_code() or 0
-        return 0
+    def _examine(self, index: int, child: Child, code: int) -> dict[str, Any]:
+        """What is known of a worker that has ended."""
+        known = self._facts.pop(child.pid, None)
+        if known is not None:
+            return known
+        output = self._output.last(self._pipes[index])
+        return facts_of(self._roster.places[index].name, child.pid, code, child.peak_bytes, output, self._memory_watch)
+
+    def _tell_death(self, facts: dict[str, Any]) -> None:
+        """Tell whoever has noticed it, or will: the scheduler, or the relay when it asks."""
+        if self._entry is not None:
+            with contextlib.suppress(OSError):  # it has gone, or does not read: it waits for no report for long
+                self._entry.connection.send(
+                    json.dumps({"died": facts}, ensure_ascii=False).encode(), socket.MSG_DONTWAIT
+                )
+        else:
+            self._facts[facts["pid"]] = facts
+            self._loop.call_later(FACTS_KEPT_S, self._facts.pop, facts["pid"], None)
+
+    def _facts_of(self, pid: int) -> dict[str, Any]:
+        """How this worker of the relay has ended; nothing if it has only hung up."""
+        if pid in self._facts:
+            return self._facts[pid]
+        for index, child in self._children.items():
+            code = child.find_code() if child.pid == pid else None
+            if code is not None:
+                facts = self._facts[pid] = self._examine(index, child, code)
+                return facts
+        return {}
 
     def _leave(self) -> None:
         """End all workers and the connection."""

@@ -6,6 +6,7 @@ Rule 1: it never outlives its supervisor: the kernel kills it then. It may outli
 Not here: the loop itself (native/worker.pyx), restarting (cluster.supervisor).
 """
 
+import faulthandler
 import os
 import pickle
 import signal
@@ -102,6 +103,7 @@ def main() -> int:
         name_of=name_of, limit_ns=round(settings["limit_s"] * 1e9),
     )  # fmt: skip
     obey_signals(loop)
+    faulthandler.enable()  # what was running is the last that one writes which ends by a fault
     context.here = context.Here(
         settings["name"], settings["address"], settings["scheduler_life"], settings["door"], settings["life"],
         entry.tag, settings["is_colocated"], loop,

@@ -48,7 +48,8 @@ class Door:
     """Lets visitors in and says when they have gone.
 
     `on_join(visitor)` returns what to answer besides `ok`, or raises NotCoLocated or Refused; it finds the visitor's
-    doorbell in `visitor.eventfd`. `on_left(visitor)` is called once for each that was let in.
+    doorbell in `visitor.eventfd`. `on_left(visitor)` is called once for each that was let in, and `on_said(visitor,
+    message)` for what it has to say later.
     """
 
     def __init__(
@@ -58,11 +59,12 @@ class Door:
         eventfd: int,
         on_join: Callable[[Visitor], dict[str, Any]],
         on_left: Callable[[Visitor], None],
+        on_said: Callable[[Visitor, dict[str, Any]], None] = lambda visitor, message: None,
     ) -> None:
         self.address = address
         self._loop = loop
         self._eventfd = eventfd
-        self._on_join, self._on_left = on_join, on_left
+        self._on_join, self._on_left, self._on_said = on_join, on_left, on_said
         self._visitors: set[Visitor] = set()
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
         self._socket.bind(pack_address(address))
@@ -109,7 +111,9 @@ class Door:
         if visitor.eventfd >= 0 or len(descriptors) not in (1, 2):
             for descriptor in descriptors:
                 os.close(descriptor)
-            if visitor.eventfd < 0:
+            if visitor.accepted and not descriptors:
+                self._hear(visitor, packet)
+            elif visitor.eventfd < 0:
                 self.tell(visitor, {"ok": False, "why": "the request carries no doorbell"})
                 self._see_off(visitor)
             return
@@ -139,6 +143,14 @@ class Door:
         except (OSError, OverflowError):
             return  # dead already (then the hang-up says so), or of another pid namespace
         self._loop.add_reader(visitor.pidfd, self._see_off, visitor)
+
+    def _hear(self, visitor: Visitor, packet: bytes) -> None:
+        try:
+            message = json.loads(packet)
+        except (ValueError, RecursionError):
+            return
+        if isinstance(message, dict):
+            self._on_said(visitor, message)
 
     def tell(self, visitor: Visitor, message: dict[str, Any], descriptors: list[int] | None = None) -> None:
         """Send a visitor one packet; nothing if it is gone."""

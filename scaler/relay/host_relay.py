@@ -7,9 +7,11 @@ Not here: what the relay says (cluster_side), the thread (relay_thread), startin
 """
 
 import asyncio
+import json
 import logging
 import os
 import secrets
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -27,10 +29,11 @@ from scaler.relay.relay_thread import RelayThread
 from scaler.stopping.stopper import Stopper
 
 _log = logging.getLogger(__name__)
+FACTS_WAIT_S, FACTS_PAUSE_S = 0.5, 0.003
 
 
 class HostRelay:
-    """`on_over(reason)` is called on the loop when the session is over; `exit_code_of(pid)` says how a worker ended;
+    """`on_over(reason)` is called on the loop when the session is over; `facts_of(pid)` says how a worker ended;
     `on_kill(pid)` is called in the relay's thread before one is killed to stop what it runs.
     """
 
@@ -44,12 +47,12 @@ class HostRelay:
         *,
         memory: ObjectMemory,
         timeout_s: float,
-        exit_code_of: Callable[[int], int],
+        facts_of: Callable[[int], dict[str, Any]],
         on_kill: Callable[[int], object],
         on_over: Callable[[str], None],
     ) -> None:
         self.life = new_life()
-        self._loop, self._exit_code_of, self._report_over = loop, exit_code_of, on_over
+        self._loop, self._facts_of, self._report_over = loop, facts_of, on_over
         sweep_orphans(memory.folder)  # where no scheduler ever starts, nobody else does
         self._page = BellPage(self.life)
         self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
@@ -62,6 +65,7 @@ class HostRelay:
             self._relay, self.life, memory.folder, self._store, mappings, self._dismiss, self._stopper
         )
         self._doorbells: dict[RelayPeer, int] = {}
+        self._is_closed = False
         self._thread = RelayThread(
             address, dealer, hello, welcome, self._side, timeout_s=timeout_s,
             on_over=self._on_over,
@@ -118,14 +122,25 @@ class HostRelay:
                 self._door.dismiss(visitor)
 
     def _leave(self, visitor: Visitor) -> None:
-        self._thread.call(partial(self._see_off, visitor.peer, self._exit_code_of(visitor.pid)))
+        """A hang-up comes a moment before the end of a process, and its parent knows only then how that was."""
+        self._await_facts(visitor, time.monotonic() + FACTS_WAIT_S)
 
-    def _see_off(self, peer: RelayPeer, exit_code: int) -> None:
-        self._side.on_left(peer, exit_code, "")
+    def _await_facts(self, visitor: Visitor, until_s: float) -> None:
+        if self._is_closed:
+            return
+        facts = self._facts_of(visitor.pid)
+        if facts or time.monotonic() >= until_s:
+            self._thread.call(partial(self._see_off, visitor.peer, facts))
+        else:
+            self._loop.call_later(FACTS_PAUSE_S, self._await_facts, visitor, until_s)
+
+    def _see_off(self, peer: RelayPeer, facts: dict[str, Any]) -> None:
+        self._side.on_left(peer, facts.get("code", 0), json.dumps(facts, ensure_ascii=False) if facts else "")
         os.close(self._doorbells.pop(peer))
 
     def close(self) -> None:
         """Say goodbye; leave nothing behind."""
+        self._is_closed = True
         self._thread.stop()
         self._stopper.close()
         self._door.close()

@@ -9,6 +9,7 @@ Not here: the handshake itself (link.door), what their records mean (the core).
 import asyncio
 import logging
 import secrets
+import socket
 import time
 from collections.abc import Callable
 from typing import Any
@@ -42,9 +43,14 @@ class LocalPeers:
         self._stopper: Stopper[Peer] = Stopper(self._take_back, self._on_kill)
         self._timer: asyncio.TimerHandle | None = None
         self._memory = memory
+        self._host = socket.gethostname()
         self._on_change = on_change
         self._by_peer: dict[Peer, Visitor] = {}
-        self.door = Door(loop, f"scaler-{life}-{secrets.token_hex(4)}", pump.eventfd, self._join, self._leave)
+        self.door = Door(
+            loop, f"scaler-{life}-{secrets.token_hex(4)}", pump.eventfd, self._join, self._leave, self._on_said
+        )
+        self._told: dict[int, dict[str, Any]] = {}  # facts of deaths of processes that have not been seen to leave yet
+        self._awaited: dict[int, int] = {}  # processes that have, and whose facts are waited for -> their tags
 
     def _join(self, visitor: Visitor) -> dict[str, Any]:
         request = visitor.request
@@ -77,10 +83,34 @@ class LocalPeers:
         answer = self._stopper.remove(visitor.peer)
         if answer is not None:
             self._pump.answer_for(visitor.peer, answer)
-        left = self._pump.remove(visitor.peer)
+        left = self._remove(visitor)
         sweep_tag(self._life, visitor.peer.tag, self._memory.folder, left)
         _log.info("%s %s left (process %d)", visitor.request["role"], visitor.request.get("name", ""), visitor.pid)
         self._on_change(visitor, False)
+
+    def _remove(self, visitor: Visitor) -> list[str]:
+        """Tell the core, with what is known if a worker has died. The supervisor may have told, or will in a moment."""
+        peer = visitor.peer
+        if not peer.is_worker:
+            return self._pump.remove(peer)
+        told = self._told.pop(visitor.pid, None)
+        about = {"worker": str(visitor.request.get("name", "")), "host": self._host, "pid": visitor.pid}
+        left = self._pump.remove(peer, {**about, **(told or {})}, told is None)
+        self._awaited = {pid: tag for pid, tag in self._awaited.items() if self._pump.core.awaits_death(tag)}
+        if self._pump.core.awaits_death(peer.tag):
+            self._awaited[visitor.pid] = peer.tag
+        return left
+
+    def _on_said(self, visitor: Visitor, message: dict[str, Any]) -> None:
+        """A supervisor has something to say: how a worker of its has died."""
+        facts = message.get("died")
+        if visitor.request["role"] != "cluster" or not isinstance(facts, dict):
+            return
+        pid = facts.get("pid", 0)
+        if pid in self._awaited:
+            self._pump.core.on_death_told(self._awaited.pop(pid), facts)
+        elif any(other.pid == pid for other in self._by_peer.values()):
+            self._told[pid] = facts
 
     # stopping what they run
 

@@ -10,6 +10,7 @@ Rule 2: a client that has too much queued is not read on: its frames wait here u
 Not here: which session a frame belongs to (remote_peers), numbering (link.conversation).
 """
 
+import json
 import logging
 import time
 from abc import ABC, abstractmethod
@@ -348,10 +349,19 @@ class RemoteCluster(RemoteSession):
             worker = self.workers[body.peer] if body.peer < len(self.workers) else None
             claimed = body.claimed()
             if worker is not None:
-                self.core.on_worker_left(worker, now, claimed)
+                self.core.on_worker_left(worker, now, claimed, self._facts_of(body))
                 self.workers[body.peer] = None
         else:
             raise FrameError(f"a cluster does not say {type(body).__name__}")
+
+    def _facts_of(self, body: Left) -> dict[str, Any]:
+        """How a worker has died."""
+        try:
+            facts = json.loads(body.reason) if body.reason else {}
+        except (ValueError, RecursionError):
+            facts = {"output": body.reason[:4096]}
+        code = {"code": body.return_code} if body.return_code else {}
+        return {"host": self.hello.host_name, **code, **(facts if isinstance(facts, dict) else {})}
 
     def _on_joined(self, body: Joined) -> None:
         if body.peer != len(self.workers):
@@ -436,6 +446,9 @@ class RemoteCluster(RemoteSession):
 
     def on_left(self) -> None:
         self.core.objects.hosts -= 1
-        self.core.on_workers_left([worker for worker in self.workers if worker is not None], time.monotonic_ns())
+        self.core.on_workers_left(
+            [worker for worker in self.workers if worker is not None], time.monotonic_ns(),
+            {"host": self.hello.host_name, "lost": True},
+        )  # fmt: skip
         self.workers = [None] * len(self.workers)
         self.talk.close()

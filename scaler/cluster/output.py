@@ -1,0 +1,133 @@
+"""Output: what workers write to stderr goes on to the supervisor's, and the last of it is remembered.
+
+A worker that dies tells why in its last lines, if it tells at all: the interpreter's fatal errors, an assertion of C
+code, a message of the allocator. So each worker's stderr is a pipe, and one thread reads them all. If whoever reads the
+supervisor's stderr is slow, that thread waits, and so do workers that write more than a pipe holds; the supervisor's
+loop never does.
+
+Rule 1: what is remembered has at most LAST_BYTES and LAST_LINES, however much was written.
+Rule 2: `last` takes what is still in the pipe, without waiting, and so knows all that a dead worker has written.
+"""
+
+import contextlib
+import os
+import select
+import threading
+
+LAST_BYTES, LAST_LINES = 4096, 20
+MOST_READ_BYTES = 65536
+
+
+class Pipe:
+    """One worker's stderr, and the last that came through."""
+
+    def __init__(self) -> None:
+        self.read_end, self.write_end = os.pipe2(os.O_CLOEXEC)
+        os.set_blocking(self.read_end, False)
+        self._last = b""
+
+    def started(self) -> None:
+        """The worker has its copy of the write end."""
+        os.close(self.write_end)
+
+    def read(self) -> bytes | None:
+        """What is there now; nothing if nobody can write any more; None if nobody has."""
+        try:
+            data = os.read(self.read_end, MOST_READ_BYTES)
+        except BlockingIOError:
+            return None
+        self._last = (self._last + data)[-LAST_BYTES:]
+        return data
+
+    def text(self) -> str:
+        """The last lines, printable."""
+        text = self._last.decode("utf-8", "replace")
+        text = "".join(letter if letter.isprintable() or letter in "\n\t" else "?" for letter in text)
+        return "\n".join(text.splitlines()[-LAST_LINES:])
+
+
+class Output:
+    """Copies what comes through pipes to the descriptor `target`."""
+
+    def __init__(self, target: int = 2) -> None:
+        self._target = target
+        self._pipes: dict[int, Pipe] = {}
+        self._lock = threading.Lock()
+        self._poll = select.epoll()
+        self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._poll.register(self._bell, select.EPOLLIN)
+        self._unsaid: list[bytes] = []  # taken by `last` and not copied yet
+        self._stopping = False
+        self._thread: threading.Thread | None = None
+
+    def open(self) -> Pipe:
+        """A pipe for a worker that is about to start."""
+        pipe = Pipe()
+        with self._lock:
+            self._pipes[pipe.read_end] = pipe
+            self._poll.register(pipe.read_end, select.EPOLLIN)
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._copy, name="scaler-stderr", daemon=True)
+            self._thread.start()
+        return pipe
+
+    def last(self, pipe: Pipe) -> str:
+        """The worker has ended: the last it wrote. What is left in the pipe is still copied; then it is closed."""
+        with self._lock:
+            if self._pipes.pop(pipe.read_end, None) is not None:
+                for _ in range(16):  # a pipe holds 64 KiB; who has inherited it may be writing on
+                    data = pipe.read()
+                    if not data:
+                        break
+                    self._unsaid.append(data)
+                with contextlib.suppress(FileNotFoundError):  # its end was seen
+                    self._poll.unregister(pipe.read_end)
+                os.close(pipe.read_end)
+        os.eventfd_write(self._bell, 1)
+        return pipe.text()
+
+    def _copy(self) -> None:
+        """In the thread: take what was written and pass it on."""
+        while not self._stopping or self._unsaid:
+            ready = self._poll.poll()
+            with self._lock:
+                said, self._unsaid = self._unsaid, []
+                for descriptor, _ in ready:
+                    data = self._take(descriptor)
+                    if data:
+                        said.append(data)
+            for data in said:
+                _write_all(self._target, data)
+
+    def _take(self, descriptor: int) -> bytes | None:
+        if descriptor == self._bell:
+            with contextlib.suppress(BlockingIOError):
+                os.eventfd_read(self._bell)
+            return None
+        pipe = self._pipes.get(descriptor)
+        if pipe is None:
+            return None
+        data = pipe.read()
+        if data == b"":
+            self._poll.unregister(descriptor)  # else it would be ready for ever
+        return data
+
+    def close(self) -> None:
+        """Every pipe was given back by `last`: end the thread, once it has copied what there was, or in a second."""
+        self._stopping = True
+        os.eventfd_write(self._bell, 1)
+        if self._thread is not None:
+            self._thread.join(1.0)
+            if self._thread.is_alive():
+                return  # nobody reads what it writes: the process ends without it
+        self._poll.close()
+        os.close(self._bell)
+
+
+def _write_all(target: int, data: bytes) -> None:
+    """Nothing if there is nobody to read it."""
+    try:
+        while data:
+            data = data[os.write(target, data) :]
+    except OSError:
+        pass  # nobody reads it, or it is not to be waited for

@@ -1,0 +1,83 @@
+"""What is known of a worker's death (a dict, which travels as JSON) as the exception that its task gets.
+
+Keys, all of which may be missing: `worker`, `host`, `pid`, `code` (exit code, or minus the signal's number), `oom`,
+`peak_bytes`, `output` (the last it wrote to stderr), `tries`, `lost` (its host is gone, nobody saw it end).
+
+Not here: how the facts are found (scaler.cluster.autopsy).
+"""
+
+import json
+import signal
+from typing import Any
+
+from scaler.exceptions import ProcessorDiedError
+
+_MEANING = {
+    signal.SIGSEGV: "it touched memory that is not its own",
+    signal.SIGABRT: "it gave up by itself, as C code does when it finds itself broken",
+    signal.SIGBUS: "memory that it touched could not be had, as when /dev/shm or a file is cut short",
+    signal.SIGILL: "it ran an instruction that this processor does not have",
+    signal.SIGFPE: "an arithmetic error in C code",
+}
+
+
+def died_error(task: int, payload: bytes, function: str) -> ProcessorDiedError:
+    """The exception of a task whose worker died once too often."""
+    try:
+        facts = json.loads(payload)
+    except ValueError:
+        facts = {}
+    if not isinstance(facts, dict):
+        facts = {}
+    code, tries = _number(facts, "code"), _number(facts, "tries") or 0
+    output, peak_bytes = str(facts.get("output") or ""), _number(facts, "peak_bytes") or 0
+    worker, host, is_oom = str(facts.get("worker") or ""), str(facts.get("host") or ""), facts.get("oom") is True
+    name = signal_name(code)
+    where = f"worker {worker or '(unknown)'}" + (f" on {host}" if host else "")
+    pid = _number(facts, "pid")
+    sentences = [
+        f"{function or 'a function'} (task {task:#x}) was being run by {where}"
+        + (f", process {pid}," if pid else "")
+        + f" when that {_how(code, name, is_oom, facts)}"
+    ]
+    if tries > 1:
+        sentences.append(f"It was tried {tries} times, each time its worker died")
+    if peak_bytes:
+        sentences.append(f"The process had {peak_bytes / (1 << 20):,.0f} MiB of memory at most")
+    if is_oom:
+        sentences.append("Give it more memory, or run fewer workers on that host")
+    text = ". ".join(sentences) + "."
+    if output:
+        text += "\nThe last it wrote to stderr:\n" + "\n".join("    " + line for line in output.splitlines())
+    return ProcessorDiedError(
+        text, exit_code=code if code is not None and code >= 0 else None, signal_name=name, out_of_memory=is_oom,
+        memory_peak=peak_bytes, last_output=output, function=function, tries=tries, worker=worker, host=host,
+    )  # fmt: skip
+
+
+def signal_name(code: int | None) -> str | None:
+    """Of an exit code that stands for a signal; else None."""
+    if code is None or code >= 0:
+        return None
+    try:
+        return signal.Signals(-code).name
+    except ValueError:
+        return f"signal {-code}"
+
+
+def _how(code: int | None, name: str | None, is_oom: bool, facts: dict[str, Any]) -> str:
+    if facts.get("lost"):
+        return "was lost: nothing was heard of its host any more"
+    if is_oom:
+        return f"was killed by the kernel ({name or code}), which had no memory left"
+    if code is None:
+        return "died; how is not known"
+    if name is None:
+        return f"ended by itself, with exit code {code} (os._exit, or C code that calls exit)"
+    meaning = _MEANING.get(signal.Signals(-code)) if name.startswith("SIG") else None
+    return f"was ended by {name}" + (f": {meaning}" if meaning else "")
+
+
+def _number(facts: dict[str, Any], key: str) -> int | None:
+    value = facts.get(key)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None

@@ -1,0 +1,91 @@
+"""A task whose worker has died once too often, until it is told how."""
+
+import json
+
+import pytest
+
+from scaler._native import SchedulerCore, TaskOptions
+from tests.native.test_core import MS, FakeWorker
+from tests.native.test_task_options import Peer
+
+WORKER_DIED = 2
+
+
+@pytest.fixture
+def doomed():
+    """(core, client, task, the dead worker's tag): the last death it may have has come."""
+    core = SchedulerCore()
+    client, worker = Peer(core, 5), FakeWorker(core)
+    task = client.submit(options=TaskOptions(retries=0))
+    core.step(0)
+    assert worker.begin()[1] == task
+    tag = core.worker_tag(worker.index)
+    core.on_worker_left(worker.index, 0, (), {"worker": "w"}, True)
+    client.drain()
+    assert client.answers == []
+    assert core.awaits_death(tag)
+    return core, client, task, tag
+
+
+def told(client):
+    client.drain()
+    ((task, status, payload),) = client.answers
+    return task, status, json.loads(payload)
+
+
+def test_the_report_is_its_answer(doomed):
+    core, client, task, tag = doomed
+    core.on_death_told(tag, {"code": -11})
+    assert told(client) == (task, WORKER_DIED, {"worker": "w", "code": -11, "tries": 1})
+    core.on_death_told(tag, {"code": 0})
+    core.on_tick(10**12)
+    client.drain()
+    assert len(client.answers) == 1
+    assert core.counts()["rows"] == 0
+
+
+def test_without_a_report_it_is_told_what_is_known(doomed):
+    core, client, task, _ = doomed
+    core.on_tick(999 * MS)
+    client.drain()
+    assert client.answers == []
+    core.on_tick(1000 * MS)
+    assert told(client) == (task, WORKER_DIED, {"worker": "w", "tries": 1})
+    assert core.counts()["rows"] == 0
+
+
+def test_one_that_is_cancelled_is_told_nothing(doomed):
+    core, client, task, tag = doomed
+    core.on_cancel(client.index, task, 0)
+    assert not core.awaits_death(tag)
+    core.on_death_told(tag, {})
+    client.drain()
+    assert client.answers == []
+    assert core.counts()["rows"] == 0
+
+
+def test_one_whose_client_has_left_is_gone(doomed):
+    core, client, _, tag = doomed
+    core.on_client_left(client.index, 0)
+    core.on_death_told(tag, {})
+    core.on_tick(10**12)
+    assert core.counts()["rows"] == 0
+
+
+def test_long_last_words_reach_the_client(doomed):
+    core, client, _, tag = doomed
+    core.on_death_told(tag, {"output": "ö" * 2000})
+    assert told(client)[2]["output"] == "ö" * 2000
+
+
+def test_a_task_that_may_run_again_waits_for_no_report():
+    core = SchedulerCore()
+    client, worker, other = Peer(core, 5), FakeWorker(core), FakeWorker(core)
+    task = client.submit()
+    core.step(0)
+    first = worker if worker.begin() else other
+    second = other if first is worker else worker
+    first.begin()
+    core.on_worker_left(first.index, 0, (), {}, True)
+    core.step(0)
+    assert second.begin()[1] == task
