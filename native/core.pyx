@@ -579,6 +579,8 @@ cdef class SchedulerCore:
                 self.charge(row_index)
             if row.state == ROW_CANCELLED:
                 self.answers.end(row_index)
+            elif row.items > 1 and row.deaths:
+                self.deaths.tell(row_index, facts)     # its client sends its calls one by one, and charges whose it was
             elif row.deaths > row.retries:
                 self.deaths.doom(tag, row_index, facts, now)
             else:

@@ -110,6 +110,11 @@ cdef class PendingFuture:
         """Done, as far as anybody has looked."""
         return self.state != FUTURE_PENDING
 
+    @property
+    def has_lost_worker(self):
+        """Over, because the worker died that ran it."""
+        return self.state != FUTURE_PENDING and self.state != FUTURE_CANCELLED and self.status == STATUS_WORKER_DIED
+
     def done(self):
         if self.state == FUTURE_PENDING:
             self.client.look()

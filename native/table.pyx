@@ -19,9 +19,9 @@ cdef enum:
     ROW_ANSWERED = 4   # its result waits for room on the way to the client
     ROW_HELD_BACK = 5  # it was sent again: some worker may have it, or its result (survivors)
     ROW_LENT = 6       # its client runs it
+    ROW_DOOMED = 7     # its worker has died once too often: it waits for what is to be said of that
     ROW_WAITING = 8    # for the results of other tasks
     ROW_KEPT = 9       # has ended, and waits for those that need its result
-    ROW_DOOMED = 6     # its worker has died once too often: it waits for what is to be said of that
 
 cdef struct Row:
     uint64_t task

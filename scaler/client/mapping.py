@@ -5,6 +5,9 @@ grows at most fourfold from one round to the next: so a million quick calls and 
 without a knob. No more chunks are under way than keep every worker busy, so a huge iterable is read as it is worked
 off.
 
+A chunk whose worker died comes back at once, and its calls are sent one by one: so whichever it was fails alone, after
+as many tries as it may have, the one in the chunk included. Where nothing may be run again, nothing is sent in chunks.
+
 Not here: how a chunk is packed and run (native/chunk.pyx).
 """
 
@@ -107,28 +110,51 @@ def run_map(
     sizes = ChunkSizes(rings.count_workers())
     calls = Calls(iterable)
     under_way: deque[PendingFuture] = deque()
-    progress = MapProgress(rings, under_way)
-    open_chunks = 0
+    sent: dict[PendingFuture, tuple[list[Any], int]] = {}  # of chunks that are open: where their calls stand
+    anew: dict[PendingFuture, list[PendingFuture]] = {}  # of chunks whose worker died: their calls, one by one
+    progress = MapProgress(rings, sent)
     results: list[Any] = []
+
+    def send(buffer: list[Any], at: int, most: int, how: TaskOptions) -> PendingFuture:
+        try:
+            chunk = rings.submit_chunk(function, buffer, at, most, progress, begin, how)
+        except InputEnded as ended:
+            raise ended.error or CancelledError("an argument is a future that was cancelled") from None
+        sent[chunk] = buffer, at
+        return chunk
+
     try:
         while True:
-            while open_chunks < sizes.most_open and calls.has_more():
-                size = sizes.next_size(calls.left)
-                try:
-                    chunk = rings.submit_chunk(function, calls.buffer, calls.at, size, progress, begin, options)
-                except InputEnded as ended:
-                    raise ended.error or CancelledError("an argument is a future that was cancelled") from None
+            while len(sent) < sizes.most_open and calls.has_more():
+                size = sizes.next_size(calls.left) if options.retries else 1
+                chunk = send(calls.buffer, calls.at, size, options)
                 under_way.append(chunk)
                 calls.at += chunk.items
-                open_chunks += 1
             if not under_way:
                 return results
             for chunk in progress.wait():
-                open_chunks -= 1
-                sizes.on_ended(chunk.items, chunk.profile[0])
-            while under_way and under_way[0].is_over:
-                results += read(under_way.popleft())
+                buffer, at = sent.pop(chunk)
+                if not chunk.has_lost_worker:
+                    sizes.on_ended(chunk.items, chunk.profile[0])
+                elif chunk.items > 1:
+                    once_less = one_retry_less(options)
+                    singles = anew[chunk] = []
+                    for i in range(at, at + chunk.items):
+                        singles.append(send(buffer, i, 1, once_less))
+            while under_way and under_way[0].is_over and under_way[0] not in sent:
+                chunk = under_way.popleft()
+                if chunk in anew:
+                    under_way.extendleft(reversed(anew.pop(chunk)))
+                else:
+                    results += read(chunk)
             sizes.workers = max(1, rings.count_workers())
     finally:
-        for chunk in under_way:
+        for chunk in [*under_way, *(single for singles in anew.values() for single in singles)]:
             chunk.cancel()
+
+
+def one_retry_less(options: TaskOptions) -> TaskOptions:
+    """For calls whose chunk has died, which may have been one's own doing."""
+    return TaskOptions(
+        retries=options.retries - 1, priority=options.priority, limit_ms=options.limit_ms, retry_on=options.retry_on
+    )

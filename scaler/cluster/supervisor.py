@@ -207,7 +207,7 @@ class Supervisor:
         }
         pipe = self._output.open()
         try:
-            child = Child("scaler.cluster.worker", settings, stderr=pipe.write_end)
+            child = Child("scaler.cluster.worker", settings, pipe.write_end)
         except BaseException:
             self._output.last(pipe)
             raise

@@ -131,3 +131,11 @@ def note_big(path: str, number: int, n_bytes: int, seconds: float) -> bytes:
     time.sleep(seconds)
     note(path, number)
     return b"x" * n_bytes
+
+
+def note_and_die_at(path: str, number: int, deadly: int) -> int:
+    """As `note`, and one of them takes the worker along."""
+    note(path, number)
+    if number == deadly:
+        die()
+    return number

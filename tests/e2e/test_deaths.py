@@ -77,3 +77,31 @@ def test_one_that_is_cancelled_while_its_end_is_looked_into_is_cancelled(client)
     time.sleep(0.02)
     assert future.cancel() or future.exception() is not None
     assert client.submit(calls.add_one, 1).result(20) == 2
+
+
+@pytest.mark.parametrize("retries", [0, 1, 3])
+def test_in_a_map_only_the_call_that_kills_fails_and_as_often_as_it_may(client, tmp_path, retries):
+    client.map(calls.add_one, [(i,) for i in range(1000)])  # chunks are large by now
+    path, deadly, last = tmp_path / "marks", 1500, 2999
+    with pytest.raises(ProcessorDiedError, match="note_and_die_at"):
+        client.options(retries=retries).map(calls.note_and_die_at, [(str(path), i, deadly) for i in range(last + 1)])
+    ran = [int(line) for line in path.read_text().split()]
+    assert set(range(deadly)) <= set(ran)
+    assert ran.count(deadly) == retries + 1
+    if retries == 0:
+        assert len(ran) == len(set(ran))
+
+
+def die_once(path, number, deadly):
+    first = not os.path.exists(path)
+    if number == deadly and first:
+        calls.note(path, 1)
+        calls.die()
+    return number * 2
+
+
+def test_a_map_whose_worker_dies_once_has_all_its_results(client, tmp_path):
+    items = [(str(tmp_path / "died"), i, 700) for i in range(2000)]
+    assert client.map(die_once, items) == [2 * i for i in range(2000)]
+    mutable = [(str(tmp_path / "again"), [i], [300]) for i in range(1000)]
+    assert client.map(die_once, mutable) == [[i, i] for i in range(1000)]
