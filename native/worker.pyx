@@ -37,6 +37,7 @@ cdef class WorkerLoop:
     cdef int watched_count
     cdef Meter meter
     cdef readonly Upkeep upkeep
+    cdef readonly Retirement retirement
     cdef ChunkCalls chunk_calls
     cdef ChunkResults chunk_results
     cdef dict functions          # number -> callable, or the exception of unpickling it
@@ -62,7 +63,7 @@ cdef class WorkerLoop:
     def __init__(self, Segment memory not None, int eventfd, Segment bell_memory not None, uint32_t slot,
                  int bell_eventfd, watched, Store store not None, Mappings mappings not None, *, loads, loads_parcel,
                  load_input, dumps, describe, load_function, Upkeep upkeep not None, describe_overdue=None, stop_with=KeyboardInterrupt,
-                 is_importing=None, name_of=None, uint64_t limit_ns=0, finish=None):
+                 is_importing=None, name_of=None, uint64_t limit_ns=0, finish=None, Retirement retirement=None):
         self.memory = memory
         self.page = <PeerPage *>memory.start
         self.tasks, self.results, self.up, self.down = peer_rings(memory)
@@ -87,6 +88,7 @@ cdef class WorkerLoop:
         self.describe_overdue, self.stop_with, self.is_importing = describe_overdue, stop_with, is_importing
         self.name_of, self.limit_ns = name_of, limit_ns
         self.life = self.heard_life = self.named_life = load_acquire(&self.page.life)
+        self.retirement = Retirement() if retirement is None else retirement
 
     # being stopped
 
@@ -133,6 +135,7 @@ cdef class WorkerLoop:
     def run(self):
         """Run tasks until the scheduler or the supervisor is gone or `stopping` is set."""
         cdef Record *record
+        cdef bint is_due = False
         while not self.stopping:
             record = self.tasks.peek()
             if record == NULL:
@@ -146,11 +149,14 @@ cdef class WorkerLoop:
                 if load_acquire(&self.page.life) != self.life and self.tasks.tail >= self.page.takeover_tasks:
                     self.begin_life()
                 self.execute(record)
+                is_due = self.retirement.is_due(record.items, self.meter.start_ns)
             self.tasks.step(record.record_bytes)
             if self.tasks.recycle():
                 tell(self.bell, self.slot, self.bell_eventfd)
             if self.meter.start_ns >= self.upkeep.overdue_ns:
                 self.upkeep.clean(self.done)
+            if is_due and not self.is_cut_off():      # else its last result would be lost
+                return
 
     cdef bint wait(self) except -1:
         """Sleep until there may be news. False when there is nobody left to work for."""

@@ -49,6 +49,8 @@ class SchedulerClusterCombo:
         object_memory_bytes: int = SchedulerConfig.object_memory_bytes,
         object_folder: str | None = SchedulerConfig.object_folder,
         stop_grace_seconds: float = ClusterConfig.stop_grace_seconds,
+        worker_max_tasks: int = ClusterConfig.worker_max_tasks,
+        worker_max_bytes: int = ClusterConfig.worker_max_bytes,
         insecure: bool = SchedulerConfig.insecure,
     ) -> None:
         logging_paths = logging_paths if isinstance(logging_paths, str) else list(logging_paths)
@@ -83,6 +85,8 @@ class SchedulerClusterCombo:
                 heartbeat_interval_seconds=heartbeat_interval_seconds,
                 task_timeout_seconds=task_timeout_seconds,
                 stop_grace_seconds=stop_grace_seconds,
+                worker_max_tasks=worker_max_tasks,
+                worker_max_bytes=worker_max_bytes,
                 death_timeout_seconds=death_timeout_seconds,
                 garbage_collect_interval_seconds=garbage_collect_interval_seconds,
                 trim_memory_threshold_bytes=trim_memory_threshold_bytes,

@@ -143,6 +143,8 @@ class Cluster(Launched):
         trim_memory_threshold_bytes: int = ClusterConfig.trim_memory_threshold_bytes,
         hard_processor_suspend: bool = ClusterConfig.hard_processor_suspend,
         stop_grace_seconds: float = ClusterConfig.stop_grace_seconds,
+        worker_max_tasks: int = ClusterConfig.worker_max_tasks,
+        worker_max_bytes: int = ClusterConfig.worker_max_bytes,
         ring_bytes: int = ClusterConfig.ring_bytes,
         object_memory_bytes: int = ClusterConfig.object_memory_bytes,
         object_folder: str | None = ClusterConfig.object_folder,

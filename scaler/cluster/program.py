@@ -58,6 +58,8 @@ async def _serve(config: ClusterConfig, lifeline: int, on_ready: Callable[[], No
             cwd=os.getcwd(),
             limit_s=config.task_timeout_seconds,
             grace_s=config.stop_grace_seconds,
+            max_tasks=config.worker_max_tasks,
+            max_bytes=config.worker_max_bytes,
         ),
         memory=object_memory(config.object_folder, config.object_memory_bytes),
         death_timeout_s=config.death_timeout_seconds,

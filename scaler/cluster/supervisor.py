@@ -13,6 +13,7 @@ import json
 import logging
 import os
 import secrets
+import select
 import socket
 import time
 from collections import deque
@@ -48,6 +49,8 @@ class WorkerSettings:
     sys_path: list[str] = field(default_factory=list)  # empty: as the supervisor's own
     cwd: str = ""
     limit_s: float = 0.0  # of each task that has none of its own; 0: none
+    max_tasks: int = 0  # after which it retires; 0: never
+    max_bytes: int = 0  # of its own memory, beyond which it retires; 0: never
     grace_s: float = 2.0  # between asking a task to stop and killing its worker
 
 
@@ -224,7 +227,8 @@ class Supervisor:
         self._loop.add_reader(child.link, self._on_report, index)
         _log.debug("started worker %s as process %d", name, child.pid)
 
-    def _on_report(self, index: int) -> None:
+    def _on_report(self, index: int) -> bool:
+        """Take one report. False if there will be no more."""
         child = self._children[index]
         report = child.hear(0)
         if report is None:
@@ -236,12 +240,20 @@ class Supervisor:
             self._roster.on_joined(index, time.monotonic())
             if self._roster.all_joined:
                 self._on_ready()
+        elif "retires" in report:
+            _log.info(
+                "worker %s (process %d) retires: %s", self._roster.places[index].name, child.pid, report["retires"]
+            )
+            self._killed.add(child.pid)
         elif "error" in report:
             _log.error("worker %s could not join: %s", self._roster.places[index].name, report["error"])
+        return report is not None
 
     def _on_exit(self, index: int) -> None:
         self._on_scheduler_says()  # it may have killed it
         child = self._children[index]
+        while select.select([child.link], [], [], 0)[0] and self._on_report(index):
+            pass  # that it retires may be the last it said
         code = child.find_code()
         if code is None:
             return  # its main thread has ended and others have not; it is looked at again

@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any
 
 from scaler import context, payload
-from scaler._native import Mappings, Store, Upkeep, WorkerLoop, die_with_parent
+from scaler._native import Mappings, Retirement, Store, Upkeep, WorkerLoop, die_with_parent
 from scaler.cluster.creator import Creator
 from scaler.cluster.handover import Moving
 from scaler.exceptions import ScalerError, TaskCancelled
@@ -101,6 +101,7 @@ def main() -> int:
         upkeep=Upkeep(settings["garbage_collect_interval_s"], settings["trim_memory_threshold_bytes"]),
         describe_overdue=overdue_describer(settings["name"]), stop_with=TaskCancelled, is_importing=is_importing,
         name_of=name_of, limit_ns=round(settings["limit_s"] * 1e9),
+        retirement=Retirement(settings["max_tasks"], settings["max_bytes"]),
     )  # fmt: skip
     obey_signals(loop)
     faulthandler.enable()  # what was running is the last that one writes which ends by a fault
@@ -117,6 +118,9 @@ def main() -> int:
         creator.report(joined=True)
     try:
         loop.run()
+        if loop.retirement.reason:
+            creator.report(retires=loop.retirement.reason)
+            entry.close()  # threads of a task may keep the process from ending, and nobody is to wait for it
     except KeyboardInterrupt:
         return 130
     return 0

@@ -147,6 +147,14 @@ class ClusterConfig(ObjectsConfig, LoggingConfig):
         1 << 30, "memory of its own above which a worker that has collected garbage gives back what is free", "-tm",
         group=LIMITS, unit="bytes", least=0,
     )  # fmt: skip
+    worker_max_tasks: int = option(
+        0, "replace a worker by a fresh process after so many tasks, each call of a map being one; 0: never",
+        group=LIMITS, least=0,
+    )  # fmt: skip
+    worker_max_bytes: int = option(
+        0, "replace a worker by a fresh process when it has more memory of its own between two tasks; 0: never",
+        group=LIMITS, unit="bytes", least=0, default_words="never",
+    )  # fmt: skip
     heartbeat_interval: float = option(
         2, "how often to give a sign of life", "-hi",
         group=NO_MORE, unit="seconds", least=0, no_more="the scheduler tells its peers how often",

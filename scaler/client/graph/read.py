@@ -152,7 +152,7 @@ class Reader:
         is_flat, is_nested = True, False
         for value in task[1:]:
             kind = type(value)
-            if isinstance(value, self._node_class):      # whose hash is dear
+            if isinstance(value, self._node_class):  # whose hash is dear
                 args.append(self._spec_argument(key, value, inputs))
                 is_flat, is_nested = False, True
                 continue
