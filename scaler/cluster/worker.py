@@ -6,6 +6,7 @@ Rule 1: it never outlives its supervisor: the kernel kills it then. It may outli
 Not here: the loop itself (native/worker.pyx), restarting (cluster.supervisor).
 """
 
+import contextlib
 import faulthandler
 import os
 import pickle
@@ -120,7 +121,8 @@ def main() -> int:
         loop.run()
         if loop.retirement.reason:
             creator.report(retires=loop.retirement.reason)
-            entry.close()  # threads of a task may keep the process from ending, and nobody is to wait for it
+            with contextlib.suppress(OSError):  # it has hung up
+                entry.close()  # threads of a task may keep the process from ending, and nobody is to wait for it
     except KeyboardInterrupt:
         return 130
     return 0
