@@ -151,6 +151,7 @@ class Client:
         depth, stands for its result: the call begins when that is there, and fails or is cancelled as it does. Waits
         while the scheduler has more than it wants to keep.
         """
+        fn = self._options.wrap(fn)
         if self._serializer is not None:
             fn, args, kwargs = wrap_call(self._serializer, fn, args, kwargs)
         try:
@@ -165,6 +166,7 @@ class Client:
         Items are tuples or lists of positional arguments. An endless or huge iterable is read as it is worked off. The
         first failure in input order is raised, once the calls before it are done; what has not started is cancelled.
         """
+        fn = self._options.wrap(fn)
         if self._serializer is not None:
             fn, iterable = wrap_map(self._serializer, fn, iterable)
         return run_map(
@@ -225,7 +227,9 @@ class Client:
         """This client, with other options for the calls that are made through what is returned.
 
         `retries`: how often a task is run again when its worker dies, 0 to 254, 3 by default. `timeout`: seconds that
-        a task may run before it is stopped, None for no limit. `priority`: -15 to 15, 0 by default: of what waits,
+        a task may run before it is stopped, None for no limit. `retry_on`: an exception class, or a tuple of such,
+        after which the call is made again in its worker, up to `retries` times, with the arguments as they came; the
+        time limit is that of all these together. `priority`: -15 to 15, 0 by default: of what waits,
         what has more goes first, whichever client it is from; within a priority clients take turns.
 
         Costs next to nothing, shares the connection, and can be called again: what is not named stays as it was.

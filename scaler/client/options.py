@@ -7,11 +7,13 @@ Not here: the view of a client that uses them (client.view), what is done about 
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Self
 
 from scaler._native import DEFAULT_RETRIES, MOST_PRIORITY, MOST_RETRIES, TaskOptions
+from scaler.retrying import Retrying
 
 MOST_TIMEOUT_S = 4_000_000.0  # some 46 days: milliseconds have 32 bits
 
@@ -23,6 +25,7 @@ class CallOptions:
     retries: int = DEFAULT_RETRIES
     timeout: float | None = None
     priority: int = 0
+    retry_on: type[Exception] | tuple[type[Exception], ...] = ()
 
     def __post_init__(self) -> None:
         _check_number("retries", self.retries, 0, MOST_RETRIES)
@@ -35,6 +38,19 @@ class CallOptions:
                     f"timeout is more than 0 and at most {MOST_TIMEOUT_S:,.0f} seconds, or None for no limit, "
                     f"not {self.timeout!r}"
                 )
+
+        for kind in self.errors:
+            if not isinstance(kind, type) or not issubclass(kind, Exception):
+                raise TypeError(f"retry_on is an exception class, or a tuple of such, not {self.retry_on!r}")
+
+    @property
+    def errors(self) -> tuple[type[Exception], ...]:
+        """After which exceptions of its own a call is made again."""
+        return self.retry_on if isinstance(self.retry_on, tuple) else (self.retry_on,)
+
+    def wrap(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """What is to be called in place of this function."""
+        return Retrying(function, self.errors, self.retries) if self.retry_on and self.retries else function
 
     def changed(self, **changes: Any) -> Self:
         """The same with these changes. TypeError for a name that is no option."""

@@ -34,6 +34,7 @@ MAY_IMPORT: dict[str, str] = {
     "scaler.died": "exceptions",
     "scaler.payload": "_native died exceptions",
     "scaler.reference": "_native",
+    "scaler.retrying": "",
     "scaler.running": "_native reference",
     "scaler.protocol": "_native",
     "scaler.config": "address exceptions",
@@ -41,7 +42,7 @@ MAY_IMPORT: dict[str, str] = {
     "scaler.stopping": "_native exceptions",
     "scaler.relay": "_native address exceptions link protocol stopping",
     "scaler.calls": "",
-    "scaler.client": "_native address calls context exceptions link payload protocol reference relay running",
+    "scaler.client": "_native address calls context exceptions link payload protocol reference relay retrying running",
     "scaler.cluster.worker": "_native cluster.creator cluster.handover context exceptions link payload reference "
     "running stopping",
     "scaler.cluster": "_native address cluster.creator cluster.handover config event_loop exceptions "

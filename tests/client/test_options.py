@@ -39,7 +39,10 @@ def test_a_time_limit_is_never_rounded_down_to_none(timeout, limit_ms):
         ({"timeout": float("nan")}, ValueError, "not nan"),
         ({"timeout": float("inf")}, ValueError, "not inf"),
         ({"timeout": "5"}, TypeError, "a number of seconds"),
-        ({"retry": 3}, TypeError, "'retry' is no option of a call: there are retries, timeout, priority"),
+        ({"retry": 3}, TypeError, "'retry' is no option of a call: there are retries, timeout, priority, retry_on"),
+        ({"retry_on": "ValueError"}, TypeError, "retry_on is an exception class"),
+        ({"retry_on": (ValueError, 3)}, TypeError, "retry_on is an exception class"),
+        ({"retry_on": KeyboardInterrupt}, TypeError, "retry_on is an exception class"),
     ],
 )
 def test_a_wrong_option_is_named(wrong, error, words):

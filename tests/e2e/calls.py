@@ -139,3 +139,14 @@ def note_and_die_at(path: str, number: int, deadly: int) -> int:
     if number == deadly:
         die()
     return number
+
+
+def fail_times(path: str, times: int, kind: str, items: list[int]) -> list[int]:
+    """Raises the first `times` times, counting in a file; else `items` with one item more, which it had none of."""
+    with open(path, "a+") as file:
+        file.write("x")
+        count = file.tell()
+    items.append(1)
+    if count <= times:
+        raise {"KeyError": KeyError, "ValueError": ValueError}[kind](str(count))
+    return items

@@ -81,3 +81,20 @@ def test_a_view_outlives_the_name_of_its_client(cluster):
 def test_a_view_that_goes_leaves_the_client_alone(client):
     client.options(retries=1).submit(calls.add_one, 1).result(20)
     assert client.submit(calls.add_one, 1).result(20) == 2
+
+
+def test_a_call_is_made_again_after_exceptions_of_its_own(client, tmp_path):
+    path = str(tmp_path / "marks")
+    view = client.options(retries=2, retry_on=(ConnectionError, LookupError))
+    assert view.submit(calls.fail_times, path + "a", 2, "KeyError", []).result(20) == [1]
+    with pytest.raises(KeyError, match="3"):
+        view.submit(calls.fail_times, path + "b", 3, "KeyError", []).result(20)
+    with pytest.raises(ValueError, match="1"):
+        view.submit(calls.fail_times, path + "c", 1, "ValueError", []).result(20)
+    items = [(path + f"d{i}", i % 3, "KeyError", []) for i in range(30)]
+    assert view.map(calls.fail_times, items) == [[1]] * 30
+
+
+def test_without_being_asked_no_call_is_made_again_after_an_exception(client, tmp_path):
+    with pytest.raises(KeyError, match="1"):
+        client.options(retries=2).submit(calls.fail_times, str(tmp_path / "a"), 1, "KeyError", []).result(20)
