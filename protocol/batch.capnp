@@ -10,18 +10,19 @@
 # Rule 2: row i's payload is payload[ends[i - 1] : ends[i]], with ends[-1] = 0; the last end is the payload's length.
 #         Empty `ends`: all payloads are empty.
 # Rule 3: the order of rows is the order in which they were said.
-# Not here: what a status or a flag means (README.md).
+# Rule 4: a row of Tasks may name other rows' results, or be one that is handed in later (flag 32 in `flags`).
+# Not here: what a status or a flag means, and what stands in a payload before its pickle (README.md).
 
 struct Tasks {
   peers @0 :Data;                                       # UInt32  scheduler -> cluster: the worker; from a client: empty
   tasks @1 :Data;                                       # UInt64  client's 24 bits, then 40 bits counting up
   attempts @2 :Data;                                    # UInt64  from a client: empty
   functions @3 :Data;                                   # UInt32  number of an announced function
-  flags @4 :Data;                                       # UInt8
+  flags @4 :Data;                                       # UInt8   32: the payload names tasks or has their results
   items @5 :Data;                                       # UInt32  calls in this chunk of a map; 0: not a chunk
-  details @6 :Data;                                     # UInt32
+  details @6 :Data;                                     # UInt32  from a nested client: how deep in tasks of tasks
   ends @7 :Data;                                        # UInt32
-  payload @8 :Data;
+  payload @8 :Data;                                     # places of objects, inputs, pickle: what the flags say
   options @9 :Data;                                     # UInt32  bits 0 to 7: retries + 1, 0: 3; 8 to 15: priority; 16:
                                                         #         the function says what exceptions to try again after
   limitsMs @10 :Data;                                   # UInt32  how long an attempt may run; 0: as long as it likes
@@ -35,7 +36,8 @@ struct Results {
   flags @4 :Data;                                       # UInt8
   statuses @5 :Data;                                    # UInt16
   items @6 :Data;                                       # UInt32
-  details @7 :Data;                                     # UInt32
+  details @7 :Data;                                     # UInt32  from a cluster: the task's objects still looked at;
+                                                        #         to a client: late dependants that got the result
   durationsNs @8 :Data;                                 # UInt64
   cpuUs @9 :Data;                                       # UInt32
   memoryPeakKib @10 :Data;                              # UInt32

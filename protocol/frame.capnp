@@ -28,7 +28,8 @@ struct Frame {
     heartbeat @8 :Session.Heartbeat;                    # both ways, unnumbered
     goodbye @9 :Session.Goodbye;                        # both ways, numbered, the last that is numbered
 
-    tasks @10 :Batch.Tasks;                             # client -> scheduler: submitted; scheduler -> cluster: placed
+    tasks @10 :Batch.Tasks;                             # client -> scheduler: submitted, or a result handed in for
+                                                        # those that wait for it; scheduler -> cluster: placed
     results @11 :Batch.Results;                         # cluster -> scheduler -> client
     functions @12 :Batch.Functions;                     # client -> scheduler -> cluster, before their tasks
     cancel @13 :Batch.Selection;                        # client -> scheduler -> cluster

@@ -3,6 +3,8 @@
 # Objects: what is too large for a record, in chunks, so that other frames get in between; and the end of their lives.
 #
 # Rule 1: chunks of one object come in order of offset and without holes; those of several objects may be mixed.
+# Rule 2: what a task waited for comes to a cluster like its other objects: large results by their own ids, and many
+#         small ones as one object of the scheduler's.
 # Not here: the record that names the object when all of it is there (README.md, "Objects").
 
 struct Chunk {
@@ -15,7 +17,7 @@ struct Chunk {
 struct Offer {
   object @0 :UInt64;
   totalBytes @1 :UInt64;
-  token @2 :Data;                                       # 16 bytes, from the scheduler: to fetch it from the scheduler's port
+  token @2 :Data;                                       # 16 bytes, from the scheduler: to fetch it at its own port
   source @3 :Text;                                      # from the scheduler: another place to try first, or empty
   sourceToken @4 :Data;                                 # 16 bytes: to fetch it there
 }
