@@ -24,7 +24,7 @@ struct Tasks {
   ends @7 :Data;                                        # UInt32
   payload @8 :Data;                                     # places of objects, inputs, pickle: what the flags say
   options @9 :Data;                                     # UInt32  bits 0 to 7: retries + 1, 0: 3; 8 to 15: priority; 16:
-                                                        #         the function says what exceptions to try again after
+                                                        #         kept for later, 0
   limitsMs @10 :Data;                                   # UInt32  how long an attempt may run; 0: as long as it likes
 }
 
