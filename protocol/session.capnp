@@ -3,7 +3,7 @@
 # A session: its beginning and end, who is there, and whether they are alive.
 #
 # Rule 1: a Data that is a key (session, identity) is compared byte by byte and never interpreted.
-# Rule 2: a Text is for people to read, except `colocation` and `monitor`, which are addresses, and the `reason` of Left.
+# Rule 2: a Text is for people to read, except `colocation` and `monitor`, which are addresses, and `reason` of Left.
 # Not here: tasks and what is said about them (batch.capnp).
 
 struct Hello {
