@@ -7,8 +7,10 @@ Rule 1: the creator's own logging says what options have no effect; the started 
 Not here: both at once (combo), how a process is started (spawn), what the options mean (config.table).
 """
 
+import atexit
 import sys
 import time
+import weakref
 from collections.abc import Iterable
 from dataclasses import fields
 from types import TracebackType
@@ -26,6 +28,9 @@ START_TIMEOUT_S = 60.0
 LOGGING_PATHS, LOGGING_LEVEL = ("/dev/stderr",), "WARNING"  # so that a program stays quiet
 
 
+_open: "weakref.WeakSet[Launched]" = weakref.WeakSet()
+
+
 class Launched:
     """A process that was started here."""
 
@@ -36,6 +41,7 @@ class Launched:
         check_event_loop(config.event_loop)
         warn_of_idle(config)
         self._child: Child | None = self._spawn()
+        _open.add(self)
         try:
             self._child.tell({**_as_json(config), **more})
             self._report = await_report(self._child, "ready", time.monotonic() + START_TIMEOUT_S, self.what)
@@ -71,8 +77,18 @@ def end_launched(*launched: Launched) -> None:
     children = [each._child for each in launched if each._child is not None]
     for each in launched:
         each._child = None
+    if not children:
+        return
     end_all(children, 5.0)
     sweep_orphans()  # a scheduler that was killed has left its bell page
+
+
+def _end_open() -> None:
+    """At the interpreter's end, while `__del__` could still import what that needs."""
+    end_launched(*_open)
+
+
+atexit.register(_end_open)
 
 
 def _as_json(config: Config) -> dict[str, Any]:
