@@ -8,6 +8,14 @@
 # Rule 2: a row holds the objects that its payload names, first the task's and then the result's, and lets go of them once.
 # Not here: whether a result counts (core), what its bytes mean (payload).
 
+cdef inline void copy_record(Record *record, Record *other, uint32_t size) noexcept nogil:
+    """Fill a reserved record with what another says, whose payload has this size. The claim word stays its own."""
+    cdef uint32_t claim = record.claim
+    memcpy(<char *>record + 4, <char *>other + 4, RECORD_HEADER_BYTES - 4)
+    record.claim = claim
+    memcpy(payload_of(record), payload_of(other), size)
+
+
 @cython.final
 cdef class Answers:
     cdef TaskTable table
@@ -56,8 +64,7 @@ cdef class Answers:
         if client.waiting_head == 0:
             record = (<Outlet>client.outlet).reserve(size)
         if record != NULL:
-            memcpy(<char *>record + 4, <char *>result + 4, RECORD_HEADER_BYTES - 4)
-            memcpy(payload_of(record), payload_of(result), size)
+            copy_record(record, result, size)
             (<Outlet>client.outlet).commit()
             self.clients.note_dirty(row.client)
             self.answered += 1
@@ -159,7 +166,7 @@ cdef class Answers:
             if record == NULL:
                 break
             sent += 1
-            memcpy(<char *>record + 4, <char *>kept + 4, row.payload_bytes - 4)
+            copy_record(record, kept, size)
             (<Outlet>client.outlet).commit()
             self.clients.note_dirty(client_index)
             self.answered += 1

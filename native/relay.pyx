@@ -35,6 +35,7 @@ cdef class Relay:
     cdef list peers                   # by slot; None where one has left: slots are never used twice
     cdef readonly list asides         # (slot, record tuple or RecordRun), in order: what does not go with the next batch
     cdef readonly list broken         # peers whose rings were found to make no sense: to be shut out
+    cdef public bint inputs_wait      # tasks wait for their objects to be sent: those that may need their results, too
     cdef bint holding                 # take no more tasks from the client for now
     cdef readonly bint armed          # the last run left nothing behind: whoever has news will ring
 
@@ -198,7 +199,8 @@ cdef class Relay:
             if not self.may_say(record, ring):
                 ring.broken = True
                 break
-            if record.flags & FLAG_OBJECTS or record.kind == KIND_RELEASE or record.kind == KIND_FORGET:
+            if (record.flags & FLAG_OBJECTS or record.kind == KIND_RELEASE or record.kind == KIND_FORGET
+                    or (record.flags & FLAG_INPUTS and (self.inputs_wait or self.asides))):
                 self.set_aside(peer, record_tuple(record))
             elif not peer.collected.append(record):
                 break

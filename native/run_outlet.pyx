@@ -110,19 +110,19 @@ cdef tuple record_tuple(Record *record):
 def feed_tasks(SchedulerCore core not None, uint32_t client, RecordBatch batch not None):
     """Give a remote client's tasks to the core, as long as it may have more queued.
 
-    Returns the tuples of those whose payload names objects: the caller finds those and feeds them by themselves.
-    What is left in the batch is to be fed later.
+    Stops at one whose payload names objects, and returns its tuple: the caller finds those, feeds it by itself, and calls
+    again, since what comes behind it may need its result. None when that is all for now.
     """
     cdef Record *record
     cdef uint32_t peer = 0
     cdef uint64_t now = now_ns()
-    cdef list large = []
-    while not core.is_over_quota(client):
+    cdef object large = None
+    while large is None and not core.is_over_quota(client):
         record = batch.peek(&peer)
         if record == NULL:
             break
         if record.flags & FLAG_OBJECTS:
-            large.append(record_tuple(record))
+            large = record_tuple(record)
         else:
             core.on_submit(client, record, now)
         batch.step(record)

@@ -13,6 +13,7 @@ from abc import ABC, abstractmethod
 from typing import Any
 
 from scaler._native import (
+    FLAG_INPUTS,
     KIND_FUNCTION,
     KIND_RESULT,
     KIND_TASK,
@@ -105,6 +106,7 @@ class RelaySide(ABC):
         if not self._functions_under_way:
             while talk.has_room and self._post_runs(runs):
                 pass
+        relay.inputs_wait = bool(self.unsaid)
         relay.hold(bool(self._functions_under_way) or not talk.has_room)
         broken, relay.broken[:] = list(relay.broken), []
         for peer in broken:
@@ -128,8 +130,10 @@ class RelaySide(ABC):
                 self._post_later(slot, said)
             else:
                 self.post_all([(slot, said)])
-        elif said[0] in (KIND_TASK, KIND_RESULT):
+        elif said[0] in (KIND_TASK, KIND_RESULT) and said[4] & FLAG_OBJECTS:
             self._send_with_objects(slot, said)
+        elif said[0] in (KIND_TASK, KIND_RESULT):
+            self._send_after_others(slot, said)
         else:
             self.on_control(slot, said)
 
@@ -171,14 +175,25 @@ class RelaySide(ABC):
     def _send_with_objects(self, slot: int, record: tuple[Any, ...]) -> None:
         self.send_objects(record[2])
         self.unsaid.add(record[1])
-        named = None if self._functions_under_way else [place[0] for place in split_places(record[2])[0]]
+        named = [place[0] for place in split_places(record[2])[0]]
+        waits_for_all = self._functions_under_way or record[4] & FLAG_INPUTS
 
         def post() -> None:
             self.unsaid.discard(record[1])
             self._post_runs([(slot, with_payload(record, bare(record[2])))])
             self.on_sent(slot, record[2])
 
-        self.talk.after_objects(post, named, [place[0] for place in new_objects(record[2])])
+        self.talk.after_objects(post, None if waits_for_all else named, [place[0] for place in new_objects(record[2])])
+
+    def _send_after_others(self, slot: int, record: tuple[Any, ...]) -> None:
+        """A task that may need the results of those that wait for their objects: it must not be said before them."""
+        self.unsaid.add(record[1])
+
+        def post() -> None:
+            self.unsaid.discard(record[1])
+            self._post_runs([(slot, with_payload(record, record[2]))])
+
+        self.talk.after_objects(post)
 
     def send_objects(self, payload: bytes) -> None:
         """Send the objects that this payload brings."""

@@ -163,7 +163,7 @@ class LocalPeers:
                 self.door.tell(visitor, {"shutdown": True})
 
     def dismiss_broken(self) -> None:
-        """Hang up on peers whose rings make no sense."""
+        """Hang up on peers whose rings make no sense; a worker is of no use any more, and another takes its place."""
         broken, self._pump.broken[:] = list(self._pump.broken), []
         for peer in broken:
             visitor = self._by_peer.get(peer)
@@ -173,7 +173,7 @@ class LocalPeers:
                 "%s %s (process %d) wrote a record that makes no sense: it is shut out",
                 visitor.request["role"], visitor.request.get("name", ""), visitor.pid,
             )  # fmt: skip
-            self.door.dismiss(visitor)
+            self.door.dismiss(visitor, kill=peer.is_worker)
 
     def close(self) -> None:
         if self._timer is not None:

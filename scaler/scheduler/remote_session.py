@@ -267,7 +267,7 @@ class RemoteClient(RemoteSession):
         assert self.index is not None
         while True:
             left = len(self._batch)
-            for record in feed_tasks(self.core, self.index, self._batch):
+            while (record := feed_tasks(self.core, self.index, self._batch)) is not None:
                 feed_one(self.core, self.index, with_payload(record, self.talk.incoming.take(record[2])))
             if not self._cancelled_early:
                 return

@@ -131,6 +131,7 @@ def break_own_ring(mark):
 def test_a_worker_whose_ring_makes_no_sense_is_replaced_and_its_task_is_run_again(client, tmp_path):
     assert client.submit(break_own_ring, str(tmp_path / "mark")).result(30) == "elsewhere"
     assert client.submit(calls.add_one, 1).result(20) == 2
+    wait_until(lambda: client._rings.count_workers() == 2, 20)
 
 
 def test_clear_cancels_what_is_open():

@@ -269,3 +269,22 @@ def test_lists_of_keys_give_tuples(client):
     assert client.get(graph, "c") == 3
     assert client.get(graph, ["c"], num_workers=4, optimize_graph=False) == {"c": 3}
     assert client.asynchronous is False
+
+
+def first_of(array):
+    return float(array[0])
+
+
+def last_of(array):
+    return float(array[-1])
+
+
+def size_of(array):
+    return array.size
+
+
+def test_what_needs_a_large_input_does_not_overtake_it(client):
+    big = np.arange(200_000.0)
+    graph = {"a": big, "b": (first_of, "a"), "c": (last_of, "a"), "n": (size_of, "a"), "d": (max, "b", "c", "n")}
+    for _ in range(5):
+        assert client.get(graph, ["b", "c", "d"]) == {"b": 0.0, "c": 199_999.0, "d": 200_000}
