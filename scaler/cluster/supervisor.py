@@ -158,12 +158,21 @@ class Supervisor:
             if "killed" in said:
                 self._killed.add(said["killed"])
                 continue
+            if "shut_out" in said:
+                self._end_worker(said["shut_out"])
+                continue
             self._loop.remove_reader(self._entry.connection)
             if packet:
                 self._stop_for_good()
             else:
                 _log.info("the scheduler has gone")
             self._gone.set()
+
+    def _end_worker(self, pid: int) -> None:
+        """The scheduler has no use for it any more: another takes its place."""
+        for child in self._children.values():
+            if child.pid == pid:
+                child.process.kill()
 
     def _on_relay_over(self, reason: str) -> None:
         _log.info("the session with the scheduler is over: %s", reason)

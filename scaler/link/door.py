@@ -17,7 +17,6 @@ import json
 import logging
 import os
 import resource
-import signal
 import socket
 import sys
 from collections.abc import Callable
@@ -182,13 +181,8 @@ class Door:
     def visitors(self) -> frozenset[Visitor]:
         return frozenset(self._visitors)
 
-    def dismiss(self, visitor: Visitor, kill: bool = False) -> None:
-        """Hang up on this visitor; with `kill`, end it: else it may take that for its owner's death, and wait."""
-        if kill and visitor.pidfd >= 0:
-            try:
-                signal.pidfd_send_signal(visitor.pidfd, signal.SIGKILL)
-            except OSError as error:
-                _log.warning("process %d cannot be ended: %s", visitor.pid, error)
+    def dismiss(self, visitor: Visitor) -> None:
+        """Hang up on this visitor."""
         self._see_off(visitor)
 
     def close(self) -> None:

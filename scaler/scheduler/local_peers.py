@@ -141,9 +141,12 @@ class LocalPeers:
 
     def _on_kill(self, pid: int) -> None:
         """Its supervisor is to know that this is no accident."""
+        self._tell_clusters({"killed": pid})
+
+    def _tell_clusters(self, message: dict[str, Any]) -> None:
         for visitor in self.door.visitors:
             if visitor.accepted and visitor.request["role"] == "cluster":
-                self.door.tell(visitor, {"killed": pid})
+                self.door.tell(visitor, message)
 
     def visitor_of(self, peer: Peer) -> Visitor:
         return self._by_peer[peer]
@@ -158,12 +161,10 @@ class LocalPeers:
 
     def shut_down_clusters(self) -> None:
         """Tell the supervisors here that no cluster is wanted any more."""
-        for visitor in self.door.visitors:
-            if visitor.accepted and visitor.request["role"] == "cluster":
-                self.door.tell(visitor, {"shutdown": True})
+        self._tell_clusters({"shutdown": True})
 
     def dismiss_broken(self) -> None:
-        """Hang up on peers whose rings make no sense; a worker is of no use any more, and another takes its place."""
+        """Hang up on peers whose rings make no sense. A worker takes that for our end: its supervisor is told better."""
         broken, self._pump.broken[:] = list(self._pump.broken), []
         for peer in broken:
             visitor = self._by_peer.get(peer)
@@ -173,7 +174,9 @@ class LocalPeers:
                 "%s %s (process %d) wrote a record that makes no sense: it is shut out",
                 visitor.request["role"], visitor.request.get("name", ""), visitor.pid,
             )  # fmt: skip
-            self.door.dismiss(visitor, kill=peer.is_worker)
+            self.door.dismiss(visitor)
+            if peer.is_worker:
+                self._tell_clusters({"shut_out": visitor.pid})
 
     def close(self) -> None:
         if self._timer is not None:
