@@ -164,7 +164,7 @@ class LocalPeers:
         self._tell_clusters({"shutdown": True})
 
     def dismiss_broken(self) -> None:
-        """Hang up on peers whose rings make no sense. A worker takes that for our end: its supervisor is told better."""
+        """Hang up on peers whose rings make no sense. A worker takes that for our end, so its supervisor is told."""
         broken, self._pump.broken[:] = list(self._pump.broken), []
         for peer in broken:
             visitor = self._by_peer.get(peer)
