@@ -87,13 +87,6 @@ cdef class Children:
         """Under which its child was offered, if there is one."""
         return load_acquire(&self.words[slot]) >> 2
 
-    cdef bint has_offers(self) noexcept nogil:
-        cdef uint32_t slot
-        for slot in range(CHILD_SLOTS):
-            if load_acquire(&self.words[slot]) & CHILD_STATES == CHILD_OFFERED:
-                return True
-        return False
-
     # the scheduler
 
     cdef bint take_oldest(self, char *into) noexcept nogil:

@@ -217,17 +217,22 @@ cdef class ClientRings:
             if load_acquire32(&self.bell.hungry):
                 tell(self.bell, self.slot, self.bell_eventfd)
         if packed is not None:
-            packed.is_written = True
-            if packed.flags & FLAG_OBJECTS:
-                self.note_known(payload)
-            if packed.flags & FLAG_INPUTS:
-                self.note_dependant(future, packed.inputs)
+            self.note_written(packed, payload, future)
         if self.resting:
             self.resting = False
             self.watched_event.set()
         if self.results.unread_bytes() > self.results.capacity // 2 or not (self.open.next_number & 255):
             self.look()
         return future
+
+    cdef int note_written(self, packed, bytes payload, PendingFuture future) except -1:
+        """The record of what was packed is in the ring; `future` is None for one that nobody waits for."""
+        packed.is_written = True
+        if packed.flags & FLAG_OBJECTS:
+            self.note_known(payload)
+        if packed.flags & FLAG_INPUTS:
+            self.note_dependant(future, packed.inputs)
+        return 0
 
     # tasks that need the results of others
 
@@ -354,11 +359,7 @@ cdef class ClientRings:
         self.tasks.commit()
         tell(self.bell, self.slot, self.bell_eventfd)
         if packed is not None:
-            packed.is_written = True
-            if packed.flags & FLAG_OBJECTS:
-                self.note_known(payload)
-            if packed.flags & FLAG_INPUTS:
-                self.note_dependant(None, packed.inputs)
+            self.note_written(packed, payload, None)
         if self.results.unread_bytes() > self.results.capacity // 2 or not (self.open.next_number & 255):
             self.look()
         return task

@@ -40,6 +40,7 @@ cdef extern from *:
     bint stack_is_short "scaler_stack_is_short"() noexcept nogil
 
 cdef extern from "Python.h":
+    char *PyByteArray_AS_STRING(object array)
     int Py_GetRecursionLimit()
     void Py_SetRecursionLimit(int limit)
 
@@ -62,22 +63,9 @@ cdef class OwnCopy:
 
 
 cdef bytearray pack_parts(stream, buffers):
-    """A pickle with its buffers as one packed object, as the store lays it out."""
-    cdef list parts = [memoryview(buffer).cast("B") for buffer in buffers]
-    cdef size_t count = len(parts)
-    cdef size_t at = PACKED_HEADER_BYTES + 16 * count + len(stream)
-    header = _array("Q", [len(stream), count])
-    for part in parts:
-        at = (at + 63) & ~<size_t>63
-        header.append(at)
-        header.append(part.nbytes)
-        at += part.nbytes
-    packed = bytearray(at)
-    size = PACKED_HEADER_BYTES + 16 * count
-    packed[:size] = header.tobytes()
-    packed[size:size + len(stream)] = stream
-    for i in range(count):
-        packed[header[2 + 2 * i]:header[2 + 2 * i] + header[3 + 2 * i]] = parts[i]
+    """A pickle with its buffers as one packed object in this process's own memory."""
+    cdef bytearray packed = bytearray(packed_bytes(len(stream), buffers))
+    write_packed(PyByteArray_AS_STRING(packed), stream, buffers)
     return packed
 
 

@@ -71,7 +71,7 @@ cdef class Relay:
 
         Its `claimed` says from now on what it was running.
         """
-        while self.drain(peer, 0):
+        while self.drain(peer):
             pass
         self.peers[peer.slot] = None
         peer.claimed = peer.tasks.claimed()
@@ -99,7 +99,7 @@ cdef class Relay:
                         break
                     if self.peers[slot] is None:
                         continue
-                    n = self.drain(self.peers[slot], 0)
+                    n = self.drain(self.peers[slot])
                     total += n
                     if n:
                         found = True
@@ -146,13 +146,7 @@ cdef class Relay:
         """The bell was heard: empty its eventfd."""
         quiet_bell(self.eventfd)
 
-    def collect_before(self, uint64_t task):
-        """Take the client's tasks with ids below this one: they were submitted before something that concerns them."""
-        for peer in self.peers:
-            if peer is not None:
-                self.drain_records(peer, task)
-
-    cdef uint32_t drain(self, RelayPeer peer, uint64_t before):
+    cdef uint32_t drain(self, RelayPeer peer):
         cdef uint32_t n = 0
         if (<RecordRun>peer.pending).used:
             self.deliver_pending(peer)
@@ -171,7 +165,7 @@ cdef class Relay:
         if peer.up.take_producer_waits():
             ring_bell(peer.sleeping, peer.eventfd)
         if not self.holding:
-            n += self.drain_records(peer, before)
+            n += self.drain_records(peer, 0)
         if (peer.tasks.broken or peer.results.broken or peer.up.broken) and not peer.broken:
             peer.broken = True
             self.broken.append(peer)

@@ -77,6 +77,31 @@ cdef int copy_in(char *to, const unsigned char[:] data) except -1:
     return 0
 
 
+cdef size_t packed_bytes(size_t stream_bytes, buffers) except 0:
+    """How large a pickle and its buffers are as one packed object."""
+    cdef size_t size = PACKED_HEADER_BYTES + 16 * <size_t>len(buffers) + stream_bytes
+    for buffer in buffers:
+        size = aligned(size) + <size_t>buffer.nbytes
+    return size
+
+
+cdef int write_packed(char *start, const unsigned char[:] stream, buffers) except -1:
+    """Write them as one packed object, as layout.pxi draws it, into so many bytes."""
+    cdef uint64_t *header = <uint64_t *>start
+    cdef size_t count = len(buffers)
+    cdef size_t offset = PACKED_HEADER_BYTES + 16 * count
+    cdef size_t i
+    header[0], header[1] = stream.shape[0], count
+    copy_in(start + offset, stream)
+    offset += stream.shape[0]
+    for i in range(count):
+        offset = aligned(offset)
+        header[2 + 2 * i], header[3 + 2 * i] = offset, <uint64_t>buffers[i].nbytes
+        copy_in(start + offset, buffers[i])
+        offset += header[3 + 2 * i]
+    return 0
+
+
 cdef bint is_same(const char *ours, const unsigned char[:] data):
     cdef size_t size = data.shape[0]
     cdef const unsigned char *start
@@ -237,30 +262,12 @@ cdef class Store:
 
     def put_packed(self, const unsigned char[:] stream, buffers not None, uint32_t flags=0):
         """Keep a pickle and its buffers as one object: its place. OSError if there is no room."""
-        cdef size_t count = len(buffers)
-        cdef size_t size = PACKED_HEADER_BYTES + 16 * count + stream.shape[0]
-        cdef size_t offset, i
-        cdef uint64_t *header
-        cdef char *start
-        cdef Slot slot
-        for buffer in buffers:
-            size = aligned(size) + <size_t>buffer.nbytes
         cdef Segment memory = None
-        slot = self.take(size)
+        cdef Slot slot = self.take(packed_bytes(stream.shape[0], buffers))
         try:
             while memory is not slot.area.memory:     # which may be replaced while others run
                 memory = slot.area.memory
-                start = memory.start + slot.offset
-                header = <uint64_t *>start
-                header[0], header[1] = stream.shape[0], count
-                offset = PACKED_HEADER_BYTES + 16 * count
-                copy_in(start + offset, stream)
-                offset += stream.shape[0]
-                for i in range(count):
-                    offset = aligned(offset)
-                    header[2 + 2 * i], header[3 + 2 * i] = offset, <uint64_t>buffers[i].nbytes
-                    copy_in(start + offset, buffers[i])
-                    offset += header[3 + 2 * i]
+                write_packed(memory.start + slot.offset, stream, buffers)
         except BaseException:
             self.free(self.note(slot, 0, 0)[0])    # a buffer that is none: its slot is another's
             raise

@@ -33,11 +33,7 @@ def chain(client: Client, depth: int) -> int:
     return 0 if depth == 0 else 1 + int(client.submit(chain, client, depth - 1).result())
 
 
-def map_inside(client: Client, count: int) -> int:
-    return sum(client.map(same, [(i,) for i in range(count)]))
-
-
-def map_outside(client: Client, count: int) -> int:
+def map_all(client: Client, count: int) -> int:
     return sum(client.map(same, [(i,) for i in range(count)]))
 
 
@@ -84,8 +80,8 @@ def width(links: tuple[str, ...]) -> list[Figure]:
             client = open_client(stack, link)
             ratios = []
             for _ in range(ROUNDS):
-                outside_s = timed(lambda: map_outside(client, WIDTH), sum(range(WIDTH)))  # noqa: B023
-                inside_s = timed(lambda: client.submit(map_inside, client, WIDTH).result(), sum(range(WIDTH)))  # noqa: B023
+                outside_s = timed(lambda: map_all(client, WIDTH), sum(range(WIDTH)))  # noqa: B023
+                inside_s = timed(lambda: client.submit(map_all, client, WIDTH).result(), sum(range(WIDTH)))  # noqa: B023
                 ratios.append(outside_s / inside_s)
         figures.append(of_rounds(f"{link}: rate inside / outside", ratios, "x", 0.5))
     return figures

@@ -41,16 +41,10 @@ class Coroutines:
         try:
             asyncio.get_running_loop()
         except RuntimeError:
-            return self._runner().run(coroutine)
+            if not hasattr(self._of_thread, "runner"):
+                self._of_thread.runner = asyncio.Runner()
+            return self._of_thread.runner.run(coroutine)
         return _in_thread(lambda: asyncio.run(coroutine))
-
-    def _runner(self) -> Any:
-        import asyncio  # workers that need it not start without it
-
-        runner = getattr(self._of_thread, "runner", None)
-        if runner is None:
-            runner = self._of_thread.runner = asyncio.Runner()
-        return runner
 
 
 def _in_thread(call: Callable[[], Any]) -> Any:

@@ -148,9 +148,6 @@ class LocalPeers:
             if visitor.accepted and visitor.request["role"] == "cluster":
                 self.door.tell(visitor, message)
 
-    def visitor_of(self, peer: Peer) -> Visitor:
-        return self._by_peer[peer]
-
     @property
     def clients(self) -> list[Peer]:
         return [peer for peer in self._by_peer if not peer.is_worker]
