@@ -17,18 +17,17 @@ from typing import TYPE_CHECKING, Any
 
 from scaler import context, payload
 from scaler._native import CHILDREN_BYTES, Mappings, Nest, Segment
+from scaler.client.connect import CLIENT_BITS, RING_BYTES, connect
 from scaler.client.serializer import Serializer
 from scaler.exceptions import ScalerError, TaskCancelled
 from scaler.link.knock import Entry, Refused, knock
 from scaler.reference import loads
+from scaler.relay.client_relay import ClientRelay
 from scaler.running import Coroutines, function_loader
 
 if TYPE_CHECKING:
     from scaler.client.client import Client
-    from scaler.relay.client_relay import ClientRelay
 
-CLIENT_BITS = 24
-RING_BYTES = 262144
 TRIES = 8  # of drawing bits that nobody has
 _lock = threading.Lock()
 _clients: "dict[Any, Client]" = {}
@@ -78,11 +77,9 @@ def _make(address: str, life: str, serializer: Any, profiling: bool, timeout_s: 
     return Client(address, profiling=profiling, timeout_seconds=timeout_s, serializer=serializer)
 
 
-def connect_here(here: context.Here, identity: bytes, timeout_s: float) -> "tuple[Entry | ClientRelay, int]":
+def connect_here(here: context.Here, identity: bytes, timeout_s: float) -> tuple[Entry | ClientRelay, int]:
     """Rings with a place for children, handed in where this worker's own are; and the bits of the new client."""
     if not here.is_colocated:
-        from scaler.client.connect import connect
-
         return connect(here.address, identity, timeout_s, children_bytes=CHILDREN_BYTES)
     for left in reversed(range(TRIES)):
         bits = secrets.randbits(CLIENT_BITS) or 1

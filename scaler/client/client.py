@@ -151,7 +151,6 @@ class Client:
         depth, stands for its result: the call begins when that is there, and fails or is cancelled as it does. Waits
         while the scheduler has more than it wants to keep.
         """
-        fn = self._options.wrap(fn)
         if self._serializer is not None:
             fn, args, kwargs = wrap_call(self._serializer, fn, args, kwargs)
         try:
@@ -166,7 +165,6 @@ class Client:
         Items are tuples or lists of positional arguments. An endless or huge iterable is read as it is worked off. The
         first failure in input order is raised, once the calls before it are done; what has not started is cancelled.
         """
-        fn = self._options.wrap(fn)
         if self._serializer is not None:
             fn, iterable = wrap_map(self._serializer, fn, iterable)
         return run_map(
@@ -205,10 +203,10 @@ class Client:
             raise ScalerError("a graph inside a task is not there yet: submit its calls, and pass futures as arguments")
         serializer, run = self._serializer, None
         if serializer is None:
-            run = GraphRun(self._rings, self._number_of, self._objects.dumps_node, self._options.native)
+            run = GraphRun(self._rings, self._functions.number_of, self._objects.dumps_node, self._options.native)
         else:
             run = GraphRun(
-                self._rings, self._number_of, self._objects.dumps_node, self._options.native,
+                self._rings, self._functions.number_of, self._objects.dumps_node, self._options.native,
                 partial(deserialize_input, serializer), partial(wrap_node, serializer),
             )  # fmt: skip
         futures = run.start(graph, wanted)
@@ -340,6 +338,11 @@ class OptionsView(Client):
     @property
     def _submit(self) -> Callable[..., Any]:  # type: ignore[override]
         return partial(self._owner._submit, options=self._options.native)
+
+    @property
+    def _number_of(self) -> Callable[[Callable[..., Any]], int]:  # type: ignore[override]
+        number_of = self._owner._number_of
+        return (lambda fn: number_of(self._options.wrap(fn))) if self._options.retry_on else number_of
 
     def options(self, **options: Any) -> "Client":
         return OptionsView(self._owner, self._options.changed(**options))

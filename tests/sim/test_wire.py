@@ -273,9 +273,8 @@ def test_a_client_that_has_too_much_queued_is_stopped_and_then_goes_on():
     world.left_over(client, cluster)
 
 
-@pytest.mark.parametrize("by_clear", [False, True])
-def test_what_a_client_that_has_too_much_queued_cancels_goes_at_once_and_makes_room(by_clear):
-    world = World()
+def with_too_much_queued(world):
+    """(a client over its quota, its link, its tasks); no worker is there."""
     world.core.client_queue_bytes = 20_000
     client = RemoteClient(world, 5, ring_bytes=1 << 20)
     tasks = []
@@ -284,6 +283,13 @@ def test_what_a_client_that_has_too_much_queued_cancels_goes_at_once_and_makes_r
         settle(world, [client], [], 1)
     (link,) = world.remote._links.values()
     assert link.untaken
+    return client, link, tasks
+
+
+@pytest.mark.parametrize("by_clear", [False, True])
+def test_what_a_client_that_has_too_much_queued_cancels_goes_at_once_and_makes_room(by_clear):
+    world = World()
+    client, link, tasks = with_too_much_queued(world)
     assert world.core.counts()["rows"] > 0
     kept = tasks.pop()
     if by_clear:
@@ -304,14 +310,7 @@ def test_what_a_client_that_has_too_much_queued_cancels_goes_at_once_and_makes_r
 
 def test_a_client_that_has_too_much_queued_is_heard_when_it_stops_the_scheduler():
     world = World()
-    world.core.client_queue_bytes = 20_000
-    client = RemoteClient(world, 5, ring_bytes=1 << 20)
-    tasks = []
-    for number in range(300):
-        tasks.append(client.submit(0, b"%d" % number + bytes(900)))
-        settle(world, [client], [], 1)
-    (link,) = world.remote._links.values()
-    assert link.untaken
+    client, _, tasks = with_too_much_queued(world)
     assert client.rings.up.write(KIND_SHUTDOWN) is not None
     client.link.speak()
     while client.link.up or client.link.down:
