@@ -140,12 +140,12 @@ def test_a_supervisor_that_ends_while_its_workers_start_takes_them_along(number)
     code = "from scaler import SchedulerClusterCombo; SchedulerClusterCombo(6)"
 
     def marked():
-        """Processes of this program that live."""
-        found = []
+        """Processes of this program that live, and what they run: the next moment one of them may have ended."""
+        found = {}
         for process in psutil.process_iter():
             try:
                 if mark in process.environ() and process.status() != psutil.STATUS_ZOMBIE:
-                    found.append(process)
+                    found[process] = process.cmdline()
             except psutil.Error:
                 continue
         return found
@@ -154,10 +154,10 @@ def test_a_supervisor_that_ends_while_its_workers_start_takes_them_along(number)
         program = subprocess.Popen(
             [sys.executable, "-c", code], env={**os.environ, mark: "1"}, stderr=subprocess.PIPE, text=True
         )
-        wait_until(lambda: any("scaler.cluster.worker" in process.cmdline() for process in marked()))
+        wait_until(lambda: any("scaler.cluster.worker" in words for words in marked().values()))
         time.sleep(delay_s)
-        for process in marked():
-            if "scaler.cluster.process" in process.cmdline():
+        for process, words in marked().items():
+            if "scaler.cluster.process" in words:
                 process.send_signal(number)
         program.communicate(timeout=ENDED_S)
         wait_until(lambda: not marked())
