@@ -704,6 +704,9 @@ cdef class SchedulerCore:
         task, attempt = running
         self.survivors.add_running(worker_index, task, attempt)
         self.pool.set_aside(worker_index, True)
+        if self.survivors.is_unwanted(task):
+            self.stop_survivor(worker_index, task, attempt)
+            return
         row_index = self.find_open(task)
         if row_index and self.table.row(row_index).state == ROW_READY:
             self.ready.remove(row_index)              # it was not held back long enough
@@ -770,7 +773,8 @@ cdef class SchedulerCore:
         if self.survivors.end_running(worker_index, record.task, record.attempt):
             self.pool.set_aside(worker_index, False)
         if (row_index and self.table.row(row_index).state not in (ROW_HELD_BACK, ROW_READY)
-                or record.task in self.survivors.results or record.status == STATUS_STOPPED):
+                or record.task in self.survivors.results or self.survivors.is_unwanted(record.task)
+                or record.status == STATUS_STOPPED):
             self.late += 1
             self.discard_result(worker_index, record)
             return 0
@@ -785,12 +789,17 @@ cdef class SchedulerCore:
         return 0
 
     cdef int cancel_held_back(self, uint32_t row_index) except -1:
-        """Nobody wants this any more: who runs it is to stop."""
+        """Nobody wants this any more: who runs it is to stop, or who turns out to."""
         cdef uint64_t task = self.table.row(row_index).task
         for attempt, worker_index in self.survivors.running.get(task, ()):
-            (<Outlet>self.pool.workers[<uint32_t>worker_index].tasks).stop(task, attempt)
+            self.stop_survivor(worker_index, task, attempt)
+        self.survivors.unwanted.add(task)
         del self.survivors.held_back[row_index]
         self.answers.end(row_index)
+        return 0
+
+    cdef int stop_survivor(self, uint32_t worker_index, uint64_t task, uint64_t attempt) except -1:
+        (<Outlet>self.pool.workers[worker_index].tasks).stop(task, attempt)
         return 0
 
     cdef int lose_survivors(self, uint32_t worker_index) except -1:
@@ -820,9 +829,13 @@ cdef class SchedulerCore:
         return 0
 
     cdef int release_due(self, uint64_t now) except -1:
-        """Place what nobody turned out to have, and drop results that nobody turned out to want."""
+        """Place what nobody turned out to have; drop results, and stop tasks, that nobody turned out to want."""
         cdef uint32_t row_index
         cdef bytes kept
+        self.survivors.forget_unwanted(now)
+        for index, (task, attempt) in list(self.survivors.task_of.items()):
+            if self.survivors.is_run_in_vain(index, self.find_open(task) != 0, now):
+                self.stop_survivor(index, task, attempt)
         for task, (end, worker_index, kept) in list(self.survivors.results.items()):
             row_index = self.find_open(task)
             if row_index and self.table.row(row_index).state == ROW_HELD_BACK:

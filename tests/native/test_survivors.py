@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from scaler._native import FLAG_RESENT, KIND_FUNCTION, KIND_RESULT, KIND_TASK, PAGE, Pump, SchedulerCore, Segment
+from scaler._native import FLAG_RESENT, KIND_CANCEL, KIND_FUNCTION, KIND_RESULT, KIND_TASK, PAGE, Pump, SchedulerCore, Segment
 from tests.native.model import digest_of
 from tests.sim.wire import Rings
 
@@ -181,3 +181,40 @@ def test_what_was_not_claimed_is_taken_back_by_the_next_scheduler():
     assert world.workers[0].tasks.read(claim=True) is None
     world.pass_time(2)
     assert world.workers[0].tasks.read(claim=True)[1] == BITS << 40 | 1
+
+
+def stops(world: World) -> list[tuple[int, int]]:
+    """(task, attempt) of what is to be stopped, as the pump was told."""
+    found = [(task, attempt) for _, task, attempt in world.pump.stops]
+    world.pump.stops.clear()
+    return found
+
+
+def test_a_task_that_was_cancelled_before_its_worker_came_over_is_stopped_when_that_comes():
+    world = World(1)
+    task = resent_to_the_second(world)
+    attempt = world.started[0][0][6]
+    world.client.up.write(KIND_CANCEL, task)
+    world.pump.run(True)
+    world.core.on_survivor(world.peers[0].index, (task, attempt))
+    assert stops(world) == [(task, attempt)]
+
+
+def test_what_nobody_has_sent_again_is_stopped_after_a_while():
+    world = World(1)
+    task = resent_to_the_second(world)
+    attempt = world.started[0][0][6]
+    world.open.clear()
+    world.restart()
+    world.core.on_survivor(world.peers[0].index, (task, attempt))
+    world.pass_time(1)
+    world.pass_time(20)
+    assert stops(world) == []
+    world.pass_time(20)
+    assert stops(world) == [(task, attempt)]
+    world.finish(0)
+    world.pump.run(True)
+    world.submit()
+    world.pump.run(True)
+    world.start(0)
+    assert world.started[0]
