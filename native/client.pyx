@@ -33,6 +33,16 @@ cdef enum:
     LANDING = 2              # there is another one, which is being told what is open
 
 
+cdef int notify(condition) except -1:
+    """Wake who waits there, unless somebody holds it: who waits looks again by himself."""
+    if condition.acquire(False):
+        try:
+            condition.notify_all()
+        finally:
+            condition.release()
+    return 0
+
+
 cdef class ClientRings:
     cdef Segment memory
     cdef PeerPage *page
@@ -56,6 +66,7 @@ cdef class ClientRings:
     cdef object followers           # futures whose threads sleep, by arrival
     cdef object to_call
     cdef object to_supply           # futures that are done and have dependants
+    cdef object unfinished          # (future, state, value) whose condition somebody holds, in a task
     cdef public object pack_value   # what supplies are packed with
     cdef object answers             # control records from the scheduler
     cdef Store store
@@ -102,6 +113,7 @@ cdef class ClientRings:
         self.followers = _collections.deque()
         self.to_call = _collections.deque()
         self.to_supply = _collections.deque()
+        self.unfinished = _collections.deque()
         self.answers = _collections.deque()
         self.future_class = future_class
         self.load, self.callback_error, self.watched_event = load, callback_error, watched_event
@@ -681,6 +693,8 @@ cdef class ClientRings:
         cdef uint8_t state
         if self.abandoned:
             return 0
+        if self.unfinished:
+            self.finish_late()
         while True:
             record = self.results.peek()
             if record == NULL:
@@ -807,13 +821,39 @@ cdef class ClientRings:
             if future.progress is not None:
                 future.progress.on_end(future)
             return 0
+        if self.nest is None:
+            return self.finish_watched(future, state, value)
+        # The standard library holds the conditions of several futures while it asks for the next one's, and we may run a
+        # task then (see_done), which waits for us: so this must not wait.
+        if not future.condition.acquire(False):
+            self.unfinished.append((future, state, value))
+            self.watched_event.set()
+            return 0
+        try:
+            return self.finish_watched(future, state, value)
+        finally:
+            future.condition.release()
+
+    cdef int finish_watched(self, PendingFuture future, uint8_t state, object value) except -1:
         self.watched -= 1
         try:
             future.finish(state, value)
         finally:
+            if future.progress is not None:
+                future.progress.on_end(future)
             if future.callbacks:
                 self.to_call.append(future)
                 self.watched_event.set()
+        return 0
+
+    cdef int finish_late(self) except -1:
+        cdef Py_ssize_t i
+        for i in range(len(self.unfinished)):
+            try:
+                future, state, value = self.unfinished.popleft()
+            except IndexError:                        # another thread is at it
+                return 0
+            self.complete(future, state, value)
         return 0
 
     def call_back(self):
@@ -862,9 +902,7 @@ cdef class ClientRings:
     cdef int wake_follower(self, uint64_t task) except -1:
         for future in list(self.followers):
             if (<PendingFuture>future).task_id == task:
-                condition = (<PendingFuture>future).condition
-                with condition:
-                    condition.notify_all()
+                notify((<PendingFuture>future).condition)
         return 0
 
     def find_answer(self):
@@ -886,7 +924,7 @@ cdef class ClientRings:
         if self.nest is None or (timeout is not None and timeout <= 0):
             return self.wait_until(future, timeout, deadline)
         if self.nest.run_here(self, future):
-            return 0
+            return self.wait_until(future, timeout, deadline)    # if its condition was held by somebody
         self.nest.begin_wait(self, future)
         try:
             return self.wait_until(future, timeout, deadline)
@@ -969,9 +1007,7 @@ cdef class ClientRings:
                 future = self.followers[0]
             except IndexError:
                 return
-            condition = (<PendingFuture>future).condition
-            with condition:
-                condition.notify_all()
+            notify((<PendingFuture>future).condition)
 
     def lead_for(self, double seconds):
         """Drain for up to this long, for the client's own thread. False if another thread leads, or nobody can."""
@@ -1037,7 +1073,9 @@ cdef class ClientRings:
                 fds[1].fd = self.lifeline
                 fds[1].events = POLLIN
                 wait_ms = 100
-                if deadline and deadline - now < 100000000:
+                if self.unfinished:
+                    wait_ms = 2
+                elif deadline and deadline - now < 100000000:
                     wait_ms = <int>((deadline - now) // 1000000) + 1 if deadline > now else 0
                 with nogil:
                     n = poll(fds, 2, wait_ms)
@@ -1140,6 +1178,7 @@ cdef class ClientRings:
         self.to_call.clear()
         self.unsaid_cancels.clear()
         self.to_supply.clear()
+        self.unfinished.clear()
         for future in self.open.all():
             future.abandon()
         self.open.forget_all()
