@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-NATIVE := $(wildcard native/*)
+NATIVE := $(wildcard native/*.pyx native/*/*)
 
 .PHONY: setup demo test test-all check options bench bench-peers chaos soak clean
 .DEFAULT_GOAL := setup

@@ -2,7 +2,7 @@
 
 Rule 1: every public name of the built module stands here, in the order of native/_native.pyx, and nothing else:
         `python -m tests.checks.stub` compares the two.
-Rule 2: numbers of the layout have no value here: native/layout.pxi is the only place that has it.
+Rule 2: numbers of the layout have no value here: native/memory/layout.pxi is the only place that has it.
 Not here: what a name means (its docstring), names that begin with an underscore.
 """
 

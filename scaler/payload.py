@@ -5,7 +5,8 @@ instance of a class of `__main__` pickles without a word and fails only in the w
 
 Large buffers (arrays, mostly) stay out of the pickle, so that they are copied once, into the object they travel as.
 
-Not here: plain values in the hot path (native/plain.pyx), references (reference), a client's objects (client.objects).
+Not here: plain values in the hot path (native/process/plain.pyx), references (reference), a client's objects
+(client.objects).
 """
 
 import pickle

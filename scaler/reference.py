@@ -6,7 +6,7 @@ and costs nothing where there is no reference. What stands for the result of ano
 
 Rule 1: a slot's object is unpickled anew for each task, from read-only memory: no task sees what another did to it.
 Rule 2: a result that is an input is each task's own, and may be written to.
-Not here: packing (client.objects), the bytes (native/loan.pyx).
+Not here: packing (client.objects), the bytes (native/memory/loan.pyx).
 """
 
 import pickle

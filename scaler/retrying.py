@@ -1,6 +1,6 @@
 """Retrying: what a worker calls when a call is to be made again after certain exceptions of its own.
 
-Not here: tasks whose worker died (native/core.pyx), which options there are (client.options).
+Not here: tasks whose worker died (native/core/core.pyx), which options there are (client.options).
 """
 
 import pickle

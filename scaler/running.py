@@ -1,6 +1,6 @@
 """Running: what it takes to run a task besides the call: its function made callable, its coroutine awaited.
 
-Not here: claiming, publishing (native/worker.pyx), running in place of waiting (native/nested.pyx).
+Not here: claiming, publishing (native/process/worker.pyx), running in place of waiting (native/process/nested.pyx).
 """
 
 import pickle

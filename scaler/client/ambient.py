@@ -1,12 +1,12 @@
 """Ambient: the client that a task has where it runs.
 
 A client that is pickled along with a task, and `current_client()`, become the client of the worker that runs the task.
-It has a place for children besides its rings (native/children.pyx), so that a task which waits for what it has
+It has a place for children besides its rings (native/memory/children.pyx), so that a task which waits for what it has
 submitted runs that itself. There is one for each way to pickle, made at first use and kept as long as the worker lives.
 On the scheduler's host its rings are handed in at the door, and the scheduler takes children for idle workers;
 elsewhere it has a relay of its own, and sends away what nobody has begun after a while.
 
-Not here: what is run in place, and when (native/nested.pyx).
+Not here: what is run in place, and when (native/process/nested.pyx).
 """
 
 import os

@@ -1,7 +1,7 @@
 """Client: what a program submits its tasks with.
 
-The data path is native (native/client.pyx): the thread that waits drains the results. Here is what surrounds it:
-finding the scheduler, functions, the thread that serves callbacks, and the ways to end.
+The data path is native (native/process/client.pyx): the thread that waits drains the results. Here is what surrounds
+it: finding the scheduler, functions, the thread that serves callbacks, and the ways to end.
 """
 
 import atexit

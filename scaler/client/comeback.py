@@ -1,15 +1,15 @@
 """Comeback: how a client goes on when its scheduler has died and another one listens at the same address.
 
 What is open stays open. A thread looks for the scheduler, hands in new rings under the client's old number, and has
-all that has no answer said again (native/resend.pyx). It looks for ever while nobody needs a scheduler, and up to the
-client's time-out while somebody does; then everything that is open fails with one clear error.
+all that has no answer said again (native/process/resend.pyx). It looks for ever while nobody needs a scheduler, and
+up to the client's time-out while somebody does; then everything that is open fails with one clear error.
 
 A scheduler that was stopped for good (by its creator, or by a client's `shutdown`) says so, and is not waited for. One
 that was stopped by a signal is: that is how a scheduler is restarted.
 
 Rule 1: it holds no reference to the client, so that a forgotten client can go.
 Rule 2: the rings' memory outlives the scheduler, so nothing that was in them is lost: it is read first.
-Not here: what is said again (native/client.pyx), what the scheduler makes of it (the core).
+Not here: what is said again (native/process/client.pyx), what the scheduler makes of it (the core).
 """
 
 import logging

@@ -1,7 +1,7 @@
 """ScalerFuture: a concurrent.futures.Future that costs next to nothing until somebody waits for it.
 
-The state lives in native/future.pyx; the standard class stands behind it, so that isinstance, `wait`, `as_completed`
-and asyncio take it for what it is.
+The state lives in native/process/future.pyx; the standard class stands behind it, so that isinstance, `wait`,
+`as_completed` and asyncio take it for what it is.
 """
 
 import asyncio

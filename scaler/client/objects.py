@@ -12,7 +12,7 @@ Rule 2: from the placing of objects until the record that names them is written,
         nothing that this one brings (it brings a copy of its own).
 Rule 3: the client holds what it may name again, and says so when it does not hold it any more: the array has gone, the
         last reference has gone, or more is held than should be.
-Not here: the store itself (native/store.pyx), when an object is freed (native/objects.pyx).
+Not here: the store itself (native/memory/store.pyx), when an object is freed (native/core/objects.pyx).
 """
 
 import errno

@@ -1,7 +1,7 @@
 """CallOptions: how a client's calls are to be run, beside the function's own keywords.
 
 Values are checked here, once, with errors that say what may be given; the record has them in a few bits
-(native/task_options.pyx).
+(native/memory/task_options.pyx).
 
 Not here: the view of a client that uses them (client.view), what is done about them (core, worker, supervisor).
 """

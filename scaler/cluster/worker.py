@@ -3,7 +3,7 @@
 It imports little, so that it starts quickly: neither the network's libraries nor anything of the scheduler.
 
 Rule 1: it never outlives its supervisor: the kernel kills it then. It may outlive its scheduler (handover).
-Not here: the loop itself (native/worker.pyx), restarting (cluster.supervisor).
+Not here: the loop itself (native/process/worker.pyx), restarting (cluster.supervisor).
 """
 
 import contextlib

@@ -4,7 +4,7 @@ Decided once per host, by whoever owns the door there, and told to each peer tha
 
 Rule 1: /dev/shm may be half as large as the machine's memory and far larger than this container's, and what lies in it
         counts to the container: so the limit is taken from the tighter of the two, lest the kernel kill somebody.
-Not here: who stores what (native/store.pyx).
+Not here: who stores what (native/memory/store.pyx).
 """
 
 import os

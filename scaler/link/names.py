@@ -5,7 +5,7 @@ Its bell page `scaler-<life>-bell` is locked (flock) as long as the owner lives,
 the owner is dead and may sweep all of that life. Unlike a process id in the name, this holds across pid namespaces and
 reuse.
 
-Not here: making and mapping segments (native/segment.pyx).
+Not here: making and mapping segments (native/memory/segment.pyx).
 """
 
 import fcntl

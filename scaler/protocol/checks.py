@@ -1,7 +1,7 @@
 """Is what a frame says possible? One function per body; those not named here can't be wrong by themselves.
 
 A check here needs nothing but the body. Rows of a Selection, of Functions and of a Heartbeat are checked where they are
-taken apart (frames), those of Tasks and Results in native/columns.pyx, which also knows how many peers there are.
+taken apart (frames), those of Tasks and Results in native/wire/columns.pyx, which also knows how many peers there are.
 
 Not here: whether a task, a session or a peer is known.
 """

@@ -1,8 +1,8 @@
 """Frames to bytes and back: the only importer of pycapnp.
 
-Tasks and Results, which are nearly all that is ever sent, are written and read by native/batch_frames.pyx as long as
-they look as it expects; everything else, and all that is wrong, is pycapnp's. `by_schema_encode` and `by_schema_decode`
-are pycapnp alone: the truth that the other is tested against.
+Tasks and Results, which are nearly all that is ever sent, are written and read by native/wire/batch_frames.pyx as
+long as they look as it expects; everything else, and all that is wrong, is pycapnp's. `by_schema_encode` and
+`by_schema_decode` are pycapnp alone: the truth that the other is tested against.
 
 The schema is the only truth: a body's fields are looked up in it by name when this module is loaded, so a field that
 one has and the other lacks is an error at import and not on the wire.
@@ -252,13 +252,13 @@ def _first_line(error: Exception) -> str:
 
 
 def _check_native_layout() -> None:
-    """native/batch_frames.pyx has the schema in numbers: ImportError if it is another one."""
+    """native/wire/batch_frames.pyx has the schema in numbers: ImportError if it is another one."""
     for kind in _batch_kinds.values():
         columns = tuple(bytes([i + 1]) * (i + 1) for i in range(len(kind._fields)))
         frame = Frame(kind(*columns), 2, 3)
         data = by_schema_encode(frame)
         if encode(frame) != data or decode_batch(data) != (_batch_numbers[kind], 2, 3, columns):
-            raise ImportError(f"native/batch_frames.pyx does not write {kind.__name__} as the schemas say")
+            raise ImportError(f"native/wire/batch_frames.pyx does not write {kind.__name__} as the schemas say")
 
 
 _check_native_layout()

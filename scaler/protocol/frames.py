@@ -1,6 +1,6 @@
 """What frames say, as values: one class per member of the union in protocol/frame.capnp, with the same field names.
 
-Bodies of batches are tuples of columns, because that is what native/columns.pyx makes and takes without looking at
+Bodies of batches are tuples of columns, because that is what native/wire/columns.pyx makes and takes without looking at
 single rows. Where rows are few and Python looks at each (cancel, functions, samples), `of` makes the columns from rows
 and `rows` takes them apart again, with every check for meaning that needs no knowledge of the session.
 

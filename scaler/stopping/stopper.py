@@ -2,7 +2,7 @@
 
 Rule 1: before a worker is killed, all that it has not begun is taken back. So whatever else it may come to between the
         last look at it and the signal, it cannot be at anybody else's task.
-Not here: who is asked when (stops), what the worker does about it (native/worker.pyx).
+Not here: who is asked when (stops), what the worker does about it (native/process/worker.pyx).
 """
 
 import logging

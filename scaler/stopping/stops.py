@@ -4,7 +4,7 @@ An attempt is asked to stop, again and again (the first time it may have been in
 not be interrupted), and if it has not ended after the grace period its worker is killed. Time limits end the same way.
 
 Rule 1: nothing is asked of a worker, and none is killed, but while it runs just that attempt.
-Not here: how one sees what a worker runs (native/stopping.pyx), signals (stopper).
+Not here: how one sees what a worker runs (native/memory/stopping.pyx), signals (stopper).
 """
 
 from collections.abc import Callable, Hashable

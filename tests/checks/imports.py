@@ -148,7 +148,7 @@ def imports_of_native() -> list[str]:
     """Lines of the extension's sources that import the package."""
     return [
         f"{path.relative_to(ROOT)}:{number}: imports scaler, but native knows nobody"
-        for path in sorted((ROOT / "native").glob("*.p[xy]*"))
+        for path in sorted((ROOT / "native").rglob("*.p[xy]*"))
         for number, line in enumerate(path.read_text().splitlines(), 1)
         if line.split()[:1] in (["import"], ["from"], ["cimport"]) and line.split()[1].partition(".")[0] == "scaler"
     ]

@@ -49,7 +49,7 @@ def differences(stub: dict[str, str], module: dict[str, str]) -> list[str]:
 
 def sources() -> str:
     """All parts of the extension, one after the other."""
-    return "\n".join(path.read_text() for path in sorted((ROOT / "native").glob("*.p[xy]*")))
+    return "\n".join(path.read_text() for path in sorted((ROOT / "native").rglob("*.p[xy]*")))
 
 
 # the built module

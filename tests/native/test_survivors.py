@@ -4,7 +4,17 @@ import random
 
 import pytest
 
-from scaler._native import FLAG_RESENT, KIND_CANCEL, KIND_FUNCTION, KIND_RESULT, KIND_TASK, PAGE, Pump, SchedulerCore, Segment
+from scaler._native import (
+    FLAG_RESENT,
+    KIND_CANCEL,
+    KIND_FUNCTION,
+    KIND_RESULT,
+    KIND_TASK,
+    PAGE,
+    Pump,
+    SchedulerCore,
+    Segment,
+)
 from tests.native.model import digest_of
 from tests.sim.wire import Rings
 
