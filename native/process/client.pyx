@@ -957,10 +957,18 @@ cdef class ClientRings:
             self.wait_for(future, None)
 
     def serve_nest(self):
-        """For the client's own thread, in a worker: run what the scheduler wants run here and only it waits for."""
-        if self.nest is not None:
-            self.read_down()
-            self.nest.serve(self)
+        """For the client's own thread, in a worker: what the scheduler wants run here, each on a thread of its own."""
+        if self.nest is None:
+            return ()
+        self.read_down()
+        return self.nest.serve(self)
+
+    def run_lent(self, PendingFuture future not None):
+        """Run what `serve_nest` gave."""
+        try:
+            self.nest.run_lent(self, future)
+        finally:
+            self.watched_event.set()
 
     cdef int wait_until(self, PendingFuture future, timeout, uint64_t deadline) except -1:
         cdef double left

@@ -9,6 +9,10 @@
 #
 # Arguments and results are pickled as if the task had run elsewhere, so it behaves alike in both places.
 #
+# Some wait in ways that run no code of ours (the standard library's `wait` and `as_completed`, asyncio). For each thread
+# that does, one of what it waits for is asked for at a time, so that the rest is left to other workers, and what is lent
+# then runs on a thread of its own, which may wait in turn.
+#
 # Rule 1: a task that was lent is run or returned, whoever has stopped waiting meanwhile.
 # Rule 2: the stack ends with a RecursionError that names the chain of tasks, never with a crash.
 # Not here: the children (children), what the scheduler does (core).
@@ -40,6 +44,7 @@ cdef extern from *:
     bint stack_is_short "scaler_stack_is_short"() noexcept nogil
 
 cdef extern from "Python.h":
+    unsigned long PyThread_get_thread_ident()
     char *PyByteArray_AS_STRING(object array)
     int Py_GetRecursionLimit()
     void Py_SetRecursionLimit(int limit)
@@ -69,13 +74,27 @@ cdef bytearray pack_parts(stream, buffers):
     return packed
 
 
+@cython.final
+cdef class Watcher:
+    """A thread that waits in ways that run no code of ours, and what for."""
+    cdef dict futures             # task -> future, the next to be asked for first
+    cdef set said                 # those of them that the scheduler was asked for
+    cdef uint64_t asked           # the last of these
+    cdef uint64_t asked_ns
+    cdef bint is_running          # one of them runs here
+
+    def __cinit__(self):
+        self.futures, self.said = {}, set()
+
+
 cdef class Nest:
     """Belongs to a ClientRings. `run` unpickles, calls and pickles; what it needs for that is handed in."""
     cdef Children children
     cdef Mappings mappings
     cdef dict functions           # number -> callable, of those that were run here
     cdef dict waiting             # task -> how many wait for it
-    cdef dict watched             # task -> future, of those that nobody who waits can be asked to run
+    cdef dict watchers            # thread -> Watcher
+    cdef dict watched             # task -> Watcher
     cdef set lent                 # tasks that the scheduler wants run here
     cdef list chain               # functions under way, outermost first
     cdef uint64_t asked_ns
@@ -90,7 +109,7 @@ cdef class Nest:
                  bint sends_old=False):
         self.children = Children(memory)
         self.mappings = mappings
-        self.functions, self.waiting, self.watched = {}, {}, {}
+        self.functions, self.waiting, self.watchers, self.watched = {}, {}, {}, {}
         self.lent, self.chain = set(), []
         self.loads, self.loads_parcel, self.dumps, self.describe = loads, loads_parcel, dumps, describe
         self.load_function, self.finish = load_function, finish
@@ -117,28 +136,49 @@ cdef class Nest:
     # futures that are waited for in ways that run no code of ours: the client's own thread sees to them
 
     cdef int watch(self, ClientRings client, PendingFuture future) except -1:
-        self.watched[future.task_id] = future
-        if len(self.watched) == 1:
-            self.ask_for_watched(client)
+        cdef Watcher watcher
+        if future.task_id in self.watched:
+            return 0
+        thread = PyThread_get_thread_ident()
+        watcher = self.watchers.get(thread)
+        if watcher is None:
+            watcher = self.watchers[thread] = Watcher()
+        watcher.futures[future.task_id] = future
+        self.watched[future.task_id] = watcher
+        if len(watcher.futures) == 1:
+            self.ask_for(client, watcher)
         return 0
 
-    cdef int ask_for_watched(self, ClientRings client) except -1:
-        """One at a time, so that what others could run is left to them."""
+    cdef int ask_for(self, ClientRings client, Watcher watcher) except -1:
+        """Ask for the next; another is only asked for if that took long, since it may need what that one makes."""
         cdef PendingFuture future
-        while self.watched:
-            task, future = next(iter(self.watched.items()))
-            if future.state == FUTURE_PENDING:
-                if task not in self.waiting:
-                    self.waiting[task] = 1
-                self.ask(client, task)
+        cdef uint64_t now = now_ns()
+        cdef uint64_t task
+        future = watcher.futures.get(watcher.asked)
+        if future is not None and future.state == FUTURE_PENDING:
+            if watcher.is_running or now - watcher.asked_ns < ASK_NS:
                 return 0
+            watcher.futures[watcher.asked] = watcher.futures.pop(watcher.asked)
+        while watcher.futures:
+            task, future = next(iter(watcher.futures.items()))
+            if future.state == FUTURE_PENDING:
+                watcher.asked, watcher.asked_ns = task, now
+                if task not in watcher.said:
+                    watcher.said.add(task)
+                    self.waiting[task] = self.waiting.get(task, 0) + 1
+                return self.ask(client, task)
+            watcher.futures.pop(task, None)
             self.watched.pop(task, None)
-            self.end_wait(client, future)
+            if task in watcher.said:
+                watcher.said.discard(task)
+                self.end_wait(client, future)
         return 0
 
-    cdef int serve(self, ClientRings client) except -1:
-        cdef PendingFuture future
+    cdef list serve(self, ClientRings client):
+        """What is to be run here, each on a thread of its own: `run_lent`."""
+        cdef Watcher watcher
         cdef uint64_t now
+        cdef list to_run = []
         if self.sends_old:
             now = now_ns()
             if now >= self.next_sending_ns:
@@ -146,11 +186,31 @@ cdef class Nest:
                 self.send(client, self.old_number, 1 + <uint32_t>client.worker_count)
                 self.old_number = self.children.number
         for task in list(self.lent):
-            future = self.watched.get(task)
-            if future is not None:
-                self.run_here(client, future)
-        if self.watched:
-            self.ask_for_watched(client)
+            watcher = self.watched.get(task)
+            if watcher is None:
+                continue
+            self.lent.discard(task)
+            if watcher.is_running:                    # asked for when another one took long, which runs here by now
+                self.say_returned(client, task, False)
+            else:
+                watcher.is_running = True
+                to_run.append(watcher.futures[task])
+        for thread, watcher in list(self.watchers.items()):
+            if not watcher.is_running:
+                self.ask_for(client, watcher)
+                if not watcher.futures:
+                    self.watchers.pop(thread, None)
+        return to_run
+
+    cdef int run_lent(self, ClientRings client, PendingFuture future) except -1:
+        cdef Watcher watcher = self.watched.get(future.task_id)
+        try:
+            if client.forget(future.task_id) is not None:    # else it was cancelled meanwhile
+                self.run(client, future)
+        finally:
+            if watcher is not None:
+                watcher.is_running = False
+            self.say_returned(client, future.task_id, True)
         return 0
 
     cdef int ask(self, ClientRings client, uint64_t task) except -1:

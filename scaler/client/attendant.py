@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from scaler._native import ClientRings
+from scaler._native import ClientRings, PendingFuture
 
 TICK_S = 0.05
 _log = logging.getLogger(__name__)
@@ -52,9 +52,17 @@ class Attendant:
             else:
                 rings.rest(event)
             rings.call_back()
-            rings.serve_nest()
+            for future in rings.serve_nest():
+                self._run_aside(future)
             rings.tend()
             self._tend()
+
+    def _run_aside(self, future: PendingFuture) -> None:
+        """Run a task on a thread of its own: it may wait, and then this thread is needed."""
+        try:
+            threading.Thread(target=self._rings.run_lent, args=(future,), name="scaler-task", daemon=True).start()
+        except RuntimeError:  # no more threads
+            self._rings.run_lent(future)
 
     def stop(self) -> None:
         """End the thread, unless it is the one that calls."""

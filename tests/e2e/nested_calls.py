@@ -57,6 +57,16 @@ def wait_with_the_standard_library(client: Client, count: int) -> int:
     return len(done)
 
 
+def wait_in_one_another(client: Client, depth: int) -> int:
+    """At each level one child that waits likewise and two leaves, after a moment in which others may begin them."""
+    if depth == 0:
+        return 0
+    futures = [client.submit(wait_in_one_another, client, depth - 1)]
+    futures += [client.submit(add_one, 0) for _ in range(2)]
+    time.sleep(0.002)
+    return 1 + sum(future.result() for future in concurrent.futures.as_completed(futures))
+
+
 def call_back(client: Client, count: int) -> int:
     results: list[int] = []
     over = threading.Event()

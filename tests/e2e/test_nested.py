@@ -126,7 +126,6 @@ def test_a_wait_with_a_time_out(nesting):
     assert run(nesting, calls.wait_a_moment, nesting, 0.5, 30) == "done"
 
 
-
 def test_the_children_of_a_cancelled_task_are_cancelled(nesting, tmp_path):
     path = tmp_path / "written"
     parent = nesting.submit(calls.begin_and_sleep, nesting, str(path))
@@ -150,7 +149,7 @@ def test_a_parent_is_stopped_wherever_it_is_in_its_children(nesting):
     assert run(nesting, calls.fibonacci, nesting, 8) == 21
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(tree=trees)
 def test_random_trees_end_with_the_right_result(nesting, tree):
     try:
@@ -160,6 +159,12 @@ def test_random_trees_end_with_the_right_result(nesting, tree):
             run(nesting, calls.run_tree, nesting, tree)
     else:
         assert run(nesting, calls.run_tree, nesting, tree) == expected
+
+
+@pytest.mark.parametrize("depth", [1, 4, 30])
+def test_waits_that_run_no_code_of_ours_in_one_another(nesting, depth):
+    """Each level is taken by the scheduler and lent back, so that a thread runs it that waits in turn."""
+    assert run(nesting, calls.wait_in_one_another, nesting, depth) == 3 * depth
 
 
 def test_outside_of_a_task_there_is_no_current_client():
