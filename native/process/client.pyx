@@ -813,6 +813,8 @@ cdef class ClientRings:
             return error
 
     cdef int complete(self, PendingFuture future, uint8_t state, object value) except -1:
+        if self.nest is not None:
+            self.nest.moved_ns = 0
         if future.condition is None:
             future.value = value
             future.state = state
@@ -962,6 +964,14 @@ cdef class ClientRings:
             return ()
         self.read_down()
         return self.nest.serve(self)
+
+    def stuck(self):
+        """In a worker: who waits for whom, if nothing that is waited for has ended for long; else None."""
+        return None if self.nest is None else self.nest.stuck(self)
+
+    def set_patience(self, double seconds):
+        """How long nothing that is waited for may end before `stuck` says so. For tests."""
+        self.nest.quiet_ns = <uint64_t>(seconds * 1e9)
 
     def run_lent(self, PendingFuture future not None):
         """Run what `serve_nest` gave."""

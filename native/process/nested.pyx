@@ -9,9 +9,9 @@
 #
 # Arguments and results are pickled as if the task had run elsewhere, so it behaves alike in both places.
 #
-# Some wait in ways that run no code of ours (the standard library's `wait` and `as_completed`, asyncio). For each thread
-# that does, one of what it waits for is asked for at a time, so that the rest is left to other workers, and what is lent
-# then runs on a thread of its own, which may wait in turn.
+# Some wait in ways that run no code of ours (the standard library's `wait` and `as_completed`, asyncio). For each
+# thread that does, one of what it waits for is asked for at a time, so that the rest is left to other workers, and
+# what is lent then runs on a thread of its own, which may wait in turn.
 #
 # Rule 1: a task that was lent is run or returned, whoever has stopped waiting meanwhile.
 # Rule 2: the stack ends with a RecursionError that names the chain of tasks, never with a crash.
@@ -54,6 +54,10 @@ cdef enum:
     CHAIN_ENDS = 3           # of a chain of tasks, how many are named at either end
     OLD_NS = 50000000        # after which a child is sent away that no scheduler can take
     ASK_NS = 100000000       # WAIT is said again, since a worker may have died meanwhile
+    MOST_NAMED = 5           # of the tasks that are waited for in vain
+
+
+cdef uint64_t QUIET_NS = 30000000000   # after which somebody is told that nothing that is waited for has ended
 
 
 cdef class OwnCopy:
@@ -87,6 +91,10 @@ cdef class Watcher:
         self.futures, self.said = {}, set()
 
 
+cdef str name_of_callable(function):
+    return getattr(function, "__qualname__", type(function).__qualname__)
+
+
 cdef class Nest:
     """Belongs to a ClientRings. `run` unpickles, calls and pickles; what it needs for that is handed in."""
     cdef Children children
@@ -103,6 +111,9 @@ cdef class Nest:
     cdef bint sends_old           # no scheduler looks at the children
     cdef uint64_t old_number, next_sending_ns
     cdef readonly uint64_t runs   # how many ran here
+    cdef uint64_t moved_ns        # when something last ended, 0 if that is to be looked up
+    cdef uint64_t patience_ns
+    cdef public uint64_t quiet_ns # how long nothing may end before `stuck` says so
 
     def __init__(self, Segment memory not None, Mappings mappings not None, *, loads, loads_parcel, dumps, describe,
                  load_function, finish, stop_with,
@@ -114,6 +125,7 @@ cdef class Nest:
         self.loads, self.loads_parcel, self.dumps, self.describe = loads, loads_parcel, dumps, describe
         self.load_function, self.finish = load_function, finish
         self.stop_with, self.sends_old = stop_with, sends_old
+        self.quiet_ns = QUIET_NS
 
     # who waits for what
 
@@ -211,6 +223,8 @@ cdef class Nest:
             if watcher is not None:
                 watcher.is_running = False
             self.say_returned(client, future.task_id, True)
+        if watcher is not None:
+            self.ask_for(client, watcher)
         return 0
 
     cdef int ask(self, ClientRings client, uint64_t task) except -1:
@@ -273,6 +287,26 @@ cdef class Nest:
         for slot in range(CHILD_SLOTS):
             self.children.take_back(slot, self.children.record(slot).task)
         return 0
+
+    # nothing moves
+
+    cdef object stuck(self, ClientRings client):
+        """A sentence about who waits for whom, if nothing has ended for long; the next after twice that time."""
+        cdef uint64_t now = now_ns()
+        cdef uint64_t patience = self.patience_ns
+        if not self.waiting or self.moved_ns == 0:
+            self.moved_ns, self.patience_ns = now, self.quiet_ns
+            return None
+        if now - self.moved_ns < patience:
+            return None
+        self.patience_ns = 2 * patience
+        names = [f"{client.name_of((<PendingFuture>future).function)} (task {(<PendingFuture>future).task_id:#x})"
+                 for future in client.open.all() if (<PendingFuture>future).task_id in self.waiting]
+        if len(names) > MOST_NAMED:
+            names[MOST_NAMED:] = [f"{len(names) - MOST_NAMED} more"]
+        chain = " -> ".join(name_of_callable(function) for function in self.chain[-CHAIN_ENDS:])
+        return (f"nothing that is waited for here has ended for {(now - self.moved_ns) // 1000000000} s: the task that runs "
+                + (f"here, in it {chain}, waits for " if chain else "here waits for ") + ", ".join(names))
 
     # running
 
@@ -440,7 +474,7 @@ cdef class Nest:
                 [OwnCopy(bytes(memoryview((<Loan>reference).open(False)))) for reference in references])
 
     cdef str say_chain(self):
-        cdef list names = [getattr(function, "__qualname__", type(function).__qualname__) for function in self.chain]
+        cdef list names = [name_of_callable(function) for function in self.chain]
         cdef size_t depth = len(names)
         if depth > 2 * CHAIN_ENDS:
             names = names[:CHAIN_ENDS] + [f"... {depth - 2 * CHAIN_ENDS} more ..."] + names[-CHAIN_ENDS:]

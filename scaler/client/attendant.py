@@ -54,6 +54,8 @@ class Attendant:
             rings.call_back()
             for future in rings.serve_nest():
                 self._run_aside(future)
+            if (stuck := rings.stuck()) is not None:
+                _log.warning(stuck)
             rings.tend()
             self._tend()
 

@@ -25,6 +25,7 @@ from scaler.client.comeback import Comeback
 from scaler.client.connect import connect
 from scaler.client.functions import FunctionNumbers
 from scaler.client.future import ScalerFuture
+from scaler.client.graph.inside import start_inside
 from scaler.client.graph.run import GraphRun
 from scaler.client.mapping import run_map
 from scaler.client.objects import ClientObjects, InputEnded
@@ -39,7 +40,7 @@ from scaler.client.serializer import (
     wrap_node,
 )
 from scaler.context import Here
-from scaler.exceptions import ClientQuitException, ScalerError, SchedulerTimeoutError
+from scaler.exceptions import ClientQuitException, SchedulerTimeoutError
 from scaler.link.knock import Entry
 from scaler.link.names import is_over, warn_of_files
 from scaler.reference import ObjectReference
@@ -199,17 +200,7 @@ class Client:
                 raise KeyError(f"{twice!r} is asked for twice")
         elif not isinstance(keys, list):
             wanted = [keys]
-        if self._rings.is_nested:
-            raise ScalerError("a graph inside a task is not there yet: submit its calls, and pass futures as arguments")
-        serializer, run = self._serializer, None
-        if serializer is None:
-            run = GraphRun(self._rings, self._functions.number_of, self._objects.dumps_node, self._options.native)
-        else:
-            run = GraphRun(
-                self._rings, self._functions.number_of, self._objects.dumps_node, self._options.native,
-                partial(deserialize_input, serializer), partial(wrap_node, serializer),
-            )  # fmt: skip
-        futures = run.start(graph, wanted)
+        futures = self._start_graph(graph, wanted)
         values: list[Any] = futures
         if block:
             try:
@@ -220,6 +211,20 @@ class Client:
         if is_plain:
             return dict(zip(wanted, values, strict=True))
         return _shape(keys, iter(values))
+
+    def _start_graph(self, graph: Any, wanted: list[Any]) -> list[Any]:
+        """The futures of these keys, in their order."""
+        rings, serializer = self._rings, self._serializer
+        if rings.is_nested:
+            return start_inside(rings, self.submit, graph, wanted)
+        if serializer is None:
+            run = GraphRun(rings, self._functions.number_of, self._objects.dumps_node, self._options.native)
+        else:
+            run = GraphRun(
+                rings, self._functions.number_of, self._objects.dumps_node, self._options.native,
+                partial(deserialize_input, serializer), partial(wrap_node, serializer),
+            )  # fmt: skip
+        return run.start(graph, wanted)
 
     def options(self, **options: Any) -> "Client":
         """This client, with other options for the calls that are made through what is returned.

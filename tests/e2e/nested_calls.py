@@ -129,8 +129,19 @@ def futures_as_arguments(client: Client) -> int:
     return int(client.submit(sum, [first, second, 10]).result())
 
 
-def graph_inside(client: Client) -> dict[str, int]:
-    return client.get({"a": 1, "b": (add_one, "a")}, ["b"])
+def graph_inside(client: Client, width: int) -> dict[Any, Any]:
+    """Of every kind of node: data, a call in a call, inputs in a list, one that many need, one that is a target too."""
+    graph: dict[Any, Any] = {"a": 1, "b": (add_one, "a"), "c": (add_one, (add_one, "b")), "unneeded": (fail, "a")}
+    graph.update({("leaf", i): (pow, "b", i) for i in range(width)})
+    graph["sum"] = (sum, [("leaf", i) for i in range(width)])
+    return client.get(graph, ["sum", "c", "a", "b"])
+
+
+def failing_graph_inside(client: Client) -> tuple[str, int]:
+    """What the targets that need a failed node raise; the others have their results."""
+    graph = {"why": "in a node", "bad": (fail, "why"), "needs": (add_one, "bad"), "other": (add_one, 1)}
+    needs, other = client.get(graph, ["needs", "other"], block=False).values()
+    return str(needs.exception()), other.result()
 
 
 def catch_inside(client: Client) -> str:
@@ -223,6 +234,14 @@ def want_lock() -> int:
         return 10
 
 
+def wait_impatiently(client: Client, patience: float, seconds: float) -> None:
+    """For a child that another worker has begun."""
+    client._rings.set_patience(patience)
+    child = client.submit(time.sleep, seconds)
+    time.sleep(0.3)
+    child.result()
+
+
 def wait_a_moment(client: Client, seconds: float, timeout: float) -> str:
     future = client.submit(time.sleep, seconds)
     time.sleep(0.3)  # somebody else may have begun it
@@ -236,6 +255,11 @@ def wait_a_moment(client: Client, seconds: float, timeout: float) -> str:
 def run_tree(client: Client, tree: Tree) -> int:
     """How many tasks the tree has, its root included; each kind of node waits for its children in its own way."""
     how, children = tree
+    if how == "graph":
+        graph: dict[Any, Any] = {("tree", i): child for i, child in enumerate(children)}
+        graph.update({("size", i): (run_tree_here, ("tree", i)) for i in range(len(children))})
+        graph["sum"] = (sum, [("size", i) for i in range(len(children))])
+        return 1 + int(client.get(graph, "sum"))
     if how == "map":
         return 1 + sum(client.map(run_tree, [(client, child) for child in children]))
     futures = [client.submit(run_tree, client, child) for child in children]
@@ -260,6 +284,10 @@ def run_tree(client: Client, tree: Tree) -> int:
             future.cancel()
         return 1
     return 1 + sum(future.result() for future in futures)
+
+
+def run_tree_here(tree: Tree) -> int:
+    return run_tree(current_client(), tree)
 
 
 def _patiently(future: Any) -> int:

@@ -15,7 +15,7 @@ from tests.processes import wait_until
 
 MANY = 700  # more than there is a place for among the children
 WAYS = [
-    "one by one", "last first", "as completed", "thread", "time-outs", "map", "raise", "catch", "cancel",
+    "one by one", "last first", "as completed", "thread", "time-outs", "map", "graph", "raise", "catch", "cancel",
 ]  # fmt: skip
 trees = st.recursive(
     st.tuples(st.sampled_from(WAYS), st.just([])),
@@ -85,9 +85,13 @@ def test_futures_as_arguments_of_children(nesting):
     assert run(nesting, calls.futures_as_arguments, nesting) == 15
 
 
-def test_a_graph_inside_a_task_is_refused_rather_than_stuck(nesting):
-    with pytest.raises(ScalerError, match="a graph inside a task"):
-        run(nesting, calls.graph_inside, nesting)
+@pytest.mark.parametrize("width", [1, 40])
+def test_a_graph_inside_a_task(nesting, width):
+    assert run(nesting, calls.graph_inside, nesting, width) == {"sum": 2**width - 1, "c": 4, "a": 1, "b": 2}
+
+
+def test_a_node_that_fails_inside_a_task_fails_what_needs_it(nesting):
+    assert run(nesting, calls.failing_graph_inside, nesting) == ("in a node", 2)
 
 
 def test_a_child_s_exception_is_its_parent_s_to_catch(nesting):
@@ -165,6 +169,14 @@ def test_random_trees_end_with_the_right_result(nesting, tree):
 def test_waits_that_run_no_code_of_ours_in_one_another(nesting, depth):
     """Each level is taken by the scheduler and lent back, so that a thread runs it that waits in turn."""
     assert run(nesting, calls.wait_in_one_another, nesting, depth) == 3 * depth
+
+
+def test_a_watchdog_says_who_waits_for_whom_when_nothing_moves(capfd):
+    with SchedulerClusterCombo(2) as combo, Client(combo.get_address(), timeout_seconds=20) as client:
+        run(client, calls.wait_impatiently, client, 30, 0.6)
+        assert "nothing that is waited for" not in capfd.readouterr().err
+        run(client, calls.wait_impatiently, client, 0.2, 2)
+    assert "has ended for 0 s: the task that runs here waits for time.sleep (task 0x" in capfd.readouterr().err
 
 
 def test_outside_of_a_task_there_is_no_current_client():

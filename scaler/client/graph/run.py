@@ -10,7 +10,7 @@ Not here: what a node is (read), their order (order).
 """
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError
 from typing import Any
 
@@ -140,7 +140,7 @@ class GraphRun:
         values = tuple(self._slots[k] for k in range(MOST_INPUTS))
         ids = [self._send(gather, values[: len(group)], group, 1, True) for group in groups]
         picks = [_Pick(self._slots[k // MOST_INPUTS], k % MOST_INPUTS) for k in range(len(inputs))]
-        made = tuple(_replace(arg, picks) for arg in args)
+        made = tuple(replace_slots(arg, picks) for arg in args)
         return self._gather(made, ids) if len(ids) > MOST_INPUTS else (made, ids)
 
 
@@ -169,15 +169,15 @@ class _Pick:
         return operator.getitem, (self.slot, self.number)
 
 
-def _replace(value: Any, picks: list[_Pick]) -> Any:
-    """The value with picks instead of slots."""
+def replace_slots(value: Any, picks: Sequence[Any]) -> Any:
+    """The value with pick k instead of slot k, wherever that stands."""
     kind = type(value)
     if kind is InputSlot:
         return picks[value.number]
     if kind is list or kind is tuple:
-        return kind([_replace(item, picks) for item in value])
+        return kind([replace_slots(item, picks) for item in value])
     if kind is dict:
-        return {key: _replace(item, picks) for key, item in value.items()}
+        return {key: replace_slots(item, picks) for key, item in value.items()}
     if kind is Inner:
-        return Inner(value.function, [_replace(item, picks) for item in value.args])
+        return Inner(value.function, [replace_slots(item, picks) for item in value.args])
     return value
