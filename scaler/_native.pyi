@@ -92,19 +92,16 @@ STATE_RUNNING: Final[int]
 DEFAULT_RETRIES: Final[int]
 MOST_RETRIES: Final[int]
 MOST_PRIORITY: Final[int]
-OPTION_RETRY_ON: Final[int]
 KNOWN_OPTIONS: Final[int]
 
 class TaskOptions:
-    def __init__(self, *, retries: int = 3, priority: int = 0, limit_ms: int = 0, retry_on: bool = False) -> None: ...
+    def __init__(self, *, retries: int = 3, priority: int = 0, limit_ms: int = 0) -> None: ...
     @property
     def retries(self) -> int: ...
     @property
     def priority(self) -> int: ...
     @property
     def limit_ms(self) -> int: ...
-    @property
-    def retry_on(self) -> bool: ...
 
 # segment
 
@@ -490,7 +487,6 @@ class SchedulerCore:
 # plain
 
 def plain_dumps(value: Any) -> bytes | None: ...
-def plain_loads(data: bytes) -> Any: ...
 
 # chunk
 

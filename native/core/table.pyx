@@ -43,21 +43,19 @@ cdef struct Row:
     uint8_t level
     uint8_t deaths          # workers that died running it
     uint8_t retries         # how many deaths it may survive
-    uint8_t more_options    # bits 16 and up of its word
     uint32_t limit_ms       # how long an attempt may run; 0: as long as it likes
     uint8_t awaited         # a task waits for it, which will run it if nobody else does
     char small[32]
 
 cdef inline uint32_t word_of(Row *row) noexcept nogil:
     """The options of the row's task, as they came (a nested task's level is no priority)."""
-    return options_word(row.retries, min(<int>row.level - LEVEL_PLAIN, <int>MOST_PRIORITY), <uint32_t>row.more_options << 16)
+    return options_word(row.retries, min(<int>row.level - LEVEL_PLAIN, <int>MOST_PRIORITY))
 
 cdef inline void note_options(Row *row, Record *task) noexcept nogil:
     """The row has the options of this record from now on."""
     cdef uint32_t word = options_of(task)
     row.retries = <uint8_t>retries_in(word)
     row.level = <uint8_t>level_in(word)
-    row.more_options = <uint8_t>(word >> 16)
     row.limit_ms = limit_ms_of(task)
 
 cdef struct Page:

@@ -6,7 +6,6 @@
 #
 #   cpu_us    bits 0 to 7     retries + 1; 0: DEFAULT_RETRIES
 #             bits 8 to 15    priority, -MOST_PRIORITY to MOST_PRIORITY in two's complement
-#             bit 16          the function says which exceptions to run the task again for
 #
 # Rule 1: nothing else reads or writes these fields of a TASK record.
 # Rule 2: a level is where a priority stands in the ReadyQueue; whatever a record says, it is one that there is.
@@ -16,15 +15,14 @@ cpdef enum:
     DEFAULT_RETRIES = 3
     MOST_RETRIES = 254
     MOST_PRIORITY = 15
-    OPTION_RETRY_ON = 1 << 16
-    KNOWN_OPTIONS = (1 << 17) - 1
+    KNOWN_OPTIONS = (1 << 16) - 1
 
 cdef enum:
     LEVEL_PLAIN = 32           # of priority 0
 
 
-cdef inline uint32_t options_word(uint32_t retries, int priority, uint32_t bits) noexcept nogil:
-    return (0 if retries == DEFAULT_RETRIES else retries + 1) | (<uint32_t>priority & 0xFF) << 8 | bits
+cdef inline uint32_t options_word(uint32_t retries, int priority) noexcept nogil:
+    return (0 if retries == DEFAULT_RETRIES else retries + 1) | (<uint32_t>priority & 0xFF) << 8
 
 
 cdef inline uint32_t retries_in(uint32_t word) noexcept nogil:
@@ -66,10 +64,10 @@ cdef class TaskOptions:
     cdef uint32_t word
     cdef readonly uint32_t limit_ms
 
-    def __init__(self, *, uint32_t retries=DEFAULT_RETRIES, int priority=0, uint32_t limit_ms=0, bint retry_on=False):
+    def __init__(self, *, uint32_t retries=DEFAULT_RETRIES, int priority=0, uint32_t limit_ms=0):
         if retries > MOST_RETRIES or not -MOST_PRIORITY <= priority <= MOST_PRIORITY:
             raise ValueError(f"{retries} retries at priority {priority}")
-        self.word = options_word(retries, priority, OPTION_RETRY_ON if retry_on else 0)
+        self.word = options_word(retries, priority)
         self.limit_ms = limit_ms
 
     @property
@@ -79,7 +77,3 @@ cdef class TaskOptions:
     @property
     def priority(self):
         return priority_in(self.word)
-
-    @property
-    def retry_on(self):
-        return bool(self.word & OPTION_RETRY_ON)

@@ -209,8 +209,3 @@ def plain_dumps(value):
     else:
         size = plain_value(buffer, value)
     return buffer[:size] if size else None
-
-
-def plain_loads(bytes data not None):
-    """What plain_dumps wrote; NotImplemented if the pickle holds anything else."""
-    return read_plain(data, <uint32_t>len(data))

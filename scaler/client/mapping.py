@@ -155,6 +155,4 @@ def run_map(
 
 def one_retry_less(options: TaskOptions) -> TaskOptions:
     """For calls whose chunk has died, which may have been one's own doing."""
-    return TaskOptions(
-        retries=options.retries - 1, priority=options.priority, limit_ms=options.limit_ms, retry_on=options.retry_on
-    )
+    return TaskOptions(retries=options.retries - 1, priority=options.priority, limit_ms=options.limit_ms)

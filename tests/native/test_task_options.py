@@ -29,7 +29,6 @@ OPTIONS = st.builds(
     retries=st.integers(0, MOST_RETRIES),
     priority=st.integers(-MOST_PRIORITY, MOST_PRIORITY),
     limit_ms=st.integers(0, 2**32 - 1),
-    retry_on=st.booleans(),
 )
 
 
@@ -43,11 +42,11 @@ class Peer(FakeClient):
 
 
 def values(options):
-    return options.retries, options.priority, options.limit_ms, options.retry_on
+    return options.retries, options.priority, options.limit_ms
 
 
 def test_by_default_nothing_is_asked_for():
-    assert values(TaskOptions()) == (DEFAULT_RETRIES, 0, 0, False)
+    assert values(TaskOptions()) == (DEFAULT_RETRIES, 0, 0)
 
 
 @pytest.mark.parametrize("wrong", [{"retries": MOST_RETRIES + 1}, {"priority": 16}, {"priority": -16}])
@@ -67,7 +66,7 @@ def test_the_worker_is_told_what_the_client_has_asked_for(options):
     word, limit_ms = struct.unpack_from("<2I", memoryview(memory), RING_HEADER_BYTES + 48)
     assert (word & 255) - 1 == options.retries or (word & 255 == 0 and options.retries == DEFAULT_RETRIES)
     assert word >> 8 & 255 == options.priority & 255
-    assert word >> 16 == options.retry_on
+    assert word >> 16 == 0
     assert limit_ms == options.limit_ms
 
 
