@@ -5,6 +5,7 @@ A worker notes itself here when it starts, so that a client that comes along wit
 Not here: what is done with it (client.ambient).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +22,7 @@ class Here:
     tag: int  # this worker's
     is_colocated: bool  # with the scheduler
     loop: Any  # the worker's own, which is told what to do after a task
+    report: Callable[..., None]  # to the supervisor
 
 
 here: Here | None = None  # set once, by the worker

@@ -928,9 +928,11 @@ cdef class ClientRings:
         if self.nest.run_here(self, future):
             return self.wait_until(future, timeout, deadline)    # if its condition was held by somebody
         self.nest.begin_wait(self, future)
+        self.nest.waits += 1
         try:
             return self.wait_until(future, timeout, deadline)
         finally:
+            self.nest.waits -= 1
             self.nest.end_wait(self, future)
 
     cdef int see_done(self, PendingFuture future) except -1:
@@ -969,6 +971,10 @@ cdef class ClientRings:
         """In a worker: who waits for whom, if nothing that is waited for has ended for long; else None."""
         return None if self.nest is None else self.nest.stuck(self)
 
+    def is_blocked(self):
+        """In a worker: whether its task waits for what runs elsewhere, and has for a while."""
+        return self.nest is not None and self.nest.is_blocked()
+
     def set_patience(self, double seconds):
         """How long nothing that is waited for may end before `stuck` says so. For tests."""
         self.nest.quiet_ns = <uint64_t>(seconds * 1e9)
@@ -983,8 +989,13 @@ cdef class ClientRings:
     cdef int wait_until(self, PendingFuture future, timeout, uint64_t deadline) except -1:
         cdef double left
         while future.state == FUTURE_PENDING:
-            if self.nest is not None and future.task_id in self.nest.lent and self.nest.run_here(self, future):
-                continue
+            if self.nest is not None and future.task_id in self.nest.lent:
+                self.nest.waits -= 1
+                try:
+                    if self.nest.run_here(self, future):
+                        continue
+                finally:
+                    self.nest.waits += 1
             if self.lost is not None and self.open.count == 0:
                 raise self.lost
             if self.shore == ADRIFT:

@@ -57,6 +57,7 @@ cdef enum:
     MOST_NAMED = 5           # of the tasks that are waited for in vain
 
 
+cdef uint64_t BLOCKED_NS = 50000000    # after which somebody else may have this worker's share of the host
 cdef uint64_t QUIET_NS = 30000000000   # after which somebody is told that nothing that is waited for has ended
 
 
@@ -113,6 +114,7 @@ cdef class Nest:
     cdef readonly uint64_t runs   # how many ran here
     cdef uint64_t moved_ns        # when something last ended, 0 if that is to be looked up
     cdef uint64_t patience_ns
+    cdef uint32_t waits           # threads that wait here, and run nothing meanwhile
     cdef public uint64_t quiet_ns # how long nothing may end before `stuck` says so
 
     def __init__(self, Segment memory not None, Mappings mappings not None, *, loads, loads_parcel, dumps, describe,
@@ -307,6 +309,18 @@ cdef class Nest:
         chain = " -> ".join(name_of_callable(function) for function in self.chain[-CHAIN_ENDS:])
         return (f"nothing that is waited for here has ended for {(now - self.moved_ns) // 1000000000} s: the task that runs "
                 + (f"here, in it {chain}, waits for " if chain else "here waits for ") + ", ".join(names))
+
+    cdef bint is_blocked(self):
+        """Whether it waits for what runs elsewhere, and has for a while. After `stuck`."""
+        cdef Watcher watcher
+        if not self.waiting or now_ns() - self.moved_ns < BLOCKED_NS:
+            return False
+        if self.waits:
+            return True
+        for watcher in self.watchers.values():
+            if watcher.is_running:
+                return False
+        return bool(self.watchers)
 
     # running
 

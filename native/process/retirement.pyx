@@ -1,8 +1,9 @@
 # Retirement: when a worker has done enough, and another process is to take its place.
 #
-# Libraries that leak, or fragment what they have, are better off in a fresh process now and then. A worker retires after
-# so many tasks, or when the memory of its own (resident, not shared) is over a limit between two tasks. It finishes the
-# task it has, and ends; what it had not claimed goes elsewhere, as with any worker that leaves.
+# Libraries that leak, or fragment what they have, are better off in a fresh process now and then. A worker retires
+# after so many tasks, when the memory of its own (resident, not shared) is over a limit between two tasks, or when it
+# was asked to. It finishes the task it has, and ends; what it had not claimed goes elsewhere, as with any worker that
+# leaves.
 #
 # Memory is looked at every LOOK_NS at most: that takes some 10 us.
 #
@@ -19,6 +20,7 @@ cdef class Retirement:
     cdef uint64_t most_tasks, most_bytes
     cdef uint64_t tasks
     cdef uint64_t next_look_ns
+    cdef bint asked
     cdef readonly str reason       # why it is due; empty while it is not
 
     def __init__(self, uint64_t most_tasks=0, uint64_t most_bytes=0):
@@ -27,11 +29,17 @@ cdef class Retirement:
 
     cdef inline bint is_due(self, uint32_t items, uint64_t now) except -1:
         """The worker has just run a task of so many calls (0: one that is not a chunk), which began at `now`."""
-        return (self.most_tasks or self.most_bytes) and self.look(items, now)
+        return (self.most_tasks or self.most_bytes or self.asked) and self.look(items, now)
+
+    def ask(self, str reason not None):
+        """It is due after the task that runs now. For another thread."""
+        self.reason, self.asked = reason, True
 
     cdef bint look(self, uint32_t items, uint64_t now) except -1:
         cdef uint64_t used
         self.tasks += items if items else 1
+        if self.asked:
+            return True
         if self.most_tasks and self.tasks >= self.most_tasks:
             self.reason = f"it has run {self.tasks} tasks"
         elif self.most_bytes and now >= self.next_look_ns:

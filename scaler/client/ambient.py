@@ -13,10 +13,11 @@ import os
 import pickle
 import secrets
 import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from scaler import context, payload
-from scaler._native import CHILDREN_BYTES, Mappings, Nest, Segment
+from scaler._native import CHILDREN_BYTES, ClientRings, Mappings, Nest, Segment
 from scaler.client.connect import CLIENT_BITS, RING_BYTES, connect
 from scaler.client.serializer import Serializer
 from scaler.exceptions import ScalerError, TaskCancelled
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 TRIES = 8  # of drawing bits that nobody has
 _lock = threading.Lock()
 _clients: "dict[Any, Client]" = {}
+_blocked: set[int] = set()  # of these clients, those in which a task waits for what runs elsewhere
 
 
 def current_client() -> "Client":
@@ -103,3 +105,19 @@ def make_nest(here: context.Here, memory: Segment, mappings: Mappings) -> Nest:
         describe=payload.describe, load_function=function_loader(mappings), finish=Coroutines().finish,
         stop_with=TaskCancelled, sends_old=not here.is_colocated,
     )  # fmt: skip
+
+
+def with_blocked_told(rings: ClientRings, here: context.Here, tend: Callable[[], None]) -> Callable[[], None]:
+    """`tend`, and the supervisor told when this worker begins and ends to wait for what runs elsewhere.
+
+    It may start a spare worker then, which does what this one could do.
+    """
+
+    def tend_and_tell() -> None:
+        tend()
+        was_blocked = bool(_blocked)
+        (_blocked.add if rings.is_blocked() else _blocked.discard)(rings.bits)
+        if bool(_blocked) != was_blocked:
+            here.report(blocked=bool(_blocked))
+
+    return tend_and_tell

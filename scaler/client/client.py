@@ -19,7 +19,7 @@ from typing import Any
 from scaler import payload
 from scaler._native import DEFAULT_RETRIES, KIND_REFUSED, KIND_SHUTDOWN, ClientRings, Mappings, Store
 from scaler.address import Address
-from scaler.client.ambient import connect_here, make_nest, restore
+from scaler.client.ambient import connect_here, make_nest, restore, with_blocked_told
 from scaler.client.attendant import Attendant
 from scaler.client.comeback import Comeback
 from scaler.client.connect import connect
@@ -132,7 +132,8 @@ class Client:
         self._number_of = self._functions.number_of
         self._rings.name_of = self._functions.name_of
         self._submit = self._rings.submit
-        self._attendant = Attendant(self._rings, event, self._functions.tend)
+        tend = self._functions.tend if here is None else with_blocked_told(self._rings, here, self._functions.tend)
+        self._attendant = Attendant(self._rings, event, tend)
         _open_clients.add(self)
 
     @property

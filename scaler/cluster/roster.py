@@ -7,10 +7,13 @@ broken environment) is not to keep the host busy: that pause doubles up to MOST_
 
 One that was killed to stop what it ran is started again at once, and does not count.
 
+Spares stand in for workers whose task waits for another worker's: as many as there are such, up to the number of spare
+places. They stay for SPARE_LINGER_S after they were needed, so that the next one who waits finds them warm.
+
 Not here: starting and watching processes (supervisor).
 """
 
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -19,12 +22,14 @@ MOST_PAUSE_S = 10.0
 MOST_JOINED_PAUSE_S = 0.5
 SETTLED_S = 0.3
 QUICK_DEATHS = 3  # in a row, before there is a pause
+SPARE_LINGER_S = 5.0
 
 
 class State(Enum):
     WAITING = "waiting"  # to be started at `due_s`
     STARTING = "starting"
     JOINED = "joined"
+    LEAVING = "leaving"
     STOPPED = "stopped"
 
 
@@ -38,6 +43,11 @@ class Place:
     since_s: float = 0.0
     pause_s: float = 0.0
     quick_deaths: int = 0  # in a row, after joining
+    is_spare: bool = False
+
+    @property
+    def is_there(self) -> bool:
+        return self.state not in (State.STOPPED, State.LEAVING)
 
 
 @dataclass(frozen=True)
@@ -47,30 +57,67 @@ class Start:
     place: int
 
 
+@dataclass(frozen=True)
+class Retire:
+    """Command: have the process at this place end when its task is done."""
+
+    place: int
+
+
 class Roster:
-    """The workers of one supervisor, by place."""
+    """The workers of one supervisor, by place; those of spares come last."""
 
-    def __init__(self, names: list[str]) -> None:
+    def __init__(self, names: list[str], spares: Sequence[str] = ()) -> None:
         self.places = [Place(name) for name in names]
+        self.places += [Place(name, State.STOPPED, is_spare=True) for name in spares]
         self.running = False
+        self._spares_wanted = 0
+        self._spares_end_s = 0.0  # when those that are not wanted go
 
-    def on_connected(self, now_s: float, alive: Container[int] = ()) -> list[Start]:
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the workers, without spares."""
+        return tuple(place.name for place in self.places if not place.is_spare)
+
+    def on_connected(self, now_s: float, alive: Container[int] = ()) -> list[Start | Retire]:
         """There is a scheduler to work for. Those at the places `alive` have joined it already."""
         self.running = True
         for index, place in enumerate(self.places):
             if index not in alive:
                 place.state, place.due_s, place.pause_s = State.WAITING, now_s, 0.0
+                if place.is_spare:
+                    place.state = State.STOPPED
         return self.on_tick(now_s)
 
     def on_disconnected(self) -> None:
         """The scheduler has gone: nobody is started until there is one again."""
         self.running = False
 
-    def on_tick(self, now_s: float) -> list[Start]:
-        """Start whoever is due."""
+    def on_blocked(self, count: int, now_s: float) -> list[Start | Retire]:
+        """So many workers have a task that waits for another worker's."""
+        spares = [place for place in self.places if place.is_spare]
+        if self._spares_wanted > count:
+            self._spares_end_s = now_s + SPARE_LINGER_S
+        self._spares_wanted = count
+        missing = min(count, len(spares)) - sum(place.is_there for place in spares)
+        for place in [place for place in spares if place.state is State.STOPPED][: max(0, missing)]:
+            place.state, place.due_s, place.pause_s = State.WAITING, now_s, 0.0
+        return self.on_tick(now_s)
+
+    def on_tick(self, now_s: float) -> list[Start | Retire]:
+        """Start whoever is due, and have spares go that are not wanted any more."""
         if not self.running:
             return []
-        commands = []
+        commands: list[Start | Retire] = []
+        if self._has_spares_too_many and now_s >= self._spares_end_s:
+            there = [index for index, place in enumerate(self.places) if place.is_spare and place.is_there]
+            for index in there[self._spares_wanted :]:
+                place = self.places[index]
+                if place.state is State.WAITING:
+                    place.state = State.STOPPED
+                else:
+                    place.state = State.LEAVING
+                    commands.append(Retire(index))
         for index, place in enumerate(self.places):
             if place.state is State.WAITING and place.due_s <= now_s:
                 place.state, place.since_s = State.STARTING, now_s
@@ -81,9 +128,12 @@ class Roster:
         """This worker's process has joined the scheduler."""
         self.places[index].state, self.places[index].since_s = State.JOINED, now_s
 
-    def on_exited(self, index: int, now_s: float, intended: bool = False) -> list[Start]:
+    def on_exited(self, index: int, now_s: float, intended: bool = False) -> list[Start | Retire]:
         """This worker's process has ended: by itself, or it was killed to stop what it ran (`intended`)."""
         place = self.places[index]
+        if place.state is State.LEAVING:
+            place.state = State.STOPPED
+            return self.on_blocked(self._spares_wanted, now_s)
         has_joined = place.state is State.JOINED
         if has_joined and now_s - place.since_s >= SETTLED_S:
             place.pause_s, place.quick_deaths = 0.0, 0
@@ -101,8 +151,14 @@ class Roster:
     def next_due_s(self) -> float | None:
         """When on_tick next has something to do."""
         due = [place.due_s for place in self.places if place.state is State.WAITING]
+        if self._has_spares_too_many:
+            due.append(self._spares_end_s)
         return min(due) if due and self.running else None
 
     @property
     def all_joined(self) -> bool:
-        return all(place.state is State.JOINED for place in self.places)
+        return all(place.state is State.JOINED for place in self.places if not place.is_spare)
+
+    @property
+    def _has_spares_too_many(self) -> bool:
+        return sum(place.is_spare and place.is_there for place in self.places) > self._spares_wanted

@@ -24,7 +24,7 @@ from typing import Any
 from scaler.cluster.autopsy import OutOfMemory, facts_of
 from scaler.cluster.handover import Handle, hand_over, tell_worker
 from scaler.cluster.output import Output, Pipe
-from scaler.cluster.roster import Roster, Start
+from scaler.cluster.roster import Retire, Roster, Start
 from scaler.cluster.spawn import Child, end_all
 from scaler.exceptions import DisconnectedError
 from scaler.link.dealer import Dealer, greet, new_hello
@@ -37,6 +37,7 @@ from scaler.relay.host_relay import HostRelay
 _log = logging.getLogger(__name__)
 SMALLEST_RING_BYTES = 1024
 FACTS_KEPT_S = 5.0
+MOST_SPARES = 2
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ class Supervisor:
         on_ready: Callable[[], None] = lambda: None,
     ) -> None:
         self._address = address
-        self._roster = Roster(names)
+        self._roster = Roster(names, [f"{names[0]}-spare-{number}" for number in range(1, 1 + MOST_SPARES)])
         self._settings = settings
         self._memory = memory
         self._death_timeout_s = death_timeout_s
@@ -77,6 +78,7 @@ class Supervisor:
         self._pidfds: dict[int, int] = {}
         self._handles: dict[int, Handle] = {}  # of workers that can go over to another scheduler
         self._killed: set[int] = set()  # processes that were killed to stop what they ran
+        self._blocked: set[int] = set()  # places of workers whose task waits for another worker's
         self._identity = secrets.token_bytes(16)
         self._timer: asyncio.TimerHandle | None = None  # for those who wait for the end of a pause
         self._stopping = asyncio.Event()
@@ -115,7 +117,7 @@ class Supervisor:
     async def _connect(self) -> None:
         """Say hello, find out whether the scheduler is on this host, and have a relay if it is not."""
         greeted = asyncio.Event()
-        hello = new_hello(Role.CLUSTER, self._identity, worker_names=tuple(place.name for place in self._roster.places))
+        hello = new_hello(Role.CLUSTER, self._identity, worker_names=self._roster.names)
         greeting = asyncio.ensure_future(
             asyncio.to_thread(greet, self._address, lambda: hello, self._death_timeout_s, self._stopping.is_set)
         )
@@ -192,17 +194,28 @@ class Supervisor:
 
     # workers
 
-    def _start(self, commands: list[Start]) -> None:
-        """Start these workers, and those that are due meanwhile."""
+    def _start(self, commands: list[Start | Retire]) -> None:
+        """Start these workers, and those that are due meanwhile; have others end."""
         waiting = deque(commands)
         while waiting:
-            index = waiting.popleft().place
+            command = waiting.popleft()
+            index = command.place
+            if type(command) is Retire:
+                self._retire(index)
+                continue
             try:
                 self._start_worker(index)
             except OSError as error:  # no process or descriptor to be had just now
                 _log.error("worker %s could not be started: %s", self._roster.places[index].name, error)
                 waiting += self._roster.on_exited(index, time.monotonic())
         self._start_later()
+
+    def _retire(self, index: int) -> None:
+        """Have it end after the task that it runs."""
+        child = self._children[index]
+        self._killed.add(child.pid)
+        with contextlib.suppress(OSError):  # it has gone
+            child.link.shutdown(socket.SHUT_WR)
 
     def _start_worker(self, index: int) -> None:
         name = self._roster.places[index].name
@@ -215,6 +228,7 @@ class Supervisor:
             "address": self._address,
             "scheduler_life": self._scheduler_life,
             "is_colocated": self._relay is None,
+            "is_spare": self._roster.places[index].is_spare,
             **vars(self._settings),
         }
         pipe = self._output.open()
@@ -249,6 +263,9 @@ class Supervisor:
             self._roster.on_joined(index, time.monotonic())
             if self._roster.all_joined:
                 self._on_ready()
+        elif "blocked" in report:
+            (self._blocked.add if report["blocked"] else self._blocked.discard)(index)
+            self._start(self._roster.on_blocked(len(self._blocked), time.monotonic()))
         elif "retires" in report:
             _log.info(
                 "worker %s (process %d) retires: %s", self._roster.places[index].name, child.pid, report["retires"]
@@ -276,6 +293,7 @@ class Supervisor:
             if not intended:
                 how += ": the kernel had no memory left" if facts["oom"] else ""
                 _log.warning("worker %s (process %d) ended %s", self._roster.places[index].name, child.pid, how)
+            self._roster.on_blocked(len(self._blocked), time.monotonic())
             self._start(self._roster.on_exited(index, time.monotonic(), intended))
 
     def _start_later(self) -> None:
@@ -293,6 +311,7 @@ class Supervisor:
         self._loop.remove_reader(self._pidfds[index])
         os.close(self._pidfds.pop(index))
         child = self._children.pop(index)
+        self._blocked.discard(index)
         self._output.last(self._pipes.pop(index))
         if index in self._handles:
             self._handles.pop(index).close()

@@ -10,8 +10,10 @@ import contextlib
 import faulthandler
 import os
 import pickle
+import select
 import signal
 import sys
+import threading
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -76,6 +78,14 @@ def obey_signals(loop: WorkerLoop) -> None:
     signal.signal(STOP_SIGNAL, loop.on_signal)
 
 
+def retire_when_told(creator: Creator, loop: WorkerLoop) -> None:
+    """A spare is told that it is not needed any more by a hang-up."""
+    poll = select.poll()
+    poll.register(creator.link, select.POLLRDHUP)
+    poll.poll()
+    loop.retirement.ask("it is not needed any more")
+
+
 def main() -> int:
     creator = Creator.from_arguments()
     settings = creator.settings()
@@ -104,11 +114,13 @@ def main() -> int:
         name_of=name_of, limit_ns=round(settings["limit_s"] * 1e9),
         retirement=Retirement(settings["max_tasks"], settings["max_bytes"]),
     )  # fmt: skip
+    if settings["is_spare"]:
+        threading.Thread(target=retire_when_told, args=(creator, loop), name="scaler-spare", daemon=True).start()
     obey_signals(loop)
     faulthandler.enable()  # what was running is the last that one writes which ends by a fault
     context.here = context.Here(
         settings["name"], settings["address"], settings["scheduler_life"], settings["door"], settings["life"],
-        entry.tag, settings["is_colocated"], loop,
+        entry.tag, settings["is_colocated"], loop, creator.report,
     )  # fmt: skip
     os.register_at_fork(before=mappings.on_fork)
     if settings["goes_over"]:

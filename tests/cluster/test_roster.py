@@ -1,6 +1,15 @@
 """Who is started again when: soon after a death, and ever more seldom where nobody can join."""
 
-from scaler.cluster.roster import MOST_JOINED_PAUSE_S, MOST_PAUSE_S, QUICK_DEATHS, SETTLED_S, Roster, Start
+from scaler.cluster.roster import (
+    MOST_JOINED_PAUSE_S,
+    MOST_PAUSE_S,
+    QUICK_DEATHS,
+    SETTLED_S,
+    SPARE_LINGER_S,
+    Retire,
+    Roster,
+    Start,
+)
 
 
 def deaths(roster, *, lives_s, joins, times, start_s=0.0):
@@ -50,3 +59,44 @@ def test_a_worker_that_could_join_after_all_is_started_again_at_once():
     roster = running()
     deaths(roster, lives_s=0.1, joins=False, times=8)
     assert deaths(roster, lives_s=0.01, joins=True, times=1, start_s=1000.0) == [0.0]
+
+
+def test_spares_come_when_workers_are_blocked_and_go_a_while_after():
+    roster = Roster(["a", "b"], ["spare 1", "spare 2"])
+    assert roster.on_connected(0.0) == [Start(0), Start(1)]
+    for index in range(2):
+        roster.on_joined(index, 0.0)
+    assert roster.all_joined
+    assert roster.on_blocked(1, 1.0) == [Start(2)]
+    roster.on_joined(2, 1.0)
+    assert roster.on_blocked(3, 2.0) == [Start(3)]  # there are no more places
+    roster.on_joined(3, 2.0)
+    assert roster.on_blocked(0, 3.0) == []
+    assert roster.next_due_s == 3.0 + SPARE_LINGER_S
+    assert roster.on_blocked(1, 4.0) == []  # one is needed again before it has gone
+    assert roster.on_tick(3.0 + SPARE_LINGER_S) == [Retire(3)]
+    assert roster.on_exited(3, 9.0, True) == []
+    assert roster.next_due_s is None
+
+
+def test_a_spare_that_dies_is_started_again_only_while_it_is_wanted():
+    roster = Roster(["a"], ["spare"])
+    roster.on_connected(0.0)
+    assert roster.on_blocked(1, 0.0) == [Start(1)]
+    roster.on_joined(1, 0.0)
+    assert roster.on_exited(1, 1.0) == [Start(1)]
+    roster.on_joined(1, 1.0)
+    assert roster.on_blocked(0, 2.0) == []
+    assert roster.on_tick(2.0 + SPARE_LINGER_S) == [Retire(1)]
+    assert roster.on_blocked(1, 8.0) == []  # it is still leaving
+    assert roster.on_exited(1, 9.0, True) == [Start(1)]
+
+
+def test_spares_are_not_started_for_a_scheduler_that_nobody_waits_for():
+    roster = Roster(["a"], ["spare"])
+    roster.on_connected(0.0)
+    roster.on_blocked(1, 0.0)
+    roster.on_disconnected()
+    assert roster.on_blocked(0, 1.0) == []
+    assert roster.on_connected(2.0) == [Start(0)]
+    assert roster.names == ("a",)

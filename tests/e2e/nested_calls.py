@@ -234,6 +234,21 @@ def want_lock() -> int:
         return 10
 
 
+def wait_elsewhere(client: Client, log: str, gate: str) -> int:
+    """For a child that another worker has begun, which waits for the gate."""
+    child = client.submit(wait_for_gate, log, gate)
+    while not os.path.exists(log):
+        time.sleep(0.01)
+    return int(child.result())
+
+
+def wait_for_gate(log: str, gate: str) -> int:
+    open(log, "w").close()
+    while not os.path.exists(gate):
+        time.sleep(0.01)
+    return 5
+
+
 def wait_impatiently(client: Client, patience: float, seconds: float) -> None:
     """For a child that another worker has begun."""
     client._rings.set_patience(patience)

@@ -179,6 +179,23 @@ def test_a_watchdog_says_who_waits_for_whom_when_nothing_moves(capfd):
     assert "has ended for 0 s: the task that runs here waits for time.sleep (task 0x" in capfd.readouterr().err
 
 
+@pytest.mark.parametrize("where", ["rings", "wire"])
+def test_a_spare_worker_stands_in_for_one_that_waits_for_another(where, tmp_path):
+    log, gate = str(tmp_path / "log"), tmp_path / "gate"
+    with (
+        (RemoteCluster(2) if where == "wire" else SchedulerClusterCombo(2)) as made,
+        Client(made.get_address(), timeout_seconds=20) as client,
+    ):
+        parent = client.submit(calls.wait_elsewhere, client, log, str(gate))
+        wait_until(lambda: (tmp_path / "log").exists())
+        assert client.submit(calls.add_one, 1).result(30) == 2  # though both workers have something to do
+        assert client._rings.count_workers() == 3
+        gate.touch()
+        assert parent.result(30) == 5
+        wait_until(lambda: client._rings.count_workers() == 2, 30)
+        assert client.map(calls.add_one, [(i,) for i in range(100)]) == list(range(1, 101))
+
+
 def test_outside_of_a_task_there_is_no_current_client():
     with pytest.raises(ScalerError, match="no task of a scaler worker"):
         current_client()
