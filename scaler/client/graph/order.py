@@ -63,6 +63,9 @@ def _visit(reader: Reader, targets: list[Key], order: Order, heights: dict[Key, 
                 else:
                     stack.pop()
                     keys.append(above)
+                    if len(node.inputs) == 1:
+                        heights[above] = heights[node.inputs[0]] + 1
+                        continue
                     below = [heights[one] for one in node.inputs]
                     heights[above] = max(below) + 1
                     is_uneven = is_uneven or min(below) != max(below)

@@ -125,7 +125,10 @@ class Reader:
 
     def _input(self, by: Key, key: Key, inputs: dict[Key, int]) -> Any:
         """What stands for this key among the arguments of a node."""
-        if self._is_dask or isinstance(self._graph.get(key), self._node_class):
+        value = self._graph.get(key)
+        if type(value) is tuple and value and callable(value[0]):  # a call, as most are
+            return self._slots[inputs.setdefault(key, len(inputs))]
+        if self._is_dask or isinstance(value, self._node_class):
             key = self.follow(key, by)
             value = self._graph[key]
             if isinstance(value, self._node_class):
@@ -134,9 +137,7 @@ class Reader:
             elif not isinstance(value, tuple | list | dict):
                 return value
         else:
-            value = self._graph[key]
-            if type(value) is not tuple or not value or not callable(value[0]):
-                return value
+            return self._graph[key]
         return self._slots[inputs.setdefault(key, len(inputs))]
 
     def _is_key(self, value: Any) -> bool:
