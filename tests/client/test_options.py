@@ -7,7 +7,7 @@ from scaler.client.options import CallOptions
 
 def test_defaults():
     native = CallOptions().native
-    assert (native.retries, native.priority, native.limit_ms, native.retry_on) == (3, 0, 0, False)
+    assert (native.retries, native.priority, native.limit_ms) == (3, 0, 0)
 
 
 def test_what_is_not_named_stays_as_it_was():
