@@ -1,5 +1,6 @@
 """Clusters for tests that need real processes: one per kind of link, kept for the whole run."""
 
+import signal
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,6 +10,8 @@ from scaler import Client, SchedulerClusterCombo
 from tests.elsewhere import RemoteCluster
 
 pytest_plugins = ["tests.leaks"]
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell's background job, and all that it starts
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 Cluster = SchedulerClusterCombo | RemoteCluster
 
 
