@@ -15,7 +15,7 @@ import pytest
 
 from scaler import Client, Cluster, Scheduler
 from scaler.exceptions import DisconnectedError
-from tests.e2e import calls
+from tests.e2e import calls, nested_calls
 from tests.elsewhere import start_elsewhere
 from tests.processes import wait_until
 
@@ -340,3 +340,14 @@ def test_functions_of_before_are_not_taken_for_those_of_after(here):
 
 def read_numbers(log: str) -> list[int]:
     return [int(line) for line in Path(log).read_text().split()] if os.path.exists(log) else []
+
+
+def test_a_task_that_waits_for_what_it_has_submitted_is_done_in_the_end(stage, client, tmp_path):
+    """What it waits for may be lost with the scheduler: then it is run anew, and submits it again."""
+    log, gate = tmp_path / "log", tmp_path / "gate"
+    parent = client.submit(nested_calls.wait_elsewhere, client, str(log), str(gate))
+    wait_until(log.exists)
+    stage.restart()
+    gate.touch()
+    assert parent.result(60) == 5
+    assert client.submit(nested_calls.fibonacci, client, 8).result(40) == 21
