@@ -4,15 +4,17 @@
 """
 
 import multiprocessing
+import os
 import random
-import resource
 from collections.abc import Callable
 from contextlib import ExitStack
 from operator import add
+from pathlib import Path
 from typing import Any
 
 from perf.command import Rows, main
 from perf.links import RINGS, open_client
+from perf.processes import descendants
 from perf.report import Figure, of_rounds
 from perf.rounds import alternate, ratios, timed
 from scaler import Client
@@ -34,8 +36,20 @@ def tree_of(leaves: int) -> dict[Any, Any]:
     return {f"n{i}": (add, f"n{2 * i + 1}", f"n{2 * i + 2}") if i < leaves - 1 else (add, i, i) for i in range(n)}
 
 
-def random_graph(n: int) -> dict[Any, Any]:
-    """Two inputs each, of the 1,000 before; all are needed, since each has the one before it."""
+def random_graph(n: int) -> tuple[dict[Any, Any], list[Any]]:
+    """Two inputs each, of the 1,000 before; and those that no other needs, which are to be computed."""
+    chance = random.Random(n)
+    graph: dict[Any, Any] = {"n0": (add, 0, 1)}
+    used = set()
+    for i in range(1, n):
+        inputs = [f"n{chance.randrange(max(0, i - 1000), i)}" for _ in range(2)]
+        used.update(inputs)
+        graph[f"n{i}"] = (max, *inputs)
+    return graph, [key for key in graph if key not in used]
+
+
+def ladder_graph(n: int) -> dict[Any, Any]:
+    """Two inputs each: the one before, and one of the 1,000 before."""
     chance = random.Random(n)
     graph: dict[Any, Any] = {"n0": (add, 0, 1), "n1": (add, 1, 1)}
     for i in range(2, n):
@@ -79,32 +93,52 @@ def chain(links: tuple[str, ...]) -> list[Figure]:
     return [of_rounds(link, values, "nodes/s", 100_000 if link == RINGS else None) for link, values in rates.items()]
 
 
+def ladder(links: tuple[str, ...]) -> list[Figure]:
+    """10,000 calls of which each needs the one before and an older one: no two can run at the same time"""
+    graph, last = ladder_graph(FEW), f"n{FEW - 1}"
+
+    def turn(client: Client) -> Callable[[], float]:
+        return lambda: FEW / timed(lambda: client.get(graph, [last])[last], 2)
+
+    with ExitStack() as stack:
+        rates = alternate({link: turn(open_client(stack, link)) for link in links})
+    return [of_rounds(link, values, "nodes/s") for link, values in rates.items()]
+
+
 def size(links: tuple[str, ...]) -> list[Figure]:
     """random graphs with two inputs each: the cost of each of 1,000,000 nodes against each of 10,000"""
     few, many = random_graph(FEW), random_graph(MANY)
 
-    def turn(client: Client, graph: dict[Any, Any], times: int) -> Callable[[], float]:
-        n = len(graph)
-        last = f"n{n - 1}"
-        return lambda: sum(timed(lambda: client.get(graph, [last])) for _ in range(times)) / (n * times) * 1e6
+    def turn(client: Client, graph: dict[Any, Any], wanted: list[Any], times: int) -> Callable[[], float]:
+        return lambda: sum(timed(lambda: client.get(graph, wanted)) for _ in range(times)) / (len(graph) * times) * 1e6
 
     figures = []
     for link in links:
         with ExitStack() as stack:
             client = open_client(stack, link)
-            turn(client, few, 1)()
-            before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-            turns = {"few": turn(client, few, 10), "many": turn(client, many, 1)}
+            turn(client, *few, 1)()
+            before = memory_in_all()
+            turns = {"few": turn(client, *few, 10), "many": turn(client, *many, 1)}
             costs = alternate(turns, MANY_ROUNDS)
-            grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / MANY
+            grown = (memory_in_all() - before) / MANY
         figures.append(of_rounds(f"{link}: each of 10,000", costs["few"], "us", at_most=True))
         figures.append(of_rounds(f"{link}: each of 1,000,000", costs["many"], "us", at_most=True))
         figures.append(of_rounds(f"{link}: ratio", ratios(costs["many"], costs["few"]), "x", 1.3, at_most=True))
-        figures.append(Figure(f"{link}: growth of the client, per node", grown, "KiB"))
+        figures.append(Figure(f"{link}: growth of all processes, per node", grown, "KiB", target=1.5, at_most=True))
     return figures
 
 
-ROWS: Rows = {"tree": tree, "chain": chain, "size": size}
+def memory_in_all() -> float:
+    """The most memory that each process ever had, this one and all below it, in KiB."""
+    return sum(float(most_memory(pid)) for pid in [os.getpid(), *descendants()])
+
+
+def most_memory(pid: int) -> int:
+    status = Path(f"/proc/{pid}/status").read_text()
+    return next((int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")), 0)
+
+
+ROWS: Rows = {"tree": tree, "chain": chain, "ladder": ladder, "size": size}
 
 if __name__ == "__main__":
     main("perf.graph", ROWS)

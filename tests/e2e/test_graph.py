@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 from operator import add
+from types import MappingProxyType
 
 import dask
 import dask.array as da
@@ -261,6 +262,11 @@ def test_dask_delayed_and_bags(client):
     assert dask.compute(made, 5, {"k": one}, scheduler=client) == (6, 5, {"k": 1})
     bag = db.from_sequence(range(100), npartitions=9).map(inc).filter(lambda v: v % 2).fold(add)
     assert bag.compute(scheduler=client) == sum(v for v in range(1, 101) if v % 2)
+
+
+def test_data_that_is_asked_for_and_needed(client):
+    graph = MappingProxyType({"a": [1, 2], "b": (sum, "a"), "c": "b"})
+    assert client.get(graph, ["a", "c", "b"]) == ([1, 2], 3, 3)
 
 
 def test_lists_of_keys_give_tuples(client):

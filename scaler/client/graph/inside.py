@@ -10,8 +10,8 @@ from collections.abc import Callable
 from typing import Any
 
 from scaler._native import ClientRings
-from scaler.client.graph.order import Order, arrange
-from scaler.client.graph.read import Call, Data, Key, Reader, Slots, as_mapping
+from scaler.client.graph.order import arrange
+from scaler.client.graph.read import Data, Key, Reader, Slots, as_mapping
 from scaler.client.graph.run import replace_slots
 from scaler.reference import same
 
@@ -20,30 +20,22 @@ def start_inside(rings: ClientRings, submit: Callable[..., Any], graph: Any, wan
     """The futures of these keys, in their order."""
     mapping, is_dask = as_mapping(graph)
     reader = Reader(mapping, is_dask, Slots())
-    keys = [reader.follow(key) for key in wanted]
-    order = arrange(reader, list(dict.fromkeys(keys)))
-    futures: dict[Key, Any] = {}
-    uses = dict(order.uses)
-    for key in keys:
-        uses[key] = uses.get(key, 0) + 1
-    for key in _by_level(order):
-        node = order.nodes[key]
+    order = arrange(reader, [reader.follow(key) for key in wanted])
+    table, nodes = order.table, order.table.nodes
+    futures: dict[int, Any] = {}
+    uses = [table.uses_of(number) for number in range(len(table))]
+    for number in order.targets:
+        uses[number] += 1
+    for number in sorted(order.numbers, key=table.height_of):
+        node = nodes[number]
         if type(node) is Data:
-            futures[key] = submit(same, node.value)
+            futures[number] = submit(same, node.value)
             continue
-        inputs = [futures[one] for one in node.inputs]
-        futures[key] = submit(node.function, *(replace_slots(arg, inputs) for arg in node.args))
-        for one in node.inputs:
+        inputs = table.inputs_of(number)
+        given = [futures[one] for one in inputs]
+        futures[number] = submit(node.function, *(replace_slots(arg, given) for arg in node.args))
+        for one in inputs:
             uses[one] -= 1
             if uses[one] == 0:
                 del futures[one]
-    return [futures[key] if key in futures else rings.ended(None, order.nodes[key].value, True) for key in keys]
-
-
-def _by_level(order: Order) -> list[Key]:
-    """The keys, those first that need nothing, then those that need only such, and so on."""
-    levels: dict[Key, int] = {}
-    for key in order.keys:
-        node = order.nodes[key]
-        levels[key] = 1 + max((levels[one] for one in node.inputs), default=0) if type(node) is Call else 0
-    return sorted(order.keys, key=levels.__getitem__)
+    return [futures[one] if one in futures else rings.ended(None, nodes[one].value, True) for one in order.targets]

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from graphlib import CycleError
 from typing import Any
 
-from scaler._native import InputSlot
+from scaler._native import Call, InputSlot
 from scaler.calls import Inner, call_nested, call_node, call_with_keywords, evaluate
 from scaler.reference import load_input
 
@@ -39,15 +39,9 @@ class Slots:
             self._made.append(InputSlot(len(self._made), self._load))
         return self._made[number]
 
-
-class Call:
-    """A node that is a call: InputSlots among the arguments stand for `inputs`, which are keys."""
-
-    __slots__ = ("args", "function", "inputs", "is_flat")
-
-    def __init__(self, function: Callable[..., Any], args: tuple[Any, ...], inputs: list[Key], is_flat: bool) -> None:
-        self.function, self.args, self.inputs = function, args, inputs
-        self.is_flat = is_flat  # inputs stand nowhere but directly among the arguments
+    def first(self, count: int) -> list[InputSlot]:
+        """Those of inputs 0 to count - 1."""
+        return [self[number] for number in range(count)]
 
 
 class Data:
@@ -83,10 +77,15 @@ class Reader:
     """Reads the nodes of one graph."""
 
     def __init__(self, graph: Mapping[Key, Any], is_dask: bool, slots: Slots) -> None:
-        self._graph, self._is_dask, self._slots = graph, is_dask, slots
+        self._graph, self._is_dask, self.slots = graph, is_dask, slots
         spec = sys.modules.get("dask._task_spec")  # not loaded: then there are no nodes of its
         self._spec: Any = spec
         self._node_class: Any = spec.GraphNode if spec is not None else ()
+
+    @property
+    def plain(self) -> dict[Key, Any] | None:
+        """The graph if its plainest calls may be read without this reader, else None."""
+        return self._graph if type(self._graph) is dict and not self._is_dask else None
 
     def read(self, key: Key) -> "Call | Data | Alias":
         """The node of this key, which is one of the graph's."""
@@ -127,7 +126,7 @@ class Reader:
         """What stands for this key among the arguments of a node."""
         value = self._graph.get(key)
         if type(value) is tuple and value and callable(value[0]):  # a call, as most are
-            return self._slots[inputs.setdefault(key, len(inputs))]
+            return self.slots[inputs.setdefault(key, len(inputs))]
         if self._is_dask or isinstance(value, self._node_class):
             key = self.follow(key, by)
             value = self._graph[key]
@@ -138,7 +137,7 @@ class Reader:
                 return value
         else:
             return self._graph[key]
-        return self._slots[inputs.setdefault(key, len(inputs))]
+        return self.slots[inputs.setdefault(key, len(inputs))]
 
     def _is_key(self, value: Any) -> bool:
         try:

@@ -14,10 +14,10 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError
 from typing import Any
 
-from scaler._native import MOST_INPUTS, ClientRings, InputSlot
+from scaler._native import MOST_INPUTS, Call, ClientRings, InputSlot
 from scaler.calls import Inner, Steps, fail_with, gather
-from scaler.client.graph.order import Order, arrange
-from scaler.client.graph.read import Call, Data, Key, Reader, Slots, as_mapping
+from scaler.client.graph.order import Order, arrange, collector_paused
+from scaler.client.graph.read import Data, Key, Reader, Slots, as_mapping
 from scaler.client.objects import InputEnded
 from scaler.reference import load_input, same
 
@@ -42,22 +42,22 @@ class GraphRun:
         self._rings, self._number_of, self._dumps, self._options = rings, number_of, dumps, options
         self._slots, self._wrap = Slots(load), wrap
         self._shapes: dict[Any, Steps] = {}
-        self._ids: dict[Key, int] = {}
         self._inner: list[int] = []
-        self._futures: dict[Key, Any] = {}
+        self._futures: dict[int, Any] = {}  # by number
 
     def start(self, graph: Any, wanted: list[Key]) -> list[Any]:
         """The futures of these keys, in their order."""
         mapping, is_dask = as_mapping(graph)
         reader = Reader(mapping, is_dask, self._slots)
         keys = [reader.follow(key) for key in wanted]
-        order = arrange(reader, list(dict.fromkeys(keys)))
-        try:
-            self._send_all(order, set(keys))
-        except BaseException:
-            self.give_up()
-            raise
-        return [self._future_of(key, order) for key in keys]
+        with collector_paused():
+            order = arrange(reader, keys)
+            try:
+                self._send_all(order)
+            except BaseException:
+                self.give_up()
+                raise
+        return [self._future_of(number, order) for number in order.targets]
 
     def give_up(self) -> None:
         """Cancel all that has been sent."""
@@ -66,36 +66,42 @@ class GraphRun:
         for task in reversed(self._inner):
             self._rings.give_up_node(task)
 
-    def _future_of(self, key: Key, order: Order) -> Any:
-        future = self._futures.get(key)
+    def _future_of(self, number: int, order: Order) -> Any:
+        future = self._futures.get(number)
         if future is None:
-            future = self._futures[key] = self._rings.ended(None, order.nodes[key].value, True)
+            future = self._futures[number] = self._rings.ended(None, order.table.nodes[number].value, True)
         return future
 
-    def _send_all(self, order: Order, targets: set[Key]) -> None:
-        nodes, uses, ids = order.nodes, order.uses, self._ids
-        followers = _followers(order, targets)
-        begun: dict[Key, list[Call]] = {}  # runs that end with this node so far
-        for key in order.keys:
-            node = nodes[key]
-            if type(node) is Data:
-                node = Call(same, (node.value,), [], True)
-            run = begun.pop(node.inputs[0], None) if node.inputs else None
-            if run is None:
-                run = [node]
-            else:
-                run.append(node)
-            if key in followers and len(run) < MOST_STEPS:
-                begun[key] = run
+    def _send_all(self, order: Order) -> None:
+        table, nodes = order.table, order.table.nodes
+        table.note_followed()
+        ids = [0] * len(table)  # of the tasks
+        begun: dict[int, list[int]] = {}  # runs that end with this node so far
+        for number in order.numbers:
+            run = [number]
+            if begun:
+                inputs = table.inputs_of(number)
+                before = begun.pop(inputs[0], None) if inputs else None
+                if before is not None:
+                    before.append(number)
+                    run = before
+            if table.is_followed(number) and len(run) < MOST_STEPS:
+                begun[number] = run
                 continue
-            function, args = self._in_one_piece(run) if len(run) > 1 else (node.function, node.args)
-            is_inner = key not in targets
-            task = self._send(function, args, [ids[one] for one in run[0].inputs], uses.get(key, 0), is_inner)
-            if is_inner:
-                ids[key] = task
+            node = nodes[number]
+            if len(run) > 1:
+                function, args = self._in_one_piece([nodes[one] for one in run])
+            elif type(node) is Data:
+                function, args = same, (node.value,)
             else:
-                self._futures[key] = task
-                ids[key] = task.task_id
+                function, args = node.function, node.args
+            is_inner = not table.is_target(number)
+            task = self._send(function, args, table.pick_inputs(run[0], ids), table.uses_of(number), is_inner)
+            if is_inner:
+                ids[number] = task
+            else:
+                self._futures[number] = task
+                ids[number] = task.task_id
 
     def _send(self, function: Any, args: tuple[Any, ...], inputs: list[int], promised: int, is_inner: bool) -> Any:
         """The task's future, or its id if it is inner."""
@@ -142,19 +148,6 @@ class GraphRun:
         picks = [_Pick(self._slots[k // MOST_INPUTS], k % MOST_INPUTS) for k in range(len(inputs))]
         made = tuple(replace_slots(arg, picks) for arg in args)
         return self._gather(made, ids) if len(ids) > MOST_INPUTS else (made, ids)
-
-
-def _followers(order: Order, targets: set[Key]) -> set[Key]:
-    """Nodes after which another one can go on in the same task: nobody else needs their result."""
-    nodes, uses = order.nodes, order.uses
-    found = set()
-    for key in order.keys:
-        node = nodes[key]
-        if type(node) is Call and len(node.inputs) == 1 and node.is_flat:
-            one = node.inputs[0]
-            if uses[one] == 1 and one not in targets and type(nodes[one]) is Call:
-                found.add(one)
-    return found
 
 
 class _Pick:
