@@ -3,9 +3,11 @@
 `python -m perf.graph tree` runs one row. What each number means stands in README.md.
 """
 
+import contextlib
 import multiprocessing
 import os
 import random
+import threading
 from collections.abc import Callable
 from contextlib import ExitStack
 from operator import add
@@ -13,17 +15,20 @@ from pathlib import Path
 from typing import Any
 
 from perf.command import Rows, main
-from perf.links import RINGS, open_client
+from perf.links import RINGS, WORKERS, open_client
 from perf.processes import descendants
 from perf.report import Figure, of_rounds
 from perf.rounds import alternate, ratios, timed
-from scaler import Client
+from perf.work import filled
+from scaler import Client, SchedulerClusterCombo
 
 LEAVES = 16_384
 NODES = 2 * LEAVES - 1
 CHAIN = 10_000
 FEW, MANY = 10_000, 1_000_000
 MANY_ROUNDS = 3
+BIG_LEAVES, BIG_LEAF_BYTES = 1_000, 10_000_000
+STORE_BYTES = 1_000_000_000
 
 
 def inc(x: float) -> float:
@@ -128,6 +133,44 @@ def size(links: tuple[str, ...]) -> list[Figure]:
     return figures
 
 
+def arrays(links: tuple[str, ...]) -> list[Figure]:
+    """a tree of sums whose 1,000 leaves are arrays of 10 MB, in a store limited to 1 GB (over rings)"""
+    n = 2 * BIG_LEAVES - 1
+    graph: dict[Any, Any] = {
+        f"n{i}": (add, f"n{2 * i + 1}", f"n{2 * i + 2}") if i < BIG_LEAVES - 1 else (filled, BIG_LEAF_BYTES, i % 2)
+        for i in range(n)
+    }
+    ones = sum(i % 2 for i in range(BIG_LEAVES - 1, n)) % 256
+    with (
+        SchedulerClusterCombo(WORKERS, object_memory_bytes=STORE_BYTES) as combo,
+        Client(combo.get_address()) as client,
+    ):
+        peaks: list[int] = []
+        done = threading.Event()
+        watcher = threading.Thread(target=watch_stores, args=(peaks, done))
+        watcher.start()
+        try:
+            seconds = [timed(lambda: int(client.get(graph, ["n0"])["n0"].max()), ones) for _ in range(MANY_ROUNDS)]
+        finally:
+            done.set()
+            watcher.join()
+    gigabytes = BIG_LEAVES * BIG_LEAF_BYTES / 1e9
+    return [
+        of_rounds("leaves made and summed", [gigabytes / s for s in seconds], "GB/s"),
+        Figure("most that the stores held at a time", max(peaks) / 1e6, "MB", target=STORE_BYTES / 1e6, at_most=True),
+    ]
+
+
+def watch_stores(peaks: list[int], done: threading.Event) -> None:
+    """Note what all stores of this host hold, every 20 ms."""
+    while not done.wait(0.02):
+        sizes = []
+        for path in Path("/dev/shm").glob("scaler-*"):
+            with contextlib.suppress(FileNotFoundError):
+                sizes.append(path.stat().st_blocks * 512)
+        peaks.append(sum(sizes))
+
+
 def memory_in_all() -> float:
     """The most memory that each process ever had, this one and all below it, in KiB."""
     return sum(float(most_memory(pid)) for pid in [os.getpid(), *descendants()])
@@ -138,7 +181,7 @@ def most_memory(pid: int) -> int:
     return next((int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")), 0)
 
 
-ROWS: Rows = {"tree": tree, "chain": chain, "ladder": ladder, "size": size}
+ROWS: Rows = {"tree": tree, "chain": chain, "ladder": ladder, "size": size, "arrays": arrays}
 
 if __name__ == "__main__":
     main("perf.graph", ROWS)

@@ -41,6 +41,7 @@ CONTESTANTS = {
     **{link: Contestant(f"{ENGINES}.{link}") for link in LINKS},
     "Pool": Contestant(f"{ENGINES}.pool"),
     "Dask": Contestant(f"{ENGINES}.dask", "dask", stops=True),
+    "Dask processes": Contestant(f"{ENGINES}.dask_processes", "dask"),
     "Ray": Contestant(f"{ENGINES}.ray", "ray", stops=True),
     "scaler 1.9.9": Contestant(f"{ENGINES}.scaler1", "scaler1"),
 }

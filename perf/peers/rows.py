@@ -8,7 +8,7 @@ Adding a row: a turn (turns.py), a method of Engine and of each engine (engines/
 from collections.abc import Callable
 
 from perf.command import Rows
-from perf.links import LINKS
+from perf.links import LINKS, RINGS
 from perf.peers.match import CONTESTANTS, hold
 from perf.report import Figure, not_measured, of_rounds
 from perf.rounds import ratios
@@ -17,7 +17,11 @@ ROUNDS = 5
 ARRAY_BYTES = 100_000_000
 READERS = 20
 RESULTS = 10
-PEERS = tuple(name for name in CONTESTANTS if name not in LINKS)
+NO_TARGETS: dict[str, float] = {}
+PROCESSES = "Dask processes"  # has nothing of its own but collections
+PEERS = tuple(name for name in CONTESTANTS if name not in (*LINKS, PROCESSES))
+TREE_TARGETS = {"Pool": 4.0, "Ray": 80.0}
+DOT_TARGETS = {"Dask": 1.0, PROCESSES: 1.0}
 
 
 def submit(links: tuple[str, ...]) -> list[Figure]:
@@ -51,6 +55,19 @@ def fetch(links: tuple[str, ...]) -> list[Figure]:
     return compare("fetch", links, sizes, lambda name, s: n[name] * ARRAY_BYTES / s / 1e9, "GB/s")
 
 
+def tree(links: tuple[str, ...]) -> list[Figure]:
+    """a binary tree of additions, each of which needs two others"""
+    leaves = {name: 16_384 for name in (*links, *PEERS)} | {"Dask": 512, "Ray": 512, "scaler 1.9.9": 256}
+    sizes = {name: {"leaves": leaves[name]} for name in leaves}
+    return compare("tree", links, sizes, lambda name, s: (2 * leaves[name] - 1) / s, "nodes/s", targets=TREE_TARGETS)
+
+
+def tensordot(links: tuple[str, ...]) -> list[Figure]:
+    """a dask.array of 2,000 x 2,000 numbers times itself, in 1,000 chunked products, and its sum"""
+    sizes = {name: {"side": 2_000, "chunk": 200} for name in (*links, "Dask", PROCESSES)}
+    return compare("tensordot", links, sizes, lambda name, s: s, "s", at_most=True, targets=DOT_TARGETS)
+
+
 def compare(
     turn: str,
     links: tuple[str, ...],
@@ -59,8 +76,12 @@ def compare(
     unit: str,
     at_most: bool = False,
     rounds: int = ROUNDS,
+    targets: dict[str, float] = NO_TARGETS,
 ) -> list[Figure]:
-    """A figure for each contestant, of what `value` makes of its name and seconds; then ours against each of theirs."""
+    """A figure for each contestant, of what `value` makes of its name and seconds; then ours against each of theirs.
+
+    `targets` are those of the rings against whom they name.
+    """
     outcome = hold(turn, sizes, rounds)
     values = {name: [value(name, s) for s in seconds] for name, seconds in outcome.seconds.items()}
     labels = {name: f"scaler, {name}" if name in links else name for name in sizes}
@@ -73,11 +94,20 @@ def compare(
         else:
             figures.append(of_rounds(what, values[name], unit, at_most=at_most))
     for link in links:
-        for name in PEERS:
-            if link in values and name in values:
+        for name in sizes:
+            if name not in links and link in values and name in values:
                 against = ratios(values[link], values[name])
-                figures.append(of_rounds(f"{labels[link]} / {name}", against, "x", at_most=at_most))
+                target = targets.get(name) if link == RINGS else None
+                figures.append(of_rounds(f"{labels[link]} / {name}", against, "x", target, at_most))
     return figures
 
 
-ROWS: Rows = {"submit": submit, "map": map, "latency": latency, "read": read, "fetch": fetch}
+ROWS: Rows = {
+    "submit": submit,
+    "map": map,
+    "latency": latency,
+    "read": read,
+    "fetch": fetch,
+    "tree": tree,
+    "tensordot": tensordot,
+}

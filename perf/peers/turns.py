@@ -11,7 +11,7 @@ import numpy
 
 from perf.peers.engines import Engine
 from perf.rounds import p50_s, timed
-from perf.work import page_sum
+from perf.work import page_sum, plus
 
 _values = itertools.count(1)  # every turn's array differs from the last one's, so that nobody knows it already
 
@@ -40,10 +40,28 @@ def fetch(engine: Engine, n: int, n_bytes: int) -> float:
     return timed(lambda: engine.fetch(n, n_bytes, value), [page_sum(numpy.full(n_bytes, value, numpy.uint8))] * n)
 
 
+def tree(engine: Engine, leaves: int) -> float:
+    """A binary tree of additions: each node's inputs stand behind it."""
+    n, base = 2 * leaves - 1, next(_values)
+    graph = {f"n{i}": (plus, f"n{2 * i + 1}", f"n{2 * i + 2}") if i < leaves - 1 else (plus, base, i) for i in range(n)}
+    return timed(lambda: engine.tree(graph), sum(base + i for i in range(leaves - 1, n)))
+
+
+def tensordot(engine: Engine, side: int, chunk: int) -> float:
+    """The sum of a product of square matrices of `side` numbers, in chunks of `chunk`: (side / chunk) ** 3 products."""
+    import dask.array  # which not every engine's environment has
+
+    matrix = dask.array.full((side, side), float(next(_values) % 7 + 1), chunks=chunk)
+    value = float(matrix[0, 0].compute(scheduler="sync"))
+    return timed(lambda: float(engine.compute(dask.array.tensordot(matrix, matrix, axes=1).sum())), value**2 * side**3)
+
+
 TURNS: dict[str, Callable[..., float]] = {
     "submit": submit,
     "map": map,
     "latency": latency,
     "read": read,
     "fetch": fetch,
+    "tree": tree,
+    "tensordot": tensordot,
 }

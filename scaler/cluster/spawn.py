@@ -31,9 +31,18 @@ _children: "weakref.WeakSet[Child]" = weakref.WeakSet()
 
 
 class Child:
-    """A process that was started here, and the socket to it. It waits for its settings, now or by `tell`."""
+    """A process that was started here, and the socket to it. It waits for its settings, now or by `tell`.
 
-    def __init__(self, module: str, settings: dict[str, Any] | None = None, stderr: int | None = None) -> None:
+    `variables` are added to its environment.
+    """
+
+    def __init__(
+        self,
+        module: str,
+        settings: dict[str, Any] | None = None,
+        stderr: int | None = None,
+        variables: dict[str, str] | None = None,
+    ) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.link = ours
         self.descriptors: list[int] = []  # that came with the last report; whoever takes them closes them
@@ -45,7 +54,7 @@ class Child:
                 stdin=subprocess.DEVNULL,
                 stderr=stderr,
                 start_new_session=True,
-                env={**os.environ, "PYTHONPATH": _import_path()},
+                env={**os.environ, **(variables or {}), "PYTHONPATH": _import_path()},
             )
         except BaseException:
             ours.close()

@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from scaler.cluster.autopsy import OutOfMemory, facts_of
+from scaler.cluster.cores import thread_share
 from scaler.cluster.handover import Handle, hand_over, tell_worker
 from scaler.cluster.output import Output, Pipe
 from scaler.cluster.roster import Retire, Roster, Start
@@ -71,6 +72,7 @@ class Supervisor:
         self._address = address
         self._roster = Roster(names, [f"{names[0]}-spare-{number}" for number in range(1, 1 + MOST_SPARES)])
         self._settings = settings
+        self._variables = thread_share(len(names))
         self._memory = memory
         self._death_timeout_s = death_timeout_s
         self._on_ready = on_ready
@@ -233,7 +235,7 @@ class Supervisor:
         }
         pipe = self._output.open()
         try:
-            child = Child("scaler.cluster.worker", settings, pipe.write_end)
+            child = Child("scaler.cluster.worker", settings, pipe.write_end, self._variables)
         except BaseException:
             self._output.last(pipe)
             raise

@@ -4,7 +4,8 @@ import os
 
 import pytest
 
-from scaler.cluster.cores import usable_cores
+from scaler import Client, SchedulerClusterCombo
+from scaler.cluster.cores import thread_share, usable_cores
 
 
 @pytest.fixture
@@ -48,3 +49,25 @@ def test_version_1_of_control_groups(groups):
 
 def test_what_makes_no_sense_is_passed_over(groups):
     assert groups("0::/\n", cpu_dot_max="nonsense") == 8
+
+
+def test_workers_share_the_cores_for_the_threads_of_numeric_libraries(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    cores = usable_cores()
+    assert thread_share(1) == {"OMP_NUM_THREADS": str(cores)}
+    assert thread_share(cores) == thread_share(3 * cores) == {"OMP_NUM_THREADS": "1"}
+    monkeypatch.setenv("OMP_NUM_THREADS", "5")
+    assert thread_share(1) == {}
+
+
+@pytest.mark.parametrize(("theirs", "seen"), [(None, "1"), ("7", "7")])
+def test_a_worker_has_its_share_or_what_the_user_has_set(monkeypatch, theirs, seen):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if theirs is not None:
+        monkeypatch.setenv("OMP_NUM_THREADS", theirs)
+    with (
+        SchedulerClusterCombo(n_workers=max(2, usable_cores())) as combo,
+        Client(combo.get_address()) as client,
+    ):
+        assert client.submit(os.getenv, "OMP_NUM_THREADS").result() == seen

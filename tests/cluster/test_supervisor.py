@@ -16,7 +16,7 @@ from scaler.link.memory import object_memory
 class Fake:
     """Stands for a process that was started; `ended` once somebody has seen to that."""
 
-    def __init__(self, module, settings, stderr):
+    def __init__(self, module, settings, stderr, variables):
         self.pid, self.ended = os.getpid(), False
         self.link, self.other = os.pipe()
         FAKES.append(self)

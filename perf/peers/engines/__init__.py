@@ -32,5 +32,11 @@ class Engine(Protocol):
     def fetch(self, n: int, n_bytes: int, value: int) -> list[int]:
         """n tasks that make an array each; what the client reads in their results."""
 
+    def tree(self, graph: dict[str, Any]) -> int:
+        """Node "n0" of a graph of plain calls; where there are no graphs, the calls one by one."""
+
+    def compute(self, collection: Any) -> Any:
+        """A Dask collection. Only for engines that have a way to."""
+
     def close(self) -> None:
         """End workers and all."""

@@ -37,6 +37,13 @@ class DaskEngine:
         futures = [self._client.submit(filled, n_bytes, value, pure=False) for _ in range(n)]
         return [page_sum(future.result()) for future in futures]
 
+    def tree(self, graph: dict[str, Any]) -> int:
+        answer: int = self._client.get(graph, "n0")
+        return answer
+
+    def compute(self, collection: Any) -> Any:
+        return collection.compute(scheduler=self._client)
+
     def _gather(self, futures: Any) -> list[int]:
         answers: list[int] = self._client.gather(futures)
         return answers

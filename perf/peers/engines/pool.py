@@ -4,11 +4,11 @@ import multiprocessing.pool
 from typing import Any
 
 from perf.peers.engines import WORKERS
-from perf.work import filled, page_sum, same
+from perf.work import filled, page_sum, plus, same
 
 
 class PoolEngine:
-    HOW = {"read": "with each task"}
+    HOW = {"read": "with each task", "tree": "as many loose calls"}
 
     def __init__(self, pool: multiprocessing.pool.Pool) -> None:
         self._pool = pool
@@ -30,6 +30,14 @@ class PoolEngine:
     def fetch(self, n: int, n_bytes: int, value: int) -> list[int]:
         answers = [self._pool.apply_async(filled, (n_bytes, value)) for _ in range(n)]
         return [page_sum(answer.get()) for answer in answers]
+
+    def tree(self, graph: dict[str, Any]) -> int:
+        calls = {key: call for key, call in graph.items() if type(call[1]) is int}
+        answers = [self._pool.apply_async(plus, calls.get(key, (plus, 1, 1))[1:]) for key in graph]
+        return sum(answer.get() for answer, key in zip(answers, graph, strict=True) if key in calls)
+
+    def compute(self, collection: Any) -> Any:
+        raise NotImplementedError("there is no way to have a Pool compute a Dask collection on its own")
 
     def close(self) -> None:
         self._pool.close()

@@ -14,7 +14,7 @@ os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 import ray
 
 from perf.peers.engines import WORKERS
-from perf.work import filled, page_sum, same
+from perf.work import filled, page_sum, plus, same
 
 STORE_BYTES = 2_000_000_000  # ten results of 100 MB are kept at a time
 
@@ -24,6 +24,7 @@ class RayEngine:
 
     def __init__(self) -> None:
         self._same, self._page_sum, self._filled = ray.remote(same), ray.remote(page_sum), ray.remote(filled)
+        self._plus = ray.remote(plus)
 
     def submit(self, n: int) -> list[int]:
         return self._get([self._same.remote(i) for i in range(n)])
@@ -42,6 +43,18 @@ class RayEngine:
     def fetch(self, n: int, n_bytes: int, value: int) -> list[int]:
         results = [self._filled.remote(n_bytes, value) for _ in range(n)]
         return [page_sum(ray.get(result)) for result in results]
+
+    def tree(self, graph: dict[str, Any]) -> int:
+        made: dict[str, Any] = {}
+        for key in reversed(graph):  # a node's inputs stand behind it
+            made[key] = self._plus.remote(*(made.get(arg, arg) for arg in graph[key][1:]))
+        answer: int = ray.get(made["n0"])
+        return answer
+
+    def compute(self, collection: Any) -> Any:
+        from ray.util.dask import ray_dask_get
+
+        return collection.compute(scheduler=ray_dask_get)
 
     def _get(self, results: list[Any]) -> list[int]:
         answers: list[int] = ray.get(results)

@@ -38,6 +38,13 @@ class ScalerEngine:
         futures = [self._client.submit(filled, n_bytes, value) for _ in range(n)]
         return [page_sum(future.result()) for future in futures]
 
+    def tree(self, graph: dict[str, Any]) -> int:
+        answer: int = self._client.get(graph, ["n0"])["n0"]
+        return answer
+
+    def compute(self, collection: Any) -> Any:
+        return collection.compute(scheduler=self._client)
+
     def close(self) -> None:
         self._client.disconnect()
         self._cluster.shutdown()

@@ -37,6 +37,16 @@ class OldScalerEngine:
         futures = [self._client.submit(filled, n_bytes, value) for _ in range(n)]
         return [page_sum(future.result()) for future in futures]
 
+    def tree(self, graph: dict[str, Any]) -> int:
+        # All arguments are keys here.
+        literals = {f"{arg}": arg for call in graph.values() for arg in call[1:] if arg not in graph}
+        named = {key: (call[0], *map(str, call[1:])) for key, call in graph.items()}
+        answer: int = self._client.get(named | literals, ["n0"])["n0"]
+        return answer
+
+    def compute(self, collection: Any) -> Any:
+        return collection.compute(scheduler=self._client.get)
+
     def close(self) -> None:
         self._client.disconnect()
         self._combo.shutdown()

@@ -1,0 +1,30 @@
+"""Graphs of arrays that are together larger than the store: run depth first, they fit."""
+
+import numpy as np
+
+from scaler import Client, SchedulerClusterCombo
+
+LEAVES, LEAF_BYTES = 256, 4 << 20
+STORE_BYTES = 400 << 20
+
+
+def make(i):
+    return np.full(LEAF_BYTES // 8, i, np.int64)
+
+
+def plus(a, b):
+    return a + b
+
+
+def test_a_tree_of_arrays_that_are_larger_than_the_store(tmp_path):
+    n = 2 * LEAVES - 1
+    graph = {f"n{i}": (plus, f"n{2 * i + 1}", f"n{2 * i + 2}") if i < LEAVES - 1 else (make, i) for i in range(n)}
+    folder = tmp_path / "spill"
+    folder.mkdir()
+    with (
+        SchedulerClusterCombo(n_workers=2, object_memory_bytes=STORE_BYTES, object_folder=str(folder)) as combo,
+        Client(combo.get_address()) as client,
+    ):
+        root = client.get(graph, ["n0"])["n0"]
+        assert (root == sum(range(LEAVES - 1, n))).all()
+        assert not list(folder.iterdir()), "the store was too small, so files were used"
