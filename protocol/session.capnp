@@ -49,6 +49,9 @@ struct Joined {
   peer @0 :UInt32;                                      # the relay's number for this worker
   name @1 :Text;
   pid @2 :UInt32;                                       # on its own host
+  outlived @3 :Bool;                                    # it has worked for a scheduler before this one
+  task @4 :UInt64;                                      # what it was given by that and has not answered, or 0
+  attempt @5 :UInt64;
 }
 
 struct Left {

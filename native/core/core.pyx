@@ -260,7 +260,10 @@ cdef class SchedulerCore:
         self.settle()
 
     def on_cancel(self, uint32_t index, uint64_t task, uint64_t now):
-        """The client does not want this task any more. Unknown tasks are no error: they may just have ended."""
+        """The client does not want this task any more.
+
+        Unknown tasks are no error: they may just have ended, or a worker that has not come over yet runs them.
+        """
         cdef uint32_t row_index
         if not self.clients.is_own(index, task):
             self.refused += 1
@@ -271,6 +274,8 @@ cdef class SchedulerCore:
                 self.cancel(row_index)
                 self.settle()
             self.dispatcher.dispatch(now)
+        else:
+            self.refuse_survivors(task)
 
     def on_clear(self, uint32_t index, uint64_t now, uint64_t before=-1):
         """The client wants none of its tasks any more, up to the id `before`: later ones it has submitted since."""
@@ -791,11 +796,16 @@ cdef class SchedulerCore:
     cdef int cancel_held_back(self, uint32_t row_index) except -1:
         """Nobody wants this any more: who runs it is to stop, or who turns out to."""
         cdef uint64_t task = self.table.row(row_index).task
-        for attempt, worker_index in self.survivors.running.get(task, ()):
-            self.stop_survivor(worker_index, task, attempt)
-        self.survivors.unwanted.add(task)
+        self.refuse_survivors(task)
         del self.survivors.held_back[row_index]
         self.answers.end(row_index)
+        return 0
+
+    cdef int refuse_survivors(self, uint64_t task) except -1:
+        """Whoever still runs this for another scheduler is to stop, or who turns out to."""
+        for attempt, worker_index in self.survivors.running.get(task, ()):
+            self.stop_survivor(worker_index, task, attempt)
+        self.survivors.note_unwanted(task)
         return 0
 
     cdef int stop_survivor(self, uint32_t worker_index, uint64_t task, uint64_t attempt) except -1:

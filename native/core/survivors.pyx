@@ -14,6 +14,7 @@
 # Not here: taking over a worker's rings (takeover), what is done with a row (core).
 
 cdef uint64_t HOLD_NS = 1000000000           # how long a task that was sent again waits for somebody who has it
+cdef size_t MOST_UNWANTED = 100000
 cdef uint64_t RESULT_WAIT_NS = 30000000000   # how long a result waits for its client
 
 
@@ -23,7 +24,7 @@ cdef class Survivors:
     cdef dict task_of           # worker index -> (task, attempt) that it runs
     cdef dict results           # task -> (end of waiting, worker index, the record as bytes)
     cdef dict held_back         # row -> end of waiting, by arrival
-    cdef set unwanted           # tasks that were cancelled while they were held back
+    cdef set unwanted           # tasks that were cancelled while they were held back, or before they were sent again
     cdef set unwanted_before    # those of RESULT_WAIT_NS ago, which are forgotten next
     cdef uint64_t rotate_ns     # when that is
     cdef dict unasked           # worker index -> until when somebody may ask for what it runs
@@ -66,6 +67,11 @@ cdef class Survivors:
         for row_index in due:
             del self.held_back[row_index]
         return due
+
+    cdef int note_unwanted(self, uint64_t task) except -1:
+        if len(self.unwanted) < MOST_UNWANTED:
+            self.unwanted.add(task)
+        return 0
 
     cdef bint is_unwanted(self, uint64_t task):
         return task in self.unwanted or task in self.unwanted_before

@@ -22,6 +22,7 @@ cdef extern from *:
 
 cdef enum:
     YIELD_NS = 60000
+    MOST_SAID_CANCELS = 1000
 
 cdef double TEND_S = 0.5     # how often a client without tasks looks after its objects
 cdef double IDLE_S = 1.0     # how often one without objects looks whether its scheduler is still there
@@ -60,6 +61,7 @@ cdef class ClientRings:
     cdef readonly bytes farewell    # why the scheduler has gone for good
     cdef CallerFunctions functions  # what has been announced
     cdef set known_objects          # of ours, by this scheduler; None as long as there was no other
+    cdef object said_cancels        # the last that were said: the scheduler may have died before it read them
     cdef object unsaid_cancels      # tasks that were cancelled while nobody could be told, or there was no room for it
     cdef bint leading
     cdef bint resting               # the client's own thread sleeps until something is open
@@ -109,7 +111,7 @@ cdef class ClientRings:
         self.bits = (<uint64_t>client_bits) << TASK_NUMBER_BITS
         self.open = OpenFutures()
         self.functions = CallerFunctions()
-        self.unsaid_cancels = _collections.deque()
+        self.unsaid_cancels, self.said_cancels = _collections.deque(), _collections.deque(maxlen=MOST_SAID_CANCELS)
         self.followers = _collections.deque()
         self.to_call = _collections.deque()
         self.to_supply = _collections.deque()
@@ -619,9 +621,11 @@ cdef class ClientRings:
             while self.tasks.write(KIND_FORGET, function=number) is None:
                 if not self.has_room_soon(self.tasks):
                     return False
+        self.unsaid_cancels.extendleft(self.said_cancels)
+        self.said_cancels.clear()
         while self.unsaid_cancels:
             if self.up.write(KIND_CANCEL, self.unsaid_cancels[0]) is not None:
-                del self.unsaid_cancels[0]
+                self.said_cancels.append(self.unsaid_cancels.popleft())
             elif not self.has_room_soon(self.up):
                 return False
         tell(self.bell, self.slot, self.bell_eventfd)
@@ -1181,6 +1185,7 @@ cdef class ClientRings:
             if self.up.write(KIND_CANCEL, task) is None:
                 self.unsaid_cancels.appendleft(task)
                 break
+            self.said_cancels.append(task)
             any_said = True
         if any_said:
             tell(self.bell, self.slot, self.bell_eventfd)

@@ -24,6 +24,7 @@ cdef class RelayPeer:
     cdef readonly RunningTask running     # of a worker
     cdef uint32_t functions               # the highest number that a client has announced so far
     cdef readonly bint broken
+    cdef Segment memory
 
 
 cdef class Relay:
@@ -53,6 +54,7 @@ cdef class Relay:
         cdef RelayPeer peer = RelayPeer.__new__(RelayPeer)
         if len(self.peers) >= NEWS_WORDS * 64:
             raise ValueError(f"more than {NEWS_WORDS * 64} workers have been started here: start the cluster anew")
+        peer.memory = memory
         peer.tasks, peer.results, peer.up, peer.down = peer_rings(memory)
         peer.inward, peer.outward = (peer.tasks, peer.results) if self.is_client else (peer.results, peer.tasks)
         peer.collected = RecordRun()
@@ -76,6 +78,22 @@ cdef class Relay:
         self.peers[peer.slot] = None
         peer.claimed = peer.tasks.claimed()
         return peer.collected
+
+    def take_over(self, uint64_t life):
+        """There is another scheduler, whose life this is: take back what workers have not begun, and what only the one
+        before can have meant. (peer, what it runs: (task, attempt) or None) of each."""
+        cdef RelayPeer peer
+        cdef list found = []
+        self.inputs_wait = False
+        self.hold(False)
+        self.asides[:] = [(slot, said) for slot, said in self.asides if isinstance(said, RecordRun) or said[0] == KIND_RESULT]
+        for peer in self.peers:
+            if peer is not None:
+                peer.pending = RecordRun()
+                found.append((peer, take_over(peer.memory, life)))
+                self.note_news(peer.slot)
+        self.armed = False
+        return found
 
     def run(self, bint look_everywhere=False):
         """Collect what the peers say until there is nothing more, then arm the bell. How many records there were."""

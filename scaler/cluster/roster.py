@@ -156,6 +156,11 @@ class Roster:
         return min(due) if due and self.running else None
 
     @property
+    def joined(self) -> set[int]:
+        """The places of those that have joined."""
+        return {index for index, place in enumerate(self.places) if place.state is State.JOINED}
+
+    @property
     def all_joined(self) -> bool:
         return all(place.state is State.JOINED for place in self.places if not place.is_spare)
 

@@ -17,7 +17,7 @@ import select
 import socket
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -107,7 +107,7 @@ class Supervisor:
                 self._start(self._roster.on_connected(time.monotonic(), self._hand_over()))
                 await self._first_of(self._gone, self._stopping)
                 self._roster.on_disconnected()
-                if self._entry is None or self._stopping.is_set():
+                if self._stopping.is_set():
                     self._leave()
                 else:
                     self._stay()
@@ -130,7 +130,8 @@ class Supervisor:
             return
         dealer, welcome = greeting.result()
         self._gone = asyncio.Event()
-        life = self._scheduler_life = f"{welcome.life:016x}"
+        life_before, life = self._scheduler_life, f"{welcome.life:016x}"
+        self._scheduler_life = life
         try:
             self._entry = knock(welcome.colocation, life, "cluster", SMALLEST_RING_BYTES)
         except (NotCoLocated, Refused, DisconnectedError) as reason:
@@ -139,6 +140,10 @@ class Supervisor:
                 await self._connect()
                 return
             _log.info("workers go over the wire to %s: %s", self._address, reason)
+            if self._relay is not None and life != life_before:
+                self._relay.go_on(dealer, hello, welcome)
+                return
+            self._end_elsewhere()  # given up by the scheduler that is still there: what they run is run by others
             self._relay = HostRelay(
                 self._loop, self._address, dealer, hello, welcome, memory=self._memory, timeout_s=self._death_timeout_s,
                 facts_of=self._facts_of, on_kill=self._killed.add, on_over=self._on_relay_over,
@@ -146,6 +151,7 @@ class Supervisor:
             self._door, self._life = self._relay.door, self._relay.life
         else:
             dealer.leave()
+            self._end_elsewhere()
             self._door, self._life = welcome.colocation, life
             self._loop.add_reader(self._entry.connection, self._on_scheduler_says)
 
@@ -323,17 +329,27 @@ class Supervisor:
     # another scheduler
 
     def _stay(self) -> None:
-        """The scheduler on this host has gone: workers go on with what they have, until there is another one."""
-        assert self._entry is not None
-        self._entry.close()
-        self._entry = None
-        self._end([index for index in self._children if index not in self._handles])
+        """The scheduler has gone: workers go on with what they have, until there is another one."""
+        stay: Container[int] = self._handles
+        if self._entry is not None:
+            self._entry.close()
+            self._entry = None
+        else:
+            stay = self._roster.joined
+        self._end([index for index in self._children if index not in stay])
+
+    def _end_elsewhere(self) -> None:
+        """The relay's workers have nobody to go over to."""
+        if self._relay is not None:
+            self._end([index for index in self._children if index not in self._handles])
+            self._relay.close()
+            self._relay = None
 
     def _hand_over(self) -> set[int]:
         """Hand the workers that have outlived their scheduler over to the next one. The places of those that stay."""
-        if self._entry is None:
-            self._end(list(self._children))
-            return set()
+        if self._relay is not None:
+            self._end(list(self._handles))  # of a scheduler on this host; now there is one elsewhere
+            return set(self._children)
         for index, handle in list(self._handles.items()):
             child, name = self._children[index], self._roster.places[index].name
             try:

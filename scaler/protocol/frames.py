@@ -146,6 +146,9 @@ class Joined:
     peer: int = 0
     name: str = ""
     pid: int = 0
+    outlived: bool = False
+    task: int = 0
+    attempt: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,9 @@ Not here: sockets and time. Who owes an acknowledgement says so here; when it is
 """
 
 from collections import deque
+from collections.abc import Iterator
 
-from scaler.protocol.codec import encode
+from scaler.protocol.codec import decode, encode
 from scaler.protocol.frames import Acknowledge, Body, Frame, FrameError
 
 
@@ -38,6 +39,11 @@ class Ledger:
     def unacknowledged(self) -> int:
         """How many frames are kept."""
         return len(self._kept)
+
+    def unacknowledged_bodies(self) -> Iterator[Body]:
+        """What the other side may not have taken, in order: for another session, if this one cannot go on."""
+        for data in self._kept:
+            yield decode(data).body
 
     @property
     def owed(self) -> int:

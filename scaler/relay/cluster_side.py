@@ -2,13 +2,25 @@
 
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Protocol
 
-from scaler._native import KIND_FORGET, KIND_FREED, KIND_RELEASE, Mappings, RecordRun, Relay, RelayPeer, Store
+from scaler._native import (
+    KIND_FORGET,
+    KIND_FREED,
+    KIND_RELEASE,
+    NEWS_WORDS,
+    Mappings,
+    RecordRun,
+    Relay,
+    RelayPeer,
+    Store,
+)
 from scaler.link.names import sweep_tag
 from scaler.link.objects import new_objects, pack_ids, unpack_ids
 from scaler.link.single import with_payload
 from scaler.protocol.frames import (
+    FLAG_OBJECTS,
     MOST_INLINE_BYTES,
     Body,
     Cancel,
@@ -21,6 +33,7 @@ from scaler.protocol.frames import (
     Joined,
     Left,
     Release,
+    Results,
     Shutdown,
     Tasks,
     Withdraw,
@@ -29,6 +42,11 @@ from scaler.protocol.frames import (
 from scaler.relay.relay import RelaySide
 
 RELAY_TAG = (1 << 24) - 1  # of the relay's own store
+
+
+def store_tag(session: int) -> int:
+    """Of the relay's store in its first session (0), its second and so on; those of workers are between."""
+    return RELAY_TAG - NEWS_WORDS * 64 - session if session else RELAY_TAG
 
 
 def worker_tag(slot: int) -> int:
@@ -68,6 +86,10 @@ class ClusterSide(RelaySide):
         self._waiting: deque[Body] = deque()  # what came after them
         self._unheard: deque[tuple[int, bytes]] = deque()  # freed objects for which a control ring had no room
         self._unforgotten: deque[tuple[int, int]] = deque()  # the same for functions to be forgotten
+        self._sending: dict[int, tuple[int, tuple[Any, ...]]] = {}  # results whose objects are on their way, by task
+        self._about: dict[RelayPeer, tuple[str, int]] = {}  # names and processes
+        self._survivors: dict[RelayPeer, tuple[int, int]] = {}  # what they run for a scheduler before
+        self._old_stores: list[Store] = []  # that tasks of these may still look at
 
     def on_control(self, slot: int, record: tuple[Any, ...]) -> None:
         if record[0] != KIND_RELEASE:
@@ -81,9 +103,13 @@ class ClusterSide(RelaySide):
     def on_broken(self, peer: RelayPeer) -> None:
         self._dismiss(peer)
 
-    def on_sent(self, slot: int, payload: bytes) -> None:
+    def on_sending(self, slot: int, record: tuple[Any, ...]) -> None:
+        self._sending[record[1]] = slot, record
+
+    def on_sent(self, slot: int, record: tuple[Any, ...]) -> None:
         """The scheduler has a worker's result, or will: the worker may use its memory again."""
-        ids = pack_ids(place[0] for place in new_objects(payload))
+        self._sending.pop(record[1], None)
+        ids = pack_ids(place[0] for place in new_objects(record[2]))
         self._unheard.append((slot, ids))
 
     def on_body(self, body: Body) -> None:
@@ -148,6 +174,8 @@ class ClusterSide(RelaySide):
             self.talk.post(Withdrawn.of([(peer.slot, task, attempt, True) for task, attempt in taken]))
 
     def attend(self, now_s: float) -> float | None:
+        if self._survivors or self._old_stores:
+            self._look_after_survivors()
         self._stopper.attend(now_s)
         return self._stopper.next_due_s
 
@@ -155,11 +183,14 @@ class ClusterSide(RelaySide):
         """A worker has handed in its rings; called in the order of the peers' numbers."""
         self.peers.append(peer)
         self._numbers = peer.slot + 1
+        self._about[peer] = name, pid
         self.talk.post(Joined(peer.slot, name, pid))
 
     def on_left(self, peer: RelayPeer, exit_code: int, reason: str) -> None:
         """A worker has gone. What it said is said before that, and nobody else maps what it was sent."""
         self.peers.remove(peer)
+        del self._about[peer]
+        self._survivors.pop(peer, None)
         answer = self._stopper.remove(peer)
         rest = self.relay.remove(peer)
         self._say_asides()
@@ -171,3 +202,45 @@ class ClusterSide(RelaySide):
     def _say_left(self, slot: int, exit_code: int, reason: str, claimed: list[tuple[int, int]]) -> None:
         self.talk.post(Left(slot, exit_code, reason, **Left.columns_of(claimed)))
         sweep_tag(self._life, worker_tag(slot), self._folder)  # its results have been sent, or never will be
+
+    # another scheduler
+
+    def take_over(self, before: "ClusterSide", life: int) -> None:
+        """Go on with the workers of a session whose scheduler has gone; `life` is that of the next one.
+
+        Called once, before anything else is said. They go on with what they run; what they have not begun is taken
+        back, since its client sends it again. Results that the other scheduler may not have taken are sent again: its
+        objects have gone with the session, so those that name some are not, unless they had not been sent.
+        """
+        runs = dict(self.relay.take_over(life))
+        for peer in before.peers:
+            name, pid = self._about[peer] = before._about[peer]
+            self.peers.append(peer)
+            self._numbers = peer.slot + 1
+            task, attempt = runs[peer] or (0, 0)
+            if task:
+                self._survivors[peer] = task, attempt
+            self.talk.post(Joined(peer.slot, name, pid, True, task, attempt))
+        for body in before.talk.ledger.unacknowledged_bodies():
+            if isinstance(body, Results) and not any(flags & FLAG_OBJECTS for flags in body.flags):
+                self.talk.post(body)
+        self._unheard.extend(before._unheard)
+        self.relay.asides[:0] = before._sending.values()
+        self._old_stores = [*before._old_stores, before.store]
+
+    def _look_after_survivors(self) -> None:
+        """Say of whom what it ran for another scheduler has ended: its result may have gone to that."""
+        for peer, (task, attempt) in list(self._survivors.items()):
+            if not peer.running.is_it(task, attempt):
+                del self._survivors[peer]
+                self.talk.after_objects(partial(self._say_idle, peer.slot, task, attempt))
+        if not self._survivors:
+            self.close_old_stores()
+
+    def _say_idle(self, slot: int, task: int, attempt: int) -> None:
+        self.talk.post(Withdrawn.of([(slot, task, attempt, False)]))
+
+    def close_old_stores(self) -> None:
+        """Nobody will open an object of a session before any more. Who has one open keeps it."""
+        while self._old_stores:
+            self._old_stores.pop().close()

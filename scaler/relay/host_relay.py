@@ -12,6 +12,7 @@ import logging
 import os
 import secrets
 import time
+from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -23,7 +24,7 @@ from scaler.link.knock import Refused
 from scaler.link.memory import ObjectMemory
 from scaler.link.names import BellPage, new_life, sweep, sweep_orphans, warn_of_files
 from scaler.protocol.frames import Hello, Welcome
-from scaler.relay.cluster_side import RELAY_TAG, ClusterSide, worker_tag
+from scaler.relay.cluster_side import ClusterSide, store_tag, worker_tag
 from scaler.relay.dial_carrier import make_carrier
 from scaler.relay.relay_thread import RelayThread
 from scaler.stopping.stopper import Stopper
@@ -57,22 +58,51 @@ class HostRelay:
         self._page = BellPage(self.life)
         self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._relay = Relay(self._page.memory, self._bell, False)
-        self._memory = memory
-        self._store = Store(self.life, RELAY_TAG, memory.folder, warn_of_files, memory.most_bytes)
-        mappings = Mappings(self.life, memory.folder)
+        self._memory, self._address, self._timeout_s = memory, address, timeout_s
+        self._mappings = Mappings(self.life, memory.folder)
         self._stopper: Stopper[RelayPeer] = Stopper(self._take_back, on_kill)
-        self._side = ClusterSide(
-            self._relay, self.life, memory.folder, self._store, mappings, self._dismiss, self._stopper
-        )
         self._doorbells: dict[RelayPeer, int] = {}
         self._is_closed = False
-        self._thread = RelayThread(
-            address, dealer, hello, welcome, self._side, timeout_s=timeout_s,
-            on_over=self._on_over,
-        )  # fmt: skip
+        self._calls: deque[Callable[[], None]] = deque()  # that no thread has made yet
+        self._sessions = 0
+        self._side, self._thread = self._new_session(dealer, hello, welcome)
         self._door = Door(loop, f"scaler-{self.life}-{secrets.token_hex(4)}", self._bell, self._join, self._leave)
-        self._side.use(make_carrier(address, welcome.objects_port, self._store, self._thread.call, listens=True))
         self._thread.start()
+
+    def _new_session(self, dealer: Dealer, hello: Hello, welcome: Welcome) -> tuple[ClusterSide, RelayThread]:
+        """Each has a store of its own: ids of objects mean something else in the next one."""
+        memory = self._memory
+        store = Store(self.life, store_tag(self._sessions), memory.folder, warn_of_files, memory.most_bytes)
+        self._sessions += 1
+        side = ClusterSide(
+            self._relay, self.life, memory.folder, store, self._mappings, self._dismiss, self._stopper
+        )  # fmt: skip
+        thread = RelayThread(
+            self._address, dealer, hello, welcome, side, timeout_s=self._timeout_s, on_over=self._on_over
+        )
+        side.use(make_carrier(self._address, welcome.objects_port, store, thread.call, listens=True))
+        return side, thread
+
+    def go_on(self, dealer: Dealer, hello: Hello, welcome: Welcome) -> None:
+        """The session is over since its scheduler has died: go on with the same workers in one with the next scheduler.
+
+        Whoever had joined by then stays; the others are to have been ended.
+        """
+        self._thread.join()
+        before = self._side
+        self._side, self._thread = self._new_session(dealer, hello, welcome)
+        self._side.take_over(before, welcome.life)
+        self._thread.start()
+        self._thread.call(self._make_calls)
+
+    def _call(self, what: Callable[[], None]) -> None:
+        """Have the relay's thread do this: the next one, if there is none just now."""
+        self._calls.append(what)
+        self._thread.call(self._make_calls)
+
+    def _make_calls(self) -> None:
+        while self._calls:
+            self._calls.popleft()()
 
     @property
     def door(self) -> str:
@@ -94,7 +124,7 @@ class HostRelay:
         doorbell = os.dup(visitor.eventfd)  # the thread may ring it after the visitor's own is closed
         visitor.peer = self._relay.add(memory, doorbell)
         self._doorbells[visitor.peer] = doorbell
-        self._thread.call(partial(self._welcome, visitor.peer, visitor.pid, visitor.request))
+        self._call(partial(self._welcome, visitor.peer, visitor.pid, visitor.request))
         slot = visitor.peer.slot
         return {
             "slot": slot, "bell": self._page.name, "life": self.life, "tag": worker_tag(slot), "memory": self._memory
@@ -130,7 +160,7 @@ class HostRelay:
             return
         facts = self._facts_of(visitor.pid)
         if facts or time.monotonic() >= until_s:
-            self._thread.call(partial(self._see_off, visitor.peer, facts))
+            self._call(partial(self._see_off, visitor.peer, facts))
         else:
             self._loop.call_later(FACTS_PAUSE_S, self._await_facts, visitor, until_s)
 

@@ -174,6 +174,7 @@ class RelaySide(ABC):
 
     def _send_with_objects(self, slot: int, record: tuple[Any, ...]) -> None:
         self.send_objects(record[2])
+        self.on_sending(slot, record)
         self.unsaid.add(record[1])
         named = [place[0] for place in split_places(record[2])[0]]
         waits_for_all = self._functions_under_way or record[4] & FLAG_INPUTS
@@ -181,7 +182,7 @@ class RelaySide(ABC):
         def post() -> None:
             self.unsaid.discard(record[1])
             self._post_runs([(slot, with_payload(record, bare(record[2])))])
-            self.on_sent(slot, record[2])
+            self.on_sent(slot, record)
 
         self.talk.after_objects(post, None if waits_for_all else named, [place[0] for place in new_objects(record[2])])
 
@@ -200,8 +201,11 @@ class RelaySide(ABC):
         for place in new_objects(payload):
             self.talk.post_object(self.mappings.lend_at(place, False))
 
-    def on_sent(self, slot: int, payload: bytes) -> None:  # noqa: B027  (a client's objects stay, to be named again)
-        """The objects that this payload brought are on their way."""
+    def on_sending(self, slot: int, record: tuple[Any, ...]) -> None:  # noqa: B027  (a client keeps its tasks itself)
+        """The objects of this record are about to be sent."""
+
+    def on_sent(self, slot: int, record: tuple[Any, ...]) -> None:  # noqa: B027  (a client's objects stay)
+        """The record and the objects that it brought are on their way."""
 
     def send_function(self, record: tuple[Any, ...]) -> None:
         """Announce a function that a peer announced."""

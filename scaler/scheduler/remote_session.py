@@ -23,6 +23,7 @@ from scaler._native import (
     KIND_FREED,
     KIND_FUNCTION,
     KIND_RUN_HERE,
+    NEWS_WORDS,
     Mappings,
     RecordBatch,
     RunOutlet,
@@ -69,6 +70,7 @@ from scaler.scheduler.object_directory import Host, ObjectDirectory
 from scaler.scheduler.port_carrier import PortCarrier
 
 _log = logging.getLogger(__name__)
+MOST_WORKERS = NEWS_WORDS * 64  # of one host, ever
 SOME_WORKER = 1 << 24  # stands for the worker of a nested client elsewhere: no worker's tag is as large
 
 
@@ -316,7 +318,7 @@ class RemoteCluster(RemoteSession):
         self._queue_size = queue_size
         core.objects.hosts += 1
         self.workers: list[int | None] = []  # by the relay's number
-        self._outlets: list[RunOutlet] = []  # of their tasks, the same way
+        self._outlets: dict[int, RunOutlet] = {}  # of their tasks, the same way
         self._functions_under_way = 0
         self._large_functions: list[tuple[int, tuple[Any, ...]]] = []
         self._present: set[int] = set()  # objects that its host has, or that are on their way there
@@ -336,8 +338,11 @@ class RemoteCluster(RemoteSession):
         elif isinstance(body, Withdrawn):
             for verdict in body.rows():
                 worker = self.workers[verdict.peer] if verdict.peer < len(self.workers) else None
-                if worker is not None:
-                    self.core.on_withdrawn(worker, verdict.task, verdict.attempt, verdict.took, now)
+                if worker is None:
+                    continue
+                self.core.on_withdrawn(worker, verdict.task, verdict.attempt, verdict.took, now)
+                if not verdict.took:  # nobody asked: what it ran for another scheduler has ended
+                    self.core.on_survivor_idle(worker, verdict.task, verdict.attempt)
         elif isinstance(body, Release):
             for peer, object_id in body.rows():
                 worker = self.workers[peer] if peer < len(self.workers) else None
@@ -364,12 +369,16 @@ class RemoteCluster(RemoteSession):
         return {"host": self.hello.host_name, **code, **(facts if isinstance(facts, dict) else {})}
 
     def _on_joined(self, body: Joined) -> None:
-        if body.peer != len(self.workers):
-            raise FrameError(f"worker {body.peer} joined as number {len(self.workers)}")
+        if not len(self.workers) <= body.peer < MOST_WORKERS:
+            raise FrameError(f"worker {body.peer} joined after number {len(self.workers) - 1}")
+        self.workers += [None] * (body.peer - len(self.workers))  # these have left before there was this session
         tasks = RunOutlet(body.peer, self._dirty, self._asks, self._large, self.ready, self, stops=self._stops)
         control = RunOutlet(body.peer, self._dirty_control, [], self._large_functions, self.ready, self)
-        self._outlets.append(tasks)
-        self.workers.append(self.core.on_worker_joined(tasks, control, self._queue_size, is_remote=True))
+        self._outlets[body.peer] = tasks
+        worker = self.core.on_worker_joined(tasks, control, self._queue_size, is_remote=True)
+        self.workers.append(worker)
+        if body.outlived:
+            self.core.on_survivor(worker, (body.task, body.attempt) if body.task else None)
 
     @property
     def has_more(self) -> bool:

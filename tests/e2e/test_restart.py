@@ -251,7 +251,7 @@ def test_a_client_can_leave_while_there_is_no_scheduler(stage):
 # what workers still have
 
 
-@pytest.fixture(params=LINKS[:2])
+@pytest.fixture(params=LINKS)
 def here(request: pytest.FixtureRequest) -> Iterator[Restartable]:
     made = Restartable(request.param)
     yield made

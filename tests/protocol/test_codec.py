@@ -74,7 +74,7 @@ BODIES = st.one_of(
     st.builds(Refusal, TEXT.filter(bool), st.booleans()),
     st.builds(frames.Goodbye, TEXT),
     st.builds(Heartbeat, U64, U64, U32, U64, U64, DATA, DATA, DATA),
-    st.builds(frames.Joined, U32, TEXT, U32),
+    st.builds(frames.Joined, U32, TEXT, U32, st.booleans(), U64, U64),
     st.builds(frames.Left, U32, st.integers(-(2**31), 2**31 - 1), TEXT, DATA, DATA),
     st.builds(Clear),
     st.builds(frames.Shutdown),
