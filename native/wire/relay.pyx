@@ -4,8 +4,10 @@
 # compare-and-swaps when told to.
 #
 # Rule 1: no Python object per record, but for payloads with objects, which go aside as tuples: those travel in chunks.
-# Rule 2: a full ring is never waited for; what does not fit waits in a run of that peer.
+# Rule 2: a full ring is never waited for; what does not fit waits here, in order, for that peer alone.
 # Not here: frames, sockets, objects in chunks (scaler.relay).
+
+import collections as _collections
 
 cdef uint64_t NO_TASK = <uint64_t>-1      # larger than any task's id
 
@@ -17,6 +19,7 @@ cdef class RelayPeer:
     cdef readonly RecordRun collected     # what it said, for the next batch
     cdef readonly list claimed            # (task, attempt) of what it was running when it left
     cdef RecordRun pending                # what did not fit into its ring
+    cdef object untold                    # the same for control records: a tuple each. What is pending comes after these
     cdef Ring inward, outward
     cdef uint32_t *sleeping
     cdef int eventfd
@@ -38,6 +41,7 @@ cdef class Relay:
     cdef readonly list broken         # peers whose rings were found to make no sense: to be shut out
     cdef public bint inputs_wait      # tasks wait for their objects to be sent: those that may need their results, too
     cdef bint holding                 # take no more tasks from the client for now
+    cdef bint any_untold              # some peer has control records that wait for room
     cdef readonly bint armed          # the last run left nothing behind: whoever has news will ring
 
     def __init__(self, Segment bell_memory not None, int eventfd, bint is_client):
@@ -59,6 +63,7 @@ cdef class Relay:
         peer.inward, peer.outward = (peer.tasks, peer.results) if self.is_client else (peer.results, peer.tasks)
         peer.collected = RecordRun()
         peer.pending = RecordRun()
+        peer.untold = _collections.deque()
         peer.claimed = []
         peer.eventfd = eventfd
         peer.sleeping = &(<PeerPage *>memory.start).sleeping
@@ -90,6 +95,7 @@ cdef class Relay:
         for peer in self.peers:
             if peer is not None:
                 peer.pending = RecordRun()
+                peer.untold = _collections.deque(told for told in peer.untold if told[0] == KIND_FREED)
                 found.append((peer, take_over(peer.memory, life)))
                 self.note_news(peer.slot)
         self.armed = False
@@ -104,6 +110,8 @@ cdef class Relay:
         cdef bint found
         cdef uint32_t words = <uint32_t>((len(self.peers) + 63) // 64)
         store_release32(&self.bell.sleeping, 0)
+        if self.any_untold:
+            self.tell_untold()
         while True:
             found = False
             for word in range(words):
@@ -152,7 +160,7 @@ cdef class Relay:
 
     @property
     def has_pending(self):
-        """Something did not fit into a peer's ring."""
+        """A task or result did not fit into a peer's ring."""
         return any(peer is not None and (<RecordRun>(<RelayPeer>peer).pending).used for peer in self.peers)
 
     def ring(self):
@@ -260,19 +268,40 @@ cdef class Relay:
             self.flush()
 
     def tell(self, uint32_t slot, int kind, bytes payload=b"", *, uint64_t task=0, uint32_t function=0, int flags=0,
-             uint32_t items=0):
-        """Write a control record to a peer. False if there is no room."""
+             uint32_t items=0, bint waits=True):
+        """Write a control record to a peer, as soon as there is room; tasks that come later are behind it.
+
+        Without `waits` it is dropped if there is none now.
+        """
         cdef RelayPeer peer
         if slot >= <uint32_t>len(self.peers) or self.peers[slot] is None:
-            return True
+            return
         peer = self.peers[slot]
-        if peer.down.write(kind, task, payload, function=function, flags=flags, items=items) is None:
-            return False
-        ring_bell(peer.sleeping, peer.eventfd)
-        return True
+        if not peer.untold and peer.down.write(kind, task, payload, function=function, flags=flags, items=items) is not None:
+            ring_bell(peer.sleeping, peer.eventfd)
+        elif waits:
+            peer.untold.append((kind, task, payload, function, flags, items))
+            self.any_untold = True
+
+    cdef int tell_untold(self) except -1:
+        """Write what waits for room in control rings, and then what waits for that."""
+        cdef RelayPeer peer
+        self.any_untold = False
+        for peer in self.peers:
+            if peer is None or not peer.untold:
+                continue
+            while peer.untold:
+                kind, task, payload, function, flags, items = peer.untold[0]
+                if peer.down.write(kind, task, payload, function=function, flags=flags, items=items) is None:
+                    self.any_untold = True
+                    break
+                peer.untold.popleft()
+            ring_bell(peer.sleeping, peer.eventfd)
+            self.deliver_pending(peer)
+        return 0
 
     cdef int put(self, RelayPeer peer, Record *record) except -1:
-        if not (<RecordRun>peer.pending).used and copy_into(peer.outward, record):
+        if not peer.untold and not (<RecordRun>peer.pending).used and copy_into(peer.outward, record):
             peer.touched = True
         elif not peer.pending.append(record):
             raise MemoryError("no memory for records that wait for a ring")
@@ -280,7 +309,7 @@ cdef class Relay:
 
     cdef deliver_pending(self, RelayPeer peer):
         cdef Record *record
-        while True:
+        while not peer.untold:
             record = peer.pending.peek()
             if record == NULL or not copy_into(peer.outward, record):
                 break

@@ -1,6 +1,5 @@
 """ClientSide: the relay of one client, which is a thread of the client's own process."""
 
-from collections import deque
 from typing import Any
 
 from scaler._native import (
@@ -57,7 +56,6 @@ class ClientSide(RelaySide):
         self._client_bits = client_bits
         self.peers.append(peer)
         self.talk.post(Joined(peer.slot, name, pid))
-        self._unheard: deque[int] = deque()  # freed objects for which the control ring had no room
 
     def on_control(self, slot: int, record: tuple[Any, ...]) -> None:
         kind, task = record[0], record[1]
@@ -96,26 +94,18 @@ class ClientSide(RelaySide):
         else:
             self.talk.post(body)
 
-    def read_on(self) -> None:
-        """Tell the client what may be freed, as far as its control ring has room."""
-        while self._unheard:
-            ids = [self._unheard[i] for i in range(min(len(self._unheard), MOST_IDS))]
-            if not self.relay.tell(0, KIND_FREED, pack_ids(ids)):
-                return
-            for _ in ids:
-                self._unheard.popleft()
-
     def on_body(self, body: Body) -> None:
         if isinstance(body, Results):
             self.batch.put_results(body, peers=1, client_bits=self._client_bits, largest_payload=MOST_INLINE_BYTES)
             for slot, record in self.relay.deliver(self.batch):
                 self.relay.deliver_one(slot, with_payload(record, self.talk.incoming.take(record[2])))
         elif isinstance(body, Freed):
-            self._unheard.extend(object_id for _, object_id in body.rows())
-            self.read_on()
+            ids = [object_id for _, object_id in body.rows()]
+            for at in range(0, len(ids), MOST_IDS):
+                self.relay.tell(0, KIND_FREED, pack_ids(ids[at : at + MOST_IDS]))
         elif isinstance(body, RunHere):
             for choice in body.rows():  # without room it is asked for again
-                self.relay.tell(0, KIND_RUN_HERE, task=choice.task)
+                self.relay.tell(0, KIND_RUN_HERE, task=choice.task, waits=False)
         elif isinstance(body, Workers):
             self.relay.tell(0, KIND_WORKERS, items=body.count)
         elif isinstance(body, ShutdownAnswer):

@@ -1,6 +1,5 @@
 """ClusterSide: the relay of a host's workers, in their supervisor's process."""
 
-from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Protocol
@@ -27,7 +26,6 @@ from scaler.protocol.frames import (
     Forget,
     FrameError,
     Freed,
-    Function,
     Functions,
     Goodbye,
     Joined,
@@ -82,10 +80,6 @@ class ClusterSide(RelaySide):
         self._stopper = stopper
         self.is_shut_down = False  # the scheduler wants no cluster any more
         self._numbers = 0  # how many have been given to workers
-        self._untold: deque[Function] = deque()  # functions for which a control ring had no room
-        self._waiting: deque[Body] = deque()  # what came after them
-        self._unheard: deque[tuple[int, bytes]] = deque()  # freed objects for which a control ring had no room
-        self._unforgotten: deque[tuple[int, int]] = deque()  # the same for functions to be forgotten
         self._sending: dict[int, tuple[int, tuple[Any, ...]]] = {}  # results whose objects are on their way, by task
         self._about: dict[RelayPeer, tuple[str, int]] = {}  # names and processes
         self._survivors: dict[RelayPeer, tuple[int, int]] = {}  # what they run for a scheduler before
@@ -109,41 +103,19 @@ class ClusterSide(RelaySide):
     def on_sent(self, slot: int, record: tuple[Any, ...]) -> None:
         """The scheduler has a worker's result, or will: the worker may use its memory again."""
         self._sending.pop(record[1], None)
-        ids = pack_ids(place[0] for place in new_objects(record[2]))
-        self._unheard.append((slot, ids))
+        self.relay.tell(slot, KIND_FREED, pack_ids(place[0] for place in new_objects(record[2])))
 
     def on_body(self, body: Body) -> None:
-        self._waiting.append(body)
-        self.read_on()
-
-    def read_on(self) -> None:
-        """Act on what has come, as far as the workers' control rings have room for functions."""
-        while self._unheard and self.relay.tell(self._unheard[0][0], KIND_FREED, self._unheard[0][1]):
-            self._unheard.popleft()
-        self._tell_forgotten()
-        while self._untold and self.tell_function(self._untold[0]):
-            self._untold.popleft()
-        while self._waiting and not self._untold:
-            self._act(self._waiting.popleft())
-
-    def _tell_forgotten(self) -> None:
-        while self._unforgotten:
-            slot, number = self._unforgotten[0]
-            if not self.relay.tell(slot, KIND_FORGET, function=number):
-                return
-            self._unforgotten.popleft()
-
-    def _act(self, body: Body) -> None:
         if isinstance(body, Tasks):
             self.batch.put_tasks(body, peers=self._numbers, largest_payload=MOST_INLINE_BYTES)
             for slot, record in self.relay.deliver(self.batch):
                 self.relay.deliver_one(slot, with_payload(record, self.place(record[2])))
         elif isinstance(body, Functions):
-            self._untold.extend(body.rows())
-            self.read_on()
+            for function in body.rows():
+                self.tell_function(function)
         elif isinstance(body, Forget):
-            self._unforgotten.extend(body.rows())  # whatever was announced before has been told
-            self._tell_forgotten()
+            for slot, number in body.rows():
+                self.relay.tell(slot, KIND_FORGET, function=number)
         elif isinstance(body, Withdraw):
             self.talk.post(Withdrawn.of([(*row, bool(self.relay.withdraw(*row))) for row in body.rows()]))
         elif isinstance(body, Freed):
@@ -224,7 +196,6 @@ class ClusterSide(RelaySide):
         for body in before.talk.ledger.unacknowledged_bodies():
             if isinstance(body, Results) and not any(flags & FLAG_OBJECTS for flags in body.flags):
                 self.talk.post(body)
-        self._unheard.extend(before._unheard)
         self.relay.asides[:0] = before._sending.values()
         self._old_stores = [*before._old_stores, before.store]
 

@@ -90,9 +90,6 @@ class RelaySide(ABC):
     def on_broken(self, peer: RelayPeer) -> None:
         """What this peer has written makes no sense: nothing more is taken from it."""
 
-    def read_on(self) -> None:  # noqa: B027  (only a cluster's has something to wait for)
-        """Act on what could not be acted on when it came."""
-
     def attend(self, now_s: float) -> float | None:
         """Do what is due; when there will be something to do."""
         return None
@@ -234,9 +231,7 @@ class RelaySide(ABC):
             return object_id, 0, 0, size, flags
         return (*self.store.place_of(object_id)[:4], flags)
 
-    def tell_function(self, row: Function) -> bool:
-        """Announce a function to a worker. False if its control ring is full."""
+    def tell_function(self, row: Function) -> None:
+        """Announce a function to a worker."""
         payload = self.place(row.payload) if row.flags & FLAG_OBJECTS else row.payload
-        return bool(
-            self.relay.tell(row.peer, KIND_FUNCTION, row.digest + payload, function=row.number, flags=row.flags)
-        )
+        self.relay.tell(row.peer, KIND_FUNCTION, row.digest + payload, function=row.number, flags=row.flags)

@@ -98,7 +98,6 @@ class RelayThread:
         side.relay.run()
         if dealer.has_message:
             self._receive()
-        side.read_on()
         now_s = time.monotonic()
         due_s = side.attend(now_s)
         side.collect()

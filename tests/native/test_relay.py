@@ -9,11 +9,15 @@ from scaler._native import (
     HEADERS_OFFSET,
     KIND_CANCEL,
     KIND_FORGET,
+    KIND_FREED,
+    KIND_FUNCTION,
+    KIND_RELEASE,
     KIND_RESULT,
     KIND_TASK,
     MOST_RECORD_BYTES,
     PAGE,
     RECORD_HEADER_BYTES,
+    RecordRun,
     Relay,
     Segment,
 )
@@ -162,3 +166,73 @@ def test_nothing_that_a_dead_worker_has_left_in_its_ring_is_believed(host, lengt
     struct.pack_into("<Q", view, HEADERS_OFFSET + 64, tail)
     host.relay.remove(host.peer)
     assert len(host.peer.claimed) <= 3
+
+
+def one(task, attempt=1):
+    run = RecordRun()
+    run.write(KIND_TASK, task, attempt=attempt)
+    return run
+
+
+def heard(ring):
+    """What is in the consumer's end of a ring."""
+    found = []
+    while (record := ring.read()) is not None:
+        found.append(record)
+    return found
+
+
+@pytest.mark.parametrize("host", [False], ids=["worker"], indirect=True)
+def test_a_full_control_ring_holds_up_its_own_worker_only_and_in_order(host):
+    other = Rings(RING_BYTES)
+    eventfd = os.eventfd(0, os.EFD_NONBLOCK)
+    second = host.relay.add(other.memory, eventfd)
+    payload = bytes(400)
+    count = 200  # more than a control ring has room for
+    for number in range(count):
+        host.relay.tell(0, KIND_FUNCTION, payload, function=number)
+    host.relay.tell(second.slot, KIND_FUNCTION, payload, function=7)
+    host.relay.deliver_one(0, one(1))
+    host.relay.deliver_one(second.slot, one(2))
+    assert [record[1] for record in heard(other.tasks)] == [2]
+    assert [record[3] for record in heard(other.down)] == [7]
+    functions, tasks = [], []
+    while not tasks:
+        tasks = heard(host.rings.tasks)
+        found = heard(host.rings.down)
+        assert found
+        functions += [record[3] for record in found]
+        host.relay.run(True)
+    assert functions == list(range(count)), "the task overtook a function"
+    assert [record[1] for record in tasks] == [1]
+    os.close(eventfd)
+
+
+@pytest.mark.parametrize("host", [False], ids=["worker"], indirect=True)
+def test_what_may_wait_for_no_room_is_dropped_without_it(host):
+    while host.peer.down.write(KIND_FUNCTION) is not None:
+        pass
+    host.relay.tell(0, KIND_FORGET, function=5, waits=False)
+    heard(host.rings.down)
+    host.relay.run(True)
+    assert heard(host.rings.down) == []
+
+
+@pytest.mark.parametrize("host", [False], ids=["worker"], indirect=True)
+def test_for_another_scheduler_only_what_is_claimed_and_results_stay(host):
+    for number in range(1, 4):
+        host.relay.deliver_one(0, one(number, 10 + number))
+    memoryview(host.rings.memory).cast("B")[PAGE + CLAIM] |= CLAIMED
+    assert host.rings.results.write(KIND_RESULT, 9, b"a", attempt=19) is not None
+    assert host.rings.results.write(KIND_RELEASE, 0, bytes(8)) is not None
+    host.relay.run(True)
+    while host.peer.down.write(KIND_FUNCTION) is not None:
+        pass
+    host.relay.tell(0, KIND_FUNCTION, function=5)
+    host.relay.tell(0, KIND_FREED, bytes(8))
+    assert host.relay.take_over(77) == [(host.peer, (1, 11))]
+    assert [type(said) for _, said in host.relay.asides] == [RecordRun], "the release is not for the next scheduler"
+    assert host.relay.take_back_all(0) == [], "what was not claimed has been taken back"
+    heard(host.rings.down)
+    host.relay.run(True)
+    assert [record[0] for record in heard(host.rings.down)] == [KIND_FREED]

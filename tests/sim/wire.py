@@ -212,7 +212,6 @@ class Link:
     def speak(self) -> None:
         """The relay's turn: take what its peers say, and hand the frames to the network."""
         self.side.relay.run(True)
-        self.side.read_on()
         if self.dialer is not None and self.world.transfers_end:
             self.dialer.step(True)
         if self.is_greeted:
