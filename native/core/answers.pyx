@@ -61,7 +61,7 @@ cdef class Answers:
         cdef uint32_t size = payload_bytes_of(result)
         self.drop_payload(row_index)
         record = NULL
-        if client.waiting_head == 0:
+        if client.waiting_head == 0 and self.may_bring(client, result):
             record = (<Outlet>client.outlet).reserve(size)
         if record != NULL:
             copy_record(record, result, size)
@@ -105,8 +105,13 @@ cdef class Answers:
         row.flags = 0
         self.table.drop_payload(row)
 
+    cdef inline bint may_bring(self, Client *client, Record *result) noexcept nogil:
+        """Whether the client has read enough to be given what this result brings."""
+        return not result.flags & FLAG_OBJECTS or (<Outlet>client.outlet).takes_objects()
+
     cdef void hand_over(self, Client *client, const char *payload, uint32_t size) noexcept nogil:
         """The client has been given the objects of a result: it holds them as long as it likes."""
+        (<Outlet>client.outlet).note_objects(new_bytes(payload, size))
         with gil:
             self.objects.keep(payload, size, <uint32_t>-1, client.bits >> TASK_NUMBER_BITS)
             self.objects.drop(payload, size)
@@ -162,7 +167,7 @@ cdef class Answers:
             row = self.table.row(row_index)
             kept = <Record *>self.table.payload(row)
             size = row.payload_bytes - RECORD_HEADER_BYTES
-            record = (<Outlet>client.outlet).reserve(size)
+            record = (<Outlet>client.outlet).reserve(size) if self.may_bring(client, kept) else NULL
             if record == NULL:
                 break
             sent += 1

@@ -1,9 +1,10 @@
 # Outlet: where the core writes a peer's records.
 #
 # Writing memory is not I/O, so the core writes straight into whatever stands here: a ring of a co-located peer, or the
-# column buffer of a remote one. Seven verbs; the core never knows which it is.
+# column buffer of a remote one. Nine verbs; the core never knows which it is.
 
 cdef enum:
+    MOST_UNREAD_BYTES = 512 << 20    # of objects in results that a client has not read: more of them wait
     WITHDREW = 0     # it is ours again
     TOO_LATE = 1     # it is claimed, or done
     ASKED = 2        # somebody else holds the ring: the answer comes as an event
@@ -25,6 +26,14 @@ cdef class Outlet:
 
     cdef void stop(self, uint64_t task, uint64_t attempt) noexcept nogil:
         """Have a record that could not be taken back stopped, if it still runs. Its end comes as a result, or a death."""
+        pass
+
+    cdef bint takes_objects(self) noexcept nogil:
+        """Whether one more result with objects may be written: records say little of how much they bring."""
+        return True
+
+    cdef void note_objects(self, uint64_t n_bytes) noexcept nogil:
+        """The result that was just committed brings so much."""
         pass
 
     cdef uint32_t largest_payload(self) noexcept nogil:
@@ -52,6 +61,7 @@ cdef class RingOutlet(Outlet):
     cdef int eventfd
     cdef list stops
     cdef object owner
+    cdef uint64_t object_bytes   # of what was written since the ring was last found empty
 
     def __init__(self, Ring ring, Segment bell_memory=None, size_t sleeping_offset=0, int eventfd=-1, *,
                  list stops=None, owner=None):
@@ -72,6 +82,20 @@ cdef class RingOutlet(Outlet):
 
     cdef uint64_t commit(self) noexcept nogil:
         return self.ring.commit()
+
+    cdef bint takes_objects(self) noexcept nogil:
+        if self.object_bytes <= MOST_UNREAD_BYTES:
+            return True
+        if load_acquire(&self.ring.header.tail) != self.ring.head:
+            store_release32(&self.ring.header.waiting_for_room, 1)    # as in reserve
+            full_fence()
+            if load_acquire(&self.ring.header.tail) != self.ring.head:
+                return False
+        self.object_bytes = 0
+        return True
+
+    cdef void note_objects(self, uint64_t n_bytes) noexcept nogil:
+        self.object_bytes += n_bytes
 
     cdef int withdraw(self, uint64_t task, uint64_t attempt, uint64_t position) noexcept nogil:
         return WITHDREW if self.ring.withdraw(position) else TOO_LATE

@@ -4,7 +4,8 @@
 # from a batch into the core by the feed functions.
 #
 # Rule 1: no Python object per record, but for payloads with objects, which go aside as tuples: they wait for those.
-# Rule 2: what waits has not left: it is taken back like a record of the run, at once.
+# Rule 2: whoever does not take results gets no more of them, large or small: then its tasks are not placed (answers).
+# Rule 3: what waits has not left: it is taken back like a record of the run, at once.
 # Not here: frames, sockets, objects in chunks (scaler.scheduler.remote_session).
 
 cdef enum:
@@ -26,6 +27,7 @@ cdef class RunOutlet(Outlet):
     cdef list dirty, asks, large, stops
     cdef set ready
     cdef object owner
+    cdef uint64_t object_bytes   # of results that were set aside and have not left
     cdef readonly set waiting    # (task, attempt) of what was set aside and has not left
 
     def __init__(self, uint32_t peer, list dirty not None, list asks not None, list large not None,
@@ -59,6 +61,16 @@ cdef class RunOutlet(Outlet):
             return None
         self.waiting.remove((task, attempt))
         return self.run.base + self.run.cursor - 1    # after what has left, before the rest; the position of no record
+
+    cdef bint takes_objects(self) noexcept nogil:
+        return self.object_bytes <= MOST_UNREAD_BYTES
+
+    cdef void note_objects(self, uint64_t n_bytes) noexcept nogil:
+        self.object_bytes += n_bytes
+
+    def result_leaves(self, bytes payload not None):
+        """A result that was set aside leaves now."""
+        self.object_bytes -= new_bytes(PyBytes_AS_STRING(payload), len(payload))
 
     cdef int withdraw(self, uint64_t task, uint64_t attempt, uint64_t position) noexcept nogil:
         if position == SET_ASIDE:

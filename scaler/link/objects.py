@@ -15,6 +15,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
 from scaler._native import PLACE_NEW, Store, join_places, split_places
@@ -23,6 +24,7 @@ from scaler.protocol.frames import CHUNK_BYTES, Chunk, FrameError, Offer
 
 LARGEST_OBJECT_BYTES = 1 << 40
 MOST_INCOMPLETE = 1024  # objects of one session that have not come whole
+MOST_OFFERED = 512  # that the other side has not fetched, so that it stays below that
 Place = tuple[int, int, int, int, int]  # object, segment, offset, size, flags
 _log = logging.getLogger(__name__)
 
@@ -63,7 +65,7 @@ class _Transfer:
     object: int
     number: int  # counts up
     view: memoryview
-    is_offered: bool = False
+    is_offered: bool = False  # and the other side has not answered
     is_over: bool = False
     offset: int = 0  # so much of it went in chunks
 
@@ -93,6 +95,8 @@ class OutgoingObjects:
         self._waiting: dict[int, list[_Plan]] = {}  # object -> plans that wait for it by name
         self._bringers: dict[int, _Plan] = {}  # object -> the plan that brings it
         self._number = 0
+        self._offered = 0  # how many are, and have not been fetched
+        self._unoffered: deque[tuple[_Transfer, Callable[[Callable[[bool], None]], None]]] = deque()
 
     @property
     def has_chunks(self) -> bool:
@@ -102,15 +106,27 @@ class OutgoingObjects:
     def add(self, object_id: int, view: memoryview, offer: Callable[[Callable[[bool], None]], None] | None) -> None:
         """Send this object: `offer(done)` offers it; without that it goes in chunks."""
         self._number += 1
-        transfer = self._open[object_id] = _Transfer(object_id, self._number, view, offer is not None)
+        transfer = self._open[object_id] = _Transfer(object_id, self._number, view)
         if offer is None:
             self._chunked.append(transfer)
         else:
-            offer(lambda ok: self._on_carried(transfer, ok))
+            self._unoffered.append((transfer, offer))
+            self._offer_more()
+
+    def _offer_more(self) -> None:
+        while self._unoffered and self._offered < MOST_OFFERED:
+            transfer, offer = self._unoffered.popleft()
+            if not transfer.is_over:
+                self._offered += 1
+                transfer.is_offered = True
+                offer(partial(self._on_carried, transfer))
 
     def _on_carried(self, transfer: _Transfer, ok: bool) -> None:
         if transfer.is_over:
             return
+        self._offered -= 1
+        transfer.is_offered = False
+        self._offer_more()
         if ok:
             self._finish(transfer)
         else:
@@ -163,6 +179,9 @@ class OutgoingObjects:
     def _finish(self, transfer: _Transfer) -> None:
         transfer.is_over = True
         del self._open[transfer.object]
+        if transfer.is_offered:  # and was dropped before it was fetched
+            self._offered -= 1
+            self._offer_more()
         for plan in self._waiting.pop(transfer.object, ()):
             self._lack_less(plan)
         self._run_plans()
@@ -197,6 +216,7 @@ class OutgoingObjects:
             transfer.is_over = True
         self._open.clear()
         self._chunked.clear()
+        self._unoffered.clear()
         self._plans.clear()
         self._waiting.clear()
         self._bringers.clear()

@@ -204,6 +204,8 @@ class RemoteClient(RemoteSession):
     def __init__(self, core: SchedulerCore, hello: Hello, objects: HostObjects, ready: set[RemoteSession]) -> None:
         super().__init__(core, hello, objects, IncomingObjects(objects.store, client_bits=hello.client_bits), ready)
         self.index: int | None = None
+        self._outlet: RunOutlet | None = None  # of its results
+        self._has_room_again = False  # for results that wait in the core
         self._tasks_in_batch = b""
         self._cancelled_early: set[int] = set()  # what is still to come of it ends as it is fed
 
@@ -215,6 +217,7 @@ class RemoteClient(RemoteSession):
         if self.index is None:
             results = RunOutlet(0, self._dirty, self._asks, self._large, self.ready, self)
             control = RunOutlet(0, self._dirty_control, [], [], self.ready, self)
+            self._outlet = results
             worker_tag = SOME_WORKER if self.hello.is_nested else 0
             self.index = self.core.on_client_joined(self.hello.client_bits, results, control, worker_tag)
         index, now = self.index, time.monotonic_ns()
@@ -288,6 +291,17 @@ class RemoteClient(RemoteSession):
         for place in new_objects(payload):  # a result is one that the client does not have
             self.send_object(place)
 
+    def post_one(self, peer: int, record: tuple[Any, ...]) -> None:
+        super().post_one(peer, record)
+        assert self._outlet is not None
+        self._outlet.result_leaves(record[2])
+        self._has_room_again = True
+        self.ready.add(self)
+
+    @property
+    def has_more(self) -> bool:
+        return super().has_more or self._has_room_again
+
     def flush(self) -> None:
         super().flush()
         for outlet in self._dirty_control:
@@ -299,6 +313,7 @@ class RemoteClient(RemoteSession):
                     self.talk.post(RunHere.of([(0, record[1], 0)]))
         self._dirty_control.clear()
         if self.index is not None and self.talk.has_room:
+            self._has_room_again = False
             self.core.deliver(self.index)
 
     def on_left(self) -> None:

@@ -1,8 +1,10 @@
 """What waits for which objects on their way to the other side, and in which order it is done."""
 
+from functools import partial
+
 import pytest
 
-from scaler.link.objects import OutgoingObjects
+from scaler.link.objects import MOST_OFFERED, OutgoingObjects
 
 A, B, C = 1, 2, 3
 
@@ -100,3 +102,20 @@ def test_nothing_happens_once_it_is_closed(outgoing, log):
     end(False)
     assert log == []
     assert in_chunks(outgoing) == []
+
+
+def test_no_more_is_offered_than_the_other_side_takes_and_nothing_is_forgotten():
+    sending, asked, done = OutgoingObjects(), [], []
+    for number in range(3 * MOST_OFFERED):
+        sending.add(number, memoryview(b"a"), partial(lambda number, answer: asked.append((number, answer)), number))
+        sending.after(partial(done.append, number), [number])
+    assert [number for number, _ in asked] == list(range(MOST_OFFERED))
+    sending.drop(5)  # nobody wants it any more
+    sending.drop(2 * MOST_OFFERED)  # nor this, which has not been offered
+    assert len(asked) == MOST_OFFERED + 1
+    for number, answer in asked:  # grows meanwhile
+        answer(number != 7)  # which then goes in chunks
+    assert sending.has_chunks
+    sending.send_next(lambda chunk: None)
+    assert sorted(done) == list(range(3 * MOST_OFFERED))
+    assert [number for number, _ in asked] == [k for k in range(3 * MOST_OFFERED) if k != 2 * MOST_OFFERED]

@@ -1,0 +1,99 @@
+"""Who does not read is not computed for without end, small results or large; others are served meanwhile.
+
+How much was computed is counted by what the tasks themselves have left in a file, so nothing here depends on memory.
+"""
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from scaler import Client
+from scaler.exceptions import NoWorkerError
+from tests.conftest import Cluster, make_cluster
+from tests.e2e import calls
+from tests.processes import wait_until
+
+PROGRAM = """
+import sys
+from scaler import Client
+from tests.e2e.calls import note_big
+address, log, tasks, n_bytes = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+with Client(address, timeout_seconds=60) as client:
+    futures = [client.submit(note_big, log, number, n_bytes, 0.0) for number in range(tasks)]
+    print("submitted", flush=True)
+    sys.stdin.readline()
+    print(sum(len(future.result(60)) == n_bytes for future in futures), flush=True)
+"""
+SETTLED_S = 1.0
+
+
+@pytest.fixture(params=["rings", "wire"])
+def link(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def stage(link: str) -> Iterator[Cluster]:
+    with make_cluster(link) as made:
+        yield made
+
+
+def runs(log: Path) -> int:
+    return log.read_bytes().count(b"\n") // 2 if log.exists() else 0
+
+
+def settled(log: Path) -> int:
+    """How many have run, once no more do."""
+    before, since_s = -1, time.monotonic()
+    while time.monotonic() - since_s < SETTLED_S:
+        if (now := runs(log)) != before:
+            before, since_s = now, time.monotonic()
+        time.sleep(0.05)
+    return before
+
+
+@pytest.mark.parametrize(("tasks", "n_bytes", "most_bytes"), [(3000, 1_000_000, 1 << 30), (30_000, 20_000, 200 << 20)])
+def test_a_stopped_client_is_not_computed_for_without_end(stage, tmp_path, tasks, n_bytes, most_bytes):
+    log = tmp_path / "log"
+    program = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, stage.get_address(), str(log), str(tasks), str(n_bytes)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        wait_until(lambda: runs(log) > 10)
+        program.send_signal(signal.SIGSTOP)
+        done = settled(log)
+        assert done * n_bytes < most_bytes
+        assert done < tasks
+        with Client(stage.get_address(), timeout_seconds=20) as other:
+            assert other.map(calls.add_one, [(number,) for number in range(100)]) == list(range(1, 101))
+        program.send_signal(signal.SIGCONT)
+        out, _ = program.communicate("\n", timeout=60)
+        assert out.split() == ["submitted", str(tasks)]
+        assert runs(log) == tasks, "some ran twice"
+    finally:
+        program.kill()
+        program.communicate()
+
+
+def test_more_tasks_than_may_wait_are_turned_away(link, tmp_path):
+    log, gate = tmp_path / "log", tmp_path / "gate"
+    options = {"max_number_of_tasks_waiting": 5}
+    with (
+        make_cluster(link, **({"scheduler": options} if link == "wire" else options)) as cluster,
+        Client(cluster.get_address(), timeout_seconds=20) as client,
+    ):
+        running = [client.submit(calls.note_and_wait, str(log), number, str(gate)) for number in range(2)]
+        wait_until(lambda: log.exists() and log.read_bytes().count(b"\n") == 2)
+        others = [client.submit(calls.add_one, number) for number in range(200)]
+        wait_until(lambda: sum(future.done() for future in others) >= 100)
+        assert {type(future.exception()) for future in others if future.done()} == {NoWorkerError}
+        gate.touch()
+        assert {type(future.exception(20)) for future in others} == {type(None), NoWorkerError}
+        assert [future.result(20) for future in running] == [0, 1]
+        assert client.submit(calls.add_one, 1).result(20) == 2
