@@ -4,7 +4,8 @@
 # they are given and write results, each into rings of the usual layout in private memory. Only the time inside the pump
 # is counted. The functions below it are the two ends of one ring between two processes.
 #
-# Rule 1: a played peer does with its rings what a real one does, and nothing else; what it reads is counted and checked.
+# Rule 1: a played peer does with its rings what a real one does, and nothing else; what it reads is counted and
+#         checked.
 # Not here: what is measured with it, and why (perf/core.py, perf/ring.py).
 
 cdef class PlayedPeer:

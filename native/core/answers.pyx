@@ -1,11 +1,13 @@
 # Answers: what a client hears of its tasks, and how a task ends.
 #
-# A result is copied from the worker's ring into the client's, and then it is nowhere else. If it does not fit, the whole
-# record stays in the task's row (ROW_ANSWERED) and the client is held: none of its tasks is placed until it has gone
-# out, so what is kept is bounded by what was placed already. What a result brings is held by the client from then on.
+# A result is copied from the worker's ring into the client's, and then it is nowhere else. If it does not fit, the
+# whole record stays in the task's row (ROW_ANSWERED) and the client is held: none of its tasks is placed until it has
+# gone out, so what is kept is bounded by what was placed already. What a result brings is held by the client from then
+# on.
 #
 # Rule 1: an outgoing ring is never waited for.
-# Rule 2: a row holds the objects that its payload names, first the task's and then the result's, and lets go of them once.
+# Rule 2: a row holds the objects that its payload names, first the task's and then the result's, and lets go of them
+#         once.
 # Not here: whether a result counts (core), what its bytes mean (payload).
 
 cdef inline void copy_record(Record *record, Record *other, uint32_t size) noexcept nogil:

@@ -1,8 +1,8 @@
 # ClientBits: which client a task belongs to, found by the high 24 bits of its id.
 #
-# Every result asks this, so it must not depend on how many clients there are. Open addressing in a table of at most half
-# its places: the bits are drawn at random, so the multiplication is only for peers that draw them badly. Forgetting
-# moves the followers up instead of leaving a mark, so the table never has to be cleaned.
+# Every result asks this, so it must not depend on how many clients there are. Open addressing in a table of at most
+# half its places: the bits are drawn at random, so the multiplication is only for peers that draw them badly.
+# Forgetting moves the followers up instead of leaving a mark, so the table never has to be cleaned.
 #
 # Not here: what a client is (clients).
 

@@ -1,8 +1,8 @@
 # ClientTable: who the clients are, what each of them has, and which results wait for room on the way to one.
 #
 # A task's id begins with the 24 bits of its client, so ClientBits finds the client of a result and the client's
-# Directory the row. Its functions, whose numbers count up too, are found in another. Results that do not fit the client's ring wait in their rows, oldest first; the list is intrusive in
-# the rows, as the others are.
+# Directory the row. Its functions, whose numbers count up too, are found in another. Results that do not fit the
+# client's ring wait in their rows, oldest first; the list is intrusive in the rows, as the others are.
 #
 # Rule 1: a client that left is forgotten when no worker holds a task of it any more; until then its place is taken.
 # Not here: what is done about an event (core), what is written to a client (answers), its ready tasks (ready).

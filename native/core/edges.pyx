@@ -1,10 +1,11 @@
 # Edges: which tasks wait for the results of which others.
 #
-# A row that is a part of a graph, or whose result another waits for, has a Node; all others have none and cost nothing. An
-# edge stands in the Node of the one that waits (the dependant) and hangs in the list of the one it waits for (the input).
-# When the input ends, its result becomes a Blob that its edges share; a task whose last input has come gets a payload
-# that has them all (native/process/inputs.pyx), and is from then on a task like any other: it may be withdrawn, run again after
-# a worker's death, and sent to another host. So inputs are held exactly until the last that needs them is complete.
+# A row that is a part of a graph, or whose result another waits for, has a Node; all others have none and cost nothing.
+# An edge stands in the Node of the one that waits (the dependant) and hangs in the list of the one it waits for (the
+# input). When the input ends, its result becomes a Blob that its edges share; a task whose last input has come gets a
+# payload that has them all (native/process/inputs.pyx), and is from then on a task like any other: it may be withdrawn,
+# run again after a worker's death, and sent to another host. So inputs are held exactly until the last that needs them
+# is complete.
 #
 # Who comes later: a graph says of each task how many dependants are still to come (`promised`), and it is kept for them
 # (ROW_KEPT). A single submit cannot know. If its input has ended already, the client, which then has its result or is

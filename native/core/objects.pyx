@@ -2,8 +2,8 @@
 #
 # An object is held by the tasks that name it until they have ended, so also while a worker reads it; by its maker while
 # that may name it again (PLACE_HELD); by a worker that kept a view beyond its task; by a client that was given it as a
-# result. Each of them gives it back once, and when nobody holds it, it is freed: its maker, and whoever keeps its bytes,
-# are told, and may use the memory again.
+# result. Each of them gives it back once, and when nobody holds it, it is freed: its maker, and whoever keeps its
+# bytes, are told, and may use the memory again.
 #
 # Objects are larger than what fits a record, so here a Python object for each costs little compared to its bytes.
 #

@@ -1,16 +1,16 @@
 # Survivors: what outlived the scheduler before this one, until it is clear to whom it belongs.
 #
 # Workers go on when their scheduler dies. The next one hears what each of them still runs, and reads the results that
-# nobody has read. Clients send their unanswered tasks again, in any order with that. So a task that was sent again is held
-# back for a moment (ROW_HELD_BACK): if a worker runs it, it waits for that; if there is a result, that is its answer; else it
-# is placed like any other. A result whose task nobody has sent again yet waits for RESULT_WAIT_NS.
+# nobody has read. Clients send their unanswered tasks again, in any order with that. So a task that was sent again is
+# held back for a moment (ROW_HELD_BACK): if a worker runs it, it waits for that; if there is a result, that is its
+# answer; else it is placed like any other. A result whose task nobody has sent again yet waits for RESULT_WAIT_NS.
 #
-# Rule 1: ids and attempts name one thing in all lives (an attempt has its scheduler's life in the high half), so nothing here
-#         can be taken for something else.
+# Rule 1: ids and attempts name one thing in all lives (an attempt has its scheduler's life in the high half), so
+#         nothing here can be taken for something else.
 # Rule 2: a worker that still runs what a scheduler before gave it is given nothing else until it has answered.
 # Rule 3: a task is answered once, whoever else runs it: the row is gone with the first answer.
-# Rule 4: what nobody wants does not hold a worker: who turns out to run a task that was cancelled while it was held back is
-#         stopped, and so is, after RESULT_WAIT_NS, who runs one that nobody has sent again.
+# Rule 4: what nobody wants does not hold a worker: who turns out to run a task that was cancelled while it was held
+#         back is stopped, and so is, after RESULT_WAIT_NS, who runs one that nobody has sent again.
 # Not here: taking over a worker's rings (takeover), what is done with a row (core).
 
 cdef uint64_t HOLD_NS = 1000000000           # how long a task that was sent again waits for somebody who has it

@@ -1,8 +1,8 @@
 # TaskTable: one row per task that the scheduler has accepted and not yet answered.
 #
 # Rows live in slabs of 4,096, so that the table grows without moving or doubling, and are named by a 32-bit index (0 is
-# none). A small payload stands in the row itself. A client's tasks are found by id through its Directory: pages of 4,096
-# consecutive ids, each freed with its last row. Ids count up, so that is a window that slides, not a hash table.
+# none). A small payload stands in the row itself. A client's tasks are found by id through its Directory: pages of
+# 4,096 consecutive ids, each freed with its last row. Ids count up, so that is a window that slides, not a hash table.
 
 cdef enum:
     SLAB_SHIFT = 12

@@ -7,8 +7,8 @@
 # Workers hang in buckets by the power of two of the work they hold, so the least loaded one is found without looking at
 # the others, with 10 workers or 10,000.
 #
-# Rule 1: a worker is in exactly one bucket, the one of its load, unless it was set aside (survivors) or its task waits for
-#         another (blocked).
+# Rule 1: a worker is in exactly one bucket, the one of its load, unless it was set aside (survivors) or its task waits
+#         for another (blocked).
 
 cdef enum:
     BUCKETS = 40

@@ -4,7 +4,8 @@
 #
 #   0     PeerPage (4 KiB): magic, nonce,            header, 128 bytes:           0  record_bytes  header + payload
 #         sleeping, what the worker does now,        0    head   (producer)       4  kind, flags, status
-#         headers of the rings from 192 on           64   tail   (consumer)       8  claim         state 2 | generation 30
+#         headers of the rings from 192 on           64   tail   (consumer)       8  claim         state 2 | generation
+#         30
 #   4096  ring TASKS     client -> / -> worker       72   waiting_for_room        12 function
 #         ring RESULTS   -> client / worker ->                                    16 task
 #         ring UP        control, peer -> scheduler  data: capacity bytes of      24 attempt

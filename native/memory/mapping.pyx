@@ -1,13 +1,14 @@
 # Mappings: the segments that a process reads, and what it keeps of them for the next time.
 #
-# A segment is mapped once per process, read-only, and the mapping kept while it is of use: reading through an old mapping
-# costs nothing, through a new one a fault per page. A large object that must be writable is mapped once more,
-# copy-on-write; that mapping is kept too: the pages that were written are given back (the kernel tells which), whereupon
-# it shows the stored bytes again, and those of the slot's next object later.
+# A segment is mapped once per process, read-only, and the mapping kept while it is of use: reading through an old
+# mapping costs nothing, through a new one a fault per page. A large object that must be writable is mapped once more,
+# copy-on-write; that mapping is kept too: the pages that were written are given back (the kernel tells which),
+# whereupon it shows the stored bytes again, and those of the slot's next object later.
 #
 # Rule 1: what a place says is checked against the segment's real size before anything is mapped.
 # Rule 2: a private mapping is used again only if it is known which of its pages were written, and for its own slot.
-# Rule 3: what is called when a Loan ends allocates nothing that the collector knows: that may be in the middle of anything.
+# Rule 3: what is called when a Loan ends allocates nothing that the collector knows: that may be in the middle of
+#         anything.
 # Not here: who looks at what (loan), making segments (store).
 
 cdef extern from "<fcntl.h>" nogil:

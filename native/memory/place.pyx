@@ -1,7 +1,8 @@
 # Place: how a payload names the objects it needs, and where they lie.
 #
-# A payload with FLAG_OBJECTS is a count, so many places, and the pickle (layout.pxi draws it). The object's id is its name
-# everywhere; segment and offset mean something only on one host, so they are 0 on the wire and filled in on the other side.
+# A payload with FLAG_OBJECTS is a count, so many places, and the pickle (layout.pxi draws it). The object's id is its
+# name everywhere; segment and offset mean something only on one host, so they are 0 on the wire and filled in on the
+# other side.
 #
 # Rule 1: a payload that came from somebody else is measured before a place in it is looked at.
 # Not here: what lies at a place (store, loan), who holds it (objects).

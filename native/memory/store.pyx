@@ -7,8 +7,8 @@
 # Rule 1: an object's bytes are written once. Its slot is given out again only after `free`, which is called when nobody
 #         anywhere holds the object (the table of the scheduler's core knows).
 # Rule 2: a segment's number is never used twice, so whoever has mapped it may keep the mapping as long as he likes.
-# Rule 3: no room in /dev/shm, or more than `most_bytes` in it: files in `folder`, with one warning. No room there either
-#         is OSError, and nothing has changed.
+# Rule 3: no room in /dev/shm, or more than `most_bytes` in it: files in `folder`, with one warning. No room there
+#         either is OSError, and nothing has changed.
 # Rule 4: one thread at a time makes objects; any may free some, or trim, while the other waits for the kernel.
 # Not here: reading (loan), who holds what (objects), what the bytes mean (scaler.payload).
 

@@ -1,12 +1,14 @@
 # Takeover: a worker's rings get another owner, since the scheduler that held their other end is gone.
 #
-# The rings stay, and so does what is in them: unread results are read by the next owner. What the worker has not claimed is
-# taken back, which needs nothing from the worker: it may be in the midst of a task that runs for hours. What it has claimed
-# and not answered is what it runs. The page tells the worker from which position on tasks and announcements are the new
-# owner's: numbers of functions mean something else there.
+# The rings stay, and so does what is in them: unread results are read by the next owner. What the worker has not
+# claimed is taken back, which needs nothing from the worker: it may be in the midst of a task that runs for hours. What
+# it has claimed and not answered is what it runs. The page tells the worker from which position on tasks and
+# announcements are the new owner's: numbers of functions mean something else there.
 #
-# Rule 1: the positions stand in the page before `life`, which the worker looks at, and `life` before anything is written.
-# Not here: how the rings get to the next owner (scaler.cluster.handover), what becomes of what the worker runs (survivors).
+# Rule 1: the positions stand in the page before `life`, which the worker looks at, and `life` before anything is
+#         written.
+# Not here: how the rings get to the next owner (scaler.cluster.handover), what becomes of what the worker runs
+# (survivors).
 
 
 def take_over(Segment memory not None, uint64_t life):

@@ -5,10 +5,10 @@
 # since one pickle for all would hand the same mutable object to several of them: `ends` (4 bytes per call), then the
 # pickles of the argument tuples.
 #
-# Results that are all plain come back as one flat list (FLAG_CHUNK | FLAG_PLAIN). Otherwise (FLAG_CHUNK): `ends` (4 bytes
-# per call), a status byte per call, then what each call has to say. A status with PLAIN_ITEM set is followed by the opcodes
-# of a plain value alone: a pickle without its first two bytes and its last. Large buffers of all results stay out of the
-# pickles, in their order.
+# Results that are all plain come back as one flat list (FLAG_CHUNK | FLAG_PLAIN). Otherwise (FLAG_CHUNK): `ends` (4
+# bytes per call), a status byte per call, then what each call has to say. A status with PLAIN_ITEM set is followed by
+# the opcodes of a plain value alone: a pickle without its first two bytes and its last. Large buffers of all results
+# stay out of the pickles, in their order.
 #
 # Rule 1: a call that fails does not stop the others; each has its own status and its own place.
 # Not here: how many calls make a chunk (scaler.client.mapping).

@@ -6,8 +6,8 @@
 #
 # Rule 1: no callback runs in the role: what is called back goes to `to_call`, which the client's own thread works off.
 # Rule 2: who waits for room in the submit ring drains results meanwhile, else both sides could wait for each other.
-# Rule 3: while the scheduler is gone (`shore`) nobody writes into a ring: what is open stays open, who has something to say
-#         waits until all that is open has been said to another scheduler (resend).
+# Rule 3: while the scheduler is gone (`shore`) nobody writes into a ring: what is open stays open, who has something to
+#         say waits until all that is open has been said to another scheduler (resend).
 
 import collections as _collections
 import time as _time
@@ -829,8 +829,8 @@ cdef class ClientRings:
             return 0
         if self.nest is None:
             return self.finish_watched(future, state, value)
-        # The standard library holds the conditions of several futures while it asks for the next one's, and we may run a
-        # task then (see_done), which waits for us: so this must not wait.
+        # The standard library holds the conditions of several futures while it asks for the next one's, and we may run
+        # a task then (see_done), which waits for us: so this must not wait.
         if not future.condition.acquire(False):
             self.unfinished.append((future, state, value))
             self.watched_event.set()

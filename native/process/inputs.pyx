@@ -13,8 +13,8 @@
 #                                                            8  the result, padded to 8; with FLAG_OBJECTS nothing:
 #                                                               it is the next place with PLACE_INPUT
 #
-# In the pickle input k is `load_input(k)`, or, where all arguments are plain values and inputs, BINPERSID with the number
-# k (write_template), which is read back without an unpickler.
+# In the pickle input k is `load_input(k)`, or, where all arguments are plain values and inputs, BINPERSID with the
+# number k (write_template), which is read back without an unpickler.
 #
 # Rule 1: what a payload says of itself is checked before anything is taken from it.
 # Not here: who waits for whom (edges), what load_input does (scaler.reference).

@@ -1,7 +1,7 @@
 # OpenFutures: the futures of a client's open tasks, found by the task's number.
 #
-# Numbers count up, so this is a window that slides: pages of 4,096 consecutive numbers, each given up with its last open
-# future. It also gives out the numbers.
+# Numbers count up, so this is a window that slides: pages of 4,096 consecutive numbers, each given up with its last
+# open future. It also gives out the numbers.
 #
 # Rule 1: `add` calls nothing of Python's: it stands between the reserving and the committing of a record.
 # Not here: what a future is (future), whose turn it is to look for results (client).

@@ -2,8 +2,8 @@
 #
 # A pickler costs 270 ns to set up and an unpickler 190 ns, more than all the rest of a tiny task. Tuples of a few None,
 # bool, int, float, short str and bytes are written here directly as the same opcodes, and read back by the few opcodes
-# they use. What comes out is an ordinary pickle (protocol 5, without frame and memo), so any unpickler reads it; what is
-# not plain goes to pickle. Opcodes: Lib/pickletools.py.
+# they use. What comes out is an ordinary pickle (protocol 5, without frame and memo), so any unpickler reads it; what
+# is not plain goes to pickle. Opcodes: Lib/pickletools.py.
 
 from cpython.ref cimport PyObject, Py_INCREF, Py_DECREF, Py_XDECREF
 from cpython.unicode cimport PyUnicode_AsUTF8AndSize, PyUnicode_DecodeUTF8

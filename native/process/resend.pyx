@@ -1,9 +1,9 @@
 # Resend: what a client keeps so that it can say everything anew to another scheduler.
 #
-# When its scheduler is gone a client looks for another (scaler.client.comeback) and hands in new rings (ClientRings.attach).
-# Then it announces its functions under their old numbers, and sends each task that has no answer, in order, marked
-# FLAG_RESENT: a worker may still run it, or hold its result. Objects are the client's own, and stay where they are: the
-# first record that names one to this scheduler says that it is new.
+# When its scheduler is gone a client looks for another (scaler.client.comeback) and hands in new rings
+# (ClientRings.attach). Then it announces its functions under their old numbers, and sends each task that has no answer,
+# in order, marked FLAG_RESENT: a worker may still run it, or hold its result. Objects are the client's own, and stay
+# where they are: the first record that names one to this scheduler says that it is new.
 #
 # Rule 1: numbers and ids go out in rising order: the scheduler finds them in windows that only slide upwards.
 # Rule 2: a function that was forgotten is kept as long as a task that names it is open.

@@ -2,8 +2,8 @@
 #
 # Python collects by itself only as objects are made, so what the last task left in cycles would stay as long as the
 # worker has nothing to do; and the C library keeps what was freed below its highest block that is in use. Neither helps
-# a worker that is busy: so it is done once it has been idle for a moment, and only if it has run anything since the last
-# time. One that is never idle for two intervals does it between two tasks.
+# a worker that is busy: so it is done once it has been idle for a moment, and only if it has run anything since the
+# last time. One that is never idle for two intervals does it between two tasks.
 #
 # Rule 1: never in the middle of a task.
 # Rule 2: an idle worker that has run nothing does nothing.

@@ -2,14 +2,15 @@
 #
 # Rule 1: nothing that a task does ends the loop, except ending the process.
 # Rule 2: a result is published before the next task is looked at, and tail moves past a task only after that.
-# Rule 3: functions are taken off the control ring when there is nothing to run, be their tasks withdrawn meanwhile: else
-#         it fills up and no other function gets through. They are unpickled when a task names them, if one ever does
-#         before they are forgotten. What they carry is this worker's to give back, once for each announcement.
+# Rule 3: functions are taken off the control ring when there is nothing to run, be their tasks withdrawn meanwhile:
+#         else it fills up and no other function gets through. They are unpickled when a task names them, if one ever
+#         does before they are forgotten. What they carry is this worker's to give back, once for each announcement.
 # Rule 4: what a task was lent is given back with its result; a view that outlives the task is named in the result
 #         (`detail`), and given back by itself when it ends.
 # Rule 5: a task is stopped by a signal that raises in it, once: only while its own code runs (`stoppable`), only if the
-#         page names this very attempt, and never in the midst of an import, which would leave half a module to the tasks
-#         after it. Who sends the signal sends it again until the attempt has ended, and kills the process in the end.
+#         page names this very attempt, and never in the midst of an import, which would leave half a module to the
+#         tasks after it. Who sends the signal sends it again until the attempt has ended, and kills the process in the
+#         end.
 # Not here: how processes start (scaler.cluster), what an exception looks like on its way (handed in as `describe`).
 
 from functools import partial as _partial

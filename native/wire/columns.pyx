@@ -6,8 +6,8 @@
 #
 # Rule 1: what comes from the wire is believed in nothing. A batch with an error adds no record, and the ValueError says
 #         what is wrong with which row.
-# Rule 2: where an object lies means something only on its own host, so it never crosses the wire: the places of a payload
-#         with FLAG_OBJECTS are bare there (checked in both directions).
+# Rule 2: where an object lies means something only on its own host, so it never crosses the wire: the places of a
+#         payload with FLAG_OBJECTS are bare there (checked in both directions).
 # Not here: Cap'n Proto (scaler.protocol.codec), whether a task or an attempt is known (core).
 
 from libc.stdint cimport int64_t
