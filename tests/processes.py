@@ -23,4 +23,11 @@ def tree(pid: int) -> list[psutil.Process]:
 def assert_gone(processes: list[psutil.Process], timeout_s: float = 20.0) -> None:
     """All of these have ended, or do soon."""
     _, alive = psutil.wait_procs(processes, timeout_s)
-    assert not alive
+    assert not alive, [describe(process) for process in alive]
+
+
+def describe(process: psutil.Process) -> str:
+    try:
+        return f"{process.pid} {process.status()} {process.cmdline()}"
+    except psutil.NoSuchProcess:
+        return f"{process.pid}, which has ended meanwhile"

@@ -513,6 +513,7 @@ cdef class SchedulerCore:
         tag = tag or self.draw_tag()
         index = self.pool.add(tasks, control, queue_size)
         self.pool.workers[index].tag = tag
+        self.pool.workers[index].is_remote = is_remote
         self.pool.workers[index].maker = self.own_tag if is_remote else self.pool.workers[index].tag
         self.worker_of_tag[self.pool.workers[index].tag] = index
         return index

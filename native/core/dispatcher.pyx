@@ -12,6 +12,7 @@ cdef enum:
     TURN_TRIES = 8
     MOST_LOOKS = 1024          # at workers, per tick: with more of them, each has its turn later
     MOST_ESTIMATE_NS = 2000000000
+    NEAR_BYTES = 1 << 20       # of objects, from which on a task is rather run where they are
 
 
 @cython.final
@@ -53,9 +54,19 @@ cdef class Dispatcher:
                 worker_index = self.pool.least_loaded()
                 if worker_index == 0:
                     return
+                if self.objects.hosts:
+                    worker_index = self.near_inputs(self.ready.clients[client_index].at[level].head, worker_index)
                 if self.place(self.ready.clients[client_index].at[level].head, worker_index - 1, now):
                     placed = 1
                     break
+
+    cdef uint32_t near_inputs(self, uint32_t row_index, uint32_t worker_index) noexcept nogil:
+        """Rather this worker (index + 1), or one that is loaded alike, if what the task needs is large and lies there."""
+        cdef Row *row = self.table.row(row_index)
+        if (row.flags & FLAG_OBJECTS and self.pool.workers[worker_index - 1].is_remote
+                and named_bytes(self.table.payload(row), row.payload_bytes) >= NEAR_BYTES):
+            return self.pool.nearer(worker_index - 1)
+        return worker_index
 
     # one task
 

@@ -95,9 +95,11 @@ cdef class WorkerLoop:
 
     def on_signal(self, number, frame):
         """The handler of the signal that asks to look whether what runs now is to be stopped."""
-        if self.stoppable and not self.stopped and (self.is_importing is None or not self.is_importing(frame)):
-            if self.is_to_be_stopped():
-                raise self.stop_with
+        cdef uint64_t since_ns
+        if not self.stoppable or self.stopped or not what_to_stop(self.page, &since_ns):
+            return                                    # before any Python code, in which the next signal may come
+        if (self.is_importing is None or not self.is_importing(frame)) and self.is_to_be_stopped():
+            raise self.stop_with
 
     def stop_again(self):
         """What was raised came to nothing, since nobody could be told: the next signal raises anew."""

@@ -59,6 +59,7 @@ class Client:
     peak memory of every task measured, however short. A `serializer` replaces pickle for this client's functions,
     arguments and results.
     `retries`, `task_timeout_seconds` and `priority` are what `options` changes for some calls, for all of them.
+    `heartbeat_interval_seconds` is taken for 1.9.9's sake and has no effect: the scheduler says how often.
     """
 
     def __init__(

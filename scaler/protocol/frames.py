@@ -177,7 +177,7 @@ class Left:
 
 @dataclass(frozen=True, slots=True)
 class Clear:
-    """Cancel all this client's tasks and free its objects."""
+    """Cancel all tasks of this client. Its objects go by Release."""
 
 
 @dataclass(frozen=True, slots=True)

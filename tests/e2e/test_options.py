@@ -50,9 +50,9 @@ def test_what_has_more_priority_overtakes(client, cluster, tmp_path):
         future.result(20)
     order = [int(line) for line in Path(path).read_text().split()]
     assert sorted(order) == [-1] * 5 + [0] * 5 + [1] * 5
-    # Two workers run them, and were given some ahead.
-    assert sum(order[:5]) >= 2
-    assert sum(order[-5:]) <= -2
+    # Two workers run them, and were given some ahead; one of them may be slow.
+    places = {priority: sum(place for place, one in enumerate(order) if one == priority) for priority in (-1, 0, 1)}
+    assert places[1] < places[-1]
 
 
 def test_a_task_that_takes_longer_than_it_may_is_stopped(client):

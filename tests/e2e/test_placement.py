@@ -1,0 +1,54 @@
+"""Where tasks run when there are workers on the scheduler's host and on another."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from scaler import Client, Cluster, Scheduler
+from tests.elsewhere import start_cluster_elsewhere
+from tests.processes import wait_until
+
+
+def where(*arrays):
+    return os.stat("/dev/shm").st_dev
+
+
+def make(n_bytes):
+    return np.ones(n_bytes, np.uint8)
+
+
+def where_and_sum(first, second):
+    return where(), int(first.sum()) + int(second.sum())
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[Client]:
+    with Scheduler() as scheduler, Cluster(scheduler.get_address(), 1):
+        other = start_cluster_elsewhere(scheduler.get_address(), 1)
+        try:
+            with Client(scheduler.get_address(), timeout_seconds=20) as made:
+                wait_until(lambda: made._rings.count_workers() == 2)
+                yield made
+        finally:
+            other.terminate()
+            other.wait(20)
+
+
+def test_small_tasks_run_everywhere(client):
+    assert len(set(client.map(where, [(number,) for number in range(2000)]))) == 2
+
+
+def test_what_needs_much_runs_where_that_is(client):
+    here = Path("/dev/shm").stat().st_dev
+    large = client.send_object(np.ones(4 << 20, np.uint8))
+    assert {client.submit(where, large).result(20) for _ in range(20)} == {here}
+
+
+def test_nodes_of_a_graph_run_where_their_large_inputs_are(client):
+    here = Path("/dev/shm").stat().st_dev
+    for _ in range(10):
+        graph = {"a": (make, 2 << 20), "b": (make, 3 << 20), "c": (where_and_sum, "a", "b")}
+        assert client.get(graph, ["c"])["c"] == (here, 5 << 20)
