@@ -269,7 +269,7 @@ cdef class Relay:
 
     def tell(self, uint32_t slot, int kind, bytes payload=b"", *, uint64_t task=0, uint32_t function=0, int flags=0,
              uint32_t items=0, bint waits=True):
-        """Write a control record to a peer, as soon as there is room; tasks that come later are behind it.
+        """Write a control record to a peer, as soon as there is room; a worker's tasks that come later are behind it.
 
         Without `waits` it is dropped if there is none now.
         """
@@ -300,8 +300,12 @@ cdef class Relay:
             self.deliver_pending(peer)
         return 0
 
+    cdef inline bint may_write(self, RelayPeer peer):
+        """A worker's tasks come after the functions that they name; a client's results wait for nothing."""
+        return self.is_client or not peer.untold
+
     cdef int put(self, RelayPeer peer, Record *record) except -1:
-        if not peer.untold and not (<RecordRun>peer.pending).used and copy_into(peer.outward, record):
+        if self.may_write(peer) and not (<RecordRun>peer.pending).used and copy_into(peer.outward, record):
             peer.touched = True
         elif not peer.pending.append(record):
             raise MemoryError("no memory for records that wait for a ring")
@@ -309,7 +313,7 @@ cdef class Relay:
 
     cdef deliver_pending(self, RelayPeer peer):
         cdef Record *record
-        while not peer.untold:
+        while self.may_write(peer):
             record = peer.pending.peek()
             if record == NULL or not copy_into(peer.outward, record):
                 break

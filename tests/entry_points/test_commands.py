@@ -260,7 +260,7 @@ def test_a_signal_at_any_moment_of_the_start_leaves_neither_traceback_nor_segmen
                 status = command.process.wait(20)
             assert not [path for path in segments if os.path.exists(path)]
             # Before the command's first line runs, the interpreter answers by itself.
-            assert status == 0 or "run_command" not in command.err, command.err
+            assert status == 0 or "in run_command" not in command.err, command.err
 
 
 def test_killed_scheduler_is_swept_by_the_next_one():
