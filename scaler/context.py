@@ -10,19 +10,27 @@ from dataclasses import dataclass
 from typing import Any
 
 
-@dataclass(frozen=True)
+@dataclass
 class Here:
     """The worker that this process is."""
 
     name: str
     address: str  # the scheduler's, as its cluster was given it
-    scheduler_life: str  # differs after every start of the scheduler
     door: str  # where rings are handed in, on this host
     life: str  # whose segments those are: the scheduler's, or the relay's of this host
     tag: int  # this worker's
     is_colocated: bool  # with the scheduler
     loop: Any  # the worker's own, which is told what to do after a task
     report: Callable[..., None]  # to the supervisor
+
+    def go_over(self, door: str, life: str) -> None:
+        """Another scheduler of this host has the rings: clients of tasks to come knock there."""
+        self.door, self.life = door, life
+
+    @property
+    def scheduler_life(self) -> str:
+        """Of the scheduler whose task runs here: it differs after every start of that."""
+        return f"{self.loop.life:016x}"
 
 
 here: Here | None = None  # set once, by the worker

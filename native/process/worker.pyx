@@ -55,7 +55,7 @@ cdef class WorkerLoop:
     cdef int stopped             # what the task that runs was stopped for
     cdef uint64_t limit_ns       # of tasks that have no limit of their own; 0: none
     cdef readonly uint64_t done
-    cdef uint64_t life           # whose functions these are, as the page says it
+    cdef readonly uint64_t life  # of the scheduler whose functions these are, as the page says it
     cdef uint64_t heard_life     # whose bell this is
     cdef uint64_t named_life     # whose names these are
     cdef tuple names             # (life, folder, most bytes) that go with the bell

@@ -53,8 +53,8 @@ cdef class Relay:
         self.asides = []
         self.broken = []
 
-    def add(self, Segment memory not None, int eventfd):
-        """Take up a peer. Its slot is its number on the wire."""
+    def add(self, Segment memory not None, int eventfd, uint64_t life=0):
+        """Take up a peer. Its slot is its number on the wire. A worker finds the `life` of its scheduler in its page."""
         cdef RelayPeer peer = RelayPeer.__new__(RelayPeer)
         if len(self.peers) >= NEWS_WORDS * 64:
             raise ValueError(f"more than {NEWS_WORDS * 64} workers have been started here: start the cluster anew")
@@ -69,6 +69,7 @@ cdef class Relay:
         peer.sleeping = &(<PeerPage *>memory.start).sleeping
         peer.slot = <uint32_t>len(self.peers)
         if not self.is_client:
+            store_release(&(<PeerPage *>memory.start).life, life)
             peer.running = RunningTask(memory, peer.tasks)
         self.peers.append(peer)
         return peer

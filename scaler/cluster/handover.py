@@ -15,6 +15,7 @@ import json
 import os
 import socket
 import sys
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from scaler._native import LAYOUT_VERSION, Segment, WorkerLoop
@@ -65,7 +66,7 @@ def hand_over(door: str, handle: Handle, pid: int, **about: Any) -> Place:
         if not answer["ok"]:
             raise Refused(answer["why"])
         connection.settimeout(None)
-        return Place(answer, connection, descriptors[0])
+        return Place({**answer, "door": door}, connection, descriptors[0])
     except BaseException as error:
         for descriptor in descriptors:
             os.close(descriptor)
@@ -87,10 +88,13 @@ def tell_worker(link: socket.socket, place: Place) -> None:
 
 
 class Moving:
-    """The worker's side: `report` how it can be handed over, then hear where it was taken in."""
+    """The worker's side: `report` how it can be handed over, then hear where it was taken in.
 
-    def __init__(self, creator: Creator, loop: WorkerLoop, entry: Entry) -> None:
-        self._creator, self._loop, self._entry = creator, loop, entry
+    `on_moved(door, life)` is called before the first task that comes from there.
+    """
+
+    def __init__(self, creator: Creator, loop: WorkerLoop, entry: Entry, on_moved: Callable[[str, str], None]) -> None:
+        self._creator, self._loop, self._entry, self._on_moved = creator, loop, entry, on_moved
         self._descriptors: list[int] = []
 
     def report(self) -> None:
@@ -119,6 +123,7 @@ class Moving:
         except OSError:
             bell = None  # that one has died, too
         bell_eventfd, lifeline = descriptors
+        self._on_moved(answer["door"], answer["life"])
         self._loop.move(bell, answer["slot"], bell_eventfd, lifeline, answer["life"], folder, most_bytes)
         for descriptor in self._descriptors:
             os.close(descriptor)

@@ -234,7 +234,6 @@ class Supervisor:
             "life": self._life,
             "goes_over": self._entry is not None,
             "address": self._address,
-            "scheduler_life": self._scheduler_life,
             "is_colocated": self._relay is None,
             "is_spare": self._roster.places[index].is_spare,
             **vars(self._settings),

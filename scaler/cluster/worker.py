@@ -118,13 +118,13 @@ def main() -> int:
         threading.Thread(target=retire_when_told, args=(creator, loop), name="scaler-spare", daemon=True).start()
     obey_signals(loop)
     faulthandler.enable()  # what was running is the last that one writes which ends by a fault
-    context.here = context.Here(
-        settings["name"], settings["address"], settings["scheduler_life"], settings["door"], settings["life"],
+    here = context.here = context.Here(
+        settings["name"], settings["address"], settings["door"], settings["life"],
         entry.tag, settings["is_colocated"], loop, creator.report,
     )  # fmt: skip
     os.register_at_fork(before=mappings.on_fork)
     if settings["goes_over"]:
-        moving = Moving(creator, loop, entry)
+        moving = Moving(creator, loop, entry, here.go_over)
         loop.on_word = moving.on_word
         moving.report()
     else:

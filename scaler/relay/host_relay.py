@@ -71,7 +71,7 @@ class HostRelay:
 
     def _new_session(self, dealer: Dealer, hello: Hello, welcome: Welcome) -> tuple[ClusterSide, RelayThread]:
         """Each has a store of its own: ids of objects mean something else in the next one."""
-        memory = self._memory
+        memory, self._scheduler_life = self._memory, welcome.life
         store = Store(self.life, store_tag(self._sessions), memory.folder, warn_of_files, memory.most_bytes)
         self._sessions += 1
         side = ClusterSide(
@@ -122,7 +122,7 @@ class HostRelay:
             raise Refused("a relay is for the workers of its supervisor")
         memory = open_rings(visitor.request)
         doorbell = os.dup(visitor.eventfd)  # the thread may ring it after the visitor's own is closed
-        visitor.peer = self._relay.add(memory, doorbell)
+        visitor.peer = self._relay.add(memory, doorbell, self._scheduler_life)
         self._doorbells[visitor.peer] = doorbell
         self._call(partial(self._welcome, visitor.peer, visitor.pid, visitor.request))
         slot = visitor.peer.slot

@@ -327,6 +327,18 @@ def test_workers_go_over_several_times(here):
         assert here.workers() == workers
 
 
+def test_tasks_of_tasks_do_not_wait_for_ever_on_workers_that_have_gone_over(here):
+    """They have to know their scheduler by its next life: else a task's client is a stranger, and only blocks."""
+    with Client(here.address, timeout_seconds=40) as client:
+        workers = here.workers()
+        futures = [client.submit(calls.sleep_for, 0.5) for _ in range(2)]
+        here.restart()
+        assert [future.result(40) for future in futures] == [0.5] * 2
+        assert client.submit(nested_calls.fibonacci, client, 8).result(40) == 21
+        assert client.submit(nested_calls.add_in_child, 1).result(20) == 2
+        assert workers <= here.workers()
+
+
 def test_functions_of_before_are_not_taken_for_those_of_after(here):
     """Numbers of functions begin anew with each scheduler."""
     with Client(here.address, timeout_seconds=40) as client:
