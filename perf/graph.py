@@ -3,22 +3,20 @@
 `python -m perf.graph tree` runs one row. What each number means stands in README.md.
 """
 
-import contextlib
 import multiprocessing
 import os
-import random
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
 from operator import add
-from pathlib import Path
 from typing import Any
 
 from perf.command import Rows, main
 from perf.links import RINGS, WORKERS, open_client
-from perf.processes import descendants
+from perf.processes import descendants, object_bytes, peak_rss_bytes
 from perf.report import Figure, of_rounds
 from perf.rounds import alternate, ratios, timed
+from perf.shapes import Graph, ladder_graph, random_graph, tree_of
 from perf.work import filled
 from scaler import Client, SchedulerClusterCombo
 
@@ -35,36 +33,9 @@ def inc(x: float) -> float:
     return x + 1
 
 
-def tree_of(leaves: int) -> dict[Any, Any]:
-    """A binary tree of additions, keyed by texts, so that no literal is taken for a key."""
-    n = 2 * leaves - 1
-    return {f"n{i}": (add, f"n{2 * i + 1}", f"n{2 * i + 2}") if i < leaves - 1 else (add, i, i) for i in range(n)}
-
-
-def random_graph(n: int) -> tuple[dict[Any, Any], list[Any]]:
-    """Two inputs each, of the 1,000 before; and those that no other needs, which are to be computed."""
-    chance = random.Random(n)
-    graph: dict[Any, Any] = {"n0": (add, 0, 1)}
-    used = set()
-    for i in range(1, n):
-        inputs = [f"n{chance.randrange(max(0, i - 1000), i)}" for _ in range(2)]
-        used.update(inputs)
-        graph[f"n{i}"] = (max, *inputs)
-    return graph, [key for key in graph if key not in used]
-
-
-def ladder_graph(n: int) -> dict[Any, Any]:
-    """Two inputs each: the one before, and one of the 1,000 before."""
-    chance = random.Random(n)
-    graph: dict[Any, Any] = {"n0": (add, 0, 1), "n1": (add, 1, 1)}
-    for i in range(2, n):
-        graph[f"n{i}"] = (max, f"n{i - 1}", f"n{max(0, i - 1 - chance.randrange(1, 1000))}")
-    return graph
-
-
 def tree(links: tuple[str, ...]) -> list[Figure]:
     """a binary tree of 32,767 additions, against as many loose calls of Pool.apply_async"""
-    graph = tree_of(LEAVES)
+    graph = tree_of(LEAVES, add, lambda i: (add, i, i))
     wanted = sum(2 * i for i in range(LEAVES - 1, NODES))
 
     def turn(client: Client) -> Callable[[], float]:
@@ -87,27 +58,25 @@ def tree(links: tuple[str, ...]) -> list[Figure]:
 
 def chain(links: tuple[str, ...]) -> list[Figure]:
     """a chain of 10,000 calls, each of which needs the one before"""
-    graph: dict[Any, Any] = {"n0": (inc, 0)} | {f"n{i}": (inc, f"n{i - 1}") for i in range(1, CHAIN)}
-    last = f"n{CHAIN - 1}"
-
-    def turn(client: Client) -> Callable[[], float]:
-        return lambda: CHAIN / timed(lambda: client.get(graph, [last])[last], CHAIN)
-
-    with ExitStack() as stack:
-        rates = alternate({link: turn(open_client(stack, link)) for link in links})
+    graph: Graph = {"n0": (inc, 0)} | {f"n{i}": (inc, f"n{i - 1}") for i in range(1, CHAIN)}
+    rates = rates_of(links, graph, f"n{CHAIN - 1}", CHAIN)
     return [of_rounds(link, values, "nodes/s", 100_000 if link == RINGS else None) for link, values in rates.items()]
 
 
 def ladder(links: tuple[str, ...]) -> list[Figure]:
     """10,000 calls of which each needs the one before and an older one: no two can run at the same time"""
-    graph, last = ladder_graph(FEW), f"n{FEW - 1}"
+    rates = rates_of(links, ladder_graph(FEW), f"n{FEW - 1}", 2)
+    return [of_rounds(link, values, "nodes/s") for link, values in rates.items()]
+
+
+def rates_of(links: tuple[str, ...], graph: Graph, last: str, wanted: int) -> dict[str, list[float]]:
+    """Nodes a second by link: the whole graph, for its last node."""
 
     def turn(client: Client) -> Callable[[], float]:
-        return lambda: FEW / timed(lambda: client.get(graph, [last])[last], 2)
+        return lambda: len(graph) / timed(lambda: client.get(graph, [last])[last], wanted)
 
     with ExitStack() as stack:
-        rates = alternate({link: turn(open_client(stack, link)) for link in links})
-    return [of_rounds(link, values, "nodes/s") for link, values in rates.items()]
+        return alternate({link: turn(open_client(stack, link)) for link in links})
 
 
 def size(links: tuple[str, ...]) -> list[Figure]:
@@ -135,12 +104,8 @@ def size(links: tuple[str, ...]) -> list[Figure]:
 
 def arrays(links: tuple[str, ...]) -> list[Figure]:
     """a tree of sums whose 1,000 leaves are arrays of 10 MB, in a store limited to 1 GB (over rings)"""
-    n = 2 * BIG_LEAVES - 1
-    graph: dict[Any, Any] = {
-        f"n{i}": (add, f"n{2 * i + 1}", f"n{2 * i + 2}") if i < BIG_LEAVES - 1 else (filled, BIG_LEAF_BYTES, i % 2)
-        for i in range(n)
-    }
-    ones = sum(i % 2 for i in range(BIG_LEAVES - 1, n)) % 256
+    graph = tree_of(BIG_LEAVES, add, lambda i: (filled, BIG_LEAF_BYTES, i % 2))
+    ones = sum(i % 2 for i in range(BIG_LEAVES - 1, 2 * BIG_LEAVES - 1)) % 256
     with (
         SchedulerClusterCombo(WORKERS, object_memory_bytes=STORE_BYTES) as combo,
         Client(combo.get_address()) as client,
@@ -164,21 +129,12 @@ def arrays(links: tuple[str, ...]) -> list[Figure]:
 def watch_stores(peaks: list[int], done: threading.Event) -> None:
     """Note what all stores of this host hold, every 20 ms."""
     while not done.wait(0.02):
-        sizes = []
-        for path in Path("/dev/shm").glob("scaler-*"):
-            with contextlib.suppress(FileNotFoundError):
-                sizes.append(path.stat().st_blocks * 512)
-        peaks.append(sum(sizes))
+        peaks.append(object_bytes([os.getpid(), *descendants()]))
 
 
 def memory_in_all() -> float:
     """The most memory that each process ever had, this one and all below it, in KiB."""
-    return sum(float(most_memory(pid)) for pid in [os.getpid(), *descendants()])
-
-
-def most_memory(pid: int) -> int:
-    status = Path(f"/proc/{pid}/status").read_text()
-    return next((int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")), 0)
+    return sum(peak_rss_bytes(pid) for pid in [os.getpid(), *descendants()]) / 1024
 
 
 ROWS: Rows = {"tree": tree, "chain": chain, "ladder": ladder, "size": size, "arrays": arrays}

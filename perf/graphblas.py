@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy
 
-from perf.graph import ladder_graph
+from perf.shapes import ladder_graph
 from scaler._native import PLAIN_ARGUMENTS, Call, GraphTable
 from scaler.client.graph.read import Reader, Slots
 

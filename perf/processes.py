@@ -16,6 +16,14 @@ def rss_bytes(pid: int) -> int:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
+def peak_rss_bytes(pid: int) -> int:
+    """The most resident memory that it ever had, shared memory included."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) << 10
+    return 0
+
+
 def cpu_seconds(pid: int) -> float:
     """CPU time of all threads, to the nanosecond: the clock ticks of /proc/pid/stat are too coarse for idle ones."""
     nanoseconds = 0

@@ -758,7 +758,7 @@ cdef class SchedulerCore:
     cdef bint is_to_be_had(self, uint32_t worker_index, Record *record) except -1:
         """Whether what the result brings lies where it says: its worker may not have named it anew yet."""
         cdef Place *place
-        if not record.flags & FLAG_OBJECTS or self.pool.workers[worker_index].maker == self.own_tag:
+        if not record.flags & FLAG_OBJECTS or self.pool.workers[worker_index].is_remote:
             return True
         if places_in(payload_of(record), payload_bytes_of(record)) < 1:
             return True

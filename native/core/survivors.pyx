@@ -14,7 +14,7 @@
 # Not here: taking over a worker's rings (takeover), what is done with a row (core).
 
 cdef uint64_t HOLD_NS = 1000000000           # how long a task that was sent again waits for somebody who has it
-cdef size_t MOST_UNWANTED = 100000
+cdef size_t MOST_UNWANTED = 100000           # tasks that are remembered for RESULT_WAIT_NS: clients name them
 cdef uint64_t RESULT_WAIT_NS = 30000000000   # how long a result waits for its client
 
 

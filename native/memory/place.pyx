@@ -62,25 +62,20 @@ cdef str area_name(str life, str folder, uint64_t segment):
     return f"{folder}/{name}" if segment >> SEGMENT_FILE_BIT else name
 
 
-cdef uint64_t named_bytes(const char *payload, size_t size) noexcept nogil:
-    """How many bytes the objects have that this payload names."""
+cdef uint64_t named_bytes(const char *payload, size_t size, uint32_t flag=0) noexcept nogil:
+    """How many bytes the objects have that this payload names; with a `flag`, those that have it."""
     cdef int64_t count = places_in(payload, size)
     cdef uint64_t total = 0
     cdef int64_t i
     for i in range(count):
-        total += place_at(payload, i).size
-    return total
-
-
-cdef uint64_t new_bytes(const char *payload, size_t size) noexcept nogil:
-    """How many bytes of objects this payload has brought with it."""
-    cdef int64_t count = places_in(payload, size)
-    cdef uint64_t total = 0
-    cdef int64_t i
-    for i in range(count):
-        if place_at(payload, i).flags & PLACE_NEW:
+        if flag == 0 or place_at(payload, i).flags & flag:
             total += place_at(payload, i).size
     return total
+
+
+cdef inline uint64_t new_bytes(const char *payload, size_t size) noexcept nogil:
+    """How many bytes of objects this payload has brought with it."""
+    return named_bytes(payload, size, PLACE_NEW)
 
 
 def join_places(places, const unsigned char[:] stream=b""):

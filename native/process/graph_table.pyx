@@ -112,7 +112,7 @@ cdef class GraphTable:
 
         `plain` is the graph if plain calls may be read without the reader, else None; `slots` are its first InputSlots.
         """
-        cdef list todo = []
+        cdef list todo
         cdef list wanted = []
         cdef uint32_t number
         cdef Py_ssize_t known
@@ -124,7 +124,7 @@ cdef class GraphTable:
             self.table[number].about |= NODE_IS_TARGET
             wanted.append(number)
         # From the last found on: what lies beside each other in memory is mostly found and read together.
-        todo = [number for number in reversed(range(len(self.keys)))]
+        todo = list(reversed(range(len(self.keys))))
         while todo:
             number = <uint32_t>todo.pop()
             known = len(self.keys)

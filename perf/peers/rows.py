@@ -102,12 +102,4 @@ def compare(
     return figures
 
 
-ROWS: Rows = {
-    "submit": submit,
-    "map": map,
-    "latency": latency,
-    "read": read,
-    "fetch": fetch,
-    "tree": tree,
-    "tensordot": tensordot,
-}
+ROWS: Rows = {row.__name__: row for row in (submit, map, latency, read, fetch, tree, tensordot)}

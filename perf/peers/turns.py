@@ -9,8 +9,9 @@ from collections.abc import Callable
 
 import numpy
 
-from perf.peers.engines import Engine
+from perf.peers.engines import ComputingEngine, Engine
 from perf.rounds import p50_s, timed
+from perf.shapes import tree_of
 from perf.work import page_sum, plus
 
 _values = itertools.count(1)  # every turn's array differs from the last one's, so that nobody knows it already
@@ -42,12 +43,12 @@ def fetch(engine: Engine, n: int, n_bytes: int) -> float:
 
 def tree(engine: Engine, leaves: int) -> float:
     """A binary tree of additions: each node's inputs stand behind it."""
-    n, base = 2 * leaves - 1, next(_values)
-    graph = {f"n{i}": (plus, f"n{2 * i + 1}", f"n{2 * i + 2}") if i < leaves - 1 else (plus, base, i) for i in range(n)}
-    return timed(lambda: engine.tree(graph), sum(base + i for i in range(leaves - 1, n)))
+    base = next(_values)
+    graph = tree_of(leaves, plus, lambda i: (plus, base, i))
+    return timed(lambda: engine.tree(graph), sum(base + i for i in range(leaves - 1, len(graph))))
 
 
-def tensordot(engine: Engine, side: int, chunk: int) -> float:
+def tensordot(engine: ComputingEngine, side: int, chunk: int) -> float:
     """The sum of a product of square matrices of `side` numbers, in chunks of `chunk`: (side / chunk) ** 3 products."""
     import dask.array  # which not every engine's environment has
 
@@ -57,11 +58,5 @@ def tensordot(engine: Engine, side: int, chunk: int) -> float:
 
 
 TURNS: dict[str, Callable[..., float]] = {
-    "submit": submit,
-    "map": map,
-    "latency": latency,
-    "read": read,
-    "fetch": fetch,
-    "tree": tree,
-    "tensordot": tensordot,
+    turn.__name__: turn for turn in (submit, map, latency, read, fetch, tree, tensordot)
 }

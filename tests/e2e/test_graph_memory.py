@@ -4,6 +4,7 @@ import os
 
 import numpy as np
 
+from perf.shapes import tree_of
 from scaler import Client, SchedulerClusterCombo
 
 LEAVES, LEAF_BYTES = 256, 4 << 20
@@ -19,8 +20,7 @@ def plus(a, b):
 
 
 def test_a_tree_of_arrays_that_are_larger_than_the_store(tmp_path):
-    n = 2 * LEAVES - 1
-    graph = {f"n{i}": (plus, f"n{2 * i + 1}", f"n{2 * i + 2}") if i < LEAVES - 1 else (make, i) for i in range(n)}
+    graph = tree_of(LEAVES, plus, lambda i: (make, i))
     folder = tmp_path / "spill"
     folder.mkdir()
     room = os.statvfs("/dev/shm")
@@ -30,5 +30,5 @@ def test_a_tree_of_arrays_that_are_larger_than_the_store(tmp_path):
         Client(combo.get_address()) as client,
     ):
         root = client.get(graph, ["n0"])["n0"]
-        assert (root == sum(range(LEAVES - 1, n))).all()
+        assert (root == sum(range(LEAVES - 1, len(graph)))).all()
         assert not list(folder.iterdir()), "the store was too small, so files were used"

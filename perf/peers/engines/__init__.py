@@ -35,8 +35,12 @@ class Engine(Protocol):
     def tree(self, graph: dict[str, Any]) -> int:
         """Node "n0" of a graph of plain calls; where there are no graphs, the calls one by one."""
 
-    def compute(self, collection: Any) -> Any:
-        """A Dask collection. Only for engines that have a way to."""
-
     def close(self) -> None:
         """End workers and all."""
+
+
+class ComputingEngine(Engine, Protocol):
+    """One that computes Dask's collections, too."""
+
+    def compute(self, collection: Any) -> Any:
+        """What the collection comes to."""

@@ -36,9 +36,6 @@ class PoolEngine:
         answers = [self._pool.apply_async(plus, calls.get(key, (plus, 1, 1))[1:]) for key in graph]
         return sum(answer.get() for answer, key in zip(answers, graph, strict=True) if key in calls)
 
-    def compute(self, collection: Any) -> Any:
-        raise NotImplementedError("there is no way to have a Pool compute a Dask collection on its own")
-
     def close(self) -> None:
         self._pool.close()
         self._pool.join()

@@ -51,11 +51,6 @@ class RayEngine:
         answer: int = ray.get(made["n0"])
         return answer
 
-    def compute(self, collection: Any) -> Any:
-        from ray.util.dask import ray_dask_get
-
-        return collection.compute(scheduler=ray_dask_get)
-
     def _get(self, results: list[Any]) -> list[int]:
         answers: list[int] = ray.get(results)
         return answers

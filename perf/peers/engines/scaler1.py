@@ -44,9 +44,6 @@ class OldScalerEngine:
         answer: int = self._client.get(named | literals, ["n0"])["n0"]
         return answer
 
-    def compute(self, collection: Any) -> Any:
-        return collection.compute(scheduler=self._client.get)
-
     def close(self) -> None:
         self._client.disconnect()
         self._combo.shutdown()
