@@ -527,10 +527,7 @@ cdef class ClientRings:
 
     def check_scheduler(self):
         """See whether the scheduler has gone; end everything that is open if that is for good."""
-        cdef pollfd fds[1]
-        fds[0].fd = self.lifeline
-        fds[0].events = POLLIN
-        if self.lost is None and self.shore != ADRIFT and poll(fds, 1, 0) > 0:
+        if self.lost is None and self.shore != ADRIFT and self.has_hung_up():
             self.on_hang_up()
         if self.lost is not None and self.open.count:
             self.fail_all(self.lost)
@@ -704,6 +701,8 @@ cdef class ClientRings:
             if record == NULL:
                 break
             self.results.step(record.record_bytes)    # first: whatever raises, it is not to be taken twice
+            if record.kind == KIND_RESULT and record.flags & FLAG_OBJECTS and self.is_lost_with_scheduler(record):
+                continue
             future = self.forget(record.task) if record.kind == KIND_RESULT else None
             if future is not None:                    # from here on nothing may raise before it is complete
                 future.duration_ns = record.duration_ns
@@ -725,6 +724,26 @@ cdef class ClientRings:
         if self.results.broken and self.lost is None:
             self.on_hang_up()
         return 0
+
+    cdef bint is_lost_with_scheduler(self, Record *record):
+        """Whether the object that a result is was removed before we came to it, since whoever sent it is gone.
+
+        Its worker has gone over to the next scheduler meanwhile, or was swept up. The task stays open and is sent again.
+        """
+        if places_in(payload_of(record), payload_bytes_of(record)) != 1:
+            return False
+        try:
+            self.mappings.find(place_at(payload_of(record), 0).segment)
+            return False
+        except (OSError, ValueError):
+            return self.shore != ASHORE or self.has_hung_up()
+
+    cdef bint has_hung_up(self) noexcept:
+        """Whether the scheduler has gone, as far as its socket tells."""
+        cdef pollfd fds[1]
+        fds[0].fd = self.lifeline
+        fds[0].events = POLLIN
+        return poll(fds, 1, 0) > 0
 
     cdef Loan take_object(self, Record *record):
         """The object that a result is; None if the record makes no sense."""

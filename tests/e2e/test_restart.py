@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -20,6 +21,16 @@ from tests.elsewhere import start_elsewhere
 from tests.processes import wait_until
 
 LINKS = ("rings", "small rings", "wire")
+STOPPED = """
+import sys
+from scaler import Client
+from tests.e2e.calls import note_big
+with Client(sys.argv[1], timeout_seconds=60) as client:
+    futures = [client.submit(note_big, sys.argv[2], number, 100_000, 0.02) for number in range(20)]
+    print("submitted", flush=True)
+    sys.stdin.readline()
+    print(*(len(future.result(60)) for future in futures), flush=True)
+"""
 
 
 class Restartable:
@@ -180,6 +191,26 @@ def test_large_results_that_were_not_read_yet_can_be(stage, client):
         result = future.result(20)
         result[0] = 1  # it is ours
         assert result.sum() == 7 * size - 6
+
+
+def test_large_results_that_came_while_their_client_was_stopped(stage, client, tmp_path):
+    """Whoever has taken over has removed them by the time that the client reads where they were."""
+    log = tmp_path / "log"
+    command = [sys.executable, "-c", STOPPED, stage.address, str(log)]
+    program = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        assert program.stdout is not None
+        assert program.stdout.readline() == "submitted\n"
+        wait_until(lambda: read_numbers(str(log)))
+        program.send_signal(signal.SIGSTOP)
+        wait_until(lambda: len(read_numbers(str(log))) >= 20)
+        stage.restart()
+        assert client.map(calls.sleep_for, [(0.01,)] * 20) == [0.01] * 20
+        program.send_signal(signal.SIGCONT)
+        assert program.communicate("\n", timeout=60)[0].split() == ["100000"] * 20
+    finally:
+        program.kill()
+        program.communicate()
 
 
 def test_restarted_several_times_in_a_row(stage, client):
