@@ -6,7 +6,7 @@ Rule 2: numbers of the layout have no value here: native/memory/layout.pxi is th
 Not here: what a name means (its docstring), names that begin with an underscore.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from threading import Event
 from typing import Any, Final, TypeAlias
 
@@ -669,6 +669,8 @@ class Relay:
 class Meter: ...
 
 # upkeep
+
+def keep_freed_memory(trim_bytes: int, environment: Container[str]) -> None: ...
 
 class Upkeep:
     def __init__(self, interval_s: float = 30.0, trim_bytes: int = 1 << 30) -> None: ...

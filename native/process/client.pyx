@@ -1103,6 +1103,8 @@ cdef class ClientRings:
                 return 0
             if self.shore == ADRIFT:
                 return 0
+            if self.mappings.given_back.length:       # what comes next may be made where that was
+                self.say_given_back()
             start = now_ns()
             if deadline and start >= deadline:
                 return 0

@@ -44,7 +44,7 @@ cdef class Retirement:
             self.reason = f"it has run {self.tasks} tasks"
         elif self.most_bytes and now >= self.next_look_ns:
             self.next_look_ns = now_ns() + LOOK_NS
-            used = own_bytes()
+            used = bytes_in_use(self.most_bytes)
             if used > self.most_bytes:
                 self.reason = f"it has {used >> 20} MiB of memory"
         return bool(self.reason)

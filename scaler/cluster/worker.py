@@ -19,7 +19,7 @@ from functools import partial
 from typing import Any
 
 from scaler import context, payload
-from scaler._native import Mappings, Retirement, Store, Upkeep, WorkerLoop, die_with_parent
+from scaler._native import Mappings, Retirement, Store, Upkeep, WorkerLoop, die_with_parent, keep_freed_memory
 from scaler.cluster.creator import Creator
 from scaler.cluster.handover import Moving
 from scaler.exceptions import ScalerError, TaskCancelled
@@ -92,6 +92,7 @@ def main() -> int:
     die_with_parent(settings["supervisor"])
     cwd = settings.get("cwd") or os.getcwd()
     os.chdir(cwd)
+    keep_freed_memory(settings["trim_memory_threshold_bytes"], os.environ)
     sys.path[:] = settings.get("sys_path") or [cwd, *(path for path in sys.path if path != cwd)]
     try:
         entry = knock(

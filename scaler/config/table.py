@@ -144,8 +144,9 @@ class ClusterConfig(ObjectsConfig, LoggingConfig):
         group=TIME, unit="seconds", least=0,
     )  # fmt: skip
     trim_memory_threshold_bytes: int = option(
-        1 << 30, "memory of its own above which a worker that has collected garbage gives back what is free", "-tm",
-        group=LIMITS, unit="bytes", least=0,
+        1 << 30, "memory of its own above which a worker that has collected garbage gives back what is free; while it "
+        "works it may keep half of that for its next task",
+        "-tm", group=LIMITS, unit="bytes", least=0,
     )  # fmt: skip
     worker_max_tasks: int = option(
         0, "replace a worker by a fresh process after so many tasks, each call of a map being one; 0: never",

@@ -6,6 +6,7 @@ import sys
 import time
 import weakref
 
+import numpy
 import psutil
 import pytest
 
@@ -65,6 +66,36 @@ def test_memory_that_the_c_library_keeps_is_given_back_above_the_threshold(thres
         else:
             time.sleep(1)
             assert worker.memory_info().rss > 200_000_000
+
+
+def use_an_array():
+    """A task that needs 100 MB for a moment."""
+    return int(numpy.full(100_000_000, 1, numpy.uint8)[::4096].sum())
+
+
+@pytest.mark.parametrize(
+    ("options", "environment", "is_kept"),
+    [
+        ({"garbage_collect_interval_seconds": 0}, {}, True),
+        ({"garbage_collect_interval_seconds": 0}, {"MALLOC_TRIM_THRESHOLD_": "131072"}, False),
+        ({"garbage_collect_interval_seconds": 0, "trim_memory_threshold_bytes": 0}, {}, False),
+        ({"garbage_collect_interval_seconds": 0.5}, {}, False),
+    ],
+    ids=["busy", "environment", "threshold", "idle"],
+)
+def test_what_a_task_frees_is_kept_for_the_next_until_the_worker_is_idle(options, environment, is_kept, monkeypatch):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    with SchedulerClusterCombo(1, **options) as combo, Client(combo.get_address()) as client:
+        worker = psutil.Process(client.submit(calls.process_id).result(20))
+        client.submit(len, b"").result(20)
+        least = worker.memory_info().rss
+        assert client.submit(use_an_array).result(20) == 24415
+        if is_kept:
+            time.sleep(1)
+            assert worker.memory_info().rss > least + 90_000_000
+        else:
+            wait_until(lambda: worker.memory_info().rss < least + 60_000_000)
 
 
 def test_these_options_are_said_to_have_an_effect(caplog):

@@ -50,6 +50,14 @@ def test_an_interval_of_zero_means_never():
     assert upkeep.collections == 0
 
 
+def test_what_lies_free_goes_back_once_a_worker_has_been_idle_for_an_interval():
+    upkeep = Upkeep(10.0, 16)  # every collection trims too
+    now = time.monotonic_ns()
+    for tasks, after_s, collections, trims in [(1, 1, 0, 0), (2, 5, 0, 0), (2, 14, 1, 1), (2, 16, 1, 2), (2, 90, 1, 2)]:
+        upkeep.on_idle(now + after_s * S, tasks)
+        assert (upkeep.collections, upkeep.trims) == (collections, trims)
+
+
 @pytest.mark.parametrize(("trim_bytes", "trims"), [(0, 1), (1 << 50, 0), (1 << 70, 0)])
 def test_it_trims_only_above_the_threshold(trim_bytes, trims):
     upkeep = Upkeep(1.0, trim_bytes)
