@@ -72,7 +72,7 @@ def compare(what: str, graph: dict[Any, Any]) -> None:
     table = GraphTable()
     reading, wanted = seconds(lambda: table.read(graph, reader.read, graph, reader.slots.first(PLAIN_ARGUMENTS)))
     ordering, order = seconds(lambda: table.order(wanted))
-    pairs = [(k, one) for k in range(n) if type(table.nodes[k]) is Call for one in table.inputs_of(k)]
+    pairs = [(k, one) for k in range(n) if type(table.node(k)) is Call for one in table.inputs_of(k)]
     matrix = numpy.array(pairs, dtype=numpy.int64).reshape(-1, 2)
     blas, (needed, levels) = seconds(lambda: with_matrices(n, matrix, wanted[-1]))
     if len(order) != n:

@@ -49,8 +49,10 @@ cdef extern from *:
     """
     static inline int scaler_count_leading_zeros(uint64_t v) { return __builtin_clzll(v); }
     static inline int scaler_count_trailing_zeros(uint64_t v) { return __builtin_ctzll(v); }
+    static inline void scaler_prefetch(const void *p) { __builtin_prefetch(p); }
     static inline void scaler_prefetch_to_write(const void *p) { __builtin_prefetch(p, 1); }
     """
+    void prefetch "scaler_prefetch"(const void *p) noexcept nogil
     void prefetch_to_write "scaler_prefetch_to_write"(const void *p) noexcept nogil
     int count_leading_zeros "scaler_count_leading_zeros"(uint64_t v) noexcept nogil
     int count_trailing_zeros "scaler_count_trailing_zeros"(uint64_t v) noexcept nogil

@@ -10,6 +10,7 @@
 
 cdef extern from "Python.h":
     PyObject *PyDict_GetItemWithError(object d, object key) except? NULL
+    Py_hash_t PyObject_Hash(object key) except -1
 
 cpdef enum:
     PLAIN_ARGUMENTS = 16      # a call of more is left to the reader
@@ -20,6 +21,8 @@ cdef enum:
     NODE_BEGUN = 4
     NODE_FOLLOWED = 8         # another one goes on from it in the same task
     NODE_IS_TARGET = 16
+    NODE_IS_PLAIN = 32        # its Call is made when it is wanted, of its tuple and its codes
+    CODE_LITERAL = 0xFF       # an argument that stands for itself
     HEIGHT_UNSEEN = 0xFFFFFFFF
     HEIGHT_UNDER_WAY = 0xFFFFFFFE
 
@@ -43,6 +46,7 @@ cdef struct GraphNode:
     uint32_t uses             # how many others need it
     uint32_t height           # longest way below it
     uint32_t about            # NODE_...
+    size_t codes              # of a plain one: place among all of which input each argument stands for
 
 
 cdef struct Visit:
@@ -53,36 +57,61 @@ cdef struct Visit:
 @cython.final
 cdef class GraphTable:
     """Nodes by number, in the order in which they were found."""
-    cdef dict numbers            # by key
+    cdef dict graph              # if its plain calls are read here
+    cdef CallIndex calls         # of the graph
+    cdef dict numbers            # of all other nodes, by key
     cdef readonly list keys
-    cdef readonly list nodes     # Call or Data; the tuple of a plain call that is still to be read
+    cdef list nodes              # Call or Data; the tuple of a plain call
     cdef GraphNode *table
     cdef size_t room
     cdef uint32_t *inputs
     cdef size_t input_count
     cdef size_t input_room
+    cdef uint8_t *codes
+    cdef size_t code_count
+    cdef size_t code_room
     cdef list slots
 
     def __cinit__(self):
-        self.numbers, self.keys, self.nodes = {}, [], []
+        self.calls, self.numbers, self.keys, self.nodes = CallIndex(), {}, [], []
 
     def __dealloc__(self):
         free(self.table)
         free(self.inputs)
+        free(self.codes)
 
     def __len__(self):
         return len(self.keys)
 
     # reading
 
-    cdef uint32_t number_of(self, key, raw) except? 0xFFFFFFFF:
+    cdef uint32_t number_of(self, key) except? NO_NUMBER:
         """The number of this key; a new one if it has none yet."""
-        cdef PyObject *known = PyDict_GetItemWithError(self.numbers, key)
+        cdef PyObject *known
         cdef uint32_t number
-        cdef GraphNode *table
+        if self.graph is not None:
+            known = PyDict_GetItemWithError(self.graph, key)
+            if known != NULL and is_call(<object>known):
+                return self.number_of_call(key, known)
+        known = PyDict_GetItemWithError(self.numbers, key)
         if known != NULL:
             return <uint32_t><object>known
-        number = <uint32_t>len(self.keys)
+        number = self.add_node(key, None)
+        self.numbers[key] = number
+        return number
+
+    cdef uint32_t number_of_call(self, key, PyObject *call) except? NO_NUMBER:
+        """The same where the graph is known to have this call for the key."""
+        cdef Py_hash_t hash = PyObject_Hash(key)
+        cdef uint32_t number = self.calls.find(call, hash, key, self.keys)
+        if number == NO_NUMBER:
+            number = self.add_node(key, <object>call)
+            self.calls.add(call, hash, key, number)
+        return number
+
+    cdef uint32_t add_node(self, key, raw) except? NO_NUMBER:
+        cdef uint32_t number = <uint32_t>len(self.keys)
+        cdef GraphNode *table
         if number == self.room:
             table = <GraphNode *>realloc(self.table, (2 * self.room + 64) * sizeof(GraphNode))
             if table == NULL:
@@ -90,7 +119,6 @@ cdef class GraphTable:
             self.table, self.room = table, 2 * self.room + 64
         memset(&self.table[number], 0, sizeof(GraphNode))
         self.table[number].height = HEIGHT_UNSEEN
-        self.numbers[key] = number
         self.keys.append(key)
         self.nodes.append(raw)
         return number
@@ -107,6 +135,16 @@ cdef class GraphTable:
         self.table[input].uses += 1
         return 0
 
+    cdef uint8_t *new_codes(self, size_t count) except? NULL:
+        """Room for the codes of so many arguments, at `code_count`."""
+        cdef uint8_t *codes
+        if self.code_count + count > self.code_room:
+            codes = <uint8_t *>realloc(self.codes, 2 * self.code_room + count + 64)
+            if codes == NULL:
+                raise MemoryError("no memory for another call")
+            self.codes, self.code_room = codes, 2 * self.code_room + count + 64
+        return self.codes + self.code_count
+
     def read(self, targets, read, dict plain, list slots):
         """Read these keys and all they need: `read(key)` gives a Call or Data. The numbers of the targets.
 
@@ -118,9 +156,9 @@ cdef class GraphTable:
         cdef Py_ssize_t known
         if len(slots) < PLAIN_ARGUMENTS:
             raise ValueError(f"{len(slots)} slots are too few")
-        self.slots = slots
+        self.graph, self.slots = plain, slots
         for key in targets:
-            number = self.number_of(key, None)
+            number = self.number_of(key)
             self.table[number].about |= NODE_IS_TARGET
             wanted.append(number)
         # From the last found on: what lies beside each other in memory is mostly found and read together.
@@ -129,7 +167,7 @@ cdef class GraphTable:
             number = <uint32_t>todo.pop()
             known = len(self.keys)
             raw = self.nodes[number]
-            if raw is None or not self.read_plain(number, <tuple>raw, plain):
+            if raw is None or not self.read_plain(number, <tuple>raw):
                 self.read_any(number, read(self.keys[number]))
             while known < len(self.keys):
                 todo.append(known)
@@ -145,12 +183,12 @@ cdef class GraphTable:
             return 0
         call = node
         for key in call.inputs:
-            self.note_input(self.number_of(key, None))
+            self.note_input(self.number_of(key))
         self.table[number].count = <uint32_t>(self.input_count - first)
         self.table[number].about |= NODE_CALLS | (NODE_IS_FLAT if call.is_flat else 0)
         return 0
 
-    cdef bint read_plain(self, uint32_t number, tuple task, dict graph) except -1:
+    cdef bint read_plain(self, uint32_t number, tuple task) except -1:
         """Read a call of which each argument is another call's key, or a number that is none. False if it is anything else."""
         cdef Py_ssize_t n = PyTuple_GET_SIZE(task) - 1
         cdef Py_ssize_t i
@@ -159,43 +197,64 @@ cdef class GraphTable:
         cdef uint32_t mine[PLAIN_ARGUMENTS]
         cdef uint32_t count = 0
         cdef uint32_t k, input
-        cdef Call call
-        if graph is None or n > PLAIN_ARGUMENTS:
+        cdef uint8_t *codes
+        if n > PLAIN_ARGUMENTS:
             return False
         for i in range(n):
             value = <object>PyTuple_GET_ITEM(task, i + 1)
             kind = type(value)
             if kind is not str and kind is not int and kind is not float and kind is not bytes:
                 return False
-            found = PyDict_GetItemWithError(graph, value)
+            found = PyDict_GetItemWithError(self.graph, value)
             if found == NULL:
                 if kind is str:
                     return False
             elif not is_call(<object>found):
                 return False
+            else:
+                self.calls.fetch(PyObject_Hash(value))
+                fetch_items(<tuple>found)             # it is read soon, most likely next
             found_at[i] = found
-        args = PyTuple_New(n)
+        codes = self.new_codes(n)
         self.table[number].first = <uint32_t>self.input_count
+        self.table[number].codes = self.code_count
         for i in range(n):
-            value = <object>PyTuple_GET_ITEM(task, i + 1)
-            if found_at[i] != NULL:
-                input = self.number_of(value, <object>found_at[i])
-                k = 0
-                while k < count and mine[k] != input:
-                    k += 1
-                if k == count:
-                    mine[count] = input
-                    count += 1
-                    self.note_input(input)
-                value = self.slots[k]
+            if found_at[i] == NULL:
+                codes[i] = CODE_LITERAL
+                continue
+            input = self.number_of_call(<object>PyTuple_GET_ITEM(task, i + 1), found_at[i])
+            k = 0
+            while k < count and mine[k] != input:
+                k += 1
+            if k == count:
+                mine[count] = input
+                count += 1
+                self.note_input(input)
+            codes[i] = <uint8_t>k
+        self.code_count += n
+        self.table[number].count = count
+        self.table[number].about |= NODE_CALLS | NODE_IS_FLAT | NODE_IS_PLAIN
+        return True
+
+    def node(self, uint32_t number):
+        """Its Call or Data."""
+        cdef tuple task
+        cdef uint8_t *codes
+        cdef Py_ssize_t i, n
+        cdef Call call
+        if not self.table[number].about & NODE_IS_PLAIN:
+            return self.nodes[number]
+        task = self.nodes[number]
+        codes = self.codes + self.table[number].codes
+        n = PyTuple_GET_SIZE(task) - 1
+        args = PyTuple_New(n)
+        for i in range(n):
+            value = <object>PyTuple_GET_ITEM(task, i + 1) if codes[i] == CODE_LITERAL else self.slots[codes[i]]
             Py_INCREF(value)
             PyTuple_SET_ITEM(args, i, value)
         call = Call.__new__(Call)
         call.function, call.args, call.is_flat = <object>PyTuple_GET_ITEM(task, 0), args, True
-        self.nodes[number] = call
-        self.table[number].count = count
-        self.table[number].about |= NODE_CALLS | NODE_IS_FLAT
-        return True
+        return call
 
     # order
 
@@ -365,6 +424,13 @@ cdef class GraphTable:
         """Of a list with an item for each node, those of its inputs."""
         cdef GraphNode *node = &self.table[number]
         return [items[self.inputs[node.first + k]] for k in range(node.count)]
+
+
+cdef inline void fetch_items(tuple task) noexcept:
+    """What this call names is looked at soon."""
+    cdef Py_ssize_t i
+    for i in range(1, min(PyTuple_GET_SIZE(task), 4)):
+        prefetch(PyTuple_GET_ITEM(task, i))
 
 
 cdef inline bint is_call(value):

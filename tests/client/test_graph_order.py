@@ -1,6 +1,7 @@
 """The order of graphs: right on random ones, and the same whether plain calls are read in C or by the reader."""
 
 import itertools
+import sys
 from graphlib import CycleError
 from typing import Any
 
@@ -13,6 +14,10 @@ from scaler.client.graph.order import Order, arrange
 from scaler.client.graph.read import Reader, Slots
 
 KEYS = [*(f"k{i}" for i in range(8)), 5, ("t", 1), b"b", 2.5]
+
+
+class Text(str):
+    """Equal to a text, and no str itself."""
 
 
 def literal() -> st.SearchStrategy[Any]:
@@ -49,7 +54,7 @@ def described(order: Order) -> dict[Any, Any]:
     """What each node says, by its key: the numbers depend on who has read it."""
     table, made = order.table, {}
     for number, key in enumerate(table.keys):
-        node = table.nodes[number]
+        node = table.node(number)
         if type(node) is Call:
             args = [("input", arg.number) if type(arg) is InputSlot else arg for arg in node.args]
             made[key] = (node.function, args, node.is_flat, needs(order, number), table.uses_of(number))
@@ -119,3 +124,26 @@ def test_depth_costs_no_stack() -> None:
     graph: dict[Any, Any] = {0: (abs, -1)} | {i: (max, i - 1, max(i - 2, 0)) for i in range(1, 300_000)}
     order = order_of(graph, [299_999], True)
     assert [order.table.keys[number] for number in order.numbers] == list(range(300_000))
+
+
+def test_one_tuple_may_be_the_call_of_many_keys() -> None:
+    """They are told apart by their keys, those of equal hashes too."""
+    call = (max, 1, 2)
+    modulus = sys.hash_info.modulus
+    first, last = [text for text in map(str, range(1000)) if 0 < hash(text) < modulus][:2]
+    alike = [3, 3 + modulus, hash(first), first, hash(last), float("nan"), b"a", ("a", 3)]
+    assert hash(alike[0]) == hash(alike[1])
+    assert hash(alike[2]) == hash(alike[3])
+    keys = [*alike, last, *(f"k{i}" for i in range(10_000)), *(i * modulus for i in range(2, 100))]
+    graph: dict[Any, Any] = dict.fromkeys(keys, call)
+    graph["all"] = (max, *alike[:6], last, "k9999", "k9999")
+    order = order_of(graph, [*keys, *reversed(keys), "all"], True)
+    assert order.table.keys == [*keys, "all"]
+    assert order.targets == [*range(len(keys)), *reversed(range(len(keys))), len(keys)]
+    assert needs(order, len(keys)) == [*alike[:6], last, "k9999"]
+
+
+def test_an_equal_key_is_the_same_key() -> None:
+    graph: dict[Any, Any] = {1: (abs, -1), "one": (abs, -1), "sum": (max, 1.0, 1, "one", Text("one"))}
+    order = order_of(graph, ["sum", True, Text("one")], True)
+    assert order.table.keys == ["sum", True, "one"]

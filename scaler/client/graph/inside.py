@@ -21,13 +21,13 @@ def start_inside(rings: ClientRings, submit: Callable[..., Any], graph: Any, wan
     mapping, is_dask = as_mapping(graph)
     reader = Reader(mapping, is_dask, Slots())
     order = arrange(reader, [reader.follow(key) for key in wanted])
-    table, nodes = order.table, order.table.nodes
+    table = order.table
     futures: dict[int, Any] = {}
     uses = [table.uses_of(number) for number in range(len(table))]
     for number in order.targets:
         uses[number] += 1
     for number in sorted(order.numbers, key=table.height_of):
-        node = nodes[number]
+        node = table.node(number)
         if type(node) is Data:
             futures[number] = submit(same, node.value)
             continue
@@ -38,4 +38,4 @@ def start_inside(rings: ClientRings, submit: Callable[..., Any], graph: Any, wan
             uses[one] -= 1
             if uses[one] == 0:
                 del futures[one]
-    return [futures[one] if one in futures else rings.ended(None, nodes[one].value, True) for one in order.targets]
+    return [futures[one] if one in futures else rings.ended(None, table.node(one).value, True) for one in order.targets]

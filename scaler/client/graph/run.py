@@ -69,11 +69,11 @@ class GraphRun:
     def _future_of(self, number: int, order: Order) -> Any:
         future = self._futures.get(number)
         if future is None:
-            future = self._futures[number] = self._rings.ended(None, order.table.nodes[number].value, True)
+            future = self._futures[number] = self._rings.ended(None, order.table.node(number).value, True)
         return future
 
     def _send_all(self, order: Order) -> None:
-        table, nodes = order.table, order.table.nodes
+        table = order.table
         table.note_followed()
         ids = [0] * len(table)  # of the tasks
         begun: dict[int, list[int]] = {}  # runs that end with this node so far
@@ -88,9 +88,9 @@ class GraphRun:
             if table.is_followed(number) and len(run) < MOST_STEPS:
                 begun[number] = run
                 continue
-            node = nodes[number]
+            node = table.node(number)
             if len(run) > 1:
-                function, args = self._in_one_piece([nodes[one] for one in run])
+                function, args = self._in_one_piece([table.node(one) for one in run])
             elif type(node) is Data:
                 function, args = same, (node.value,)
             else:
