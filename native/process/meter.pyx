@@ -4,8 +4,9 @@
 # CPU time of functions that took longer than LONG_NS when they last ran, or have not run yet (else it is the duration),
 # and the memory's high-water mark when PEAK_NS have passed since it was last read.
 #
-# A profiled task (FLAG_PROFILE) is measured whatever it costs, and the high-water mark is set back before it, so that
-# it is the task's own. Shared memory that the process has mapped (objects, its own and others') is not counted then.
+# A profiled task (FLAG_PROFILE) is measured whatever it costs: before it what earlier tasks have left free in the heap is
+# given back, and the high-water mark is set back, so that it is the task's own. Shared memory that the process has mapped
+# (objects, its own and others') is not counted then.
 
 cdef extern from *:
     """
@@ -48,6 +49,7 @@ cdef extern from *:
 cdef enum:
     LONG_NS = 1000000
     PEAK_NS = 1000000
+    KEPT_BY_PROFILED = 1 << 20   # bytes of the heap: less is not worth the time
     LAST_UNKNOWN = 0
     LAST_SHORT = 1
     LAST_LONG = 2
@@ -76,6 +78,8 @@ cdef class Meter:
         self.is_profiled = flags & FLAG_PROFILE
         self.asks_cpu = self.is_profiled or last[0] != LAST_SHORT
         if self.is_profiled:
+            if free_bytes() >= KEPT_BY_PROFILED:
+                trim_heap()
             set_peak_back()
         if self.asks_cpu:
             self.cpu_start_ns = cpu_ns()
