@@ -145,7 +145,7 @@ cdef class WorkerLoop:
                 if self.tasks.broken or self.down.broken or not self.wait():
                     return
                 continue
-            if record.flags & FLAG_OBJECTS and self.is_cut_off():
+            if self.names_objects(record) and self.is_cut_off():
                 self.pause()                          # who is to come takes it back: its objects get other names
                 continue
             if self.tasks.claim(record):
@@ -211,6 +211,17 @@ cdef class WorkerLoop:
             elif not self.on_word():
                 return False
         return not self.stopping
+
+    cdef inline bint names_objects(self, Record *record) except -1:
+        """Whether there are objects still to be found by name for this: its arguments', or its function's."""
+        if record.flags & FLAG_OBJECTS:
+            return True
+        if self.down.has_news():
+            self.read_announced()
+        if not self.announced:                        # those that are loaded have theirs
+            return False
+        announced = self.announced.get(record.function)
+        return announced is not None and announced[1] & FLAG_OBJECTS
 
     cdef bint is_cut_off(self) noexcept:
         """Whether the scheduler is gone, and no other has taken over yet."""

@@ -37,22 +37,25 @@ WAITING_IN_DOWN = WAITING_IN_TASKS + 3 * RING_HEADER_BYTES
 class Worker:
     """The scheduler's ends of a worker's rings. Its loop runs in this thread until there is nothing more to do."""
 
-    def __init__(self, upkeep=None, **options):
+    def __init__(self, upkeep=None, on_word=None, **options):
         rings = Rings(RING_BYTES)
         self.memory, self.tasks, self.results, self.down = rings.memory, rings.tasks, rings.results, rings.down
         self.bell = Segment.private(PAGE)
         self.supervisor = os.pipe()
         self.eventfds = [os.eventfd(0, os.EFD_NONBLOCK) for _ in range(2)]
+        self.scheduler = os.pipe()
+        watched = [self.scheduler[0], self.supervisor[0]] if on_word else [self.supervisor[0]]
         mappings = Mappings(LIFE, "/tmp")
         self.store = Store(LIFE, 5, "/tmp")  # of a client
         load_carrying = function_loader(mappings)
         self.loop = WorkerLoop(
-            self.memory, self.eventfds[0], self.bell, 3, self.eventfds[1], [self.supervisor[0]],
+            self.memory, self.eventfds[0], self.bell, 3, self.eventfds[1], watched,
             Store(LIFE, 9, "/tmp"), mappings, loads=pickle.loads, loads_parcel=loads, load_input=load_given,
             dumps=payload.dumps_result, describe=payload.describe,
             load_function=lambda data, flags: load_carrying(data, flags) if flags else load_function(data, flags),
             upkeep=upkeep or Upkeep(), **options,
         )  # fmt: skip
+        self.loop.on_word = on_word
         os.close(self.supervisor[1])  # the supervisor has gone: it ends when it would sleep
 
     def run(self):
@@ -73,9 +76,14 @@ class Worker:
         """The scheduler waits for room in a ring of its own."""
         memoryview(self.memory)[waiting] = 1
 
+    def cut_off(self):
+        """The scheduler has gone, and no other has taken over."""
+        os.close(self.scheduler[1])
+        self.scheduler = self.scheduler[:1]
+
     def close(self):
         self.store.close()
-        for descriptor in (self.supervisor[0], *self.eventfds):
+        for descriptor in (self.supervisor[0], *self.scheduler, *self.eventfds):
             os.close(descriptor)
 
 
@@ -261,3 +269,21 @@ def test_what_a_forgotten_function_carries_is_given_back_once(worker, is_loaded,
         worker.loop.run()
         ids += given_back(worker)
     assert ids == [carried]
+
+
+@pytest.mark.parametrize("is_loaded", [False, True])
+@pytest.mark.parametrize("carries", [False, True])
+def test_a_function_whose_objects_may_have_gone_with_the_scheduler_waits_for_the_next(carries, is_loaded):
+    worker = Worker(on_word=lambda: False)  # no next one comes
+    try:
+        data, flags = (carrying(worker, 3_000_000)[0], OBJECTS) if carries else (pickle.dumps(partial(len, "abc")), 0)
+        assert worker.down.write(FUNCTION, 0, bytes(16) + data, function=1, flags=flags) is not None
+        if is_loaded:
+            worker.tasks.write(TASK, 1, pickle.dumps(()), function=1)
+            assert len(worker.run()) == 1
+        worker.cut_off()
+        worker.tasks.write(TASK, 2, pickle.dumps(()), function=1)
+        answers = worker.run()
+        assert answers == ([] if carries and not is_loaded else [(0, 3_000_000 if carries else 3)])
+    finally:
+        worker.close()
