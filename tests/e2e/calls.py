@@ -31,6 +31,13 @@ def die() -> None:
     os.kill(os.getpid(), 9)
 
 
+def fill_memory() -> None:
+    """Take more and more, until the kernel ends it."""
+    taken = []
+    while True:
+        taken.append(b"x" * (16 << 20))
+
+
 def describe_call(*args: Any, **kwargs: Any) -> tuple[Any, Any]:
     return args, kwargs
 
@@ -114,6 +121,12 @@ def note_and_die(path: str, number: int) -> None:
     """As `note`, and take the worker along."""
     note(path, number)
     die()
+
+
+def note_and_fill_memory(path: str, number: int) -> None:
+    """As `note`, and take all memory there is."""
+    note(path, number)
+    fill_memory()
 
 
 def note_and_wait(path: str, number: int, gate: str) -> int:

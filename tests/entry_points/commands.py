@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sysconfig
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -20,13 +21,20 @@ def run(name: str, *arguments: str, timeout_s: float = 30.0) -> subprocess.Compl
 
 
 class Command:
-    """A command that runs until it is told to stop. Leaving the block kills what is left."""
+    """A command that runs until it is told to stop. Leaving the block kills what is left.
 
-    def __init__(self, name: str, *arguments: str, cwd: str | None = None) -> None:
+    `before` is what comes in front of it, such as `["nice"]`.
+    """
+
+    def __init__(self, name: str, *arguments: str, cwd: str | None = None, before: Sequence[str] = ()) -> None:
         with contextlib.ExitStack() as files:
             self._out, self._err = (files.enter_context(tempfile.TemporaryFile("w+")) for _ in range(2))
             self.process = subprocess.Popen(
-                [SCRIPTS / name, *arguments], stdin=subprocess.DEVNULL, stdout=self._out, stderr=self._err, cwd=cwd
+                [*before, SCRIPTS / name, *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=self._out,
+                stderr=self._err,
+                cwd=cwd,
             )
             self._files = files.pop_all()
 
