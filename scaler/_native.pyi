@@ -857,6 +857,9 @@ class GraphTable:
 
 # client
 
+class SentGraph:
+    def __init__(self, options: TaskOptions) -> None: ...
+
 class ClientRings:
     name_of: Callable[[int], str]
     def __init__(
@@ -953,15 +956,17 @@ class ClientRings:
     @property
     def results_to_supply(self) -> int: ...
     # A future, or the id of an inner one.
+    def begin_graph(self, options: TaskOptions | None = None) -> SentGraph: ...
+    def graph_sent(self, graph: SentGraph) -> None: ...
     def submit_node(
         self,
+        graph: SentGraph,
         function: int,
         args: tuple[Any, ...],
         ids: list[int],
         promised: int,
         inner: bool,
         dumps: Callable[[Any, int, list[int], int, bool], Any],
-        options: TaskOptions | None = None,
     ) -> Any: ...
     def give_up_node(self, task: int) -> None: ...
     def ended(self, error: BaseException | None, value: Any = None, is_done: bool = False) -> Any: ...

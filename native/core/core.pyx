@@ -207,7 +207,13 @@ cdef class SchedulerCore:
         self.accepted += 1
         if row.node != NULL:
             self.start_node(row_index)
+            if record.flags & FLAG_RESENT and row.state == ROW_WAITING:
+                self.look_for_result(row_index)
             if row.state != ROW_READY:           # it waits for others, or is over
+                return
+            if record.flags & FLAG_RESENT:
+                self.ready.remove(row_index)
+                self.hold_back(row_index, now)
                 return
         elif record.flags & FLAG_RESENT:
             self.hold_back(row_index, now)
@@ -739,6 +745,11 @@ cdef class SchedulerCore:
         with gil:
             self.table.row(row_index).state = ROW_HELD_BACK
             self.survivors.held_back[row_index] = now + HOLD_NS
+        self.look_for_result(row_index)
+
+    cdef void look_for_result(self, uint32_t row_index) noexcept nogil:
+        """A worker may have done this for another scheduler."""
+        with gil:
             if self.table.row(row_index).task in self.survivors.results:
                 self.answer_with_kept(row_index)
 
@@ -751,7 +762,7 @@ cdef class SchedulerCore:
         record = <Record *>PyBytes_AS_STRING(kept)
         if self.is_to_be_had(worker_index, record):
             del self.survivors.results[task]
-            del self.survivors.held_back[row_index]
+            self.survivors.held_back.pop(row_index, None)       # one that waits for its inputs needs them no more
             self.answer_survivor(row_index, worker_index, record)
         return 0
 
@@ -772,6 +783,7 @@ cdef class SchedulerCore:
                                      b"there was no room for its result, or its result makes no sense")
         else:
             self.answers.answer(row_index, record)
+        self.settle()                                 # what it would have waited for may be of no use now
         return 0
 
     cdef int on_survivor_result(self, uint32_t worker_index, Record *record, uint64_t now) except -1:
@@ -779,7 +791,7 @@ cdef class SchedulerCore:
         cdef bytes copy
         if self.survivors.end_running(worker_index, record.task, record.attempt):
             self.pool.set_aside(worker_index, False)
-        if (row_index and self.table.row(row_index).state not in (ROW_HELD_BACK, ROW_READY)
+        if (row_index and self.table.row(row_index).state not in (ROW_HELD_BACK, ROW_READY, ROW_WAITING)
                 or record.task in self.survivors.results or self.survivors.is_unwanted(record.task)
                 or record.status == STATUS_STOPPED):
             self.late += 1
@@ -850,7 +862,7 @@ cdef class SchedulerCore:
                 self.stop_survivor(index, task, attempt)
         for task, (end, worker_index, kept) in list(self.survivors.results.items()):
             row_index = self.find_open(task)
-            if row_index and self.table.row(row_index).state == ROW_HELD_BACK:
+            if row_index and self.table.row(row_index).state in (ROW_HELD_BACK, ROW_WAITING):
                 self.answer_with_kept(row_index)
             elif end <= now or row_index:
                 del self.survivors.results[task]

@@ -155,10 +155,13 @@ cdef class Edges:
             edge = &edges_of(node)[k]
             edge.dependant = row_index
             self.attach(node, edge, self.clients.find_row(row.client, input_id(payload, offset, k)),
-                        input_id(payload, offset, k), k < inputs.expected)
+                        input_id(payload, offset, k), k < inputs.expected,
+                        k >= inputs.expected or inputs.about & INPUTS_HANDED_IN)
         return True
 
-    cdef void attach(self, Node *node, Edge *edge, uint32_t input_index, uint64_t task, bint expected) noexcept nogil:
+    cdef void attach(self, Node *node, Edge *edge, uint32_t input_index, uint64_t task, bint expected,
+                     bint may_come) noexcept nogil:
+        """Let it wait for this input, or have it. One that is not there may be handed in, or is lost."""
         cdef Row *row = self.table.row(input_index) if input_index else NULL
         cdef Node *input
         if row != NULL and row.state == ROW_CANCELLED:
@@ -166,11 +169,11 @@ cdef class Edges:
         if row != NULL and row.state == ROW_ANSWERED and row.node == NULL:
             row = NULL                                   # its client is about to read it
         if row == NULL:
-            if expected:
-                node.lost = True
-            else:
+            if may_come:
                 node.open += 1
                 self.await_supply(edge, task)
+            else:
+                node.lost = True
             return
         input = <Node *>row.node
         if input == NULL:

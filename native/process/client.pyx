@@ -60,6 +60,7 @@ cdef class ClientRings:
     cdef uint64_t callers           # who waits for one, besides those who wait for open futures
     cdef readonly bytes farewell    # why the scheduler has gone for good
     cdef CallerFunctions functions  # what has been announced
+    cdef list graphs_begun          # that are being sent
     cdef set known_objects          # of ours, by this scheduler; None as long as there was no other
     cdef object said_cancels        # the last that were said: the scheduler may have died before it read them
     cdef object unsaid_cancels      # tasks that were cancelled while nobody could be told, or there was no room for it
@@ -110,7 +111,7 @@ cdef class ClientRings:
         self.lifeline = _os.dup(lifeline)
         self.bits = (<uint64_t>client_bits) << TASK_NUMBER_BITS
         self.open = OpenFutures()
-        self.functions = CallerFunctions()
+        self.functions, self.graphs_begun = CallerFunctions(), []
         self.unsaid_cancels, self.said_cancels = _collections.deque(), _collections.deque(maxlen=MOST_SAID_CANCELS)
         self.followers = _collections.deque()
         self.to_call = _collections.deque()
@@ -312,8 +313,19 @@ cdef class ClientRings:
                 packed.end()
         return 0
 
-    def submit_node(self, uint32_t function, tuple args not None, list ids not None, uint32_t promised, bint inner, dumps,
-                    TaskOptions options=None):
+    def begin_graph(self, TaskOptions options=None):
+        """A graph whose nodes `submit_node` is to send now; `graph_sent` has to be called whatever happens."""
+        cdef SentGraph graph = SentGraph(self.options if options is None else options)
+        self.graphs_begun.append(graph)
+        return graph
+
+    def graph_sent(self, SentGraph graph not None):
+        """No more nodes will come."""
+        graph.is_whole = True
+        self.graphs_begun.remove(graph)
+
+    def submit_node(self, SentGraph graph not None, uint32_t function, tuple args not None, list ids not None,
+                    uint32_t promised, bint inner, dumps):
         """Send a task of a graph: `ids` are its inputs, InputSlots in `args` name them, and `promised` tasks will name it.
 
         Its future; or its id, if it is `inner`, since then nobody here hears of it. `dumps(args, most bytes, ids, promised,
@@ -325,25 +337,32 @@ cdef class ClientRings:
         cdef int flags = FLAG_INPUTS if ids or promised or inner else 0
         if self.lost is not None:
             raise self.lost
+        graph.make_place()
         size = write_template(small, args)
         if size:
             payload = PyBytes_FromStringAndSize(small, size)
             if flags:
                 payload = pack_inputs(ids, <uint32_t>len(ids), promised, inner) + payload
-            if inner:
-                return self.send_inner(function, payload, flags, None, options)
-            return self.send(function, payload, flags, 0, None, None, options)
+            return self.send_node(graph, function, payload, flags, inner, None)
         payload = dumps(args, self.tasks.largest_payload(), ids, promised, inner)
-        if not inner:
-            return self.send_packed(function, payload, flags, 0, None, options)
         if type(payload) is bytes:
-            return self.send_inner(function, payload, flags, None, options)
+            return self.send_node(graph, function, payload, flags, inner, None)
         try:
-            return self.send_inner(function, payload.payload, flags | payload.flags, payload, options)
+            return self.send_node(graph, function, payload.payload, flags | payload.flags, inner, payload)
         finally:
             payload.end()
 
-    cdef object send_inner(self, uint32_t function, bytes payload, int flags, packed, TaskOptions options):
+    cdef object send_node(self, SentGraph graph, uint32_t function, bytes payload, int flags, bint inner, packed):
+        cdef PendingFuture future
+        if inner:
+            return self.send_inner(graph, function, payload, flags, packed)
+        future = self.send(function, payload, flags, 0, None, packed, graph.options)
+        graph.note(future.task_id, function, flags | self.more_flags, payload, packed, future)
+        if future.state == FUTURE_PENDING:
+            future.graph = graph
+        return future
+
+    cdef object send_inner(self, SentGraph graph, uint32_t function, bytes payload, int flags, packed):
         """Send a task whose result is for other tasks only. Its id."""
         cdef uint32_t size
         cdef Record *record
@@ -365,12 +384,10 @@ cdef class ClientRings:
         task = self.bits | self.open.next_number
         self.open.next_number += 1
         fill_record(record, KIND_TASK, flags | self.more_flags, 0, function, task, 0, 0, 0)
-        if options is None:
-            set_options(record, self.options.word, self.options.limit_ms)
-        else:
-            set_options(record, options.word, options.limit_ms)
+        set_options(record, graph.options.word, graph.options.limit_ms)
         memcpy(payload_of(record), PyBytes_AS_STRING(payload), size)
         self.tasks.commit()
+        graph.note(task, function, flags | self.more_flags, payload, packed, None)
         tell(self.bell, self.slot, self.bell_eventfd)
         if packed is not None:
             self.note_written(packed, payload, None)
@@ -464,7 +481,7 @@ cdef class ClientRings:
         fill_record(record, KIND_FORGET, 0, 0, function, 0, 0, 0, 0)
         self.tasks.commit()
         tell(self.bell, self.slot, self.bell_eventfd)
-        self.functions.forget(function, self.open)
+        self.functions.forget(function, self.open, self.graphs_begun)
         return True
 
     def control(self, int kind, uint64_t task=0, bytes payload=b"", uint32_t function=0, int flags=0):
@@ -586,72 +603,10 @@ cdef class ClientRings:
 
     def resend(self):
         """Say all that is open to this scheduler, which has heard none of it. False if it has gone meanwhile."""
-        cdef PendingFuture future
-        cdef Record *record
-        cdef uint32_t size
-        cdef bytes payload
-        for number in self.functions.needed(self.open):
-            if not self.announce_anew(number):
-                return False
-        for future in self.open.all():
-            while future.state == FUTURE_PENDING:
-                payload = future.payload
-                if future.flags & FLAG_OBJECTS:
-                    future.payload = payload = self.name_anew(payload)
-                size = <uint32_t>len(payload)
-                record = self.tasks.reserve(size)
-                if record != NULL:
-                    fill_record(record, KIND_TASK, future.flags | FLAG_RESENT, 0, future.function, future.task_id, 0,
-                                future.items, 0)
-                    set_options(record, future.options.word, future.options.limit_ms)
-                    memcpy(payload_of(record), PyBytes_AS_STRING(payload), size)
-                    self.tasks.commit()
-                    tell(self.bell, self.slot, self.bell_eventfd)
-                    if future.flags & FLAG_OBJECTS:
-                        self.note_known(payload)
-                    if future.inputs is not None:     # it does not know those that are done
-                        self.note_dependant(future, future.inputs)
-                    break
-                if not self.has_room_soon(self.tasks):
-                    return False
-        for number in list(self.functions.forgotten):
-            while self.tasks.write(KIND_FORGET, function=number) is None:
-                if not self.has_room_soon(self.tasks):
-                    return False
-        self.unsaid_cancels.extendleft(self.said_cancels)
-        self.said_cancels.clear()
-        while self.unsaid_cancels:
-            if self.up.write(KIND_CANCEL, self.unsaid_cancels[0]) is not None:
-                self.said_cancels.append(self.unsaid_cancels.popleft())
-            elif not self.has_room_soon(self.up):
-                return False
-        tell(self.bell, self.slot, self.bell_eventfd)
-        self.free_unknown()
-        if self.shore != LANDING or self.lost is not None:
+        if not say_all_again(self):
             return False
         self.shore = ASHORE
         return True
-
-    cdef int free_unknown(self) except -1:
-        """Free what only tasks held that are over: who would have told us so is gone."""
-        for object in list(self.store.slots):
-            if object not in self.known_objects and not self.objects.is_held(object) and not self.objects.is_made(object):
-                self.store.free(object)
-        return 0
-
-    cdef bint announce_anew(self, number) except -1:
-        cdef bytes payload
-        while True:
-            digest, payload, flags = self.functions.known[number]
-            if flags & FLAG_OBJECTS:
-                payload = self.name_anew(payload)
-            if self.up.write(KIND_FUNCTION, 0, digest + payload, function=number, flags=flags) is not None:
-                if flags & FLAG_OBJECTS:
-                    self.note_known(payload)
-                tell(self.bell, self.slot, self.bell_eventfd)
-                return True
-            if not self.has_room_soon(self.up):
-                return False
 
     cdef bint has_room_soon(self, Ring ring) except -1:
         """Wait for room in a ring while landing. False if the scheduler has gone."""
@@ -843,6 +798,7 @@ cdef class ClientRings:
             future.state = state
             future.payload = None
             future.inputs = None
+            future.graph = None
             if future.progress is not None:
                 future.progress.on_end(future)
             return 0

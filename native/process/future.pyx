@@ -34,6 +34,7 @@ cdef class PendingFuture:
     cdef bytes payload          # as submitted, for sending it again
     cdef MapProgress progress   # of the map this chunk belongs to
     cdef TaskOptions options    # as submitted
+    cdef SentGraph graph        # of which it is a target, while it is open
     cdef list inputs            # futures that it names, while it is open
     cdef list dependants        # futures of the tasks that were sent naming this one while it was open; None for others
     cdef readonly uint32_t items   # calls in this chunk; 0 for a single task
@@ -217,6 +218,7 @@ cdef class PendingFuture:
             self.state = state
             self.payload = None
             self.inputs = None
+            self.graph = None
             return
         try:
             self.finish_and_tell(state, value)
@@ -232,6 +234,7 @@ cdef class PendingFuture:
             self.state = state
             self.payload = None
             self.inputs = None
+            self.graph = None
             for waiter in self.waiters or ():
                 if state == FUTURE_CANCELLED:
                     waiter.add_cancelled(self)

@@ -29,6 +29,7 @@ cdef enum:
     INPUTS_INNER = 1          # its result is for other tasks only
     INPUTS_SUPPLY = 2         # no task: the result of the task with this id, which the client has read already
     INPUTS_GIVE_UP = 4        # no task: of the task with this id no dependants will come any more
+    INPUTS_HANDED_IN = 8      # those of its promised inputs that are not there will be handed in
 
 
 cdef packed struct Inputs:

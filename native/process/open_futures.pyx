@@ -66,6 +66,16 @@ cdef class OpenFutures:
             del self.pages[number // FUTURE_PAGE]
         return future
 
+    cdef PendingFuture find(self, uint64_t number):
+        """The open future of this number; None if there is none."""
+        cdef FuturePage page = self.pages.get(number // FUTURE_PAGE)
+        return None if page is None else page.futures[number % FUTURE_PAGE]
+
+    cdef set graphs(self):
+        """Those that they are targets of."""
+        cdef PendingFuture future
+        return {future.graph for future in self.all() if future.graph is not None}
+
     cdef list all(self):
         """All that are open now."""
         cdef FuturePage page

@@ -5,9 +5,14 @@
 # in order, marked FLAG_RESENT: a worker may still run it, or hold its result. Objects are the client's own, and stay
 # where they are: the first record that names one to this scheduler says that it is new.
 #
+# A graph's inner results went with the scheduler; what they are made of is kept (sent_graph), and sent again as far as
+# open targets need it.
+#
 # Rule 1: numbers and ids go out in rising order: the scheduler finds them in windows that only slide upwards.
 # Rule 2: a function that was forgotten is kept as long as a task that names it is open.
-# Not here: writing the records (client), finding a scheduler (scaler.client.comeback).
+# Not here: finding a scheduler (scaler.client.comeback).
+
+import operator as _operator
 
 cdef enum:
     LEAST_FORGOTTEN = 1000     # that are looked through for those that no open task names
@@ -27,26 +32,32 @@ cdef class CallerFunctions:
         self.known[number] = digest, payload, flags
         return 0
 
-    cdef int forget(self, uint32_t number, OpenFutures open) except -1:
-        """No task to come names it; those that are open may."""
+    cdef int forget(self, uint32_t number, OpenFutures open, list graphs) except -1:
+        """No task to come names it; those that are open may, and those of graphs that are being sent."""
         if number in self.known:
             self.forgotten.add(number)
         if <size_t>len(self.forgotten) > self.most_forgotten:
-            self.drop_unused(open)
+            self.drop_unused(open, graphs)
         return 0
 
-    cdef int drop_unused(self, OpenFutures open) except -1:
+    cdef int drop_unused(self, OpenFutures open, list graphs) except -1:
         cdef PendingFuture future
-        cdef set used = {future.function for future in open.all()} if self.forgotten else set()
+        cdef SentGraph graph
+        cdef set used
+        if not self.forgotten:
+            return 0
+        used = {future.function for future in open.all()}
+        for graph in open.graphs().union(graphs):
+            used |= graph.functions()
         for number in self.forgotten - used:
             del self.known[number]
         self.forgotten &= used
         self.most_forgotten = 2 * len(self.forgotten) + LEAST_FORGOTTEN
         return 0
 
-    cdef list needed(self, OpenFutures open):
+    cdef list needed(self, OpenFutures open, list graphs):
         """The numbers that another scheduler must hear of, in their order."""
-        self.drop_unused(open)
+        self.drop_unused(open, graphs)
         return sorted(self.known)
 
 
@@ -92,3 +103,125 @@ cdef list unpack_ids(bytes ids):
         memcpy(&object, PyBytes_AS_STRING(ids) + 8 * i, 8)
         found.append(object)
     return found
+
+
+# saying it
+
+cdef bint say_all_again(ClientRings rings) except -1:
+    """All that is open. False if the scheduler has gone meanwhile."""
+    cdef PendingFuture future
+    cdef SentGraph graph
+    for number in rings.functions.needed(rings.open, rings.graphs_begun):
+        if not announce_again(rings, number):
+            return False
+    for _, what, place in what_is_open(rings.open, rings.graphs_begun):
+        if place is None:
+            if not send_future_again(rings, what):
+                return False
+        elif not send_node_again(rings, what, place):
+            return False
+    for number in list(rings.functions.forgotten):
+        while rings.tasks.write(KIND_FORGET, function=number) is None:
+            if not rings.has_room_soon(rings.tasks):
+                return False
+    rings.unsaid_cancels.extendleft(rings.said_cancels)
+    rings.said_cancels.clear()
+    while rings.unsaid_cancels:
+        if rings.up.write(KIND_CANCEL, rings.unsaid_cancels[0]) is not None:
+            rings.said_cancels.append(rings.unsaid_cancels.popleft())
+        elif not rings.has_room_soon(rings.up):
+            return False
+    tell(rings.bell, rings.slot, rings.bell_eventfd)
+    free_unknown(rings)
+    return rings.shore == LANDING and rings.lost is None
+
+
+cdef list what_is_open(OpenFutures open, list graphs_begun):
+    """(task, future, None) and (task, graph, place) of all that is to be sent, by tasks."""
+    cdef PendingFuture future
+    cdef SentGraph graph
+    cdef list found = []
+    cdef set of_graphs = set()
+    for graph in open.graphs().union(graphs_begun):
+        for place in graph.find_needed(open):
+            found.append((graph.nodes[<size_t>place].task, graph, place))
+            if graph.nodes[<size_t>place].is_target:
+                of_graphs.add(graph.nodes[<size_t>place].task)
+    found += [(future.task_id, future, None) for future in open.all() if future.task_id not in of_graphs]
+    found.sort(key=_operator.itemgetter(0))
+    return found
+
+
+cdef bint announce_again(ClientRings rings, number) except -1:
+    cdef bytes payload
+    while True:
+        digest, payload, flags = rings.functions.known[number]
+        if flags & FLAG_OBJECTS:
+            payload = rings.name_anew(payload)
+        if rings.up.write(KIND_FUNCTION, 0, digest + payload, function=number, flags=flags) is not None:
+            if flags & FLAG_OBJECTS:
+                rings.note_known(payload)
+            tell(rings.bell, rings.slot, rings.bell_eventfd)
+            return True
+        if not rings.has_room_soon(rings.up):
+            return False
+
+
+cdef bint send_future_again(ClientRings rings, PendingFuture future) except -1:
+    """Unless it is over."""
+    cdef bytes payload = None
+    while future.state == FUTURE_PENDING and payload is None:
+        payload = write_again(rings, future.task_id, future.function, future.flags, future.items, future.options, future.payload)
+        if payload is not None:
+            future.payload = payload
+            if future.inputs is not None:             # it does not know those that are done
+                rings.note_dependant(future, future.inputs)
+        elif not rings.has_room_soon(rings.tasks):
+            return False
+    return True
+
+
+cdef bint send_node_again(ClientRings rings, SentGraph graph, size_t place) except -1:
+    """Whatever has become of its future meanwhile."""
+    cdef SentNode *node = &graph.nodes[place]
+    cdef PendingFuture future = rings.open.find(node.task & NUMBER_MASK) if node.is_target else None
+    cdef list inputs = []
+    cdef bytes payload = graph.payload_again(place, future is None, inputs)
+    while True:
+        sent = write_again(rings, node.task, node.function, node.flags, 0, graph.options, payload)
+        if sent is not None:
+            break
+        if not rings.has_room_soon(rings.tasks):
+            return False
+    inputs += graph.named.get(place, ())
+    if inputs:
+        rings.note_dependant(future, inputs)
+    return True
+
+
+cdef bytes write_again(ClientRings rings, uint64_t task, uint32_t function, int flags, uint32_t items, TaskOptions options,
+                       bytes payload):
+    """The payload as this scheduler can read it, which is in the ring now; None if that has no room."""
+    cdef Record *record
+    if flags & FLAG_OBJECTS:
+        payload = rings.name_anew(payload)
+    record = rings.tasks.reserve(<uint32_t>len(payload))
+    if record == NULL:
+        return None
+    fill_record(record, KIND_TASK, flags | FLAG_RESENT, 0, function, task, 0, items, 0)
+    set_options(record, options.word, options.limit_ms)
+    memcpy(payload_of(record), PyBytes_AS_STRING(payload), len(payload))
+    rings.tasks.commit()
+    tell(rings.bell, rings.slot, rings.bell_eventfd)
+    if flags & FLAG_OBJECTS:
+        rings.note_known(payload)
+    return payload
+
+
+cdef int free_unknown(ClientRings rings) except -1:
+    """Free what only tasks held that are over: who would have told us so is gone."""
+    for object in list(rings.store.slots):
+        if (object not in rings.known_objects and not rings.objects.is_held(object)
+                and not rings.objects.is_made(object)):
+            rings.store.free(object)
+    return 0

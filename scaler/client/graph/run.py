@@ -39,7 +39,8 @@ class GraphRun:
         load: Callable[[int], Any] = load_input,
         wrap: Callable[[Any, tuple[Any, ...]], tuple[Any, tuple[Any, ...]]] | None = None,
     ) -> None:
-        self._rings, self._number_of, self._dumps, self._options = rings, number_of, dumps, options
+        self._rings, self._number_of, self._dumps = rings, number_of, dumps
+        self._sent = rings.begin_graph(options)
         self._slots, self._wrap = Slots(load), wrap
         self._shapes: dict[Any, Steps] = {}
         self._inner: list[int] = []
@@ -47,6 +48,12 @@ class GraphRun:
 
     def start(self, graph: Any, wanted: list[Key]) -> list[Any]:
         """The futures of these keys, in their order."""
+        try:
+            return self._start(graph, wanted)
+        finally:
+            self._rings.graph_sent(self._sent)
+
+    def _start(self, graph: Any, wanted: list[Key]) -> list[Any]:
         mapping, is_dask = as_mapping(graph)
         reader = Reader(mapping, is_dask, self._slots)
         keys = [reader.follow(key) for key in wanted]
@@ -109,14 +116,14 @@ class GraphRun:
             args, inputs = self._gather(args, inputs)
         if self._wrap is not None:
             function, args = self._wrap(function, args)
-        rings, number = self._rings, self._number_of(function)
+        submit, number = self._rings.submit_node, self._number_of(function)
         try:
-            task = rings.submit_node(number, args, inputs, promised, is_inner, self._dumps, self._options)
+            task = submit(self._sent, number, args, inputs, promised, is_inner, self._dumps)
         except InputEnded as ended:
             error = ended.error or CancelledError("a node names a future that was cancelled")
             error.__traceback__ = None
             args = (error, [self._slots[k] for k in range(len(inputs))])
-            task = rings.submit_node(self._number_of(fail_with), args, inputs, promised, is_inner, self._dumps)
+            task = submit(self._sent, self._number_of(fail_with), args, inputs, promised, is_inner, self._dumps)
         if is_inner:
             self._inner.append(task)
         return task
