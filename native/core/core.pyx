@@ -478,7 +478,7 @@ cdef class SchedulerCore:
             if node.failed:
                 self.fail_as_input(row_index, self.edges.failure_of(node))
             elif node.lost:
-                self.answers.answer_text(row_index, STATUS_REFUSED, b"one of its inputs is not there: it was cancelled, or went with another scheduler")
+                self.answers.answer_text(row_index, STATUS_REFUSED, b"one of its inputs is not there: it was cancelled, there was no room for it, or it went with another scheduler")
             elif node.open == 0:
                 if self.edges.complete(row_index):
                     self.ready.push(row_index, True)
@@ -516,7 +516,10 @@ cdef class SchedulerCore:
         cdef uint32_t index
         if tag and (tag in self.worker_of_tag or self.has_client(tag) or tag >= self.own_tag):
             raise ValueError(f"tag {tag} is in use")
-        tag = tag or self.draw_tag()
+        if tag:
+            self.next_tag = min(self.next_tag, tag - 1)          # whoever is drawn later has never been here
+        else:
+            tag = self.draw_tag()
         index = self.pool.add(tasks, control, queue_size)
         self.pool.workers[index].tag = tag
         self.pool.workers[index].is_remote = is_remote

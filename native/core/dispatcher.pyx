@@ -192,6 +192,8 @@ cdef class Dispatcher:
         cdef uint32_t previous
         cdef int taken
         cdef Row *row
+        if worker.held == 0:
+            return
         while row_index != worker.head:
             row = self.table.row(row_index)
             previous = row.previous

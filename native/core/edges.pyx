@@ -253,7 +253,10 @@ cdef class Edges:
 
     cdef void lose_dependants(self, Node *node) noexcept nogil:
         """It will never have a result: neither will they."""
-        cdef Edge *edge = node.dependants
+        self.lose_list(node.dependants)
+        node.dependants = NULL
+
+    cdef void lose_list(self, Edge *edge) noexcept nogil:
         cdef Edge *next
         cdef Node *dependant
         while edge != NULL:
@@ -265,7 +268,6 @@ cdef class Edges:
             dependant.lost = True
             self.touch(edge.dependant)
             edge = next
-        node.dependants = NULL
 
     cdef void detach_all(self, uint32_t row_index) noexcept nogil:
         """It waits for nothing any more, and needs none of its inputs."""
@@ -380,38 +382,38 @@ cdef class Edges:
                 self.absent.pop(task, None)
 
     cdef bint supply(self, uint32_t client, Record *record) noexcept nogil:
-        """The client hands in a result that it has. False if that makes no sense."""
+        """The client hands in a result that it has. False if that makes no sense, or there is no room for it."""
         cdef char *payload = payload_of(record)
         cdef uint32_t size = payload_bytes_of(record)
-        cdef int flags = record.flags & FLAG_OBJECTS
         cdef Inputs inputs
         cdef size_t offset
         cdef Edge *first
         cdef Blob *blob
-        cdef bint held = True
         if not read_inputs(&inputs, payload, size, record.flags) or not self.clients.is_own(client, record.task):
             return False
         offset = inputs_offset(payload, record.flags)
-        if flags:
-            if places_in(payload, size) != 1:
-                return False
-            with gil:
-                held = self.objects.take(payload, size, self.clients.tag_of(client), True) == PLACES_GOOD
-            if not held:
-                return False
-            blob = self.make_blob(payload, <uint32_t>offset, inputs.about >> 16, flags)
+        if record.flags & FLAG_OBJECTS:
+            blob = self.supplied_object(payload, size, <uint32_t>offset, inputs.about >> 16, self.clients.tag_of(client))
         else:
             offset += INPUTS_HEADER_BYTES
-            blob = self.make_blob(payload + offset, <uint32_t>(size - offset), inputs.about >> 16, flags)
+            blob = self.make_blob(payload + offset, <uint32_t>(size - offset), inputs.about >> 16, 0)
         with gil:
             first = <Edge *><size_t>self.absent.pop(record.task, 0)
-            if flags:
-                self.objects.drop(payload, size)
         if blob == NULL:
+            self.lose_list(first)
             return False
         self.serve_list(first, blob)
         self.let_go(blob)
         return True
+
+    cdef Blob *supplied_object(self, char *payload, uint32_t size, uint32_t places_bytes, int status, uint64_t tag) noexcept nogil:
+        """A result that is an object of the client; NULL if it cannot be had."""
+        cdef Blob *blob = NULL
+        with gil:
+            if places_in(payload, size) == 1 and self.objects.take(payload, size, tag, True) == PLACES_GOOD:
+                blob = self.make_blob(payload, places_bytes, status, FLAG_OBJECTS)
+                self.objects.drop(payload, size)
+        return blob
 
     # all inputs are there
 

@@ -84,9 +84,10 @@ cdef class Children:
         self.next = slot
         return True
 
-    cdef inline uint64_t number_in(self, uint32_t slot) noexcept nogil:
-        """Under which its child was offered, if there is one."""
-        return load_acquire(&self.words[slot]) >> 2
+    cdef inline bint is_offered(self, uint32_t slot, uint64_t last) noexcept nogil:
+        """Whether there is a child that nobody has yet, offered under a number of at most `last`."""
+        cdef uint64_t word = load_acquire(&self.words[slot])
+        return word & CHILD_STATES == CHILD_OFFERED and word >> 2 <= last
 
     # the scheduler
 

@@ -274,14 +274,15 @@ cdef class ClientRings:
     cdef int supply_all(self) except -1:
         """Hand in what the scheduler may have forgotten when a dependant came. For the client's own thread."""
         cdef PendingFuture future
+        cdef list dependants
         while self.to_supply and self.lost is None and self.shore == ASHORE:
             try:
                 future = self.to_supply.popleft()
             except IndexError:
                 return 0
-            if future.dependants is not None and future.served < <uint32_t>len(future.dependants):
+            dependants, future.dependants = future.dependants, None      # who comes meanwhile has it supplied again
+            if dependants is not None and future.served < <uint32_t>len(dependants):
                 self.supply(future)
-            future.dependants = None
         return 0
 
     cdef int supply(self, PendingFuture future) except -1:
@@ -925,7 +926,6 @@ cdef class ClientRings:
         if not is_stopped:
             self.nest.send_away(self)
         elif self.open.count:
-            self.nest.drop_all()
             self.clear()
         return 0
 
@@ -1106,12 +1106,15 @@ cdef class ClientRings:
             self.shore = ASHORE
 
     def clear(self):
-        """Cancel all that is open now."""
+        """Cancel all that is open now, but not what others submit while that waits to be said."""
+        cdef uint64_t end = self.open.next_number
+        if self.nest is not None:
+            self.nest.drop_all()
         if self.shore == ASHORE:
-            self.control(KIND_CLEAR, self.bits | self.open.next_number)
+            self.control(KIND_CLEAR, self.bits | end)
         else:
             self.unsaid_cancels += [(<PendingFuture>future).task_id for future in self.open.all()]
-        self.fail_all(None)
+        self.fail_all(None, end)
 
     def leave(self, error not None):
         """The client leaves: every call raises `error` from now on, and what is open is cancelled."""
@@ -1120,11 +1123,11 @@ cdef class ClientRings:
         self.fail_all(None)
         self.objects = None
 
-    def fail_all(self, error):
-        """End all open futures with this exception, or cancel them if it is None."""
+    def fail_all(self, error, uint64_t end=<uint64_t>-1):
+        """End all open futures, those of tasks below number `end`, with this exception, or cancel them if it is None."""
         cdef PendingFuture future
         for future in self.open.all():
-            if self.forget(future.task_id) is not None:
+            if future.task_id & NUMBER_MASK < end and self.forget(future.task_id) is not None:
                 self.complete(future, FUTURE_CANCELLED if error is None else FUTURE_FAILED, error)
 
     cdef cancel(self, PendingFuture future):

@@ -265,23 +265,29 @@ cdef class Nest:
     cdef int send(self, ClientRings client, uint64_t last, uint32_t most) except -1:
         """Submit up to so many of the children offered up to `last` to the scheduler."""
         cdef uint32_t slot
-        cdef Record *child
-        cdef Record *record
         for slot in range(CHILD_SLOTS):
-            child = self.children.record(slot)
-            if most == 0 or self.children.number_in(slot) > last or not self.children.take_back(slot, child.task):
-                continue
-            most -= 1
-            record = client.tasks.reserve(payload_bytes_of(child))
-            while record == NULL:
-                client.wait_for_room(client.tasks)
-                record = client.tasks.reserve(payload_bytes_of(child))
-            memcpy(<char *>record + 12, <char *>child + 12, RECORD_HEADER_BYTES - 12)
-            record.kind, record.flags, record.status = child.kind, child.flags, child.status
-            memcpy(payload_of(record), payload_of(child), payload_bytes_of(child))
-            client.tasks.commit()
-            tell(client.bell, client.slot, client.bell_eventfd)
+            while most and self.children.is_offered(slot, last):
+                if self.submit_child(client, slot):
+                    most -= 1
+                    break
+                client.wait_for_room(client.tasks)    # another thread may use the slot meanwhile: look again
         return 0
+
+    cdef bint submit_child(self, ClientRings client, uint32_t slot) except -1:
+        """From its slot into the ring, unless another worker gets it first. False if there is no room."""
+        cdef Record *child = self.children.record(slot)
+        cdef Record *record = client.tasks.reserve(payload_bytes_of(child))
+        if record == NULL:
+            return False
+        # No Python call from here to commit: the reserved record must stay this thread's, and the child be whole.
+        if not self.children.take_back(slot, child.task):
+            return True                               # the reserved room is the next one's
+        memcpy(<char *>record + 12, <char *>child + 12, RECORD_HEADER_BYTES - 12)
+        record.kind, record.flags, record.status = child.kind, child.flags, child.status
+        memcpy(payload_of(record), payload_of(child), payload_bytes_of(child))
+        client.tasks.commit()
+        tell(client.bell, client.slot, client.bell_eventfd)
+        return True
 
     cdef int drop_all(self) except -1:
         """The task that ran here was stopped: nobody is to begin its children."""

@@ -142,6 +142,8 @@ cdef list what_is_open(OpenFutures open, list graphs_begun):
     cdef SentGraph graph
     cdef list found = []
     cdef set of_graphs = set()
+    for future in open.all():
+        future.dependants = None                      # they are noted again as they are sent
     for graph in open.graphs().union(graphs_begun):
         for place in graph.find_needed(open):
             found.append((graph.nodes[<size_t>place].task, graph, place))

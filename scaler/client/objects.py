@@ -142,6 +142,9 @@ class ClientObjects:
             place = self._room_for(lambda: self._store.put_packed(data, buffers, PLACE_NEW), size)
             record.made.append(place[0])
             return Packed(join_places([place], head), self, record, Parcel(self), FLAG_OBJECTS | FLAG_INPUTS)
+        except OSError as error:  # nowhere to put it: who needs it is to hear that
+            self.end_record(record, False)
+            return pack_supply(STATUS_RAISED) + payload.describe(error, False)
         except BaseException:
             self.end_record(record, False)
             raise

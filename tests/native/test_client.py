@@ -4,25 +4,44 @@ import concurrent.futures
 import os
 import pickle
 import threading
+import time
 
 import pytest
 
 from scaler import payload
-from scaler._native import FLAG_PLAIN, PAGE, RECORD_HEADER_BYTES, ClientRings, Mappings, Segment, Store
+from scaler._native import (
+    CHILDREN_BYTES,
+    FLAG_PLAIN,
+    HEADERS_OFFSET,
+    PAGE,
+    RECORD_HEADER_BYTES,
+    RING_HEADER_BYTES,
+    Children,
+    ClientRings,
+    Mappings,
+    Nest,
+    Segment,
+    Store,
+    lay_out_peer,
+    pack_inputs,
+    pack_supply,
+    peer_segment_bytes,
+)
 from scaler.client.attendant import Attendant
 from scaler.client.future import ScalerFuture
+from scaler.client.objects import WithInputs
 from scaler.exceptions import DisconnectedError
 from tests.processes import wait_until
 from tests.sim.wire import CONTROL_BYTES, Rings
 
-CANCEL, RESULT = 4, 2
+CANCEL, RESULT, CLEAR, WORKERS = 4, 2, 6, 9
 LIFE = "0123456789abcdef"
 
 
 class Scheduler:
     """The other end of a client's rings."""
 
-    def __init__(self, ring_bytes=65536):
+    def __init__(self, ring_bytes=65536, nest=None):
         self.rings = Rings(ring_bytes)
         self.lifeline, self.line = os.pipe()
         self.eventfds = [os.eventfd(0, os.EFD_NONBLOCK) for _ in range(2)]
@@ -31,7 +50,7 @@ class Scheduler:
             self.rings.memory, self.eventfds[0], Segment.private(PAGE), 0, self.eventfds[1], self.lifeline, 5,
             ScalerFuture, Store(LIFE, 5, "/tmp"), Mappings(LIFE, "/tmp"),
             load=payload.load_result, callback_error=lambda future: None, watched_event=self.event,
-            scheduler_gone=lambda: DisconnectedError("gone"),
+            scheduler_gone=lambda: DisconnectedError("gone"), nest=nest,
         )  # fmt: skip
 
     def submit(self):
@@ -44,6 +63,10 @@ class Scheduler:
     def answer(self, future, value, flags=0):
         data = value if isinstance(value, bytes) else pickle.dumps(value)
         assert self.rings.results.write(RESULT, future.task_id, data, flags=flags) is not None
+
+    def is_waited_for(self, ring):
+        """Whether the client waits for room in this ring: 0 of tasks, 2 of what it says besides."""
+        return memoryview(self.rings.memory)[HEADERS_OFFSET + 72 + ring * RING_HEADER_BYTES] == 1
 
     def die(self):
         os.close(self.line)
@@ -252,3 +275,103 @@ def test_a_forked_child_finds_its_parents_futures_cancelled_and_leaves_the_rings
     scheduler.answer(waited_for, 2)
     assert [answered.result(20), waited_for.result(20)] == [1, 2]
     assert scheduler.rings.up.read() is None
+
+
+# calls are cancelled while others are made
+
+
+def test_what_is_submitted_while_a_clear_waits_for_room_is_not_cleared(scheduler):
+    before = scheduler.submit()
+    fill_up_ring(scheduler)
+    clearing = threading.Thread(target=scheduler.client.clear)
+    clearing.start()
+    wait_until(lambda: scheduler.is_waited_for(2))
+    after = scheduler.submit()
+    cleared = []
+    while clearing.is_alive():
+        if (record := scheduler.rings.up.read()) is not None and record[0] == CLEAR:
+            cleared.append(record[1])
+    clearing.join()
+    assert before.cancelled()
+    assert before.task_id < cleared[0] <= after.task_id
+    assert not after.done()
+    scheduler.answer(after, 7)
+    assert after.result(0) == 7
+
+
+# results that are handed in
+
+
+def test_who_comes_while_a_result_is_handed_in_gets_it_too(scheduler):
+    future = scheduler.submit()
+    late = []
+
+    class Supply:
+        """As `ClientObjects.pack_result` makes it; another thread submits while it is tidied away."""
+
+        payload, flags, is_written = pack_supply(0) + b"value", 0, False
+
+        def end(self):
+            if not late:
+                late.append(scheduler.client.submit(1, (future,), None, name_future))
+
+    def name_future(value, most_bytes):
+        return WithInputs(pack_inputs([future.task_id], 0, 0, False) + b"rest", {future: 0})
+
+    scheduler.client.pack_value = lambda *_: Supply()
+    first = scheduler.client.submit(1, (future,), None, name_future)
+    scheduler.answer(future, 1)
+    assert future.result(0) == 1
+    for _ in range(3):
+        scheduler.client.call_back()
+    supplied = [record[1] for record in iter(scheduler.rings.tasks.read, None)]
+    assert supplied.count(future.task_id) == 2
+    assert supplied.index(first.task_id) < supplied.index(future.task_id) < supplied.index(late[0].task_id)
+    assert supplied[-1] == future.task_id
+
+
+# children
+
+
+@pytest.fixture
+def parent():
+    """The client of a worker's tasks, whose children go to a scheduler elsewhere."""
+    memory = Segment.private(peer_segment_bytes(4096, 4096, CHILDREN_BYTES))
+    lay_out_peer(memory, bytes(16), 4096, 4096, CHILDREN_BYTES)
+    nest = Nest(
+        memory, Mappings(LIFE, "/tmp"), loads=pickle.loads, loads_parcel=pickle.loads, dumps=payload.dumps_result,
+        describe=payload.describe, load_function=lambda data, flags: pickle.loads(data), finish=None,
+        stop_with=KeyboardInterrupt, sends_old=True,
+    )  # fmt: skip
+    made = Scheduler(1024, nest)
+    made.children = Children(memory)
+    yield made
+    made.close()
+
+
+def test_each_child_is_sent_once_whoever_submits_while_there_is_no_room(parent):
+    client = parent.client
+    futures = [client.submit(1, (number,), None, None) for number in range(30)]
+    assert parent.rings.down.write(WORKERS, items=50) is not None  # so many are sent at a time, and one
+    client.serve_nest()  # from now on these are old
+    time.sleep(0.06)
+    sending = threading.Thread(target=client.serve_nest)
+    sending.start()
+    wait_until(lambda: parent.is_waited_for(0))
+    futures += [client.submit(1, (number,), None, None) for number in range(20)]
+    sent = []
+    while len(sent) < len(futures):
+        sent += [record[1] for record in iter(parent.rings.tasks.read, None)]
+        if not sending.is_alive():
+            sending = threading.Thread(target=client.serve_nest)
+            sending.start()
+    sending.join()
+    assert sorted(sent) == [future.task_id for future in futures]
+    assert parent.children.steal() is None
+
+
+def test_children_that_are_cleared_are_for_nobody(parent):
+    futures = [parent.client.submit(1, (number,), None, None) for number in range(5)]
+    parent.client.clear()
+    assert all(future.cancelled() for future in futures)
+    assert parent.children.steal() is None

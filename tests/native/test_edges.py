@@ -11,11 +11,14 @@ import pytest
 
 from scaler._native import (
     FLAG_INPUTS,
+    FLAG_OBJECTS,
+    PLACE_NEW,
     STATUS_OK,
     STATUS_RAISED,
     STATUS_REFUSED,
     STATUS_WORKER_DIED,
     SchedulerCore,
+    join_places,
     pack_give_up,
     pack_inputs,
     pack_supply,
@@ -33,8 +36,8 @@ class GraphClient(FakeClient):
         self.say(task, head + rest)
         return task
 
-    def say(self, task, payload):
-        assert self.submits_out.write(TASK, task, payload, flags=FLAG_INPUTS) is not None
+    def say(self, task, payload, flags=FLAG_INPUTS):
+        assert self.submits_out.write(TASK, task, payload, flags=flags) is not None
         self.core.feed_client(self.index, self.submits_in)
 
     def supply(self, task, value, status=STATUS_OK):
@@ -223,6 +226,19 @@ def test_one_that_came_too_late_waits_for_what_the_client_hands_in(core, client,
     client.supply(a, b"again, which nobody waits for")
     run_all(core, client, worker)
     assert client.answers[1:] == [(b, STATUS_OK, b"2(value)"), (d, STATUS_OK, b"4(value)")]
+    assert_empty(core)
+
+
+def test_what_waits_for_what_cannot_be_handed_in_says_so(core, client, worker):
+    """A client elsewhere hands in an object for which there was no room here."""
+    a = client.submit()
+    run_all(core, client, worker)
+    b, c = client.node([a], expected=0), client.node([a], expected=0)
+    no_room = join_places([(client.bits << 40 | 7, 0, 0, 1 << 20, PLACE_NEW)], pack_supply(STATUS_OK))
+    client.say(a, no_room, FLAG_INPUTS | FLAG_OBJECTS)
+    run_all(core, client, worker)
+    assert {(task, status) for task, status, _ in client.answers[1:]} == {(b, STATUS_REFUSED), (c, STATUS_REFUSED)}
+    assert all(b"no room" in text for _, _, text in client.answers[1:])
     assert_empty(core)
 
 

@@ -192,3 +192,28 @@ def test_children_may_be_heard_of_in_any_order(core, parent_at_work):
     nested.drain()
     assert sorted(task & (1 << 40) - 1 for task, status, _ in nested.answers if status == 0) == sorted(numbers)
     assert core.counts()["rows"] == 1
+
+
+def test_a_wait_from_a_worker_without_a_task_does_not_count_as_load(core):
+    """A thread that its task has left behind waits for what it has submitted."""
+    client, worker = FakeClient(core, 5), FakeWorker(core)
+    nested = NestedClient(core, 77, worker)
+
+    def most_given_at_once() -> int:
+        for _ in range(64):
+            client.submit(b"task")
+        most = 0
+        while True:
+            core.step(0)
+            given = list(iter(lambda: worker.tasks.read(claim=True), None))
+            if not given:
+                return most
+            most = max(most, len(given))
+            for worker.running in given:
+                worker.finish()
+
+    before = max(most_given_at_once() for _ in range(5))  # until it is known how short they are
+    child = nested.submit(b"child")
+    core.on_wait(nested.index, child, 0)
+    core.on_return(nested.index, child, True, 0)
+    assert most_given_at_once() == before > 8

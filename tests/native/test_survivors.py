@@ -228,3 +228,15 @@ def test_what_nobody_has_sent_again_is_stopped_after_a_while():
     world.pump.run(True)
     world.start(0)
     assert world.started[0]
+
+
+def test_who_takes_the_place_of_one_that_came_over_gets_another_tag():
+    """What that one made under its tag may still be of use to somebody."""
+    world = World(2)
+    world.restart()
+    tags = set(world.tags)
+    for peer in world.peers:
+        world.pump.remove(peer)
+        tag = world.pump.add(Rings(8192).memory, True, -1).tag
+        assert tag not in tags
+        tags.add(tag)
