@@ -2,7 +2,7 @@
 # distutils: language=c
 """scaler._native: everything that must be fast, in one extension made of parts.
 
-The parts are included as they build on each other: `memory/` is what tasks travel through, `core/` the scheduler's
+The parts are included in the order in which C needs them: `memory/` is what tasks travel through, `core/` the scheduler's
 decisions, `wire/` what goes between hosts, `process/` the loops of workers and clients and what these need.
 docs/architecture.md tells a task's way through them. The drill plays peers for perf/.
 

@@ -3,7 +3,8 @@
 # Events come in as methods `on_<event>`; records go out into the peers' outlets; `now` is an argument. The state of one
 # task has one owner, its row: READY -> PLACED -> gone, with side rooms: CANCELLED (placed, nobody waits for it),
 # ANSWERED (its client has no room for the result yet), WAITING (for the results of other tasks), KEPT (for tasks still
-# to come).
+# to come), LENT (its client runs it), HELD_BACK (sent again, and some worker may have it), DOOMED (it will fail once more
+# is known of its worker's death).
 #
 # The core is made of parts, each of which owns what it is about. In the order in which a task meets them: a row in the
 # TaskTable, found again by the Directory of its client in the ClientTable; its turn in the ReadyQueue; its function in

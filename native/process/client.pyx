@@ -422,11 +422,6 @@ cdef class ClientRings:
         return future
 
     @property
-    def results_to_supply(self):
-        """How many futures are done whose dependants have not been seen to."""
-        return len(self.to_supply)
-
-    @property
     def page_count(self):
         """How many pages of futures there are, for tests."""
         return len(self.open.pages)
@@ -1114,7 +1109,7 @@ cdef class ClientRings:
             self.control(KIND_CLEAR, self.bits | end)
         else:
             self.unsaid_cancels += [(<PendingFuture>future).task_id for future in self.open.all()]
-        self.fail_all(None, end)
+        self.end_below(end, None)
 
     def leave(self, error not None):
         """The client leaves: every call raises `error` from now on, and what is open is cancelled."""
@@ -1123,8 +1118,12 @@ cdef class ClientRings:
         self.fail_all(None)
         self.objects = None
 
-    def fail_all(self, error, uint64_t end=<uint64_t>-1):
-        """End all open futures, those of tasks below number `end`, with this exception, or cancel them if it is None."""
+    def fail_all(self, error):
+        """End all open futures with this exception, or cancel them if it is None."""
+        self.end_below(<uint64_t>-1, error)
+
+    cdef int end_below(self, uint64_t end, error) except -1:
+        """The same with those of tasks whose numbers are below `end`."""
         cdef PendingFuture future
         for future in self.open.all():
             if future.task_id & NUMBER_MASK < end and self.forget(future.task_id) is not None:

@@ -198,14 +198,3 @@ cdef object read_plain(const char *data, uint32_t size):
             return NotImplemented
         depth += 1
     return NotImplemented
-
-
-def plain_dumps(value):
-    """Pickle of a plain value or of a tuple of at most three, None for anything else."""
-    cdef char buffer[256]
-    cdef uint32_t size
-    if type(value) is tuple:
-        size = plain_tuple(buffer, value)
-    else:
-        size = plain_value(buffer, value)
-    return buffer[:size] if size else None

@@ -156,8 +156,9 @@ def test_a_supervisor_that_ends_while_its_workers_start_takes_them_along(number)
         )
         wait_until(lambda: any("scaler.cluster.worker" in words for words in marked().values()))
         time.sleep(delay_s)
-        for process, words in marked().items():
-            if "scaler.cluster.process" in words:
-                process.send_signal(number)
+        supervisors = [process for process, words in marked().items() if "scaler.cluster.process" in words]
+        assert supervisors
+        for process in supervisors:
+            process.send_signal(number)
         program.communicate(timeout=ENDED_S)
         wait_until(lambda: not marked())
