@@ -921,6 +921,8 @@ cdef class SchedulerCore:
         cdef bytes ids
         cdef list freed = self.objects.freed[tag]
         cdef uint32_t most = MOST_FREED
+        if self.owes_results(tag):
+            return False                              # a result that it does not have yet may have set them free
         control = self.find_control(tag)
         if control is not None:
             most = min(most, (<Outlet>control).largest_payload() // 8)
@@ -940,6 +942,11 @@ cdef class SchedulerCore:
             del freed[:most]
         del self.objects.freed[tag]
         return True
+
+    cdef bint owes_results(self, uint64_t tag) noexcept:
+        """Whether results wait here for room at a client with this tag."""
+        cdef uint32_t index = self.clients.find(tag << TASK_NUMBER_BITS)
+        return index and self.clients.clients[index - 1].waiting_head != 0
 
     cdef object find_control(self, uint64_t tag):
         """The outlet to the peer with this tag; None if it is not here."""

@@ -72,6 +72,9 @@ cdef class ClientRings:
     cdef object unfinished          # (future, state, value) whose condition somebody holds, in a task
     cdef public object pack_value   # what supplies are packed with
     cdef object answers             # control records from the scheduler
+    cdef object freed               # ids of objects of ours, as the scheduler has said them: see free_heard
+    cdef bint draining
+    cdef bint has_lost_result       # one that was sent to us went with the scheduler
     cdef Store store
     cdef Mappings mappings
     cdef uint64_t next_trim_ns
@@ -117,7 +120,7 @@ cdef class ClientRings:
         self.to_call = _collections.deque()
         self.to_supply = _collections.deque()
         self.unfinished = _collections.deque()
-        self.answers = _collections.deque()
+        self.answers, self.freed = _collections.deque(), _collections.deque()
         self.future_class = future_class
         self.load, self.callback_error, self.watched_event = load, callback_error, watched_event
         self.store, self.mappings = store, mappings
@@ -592,6 +595,8 @@ cdef class ClientRings:
         for i in range(3):
             c_close(old[i])
         self.answers.clear()
+        self.freed.clear()                            # what is of no use goes when all has been said again
+        self.has_lost_result = False
         self.mappings.begin_life(life, folder)
         self.known_objects = set()
         self.worker_count = 0
@@ -639,6 +644,17 @@ cdef class ClientRings:
             self.hand_on()
 
     cdef int drain(self) except -1:
+        """Take all results that are there. For who leads."""
+        self.draining = True
+        try:
+            self.take_results()
+        finally:
+            self.draining = False
+        if self.freed:
+            self.free_heard()
+        return 0
+
+    cdef int take_results(self) except -1:
         cdef Record *record
         cdef PendingFuture future
         cdef object value
@@ -653,6 +669,7 @@ cdef class ClientRings:
                 break
             self.results.step(record.record_bytes)    # first: whatever raises, it is not to be taken twice
             if record.kind == KIND_RESULT and record.flags & FLAG_OBJECTS and self.is_lost_with_scheduler(record):
+                self.has_lost_result = True
                 continue
             future = self.forget(record.task) if record.kind == KIND_RESULT else None
             if future is not None:                    # from here on nothing may raise before it is complete
@@ -739,6 +756,8 @@ cdef class ClientRings:
             self.say_given_back()
         if self.down.has_news():
             self.read_down()
+            if self.freed:
+                self.look()
         if self.shore != ASHORE:
             return True
         now = now_ns()
@@ -860,13 +879,13 @@ cdef class ClientRings:
             if said is None:
                 if self.down.take_producer_waits():
                     tell(self.bell, self.slot, self.bell_eventfd)
+                if self.freed and not self.draining and not self.results.has_news():
+                    self.free_heard()
                 return 0
             if said[0] == KIND_WORKERS:
                 self.worker_count = said[7]
             elif said[0] == KIND_FREED:
-                free_all(self.store, said[2])
-                if self.known_objects is not None:
-                    self.known_objects.difference_update(unpack_ids(said[2]))
+                self.freed.append(said[2])
             elif said[0] == KIND_GOODBYE:
                 self.farewell = said[2]
             elif said[0] == KIND_RUN_HERE and self.nest is not None:
@@ -874,6 +893,21 @@ cdef class ClientRings:
                 self.wake_follower(said[1])
             else:
                 self.answers.append(said)
+        return 0
+
+    cdef int free_heard(self) except -1:
+        """Free what the scheduler has said, unless a task may have to be sent again that names it.
+
+        The results that came before that have been taken by now.
+        """
+        cdef bytes ids
+        if self.has_lost_result:
+            self.freed.clear()
+        while self.freed:
+            ids = self.freed.popleft()
+            free_all(self.store, ids)
+            if self.known_objects is not None:
+                self.known_objects.difference_update(unpack_ids(ids))
         return 0
 
     cdef int wake_follower(self, uint64_t task) except -1:

@@ -160,6 +160,16 @@ cdef class RecordRun:
         return self.used - self.cursor
 
     @property
+    def end(self):
+        """The position behind all records that have been added."""
+        return self.base + self.used
+
+    @property
+    def left(self):
+        """The position up to which all have been read."""
+        return self.base + self.cursor
+
+    @property
     def room_bytes(self):
         """Memory held."""
         return self.room

@@ -66,6 +66,7 @@ from scaler.protocol.frames import (
     Withdraw,
     Withdrawn,
 )
+from scaler.scheduler.freed_in_order import FreedInOrder
 from scaler.scheduler.object_directory import Host, ObjectDirectory
 from scaler.scheduler.port_carrier import PortCarrier
 
@@ -174,7 +175,11 @@ class RemoteSession(ABC):
             if self.is_wanted(peer, record):
                 self.send_objects(record[2])
                 named = [place[0] for place in split_places(record[2])[0]]
-                self.talk.after_objects(partial(self.post_one, peer, record), named)
+                self.say_when_there(peer, record, named)
+
+    def say_when_there(self, peer: int, record: tuple[Any, ...], objects: list[int]) -> None:
+        """Say this one once the other side has these objects."""
+        self.talk.after_objects(partial(self.post_one, peer, record), objects)
 
     def is_wanted(self, peer: int, record: tuple[Any, ...]) -> bool:
         """This record has not been taken back while it was set aside."""
@@ -208,6 +213,7 @@ class RemoteClient(RemoteSession):
         self._has_room_again = False  # for results that wait in the core
         self._tasks_in_batch = b""
         self._cancelled_early: set[int] = set()  # what is still to come of it ends as it is fed
+        self._freed = FreedInOrder()
 
     @property
     def is_held_back(self) -> bool:
@@ -291,6 +297,13 @@ class RemoteClient(RemoteSession):
         for place in new_objects(payload):  # a result is one that the client does not have
             self.send_object(place)
 
+    def say_when_there(self, peer: int, record: tuple[Any, ...], objects: list[int]) -> None:
+        self.talk.after_objects(partial(self._say_large, self._freed.on_large_begun(), peer, record), objects)
+
+    def _say_large(self, number: int, peer: int, record: tuple[Any, ...]) -> None:
+        self._freed.on_large_said(number)
+        self.post_one(peer, record)
+
     def post_one(self, peer: int, record: tuple[Any, ...]) -> None:
         super().post_one(peer, record)
         assert self._outlet is not None
@@ -307,11 +320,13 @@ class RemoteClient(RemoteSession):
         for outlet in self._dirty_control:
             outlet.clean()
             while (record := outlet.run.read()) is not None:
-                if record[0] == KIND_FREED:
-                    self.talk.post(Freed.of(unpack_ids(record[2])))
+                if record[0] == KIND_FREED and self._outlet is not None:
+                    self._freed.add(unpack_ids(record[2]), self._outlet.run.end)
                 elif record[0] == KIND_RUN_HERE:
                     self.talk.post(RunHere.of([(0, record[1], 0)]))
         self._dirty_control.clear()
+        if self._outlet is not None and (freed := self._freed.take(self._outlet.run.left)):
+            self.talk.post(Freed.of(freed))
         if self.index is not None and self.talk.has_room:
             self._has_room_again = False
             self.core.deliver(self.index)

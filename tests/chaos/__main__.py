@@ -31,7 +31,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         "--every", type=every, action="append", default=[], metavar="KIND=SECONDS", help="how often; 0: never"
     )
     parser.add_argument("--only", action="store_true", help="nothing but what --every names")
-    parser.add_argument("--plain", action="store_true", help="small tasks only: no maps, large arguments or crashes")
+    parser.add_argument(
+        "--plain", action="store_true", help="nothing but small tasks: no maps, graphs, arrays or crashes"
+    )
     parser.add_argument("--hosts", type=int, default=2)
     parser.add_argument("--workers", type=int, default=1, help="of each host")
     parser.add_argument("--calm", type=float, default=5.0, help="seconds before the trouble, to have a rate to compare")

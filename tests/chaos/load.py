@@ -17,7 +17,7 @@ from typing import Any
 
 from scaler import Client
 from scaler.exceptions import WorkerDiedError
-from tests.chaos.tasks import CRASHES_ALWAYS, CRASHES_ONCE, beat, idle, square
+from tests.chaos.tasks import CRASHES_ALWAYS, CRASHES_ONCE, beat, idle, join, square
 
 MOST_OPEN = 1_000
 MOST_PROBLEMS = 20  # that are told
@@ -34,7 +34,7 @@ class Load:
     seconds: float
     tasks: int
     task_seconds: float
-    is_mixed: bool  # large arguments, maps and tasks that crash, besides small ones
+    is_mixed: bool  # large arguments, maps, graphs and tasks that crash, besides small ones
     patience_s: float
 
 
@@ -50,6 +50,8 @@ class Outcome:
     died_as_expected: int = 0
     maps: int = 0
     map_calls: int = 0
+    graphs: int = 0
+    graph_nodes: int = 0
     begin_ns: int = 0
     end_ns: int = 0  # of submitting
     problems: list[str] = field(default_factory=list)
@@ -154,19 +156,59 @@ def run_maps(client: Client, outcome: Outcome, is_over: threading.Event) -> None
         is_over.wait(0.05)
 
 
+def random_graph(chance: random.Random) -> tuple[dict[str, Any], dict[str, int]]:
+    """Nodes that need up to three of the last ones each, some with large results; and what some of them come to."""
+    graph: dict[str, Any] = {}
+    sums: dict[str, int] = {}
+    for number in range(chance.randrange(20, 400)):
+        below = [f"n{chance.randrange(max(0, number - 30), number)}" for _ in range(chance.randrange(4)) if number]
+        name = f"n{number}"
+        graph[name] = (join, chance.choice((0, 0, 0, 10, 300_000)), 0.0005 * chance.randrange(3), number, *below)
+        sums[name] = number + sum(sums[one] for one in below)
+    wanted = chance.sample(list(graph), min(len(graph), 10))
+    return graph, {name: sums[name] for name in wanted}
+
+
+def run_graphs(client: Client, outcome: Outcome, is_over: threading.Event, seed: int) -> None:
+    """Graphs, one after the other, beside all else."""
+    chance = random.Random(seed)
+    while not is_over.is_set():
+        graph, sums = random_graph(chance)
+        try:
+            answers = client.get(graph, list(sums))
+        except Exception as error:
+            outcome.lost += 1
+            outcome.note(f"a graph failed: {error!r}")
+            if is_over.wait(1.0):
+                return
+            continue
+        outcome.graphs += 1
+        outcome.graph_nodes += len(graph)
+        if {name: total for name, (total, _) in answers.items()} != sums:
+            outcome.wrong += 1
+            outcome.note(f"a graph of {len(graph)} nodes was answered wrongly")
+        is_over.wait(0.05)
+
+
 def main(load: Load) -> None:
     with Client(load.address) as client:
         submitter, is_over = Submitter(client, load), threading.Event()
-        maps = threading.Thread(target=run_maps, args=(client, submitter.outcome, is_over))
+        outcome = submitter.outcome
+        beside = [
+            threading.Thread(target=run_maps, args=(client, outcome, is_over)),
+            threading.Thread(target=run_graphs, args=(client, outcome, is_over, load.seed)),
+        ]
         print("ready", flush=True)
         if load.is_mixed:
-            maps.start()
+            for thread in beside:
+                thread.start()
         try:
             submitter.run()
         finally:
             is_over.set()
             if load.is_mixed:
-                maps.join()
+                for thread in beside:
+                    thread.join()
         submitter.outcome.doubled += client._rings.strays
     print(json.dumps(asdict(submitter.outcome)), flush=True)
 

@@ -40,7 +40,7 @@ class Report:
             f"{self.link}, seed {self.seed}: {'good' if self.is_good else 'BAD'}",
             f"  done to them: {done}",
             f"  tasks {outcome.submitted}, right {outcome.right}, died as they were to {outcome.died_as_expected}, "
-            f"calls in {outcome.maps} maps {outcome.map_calls}",
+            f"calls in {outcome.maps} maps {outcome.map_calls}, nodes of {outcome.graphs} graphs {outcome.graph_nodes}",
             f"  wrong {outcome.wrong}, lost {outcome.lost}, delivered twice {outcome.doubled}; "
             f"run again though they had come to their end: {self.repeated}; most runs of one task: {self.most_runs}",
             f"  tasks/s: {self.calm_rate:,.0f} undisturbed, {self.rough_rate:,.0f} disturbed: "

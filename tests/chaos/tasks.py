@@ -26,6 +26,14 @@ def square(x: int) -> int:
     return x * x
 
 
+def join(n_bytes: int, seconds: float, number: int, *below: tuple[int, bytes]) -> tuple[int, bytes]:
+    """A node of a graph: the sum of its number and those below, and so many bytes. It looks at what came with those."""
+    if seconds:
+        time.sleep(seconds)
+    assert all(data == bytes(len(data)) for _, data in below)
+    return number + sum(total for total, _ in below), bytes(n_bytes)
+
+
 def idle(seconds: float) -> None:
     """What clients submit that are killed."""
     time.sleep(seconds)

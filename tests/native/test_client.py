@@ -14,6 +14,7 @@ from scaler._native import (
     FLAG_PLAIN,
     HEADERS_OFFSET,
     PAGE,
+    PLACE_NEW,
     RECORD_HEADER_BYTES,
     RING_HEADER_BYTES,
     Children,
@@ -22,6 +23,7 @@ from scaler._native import (
     Nest,
     Segment,
     Store,
+    join_places,
     lay_out_peer,
     pack_inputs,
     pack_supply,
@@ -34,7 +36,8 @@ from scaler.exceptions import DisconnectedError
 from tests.processes import wait_until
 from tests.sim.wire import CONTROL_BYTES, Rings
 
-CANCEL, RESULT, CLEAR, WORKERS = 4, 2, 6, 9
+CANCEL, RESULT, CLEAR, WORKERS, FREED = 4, 2, 6, 9, 11
+OBJECTS = 1
 LIFE = "0123456789abcdef"
 
 
@@ -45,10 +48,10 @@ class Scheduler:
         self.rings = Rings(ring_bytes)
         self.lifeline, self.line = os.pipe()
         self.eventfds = [os.eventfd(0, os.EFD_NONBLOCK) for _ in range(2)]
-        self.event = threading.Event()
+        self.event, self.store = threading.Event(), Store(LIFE, 5, "/tmp")
         self.client = ClientRings(
             self.rings.memory, self.eventfds[0], Segment.private(PAGE), 0, self.eventfds[1], self.lifeline, 5,
-            ScalerFuture, Store(LIFE, 5, "/tmp"), Mappings(LIFE, "/tmp"),
+            ScalerFuture, self.store, Mappings(LIFE, "/tmp"),
             load=payload.load_result, callback_error=lambda future: None, watched_event=self.event,
             scheduler_gone=lambda: DisconnectedError("gone"), nest=nest,
         )  # fmt: skip
@@ -74,6 +77,7 @@ class Scheduler:
 
     def close(self):
         self.client.leave(DisconnectedError("the test is over"))
+        self.store.close()
         for descriptor in (self.lifeline, self.line, *self.eventfds):
             if descriptor >= 0:
                 os.close(descriptor)
@@ -287,16 +291,54 @@ def test_what_is_submitted_while_a_clear_waits_for_room_is_not_cleared(scheduler
     clearing.start()
     wait_until(lambda: scheduler.is_waited_for(2))
     after = scheduler.submit()
-    cleared = []
-    while clearing.is_alive():
-        if (record := scheduler.rings.up.read()) is not None and record[0] == CLEAR:
-            cleared.append(record[1])
+    while (record := scheduler.rings.up.read()) is None or record[0] != CLEAR:
+        pass
     clearing.join()
     assert before.cancelled()
-    assert before.task_id < cleared[0] <= after.task_id
+    assert before.task_id < record[1] <= after.task_id
     assert not after.done()
     scheduler.answer(after, 7)
     assert after.result(0) == 7
+
+
+# objects that are free
+
+
+def test_an_object_is_freed_once_the_results_have_been_taken_that_came_before(scheduler):
+    store = scheduler.store
+    objects = [store.put(bytes(100_000), PLACE_NEW)[0] for _ in range(2)]
+    future = scheduler.submit()
+    assert scheduler.rings.results.write(RESULT, future.task_id, pickle.dumps(7)) is not None
+    assert scheduler.rings.down.write(FREED, 0, objects[0].to_bytes(8, "little")) is not None
+    scheduler.client.count_workers()  # reads what the scheduler says besides
+    assert is_there(store, objects[0])
+    assert future.result(0) == 7
+    assert not is_there(store, objects[0])
+    assert scheduler.rings.down.write(FREED, 0, objects[1].to_bytes(8, "little")) is not None
+    scheduler.client.count_workers()
+    assert not is_there(store, objects[1])
+
+
+def test_nothing_is_freed_any_more_when_a_result_went_with_the_scheduler(scheduler):
+    """Its task is sent again to the next one, and may name what this one says is free."""
+    kept = scheduler.store.put(bytes(100_000), PLACE_NEW)[0]
+    future = scheduler.submit()
+    gone = join_places([(7 << 40 | 1, 7 << 32 | 1, 0, 100_000, PLACE_NEW)])
+    scheduler.answer(future, gone, OBJECTS)
+    scheduler.die()
+    assert scheduler.rings.down.write(FREED, 0, kept.to_bytes(8, "little")) is not None
+    scheduler.client.look()
+    scheduler.client.count_workers()
+    assert not future.done()
+    assert is_there(scheduler.store, kept)
+
+
+def is_there(store, object_id):
+    try:
+        store.place_of(object_id)
+    except KeyError:
+        return False
+    return True
 
 
 # results that are handed in

@@ -30,7 +30,7 @@ from scaler._native import (
     peer_segment_bytes,
 )
 from tests.native.model import digest_of
-from tests.native.object_peers import FOLDER, LIFE, NEW_AND_HELD, FakeClient, FakeWorker, Maker, is_empty
+from tests.native.object_peers import FOLDER, LIFE, NEW_AND_HELD, FakeClient, FakeWorker, Maker, is_empty, read_all
 
 
 @pytest.fixture
@@ -190,6 +190,27 @@ def test_many_ids_are_told_though_the_control_ring_is_small(core, client, worker
         told += more
         core.step(0)
     assert sorted(told) == [place[0] for place in places]
+
+
+def test_nothing_is_said_to_be_free_before_the_result_that_has_set_it_free(core, worker):
+    """Else its client could not send the task again if this scheduler died now."""
+    client = FakeClient(core, 6, capacity=1024)
+    places = [client.place() for _ in range(40)]
+    for place in places:
+        client.submit(place)
+    results = []
+    while worker.begin() is not None:
+        worker.finish(payload=b"small")
+    said = client.freed()
+    for _ in range(40):
+        results += list(read_all(client.results))
+        answered = {record[1] & 0xFFFF for record in results}
+        assert {object_id & 0xFFFF for object_id in said} <= answered
+        core.deliver(client.index)
+        core.step(0)
+        said += client.freed()
+    assert sorted(said) == [place[0] for place in places]
+    assert is_empty(core)
 
 
 # what is refused
