@@ -21,7 +21,6 @@ cdef extern from *:
     object new_object "scaler_new_object"(object type, object no_arguments)
 
 cdef enum:
-    YIELD_NS = 60000
     MOST_SAID_CANCELS = 1000
 
 cdef double TEND_S = 0.5     # how often a client without tasks looks after its objects
@@ -32,6 +31,14 @@ cdef enum:
     ASHORE = 0
     ADRIFT = 1               # the scheduler is gone
     LANDING = 2              # there is another one, which is being told what is open
+
+
+cdef int ms_until(uint64_t deadline, int most) noexcept nogil:
+    """Milliseconds until then, rounded up."""
+    cdef uint64_t now = now_ns()
+    if deadline <= now:
+        return 0
+    return min(most, <int>min((deadline - now) // 1000000 + 1, <uint64_t>most))
 
 
 cdef int notify(condition) except -1:
@@ -45,13 +52,7 @@ cdef int notify(condition) except -1:
 
 
 cdef class ClientRings:
-    cdef Segment memory
-    cdef PeerPage *page
-    cdef Ring tasks, results, up, down
-    cdef Segment bell_memory
-    cdef BellPage *bell
-    cdef uint32_t slot
-    cdef int eventfd, bell_eventfd, lifeline
+    cdef Channel channel            # to the scheduler there is now
     cdef readonly uint64_t bits
     cdef OpenFutures open
     cdef readonly object lost       # the exception that every call raises from now on
@@ -90,28 +91,11 @@ cdef class ClientRings:
     cdef readonly uint64_t worker_count
     cdef readonly uint64_t strays   # results of tasks that are not open: cancelled, or answered before
 
-    def __cinit__(self):
-        self.eventfd = self.bell_eventfd = self.lifeline = -1
-
-    def __dealloc__(self):
-        for fd in (self.eventfd, self.bell_eventfd, self.lifeline):
-            if fd >= 0:
-                c_close(fd)
-
     def __init__(self, Segment memory not None, int eventfd, Segment bell_memory not None, uint32_t slot,
                  int bell_eventfd, int lifeline, uint32_t client_bits, future_class, Store store not None,
                  Mappings mappings not None, *, load, callback_error, watched_event, scheduler_gone,
                  bint decode_plain=True, bint profiling=False, TaskOptions options=None, Nest nest=None):
-        self.memory = memory
-        self.page = <PeerPage *>memory.start
-        self.tasks, self.results, self.up, self.down = peer_rings(memory)
-        self.bell_memory = bell_memory
-        self.bell = <BellPage *>bell_memory.start
-        self.slot = slot
-        # Copies, closed with this object: a thread that still waits must not meet somebody else's descriptor.
-        self.eventfd = _os.dup(eventfd)
-        self.bell_eventfd = _os.dup(bell_eventfd)
-        self.lifeline = _os.dup(lifeline)
+        self.channel = Channel(memory, eventfd, bell_memory, slot, bell_eventfd, lifeline)
         self.bits = (<uint64_t>client_bits) << TASK_NUMBER_BITS
         self.open = OpenFutures()
         self.functions, self.graphs_begun = CallerFunctions(), []
@@ -144,9 +128,9 @@ cdef class ClientRings:
             size = plain_tuple(small, args)
             if size:
                 return self.send(function, PyBytes_FromStringAndSize(small, size), 0, 0, None, None, options)
-            payload = dumps(args, self.tasks.largest_payload())
+            payload = dumps(args, self.channel.tasks.largest_payload())
         else:
-            payload = dumps((args, kwargs), self.tasks.largest_payload())
+            payload = dumps((args, kwargs), self.channel.tasks.largest_payload())
             flags = FLAG_KEYWORDS
         return self.send_packed(function, payload, flags, 0, None, options)
 
@@ -157,7 +141,7 @@ cdef class ClientRings:
         `begin()` gives the parcel that what is not plain is packed with.
         """
         cdef Py_ssize_t n
-        cdef size_t most_bytes = self.tasks.largest_payload() // 2
+        cdef size_t most_bytes = self.channel.tasks.largest_payload() // 2
         cdef object payload
         if self.lost is not None:
             raise self.lost
@@ -168,7 +152,7 @@ cdef class ClientRings:
             return self.send(function, payload, FLAG_CHUNK | FLAG_PLAIN, <uint32_t>n, progress, None, options)
         parcel = begin()
         n = pack_calls(out, calls, first, most, most_bytes, parcel)
-        payload = parcel.finish(PyBytes_FromStringAndSize(out.start, out.size), self.tasks.largest_payload())
+        payload = parcel.finish(PyBytes_FromStringAndSize(out.start, out.size), self.channel.tasks.largest_payload())
         return self.send_packed(function, payload, FLAG_CHUNK, <uint32_t>n, progress, options)
 
     cdef object send_packed(self, uint32_t function, payload, int flags, uint32_t items, MapProgress progress,
@@ -211,35 +195,29 @@ cdef class ClientRings:
             self.open.make_place()
             if self.nest is not None and packed is None and size <= CHILD_MOST_PAYLOAD:
                 child = self.nest.children.find_room()
-                if child >= 0:
-                    record = self.nest.children.record(<uint32_t>child)
-                    record.record_bytes = RECORD_HEADER_BYTES + size
-                    break
-            record = self.tasks.reserve(size)
-            if record != NULL:
+            if child >= 0 or self.channel.has_room(size):
                 break
-            self.wait_for_room(self.tasks)
-        # No Python call from here to commit: the reserved record must stay this thread's.
+            self.wait_for_room()
+        # No Python call from here to commit: that there is room must stay so.
         future.task_id = self.bits | self.open.next_number
         self.open.add(future)
-        fill_record(record, KIND_TASK, flags | self.more_flags, 0, function, future.task_id, 0, items, depth)
-        set_options(record, future.options.word, future.options.limit_ms)
-        memcpy(payload_of(record), PyBytes_AS_STRING(payload), size)
         if child < 0:
-            self.tasks.commit()
-            tell(self.bell, self.slot, self.bell_eventfd)
+            self.channel.put(KIND_TASK, flags | self.more_flags, function, future.task_id, items, depth, future.options, payload)
         else:
             future.child = <uint16_t>(child + 1)
+            record = self.nest.children.record(<uint32_t>child)
+            record.record_bytes = RECORD_HEADER_BYTES + size
+            fill_task(record, KIND_TASK, flags | self.more_flags, function, future.task_id, items, depth, future.options, payload)
             self.nest.children.offer(<uint32_t>child)
             full_fence()                              # SYNC POINT hungry
-            if load_acquire32(&self.bell.hungry):
-                tell(self.bell, self.slot, self.bell_eventfd)
+            if load_acquire32(&self.channel.bell.hungry):
+                self.channel.tell()
         if packed is not None:
             self.note_written(packed, payload, future)
         if self.resting:
             self.resting = False
             self.watched_event.set()
-        if self.results.unread_bytes() > self.results.capacity // 2 or not (self.open.next_number & 255):
+        if not self.open.next_number & 255 or self.channel.is_half_full():
             self.look()
         return future
 
@@ -295,20 +273,15 @@ cdef class ClientRings:
         if future.state == FUTURE_CANCELLED:
             packed = pack_supply(STATUS_REFUSED) + b"one of its inputs was cancelled"
         else:
-            packed = self.pack_value(future, self.tasks.largest_payload())
+            packed = self.pack_value(future, self.channel.tasks.largest_payload())
         flags, payload = (FLAG_INPUTS, packed) if type(packed) is bytes else (packed.flags | FLAG_INPUTS, packed.payload)
         try:
             while True:
                 if self.shore != ASHORE:              # the next scheduler will be told which are wanted
                     return 0
-                record = self.tasks.reserve(<uint32_t>len(payload))
-                if record != NULL:
+                if self.channel.put(KIND_TASK, flags, 0, future.task_id, 0, 0, None, payload):
                     break
-                self.wait_for_room(self.tasks)
-            fill_record(record, KIND_TASK, flags, 0, 0, future.task_id, 0, 0, 0)
-            memcpy(payload_of(record), PyBytes_AS_STRING(payload), len(payload))
-            self.tasks.commit()
-            tell(self.bell, self.slot, self.bell_eventfd)
+                self.wait_for_room()
             if type(packed) is not bytes:
                 packed.is_written = True
                 self.note_known(payload)
@@ -348,7 +321,7 @@ cdef class ClientRings:
             if flags:
                 payload = pack_inputs(ids, <uint32_t>len(ids), promised, inner) + payload
             return self.send_node(graph, function, payload, flags, inner, None)
-        payload = dumps(args, self.tasks.largest_payload(), ids, promised, inner)
+        payload = dumps(args, self.channel.tasks.largest_payload(), ids, promised, inner)
         if type(payload) is bytes:
             return self.send_node(graph, function, payload, flags, inner, None)
         try:
@@ -368,8 +341,6 @@ cdef class ClientRings:
 
     cdef object send_inner(self, SentGraph graph, uint32_t function, bytes payload, int flags, packed):
         """Send a task whose result is for other tasks only. Its id."""
-        cdef uint32_t size
-        cdef Record *record
         cdef uint64_t task
         if self.mappings.given_back.length:
             self.say_given_back()
@@ -379,39 +350,25 @@ cdef class ClientRings:
                 continue
             if self.known_objects is not None and flags & FLAG_OBJECTS:
                 payload = self.name_anew(payload)
-            size = <uint32_t>len(payload)
-            record = self.tasks.reserve(size)
-            if record != NULL:
+            task = self.bits | self.open.next_number
+            if self.channel.put(KIND_TASK, flags | self.more_flags, function, task, 0, 0, graph.options, payload):
                 break
-            self.wait_for_room(self.tasks)
-        # No Python call from here to commit: the reserved record must stay this thread's.
-        task = self.bits | self.open.next_number
+            self.wait_for_room()
         self.open.next_number += 1
-        fill_record(record, KIND_TASK, flags | self.more_flags, 0, function, task, 0, 0, 0)
-        set_options(record, graph.options.word, graph.options.limit_ms)
-        memcpy(payload_of(record), PyBytes_AS_STRING(payload), size)
-        self.tasks.commit()
         graph.note(task, function, flags | self.more_flags, payload, packed, None)
-        tell(self.bell, self.slot, self.bell_eventfd)
         if packed is not None:
             self.note_written(packed, payload, None)
-        if self.results.unread_bytes() > self.results.capacity // 2 or not (self.open.next_number & 255):
+        if not self.open.next_number & 255 or self.channel.is_half_full():
             self.look()
         return task
 
     def give_up_node(self, uint64_t task):
         """No task will name this one any more, though it was said so. It ends if nobody else needs it."""
-        cdef Record *record
         cdef bytes payload = pack_give_up()
         while self.lost is None and self.shore == ASHORE:
-            record = self.tasks.reserve(INPUTS_HEADER_BYTES)
-            if record != NULL:
-                fill_record(record, KIND_TASK, FLAG_INPUTS, 0, 0, task, 0, 0, 0)
-                memcpy(payload_of(record), PyBytes_AS_STRING(payload), INPUTS_HEADER_BYTES)
-                self.tasks.commit()
-                tell(self.bell, self.slot, self.bell_eventfd)
+            if self.channel.put(KIND_TASK, FLAG_INPUTS, 0, task, 0, 0, None, payload):
                 return
-            self.wait_for_room(self.tasks)
+            self.wait_for_room()
 
     def ended(self, error, value=None, bint is_done=False):
         """The future of what was over before it began: done with `value`, failed with `error`, or cancelled."""
@@ -441,7 +398,7 @@ cdef class ClientRings:
     @property
     def most_function_bytes(self):
         """The largest payload that `announce` can take."""
-        return self.up.largest_payload() - 16
+        return self.channel.up.largest_payload() - 16
 
     def announce(self, uint32_t function, bytes digest not None, bytes payload not None, int flags=0):
         """Send a function's bytes under a number of this client, once, before the first task that names it."""
@@ -453,14 +410,12 @@ cdef class ClientRings:
                 raise self.lost
             if self.known_objects is not None and flags & FLAG_OBJECTS:
                 payload = self.name_anew(payload)
-            if self.up.write(KIND_FUNCTION, 0, digest + payload, function=function, flags=flags) is not None:
+            if self.channel.say(KIND_FUNCTION, 0, digest + payload, function, flags):
                 break
-            tell(self.bell, self.slot, self.bell_eventfd)
-            self.wait_for_room(self.up)
+            self.wait_for_control_room()
         self.functions.note(function, digest, payload, flags)
         if flags & FLAG_OBJECTS:
             self.note_known(payload)
-        tell(self.bell, self.slot, self.bell_eventfd)
 
     def forget_function(self, uint32_t function):
         """Say that no task will name this function any more. False if there is no room for it just now.
@@ -474,12 +429,8 @@ cdef class ClientRings:
             return False
         if self.nest is not None:
             self.nest.functions.pop(function, None)
-        record = self.tasks.reserve(0)
-        if record == NULL:
+        if not self.channel.put(KIND_FORGET, 0, function, 0, 0, 0, None, b""):
             return False
-        fill_record(record, KIND_FORGET, 0, 0, function, 0, 0, 0, 0)
-        self.tasks.commit()
-        tell(self.bell, self.slot, self.bell_eventfd)
         self.functions.forget(function, self.open, self.graphs_begun)
         return True
 
@@ -490,31 +441,28 @@ cdef class ClientRings:
                 raise self.lost
             if self.shore != ASHORE:
                 self.wait_ashore()
-            elif self.up.write(kind, task, payload, function=function, flags=flags) is not None:
-                break
+            elif self.channel.say(kind, task, payload, function, flags):
+                return
             else:
-                tell(self.bell, self.slot, self.bell_eventfd)
-                self.wait_for_room(self.up)
-        tell(self.bell, self.slot, self.bell_eventfd)
+                self.wait_for_control_room()
 
-    cdef int wait_for_room(self, Ring ring) except -1:
-        """Let whoever reads this ring get on, and drain what comes back meanwhile."""
-        cdef pollfd fds[1]
-        cdef int wait_ms
+    cdef int wait_for_room(self) except -1:
+        """Let whoever reads what is submitted get on, and drain what comes back meanwhile."""
+        return self.let_get_on(self.channel, self.channel.tasks)
+
+    cdef int wait_for_control_room(self) except -1:
+        """The same for what is said besides."""
+        self.channel.tell()
+        return self.let_get_on(self.channel, self.channel.up)
+
+    cdef int let_get_on(self, Channel channel, Ring ring) except -1:
+        cdef bint is_gone
         self.look()
         if self.lost is not None:
             raise self.lost
-        store_release32(&ring.header.waiting_for_room, 1)
-        full_fence()
-        wait_ms = 1 if ring.free_bytes() < ring.capacity // 4 else 0
-        fds[0].fd = self.lifeline
-        fds[0].events = POLLIN
-        fds[0].revents = 0
-        with nogil:             # whatever there is room for: the reader may be a relay in a thread of this process
-            sched_yield()
-            poll(fds, 1, wait_ms)
+        is_gone = channel.wait_for_room(ring)
         PyErr_CheckSignals()
-        if fds[0].revents:
+        if is_gone:
             self.check_scheduler()
         return 0
 
@@ -543,7 +491,7 @@ cdef class ClientRings:
 
     def check_scheduler(self):
         """See whether the scheduler has gone; end everything that is open if that is for good."""
-        if self.lost is None and self.shore != ADRIFT and self.has_hung_up():
+        if self.lost is None and self.shore != ADRIFT and self.channel.has_hung_up():
             self.on_hang_up()
         if self.lost is not None and self.open.count:
             self.fail_all(self.lost)
@@ -573,8 +521,6 @@ cdef class ClientRings:
     def attach(self, Segment memory not None, int eventfd, Segment bell_memory not None, uint32_t slot, int bell_eventfd,
                int lifeline, str life not None, str folder not None):
         """There is another scheduler, with these rings. What is left in the old ones is taken first."""
-        cdef int[3] old
-        cdef int i
         while self.leading:                           # nobody begins to lead while we are adrift
             with nogil:
                 poll(NULL, 0, 1)
@@ -586,14 +532,7 @@ cdef class ClientRings:
             self.read_down()
         finally:
             self.leading = False
-        rings = peer_rings(memory)
-        old[0], old[1], old[2] = self.eventfd, self.bell_eventfd, self.lifeline
-        self.memory, self.page = memory, <PeerPage *>memory.start
-        self.tasks, self.results, self.up, self.down = rings
-        self.bell_memory, self.bell, self.slot = bell_memory, <BellPage *>bell_memory.start, slot
-        self.eventfd, self.bell_eventfd, self.lifeline = _os.dup(eventfd), _os.dup(bell_eventfd), _os.dup(lifeline)
-        for i in range(3):
-            c_close(old[i])
+        self.channel = Channel(memory, eventfd, bell_memory, slot, bell_eventfd, lifeline)
         self.answers.clear()
         self.freed.clear()                            # what is of no use goes when all has been said again
         self.has_lost_result = False
@@ -611,10 +550,10 @@ cdef class ClientRings:
 
     cdef bint has_room_soon(self, Ring ring) except -1:
         """Wait for room in a ring while landing. False if the scheduler has gone."""
-        tell(self.bell, self.slot, self.bell_eventfd)
+        self.channel.tell()
         if self.lost is not None or self.shore != LANDING:
             return False
-        self.wait_for_room(ring)
+        self.let_get_on(self.channel, ring)
         return self.lost is None and self.shore == LANDING
 
     cdef bytes name_anew(self, bytes payload):
@@ -655,6 +594,7 @@ cdef class ClientRings:
         return 0
 
     cdef int take_results(self) except -1:
+        cdef Ring results = self.channel.results
         cdef Record *record
         cdef PendingFuture future
         cdef object value
@@ -664,10 +604,10 @@ cdef class ClientRings:
         if self.unfinished:
             self.finish_late()
         while True:
-            record = self.results.peek()
+            record = results.peek()
             if record == NULL:
                 break
-            self.results.step(record.record_bytes)    # first: whatever raises, it is not to be taken twice
+            results.step(record.record_bytes)    # first: whatever raises, it is not to be taken twice
             if record.kind == KIND_RESULT and record.flags & FLAG_OBJECTS and self.is_lost_with_scheduler(record):
                 self.has_lost_result = True
                 continue
@@ -687,9 +627,9 @@ cdef class ClientRings:
                 self.strays += 1
                 if record.flags & FLAG_OBJECTS:
                     self.take_object(record)          # nobody wants it: it is given back as it is dropped
-        if self.results.is_behind() and self.results.recycle():
-            tell(self.bell, self.slot, self.bell_eventfd)
-        if self.results.broken and self.lost is None:
+        if results.is_behind() and results.recycle():
+            self.channel.tell()
+        if results.broken and self.lost is None:
             self.on_hang_up()
         return 0
 
@@ -704,14 +644,7 @@ cdef class ClientRings:
             self.mappings.find(place_at(payload_of(record), 0).segment)
             return False
         except (OSError, ValueError):
-            return self.shore != ASHORE or self.has_hung_up()
-
-    cdef bint has_hung_up(self) noexcept:
-        """Whether the scheduler has gone, as far as its socket tells."""
-        cdef pollfd fds[1]
-        fds[0].fd = self.lifeline
-        fds[0].events = POLLIN
-        return poll(fds, 1, 0) > 0
+            return self.shore != ASHORE or self.channel.has_hung_up()
 
     cdef Loan take_object(self, Record *record):
         """The object that a result is; None if the record makes no sense."""
@@ -727,8 +660,8 @@ cdef class ClientRings:
             return 0
         if self.known_objects is not None:
             self.free_unheard()
-        if write_release(self.tasks, self.mappings.given_back):
-            tell(self.bell, self.slot, self.bell_eventfd)
+        if write_release(self.channel.tasks, self.mappings.given_back):
+            self.channel.tell()
         return 0
 
     cdef int free_unheard(self) except -1:
@@ -754,7 +687,7 @@ cdef class ClientRings:
             self.say_cancelled()
         if self.mappings.given_back.length:
             self.say_given_back()
-        if self.down.has_news():
+        if self.channel.down.has_news():
             self.read_down()
             if self.freed:
                 self.look()
@@ -872,14 +805,15 @@ cdef class ClientRings:
 
     cdef int read_down(self) except -1:
         """What the scheduler says besides results."""
+        cdef Ring down = self.channel.down
         if self.abandoned:
             return 0
         while True:
-            said = self.down.read()
+            said = down.read()
             if said is None:
-                if self.down.take_producer_waits():
-                    tell(self.bell, self.slot, self.bell_eventfd)
-                if self.freed and not self.draining and not self.results.has_news():
+                if down.take_producer_waits():
+                    self.channel.tell()
+                if self.freed and not self.draining and not self.channel.results.has_news():
                     self.free_heard()
                 return 0
             if said[0] == KIND_WORKERS:
@@ -1064,13 +998,8 @@ cdef class ClientRings:
     cdef int lead(self, PendingFuture future, uint64_t deadline) except -1:
         """Drain until `future` is done, the deadline has passed, or there are callbacks and nobody's future to wait for."""
         cdef uint64_t start
-        cdef uint64_t now
-        cdef bint news
-        cdef pollfd fds[2]
-        cdef int n
         cdef int wait_ms
-        cdef Ring results = self.results
-        cdef Ring down = self.down
+        cdef Channel channel = self.channel           # as long as we lead there is no other
         cdef bint is_nested = self.nest is not None
         while True:
             self.drain()
@@ -1093,40 +1022,18 @@ cdef class ClientRings:
             start = now_ns()
             if deadline and start >= deadline:
                 return 0
-            news = False
-            with nogil:
-                now = start
-                while now - start < YIELD_NS:
-                    if results.has_news() or (is_nested and down.has_news()):
-                        news = True
-                        break
-                    sched_yield()
-                    now = now_ns()
-            if news:
+            if channel.spin(start, is_nested):
                 continue
-            store_release32(&self.page.sleeping, 1)
-            full_fence()                              # SYNC POINT sleep
-            if not results.has_news() and not (is_nested and down.has_news()):
-                fds[0].fd = self.eventfd
-                fds[0].events = POLLIN
-                fds[1].fd = self.lifeline
-                fds[1].events = POLLIN
-                wait_ms = 100
-                if self.unfinished:
-                    wait_ms = 2
-                elif deadline and deadline - now < 100000000:
-                    wait_ms = <int>((deadline - now) // 1000000) + 1 if deadline > now else 0
-                with nogil:
-                    n = poll(fds, 2, wait_ms)
-                if n > 0 and fds[0].revents & POLLIN:
-                    quiet_bell(self.eventfd)
-                if n > 0 and fds[1].revents:
-                    store_release32(&self.page.sleeping, 0)
-                    self.drain()
-                    self.on_hang_up()
-                    continue
-            store_release32(&self.page.sleeping, 0)
-            PyErr_CheckSignals()
+            wait_ms = 100
+            if self.unfinished:
+                wait_ms = 2
+            elif deadline:
+                wait_ms = ms_until(deadline, wait_ms)
+            if channel.sleep(wait_ms, is_nested):
+                self.drain()
+                self.on_hang_up()
+            else:
+                PyErr_CheckSignals()
 
     def on_lost(self, error not None):
         """The scheduler is gone for good: every call raises `error` from now on."""
@@ -1192,16 +1099,12 @@ cdef class ClientRings:
 
     cdef int say_cancelled(self) except -1:
         """Tell the scheduler what is not wanted, as far as there is room and a scheduler: who cancels never waits."""
-        cdef bint any_said = False
         while self.unsaid_cancels and self.lost is None and self.shore == ASHORE:
             task = self.unsaid_cancels.popleft()
-            if self.up.write(KIND_CANCEL, task) is None:
+            if not self.channel.say(KIND_CANCEL, task, b"", 0, 0):
                 self.unsaid_cancels.appendleft(task)
                 break
             self.said_cancels.append(task)
-            any_said = True
-        if any_said:
-            tell(self.bell, self.slot, self.bell_eventfd)
         if self.unsaid_cancels and self.resting:              # the client's own thread will go on with it
             self.resting = False
             self.watched_event.set()
@@ -1233,4 +1136,4 @@ cdef class ClientRings:
 
     def interrupt(self):
         """Wake whoever leads."""
-        ring_bell(&self.page.sleeping, self.eventfd)
+        ring_bell(&self.channel.page.sleeping, self.channel.eventfd)

@@ -232,8 +232,7 @@ cdef class Nest:
     cdef int ask(self, ClientRings client, uint64_t task) except -1:
         """If the ring is full, another time."""
         self.asked_ns = now_ns()
-        if client.up.write(KIND_WAIT, task) is not None:
-            tell(client.bell, client.slot, client.bell_eventfd)
+        client.channel.say(KIND_WAIT, task, b"", 0, 0)
         return 0
 
     cdef int ask_again(self, ClientRings client) except -1:
@@ -270,13 +269,13 @@ cdef class Nest:
                 if self.submit_child(client, slot):
                     most -= 1
                     break
-                client.wait_for_room(client.tasks)    # another thread may use the slot meanwhile: look again
+                client.wait_for_room()    # another thread may use the slot meanwhile: look again
         return 0
 
     cdef bint submit_child(self, ClientRings client, uint32_t slot) except -1:
         """From its slot into the ring, unless another worker gets it first. False if there is no room."""
         cdef Record *child = self.children.record(slot)
-        cdef Record *record = client.tasks.reserve(payload_bytes_of(child))
+        cdef Record *record = client.channel.tasks.reserve(payload_bytes_of(child))
         if record == NULL:
             return False
         # No Python call from here to commit: the reserved record must stay this thread's, and the child be whole.
@@ -285,8 +284,8 @@ cdef class Nest:
         memcpy(<char *>record + 12, <char *>child + 12, RECORD_HEADER_BYTES - 12)
         record.kind, record.flags, record.status = child.kind, child.flags, child.status
         memcpy(payload_of(record), payload_of(child), payload_bytes_of(child))
-        client.tasks.commit()
-        tell(client.bell, client.slot, client.bell_eventfd)
+        client.channel.tasks.commit()
+        client.channel.tell()
         return True
 
     cdef int drop_all(self) except -1:

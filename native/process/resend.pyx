@@ -121,17 +121,16 @@ cdef bint say_all_again(ClientRings rings) except -1:
         elif not send_node_again(rings, what, place):
             return False
     for number in list(rings.functions.forgotten):
-        while rings.tasks.write(KIND_FORGET, function=number) is None:
-            if not rings.has_room_soon(rings.tasks):
+        while not rings.channel.put(KIND_FORGET, 0, number, 0, 0, 0, None, b""):
+            if not rings.has_room_soon(rings.channel.tasks):
                 return False
     rings.unsaid_cancels.extendleft(rings.said_cancels)
     rings.said_cancels.clear()
     while rings.unsaid_cancels:
-        if rings.up.write(KIND_CANCEL, rings.unsaid_cancels[0]) is not None:
+        if rings.channel.say(KIND_CANCEL, rings.unsaid_cancels[0], b"", 0, 0):
             rings.said_cancels.append(rings.unsaid_cancels.popleft())
-        elif not rings.has_room_soon(rings.up):
+        elif not rings.has_room_soon(rings.channel.up):
             return False
-    tell(rings.bell, rings.slot, rings.bell_eventfd)
     free_unknown(rings)
     return rings.shore == LANDING and rings.lost is None
 
@@ -160,12 +159,11 @@ cdef bint announce_again(ClientRings rings, number) except -1:
         digest, payload, flags = rings.functions.known[number]
         if flags & FLAG_OBJECTS:
             payload = rings.name_anew(payload)
-        if rings.up.write(KIND_FUNCTION, 0, digest + payload, function=number, flags=flags) is not None:
+        if rings.channel.say(KIND_FUNCTION, 0, digest + payload, number, flags):
             if flags & FLAG_OBJECTS:
                 rings.note_known(payload)
-            tell(rings.bell, rings.slot, rings.bell_eventfd)
             return True
-        if not rings.has_room_soon(rings.up):
+        if not rings.has_room_soon(rings.channel.up):
             return False
 
 
@@ -178,7 +176,7 @@ cdef bint send_future_again(ClientRings rings, PendingFuture future) except -1:
             future.payload = payload
             if future.inputs is not None:             # it does not know those that are done
                 rings.note_dependant(future, future.inputs)
-        elif not rings.has_room_soon(rings.tasks):
+        elif not rings.has_room_soon(rings.channel.tasks):
             return False
     return True
 
@@ -193,7 +191,7 @@ cdef bint send_node_again(ClientRings rings, SentGraph graph, size_t place) exce
         sent = write_again(rings, node.task, node.function, node.flags, 0, graph.options, payload)
         if sent is not None:
             break
-        if not rings.has_room_soon(rings.tasks):
+        if not rings.has_room_soon(rings.channel.tasks):
             return False
     inputs += graph.named.get(place, ())
     if inputs:
@@ -204,17 +202,10 @@ cdef bint send_node_again(ClientRings rings, SentGraph graph, size_t place) exce
 cdef bytes write_again(ClientRings rings, uint64_t task, uint32_t function, int flags, uint32_t items, TaskOptions options,
                        bytes payload):
     """The payload as this scheduler can read it, which is in the ring now; None if that has no room."""
-    cdef Record *record
     if flags & FLAG_OBJECTS:
         payload = rings.name_anew(payload)
-    record = rings.tasks.reserve(<uint32_t>len(payload))
-    if record == NULL:
+    if not rings.channel.put(KIND_TASK, flags | FLAG_RESENT, function, task, items, 0, options, payload):
         return None
-    fill_record(record, KIND_TASK, flags | FLAG_RESENT, 0, function, task, 0, items, 0)
-    set_options(record, options.word, options.limit_ms)
-    memcpy(payload_of(record), PyBytes_AS_STRING(payload), len(payload))
-    rings.tasks.commit()
-    tell(rings.bell, rings.slot, rings.bell_eventfd)
     if flags & FLAG_OBJECTS:
         rings.note_known(payload)
     return payload
