@@ -860,6 +860,16 @@ class GraphTable:
 
 # client
 
+class Channel:
+    def __init__(
+        self, memory: Segment, eventfd: int, bell_memory: Segment, slot: int, bell_eventfd: int, lifeline: int
+    ) -> None: ...
+
+class KnownObjects:
+    def __init__(self, store: Store) -> None: ...
+
+class Supplies: ...
+
 class SentGraph:
     def __init__(self, options: TaskOptions) -> None: ...
 
@@ -911,7 +921,6 @@ class ClientRings:
     def farewell(self) -> bytes | None: ...
     @property
     def needs_scheduler(self) -> bool: ...
-    objects: Any
     def attach(
         self,
         memory: Segment,
@@ -930,6 +939,10 @@ class ClientRings:
     @property
     def worker_count(self) -> int: ...
     # The future is of the class that was handed in.
+    @property
+    def objects(self) -> Any: ...
+    @objects.setter
+    def objects(self, objects: Any) -> None: ...
     def submit(
         self,
         function: int,

@@ -9,7 +9,6 @@
 # Rule 3: while the scheduler is gone (`shore`) nobody writes into a ring: what is open stays open, who has something to
 #         say waits until all that is open has been said to another scheduler (resend).
 
-import collections as _collections
 import time as _time
 
 cdef extern from *:
@@ -62,26 +61,23 @@ cdef class ClientRings:
     cdef readonly bytes farewell    # why the scheduler has gone for good
     cdef CallerFunctions functions  # what has been announced
     cdef list graphs_begun          # that are being sent
-    cdef set known_objects          # of ours, by this scheduler; None as long as there was no other
+    cdef KnownObjects known
     cdef object said_cancels        # the last that were said: the scheduler may have died before it read them
     cdef object unsaid_cancels      # tasks that were cancelled while nobody could be told, or there was no room for it
     cdef bint leading
     cdef bint resting               # the client's own thread sleeps until something is open
     cdef object followers           # futures whose threads sleep, by arrival
     cdef object to_call
-    cdef object to_supply           # futures that are done and have dependants
+    cdef Supplies supplies
     cdef object unfinished          # (future, state, value) whose condition somebody holds, in a task
     cdef public object pack_value   # what supplies are packed with
     cdef object answers             # control records from the scheduler
-    cdef object freed               # ids of objects of ours, as the scheduler has said them: see free_heard
     cdef bint draining
-    cdef bint has_lost_result       # one that was sent to us went with the scheduler
     cdef Store store
     cdef Mappings mappings
     cdef uint64_t next_trim_ns
     cdef object load, callback_error, watched_event, scheduler_gone
     cdef public object name_of      # what people call the function of a number
-    cdef public object objects      # which say of an object of ours whether it may be named again
     cdef object future_class
     cdef int more_flags             # on every task of this client
     cdef TaskOptions options        # of every task that brings none
@@ -102,9 +98,9 @@ cdef class ClientRings:
         self.unsaid_cancels, self.said_cancels = _collections.deque(), _collections.deque(maxlen=MOST_SAID_CANCELS)
         self.followers = _collections.deque()
         self.to_call = _collections.deque()
-        self.to_supply = _collections.deque()
+        self.supplies = Supplies()
         self.unfinished = _collections.deque()
-        self.answers, self.freed = _collections.deque(), _collections.deque()
+        self.answers, self.known = _collections.deque(), KnownObjects(store)
         self.future_class = future_class
         self.load, self.callback_error, self.watched_event = load, callback_error, watched_event
         self.store, self.mappings = store, mappings
@@ -113,6 +109,15 @@ cdef class ClientRings:
         self.more_flags = FLAG_PROFILE if profiling else 0
         self.options = TaskOptions() if options is None else options
         self.nest = nest
+
+    @property
+    def objects(self):
+        """Says of an object of the client whether it may be named again."""
+        return self.known.objects
+
+    @objects.setter
+    def objects(self, objects):
+        self.known.objects = objects
 
     # submit
 
@@ -189,8 +194,7 @@ cdef class ClientRings:
             if self.shore != ASHORE:
                 self.wait_ashore()
                 continue
-            if self.known_objects is not None and flags & FLAG_OBJECTS:
-                future.payload = payload = self.name_anew(payload)
+            future.payload = payload = self.known.named(payload, flags)
             size = <uint32_t>len(payload)
             self.open.make_place()
             if self.nest is not None and packed is None and size <= CHILD_MOST_PAYLOAD:
@@ -224,71 +228,12 @@ cdef class ClientRings:
     cdef int note_written(self, packed, bytes payload, PendingFuture future) except -1:
         """The record of what was packed is in the ring; `future` is None for one that nobody waits for."""
         packed.is_written = True
-        if packed.flags & FLAG_OBJECTS:
-            self.note_known(payload)
+        self.known.note(payload, packed.flags)
         if packed.flags & FLAG_INPUTS:
-            self.note_dependant(future, packed.inputs)
+            self.supplies.note_dependant(self, future, packed.inputs)
         return 0
 
-    # tasks that need the results of others
-
-    cdef int note_dependant(self, PendingFuture future, list inputs) except -1:
-        """`future` (None for one that nobody waits for) was sent naming these, which were open a moment ago."""
-        cdef PendingFuture one
-        if future is not None and future.state == FUTURE_PENDING:
-            future.inputs = inputs
-        for one in inputs:
-            if one.dependants is None:
-                one.dependants = []
-            one.dependants.append(future)
-            if one.state != FUTURE_PENDING:           # it was not open any more: nobody has counted this one
-                one.served = 0
-                self.supply_later(one)
-        return 0
-
-    cdef int supply_later(self, PendingFuture future) except -1:
-        """This one is done and has dependants: the client's own thread sees to those that came too late."""
-        self.to_supply.append(future)
-        self.watched_event.set()
-        return 0
-
-    cdef int supply_all(self) except -1:
-        """Hand in what the scheduler may have forgotten when a dependant came. For the client's own thread."""
-        cdef PendingFuture future
-        cdef list dependants
-        while self.to_supply and self.lost is None and self.shore == ASHORE:
-            try:
-                future = self.to_supply.popleft()
-            except IndexError:
-                return 0
-            dependants, future.dependants = future.dependants, None      # who comes meanwhile has it supplied again
-            if dependants is not None and future.served < <uint32_t>len(dependants):
-                self.supply(future)
-        return 0
-
-    cdef int supply(self, PendingFuture future) except -1:
-        cdef object packed
-        cdef Record *record
-        cdef bytes payload
-        if future.state == FUTURE_CANCELLED:
-            packed = pack_supply(STATUS_REFUSED) + b"one of its inputs was cancelled"
-        else:
-            packed = self.pack_value(future, self.channel.tasks.largest_payload())
-        flags, payload = (FLAG_INPUTS, packed) if type(packed) is bytes else (packed.flags | FLAG_INPUTS, packed.payload)
-        try:
-            while True:
-                if self.shore != ASHORE:              # the next scheduler will be told which are wanted
-                    return 0
-                if self.channel.put(KIND_TASK, flags, 0, future.task_id, 0, 0, None, payload):
-                    break
-                self.wait_for_room()
-            if type(packed) is not bytes:
-                packed.is_written = True
-                self.note_known(payload)
-        finally:
-            if type(packed) is not bytes:
-                packed.end()
-        return 0
+    # graphs
 
     def begin_graph(self, TaskOptions options=None):
         """A graph whose nodes `submit_node` is to send now; `graph_sent` has to be called whatever happens."""
@@ -348,8 +293,7 @@ cdef class ClientRings:
             if self.shore != ASHORE:
                 self.wait_ashore()
                 continue
-            if self.known_objects is not None and flags & FLAG_OBJECTS:
-                payload = self.name_anew(payload)
+            payload = self.known.named(payload, flags)
             task = self.bits | self.open.next_number
             if self.channel.put(KIND_TASK, flags | self.more_flags, function, task, 0, 0, graph.options, payload):
                 break
@@ -408,14 +352,12 @@ cdef class ClientRings:
                 continue
             if self.lost is not None:
                 raise self.lost
-            if self.known_objects is not None and flags & FLAG_OBJECTS:
-                payload = self.name_anew(payload)
+            payload = self.known.named(payload, flags)
             if self.channel.say(KIND_FUNCTION, 0, digest + payload, function, flags):
                 break
             self.wait_for_control_room()
         self.functions.note(function, digest, payload, flags)
-        if flags & FLAG_OBJECTS:
-            self.note_known(payload)
+        self.known.note(payload, flags)
 
     def forget_function(self, uint32_t function):
         """Say that no task will name this function any more. False if there is no room for it just now.
@@ -534,10 +476,8 @@ cdef class ClientRings:
             self.leading = False
         self.channel = Channel(memory, eventfd, bell_memory, slot, bell_eventfd, lifeline)
         self.answers.clear()
-        self.freed.clear()                            # what is of no use goes when all has been said again
-        self.has_lost_result = False
+        self.known.begin_life()
         self.mappings.begin_life(life, folder)
-        self.known_objects = set()
         self.worker_count = 0
         self.shore = LANDING
 
@@ -555,15 +495,6 @@ cdef class ClientRings:
             return False
         self.let_get_on(self.channel, ring)
         return self.lost is None and self.shore == LANDING
-
-    cdef bytes name_anew(self, bytes payload):
-        """The payload as it must be for a scheduler that may not have heard of the objects that it names."""
-        return name_anew(payload, self.known_objects, self.store, self.objects)
-
-    cdef int note_known(self, bytes payload) except -1:
-        if self.known_objects is not None:
-            note_objects(payload, self.known_objects)
-        return 0
 
     def give_up(self, error not None):
         """Nobody looks for another scheduler any more: every call raises `error` from now on."""
@@ -589,8 +520,8 @@ cdef class ClientRings:
             self.take_results()
         finally:
             self.draining = False
-        if self.freed:
-            self.free_heard()
+        if self.known.freed:
+            self.known.free_heard()
         return 0
 
     cdef int take_results(self) except -1:
@@ -609,7 +540,7 @@ cdef class ClientRings:
                 break
             results.step(record.record_bytes)    # first: whatever raises, it is not to be taken twice
             if record.kind == KIND_RESULT and record.flags & FLAG_OBJECTS and self.is_lost_with_scheduler(record):
-                self.has_lost_result = True
+                self.known.has_lost_result = True
                 continue
             future = self.forget(record.task) if record.kind == KIND_RESULT else None
             if future is not None:                    # from here on nothing may raise before it is complete
@@ -621,7 +552,7 @@ cdef class ClientRings:
                 value = self.outcome_of(record, &state)
                 if future.dependants is not None:
                     future.served = record.detail
-                    self.supply_later(future)
+                    self.supplies.add(self, future)
                 self.complete(future, state, value)
             elif record.kind == KIND_RESULT:
                 self.strays += 1
@@ -658,24 +589,9 @@ cdef class ClientRings:
     cdef int say_given_back(self) except -1:
         if self.shore != ASHORE:
             return 0
-        if self.known_objects is not None:
-            self.free_unheard()
+        self.known.free_unheard(self.mappings.given_back)
         if write_release(self.channel.tasks, self.mappings.given_back):
             self.channel.tell()
-        return 0
-
-    cdef int free_unheard(self) except -1:
-        """Of what is given back, free what this scheduler has never heard of: it would not know what is meant."""
-        cdef IdList ids = self.mappings.given_back
-        cdef size_t kept = 0
-        cdef size_t i
-        for i in range(ids.length):
-            if ids.ids[i] >> TAG_SHIFT == self.store.tag and ids.ids[i] not in self.known_objects:
-                self.store.free(ids.ids[i])
-            else:
-                ids.ids[kept] = ids.ids[i]
-                kept += 1
-        ids.length = kept
         return 0
 
     def tend(self):
@@ -689,7 +605,7 @@ cdef class ClientRings:
             self.say_given_back()
         if self.channel.down.has_news():
             self.read_down()
-            if self.freed:
+            if self.known.freed:
                 self.look()
         if self.shore != ASHORE:
             return True
@@ -787,8 +703,8 @@ cdef class ClientRings:
 
     def call_back(self):
         """Run the callbacks of futures that are done. For the client's own thread, outside of the role."""
-        if self.to_supply:
-            self.supply_all()
+        if self.supplies.waiting:
+            self.supplies.hand_in_all(self)
         while self.to_call:
             try:
                 future = self.to_call.popleft()
@@ -813,13 +729,13 @@ cdef class ClientRings:
             if said is None:
                 if down.take_producer_waits():
                     self.channel.tell()
-                if self.freed and not self.draining and not self.channel.results.has_news():
-                    self.free_heard()
+                if self.known.freed and not self.draining and not self.channel.results.has_news():
+                    self.known.free_heard()
                 return 0
             if said[0] == KIND_WORKERS:
                 self.worker_count = said[7]
             elif said[0] == KIND_FREED:
-                self.freed.append(said[2])
+                self.known.freed.append(said[2])
             elif said[0] == KIND_GOODBYE:
                 self.farewell = said[2]
             elif said[0] == KIND_RUN_HERE and self.nest is not None:
@@ -827,21 +743,6 @@ cdef class ClientRings:
                 self.wake_follower(said[1])
             else:
                 self.answers.append(said)
-        return 0
-
-    cdef int free_heard(self) except -1:
-        """Free what the scheduler has said, unless a task may have to be sent again that names it.
-
-        The results that came before that have been taken by now.
-        """
-        cdef bytes ids
-        if self.has_lost_result:
-            self.freed.clear()
-        while self.freed:
-            ids = self.freed.popleft()
-            free_all(self.store, ids)
-            if self.known_objects is not None:
-                self.known_objects.difference_update(unpack_ids(ids))
         return 0
 
     cdef int wake_follower(self, uint64_t task) except -1:
@@ -1127,7 +1028,7 @@ cdef class ClientRings:
         self.followers.clear()
         self.to_call.clear()
         self.unsaid_cancels.clear()
-        self.to_supply.clear()
+        self.supplies.waiting.clear()
         self.unfinished.clear()
         for future in self.open.all():
             future.abandon()

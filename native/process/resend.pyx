@@ -61,50 +61,6 @@ cdef class CallerFunctions:
         return sorted(self.known)
 
 
-cdef bytes name_anew(bytes payload, set known, Store store, objects):
-    """The payload as it must be for a scheduler that knows these of our objects: what it does not know is new to it.
-
-    `objects` says which of them may be named again. One that is not in the store any more is named as if it were known,
-    and will be missing.
-    """
-    cdef bytes other = PyBytes_FromStringAndSize(PyBytes_AS_STRING(payload), len(payload))
-    cdef char *at = PyBytes_AS_STRING(other)
-    cdef set here = set()
-    cdef Place *place
-    cdef Slot slot
-    cdef int64_t i
-    for i in range(places_in(at, len(other))):
-        place = place_at(at, i)
-        place.flags &= ~<uint32_t>(PLACE_NEW | PLACE_HELD)
-        object = place.object
-        slot = store.slots.get(object)
-        if slot is None or object in known or object in here:
-            continue
-        here.add(object)
-        place.segment, place.offset, place.size = slot.area.segment, slot.offset, slot.size
-        place.flags |= PLACE_NEW | (PLACE_HELD if objects.is_held(object) else 0)
-    return other
-
-
-cdef int note_objects(bytes payload, set known) except -1:
-    """The scheduler knows what this payload names."""
-    cdef const char *at = PyBytes_AS_STRING(payload)
-    cdef int64_t i
-    for i in range(places_in(at, len(payload))):
-        known.add(place_at(at, i).object)
-    return 0
-
-
-cdef list unpack_ids(bytes ids):
-    cdef uint64_t object
-    cdef Py_ssize_t i
-    cdef list found = []
-    for i in range(len(ids) // 8):
-        memcpy(&object, PyBytes_AS_STRING(ids) + 8 * i, 8)
-        found.append(object)
-    return found
-
-
 # saying it
 
 cdef bint say_all_again(ClientRings rings) except -1:
@@ -131,7 +87,7 @@ cdef bint say_all_again(ClientRings rings) except -1:
             rings.said_cancels.append(rings.unsaid_cancels.popleft())
         elif not rings.has_room_soon(rings.channel.up):
             return False
-    free_unknown(rings)
+    rings.known.free_unknown()
     return rings.shore == LANDING and rings.lost is None
 
 
@@ -157,11 +113,9 @@ cdef bint announce_again(ClientRings rings, number) except -1:
     cdef bytes payload
     while True:
         digest, payload, flags = rings.functions.known[number]
-        if flags & FLAG_OBJECTS:
-            payload = rings.name_anew(payload)
+        payload = rings.known.named(payload, flags)
         if rings.channel.say(KIND_FUNCTION, 0, digest + payload, number, flags):
-            if flags & FLAG_OBJECTS:
-                rings.note_known(payload)
+            rings.known.note(payload, flags)
             return True
         if not rings.has_room_soon(rings.channel.up):
             return False
@@ -175,7 +129,7 @@ cdef bint send_future_again(ClientRings rings, PendingFuture future) except -1:
         if payload is not None:
             future.payload = payload
             if future.inputs is not None:             # it does not know those that are done
-                rings.note_dependant(future, future.inputs)
+                rings.supplies.note_dependant(rings, future, future.inputs)
         elif not rings.has_room_soon(rings.channel.tasks):
             return False
     return True
@@ -195,26 +149,15 @@ cdef bint send_node_again(ClientRings rings, SentGraph graph, size_t place) exce
             return False
     inputs += graph.named.get(place, ())
     if inputs:
-        rings.note_dependant(future, inputs)
+        rings.supplies.note_dependant(rings, future, inputs)
     return True
 
 
 cdef bytes write_again(ClientRings rings, uint64_t task, uint32_t function, int flags, uint32_t items, TaskOptions options,
                        bytes payload):
     """The payload as this scheduler can read it, which is in the ring now; None if that has no room."""
-    if flags & FLAG_OBJECTS:
-        payload = rings.name_anew(payload)
+    payload = rings.known.named(payload, flags)
     if not rings.channel.put(KIND_TASK, flags | FLAG_RESENT, function, task, items, 0, options, payload):
         return None
-    if flags & FLAG_OBJECTS:
-        rings.note_known(payload)
+    rings.known.note(payload, flags)
     return payload
-
-
-cdef int free_unknown(ClientRings rings) except -1:
-    """Free what only tasks held that are over: who would have told us so is gone."""
-    for object in list(rings.store.slots):
-        if (object not in rings.known_objects and not rings.objects.is_held(object)
-                and not rings.objects.is_made(object)):
-            rings.store.free(object)
-    return 0
