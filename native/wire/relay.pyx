@@ -79,8 +79,7 @@ cdef class Relay:
 
         Its `claimed` says from now on what it was running.
         """
-        while self.drain(peer):
-            pass
+        self.drain_all(peer)
         self.peers[peer.slot] = None
         peer.claimed = peer.tasks.claimed()
         return peer.collected
@@ -174,9 +173,32 @@ cdef class Relay:
         quiet_bell(self.eventfd)
 
     cdef uint32_t drain(self, RelayPeer peer):
-        cdef uint32_t n = 0
+        """Collect what the peer has said, up to the bound. How many records there were."""
+        cdef uint32_t n
         if (<RecordRun>peer.pending).used:
             self.deliver_pending(peer)
+        n = self.drain_control(peer)
+        if not self.holding:
+            n += self.drain_records(peer, 0)
+        if (peer.tasks.broken or peer.results.broken or peer.up.broken) and not peer.broken:
+            peer.broken = True
+            self.broken.append(peer)
+        return n
+
+    cdef int drain_all(self, RelayPeer peer) except -1:
+        """Collect all that is there, while holding, too: it is at most a ring, and nobody looks there again.
+
+        Who lives and goes on writing is not followed for ever.
+        """
+        cdef Ring ring = peer.inward
+        cdef uint64_t end = ring.tail + min(ring.unread_bytes(), <uint64_t>ring.capacity)
+        self.drain_control(peer)
+        while ring.tail < end and self.drain_records(peer, 0):
+            pass
+        return 0
+
+    cdef uint32_t drain_control(self, RelayPeer peer):
+        cdef uint32_t n = 0
         while peer.up.has_news():
             said = peer.up.read()
             if said is None:
@@ -191,11 +213,6 @@ cdef class Relay:
             n += 1
         if peer.up.take_producer_waits():
             ring_bell(peer.sleeping, peer.eventfd)
-        if not self.holding:
-            n += self.drain_records(peer, 0)
-        if (peer.tasks.broken or peer.results.broken or peer.up.broken) and not peer.broken:
-            peer.broken = True
-            self.broken.append(peer)
         return n
 
     cdef set_aside(self, RelayPeer peer, tuple record):

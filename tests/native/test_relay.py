@@ -6,6 +6,7 @@ import struct
 import pytest
 
 from scaler._native import (
+    FLAG_OBJECTS,
     HEADERS_OFFSET,
     KIND_CANCEL,
     KIND_FORGET,
@@ -16,10 +17,12 @@ from scaler._native import (
     KIND_TASK,
     MOST_RECORD_BYTES,
     PAGE,
+    PLACE_NEW,
     RECORD_HEADER_BYTES,
     RecordRun,
     Relay,
     Segment,
+    join_places,
 )
 from tests.sim.wire import Rings
 
@@ -152,6 +155,23 @@ def test_of_a_worker_that_has_gone_the_relay_says_what_it_had_claimed(host):
     view[PAGE + CLAIM] |= CLAIMED
     host.relay.remove(host.peer)
     assert host.peer.claimed == [(1, 11)]
+
+
+@pytest.mark.parametrize("host", [False], ids=["worker"], indirect=True)
+@pytest.mark.parametrize("holding", [False, True])
+def test_what_a_worker_has_answered_before_it_went_is_said_once_and_in_order(host, holding):
+    said = []
+    for number in range(1, 2001):
+        large = number % 500 == 0
+        payload, flags = (join_places([(1, 0, 0, 10, PLACE_NEW)]), FLAG_OBJECTS) if large else (b"a", 0)
+        assert host.rings.results.write(KIND_RESULT, number, payload, flags=flags) is not None
+        if number == 100:
+            host.relay.run(True)
+            host.relay.hold(holding)
+    rest = host.relay.remove(host.peer)
+    for _, aside in host.relay.asides:
+        said += [aside[1]] if isinstance(aside, tuple) else aside.tasks()
+    assert said + rest.tasks() == list(range(1, 2001))
 
 
 @pytest.mark.parametrize("host", [False], ids=["worker"], indirect=True)

@@ -18,6 +18,7 @@ from scaler._native import (
     join_places,
     runs_to_result_columns,
 )
+from scaler.link import conversation
 from scaler.protocol.codec import decode, encode
 from scaler.protocol.frames import Clear, Frame, FrameError, Goodbye, Hello, Refusal, Results, Tasks
 from scaler.relay.cluster_side import worker_tag
@@ -334,6 +335,28 @@ def test_a_worker_that_writes_nonsense_is_hung_up_on_and_its_host_goes_on():
     cluster.link.speak()
     assert bad.peer in cluster.broken
     assert cluster.link.side.over is None
+
+
+def test_what_a_worker_has_answered_is_not_run_again_though_the_window_was_full_when_it_went(monkeypatch):
+    world = World()
+    client, cluster = RemoteClient(world, 5), RemoteCluster(world, 2)
+    settle(world, [client], [cluster], 2)
+    for number in range(20):
+        assert client.submit(0, b"task %d" % number) is not None
+    settle(world, [client], [], 2)
+    while cluster.link.down:
+        cluster.link.carry_down()
+    gone = cluster.workers.pop(0)
+    with monkeypatch.context() as patch:
+        patch.setattr(conversation, "WINDOW_BYTES", 0)
+        cluster.link.speak()
+        gone.step()
+        assert gone.ran
+        cluster.link.speak()
+        cluster.link.side.on_left(gone.peer, 0, "")
+    settle(world, [client], [cluster])
+    assert len(client.answers) == 20
+    assert not set(gone.ran) & set(cluster.workers[0].ran)
 
 
 def test_an_object_that_never_came_cannot_be_named():
