@@ -5,17 +5,24 @@
 #
 # Rule 1: no Python object per record, but for payloads with objects, which go aside as tuples: those travel in chunks.
 # Rule 2: a full ring is never waited for; what does not fit waits here, in order, for that peer alone.
+# Rule 3: on the wire a peer has a number that counts up and is never another's, so what is still under way to or from
+#         one that has left means nobody. Its slot, a bit in the bell page, is the next one's: of a bit that it has left
+#         there, or sets as it ends, nothing comes but a look at rings without news.
 # Not here: frames, sockets, objects in chunks (scaler.relay).
 
 import collections as _collections
 
 cdef uint64_t NO_TASK = <uint64_t>-1      # larger than any task's id
 
+cpdef enum:
+    MOST_NUMBERS = 15 << 20   # of one relay: each is in the tag of a worker's store, and those have 24 bits
+
 
 cdef class RelayPeer:
     """A peer on the relay's host."""
     cdef readonly Ring tasks, results, up, down
-    cdef readonly uint32_t slot
+    cdef readonly uint32_t number         # on the wire
+    cdef readonly uint32_t slot           # its bit in the news
     cdef readonly RecordRun collected     # what it said, for the next batch
     cdef readonly list claimed            # (task, attempt) of what it was running when it left
     cdef RecordRun pending                # what did not fit into its ring
@@ -36,8 +43,12 @@ cdef class Relay:
     cdef BellPage *bell
     cdef readonly int eventfd
     cdef readonly bint is_client
-    cdef list peers                   # by slot; None where one has left: slots are never used twice
-    cdef readonly list asides         # (slot, record tuple or RecordRun), in order: what does not go with the next batch
+    cdef list peers                   # by slot; None where one has left
+    cdef list free_slots
+    cdef dict by_number
+    cdef RelayPeer found              # the last one: the records of a batch come peer by peer
+    cdef uint32_t next_number
+    cdef readonly list asides         # (number, record tuple or RecordRun), in order: what goes before the next batch
     cdef readonly list broken         # peers whose rings were found to make no sense: to be shut out
     cdef public bint inputs_wait      # tasks wait for their objects to be sent: those that may need their results, too
     cdef bint holding                 # take no more tasks from the client for now
@@ -50,14 +61,18 @@ cdef class Relay:
         self.eventfd = eventfd
         self.is_client = is_client
         self.peers = []
+        self.free_slots = []
+        self.by_number = {}
         self.asides = []
         self.broken = []
 
     def add(self, Segment memory not None, int eventfd, uint64_t life=0):
-        """Take up a peer. Its slot is its number on the wire. A worker finds the `life` of its scheduler in its page."""
+        """Take up a peer. A worker finds the `life` of its scheduler in its page."""
         cdef RelayPeer peer = RelayPeer.__new__(RelayPeer)
-        if len(self.peers) >= NEWS_WORDS * 64:
-            raise ValueError(f"more than {NEWS_WORDS * 64} workers have been started here: start the cluster anew")
+        if not self.free_slots and len(self.peers) >= NEWS_WORDS * 64:
+            raise ValueError(f"more than {NEWS_WORDS * 64} workers on one host")
+        if self.next_number >= MOST_NUMBERS:
+            raise ValueError(f"{MOST_NUMBERS} workers have been started here: start the cluster anew")
         peer.memory = memory
         peer.tasks, peer.results, peer.up, peer.down = peer_rings(memory)
         peer.inward, peer.outward = (peer.tasks, peer.results) if self.is_client else (peer.results, peer.tasks)
@@ -67,21 +82,41 @@ cdef class Relay:
         peer.claimed = []
         peer.eventfd = eventfd
         peer.sleeping = &(<PeerPage *>memory.start).sleeping
-        peer.slot = <uint32_t>len(self.peers)
         if not self.is_client:
             store_release(&(<PeerPage *>memory.start).life, life)
             peer.running = RunningTask(memory, peer.tasks)
-        self.peers.append(peer)
+        peer.number = self.next_number
+        self.next_number += 1
+        self.by_number[peer.number] = peer
+        self.seat(peer)
         return peer
+
+    cdef int seat(self, RelayPeer peer) except -1:
+        """Give it a slot: one that was used before, if there is one."""
+        if self.free_slots:
+            peer.slot = self.free_slots.pop()
+            self.peers[peer.slot] = peer
+        else:
+            peer.slot = <uint32_t>len(self.peers)
+            self.peers.append(peer)
+        return 0
+
+    cpdef RelayPeer find_peer(self, uint32_t number):
+        """The peer with this number; None if it has left."""
+        if self.found is None or self.found.number != number:
+            self.found = self.by_number.get(number)
+        return self.found
 
     def remove(self, RelayPeer peer not None):
         """The peer has gone: collect the last it said. The run of that, to be sent before it is said to have left.
 
         Its `claimed` says from now on what it was running.
         """
-        while self.drain(peer):
-            pass
+        self.drain_all(peer)
+        del self.by_number[peer.number]
+        self.found = None
         self.peers[peer.slot] = None
+        self.free_slots.append(peer.slot)
         peer.claimed = peer.tasks.claimed()
         return peer.collected
 
@@ -92,7 +127,8 @@ cdef class Relay:
         cdef list found = []
         self.inputs_wait = False
         self.hold(False)
-        self.asides[:] = [(slot, said) for slot, said in self.asides if isinstance(said, RecordRun) or said[0] == KIND_RESULT]
+        self.asides[:] = [(number, said) for number, said in self.asides
+                          if isinstance(said, RecordRun) or said[0] == KIND_RESULT]
         for peer in self.peers:
             if peer is not None:
                 peer.pending = RecordRun()
@@ -174,9 +210,32 @@ cdef class Relay:
         quiet_bell(self.eventfd)
 
     cdef uint32_t drain(self, RelayPeer peer):
-        cdef uint32_t n = 0
+        """Collect what the peer has said, up to the bound. How many records there were."""
+        cdef uint32_t n
         if (<RecordRun>peer.pending).used:
             self.deliver_pending(peer)
+        n = self.drain_control(peer)
+        if not self.holding:
+            n += self.drain_records(peer, 0)
+        if (peer.tasks.broken or peer.results.broken or peer.up.broken) and not peer.broken:
+            peer.broken = True
+            self.broken.append(peer)
+        return n
+
+    cdef int drain_all(self, RelayPeer peer) except -1:
+        """Collect all that is there, while holding, too: it is at most a ring, and nobody looks there again.
+
+        Who lives and goes on writing is not followed for ever.
+        """
+        cdef Ring ring = peer.inward
+        cdef uint64_t end = ring.tail + min(ring.unread_bytes(), <uint64_t>ring.capacity)
+        self.drain_control(peer)
+        while ring.tail < end and self.drain_records(peer, 0):
+            pass
+        return 0
+
+    cdef uint32_t drain_control(self, RelayPeer peer):
+        cdef uint32_t n = 0
         while peer.up.has_news():
             said = peer.up.read()
             if said is None:
@@ -191,19 +250,14 @@ cdef class Relay:
             n += 1
         if peer.up.take_producer_waits():
             ring_bell(peer.sleeping, peer.eventfd)
-        if not self.holding:
-            n += self.drain_records(peer, 0)
-        if (peer.tasks.broken or peer.results.broken or peer.up.broken) and not peer.broken:
-            peer.broken = True
-            self.broken.append(peer)
         return n
 
     cdef set_aside(self, RelayPeer peer, tuple record):
         """What was collected before this record goes out before it."""
         if len(peer.collected):
-            self.asides.append((peer.slot, peer.collected))
+            self.asides.append((peer.number, peer.collected))
             peer.collected = RecordRun()
-        self.asides.append((peer.slot, record))
+        self.asides.append((peer.number, record))
 
     cdef uint32_t drain_records(self, RelayPeer peer, uint64_t before):
         """Collect what is in the peer's inward ring; with `before`, only ids below it."""
@@ -244,40 +298,42 @@ cdef class Relay:
     # towards the peers
 
     def deliver(self, RecordBatch batch not None):
-        """Write a batch into the rings. (slot, tuple) of those whose payload names objects: for deliver_one."""
+        """Write a batch into the rings. (number, tuple) of those whose payload names objects: for deliver_one."""
         cdef Record *record
-        cdef uint32_t slot = 0
+        cdef RelayPeer peer
+        cdef uint32_t number = 0
         cdef list large = []
         while True:
-            record = batch.peek(&slot)
+            record = batch.peek(&number)
             if record == NULL:
                 break
-            if slot < <uint32_t>len(self.peers) and self.peers[slot] is not None:
+            peer = self.find_peer(number)
+            if peer is not None:
                 if record.flags & FLAG_OBJECTS:
-                    large.append((slot, record_tuple(record)))
+                    large.append((number, record_tuple(record)))
                 else:
-                    self.put(self.peers[slot], record)
+                    self.put(peer, record)
             batch.step(record)
         self.flush()
         return large
 
-    def deliver_one(self, uint32_t slot, RecordRun run not None):
+    def deliver_one(self, uint32_t number, RecordRun run not None):
         """Write the one record of `run` into a peer's ring."""
         cdef Record *record = run.peek()
-        if record != NULL and slot < <uint32_t>len(self.peers) and self.peers[slot] is not None:
-            self.put(self.peers[slot], record)
-            self.flush()
+        cdef RelayPeer peer = self.find_peer(number)
+        if record != NULL and peer is not None:
+            self.put(peer, record)
+            self.flush_one(peer)
 
-    def tell(self, uint32_t slot, int kind, bytes payload=b"", *, uint64_t task=0, uint32_t function=0, int flags=0,
+    def tell(self, uint32_t number, int kind, bytes payload=b"", *, uint64_t task=0, uint32_t function=0, int flags=0,
              uint32_t items=0, bint waits=True):
         """Write a control record to a peer, as soon as there is room; a worker's tasks that come later are behind it.
 
         Without `waits` it is dropped if there is none now.
         """
-        cdef RelayPeer peer
-        if slot >= <uint32_t>len(self.peers) or self.peers[slot] is None:
+        cdef RelayPeer peer = self.find_peer(number)
+        if peer is None:
             return
-        peer = self.peers[slot]
         if not peer.untold and peer.down.write(kind, task, payload, function=function, flags=flags, items=items) is not None:
             ring_bell(peer.sleeping, peer.eventfd)
         elif waits:
@@ -332,24 +388,21 @@ cdef class Relay:
             peer.touched = False
             ring_bell(peer.sleeping, peer.eventfd)
 
-    def withdraw(self, uint32_t slot, uint64_t task, uint64_t attempt):
+    def withdraw(self, uint32_t number, uint64_t task, uint64_t attempt):
         """Take back a record that its worker has not claimed. True if it will not run."""
-        cdef RelayPeer peer
+        cdef RelayPeer peer = self.find_peer(number)
         cdef uint64_t position
-        if slot >= <uint32_t>len(self.peers) or self.peers[slot] is None:
+        if peer is None:
             return False
-        peer = self.peers[slot]
         if peer.outward.find(task, attempt, &position):
             return peer.outward.withdraw(position)
         return withdraw_from_run(peer.pending, task, attempt)
 
-
-    def take_back_all(self, uint32_t slot):
+    def take_back_all(self, uint32_t number):
         """Take back all that its worker has not claimed: (task, attempt) each."""
-        cdef RelayPeer peer
+        cdef RelayPeer peer = self.find_peer(number)
         cdef list found = []
-        if slot < <uint32_t>len(self.peers) and self.peers[slot] is not None:
-            peer = self.peers[slot]
+        if peer is not None:
             found = peer.running.take_back_all()
             take_back_from_run(peer.pending, found)
         return found

@@ -141,25 +141,27 @@ def feed_tasks(SchedulerCore core not None, uint32_t client, RecordBatch batch n
     return large
 
 
-def feed_results(SchedulerCore core not None, list workers not None, RecordBatch batch not None):
-    """Give results of remote workers to the core; workers[peer] is a worker's index or None if it has left.
+def feed_results(SchedulerCore core not None, dict workers not None, RecordBatch batch not None):
+    """Give results of remote workers to the core; workers[peer] is a worker's index: who is not there has left.
 
-    Returns (peer, tuple) of those whose payload names objects.
+    Returns (peer, tuple) of those whose payload names objects, of workers that have left, too.
     """
     cdef Record *record
     cdef uint32_t peer = 0
+    cdef int64_t last = -1           # whose index `worker` is: the records of a batch come peer by peer
+    cdef object worker = None
     cdef uint64_t now = now_ns()
     cdef list large = []
     while True:
         record = batch.peek(&peer)
         if record == NULL:
             break
-        worker = workers[peer]
-        if worker is not None:
-            if record.flags & FLAG_OBJECTS:
-                large.append((peer, record_tuple(record)))
-            else:
-                core.on_result(worker, record, now)
+        if peer != last:
+            worker, last = workers.get(peer), peer
+        if record.flags & FLAG_OBJECTS:
+            large.append((peer, record_tuple(record)))
+        elif worker is not None:
+            core.on_result(worker, record, now)
         batch.step(record)
     return large
 

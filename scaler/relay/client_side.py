@@ -55,9 +55,9 @@ class ClientSide(RelaySide):
         super().__init__(relay, store, mappings)
         self._client_bits = client_bits
         self.peers.append(peer)
-        self.talk.post(Joined(peer.slot, name, pid))
+        self.talk.post(Joined(peer.number, name, pid))
 
-    def on_control(self, slot: int, record: tuple[Any, ...]) -> None:
+    def on_control(self, number: int, record: tuple[Any, ...]) -> None:
         kind, task = record[0], record[1]
         if kind == KIND_FUNCTION:
             self.send_function(record)
@@ -97,8 +97,8 @@ class ClientSide(RelaySide):
     def on_body(self, body: Body) -> None:
         if isinstance(body, Results):
             self.batch.put_results(body, peers=1, client_bits=self._client_bits, largest_payload=MOST_INLINE_BYTES)
-            for slot, record in self.relay.deliver(self.batch):
-                self.relay.deliver_one(slot, with_payload(record, self.talk.incoming.take(record[2])))
+            for number, record in self.relay.deliver(self.batch):
+                self.relay.deliver_one(number, with_payload(record, self.talk.incoming.take(record[2])))
         elif isinstance(body, Freed):
             ids = [object_id for _, object_id in body.rows()]
             for at in range(0, len(ids), MOST_IDS):

@@ -8,7 +8,7 @@ from scaler._native import (
     KIND_FORGET,
     KIND_FREED,
     KIND_RELEASE,
-    NEWS_WORDS,
+    MOST_NUMBERS,
     Mappings,
     RecordRun,
     Relay,
@@ -44,12 +44,12 @@ RELAY_TAG = (1 << 24) - 1  # of the relay's own store
 
 def store_tag(session: int) -> int:
     """Of the relay's store in its first session (0), its second and so on; those of workers are between."""
-    return RELAY_TAG - NEWS_WORDS * 64 - session if session else RELAY_TAG
+    return RELAY_TAG - MOST_NUMBERS - session if session else RELAY_TAG
 
 
-def worker_tag(slot: int) -> int:
-    """What the objects that this worker makes begin with, on this host."""
-    return RELAY_TAG - 1 - slot
+def worker_tag(number: int) -> int:
+    """What the objects that the worker of this number makes begin with, on this host."""
+    return RELAY_TAG - 1 - number
 
 
 class Stopping(Protocol):
@@ -79,43 +79,43 @@ class ClusterSide(RelaySide):
         self._life, self._folder, self._dismiss = life, folder, dismiss
         self._stopper = stopper
         self.is_shut_down = False  # the scheduler wants no cluster any more
-        self._numbers = 0  # how many have been given to workers
+        self._numbers = 0  # all below it have been given to workers
         self._sending: dict[int, tuple[int, tuple[Any, ...]]] = {}  # results whose objects are on their way, by task
         self._about: dict[RelayPeer, tuple[str, int]] = {}  # names and processes
         self._survivors: dict[RelayPeer, tuple[int, int]] = {}  # what they run for a scheduler before
         self._old_stores: list[Store] = []  # that tasks of these may still look at
 
-    def on_control(self, slot: int, record: tuple[Any, ...]) -> None:
+    def on_control(self, number: int, record: tuple[Any, ...]) -> None:
         if record[0] != KIND_RELEASE:
-            for peer in self.peers:
-                if peer.slot == slot:  # workers have nothing else to say there
-                    self.on_broken(peer)
+            peer = self.relay.find_peer(number)
+            if peer is not None:  # workers have nothing else to say there
+                self.on_broken(peer)
             return
         ids = unpack_ids(record[2])
-        self.talk.after_objects(lambda: self.talk.post(Release.of(ids, slot)))
+        self.talk.after_objects(lambda: self.talk.post(Release.of(ids, number)))
 
     def on_broken(self, peer: RelayPeer) -> None:
         self._dismiss(peer)
 
-    def on_sending(self, slot: int, record: tuple[Any, ...]) -> None:
-        self._sending[record[1]] = slot, record
+    def on_sending(self, number: int, record: tuple[Any, ...]) -> None:
+        self._sending[record[1]] = number, record
 
-    def on_sent(self, slot: int, record: tuple[Any, ...]) -> None:
+    def on_sent(self, number: int, record: tuple[Any, ...]) -> None:
         """The scheduler has a worker's result, or will: the worker may use its memory again."""
         self._sending.pop(record[1], None)
-        self.relay.tell(slot, KIND_FREED, pack_ids(place[0] for place in new_objects(record[2])))
+        self.relay.tell(number, KIND_FREED, pack_ids(place[0] for place in new_objects(record[2])))
 
     def on_body(self, body: Body) -> None:
         if isinstance(body, Tasks):
             self.batch.put_tasks(body, peers=self._numbers, largest_payload=MOST_INLINE_BYTES)
-            for slot, record in self.relay.deliver(self.batch):
-                self.relay.deliver_one(slot, with_payload(record, self.place(record[2])))
+            for number, record in self.relay.deliver(self.batch):
+                self.relay.deliver_one(number, with_payload(record, self.place(record[2])))
         elif isinstance(body, Functions):
             for function in body.rows():
                 self.tell_function(function)
         elif isinstance(body, Forget):
-            for slot, number in body.rows():
-                self.relay.tell(slot, KIND_FORGET, function=number)
+            for number, function_number in body.rows():
+                self.relay.tell(number, KIND_FORGET, function=function_number)
         elif isinstance(body, Withdraw):
             self.talk.post(Withdrawn.of([(*row, bool(self.relay.withdraw(*row))) for row in body.rows()]))
         elif isinstance(body, Freed):
@@ -133,17 +133,17 @@ class ClusterSide(RelaySide):
         else:
             raise FrameError(f"a scheduler does not say {type(body).__name__} to a cluster")
 
-    def _stop(self, slot: int, task: int, attempt: int) -> None:
+    def _stop(self, number: int, task: int, attempt: int) -> None:
         """Nobody wants this any more. What had not begun was asked back before."""
-        for peer in self.peers:
-            if peer.slot == slot:
-                self._stopper.stop(peer, task, attempt)
+        peer = self.relay.find_peer(number)
+        if peer is not None:
+            self._stopper.stop(peer, task, attempt)
 
     def take_back_all(self, peer: RelayPeer) -> None:
         """This worker will be killed: what it has not begun goes elsewhere."""
-        taken = self.relay.take_back_all(peer.slot)
+        taken = self.relay.take_back_all(peer.number)
         if taken:
-            self.talk.post(Withdrawn.of([(peer.slot, task, attempt, True) for task, attempt in taken]))
+            self.talk.post(Withdrawn.of([(peer.number, task, attempt, True) for task, attempt in taken]))
 
     def attend(self, now_s: float) -> float | None:
         if self._survivors or self._old_stores:
@@ -154,9 +154,9 @@ class ClusterSide(RelaySide):
     def on_joined(self, peer: RelayPeer, name: str, pid: int) -> None:
         """A worker has handed in its rings; called in the order of the peers' numbers."""
         self.peers.append(peer)
-        self._numbers = peer.slot + 1
+        self._numbers = peer.number + 1
         self._about[peer] = name, pid
-        self.talk.post(Joined(peer.slot, name, pid))
+        self.talk.post(Joined(peer.number, name, pid))
 
     def on_left(self, peer: RelayPeer, exit_code: int, reason: str) -> None:
         """A worker has gone. What it said is said before that, and nobody else maps what it was sent."""
@@ -166,14 +166,14 @@ class ClusterSide(RelaySide):
         answer = self._stopper.remove(peer)
         rest = self.relay.remove(peer)
         self._say_asides()
-        self.post_all([(peer.slot, rest)])
+        self.post_all([(peer.number, rest)])
         if answer is not None:
-            self.post_all([(peer.slot, answer)])
-        self.talk.after_objects(lambda: self._say_left(peer.slot, exit_code, reason, peer.claimed))
+            self.post_all([(peer.number, answer)])
+        self.talk.after_objects(lambda: self._say_left(peer.number, exit_code, reason, peer.claimed))
 
-    def _say_left(self, slot: int, exit_code: int, reason: str, claimed: list[tuple[int, int]]) -> None:
-        self.talk.post(Left(slot, exit_code, reason, **Left.columns_of(claimed)))
-        sweep_tag(self._life, worker_tag(slot), self._folder)  # its results have been sent, or never will be
+    def _say_left(self, number: int, exit_code: int, reason: str, claimed: list[tuple[int, int]]) -> None:
+        self.talk.post(Left(number, exit_code, reason, **Left.columns_of(claimed)))
+        sweep_tag(self._life, worker_tag(number), self._folder)  # its results have been sent, or never will be
 
     # another scheduler
 
@@ -188,11 +188,11 @@ class ClusterSide(RelaySide):
         for peer in before.peers:
             name, pid = self._about[peer] = before._about[peer]
             self.peers.append(peer)
-            self._numbers = peer.slot + 1
+            self._numbers = peer.number + 1
             task, attempt = runs[peer] or (0, 0)
             if task:
                 self._survivors[peer] = task, attempt
-            self.talk.post(Joined(peer.slot, name, pid, True, task, attempt))
+            self.talk.post(Joined(peer.number, name, pid, True, task, attempt))
         for body in before.talk.ledger.unacknowledged_bodies():
             if isinstance(body, Results) and not any(flags & FLAG_OBJECTS for flags in body.flags):
                 self.talk.post(body)
@@ -204,12 +204,12 @@ class ClusterSide(RelaySide):
         for peer, (task, attempt) in list(self._survivors.items()):
             if not peer.running.is_it(task, attempt):
                 del self._survivors[peer]
-                self.talk.after_objects(partial(self._say_idle, peer.slot, task, attempt))
+                self.talk.after_objects(partial(self._say_idle, peer.number, task, attempt))
         if not self._survivors:
             self.close_old_stores()
 
-    def _say_idle(self, slot: int, task: int, attempt: int) -> None:
-        self.talk.post(Withdrawn.of([(slot, task, attempt, False)]))
+    def _say_idle(self, number: int, task: int, attempt: int) -> None:
+        self.talk.post(Withdrawn.of([(number, task, attempt, False)]))
 
     def close_old_stores(self) -> None:
         """Nobody will open an object of a session before any more. Who has one open keeps it."""

@@ -125,9 +125,9 @@ class HostRelay:
         visitor.peer = self._relay.add(memory, doorbell, self._scheduler_life)
         self._doorbells[visitor.peer] = doorbell
         self._call(partial(self._welcome, visitor.peer, visitor.pid, visitor.request))
-        slot = visitor.peer.slot
+        tag = worker_tag(visitor.peer.number)
         return {
-            "slot": slot, "bell": self._page.name, "life": self.life, "tag": worker_tag(slot), "memory": self._memory
+            "slot": visitor.peer.slot, "bell": self._page.name, "life": self.life, "tag": tag, "memory": self._memory
         }  # fmt: skip
 
     def _welcome(self, peer: RelayPeer, pid: int, request: dict[str, Any]) -> None:

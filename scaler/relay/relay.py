@@ -83,7 +83,7 @@ class RelaySide(ABC):
         """Act on what the scheduler says. FrameError ends the session."""
 
     @abstractmethod
-    def on_control(self, slot: int, record: tuple[Any, ...]) -> None:
+    def on_control(self, number: int, record: tuple[Any, ...]) -> None:
         """Act on a control record of a peer."""
 
     @abstractmethod
@@ -99,7 +99,7 @@ class RelaySide(ABC):
         talk, relay = self.talk, self.relay
         talk.go_on()
         self._say_asides()
-        runs = [(peer.slot, peer.collected) for peer in self.peers]
+        runs = [(peer.number, peer.collected) for peer in self.peers]
         if not self._functions_under_way:
             while talk.has_room and self._post_runs(runs):
                 pass
@@ -112,41 +112,41 @@ class RelaySide(ABC):
     def _say_asides(self) -> None:
         relay = self.relay
         asides, relay.asides[:] = list(relay.asides), []
-        for slot, said in asides:
+        for number, said in asides:
             try:
-                self._say_aside(slot, said)
+                self._say_aside(number, said)
             except (ValueError, TypeError, OSError) as error:
-                _log.warning("what peer %d has written cannot be sent: %s", slot, error)
-                for peer in self.peers:
-                    if peer.slot == slot:
-                        self.on_broken(peer)
+                _log.warning("what peer %d has written cannot be sent: %s", number, error)
+                peer = relay.find_peer(number)
+                if peer is not None:
+                    self.on_broken(peer)
 
-    def _say_aside(self, slot: int, said: Any) -> None:
+    def _say_aside(self, number: int, said: Any) -> None:
         if isinstance(said, RecordRun):
             if self._functions_under_way:
-                self._post_later(slot, said)
+                self._post_later(number, said)
             else:
-                self.post_all([(slot, said)])
+                self.post_all([(number, said)])
         elif said[0] in (KIND_TASK, KIND_RESULT) and said[4] & FLAG_OBJECTS:
-            self._send_with_objects(slot, said)
+            self._send_with_objects(number, said)
         elif said[0] in (KIND_TASK, KIND_RESULT):
-            self._send_after_others(slot, said)
+            self._send_after_others(number, said)
         else:
-            self.on_control(slot, said)
+            self.on_control(number, said)
 
     @property
     def has_functions_under_way(self) -> bool:
         """Tasks may wait for a function whose objects are still being sent."""
         return bool(self._functions_under_way)
 
-    def _post_later(self, slot: int, run: RecordRun) -> None:
+    def _post_later(self, number: int, run: RecordRun) -> None:
         """Say this after the functions that it may name."""
         tasks = run.tasks()
         self.unsaid.update(tasks)
 
         def post() -> None:
             self.unsaid.difference_update(tasks)
-            self.post_all([(slot, run)])
+            self.post_all([(number, run)])
 
         self.talk.after_objects(post)
 
@@ -169,27 +169,27 @@ class RelaySide(ABC):
 
     # objects
 
-    def _send_with_objects(self, slot: int, record: tuple[Any, ...]) -> None:
+    def _send_with_objects(self, number: int, record: tuple[Any, ...]) -> None:
         self.send_objects(record[2])
-        self.on_sending(slot, record)
+        self.on_sending(number, record)
         self.unsaid.add(record[1])
         named = [place[0] for place in split_places(record[2])[0]]
         waits_for_all = self._functions_under_way or record[4] & FLAG_INPUTS
 
         def post() -> None:
             self.unsaid.discard(record[1])
-            self._post_runs([(slot, with_payload(record, bare(record[2])))])
-            self.on_sent(slot, record)
+            self._post_runs([(number, with_payload(record, bare(record[2])))])
+            self.on_sent(number, record)
 
         self.talk.after_objects(post, None if waits_for_all else named, [place[0] for place in new_objects(record[2])])
 
-    def _send_after_others(self, slot: int, record: tuple[Any, ...]) -> None:
+    def _send_after_others(self, number: int, record: tuple[Any, ...]) -> None:
         """A task that may need the results of those that wait for their objects: it must not be said before them."""
         self.unsaid.add(record[1])
 
         def post() -> None:
             self.unsaid.discard(record[1])
-            self._post_runs([(slot, with_payload(record, record[2]))])
+            self._post_runs([(number, with_payload(record, record[2]))])
 
         self.talk.after_objects(post)
 
@@ -198,10 +198,10 @@ class RelaySide(ABC):
         for place in new_objects(payload):
             self.talk.post_object(self.mappings.lend_at(place, False))
 
-    def on_sending(self, slot: int, record: tuple[Any, ...]) -> None:  # noqa: B027  (a client keeps its tasks itself)
+    def on_sending(self, number: int, record: tuple[Any, ...]) -> None:  # noqa: B027  (a client keeps its tasks itself)
         """The objects of this record are about to be sent."""
 
-    def on_sent(self, slot: int, record: tuple[Any, ...]) -> None:  # noqa: B027  (a client's objects stay)
+    def on_sent(self, number: int, record: tuple[Any, ...]) -> None:  # noqa: B027  (a client's objects stay)
         """The record and the objects that it brought are on their way."""
 
     def send_function(self, record: tuple[Any, ...]) -> None:

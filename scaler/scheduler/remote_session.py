@@ -23,6 +23,7 @@ from scaler._native import (
     KIND_FREED,
     KIND_FUNCTION,
     KIND_RUN_HERE,
+    MOST_NUMBERS,
     NEWS_WORDS,
     Mappings,
     RecordBatch,
@@ -71,7 +72,7 @@ from scaler.scheduler.object_directory import Host, ObjectDirectory
 from scaler.scheduler.port_carrier import PortCarrier
 
 _log = logging.getLogger(__name__)
-MOST_WORKERS = NEWS_WORDS * 64  # of one host, ever
+MOST_WORKERS = NEWS_WORDS * 64  # of one host at a time
 SOME_WORKER = 1 << 24  # stands for the worker of a nested client elsewhere: no worker's tag is as large
 
 
@@ -347,8 +348,9 @@ class RemoteCluster(RemoteSession):
         super().__init__(core, hello, objects, IncomingObjects(objects.store, renames=True), ready)
         self._queue_size = queue_size
         core.objects.hosts += 1
-        self.workers: list[int | None] = []  # by the relay's number
+        self.workers: dict[int, int] = {}  # by the relay's number; what comes of one that is not here is late
         self._outlets: dict[int, RunOutlet] = {}  # of their tasks, the same way
+        self._next_number = 0  # none below it joins any more
         self._functions_under_way = 0
         self._large_functions: list[tuple[int, tuple[Any, ...]]] = []
         self._present: set[int] = set()  # objects that its host has, or that are on their way there
@@ -356,10 +358,10 @@ class RemoteCluster(RemoteSession):
     def on_body(self, body: Body) -> None:
         now = time.monotonic_ns()
         if isinstance(body, Results):
-            self._batch.put_results(body, peers=len(self.workers), largest_payload=MOST_INLINE_BYTES)
+            self._batch.put_results(body, peers=MOST_NUMBERS, largest_payload=MOST_INLINE_BYTES)
             for peer, record in feed_results(self.core, self.workers, self._batch):
                 payload = self.talk.incoming.take(record[2])
-                worker = self.workers[peer]
+                worker = self.workers.get(peer)
                 if worker is None:
                     for place in new_objects(payload):
                         self.objects.store.free(place[0])
@@ -367,7 +369,7 @@ class RemoteCluster(RemoteSession):
                     feed_one(self.core, worker, with_payload(record, payload))
         elif isinstance(body, Withdrawn):
             for verdict in body.rows():
-                worker = self.workers[verdict.peer] if verdict.peer < len(self.workers) else None
+                worker = self.workers.get(verdict.peer)
                 if worker is None:
                     continue
                 self.core.on_withdrawn(worker, verdict.task, verdict.attempt, verdict.took, now)
@@ -375,17 +377,17 @@ class RemoteCluster(RemoteSession):
                     self.core.on_survivor_idle(worker, verdict.task, verdict.attempt)
         elif isinstance(body, Release):
             for peer, object_id in body.rows():
-                worker = self.workers[peer] if peer < len(self.workers) else None
+                worker = self.workers.get(peer)
                 if worker is not None:
                     self.core.on_worker_release(worker, [object_id])
         elif isinstance(body, Joined):
             self._on_joined(body)
         elif isinstance(body, Left):
-            worker = self.workers[body.peer] if body.peer < len(self.workers) else None
+            worker = self.workers.pop(body.peer, None)
             claimed = body.claimed()
             if worker is not None:
+                del self._outlets[body.peer]
                 self.core.on_worker_left(worker, now, claimed, self._facts_of(body))
-                self.workers[body.peer] = None
         else:
             raise FrameError(f"a cluster does not say {type(body).__name__}")
 
@@ -399,14 +401,15 @@ class RemoteCluster(RemoteSession):
         return {"host": self.hello.host_name, **code, **(facts if isinstance(facts, dict) else {})}
 
     def _on_joined(self, body: Joined) -> None:
-        if not len(self.workers) <= body.peer < MOST_WORKERS:
-            raise FrameError(f"worker {body.peer} joined after number {len(self.workers) - 1}")
-        self.workers += [None] * (body.peer - len(self.workers))  # these have left before there was this session
+        if not self._next_number <= body.peer < MOST_NUMBERS:
+            raise FrameError(f"worker {body.peer} joined after number {self._next_number - 1}")
+        if len(self.workers) >= MOST_WORKERS:
+            raise FrameError(f"worker {body.peer} joined when {len(self.workers)} others were there")
+        self._next_number = body.peer + 1
         tasks = RunOutlet(body.peer, self._dirty, self._asks, self._large, self.ready, self, stops=self._stops)
         control = RunOutlet(body.peer, self._dirty_control, [], self._large_functions, self.ready, self)
         self._outlets[body.peer] = tasks
-        worker = self.core.on_worker_joined(tasks, control, self._queue_size, is_remote=True)
-        self.workers.append(worker)
+        worker = self.workers[body.peer] = self.core.on_worker_joined(tasks, control, self._queue_size, is_remote=True)
         if body.outlived:
             self.core.on_survivor(worker, (body.task, body.attempt) if body.task else None)
 
@@ -459,13 +462,14 @@ class RemoteCluster(RemoteSession):
                 self._present.add(place[0])
 
     def is_wanted(self, peer: int, record: tuple[Any, ...]) -> bool:
-        return (record[1], record[6]) in self._outlets[peer].waiting
+        outlet = self._outlets.get(peer)
+        return outlet is not None and (record[1], record[6]) in outlet.waiting
 
     def post_one(self, peer: int, record: tuple[Any, ...]) -> None:
-        task, attempt, worker = record[1], record[6], self.workers[peer]
-        position = self._outlets[peer].leaves(task, attempt)
-        if position is not None and worker is not None:
-            self.core.on_task_sent(worker, task, attempt, position)
+        task, attempt, outlet = record[1], record[6], self._outlets.get(peer)
+        position = None if outlet is None else outlet.leaves(task, attempt)
+        if position is not None:
+            self.core.on_task_sent(self.workers[peer], task, attempt, position)
             super().post_one(peer, record)
 
     def on_gone(self, objects: list[int]) -> None:
@@ -486,8 +490,8 @@ class RemoteCluster(RemoteSession):
     def on_left(self) -> None:
         self.core.objects.hosts -= 1
         self.core.on_workers_left(
-            [worker for worker in self.workers if worker is not None], time.monotonic_ns(),
-            {"host": self.hello.host_name, "lost": True},
-        )  # fmt: skip
-        self.workers = [None] * len(self.workers)
+            list(self.workers.values()), time.monotonic_ns(), {"host": self.hello.host_name, "lost": True}
+        )
+        self.workers.clear()
+        self._outlets.clear()
         self.talk.close()

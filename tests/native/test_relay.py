@@ -1,11 +1,13 @@
 """The relay's own end of its peers' rings: what it collects, and whether it may sleep after that."""
 
+import gc
 import os
 import struct
 
 import pytest
 
 from scaler._native import (
+    FLAG_OBJECTS,
     HEADERS_OFFSET,
     KIND_CANCEL,
     KIND_FORGET,
@@ -15,15 +17,22 @@ from scaler._native import (
     KIND_RESULT,
     KIND_TASK,
     MOST_RECORD_BYTES,
+    NEWS_WORDS,
     PAGE,
+    PLACE_NEW,
     RECORD_HEADER_BYTES,
+    RecordBatch,
     RecordRun,
     Relay,
+    RelayPeer,
     Segment,
+    join_places,
+    runs_to_task_columns,
 )
 from tests.sim.wire import Rings
 
 NEWS = 64  # in the bell page
+SLOTS = NEWS_WORDS * 64
 RING_BYTES = 262144
 
 
@@ -155,6 +164,23 @@ def test_of_a_worker_that_has_gone_the_relay_says_what_it_had_claimed(host):
 
 
 @pytest.mark.parametrize("host", [False], ids=["worker"], indirect=True)
+@pytest.mark.parametrize("holding", [False, True])
+def test_what_a_worker_has_answered_before_it_went_is_said_once_and_in_order(host, holding):
+    said = []
+    for number in range(1, 2001):
+        large = number % 500 == 0
+        payload, flags = (join_places([(1, 0, 0, 10, PLACE_NEW)]), FLAG_OBJECTS) if large else (b"a", 0)
+        assert host.rings.results.write(KIND_RESULT, number, payload, flags=flags) is not None
+        if number == 100:
+            host.relay.run(True)
+            host.relay.hold(holding)
+    rest = host.relay.remove(host.peer)
+    for _, aside in host.relay.asides:
+        said += [aside[1]] if isinstance(aside, tuple) else aside.tasks()
+    assert said + rest.tasks() == list(range(1, 2001))
+
+
+@pytest.mark.parametrize("host", [False], ids=["worker"], indirect=True)
 @pytest.mark.parametrize("length", [0, 1, 7, 57, 1 << 20, (1 << 32) - 1])
 @pytest.mark.parametrize("tail", [0, 8, 56, 1 << 40, (1 << 64) - 1])
 def test_nothing_that_a_dead_worker_has_left_in_its_ring_is_believed(host, length, tail):
@@ -236,3 +262,62 @@ def test_for_another_scheduler_only_what_is_claimed_and_results_stay(host):
     heard(host.rings.down)
     host.relay.run(True)
     assert [record[0] for record in heard(host.rings.down)] == [KIND_FREED]
+
+
+@pytest.mark.parametrize("host", [False], ids=["worker"], indirect=True)
+def test_more_workers_than_there_are_slots_come_and_go_in_turn(host):
+    rings = Rings(8192)
+    for number in range(1, SLOTS + 100):
+        peer = host.relay.add(rings.memory, host.eventfd)
+        assert (peer.number, peer.slot) == (number, 1)
+        assert rings.results.write(KIND_RESULT, number) is not None
+        memoryview(host.bell)[NEWS] |= 1 << peer.slot
+        assert host.relay.run() == 1
+        assert host.relay.remove(peer).tasks() == [number]
+    gc.collect()
+    assert sum(isinstance(each, RelayPeer) for each in gc.get_objects()) == 2, "the one that stays, and the last one"
+
+
+@pytest.mark.parametrize("host", [False], ids=["worker"], indirect=True)
+def test_at_a_time_there_are_as_many_workers_as_slots(host):
+    rings = Rings(8192)
+    peers = [host.peer, *(host.relay.add(rings.memory, host.eventfd) for _ in range(SLOTS - 1))]
+    assert {peer.slot for peer in peers} == set(range(SLOTS))
+    with pytest.raises(ValueError, match="more than 32256 workers"):
+        host.relay.add(rings.memory, host.eventfd)
+    host.relay.remove(peers[77])
+    another = host.relay.add(rings.memory, host.eventfd)
+    assert (another.number, another.slot) == (SLOTS, 77)
+
+
+@pytest.mark.parametrize("host", [False], ids=["worker"], indirect=True)
+def test_what_comes_for_a_worker_that_has_left_is_not_for_who_has_its_slot_now(host):
+    gone, other = host.peer, Rings(RING_BYTES)
+    assert host.relay.find_peer(gone.number) is gone
+    host.relay.remove(gone)
+    there = host.relay.add(other.memory, host.eventfd)
+    assert there.slot == gone.slot
+    assert host.relay.find_peer(gone.number) is None
+    batch = RecordBatch()
+    batch.put_tasks(runs_to_task_columns([(gone.number, one(1)), (there.number, one(2, 12))]), peers=2)
+    assert host.relay.deliver(batch) == []
+    host.relay.deliver_one(gone.number, one(3))
+    host.relay.tell(gone.number, KIND_FORGET, function=5)
+    assert not host.relay.withdraw(gone.number, 2, 12)
+    assert host.relay.take_back_all(gone.number) == []
+    assert [record[1] for record in heard(other.tasks)] == [2]
+    assert heard(other.down) == []
+
+
+@pytest.mark.parametrize("host", [False], ids=["worker"], indirect=True)
+def test_a_bit_that_a_dead_worker_has_left_is_merely_a_look_at_who_has_its_slot_now(host):
+    host.tell()
+    host.relay.remove(host.peer)
+    other = Rings(RING_BYTES)
+    there = host.relay.add(other.memory, host.eventfd)
+    assert host.relay.run() == 0
+    assert host.relay.armed
+    assert other.results.write(KIND_RELEASE, 0, bytes(8)) is not None
+    host.tell()
+    assert host.relay.run() == 1
+    assert [number for number, _ in host.relay.asides] == [there.number]

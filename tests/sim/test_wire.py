@@ -1,5 +1,6 @@
 """Tasks over links that break at any moment: each is answered once, with its own result, and nothing is left."""
 
+import gc
 import random
 
 import pytest
@@ -12,16 +13,20 @@ from scaler._native import (
     KIND_RELEASE,
     KIND_RESULT,
     KIND_SHUTDOWN,
+    NEWS_WORDS,
     PLACE_NEW,
     RecordRun,
+    RelayPeer,
+    RunOutlet,
     bare,
     join_places,
     runs_to_result_columns,
 )
+from scaler.link import conversation
 from scaler.protocol.codec import decode, encode
 from scaler.protocol.frames import Clear, Frame, FrameError, Goodbye, Hello, Refusal, Results, Tasks
 from scaler.relay.cluster_side import worker_tag
-from tests.sim.wire import RemoteClient, RemoteCluster, World, hello
+from tests.sim.wire import RemoteClient, RemoteCluster, RemoteWorker, Rings, World, hello
 
 
 def settle(world, clients, clusters, turns=20):
@@ -329,11 +334,79 @@ def test_a_worker_that_writes_nonsense_is_hung_up_on_and_its_host_goes_on():
     settle(world, [client], [cluster], 2)
     bad = cluster.workers[0]
     assert bad.rings.results.write(KIND_RELEASE, 0, b"12345") is not None
-    gone = join_places([(worker_tag(bad.peer.slot) << 40 | 1, worker_tag(bad.peer.slot) << 32 | 99, 0, 10, PLACE_NEW)])
+    tag = worker_tag(bad.peer.number)
+    gone = join_places([(tag << 40 | 1, tag << 32 | 99, 0, 10, PLACE_NEW)])
     assert bad.rings.results.write(KIND_RESULT, 1, gone, flags=FLAG_OBJECTS) is not None
     cluster.link.speak()
     assert bad.peer in cluster.broken
     assert cluster.link.side.over is None
+
+
+def test_what_a_worker_has_answered_is_not_run_again_though_the_window_was_full_when_it_went(monkeypatch):
+    world = World()
+    client, cluster = RemoteClient(world, 5), RemoteCluster(world, 2)
+    settle(world, [client], [cluster], 2)
+    for number in range(20):
+        assert client.submit(0, b"task %d" % number) is not None
+    settle(world, [client], [], 2)
+    while cluster.link.down:
+        cluster.link.carry_down()
+    gone = cluster.workers.pop(0)
+    with monkeypatch.context() as patch:
+        patch.setattr(conversation, "WINDOW_BYTES", 0)
+        cluster.link.speak()
+        gone.step()
+        assert gone.ran
+        cluster.link.speak()
+        cluster.link.side.on_left(gone.peer, 0, "")
+    settle(world, [client], [cluster])
+    assert len(client.answers) == 20
+    assert not set(gone.ran) & set(cluster.workers[0].ran)
+
+
+def test_workers_come_and_go_in_one_session_without_end():
+    world = World()
+    client, cluster = RemoteClient(world, 5), RemoteCluster(world, 1)
+    settle(world, [client], [cluster], 2)
+    side, rings = cluster.link.side, Rings(8192)
+    for _ in range(NEWS_WORDS * 64):  # as many as there are slots have come and gone
+        side.relay.remove(side.relay.add(rings.memory, -1))
+    tasks, ran = [], []
+    for number in range(3000):
+        tasks.append(client.submit(0, b"task %d" % number + bytes(9000 if number % 100 == 0 else 0)))
+        settle(world, [client], [cluster], 1)
+        gone = cluster.workers.pop()
+        ran += gone.ran
+        side.on_left(gone.peer, 0, "")
+        cluster.workers.append(RemoteWorker(cluster, 65536))
+        side.on_joined(cluster.workers[0].peer, "worker", 1)
+    settle(world, [client], [cluster])
+    assert sorted(task for task, _ in client.answers) == tasks
+    assert sorted(ran + cluster.workers[0].ran) == tasks, "some have run twice"
+    assert world.core.counts()["workers"] == 1
+    gc.collect()
+    there = gc.get_objects()
+    assert sum(isinstance(each, RelayPeer) for each in there) == 3, "the client, the worker, the one before it"
+    assert sum(isinstance(each, RunOutlet) for each in there) <= 6, "two each"
+    assert not any(world.left_over(client, cluster))
+
+
+def test_what_workers_have_said_that_went_before_the_session_began_is_passed_over():
+    world = World()
+    client, cluster = RemoteClient(world, 5), RemoteCluster(world, 1)
+    settle(world, [client], [cluster], 2)
+    place = cluster.workers[0].store.put(bytes(90_000), PLACE_NEW)
+    for payload, flags in ((b"a", 0), (join_places([place]), FLAG_OBJECTS)):
+        said = RecordRun()
+        said.write(KIND_RESULT, 5 << 40 | 1, payload, flags=flags, attempt=1)
+        cluster.link.side.relay.asides.append((7, said.read() if flags else said))
+    task = client.submit(0, b"abc")
+    settle(world, [client], [cluster])
+    assert world.remote.dropped == 0
+    assert client.answers == [(task, b"cba")]
+    assert len(world.store) == 0
+    assert cluster.workers[0].store.free(place[0])
+    assert not any(world.left_over(client, cluster))
 
 
 def test_an_object_that_never_came_cannot_be_named():

@@ -402,7 +402,7 @@ class RemoteWorker:
     def __init__(self, cluster: "RemoteCluster", ring_bytes: int) -> None:
         self.rings, self.host = Rings(ring_bytes), cluster.host
         self.peer = cluster.link.side.relay.add(self.rings.memory, -1)
-        self.store = self.host.store(worker_tag(self.peer.slot))
+        self.store = self.host.store(worker_tag(self.peer.number))
         self.kept: list[int] = []  # objects it looks at beyond their tasks
         self.functions: dict[int, bytes] = {}
         self.carried: dict[int, list[int]] = {}  # objects of functions that it has looked at, or not yet
