@@ -110,14 +110,9 @@ cdef class ClientRings:
         self.options = TaskOptions() if options is None else options
         self.nest = nest
 
-    @property
-    def objects(self):
-        """Says of an object of the client whether it may be named again."""
-        return self.known.objects
-
-    @objects.setter
-    def objects(self, objects):
-        self.known.objects = objects
+    def use(self, objects not None):
+        """`objects` says which of the client's objects may be named again, and packs results that are handed in."""
+        self.known.objects, self.pack_value = objects, objects.pack_result
 
     # submit
 
@@ -958,7 +953,7 @@ cdef class ClientRings:
         self.lost = error
         self.shore = ASHORE
         self.fail_all(None)
-        self.objects = None
+        self.known.objects = self.pack_value = None
 
     def fail_all(self, error):
         """End all open futures with this exception, or cancel them if it is None."""

@@ -123,8 +123,7 @@ class Client:
         self._objects = ClientObjects(
             self._store, mappings, self._rings.make_room, self._rings.tend, self._rings, serializer
         )
-        self._rings.objects = self._objects
-        self._rings.pack_value = self._objects.pack_result
+        self._rings.use(self._objects)
         self._dumps = self._objects.dumps
         self._functions = FunctionNumbers(
             self._objects.begin, self._rings.announce, self._rings.forget_function, self._rings.most_function_bytes,

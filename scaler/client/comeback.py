@@ -9,7 +9,7 @@ that was stopped by a signal is: that is how a scheduler is restarted.
 
 Rule 1: it holds no reference to the client, so that a forgotten client can go.
 Rule 2: the rings' memory outlives the scheduler, so nothing that was in them is lost: it is read first.
-Not here: what is said again (native/process/client.pyx), what the scheduler makes of it (the core).
+Not here: what is said again (native/process/resend.pyx), what the scheduler makes of it (the core).
 """
 
 import logging
