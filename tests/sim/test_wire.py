@@ -364,7 +364,15 @@ def test_what_a_worker_has_answered_is_not_run_again_though_the_window_was_full_
     assert not set(gone.ran) & set(cluster.workers[0].ran)
 
 
+def count_peers() -> tuple[int, int]:
+    """How many peers of relays there are, and how many outlets."""
+    gc.collect()
+    there = gc.get_objects()
+    return tuple(sum(isinstance(each, kind) for each in there) for kind in (RelayPeer, RunOutlet))
+
+
 def test_workers_come_and_go_in_one_session_without_end():
+    peers, outlets = count_peers()
     world = World()
     client, cluster = RemoteClient(world, 5), RemoteCluster(world, 1)
     settle(world, [client], [cluster], 2)
@@ -384,10 +392,9 @@ def test_workers_come_and_go_in_one_session_without_end():
     assert sorted(task for task, _ in client.answers) == tasks
     assert sorted(ran + cluster.workers[0].ran) == tasks, "some have run twice"
     assert world.core.counts()["workers"] == 1
-    gc.collect()
-    there = gc.get_objects()
-    assert sum(isinstance(each, RelayPeer) for each in there) == 3, "the client, the worker, the one before it"
-    assert sum(isinstance(each, RunOutlet) for each in there) <= 6, "two each"
+    peers_now, outlets_now = count_peers()
+    assert peers_now - peers <= 3, "the client, the worker, the one before it"
+    assert outlets_now - outlets <= 6, "two each"
     assert not any(world.left_over(client, cluster))
 
 
