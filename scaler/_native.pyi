@@ -279,10 +279,6 @@ class RunningTask:
     def ask_to_stop(self, task: int, attempt: int, since_ns: int = 0) -> None: ...
     def take_back_all(self) -> list[tuple[int, int]]: ...
 
-# takeover
-
-def take_over(memory: Segment, life: int) -> tuple[int, int] | None: ...
-
 # run
 
 class RecordRun:

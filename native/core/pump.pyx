@@ -76,6 +76,7 @@ cdef class Pump:
         control = RingOutlet(peer.down, memory, SLEEPING_OFFSET, eventfd)
         if is_worker:
             peer.running = RunningTask(memory, peer.tasks)
+            peer.running.report_to(self.bell_memory, slot)
             tasks = RingOutlet(peer.tasks, memory, SLEEPING_OFFSET, eventfd, stops=self.stops, owner=peer)
             peer.index = self.core.on_worker_joined(tasks, control, queue_size, tag=tag)
             peer.tag = self.core.worker_tag(peer.index)
@@ -92,7 +93,7 @@ cdef class Pump:
         else:
             self.peers[slot] = peer
         if tag:
-            self.core.on_survivor(peer.index, take_over(memory, self.life))
+            self.core.on_survivor(peer.index, take_over(memory, self.life, peer.running, peer.results, peer.down))
             set_bits(&self.bell.news[slot >> 6], (<uint64_t>1) << (slot & 63))
         elif is_worker:
             (<PeerPage *>memory.start).life = self.life
@@ -105,7 +106,8 @@ cdef class Pump:
             for peer in self.peers:
                 if peer is not None and peer.is_worker and peer.index == index and not peer.running.is_it(task, attempt):
                     self.drain(peer, now_ns())
-                    self.core.on_survivor_idle(index, task, attempt)
+                    if not peer.broken:               # else it may be at it still, and will be shut out
+                        self.core.on_survivor_idle(index, task, attempt)
         return 0
 
     def remove(self, Peer peer not None, dict facts=None, bint more_comes=False):

@@ -71,6 +71,7 @@ cdef class Relay:
         if not self.is_client:
             store_release(&(<PeerPage *>memory.start).life, life)
             peer.running = RunningTask(memory, peer.tasks)
+            peer.running.report_to(self.bell_memory, peer.slot)
         self.peers.append(peer)
         return peer
 
@@ -83,6 +84,8 @@ cdef class Relay:
             pass
         self.peers[peer.slot] = None
         peer.claimed = peer.tasks.claimed()
+        if peer.tasks.broken and peer.running is not None:
+            peer.running.add_noted(peer.claimed)
         return peer.collected
 
     def take_over(self, uint64_t life):
@@ -97,7 +100,7 @@ cdef class Relay:
             if peer is not None:
                 peer.pending = RecordRun()
                 peer.untold = _collections.deque(told for told in peer.untold if told[0] == KIND_FREED)
-                found.append((peer, take_over(peer.memory, life)))
+                found.append((peer, take_over(peer.memory, life, peer.running, peer.results, peer.down)))
                 self.note_news(peer.slot)
         self.armed = False
         return found
@@ -341,6 +344,8 @@ cdef class Relay:
         peer = self.peers[slot]
         if peer.outward.find(task, attempt, &position):
             return peer.outward.withdraw(position)
+        if peer.outward.broken:
+            self.note_news(slot)                      # so that it is found out
         return withdraw_from_run(peer.pending, task, attempt)
 
 

@@ -21,9 +21,11 @@ from scaler._native import (
     Relay,
     Segment,
 )
+from tests.processes import in_child
 from tests.sim.wire import Rings
 
 NEWS = 64  # in the bell page
+STATE = 128  # in a worker's page; then what it runs
 RING_BYTES = 262144
 
 
@@ -236,3 +238,25 @@ def test_for_another_scheduler_only_what_is_claimed_and_results_stay(host):
     heard(host.rings.down)
     host.relay.run(True)
     assert [record[0] for record in heard(host.rings.down)] == [KIND_FREED]
+
+
+@pytest.mark.parametrize("host", [False], ids=["worker"], indirect=True)
+@pytest.mark.parametrize(("verb", "about"), [("take_back_all", (0,)), ("withdraw", (0, 1, 11)), ("take_over", (7,))])
+def test_a_worker_whose_tasks_make_no_sense_is_named_when_they_are_looked_at(host, verb, about):
+    host.relay.deliver_one(0, one(1, 11))
+    host.relay.run(True)
+    memoryview(host.rings.memory)[PAGE : PAGE + RING_BYTES] = bytes(RING_BYTES)
+    assert in_child(lambda: bool(getattr(host.relay, verb)(*about)) or True)
+    getattr(host.relay, verb)(*about)
+    host.relay.run()
+    assert host.relay.broken == [host.peer]
+
+
+@pytest.mark.parametrize("host", [False], ids=["worker"], indirect=True)
+def test_what_a_worker_ran_that_wrote_over_its_ring_is_what_its_page_says(host):
+    host.relay.deliver_one(0, one(1, 11))
+    memory = memoryview(host.rings.memory)
+    memory[PAGE : PAGE + RING_BYTES] = bytes(RING_BYTES)
+    struct.pack_into("<IIQQ", memory, STATE, 1, 0, 1, 11)
+    host.relay.remove(host.peer)
+    assert host.peer.claimed == [(1, 11)]
