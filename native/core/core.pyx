@@ -731,9 +731,9 @@ cdef class SchedulerCore:
         if self.survivors.end_running(worker_index, task, attempt):
             self.pool.set_aside(worker_index, False)
 
-    def survivors_running(self):
-        """(worker index, task, attempt) of what workers were given by another scheduler and have not answered."""
-        return [(index, *what) for index, what in self.survivors.task_of.items()] if self.survivors.task_of else ()
+    cdef tuple survivor_runs(self, uint32_t worker_index):
+        """(task, attempt) that this worker was given by another scheduler and has not answered; None if there is none."""
+        return self.survivors.task_of.get(worker_index)
 
     cdef uint32_t find_open(self, uint64_t task) noexcept nogil:
         """The row of this task; 0 if there is none."""
@@ -873,6 +873,10 @@ cdef class SchedulerCore:
         return 0
 
     # what the loop says
+
+    cdef bint has_work(self):
+        """Whether there are tasks, or anything that outlived another scheduler and is not settled."""
+        return self.table.used != 0 or self.survivors.is_waiting()
 
     def on_tick(self, uint64_t now):
         """Take back what waits behind a task that runs ten times longer than tasks of its kind do."""
