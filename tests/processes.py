@@ -1,7 +1,11 @@
 """What tests of real processes need: waiting for something to happen, and seeing that nothing is left."""
 
+import os
+import pickle
+import signal
 import time
 from collections.abc import Callable
+from typing import Any
 
 import psutil
 
@@ -12,6 +16,26 @@ def wait_until(condition: Callable[[], object], timeout_s: float = 20.0) -> None
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"
         time.sleep(0.01)
+
+
+def in_child(what: Callable[[], Any], timeout_s: int = 10) -> Any:
+    """What this returns in a child, which is killed if it does not return, whatever holds the interpreter there."""
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(timeout_s)
+        try:
+            os.write(writer, pickle.dumps(what()))
+        finally:
+            os._exit(0)
+    os.close(writer)
+    with open(reader, "rb") as file:
+        data = file.read()
+    _, status = os.waitpid(pid, 0)
+    assert status == 0, f"the child ended with status {status}"
+    assert data, "it has raised"
+    return pickle.loads(data)
 
 
 def tree(pid: int) -> list[psutil.Process]:

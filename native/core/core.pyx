@@ -40,6 +40,7 @@ cdef class SchedulerCore:
     cdef readonly uint64_t own_tag     # of the objects that the scheduler's shell makes, for those that come over a wire
     cdef uint64_t next_tag
     cdef dict worker_of_tag            # index by tag
+    cdef set tags_brought              # of workers that have outlived another scheduler, though they have gone
     cdef uint64_t accepted, refused, dropped, late
     cdef uint64_t turned_away          # because no worker had room and enough were waiting
     cdef public uint64_t client_queue_bytes
@@ -49,7 +50,7 @@ cdef class SchedulerCore:
         self.objects = ObjectTable(life_name or "", folder or "")
         self.own_tag = MOST_TAG
         self.next_tag = MOST_TAG - 1
-        self.worker_of_tag = {}
+        self.worker_of_tag, self.tags_brought = {}, set()
         self.survivors = Survivors()
         self.table = TaskTable(life)
         self.clients = ClientTable(self.table)
@@ -74,7 +75,7 @@ cdef class SchedulerCore:
         cdef uint32_t index
         if not 0 < client_bits < 1 << 24:
             raise ValueError(f"a client's number has 24 bits, not {client_bits}")
-        if self.has_client(client_bits) or client_bits > self.next_tag or client_bits in self.worker_of_tag:
+        if self.has_client(client_bits) or client_bits > self.next_tag or client_bits in self.tags_brought:
             raise ValueError(f"client number {client_bits} is in use")
         index = self.clients.make_room()
         if not self.ready.add_client(index):
@@ -515,10 +516,11 @@ cdef class SchedulerCore:
         One that outlived its scheduler has its `tag`; ValueError if somebody else has it.
         """
         cdef uint32_t index
-        if tag and (tag in self.worker_of_tag or self.has_client(tag) or tag >= self.own_tag):
+        if tag and (tag in self.worker_of_tag or self.has_client(tag) or tag >= self.own_tag
+                    or (tag > self.next_tag and tag not in self.tags_brought)):
             raise ValueError(f"tag {tag} is in use")
         if tag:
-            self.next_tag = min(self.next_tag, tag - 1)          # whoever is drawn later has never been here
+            self.tags_brought.add(tag)
         else:
             tag = self.draw_tag()
         index = self.pool.add(tasks, control, queue_size)
@@ -530,7 +532,7 @@ cdef class SchedulerCore:
 
     cdef uint64_t draw_tag(self) except 0:
         """24 bits that nobody here has, or has had."""
-        while self.has_client(self.next_tag) or self.next_tag in self.worker_of_tag:
+        while self.has_client(self.next_tag) or self.next_tag in self.tags_brought:
             self.next_tag -= 1
         if self.next_tag == 0:
             raise ValueError("more than 16 million workers have been here: start the scheduler anew")
@@ -735,9 +737,9 @@ cdef class SchedulerCore:
         if self.survivors.end_running(worker_index, task, attempt):
             self.pool.set_aside(worker_index, False)
 
-    def survivors_running(self):
-        """(worker index, task, attempt) of what workers were given by another scheduler and have not answered."""
-        return [(index, *what) for index, what in self.survivors.task_of.items()] if self.survivors.task_of else ()
+    cdef tuple survivor_runs(self, uint32_t worker_index):
+        """(task, attempt) that this worker was given by another scheduler and has not answered; None if there is none."""
+        return self.survivors.task_of.get(worker_index)
 
     cdef uint32_t find_open(self, uint64_t task) noexcept nogil:
         """The row of this task; 0 if there is none."""
@@ -877,6 +879,10 @@ cdef class SchedulerCore:
         return 0
 
     # what the loop says
+
+    cdef bint has_work(self):
+        """Whether there are tasks, or anything that outlived another scheduler and is not settled."""
+        return self.table.used != 0 or self.survivors.is_waiting()
 
     def on_tick(self, uint64_t now):
         """Take back what waits behind a task that runs ten times longer than tasks of its kind do."""

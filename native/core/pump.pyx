@@ -35,6 +35,7 @@ cdef class Pump:
     cdef list peers                   # by slot; None where free
     cdef list held_back
     cdef list nested                  # peers with children
+    cdef set survivors                # workers that still run what another scheduler gave them
     cdef readonly list controls       # (peer, record tuple) the shell has to look at
     cdef readonly list stops          # (peer, task, attempt) that are to be stopped if they run: for the shell
     cdef public uint32_t ticks        # since the shell last looked for tasks that run too long
@@ -51,6 +52,7 @@ cdef class Pump:
         self.peers = []
         self.held_back = []
         self.nested = []
+        self.survivors = set()
         self.controls = []
         self.broken = []
         self.stops = []
@@ -76,6 +78,7 @@ cdef class Pump:
         control = RingOutlet(peer.down, memory, SLEEPING_OFFSET, eventfd)
         if is_worker:
             peer.running = RunningTask(memory, peer.tasks)
+            peer.running.report_to(self.bell_memory, slot)
             tasks = RingOutlet(peer.tasks, memory, SLEEPING_OFFSET, eventfd, stops=self.stops, owner=peer)
             peer.index = self.core.on_worker_joined(tasks, control, queue_size, tag=tag)
             peer.tag = self.core.worker_tag(peer.index)
@@ -92,20 +95,31 @@ cdef class Pump:
         else:
             self.peers[slot] = peer
         if tag:
-            self.core.on_survivor(peer.index, take_over(memory, self.life))
+            self.take_over(peer, memory)
             set_bits(&self.bell.news[slot >> 6], (<uint64_t>1) << (slot & 63))
         elif is_worker:
             (<PeerPage *>memory.start).life = self.life
         return peer
 
+    cdef int take_over(self, Peer peer, Segment memory) except -1:
+        cdef tuple runs = take_over(memory, self.life, peer.running, peer.results, peer.down)
+        self.core.on_survivor(peer.index, runs)
+        if runs is not None:
+            self.survivors.add(peer)
+        return 0
+
     cdef int look_after_survivors(self) except -1:
         """Of what workers were given by another scheduler, see what has ended with no result to be read here."""
         cdef Peer peer
-        for index, task, attempt in self.core.survivors_running():
-            for peer in self.peers:
-                if peer is not None and peer.is_worker and peer.index == index and not peer.running.is_it(task, attempt):
-                    self.drain(peer, now_ns())
-                    self.core.on_survivor_idle(index, task, attempt)
+        cdef tuple runs
+        for peer in list(self.survivors):
+            runs = self.core.survivor_runs(peer.index)
+            if runs is not None and peer.running.is_it(*runs):
+                continue
+            self.survivors.remove(peer)
+            self.drain(peer, now_ns())
+            if runs is not None and not peer.broken:  # else it may be at it still, and will be shut out
+                self.core.on_survivor_idle(peer.index, *runs)
         return 0
 
     def remove(self, Peer peer not None, dict facts=None, bint more_comes=False):
@@ -118,6 +132,7 @@ cdef class Pump:
             return []
         self.drain_all(peer)
         self.peers[peer.slot] = None
+        self.survivors.discard(peer)
         if peer.held_back:
             self.held_back.remove(peer)
         if peer.children is not None:
@@ -361,8 +376,13 @@ cdef class Pump:
         ring_bell(peer.sleeping, peer.eventfd)
         return True
 
+    @property
+    def needs_ticks(self):
+        """Whether anything is due without anybody saying something. A scheduler with nothing to do sleeps."""
+        return self.core.has_work()
+
     def tick(self):
-        """Time has passed: let the core see to tasks that wait behind a long one."""
+        """Time has passed: let the core see to tasks that wait behind a long one, and to survivors."""
         self.ticks += 1
         self.look_after_survivors()
         self.core.on_tick(now_ns())

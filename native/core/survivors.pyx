@@ -39,6 +39,10 @@ cdef class Survivors:
         return not (self.running or self.results or self.held_back or self.unwanted
                     or self.unwanted_before)
 
+    cdef bint is_waiting(self):
+        """Whether time is to settle anything. What is unwanted is merely forgotten, whenever somebody looks."""
+        return bool(self.running or self.results or self.held_back)
+
     cdef int add_running(self, uint32_t worker_index, uint64_t task, uint64_t attempt) except -1:
         self.running.setdefault(task, []).append((attempt, worker_index))
         self.task_of[worker_index] = task, attempt

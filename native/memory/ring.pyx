@@ -9,8 +9,18 @@
 # withdrawn instead, and the loser of the compare-and-swap skips it. The consumer moves tail past a claimed task only
 # after its result is published, so the record at tail says what a dead worker was running.
 #
-# Rule 1: the consumer believes nothing: every length is checked, and a ring that fails is `broken` for good.
+# Rule 1: nothing in a ring is believed, by neither end: the other one may write anywhere in it, at any time. Every record
+#         is found by `record_from`, which checks where it stands and reads its length once, and walks go on by what it
+#         has found. A ring that fails is `broken` for good, and its peer is to be shut out.
 # Not here: who is woken (bell), what the records mean (core, worker, client).
+
+cdef struct Walk:
+    # A look at the records that lie between two positions, by the ring's producer.
+    uint64_t at             # of the record that was found last
+    uint64_t next
+    uint64_t end
+    uint32_t record_bytes   # of that record, as it was checked
+
 
 @cython.final
 @cython.no_gc
@@ -28,6 +38,7 @@ cdef class Ring:
     cdef uint64_t tail_seen     # what the producer last saw of tail
     cdef uint64_t head_seen     # what the consumer last saw of head
     cdef uint64_t reserved
+    cdef uint32_t peeked_bytes  # the length of what `peek` has found, as it was checked
     cdef readonly bint broken
     cdef bint producer_waits    # `read` has made room that a producer waits for; whoever reads sees to it
 
@@ -45,6 +56,35 @@ cdef class Ring:
         self.capacity = capacity
         self.head = self.head_seen = load_acquire(&self.header.head)
         self.tail = self.tail_seen = load_acquire(&self.header.tail)
+        if self.head & 7 or self.tail & 7 or self.head - self.tail > capacity:
+            raise ValueError(f"a ring of {capacity} bytes has no records between {self.tail} and {self.head}")
+
+    cdef inline Record *record_from(self, uint64_t *at, uint64_t end, uint32_t *record_bytes) noexcept nogil:
+        """The record at this position, or behind the padding there; NULL at `end`, or if the ring turns out broken.
+
+        The record and its header lie within the ring and before `end`, and `record_bytes` is a length with which all
+        of it does: what stands in the record may be another by the time that somebody looks again.
+        """
+        cdef Record *record
+        cdef uint32_t rest, found
+        while at[0] != end:
+            if end - at[0] > self.capacity or at[0] & 7 or end & 7:
+                break
+            rest = self.capacity - <uint32_t>(at[0] & (self.capacity - 1))
+            record = <Record *>(self.data + (self.capacity - rest))
+            found = load_acquire32(&record.record_bytes)
+            # At least 8 bytes are left, and a length that is no more than what is left is so when it is padded, too.
+            if found > rest or found > end - at[0]:
+                break
+            if found == rest and record.kind == KIND_PADDING:
+                at[0] += found
+                continue
+            if found < RECORD_HEADER_BYTES:
+                break
+            record_bytes[0] = found
+            return record
+        self.broken |= at[0] != end
+        return NULL
 
     # producer
 
@@ -90,50 +130,58 @@ cdef class Ring:
         return position
 
     cdef bint withdraw(self, uint64_t position) noexcept nogil:
-        """Take back an offered record. False if the consumer has claimed it or is past it."""
+        """Take back an offered task. False if the consumer has claimed it or is past it, or wrote over it."""
         cdef Record *record
         if position < load_acquire(&self.header.tail):
             return False
         record = <Record *>(self.data + (position & (self.capacity - 1)))
+        # Among zeros stands a claim word, too: that of a record that was offered first of all.
+        if record.kind != KIND_TASK or load_acquire32(&record.record_bytes) < RECORD_HEADER_BYTES:
+            self.broken = True
+            return False
         return compare_and_swap32(&record.claim, claim_word(CLAIM_OFFERED, position), claim_word(CLAIM_WITHDRAWN, position))
 
-    cdef bint find(self, uint64_t task, uint64_t attempt, uint64_t *position) noexcept nogil:
-        """Where an unread record of this task and attempt stands. For the rare: it looks at all of them.
+    cdef Walk walk_from(self, uint64_t position) noexcept nogil:
+        """A walk over the records from this position on, to the last that was committed."""
+        cdef Walk walk
+        walk.at = walk.next = position
+        walk.end = self.head
+        walk.record_bytes = 0
+        return walk
 
-        Nothing in the ring is believed: the consumer may have written into it.
-        """
-        cdef uint64_t at = load_acquire(&self.header.tail)
-        cdef uint32_t record_bytes
+    cdef inline Walk walk_unread(self) noexcept nogil:
+        """A walk over the records that the consumer has not gone past, as far as it says so itself."""
+        return self.walk_from(load_acquire(&self.header.tail))
+
+    cdef Record *next_of(self, Walk *walk) noexcept nogil:
+        """The next record; NULL at the end, and where the ring turns out broken. It ends: each step is a record long."""
         cdef Record *record
-        while self.is_written_at(at):
-            record = <Record *>(self.data + (at & (self.capacity - 1)))
-            record_bytes = record.record_bytes
-            if record_bytes < 8 or record_bytes > self.head - at:
-                break
-            if record_bytes >= RECORD_HEADER_BYTES and record.kind == KIND_TASK and record.task == task and record.attempt == attempt:
-                position[0] = at
+        walk.at = walk.next
+        record = self.record_from(&walk.at, walk.end, &walk.record_bytes)
+        if record != NULL:
+            walk.next = walk.at + padded(walk.record_bytes)
+        return record
+
+    cdef bint find(self, uint64_t task, uint64_t attempt, uint64_t *position) noexcept nogil:
+        """Where an unread record of this task and attempt stands. For the rare: it looks at all of them."""
+        cdef Walk walk = self.walk_unread()
+        cdef Record *record = self.next_of(&walk)
+        while record != NULL:
+            if record.kind == KIND_TASK and record.task == task and record.attempt == attempt:
+                position[0] = walk.at
                 return True
-            at += padded(record_bytes)
+            record = self.next_of(&walk)
         return False
 
-    cdef inline bint is_written_at(self, uint64_t at) noexcept nogil:
-        """Whether a record may stand at this position, which the consumer has a say in."""
-        return at < self.head and self.head - at <= self.capacity and not at & 7
-
     def claimed(self):
-        """(task, attempt) of what the consumer had claimed and not gone past when it died. Nothing in the ring is believed."""
-        cdef uint64_t at = load_acquire(&self.header.tail)
-        cdef uint32_t record_bytes
-        cdef Record *record
+        """(task, attempt) of what the consumer had claimed and not gone past when it died."""
+        cdef Walk walk = self.walk_unread()
+        cdef Record *record = self.next_of(&walk)
         cdef list found = []
-        while self.is_written_at(at):
-            record = <Record *>(self.data + (at & (self.capacity - 1)))
-            record_bytes = record.record_bytes
-            if record_bytes < 8 or record_bytes > self.head - at:
-                break
-            if record.kind == KIND_TASK and record_bytes >= RECORD_HEADER_BYTES and record.claim & 3 == CLAIM_CLAIMED:
+        while record != NULL:
+            if record.kind == KIND_TASK and record.claim & 3 == CLAIM_CLAIMED:
                 found.append((record.task, record.attempt))
-            at += padded(record_bytes)
+            record = self.next_of(&walk)
         return found
 
     cdef uint32_t free_bytes(self) noexcept nogil:
@@ -152,28 +200,15 @@ cdef class Ring:
     cdef Record *peek(self) noexcept nogil:
         """The next record, or NULL if there is none (or the ring is broken)."""
         cdef Record *record
-        cdef uint64_t available
-        cdef uint32_t index
-        while True:
+        while not self.broken:
             if self.head_seen == self.tail:
                 self.head_seen = load_acquire(&self.header.head)  # SYNC POINT publish
                 if self.head_seen == self.tail:
-                    return NULL
-            available = self.head_seen - self.tail
-            index = <uint32_t>(self.tail & (self.capacity - 1))
-            if self.broken or available > self.capacity or available & 7:
-                self.broken = True
-                return NULL
-            record = <Record *>(self.data + index)
-            if record.kind == KIND_PADDING and record.record_bytes == self.capacity - index and record.record_bytes <= available:
-                self.tail += record.record_bytes
-                continue
-            # The plain comparison first: a length near 2**32 would pad to nothing.
-            if (record.record_bytes < RECORD_HEADER_BYTES or record.record_bytes > available
-                    or index + padded(record.record_bytes) > self.capacity):
-                self.broken = True
-                return NULL
-            return record
+                    break
+            record = self.record_from(&self.tail, self.head_seen, &self.peeked_bytes)
+            if record != NULL:
+                return record
+        return NULL
 
     cdef inline bint claim(self, Record *record) noexcept nogil:
         """Take the record that peek returned. False if the producer has withdrawn it."""
@@ -223,18 +258,20 @@ cdef class Ring:
         None if there is none. With `claim`, withdrawn records are skipped.
         """
         cdef Record *record
+        cdef uint32_t record_bytes
         while True:
             record = self.peek()
             if record == NULL:
                 self.producer_waits |= self.recycle()
                 return None
+            record_bytes = self.peeked_bytes
             if claim and not self.claim(record):
-                self.step(record.record_bytes)
+                self.step(record_bytes)
                 continue
             answer = (record.kind, record.task,
-                      (<char *>record + RECORD_HEADER_BYTES)[:record.record_bytes - RECORD_HEADER_BYTES],
+                      (<char *>record + RECORD_HEADER_BYTES)[:record_bytes - RECORD_HEADER_BYTES],
                       record.function, record.flags, record.status, record.attempt, record.items, record.detail)
-            self.step(record.record_bytes)
+            self.step(record_bytes)
             self.producer_waits |= self.recycle()
             return answer
 

@@ -10,6 +10,8 @@
 #
 # SYNC POINT stop: the attempt is 0 while its task is written, and looked at before and after by who reads them.
 #
+# Rule 1: a worker may have written anything into its ring. One whose records make no sense runs nothing that could be
+#         named, so it cannot be asked to stop: it is to be shut out, and whoever drains its rings is told to look.
 # Not here: signals, patience, and what follows (scaler.stopping).
 
 
@@ -19,6 +21,9 @@ cdef class RunningTask:
     cdef Segment memory
     cdef PeerPage *page
     cdef Ring tasks
+    cdef Segment bell_memory      # of whoever drains the worker's rings
+    cdef uint64_t *news           # there, and this worker's bit in it; NULL if nobody does
+    cdef uint64_t bit
 
     def __init__(self, Segment memory not None, Ring tasks not None):
         self.memory = memory
@@ -31,19 +36,33 @@ cdef class RunningTask:
         return (record != NULL and record.task == task and record.attempt == attempt
                 and (since_ns == 0 or load_acquire(&self.page.since_ns) == since_ns))
 
+    cdef int report_to(self, Segment bell_memory, uint32_t slot) except -1:
+        """Whoever owns this bell page is to look at the worker's rings when its tasks are found broken here."""
+        self.bell_memory = bell_memory
+        self.news = &(<BellPage *>bell_memory.start).news[slot >> 6]
+        self.bit = (<uint64_t>1) << (slot & 63)
+        return 0
+
     cdef Record *find_claimed(self) noexcept nogil:
         """The record that the worker has claimed and not answered; NULL if there is none."""
-        cdef uint64_t at = load_acquire(&self.tasks.header.tail)
-        cdef Record *record
-        while at < self.tasks.head:
-            record = <Record *>(self.tasks.data + (at & (self.tasks.capacity - 1)))
+        cdef Walk walk = self.tasks.walk_unread()
+        cdef Record *record = self.tasks.next_of(&walk)
+        cdef uint32_t claim
+        while record != NULL:
             if record.kind == KIND_TASK:
-                if load_acquire32(&record.claim) == claim_word(CLAIM_CLAIMED, at):
+                claim = load_acquire32(&record.claim)
+                if claim == claim_word(CLAIM_CLAIMED, walk.at):
                     return record
-                if load_acquire32(&record.claim) != claim_word(CLAIM_WITHDRAWN, at):
-                    return NULL
-            at += padded(record.record_bytes)
+                if claim != claim_word(CLAIM_WITHDRAWN, walk.at):
+                    self.tasks.broken |= claim != claim_word(CLAIM_OFFERED, walk.at)
+                    break
+            record = self.tasks.next_of(&walk)
+        self.report_broken()
         return NULL
+
+    cdef void report_broken(self) noexcept nogil:
+        if self.tasks.broken and self.news != NULL:
+            set_bits(self.news, self.bit)
 
     def find_overdue(self, uint64_t now):
         """(task, attempt, since, limit in ns) if it has run longer than it may; else None."""
@@ -63,6 +82,13 @@ cdef class RunningTask:
             return None
         return (task, attempt, since, limit) if limit and now > since + limit else None
 
+    cdef int add_noted(self, list claimed) except -1:
+        """Add what the worker's page says that it runs: who is to be charged if its ring does not tell that any more."""
+        noted = load_acquire(&self.page.task), load_acquire(&self.page.attempt)
+        if load_acquire32(&self.page.state) == STATE_RUNNING and noted not in claimed:
+            claimed.append(noted)
+        return 0
+
     @property
     def name(self):
         """The function of what it runs, if that has a limit: as long as it is at it."""
@@ -81,14 +107,14 @@ cdef class RunningTask:
 
     def take_back_all(self):
         """Take back all records that the worker has not claimed: (task, attempt) each."""
-        cdef uint64_t at = load_acquire(&self.tasks.header.tail)
-        cdef Record *record
+        cdef Walk walk = self.tasks.walk_unread()
+        cdef Record *record = self.tasks.next_of(&walk)
         cdef list found = []
-        while at < self.tasks.head:
-            record = <Record *>(self.tasks.data + (at & (self.tasks.capacity - 1)))
-            if record.kind == KIND_TASK and self.tasks.withdraw(at):
+        while record != NULL:
+            if record.kind == KIND_TASK and self.tasks.withdraw(walk.at):
                 found.append((record.task, record.attempt))
-            at += padded(record.record_bytes)
+            record = self.tasks.next_of(&walk)
+        self.report_broken()
         return found
 
 

@@ -11,15 +11,13 @@
 # (survivors).
 
 
-def take_over(Segment memory not None, uint64_t life):
+cdef tuple take_over(Segment memory, uint64_t life, RunningTask running, Ring results, Ring down):
     """The rings in this segment are ours from now on. (task, attempt) that the worker runs; None if it runs nothing."""
     cdef PeerPage *page = <PeerPage *>memory.start
     cdef Record *record
-    tasks, results, _, down = peer_rings(memory)
-    running = RunningTask(memory, tasks)
-    page.takeover_tasks = (<Ring>tasks).head
-    page.takeover_down = (<Ring>down).head
-    page.takeover_results = (<Ring>results).tail
+    page.takeover_tasks = running.tasks.head
+    page.takeover_down = down.head
+    page.takeover_results = results.tail
     store_release(&page.life, life)                   # SYNC POINT takeover
     full_fence()
     running.take_back_all()
@@ -29,16 +27,16 @@ def take_over(Segment memory not None, uint64_t life):
 
 cdef set unread_objects(Ring results, uint64_t position):
     """The objects of results in the producer's own ring from this position on; None if they are not all there any more."""
+    cdef Walk walk = results.walk_from(position)
     cdef Record *record
-    cdef Place *place
     cdef int64_t i
     cdef set found = set()
     if results.head - position > results.capacity:
         return None
-    while position < results.head:
-        record = <Record *>(results.data + (position & (results.capacity - 1)))
+    record = results.next_of(&walk)
+    while record != NULL:
         if record.kind == KIND_RESULT and record.flags & FLAG_OBJECTS:
-            for i in range(places_in(payload_of(record), payload_bytes_of(record))):
+            for i in range(places_in(payload_of(record), walk.record_bytes - RECORD_HEADER_BYTES)):
                 found.add(place_at(payload_of(record), i).object)
-        position += padded(record.record_bytes)
-    return found
+        record = results.next_of(&walk)
+    return None if results.broken else found

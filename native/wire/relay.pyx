@@ -89,6 +89,8 @@ cdef class Relay:
         self.next_number += 1
         self.by_number[peer.number] = peer
         self.seat(peer)
+        if peer.running is not None:
+            peer.running.report_to(self.bell_memory, peer.slot)
         return peer
 
     cdef int seat(self, RelayPeer peer) except -1:
@@ -118,6 +120,8 @@ cdef class Relay:
         self.peers[peer.slot] = None
         self.free_slots.append(peer.slot)
         peer.claimed = peer.tasks.claimed()
+        if peer.tasks.broken and peer.running is not None:
+            peer.running.add_noted(peer.claimed)
         return peer.collected
 
     def take_over(self, uint64_t life):
@@ -133,7 +137,7 @@ cdef class Relay:
             if peer is not None:
                 peer.pending = RecordRun()
                 peer.untold = _collections.deque(told for told in peer.untold if told[0] == KIND_FREED)
-                found.append((peer, take_over(peer.memory, life)))
+                found.append((peer, take_over(peer.memory, life, peer.running, peer.results, peer.down)))
                 self.note_news(peer.slot)
         self.armed = False
         return found
@@ -396,6 +400,8 @@ cdef class Relay:
             return False
         if peer.outward.find(task, attempt, &position):
             return peer.outward.withdraw(position)
+        if peer.outward.broken:
+            self.note_news(peer.slot)                 # so that it is found out
         return withdraw_from_run(peer.pending, task, attempt)
 
     def take_back_all(self, uint32_t number):

@@ -7,10 +7,12 @@ Not here: what the relay says (cluster_side), the thread (relay_thread), startin
 """
 
 import asyncio
+import contextlib
 import json
 import logging
 import os
 import secrets
+import signal
 import time
 from collections import deque
 from collections.abc import Callable
@@ -149,6 +151,8 @@ class HostRelay:
                     "worker %s (process %d) wrote a record that makes no sense: it is shut out",
                     visitor.request.get("name", ""), visitor.pid,
                 )  # fmt: skip
+                with contextlib.suppress(OSError):  # it has just ended, or is not to be seen from here
+                    signal.pidfd_send_signal(visitor.pidfd, signal.SIGKILL)  # its task may never come to an end
                 self._door.dismiss(visitor)
 
     def _leave(self, visitor: Visitor) -> None:

@@ -56,7 +56,7 @@ class PumpLoop(uvloop.Loop):
         pump = self._pump
         busy = pump.run(look_everywhere)
         now = self.time()
-        if pump.core.table.used:
+        if pump.needs_ticks:
             if now >= self._next_tick:
                 self._next_tick = now + TICK_S
                 pump.tick()

@@ -40,7 +40,7 @@ class PumpSelector(selectors.EpollSelector):
         while True:
             busy = pump.run(look_everywhere)
             now = time.monotonic()
-            if pump.core.table.used:
+            if pump.needs_ticks:
                 if now >= self._next_tick:
                     self._next_tick = now + TICK_S
                     pump.tick()

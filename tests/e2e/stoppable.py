@@ -9,6 +9,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from scaler._native import HEADERS_OFFSET, LAYOUT_MAGIC, PAGE, RING_HEADER_BYTES, RINGS
+
 LONG_S = 60.0
 _GIL_HELD = ctypes.PyDLL(None)
 
@@ -116,6 +118,29 @@ WAYS = {
 }
 PROMPT = ("sleep", "lock", "compute", "swallow", "process", "raise another")
 STUBBORN = ("swallow everything", "never return", "tidy up")
+
+
+def write_over_rings(folder: str, where: str) -> str:
+    """The first time, write over this worker's rings, and never end. The second time it is done at once."""
+    if marks(folder, "wrote"):
+        return where
+    for start, size in _own_rings():
+        at, length = (HEADERS_OFFSET, RINGS * RING_HEADER_BYTES) if where == "positions" else (PAGE, size - PAGE)
+        ctypes.memset(start + at, 0 if where == "zeros" else 0x5B, length)
+    mark(folder, "wrote")
+    swallow_everything()
+    return ""
+
+
+def _own_rings() -> list[tuple[int, int]]:
+    """(address, size) of the segments in this process that are laid out as a peer's."""
+    found = []
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        if "scaler-" in line and "rw-s" in line:
+            start, end = (int(word, 16) for word in line.split()[0].split("-"))
+            if int.from_bytes(ctypes.string_at(start, 4), "little") == LAYOUT_MAGIC:
+                found.append((start, end - start))
+    return found
 
 
 def leave_a_process(folder: str) -> None:

@@ -1,5 +1,6 @@
 """Strangers with a seed: what they say to real processes ends their own session and touches no other's work."""
 
+import contextlib
 import json
 import os
 import random
@@ -8,7 +9,6 @@ import struct
 import sys
 import threading
 import time
-from contextlib import contextmanager
 from dataclasses import asdict
 
 import psutil
@@ -27,7 +27,10 @@ from scaler.protocol import frames
 from scaler.protocol.codec import decode, encode
 from scaler.protocol.frames import UNNUMBERED, Frame, FrameError, Hello, Role, Welcome
 from tests.e2e import calls
+from tests.e2e.stoppable import marks, write_over_rings
 from tests.elsewhere import RemoteCluster
+from tests.processes import wait_until
+from tests.restartable import Restartable
 from tests.sim.test_hostile import nonsense
 
 RING_BYTES = 65536
@@ -46,7 +49,7 @@ def chance(request):
     return random.Random(seed)
 
 
-@contextmanager
+@contextlib.contextmanager
 def honest_work(address):
     """A client whose tasks are open meanwhile, and must all be answered rightly."""
     with Client(address, timeout_seconds=30) as client:
@@ -201,6 +204,52 @@ def test_a_scheduler_takes_any_bytes_in_the_rings_of_who_was_let_in(combo, chanc
             bell.release()
             entry.close()
     assert scheduler.is_running()
+
+
+# workers whose task writes over the rings
+
+
+def await_written_over(folder):
+    """The process that did it, and goes on."""
+    wait_until(lambda: marks(folder, "wrote"))
+    return marks(folder, "wrote")[0]
+
+
+def assert_replaced(client, process):
+    """That worker ends, and another takes its place."""
+    wait_until(lambda: not psutil.pid_exists(process), 30)
+    assert client.map(calls.add_one, [(i,) for i in range(1000)]) == list(range(1, 1001))
+    wait_until(lambda: client._rings.count_workers() == 2, 30)
+
+
+@pytest.mark.parametrize("where", ["zeros", "noise", "positions"])
+def test_a_worker_that_wrote_over_its_rings_is_replaced_when_its_task_is_cancelled(cluster, tmp_path, where):
+    with Client(cluster.get_address(), timeout_seconds=30) as client:
+        future = client.submit(write_over_rings, str(tmp_path), where)
+        process = await_written_over(tmp_path)
+        assert future.cancel()
+        assert_replaced(client, process)
+        assert len(marks(tmp_path, "wrote")) == 1
+
+
+@pytest.mark.parametrize("where", ["zeros", "noise"])
+def test_so_it_is_when_its_task_runs_too_long_and_that_is_run_again(cluster, tmp_path, where):
+    with Client(cluster.get_address(), timeout_seconds=30) as client:
+        future = client.options(timeout=0.3).submit(write_over_rings, str(tmp_path), where)
+        process = await_written_over(tmp_path)
+        assert future.result(40) == where
+        assert_replaced(client, process)
+
+
+@pytest.mark.parametrize("link", ["rings", "wire"])
+@pytest.mark.parametrize("where", ["zeros", "noise", "positions"])
+def test_so_it_is_when_another_scheduler_takes_over(tmp_path, link, where):
+    with contextlib.closing(Restartable(link)) as stage, Client(stage.address, timeout_seconds=40) as client:
+        future = client.submit(write_over_rings, str(tmp_path), where)
+        process = await_written_over(tmp_path)
+        stage.restart()
+        assert future.result(60) == where
+        assert_replaced(client, process)
 
 
 # schedulers that make no sense

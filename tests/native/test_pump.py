@@ -9,6 +9,7 @@ import pytest
 
 from scaler._native import (
     FLAG_OBJECTS,
+    HEADERS_OFFSET,
     KIND_CANCEL,
     KIND_FUNCTION,
     KIND_RELEASE,
@@ -23,6 +24,7 @@ from scaler._native import (
     Segment,
     join_places,
 )
+from tests.processes import in_child
 from tests.sim.wire import CONTROL_BYTES, Rings
 
 SLEEPING = 64  # in a peer's page and in the bell page
@@ -203,6 +205,49 @@ def test_whoever_writes_nonsense_is_named_once_and_its_tasks_are_run_elsewhere(s
         done += other.work()
         scheduler.run()
     assert sorted(done) == tasks
+
+
+def write_over_tasks(worker):
+    """The records in its ring have no lengths any more."""
+    memoryview(worker.rings.memory)[PAGE : PAGE + 65536] = bytes(65536)
+
+
+def test_a_worker_whose_tasks_make_no_sense_when_one_is_to_be_stopped_is_named_though_it_says_nothing(scheduler):
+    client, broken = Peer(scheduler, 5), Peer(scheduler)
+    client.announce(1)
+    task = client.submit()
+    client.tell()
+    scheduler.run()
+    write_over_tasks(broken)
+    assert in_child(lambda: broken.peer.running.is_it(task, 1)) is False
+    assert not broken.peer.running.is_it(task, 1)
+    scheduler.run()
+    assert scheduler.pump.broken == [broken.peer]
+    other = Peer(scheduler)
+    scheduler.pump.remove(broken.peer)
+    assert other.work() == [task]
+
+
+def test_a_worker_that_comes_over_with_tasks_that_make_no_sense_is_named(scheduler):
+    client, before = Peer(scheduler, 5), Peer(scheduler)
+    client.announce(1)
+    client.submit()
+    client.tell()
+    scheduler.run()
+    write_over_tasks(before)
+    assert in_child(lambda: bool(scheduler.pump.add(before.rings.memory, True, -1, tag=77)))
+    after = scheduler.pump.add(before.rings.memory, True, -1, tag=77)
+    scheduler.run()
+    assert scheduler.pump.broken == [after]
+    assert scheduler.core.counts()["running_on"] == 0
+
+
+def test_a_worker_that_comes_over_with_positions_that_make_no_sense_is_not_taken_up(scheduler):
+    rings = Rings(65536)
+    struct.pack_into("<Q", memoryview(rings.memory), HEADERS_OFFSET, 65533)
+    with pytest.raises(ValueError, match="no records between"):
+        scheduler.pump.add(rings.memory, True, -1, tag=77)
+    assert scheduler.core.counts()["workers"] == 0
 
 
 def test_a_burst_is_drained_without_a_look_at_all_rings(scheduler):

@@ -68,6 +68,23 @@ def test_a_withdrawn_record_is_never_claimed():
     assert not producer.take_back(second)
 
 
+def test_a_record_that_its_reader_wrote_over_is_not_taken_back():
+    memory, producer, _ = both_ends()
+    first = producer.write(TASK, 1)
+    memoryview(memory)[RING_HEADER_BYTES : RING_HEADER_BYTES + HEADER_BYTES] = bytes(HEADER_BYTES)
+    assert not producer.take_back(first)
+    assert producer.broken
+
+
+@pytest.mark.parametrize(("head", "tail"), [(1, 0), (0, 1), (9, 9), (0, 8), (1032, 0), (8, 2**64 - 1024), (0, 2**63)])
+def test_a_ring_whose_positions_make_no_sense_is_not_taken_up(head, tail):
+    memory, _, _ = both_ends()
+    struct.pack_into("<Q", memoryview(memory), 0, head)
+    struct.pack_into("<Q", memoryview(memory), 64, tail)
+    with pytest.raises(ValueError, match=f"no records between {tail} and {head}"):
+        Ring(memory, 0, 1024)
+
+
 @pytest.mark.parametrize("length", [0, 8, 55, 57 + 1024, 0xFFFFFFFF])
 def test_a_wrong_length_breaks_the_ring_and_not_the_reader(length):
     memory, producer, consumer = both_ends()

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import struct
 from functools import partial
 
 import pytest
@@ -21,7 +22,9 @@ from scaler._native import (
     join_places,
 )
 from scaler.cluster.worker import function_loader
+from scaler.link.names import sweep
 from scaler.reference import load_given, loads
+from tests.processes import in_child
 from tests.sim.wire import Rings
 
 TASK, FUNCTION, RELEASE, FORGET = 1, 3, 5, 12
@@ -29,6 +32,7 @@ OBJECTS, KEYWORDS, CHUNK = 1, 4, 8  # flags
 RAISED, UNREADABLE = 1, 4
 RING_BYTES = 65536
 LIFE = "0123456789abcdef"
+LIFE_AFTER, LIFE_OFFSET = 77, 72  # of another scheduler; in the worker's page, then from where on what is its own
 # Where a ring says that its producer waits for room.
 WAITING_IN_TASKS = HEADERS_OFFSET + 72
 WAITING_IN_DOWN = WAITING_IN_TASKS + 3 * RING_HEADER_BYTES
@@ -287,3 +291,31 @@ def test_a_function_whose_objects_may_have_gone_with_the_scheduler_waits_for_the
         assert answers == ([] if carries and not is_loaded else [(0, 3_000_000 if carries else 3)])
     finally:
         worker.close()
+
+
+@pytest.mark.parametrize("length", [0, 8, 1 << 31])
+def test_a_worker_whose_unread_results_were_written_over_goes_on_with_another_scheduler(length):
+    words = iter((False, True, False))  # it is moved when it looks for the second time
+
+    def on_word():
+        is_moved = next(words)
+        if is_moved:
+            worker.loop.move(None, 3, worker.eventfds[1], -1, f"{LIFE_AFTER:016x}", "/tmp", 0)
+        return is_moved
+
+    worker = Worker(on_word=on_word)
+    try:
+        announce(worker, 1, pickle.dumps(partial(bytes, 100_000)))
+        worker.tasks.write(TASK, 1, pickle.dumps(()), function=1)
+        worker.loop.run()
+        memory = memoryview(worker.memory)
+        struct.pack_into("<I", memory, PAGE + RING_BYTES, length)
+        head = worker.tasks.positions[0]
+        struct.pack_into("<QQQQ", memory, LIFE_OFFSET, LIFE_AFTER, head, worker.down.positions[0], 0)
+        announce(worker, 1, pickle.dumps(partial(len, "abc")))
+        worker.tasks.write(TASK, 2, pickle.dumps(()), function=1)
+        worker.results.start_at(worker.results.positions[0])  # of what it says from here on
+        assert in_child(worker.run) == [(0, 3)]
+    finally:
+        worker.close()
+        sweep(f"{LIFE_AFTER:016x}", "/tmp")  # the child's

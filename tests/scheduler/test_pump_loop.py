@@ -1,5 +1,6 @@
 """PumpLoop: uvloop drains the rings after whatever it has read, and from time to time."""
 
+import asyncio
 import contextlib
 import os
 
@@ -11,6 +12,7 @@ from scaler.link.names import BellPage, new_life
 from scaler.scheduler.pump_loop import PumpLoop
 from tests.e2e import calls
 from tests.elsewhere import RemoteCluster
+from tests.scheduler.survivor import Survivor
 
 
 class Server:
@@ -52,12 +54,16 @@ async def turn(loop):
     await future
 
 
-def run_until_looked(loop, server, times):
+def run_until(loop, condition):
     async def wait():
-        while server.looked < times:
+        while not condition():
             await turn(loop)
 
-    loop.run_until_complete(wait())
+    loop.run_until_complete(asyncio.wait_for(wait(), 20))
+
+
+def run_until_looked(loop, server, times):
+    run_until(loop, lambda: server.looked >= times)
 
 
 def test_the_bell_is_heard_and_hushed(loop, server):
@@ -89,6 +95,19 @@ def test_as_long_as_there_is_more_to_do_it_goes_on(loop, server):
 
 def test_it_looks_from_time_to_time_though_nothing_happens(loop, server):
     run_until_looked(loop, server, 3)
+
+
+def test_time_passes_in_the_core_only_while_something_waits_for_that(loop, server):
+    run_until_looked(loop, server, 3)
+    assert server.pump.ticks == 0
+    survivor = Survivor(server.pump)
+    run_until(loop, lambda: server.pump.ticks > 3)
+    assert server.pump.core.counts()["running_on"] == 1
+    survivor.end()
+    run_until(loop, lambda: server.pump.core.counts()["running_on"] == 0)
+    ticks = server.pump.ticks
+    run_until_looked(loop, server, server.looked + 3)
+    assert server.pump.ticks == ticks
 
 
 def test_closing_is_idempotent(loop):
