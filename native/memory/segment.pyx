@@ -91,6 +91,15 @@ cdef class Segment:
         """Whether the name is still there."""
         return _os.path.exists(segment_path(name))
 
+    cdef bint rename(self, str name) except -1:
+        """Give it this name. False if its own is gone."""
+        try:
+            _os.rename(segment_path(self.name), segment_path(name))
+        except OSError:
+            return False
+        self.name = name
+        return True
+
     @staticmethod
     def unlink(str name):
         """Remove the name; mappings live on. False if it was gone already."""

@@ -408,16 +408,14 @@ cdef class Store:
         """Give the segment the name that it has in this life. If the old one is gone already, make it anew."""
         cdef str name = area_name(self.life, self.folder, area.segment)
         cdef Segment memory
-        try:
-            _os.rename(segment_path(area.memory.name), segment_path(name))
-            area.memory.name = name
-        except OSError:
+        if not area.memory.rename(name):
             try:
-                memory = Segment.create(name, area.memory.size)
+                memory = Segment.create(f"{name}-copy", area.memory.size)
             except OSError:
                 self.lose(area)                   # no room: whoever names one of them misses it
                 return 0
             memcpy(memory.start, area.memory.start, area.memory.size)
+            memory.rename(name)                   # whoever finds it there finds all of it
             Segment.unlink(area.memory.name)
             area.memory = memory
         return 0

@@ -2,6 +2,8 @@
 
 import errno
 import os
+import subprocess
+import sys
 import tempfile
 import time
 
@@ -16,6 +18,16 @@ from tests.small_memory import run_in_small_memory
 
 TAG = 7
 MIB = 1 << 20
+LOOK = """
+import os, sys
+path, offset = sys.argv[1], int(sys.argv[2])
+print("looking", flush=True)
+while not os.path.exists(path):
+    pass
+with open(path, "rb") as file:
+    file.seek(offset)
+    print(file.read(1)[0])
+"""
 LATER_NS = 61_000_000_000  # by then what lies idle is given back
 
 
@@ -411,3 +423,20 @@ class StoreMachine(RuleBasedStateMachine):
 
 StoreMachine.TestCase.settings = settings(max_examples=30, stateful_step_count=25, deadline=None)
 TestStoreMachine = StoreMachine.TestCase
+
+
+def test_what_is_made_anew_under_the_names_of_another_life_is_seen_whole_or_not_at_all(tmp_path):
+    """Whoever swept up after a scheduler was faster than the maker of an object that its heir is told of."""
+    before, later = new_life(), new_life()
+    store = Store(before, TAG, str(tmp_path))
+    size = 64 * MIB
+    _, segment, offset, *_ = store.put(b"\x01" * size)
+    for name in names(before):
+        os.unlink(f"/dev/shm/{name}")
+    path = f"/dev/shm/scaler-{later}-{TAG:06x}-{segment & 0xFFFFFFFF}"
+    looking = subprocess.Popen([sys.executable, "-c", LOOK, path, str(offset + size - 1)], stdout=subprocess.PIPE)
+    assert looking.stdout.readline() == b"looking\n"
+    store.begin_life(later, str(tmp_path))
+    assert looking.communicate(timeout=20)[0] == b"1\n"
+    assert names(later) == [os.path.basename(path)]
+    store.close()
