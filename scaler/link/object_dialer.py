@@ -154,11 +154,12 @@ class ObjectDialer:
             time.sleep(PAUSE_S)
             return True
         if place == self.home:
-            self._down_until_s = time.monotonic() + DOWN_S
-            _log.warning(
-                "port %d of the scheduler's host (%s) cannot be reached: %s. Objects go over the session, which is "
-                "slower", place[1], place[0], error,
-            )  # fmt: skip
+            is_news, self._down_until_s = self.is_usable, time.monotonic() + DOWN_S
+            if is_news:  # to this thread: others have tried at the same time
+                _log.warning(
+                    "port %d of the scheduler's host (%s) cannot be reached: %s. Objects go over the session, which is "
+                    "slower", place[1], place[0], error,
+                )  # fmt: skip
         return False
 
     def _note_reached(self, place: Place) -> None:
