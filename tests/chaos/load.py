@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -135,25 +135,34 @@ class Submitter:
                 outcome.note(f"task {task} was answered {str(answer)[:80]}")
 
 
-def run_maps(client: Client, outcome: Outcome, is_over: threading.Event) -> None:
-    """Maps of short calls, one after the other, beside all else."""
-    for start in itertools.count(FIRST_OF_MAPS, 1000):
-        if is_over.is_set():
-            return
+def repeat(what: str, call: Callable[[], None], outcome: Outcome, is_over: threading.Event) -> None:
+    """One call after the other, beside all else. One that raises has lost something."""
+    while not is_over.is_set():
         try:
-            answers = client.map(square, ((x,) for x in range(start, start + 1000)))
+            call()
         except Exception as error:
             outcome.lost += 1
-            outcome.note(f"a map failed: {error!r}")
-            if is_over.wait(1.0):
-                return
-            continue
+            outcome.note(f"a {what} failed: {error!r}")
+            is_over.wait(1.0)
+        else:
+            is_over.wait(0.05)
+
+
+class Maps:
+    """Each call is a map of short calls."""
+
+    def __init__(self, client: Client, outcome: Outcome) -> None:
+        self._client, self._outcome = client, outcome
+        self._starts = itertools.count(FIRST_OF_MAPS, 1000)
+
+    def __call__(self) -> None:
+        outcome, start = self._outcome, next(self._starts)
+        answers = self._client.map(square, ((x,) for x in range(start, start + 1000)))
         outcome.maps += 1
         outcome.map_calls += len(answers)
         if answers != [x * x for x in range(start, start + 1000)]:
             outcome.wrong += 1
             outcome.note(f"the map from {start} on was answered wrongly")
-        is_over.wait(0.05)
 
 
 def random_graph(chance: random.Random) -> tuple[dict[str, Any], dict[str, int]]:
@@ -169,25 +178,21 @@ def random_graph(chance: random.Random) -> tuple[dict[str, Any], dict[str, int]]
     return graph, {name: sums[name] for name in wanted}
 
 
-def run_graphs(client: Client, outcome: Outcome, is_over: threading.Event, seed: int) -> None:
-    """Graphs, one after the other, beside all else."""
-    chance = random.Random(seed)
-    while not is_over.is_set():
-        graph, sums = random_graph(chance)
-        try:
-            answers = client.get(graph, list(sums))
-        except Exception as error:
-            outcome.lost += 1
-            outcome.note(f"a graph failed: {error!r}")
-            if is_over.wait(1.0):
-                return
-            continue
+class Graphs:
+    """Each call is a graph."""
+
+    def __init__(self, client: Client, outcome: Outcome, seed: int) -> None:
+        self._client, self._outcome, self._chance = client, outcome, random.Random(seed)
+
+    def __call__(self) -> None:
+        outcome = self._outcome
+        graph, sums = random_graph(self._chance)
+        answers = self._client.get(graph, list(sums))
         outcome.graphs += 1
         outcome.graph_nodes += len(graph)
         if {name: total for name, (total, _) in answers.items()} != sums:
             outcome.wrong += 1
             outcome.note(f"a graph of {len(graph)} nodes was answered wrongly")
-        is_over.wait(0.05)
 
 
 def main(load: Load) -> None:
@@ -195,8 +200,8 @@ def main(load: Load) -> None:
         submitter, is_over = Submitter(client, load), threading.Event()
         outcome = submitter.outcome
         beside = [
-            threading.Thread(target=run_maps, args=(client, outcome, is_over)),
-            threading.Thread(target=run_graphs, args=(client, outcome, is_over, load.seed)),
+            threading.Thread(target=repeat, args=("map", Maps(client, outcome), outcome, is_over)),
+            threading.Thread(target=repeat, args=("graph", Graphs(client, outcome, load.seed), outcome, is_over)),
         ]
         print("ready", flush=True)
         if load.is_mixed:

@@ -18,14 +18,7 @@ from scaler import Client
 from tests.e2e import calls
 from tests.e2e.test_graph import inc, total
 from tests.processes import wait_until
-from tests.restartable import LINKS, Restartable
-
-
-@pytest.fixture(params=LINKS)
-def stage(request: pytest.FixtureRequest) -> Iterator[Restartable]:
-    made = Restartable(request.param)
-    yield made
-    made.close()
+from tests.restartable import Restartable
 
 
 @pytest.fixture

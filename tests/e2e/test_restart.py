@@ -31,13 +31,6 @@ with Client(sys.argv[1], timeout_seconds=60) as client:
 """
 
 
-@pytest.fixture(params=LINKS)
-def stage(request: pytest.FixtureRequest) -> Iterator[Restartable]:
-    made = Restartable(request.param)
-    yield made
-    made.close()
-
-
 @pytest.fixture
 def client(stage: Restartable) -> Iterator[Client]:
     with Client(stage.address, timeout_seconds=40) as made:

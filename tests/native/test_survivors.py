@@ -84,6 +84,22 @@ class World:
         self.core.on_tick(self.now + 10**18)
         self.pump.run(True)
 
+    def work_off(self) -> None:
+        """Nothing happens any more but what must."""
+        for _ in range(500):
+            self.pass_time(2)
+            for index in range(len(self.workers)):
+                self.start(index)
+                self.finish(index)
+            self.pump.run(True)
+            self.read()
+        self.pass_time(100)
+
+    def left_over(self) -> list[int]:
+        """What is in the scheduler's tables."""
+        counts = self.core.counts()
+        return [counts[name] for name in ("rows", "ready", "held_back", "kept_results", "running_on")]
+
 
 @pytest.mark.parametrize("seed", range(150))
 def test_each_task_is_answered_once_whatever_schedulers_die(seed):
@@ -105,19 +121,11 @@ def test_each_task_is_answered_once_whatever_schedulers_die(seed):
             world.restart()
         else:
             world.pass_time(2)
-    for _ in range(500):
-        world.pass_time(2)
-        for index in range(len(world.workers)):
-            world.start(index)
-            world.finish(index)
-        world.pump.run(True)
-        world.read()
-    world.pass_time(100)
+    world.work_off()
     assert not world.open
     assert len(world.answers) == world.number
     assert dict(world.answers) == {BITS << 40 | number + 1: (b"%d" % number)[::-1] for number in range(world.number)}
-    counts = world.core.counts()
-    assert [counts[name] for name in ("rows", "ready", "held_back", "kept_results", "running_on")] == [0] * 5
+    assert world.left_over() == [0] * 5
 
 
 def resent_to_the_second(world: World) -> int:
