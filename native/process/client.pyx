@@ -359,7 +359,6 @@ cdef class ClientRings:
 
         Between the tasks, so that it comes after those that name it, and waits with them while the scheduler has enough.
         """
-        cdef Record *record
         if self.lost is not None:
             return True
         if self.shore != ASHORE or (self.nest is not None and self.open.count):    # a child may name it still
@@ -533,7 +532,7 @@ cdef class ClientRings:
             record = results.peek()
             if record == NULL:
                 break
-            results.step(record.record_bytes)    # first: whatever raises, it is not to be taken twice
+            results.step(record.record_bytes)         # first: whatever raises, it is not to be taken twice
             if record.kind == KIND_RESULT and record.flags & FLAG_OBJECTS and self.is_lost_with_scheduler(record):
                 self.known.has_lost_result = True
                 continue
@@ -653,11 +652,7 @@ cdef class ClientRings:
         if self.nest is not None:
             self.nest.moved_ns = 0
         if future.condition is None:
-            future.value = value
-            future.state = state
-            future.payload = None
-            future.inputs = None
-            future.graph = None
+            future.end(state, value)
             if future.progress is not None:
                 future.progress.on_end(future)
             return 0

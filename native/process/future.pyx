@@ -211,14 +211,18 @@ cdef class PendingFuture:
         self.value = None
         self.state = FUTURE_CANCELLED
 
+    cdef inline void end(self, uint8_t state, object value):
+        """It is this from now on, and keeps nothing for being sent again. Tells nobody."""
+        self.value = value
+        self.state = state
+        self.payload = None
+        self.inputs = None
+        self.graph = None
+
     cdef finish(self, uint8_t state, object value):
         """The one place where a pending future becomes something else."""
         if self.condition is None:
-            self.value = value
-            self.state = state
-            self.payload = None
-            self.inputs = None
-            self.graph = None
+            self.end(state, value)
             return
         try:
             self.finish_and_tell(state, value)
@@ -230,11 +234,7 @@ cdef class PendingFuture:
 
     cdef finish_and_tell(self, uint8_t state, object value):
         with self.condition:
-            self.value = value
-            self.state = state
-            self.payload = None
-            self.inputs = None
-            self.graph = None
+            self.end(state, value)
             for waiter in self.waiters or ():
                 if state == FUTURE_CANCELLED:
                     waiter.add_cancelled(self)

@@ -65,8 +65,6 @@ cdef class CallerFunctions:
 
 cdef bint say_all_again(ClientRings rings) except -1:
     """All that is open. False if the scheduler has gone meanwhile."""
-    cdef PendingFuture future
-    cdef SentGraph graph
     for number in rings.functions.needed(rings.open, rings.graphs_begun):
         if not announce_again(rings, number):
             return False
