@@ -20,8 +20,8 @@ import psutil
 
 from perf.command import Rows, main
 from perf.footprint import SCHEDULERS
-from perf.links import RINGS, open_client, open_executor
-from perf.processes import descendants, object_bytes, pss_bytes, rss_bytes
+from perf.links import RINGS, WIRE, open_client, open_executor
+from perf.processes import descendants, object_bytes, pss_bytes, rss_bytes, segment_names
 from perf.report import Figure, of_rounds
 from perf.rounds import alternate, median, ratios, timed
 from perf.work import filled, page_sum, page_sum_and_stay, same, second
@@ -45,7 +45,7 @@ MOST_OF_A_SIZE = 1_000
 SIZE_ROUNDS = 9
 LEAST_OF_STEPS = 32 << 10
 ARRAYS = 16
-CHURNED = 50_000
+CHURNED = {RINGS: 500_000, WIRE: 50_000}  # as arguments, and as many as results
 CHURNED_BYTES = 100_000
 WINDOW = 64
 
@@ -275,33 +275,37 @@ def sizes(links: tuple[str, ...]) -> list[Figure]:
 
 
 def churn(links: tuple[str, ...]) -> list[Figure]:
-    """50,000 objects of 100 KB, as arguments and as results: does anything grow?"""
+    """a million objects of 100 KB (over the wire 100,000), as arguments and as results: does anything grow?"""
     figures = []
     for link in links:
+        n = CHURNED[link]
         for what, work in (("arguments", _churn_arguments), ("results", _churn_results)):
+            others = segment_names()
             with ExitStack() as stack:
                 client = open_client(stack, link)
                 processes = [os.getpid(), *descendants()]
                 scheduler = next(pid for pid in processes if SCHEDULERS & set(psutil.Process(pid).cmdline()))
                 start = time.perf_counter()
                 seen = []
-                for i, _ in enumerate(work(client)):
-                    if i in (CHURNED // 10, CHURNED - 1):
+                for i, _ in enumerate(work(client, n)):
+                    if i in (n // 10, n - 1):
                         gc.collect()
                         seen.append((rss_bytes(os.getpid()), rss_bytes(scheduler), object_bytes(processes)))
-                rate = CHURNED / (time.perf_counter() - start)
+                rate = n / (time.perf_counter() - start)
             figures.append(Figure(f"{link}, {what}", rate, "objects/s"))
             for of, before, after in zip(("client's RSS", "scheduler's RSS", "segments"), *seen, strict=True):
                 growth = (after - before) / 1e6
                 target = 5.0 if link == RINGS else None
                 figures.append(Figure(f"{link}, {what}: growth of {of}", growth, "MB", target=target, at_most=True))
             figures.append(Figure(f"{link}, {what}: segments", seen[-1][2] / 1e6, "MB", at_most=True))
+            left = len(segment_names() - others)
+            figures.append(Figure(f"{link}, {what}: segments left", left, "", target=0.0, at_most=True))
     return figures
 
 
-def _churn_arguments(client: Client) -> Iterator[int]:
+def _churn_arguments(client: Client, n: int) -> Iterator[int]:
     futures: deque[Any] = deque()
-    for i in range(CHURNED):
+    for i in range(n):
         futures.append(client.submit(page_sum, filled(CHURNED_BYTES, i % 256)))
         if len(futures) > WINDOW:
             yield futures.popleft().result()
@@ -309,9 +313,9 @@ def _churn_arguments(client: Client) -> Iterator[int]:
         yield futures.popleft().result()
 
 
-def _churn_results(client: Client) -> Iterator[int]:
+def _churn_results(client: Client, n: int) -> Iterator[int]:
     futures: deque[Any] = deque()
-    for i in range(CHURNED):
+    for i in range(n):
         futures.append(client.submit(filled, CHURNED_BYTES, i % 256))
         if len(futures) > WINDOW:
             yield page_sum(futures.popleft().result())

@@ -18,7 +18,6 @@ cdef enum:
     LEAST_AREA_BYTES = 1 << 16
     LEAST_SLOT_BYTES = 256
     BUFFER_ALIGNMENT = 64
-    UNLOCKED_COPY_BYTES = 1 << 18    # from here on a copy lets other threads run
     PACKED_HEADER_BYTES = 16
 
 cdef uint64_t POOL_NS = 60000000000  # what nobody has used for so long is given back
@@ -63,20 +62,6 @@ cdef inline size_t aligned(size_t offset) noexcept nogil:
     return (offset + BUFFER_ALIGNMENT - 1) & ~<size_t>(BUFFER_ALIGNMENT - 1)
 
 
-cdef int copy_in(char *to, const unsigned char[:] data) except -1:
-    cdef size_t size = data.shape[0]
-    cdef const unsigned char *start
-    if size == 0:
-        return 0
-    start = &data[0]
-    if size < UNLOCKED_COPY_BYTES:
-        memcpy(to, start, size)
-    else:
-        with nogil:
-            memcpy(to, start, size)
-    return 0
-
-
 cdef size_t packed_bytes(size_t stream_bytes, buffers) except 0:
     """How large a pickle and its buffers are as one packed object."""
     cdef size_t size = PACKED_HEADER_BYTES + 16 * <size_t>len(buffers) + stream_bytes
@@ -92,12 +77,12 @@ cdef int write_packed(char *start, const unsigned char[:] stream, buffers) excep
     cdef size_t offset = PACKED_HEADER_BYTES + 16 * count
     cdef size_t i
     header[0], header[1] = stream.shape[0], count
-    copy_in(start + offset, stream)
+    copy_bytes(start + offset, stream)
     offset += stream.shape[0]
     for i in range(count):
         offset = aligned(offset)
         header[2 + 2 * i], header[3 + 2 * i] = offset, <uint64_t>buffers[i].nbytes
-        copy_in(start + offset, buffers[i])
+        copy_bytes(start + offset, buffers[i])
         offset += header[3 + 2 * i]
     return 0
 
@@ -257,7 +242,7 @@ cdef class Store:
             self.lasting_bytes += slot.area.slot_bytes
         while memory is not slot.area.memory:     # which may be replaced while others run
             memory = slot.area.memory
-            copy_in(memory.start + slot.offset, data)
+            copy_bytes(memory.start + slot.offset, data)
         return self.note(slot, 0, flags)
 
     def put_packed(self, const unsigned char[:] stream, buffers not None, uint32_t flags=0):
@@ -291,7 +276,7 @@ cdef class Store:
         cdef size_t size = data.shape[0]
         if offset > slot.size or size > slot.size - offset:
             raise ValueError(f"object {object:#x} has {slot.size} bytes: {size} at {offset} do not lie in it")
-        copy_in(slot.area.memory.start + slot.offset + offset, data)
+        copy_bytes(slot.area.memory.start + slot.offset + offset, data)
 
     # what is there
 

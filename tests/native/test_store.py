@@ -66,6 +66,17 @@ def test_an_object_reads_back_as_it_was_written(store, mappings):
         assert store.bytes_of(place[0]) >= size
 
 
+@pytest.mark.parametrize("size", [(1 << 23) - 1, 1 << 23, (1 << 23) + 1, (1 << 23) + 79])
+@pytest.mark.parametrize(("source", "target"), [(0, 0), (1, 0), (0, 5), (3, 16), (7, 63)])
+def test_a_large_buffer_is_copied_whole_wherever_it_begins_and_ends(store, mappings, size, source, target):
+    data = memoryview(os.urandom(1 << 16) * (size // (1 << 16) + 2))[source : source + size]
+    place = store.reserve(0, target + size + 64)
+    store.fill(place[0], target, data)
+    there = read(mappings, place)
+    assert there[target : target + size] == data
+    assert not any(there[:target]) and not any(there[target + size :])
+
+
 def test_a_buffer_that_cannot_be_copied_takes_no_room(store):
     with pytest.raises(ValueError, match="mismatch"):
         store.put_packed(b"the pickle", [memoryview(bytes(80_000)).cast("d")])
