@@ -52,5 +52,6 @@ struct Frame {
     wait @29 :Batch.Selection;                          # nested client -> scheduler: a task waits for these
     runHere @30 :Batch.Selection;                       # scheduler -> nested client, answers a wait
     returned @31 :Batch.Withdrawn;                      # nested client -> scheduler, answers each runHere
+    taken @32 :Object.Taken;                            # scheduler -> cluster, answers each result with an object
   }
 }

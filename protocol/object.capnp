@@ -32,6 +32,12 @@ struct Serves {
   address @1 :Text;                                     # host:port at which others may fetch what it has, or empty
 }
 
+struct Taken {
+  peers @0 :Data;                                       # UInt32  the worker whose result brought it
+  objects @1 :Data;                                     # UInt64  never empty
+  names @2 :Data;                                       # UInt64  what it is called from now on; 0: it may go
+}
+
 struct Objects {
   peers @0 :Data;                                       # UInt32  cluster -> scheduler: the worker; else empty
   objects @1 :Data;                                     # UInt64  never empty

@@ -510,10 +510,11 @@ cdef class SchedulerCore:
     # workers come and go
 
     def on_worker_joined(self, Outlet tasks not None, Outlet control not None, uint32_t queue_size=1000, *,
-                         bint is_remote=False, uint64_t tag=0):
-        """A worker that may be given tasks. Its index. What a remote one makes comes under tags of the scheduler's own.
+                         uint32_t host=0, uint64_t tag=0):
+        """A worker that may be given tasks. Its index.
 
-        One that outlived its scheduler has its `tag`; ValueError if somebody else has it.
+        `host` is 0 for the scheduler's own, else a number of the ObjectTable's; what is made there comes under a tag of
+        the scheduler's. One that outlived its scheduler has its `tag`; ValueError if somebody else has it.
         """
         cdef uint32_t index
         if tag and (tag in self.worker_of_tag or self.has_client(tag) or tag >= self.own_tag
@@ -525,8 +526,8 @@ cdef class SchedulerCore:
             tag = self.draw_tag()
         index = self.pool.add(tasks, control, queue_size)
         self.pool.workers[index].tag = tag
-        self.pool.workers[index].is_remote = is_remote
-        self.pool.workers[index].maker = self.own_tag if is_remote else self.pool.workers[index].tag
+        self.pool.workers[index].host = host
+        self.pool.workers[index].maker = self.own_tag if host else self.pool.workers[index].tag
         self.worker_of_tag[self.pool.workers[index].tag] = index
         return index
 
@@ -741,6 +742,12 @@ cdef class SchedulerCore:
         """(task, attempt) that this worker was given by another scheduler and has not answered; None if there is none."""
         return self.survivors.task_of.get(worker_index)
 
+    def has_dependants(self, uint64_t task):
+        """Whether other tasks will need the result of this one, as far as is known by now."""
+        cdef uint32_t row_index = self.find_open(task)
+        cdef Node *node = self.edges.node(row_index) if row_index else NULL
+        return node != NULL and (node.dependants != NULL or node.promised != 0)
+
     cdef uint32_t find_open(self, uint64_t task) noexcept nogil:
         """The row of this task; 0 if there is none."""
         cdef uint32_t client_index = self.clients.find(task)
@@ -775,7 +782,7 @@ cdef class SchedulerCore:
     cdef bint is_to_be_had(self, uint32_t worker_index, Record *record) except -1:
         """Whether what the result brings lies where it says: its worker may not have named it anew yet."""
         cdef Place *place
-        if not record.flags & FLAG_OBJECTS or self.pool.workers[worker_index].is_remote:
+        if not record.flags & FLAG_OBJECTS or self.pool.workers[worker_index].host:
             return True
         if places_in(payload_of(record), payload_bytes_of(record)) < 1:
             return True

@@ -13,6 +13,7 @@ cdef enum:
     MOST_LOOKS = 1024          # at workers, per tick: with more of them, each has its turn later
     MOST_ESTIMATE_NS = 2000000000
     NEAR_BYTES = 1 << 20       # of objects, from which on a task is rather run where they are
+    MOST_NEAR_LOOKS = 16       # at workers that are loaded alike, for one there
 
 
 @cython.final
@@ -63,9 +64,31 @@ cdef class Dispatcher:
     cdef uint32_t near_inputs(self, uint32_t row_index, uint32_t worker_index) noexcept nogil:
         """Rather this worker (index + 1), or one that is loaded alike, if what the task needs is large and lies there."""
         cdef Row *row = self.table.row(row_index)
-        if (row.flags & FLAG_OBJECTS and self.pool.workers[worker_index - 1].is_remote
+        if (row.flags & FLAG_OBJECTS and self.pool.workers[worker_index - 1].host
                 and named_bytes(self.table.payload(row), row.payload_bytes) >= NEAR_BYTES):
-            return self.pool.nearer(worker_index - 1)
+            with gil:
+                return self.nearest(row, worker_index)
+        return worker_index
+
+    cdef uint32_t nearest(self, Row *row, uint32_t worker_index) except 0:
+        """Of the workers (index + 1) that are loaded as this one, one on whose host the least of its objects is missing."""
+        cdef Worker *worker = &self.pool.workers[worker_index - 1]
+        cdef uint64_t least = self.objects.missing_bytes(self.table.payload(row), row.payload_bytes, worker.host)
+        cdef uint64_t missing = least
+        cdef uint32_t host = worker.host
+        cdef uint32_t other = self.pool.heads[worker.bucket]
+        cdef uint32_t looks
+        for looks in range(MOST_NEAR_LOOKS):
+            if least < NEAR_BYTES or other == 0:
+                break
+            worker = &self.pool.workers[other - 1]
+            if worker.host != host:
+                host = worker.host
+                missing = self.objects.missing_bytes(self.table.payload(row), row.payload_bytes, host)
+            if missing < least:
+                least = missing
+                worker_index = other
+            other = worker.next
         return worker_index
 
     # one task

@@ -20,8 +20,14 @@ cdef enum:
 
 cdef class StoredObject:
     cdef Place place
+    cdef uint64_t at               # bit per host that has it, or soon will (`host_bit`)
     cdef uint32_t holders
     cdef bint is_held_by_maker
+
+
+cdef inline uint64_t host_bit(uint32_t host) noexcept nogil:
+    """Of a host by its number; beyond 64 hosts several share a bit, and one may be thought to have what another has."""
+    return <uint64_t>1 << (host if host < 64 else host % 63 + 1)
 
 
 cdef class ObjectTable:
@@ -31,8 +37,9 @@ cdef class ObjectTable:
     cdef bint has_freed           # something new in `freed`
     cdef dict left                # segment -> objects in it, of stores whose makers have gone
     cdef readonly list unlink     # names of segments in which nothing is left
-    cdef readonly list gone       # every id that was freed, while `hosts` is not 0
-    cdef public uint32_t hosts    # how many other hosts may have copies
+    cdef readonly list gone       # every id that was freed, while there are other hosts
+    cdef set host_numbers         # of other hosts, which may have copies; the scheduler's is 0
+    cdef readonly uint32_t hosts  # how many these are
     cdef readonly uint64_t bytes
     cdef str life, folder
 
@@ -40,6 +47,7 @@ cdef class ObjectTable:
         self.life, self.folder = life, folder
         self.objects, self.kept, self.freed, self.left = {}, {}, {}, {}
         self.unlink, self.gone = [], []
+        self.host_numbers = set()
 
     def __len__(self):
         return len(self.objects)
@@ -98,6 +106,7 @@ cdef class ObjectTable:
                 return PLACES_WRONG
             known = StoredObject.__new__(StoredObject)
             known.place = place[0]
+            known.at = host_bit(0)
             if by_maker and place.flags & PLACE_HELD:
                 known.is_held_by_maker = True
                 known.holders = 1
@@ -245,6 +254,46 @@ cdef class ObjectTable:
                 self.left[known.place.segment] += 1
         self.freed.pop(tag, None)
         return names
+
+    # where copies are
+
+    def add_host(self):
+        """Another host: its number."""
+        cdef uint32_t number = 1
+        while number in self.host_numbers:
+            number += 1
+        self.host_numbers.add(number)
+        self.hosts += 1
+        return number
+
+    def remove_host(self, uint32_t number):
+        """It has gone, and what it had."""
+        cdef StoredObject known
+        self.host_numbers.remove(number)
+        self.hosts -= 1
+        for known in self.objects.values():
+            known.at &= ~host_bit(number)
+
+    def note_at(self, uint64_t object, uint32_t host):
+        """This host has the object too, or will before any record that names it. False if nobody holds it."""
+        cdef StoredObject known = self.objects.get(object)
+        if known is None:
+            return False
+        known.at |= host_bit(host)
+        return True
+
+    cdef uint64_t missing_bytes(self, const char *payload, size_t size, uint32_t host) except? 0:
+        """How many bytes of the objects that this payload names are not on this host."""
+        cdef StoredObject known
+        cdef uint64_t missing = 0
+        cdef int64_t i
+        for i in range(places_in(payload, size)):
+            known = self.objects.get(place_at(payload, i).object)
+            if known is not None and not known.at & host_bit(host):
+                missing += known.place.size
+        return missing
+
+    # what the shell drains
 
     def take_freed(self, uint64_t tag):
         """The ids that the store with this tag may free."""

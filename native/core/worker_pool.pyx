@@ -12,7 +12,6 @@
 
 cdef enum:
     BUCKETS = 40
-    MOST_NEAR_LOOKS = 16       # at workers that are loaded alike, for one on this host
     CREDIT_NS = 4000000
 
 cdef struct Worker:
@@ -26,7 +25,7 @@ cdef struct Worker:
     uint32_t previous
     uint32_t queue_size
     bint present
-    bint is_remote         # on another host than the scheduler, where all objects are
+    uint32_t host          # its number in the ObjectTable; 0: the scheduler's, where all objects are
     bint is_aside          # still runs what a scheduler before gave it: in no bucket
     bint is_blocked        # what it runs waits for another task: in no bucket
     bint dirty             # records written since the last flush: it hangs in the list of those
@@ -181,17 +180,6 @@ cdef class WorkerPool:
     cdef inline uint32_t least_loaded(self) noexcept nogil:
         """Index + 1 of a worker with the least work, 0 if there is none."""
         return 0 if self.buckets == 0 else self.heads[count_trailing_zeros(self.buckets)]
-
-    cdef uint32_t nearer(self, uint32_t worker_index) noexcept nogil:
-        """Index + 1 of a worker on this host that is loaded as little as this one; this one + 1 if there is none."""
-        cdef uint32_t other = self.heads[self.workers[worker_index].bucket]
-        cdef uint32_t looks = 0
-        while other and looks < MOST_NEAR_LOOKS:
-            if not self.workers[other - 1].is_remote:
-                return other
-            other = self.workers[other - 1].next
-            looks += 1
-        return worker_index + 1
 
     cdef inline bint has_idle(self) noexcept nogil:
         """Whether some worker holds nothing."""

@@ -29,6 +29,7 @@ VERSION = 1
 FETCH, BRING = 1, 2
 YES, NO = 1, 2
 TOKEN_BYTES = 16
+MADE_THERE = b"made there"
 PIECE_BYTES = 4 << 20  # so that it is known how far a transfer got
 STALL_S = 10.0
 _REQUEST = struct.Struct("<4sHHQ16s")
@@ -49,9 +50,13 @@ class Request(NamedTuple):
     token: bytes
 
 
-def token_for(key: bytes, object_id: int) -> bytes:
-    """What proves that a transfer of this object is meant to be, towards or from the host that has this key."""
-    return blake2b(object_id.to_bytes(8, "little"), key=key, digest_size=TOKEN_BYTES).digest()
+def token_for(key: bytes, object_id: int, *, is_made_there: bool = False) -> bytes:
+    """What proves that a transfer of this object is meant to be, towards or from the host that has this key.
+
+    `is_made_there`: the id is that under which a worker of that host has made it, which may be another's elsewhere.
+    """
+    person = MADE_THERE if is_made_there else b""
+    return blake2b(object_id.to_bytes(8, "little"), key=key, digest_size=TOKEN_BYTES, person=person).digest()
 
 
 def prepare(connection: socket.socket, stall_s: float = STALL_S) -> None:

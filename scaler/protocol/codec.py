@@ -53,6 +53,7 @@ from scaler.protocol.frames import (
     Serves,
     Shutdown,
     ShutdownAnswer,
+    Taken,
     Tasks,
     VersionError,
     Wait,
@@ -96,6 +97,7 @@ _BODIES: dict[str, type[Body]] = {
     "wait": Wait,
     "runHere": RunHere,
     "returned": Returned,
+    "taken": Taken,
 }
 
 

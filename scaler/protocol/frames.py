@@ -502,6 +502,34 @@ class Freed(Objects):
     __slots__ = ()
 
 
+class Naming(NamedTuple):
+    """What became of an object that a worker's result brought: its name from now on, or 0 if it may go."""
+
+    peer: int
+    object: int
+    name: int
+
+
+class Taken(NamedTuple):
+    """The results that brought these objects have been taken."""
+
+    peers: bytes = b""
+    objects: bytes = b""
+    names: bytes = b""
+
+    @classmethod
+    def of(cls, namings: Iterable[tuple[int, int, int]]) -> Self:
+        """The columns of (peer, object, name), at least one."""
+        peers, objects, names = map(list, zip(*namings, strict=True))
+        return cls(column("I", peers), _ids(objects), column("Q", names))
+
+    def rows(self) -> list[Naming]:
+        """One Naming per row; FrameError if the columns don't fit each other."""
+        n = row_count("objects", self.objects, 8)
+        objects = values("objects", "Q", self.objects, n)
+        return list(map(Naming, values("peers", "I", self.peers, n), objects, values("names", "Q", self.names, n)))
+
+
 Body = (
     Acknowledge
     | Hello
@@ -531,6 +559,7 @@ Body = (
     | Offer
     | Fetched
     | Serves
+    | Taken
 )
 
 UNNUMBERED = frozenset({Acknowledge, Hello, Welcome, Refusal, Heartbeat})

@@ -1,6 +1,6 @@
 """ClusterSide: the relay of a host's workers, in their supervisor's process."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, Protocol
 
@@ -15,8 +15,7 @@ from scaler._native import (
     RelayPeer,
     Store,
 )
-from scaler.link.names import sweep_tag
-from scaler.link.objects import new_objects, pack_ids, unpack_ids
+from scaler.link.objects import Place, pack_ids, unpack_ids
 from scaler.link.single import with_payload
 from scaler.protocol.frames import (
     FLAG_OBJECTS,
@@ -33,10 +32,13 @@ from scaler.protocol.frames import (
     Release,
     Results,
     Shutdown,
+    Taken,
     Tasks,
     Withdraw,
     Withdrawn,
 )
+from scaler.relay.dial_carrier import DialCarrier
+from scaler.relay.made_objects import MadeObjects
 from scaler.relay.relay import RelaySide
 
 RELAY_TAG = (1 << 24) - 1  # of the relay's own store
@@ -76,14 +78,21 @@ class ClusterSide(RelaySide):
         stopper: Stopping,
     ) -> None:
         super().__init__(relay, store, mappings, until_named=False)
-        self._life, self._folder, self._dismiss = life, folder, dismiss
-        self._stopper = stopper
+        self._dismiss, self._stopper = dismiss, stopper
+        self._made = MadeObjects(life, folder, mappings, self._tell_freed)
         self.is_shut_down = False  # the scheduler wants no cluster any more
         self._numbers = 0  # all below it have been given to workers
         self._sending: dict[int, tuple[int, tuple[Any, ...]]] = {}  # results whose objects are on their way, by task
         self._about: dict[RelayPeer, tuple[str, int]] = {}  # names and processes
         self._survivors: dict[RelayPeer, tuple[int, int]] = {}  # what they run for a scheduler before
         self._old_stores: list[Store] = []  # that tasks of these may still look at
+
+    def use(self, carrier: DialCarrier | None) -> None:
+        super().use(carrier)
+        self._made.carrier = carrier
+
+    def _tell_freed(self, number: int, ids: Iterable[int]) -> None:
+        self.relay.tell(number, KIND_FREED, pack_ids(ids))
 
     def on_control(self, number: int, record: tuple[Any, ...]) -> None:
         if record[0] != KIND_RELEASE:
@@ -101,9 +110,8 @@ class ClusterSide(RelaySide):
         self._sending[record[1]] = number, record
 
     def on_sent(self, number: int, record: tuple[Any, ...]) -> None:
-        """The scheduler has a worker's result, or will: the worker may use its memory again."""
         self._sending.pop(record[1], None)
-        self.relay.tell(number, KIND_FREED, pack_ids(place[0] for place in new_objects(record[2])))
+        self._made.on_sent(number, record)
 
     def on_body(self, body: Body) -> None:
         if isinstance(body, Tasks):
@@ -120,7 +128,11 @@ class ClusterSide(RelaySide):
             self.talk.post(Withdrawn.of([(*row, bool(self.relay.withdraw(*row))) for row in body.rows()]))
         elif isinstance(body, Freed):
             for _, object_id in body.rows():
-                self.talk.incoming.forget(object_id)
+                if not self._made.forget(object_id):
+                    self.talk.incoming.forget(object_id)
+        elif isinstance(body, Taken):
+            for naming in body.rows():
+                self._made.on_taken(naming.object, naming.name)
         elif isinstance(body, Goodbye):
             self.over = body.reason
         elif isinstance(body, Shutdown):
@@ -132,6 +144,9 @@ class ClusterSide(RelaySide):
                 self._stop(*row)
         else:
             raise FrameError(f"a scheduler does not say {type(body).__name__} to a cluster")
+
+    def find(self, object_id: int) -> Place | None:
+        return self._made.find(object_id) or super().find(object_id)
 
     def _stop(self, number: int, task: int, attempt: int) -> None:
         """Nobody wants this any more. What had not begun was asked back before."""
@@ -173,7 +188,7 @@ class ClusterSide(RelaySide):
 
     def _say_left(self, number: int, exit_code: int, reason: str, claimed: list[tuple[int, int]]) -> None:
         self.talk.post(Left(number, exit_code, reason, **Left.columns_of(claimed)))
-        sweep_tag(self._life, worker_tag(number), self._folder)  # its results have been sent, or never will be
+        self._made.on_left(number, worker_tag(number))  # its results have been sent, or never will be
 
     # another scheduler
 
@@ -181,8 +196,7 @@ class ClusterSide(RelaySide):
         """Go on with the workers of a session whose scheduler has gone; `life` is that of the next one.
 
         Called once, before anything else is said. They go on with what they run; what they have not begun is taken
-        back, since its client sends it again. Results that the other scheduler may not have taken are sent again: its
-        objects have gone with the session, so those that name some are not, unless they had not been sent.
+        back, since its client sends it again. Results that the other scheduler may not have taken are sent again.
         """
         runs = dict(self.relay.take_over(life))
         for peer in before.peers:
@@ -196,7 +210,8 @@ class ClusterSide(RelaySide):
         for body in before.talk.ledger.unacknowledged_bodies():
             if isinstance(body, Results) and not any(flags & FLAG_OBJECTS for flags in body.flags):
                 self.talk.post(body)
-        self.relay.asides[:0] = before._sending.values()
+        unheard = self._made.take_over(before._made, {peer.number for peer in self.peers})
+        self.relay.asides[:0] = [*unheard, *before._sending.values()]
         self._old_stores = [*before._old_stores, before.store]
 
     def _look_after_survivors(self) -> None:
@@ -215,3 +230,4 @@ class ClusterSide(RelaySide):
         """Nobody will open an object of a session before any more. Who has one open keeps it."""
         while self._old_stores:
             self._old_stores.pop().close()
+        self._made.free_outdated()

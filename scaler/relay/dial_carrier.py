@@ -77,6 +77,15 @@ class DialCarrier:
             self._served.remove(object_id)
             self._port.withdraw(object_id)
 
+    def serve_made(self, object_id: int, view: memoryview) -> None:
+        """Others may fetch what a worker here has made under this id."""
+        if self._port is not None:
+            self._port.serve(object_id, view, is_made_here=True)
+
+    def withdraw_made(self, object_id: int) -> None:
+        if self._port is not None:
+            self._port.withdraw(object_id, is_made_here=True)
+
     def close(self) -> None:
         self._dialer.close()
         if self._port is not None:

@@ -224,12 +224,15 @@ class RelaySide(ABC):
     def place(self, payload: bytes) -> bytes:
         """The payload, saying where on this host its objects lie; one that is not here has no place."""
         places, stream = split_places(payload)
-        return join_places([self._find(*place) for place in places], stream)
+        found = []
+        for object_id, _, _, size, flags in places:
+            here = self.find(object_id)
+            found.append((object_id, 0, 0, size, flags) if here is None else (object_id, *here[1:4], flags))
+        return join_places(found, stream)
 
-    def _find(self, object_id: int, _segment: int, _offset: int, size: int, flags: int) -> Place:
-        if object_id not in self.store:
-            return object_id, 0, 0, size, flags
-        return (*self.store.place_of(object_id)[:4], flags)
+    def find(self, object_id: int) -> Place | None:
+        """Where an object lies on this host."""
+        return self.store.place_of(object_id) if object_id in self.store else None
 
     def tell_function(self, row: Function) -> None:
         """Announce a function to a worker."""

@@ -12,7 +12,7 @@ from scaler.link.arrival import Arrival
 from scaler.link.object_port import ObjectPort
 from scaler.link.object_stream import token_for
 from scaler.protocol.frames import Offer
-from scaler.scheduler.object_directory import Host, ObjectDirectory, source_of
+from scaler.scheduler.object_directory import Host, ObjectDirectory, Source
 
 
 class PortCarrier:
@@ -20,7 +20,7 @@ class PortCarrier:
 
     def __init__(self, port: ObjectPort, directory: ObjectDirectory, peer: Host, keeps: bool) -> None:
         self._port, self._directory, self._peer, self._keeps = port, directory, peer, keeps
-        self._offered: dict[int, tuple[Callable[[bool], None], Host | None]] = {}
+        self._offered: dict[int, tuple[Callable[[bool], None], Source | None]] = {}
         self._expected: set[int] = set()
 
     @property
@@ -30,7 +30,8 @@ class PortCarrier:
     def offer(self, object_id: int, view: memoryview, done: Callable[[bool], None]) -> Offer:
         source = self._directory.choose(object_id)
         self._offered[object_id] = done, source
-        return Offer(object_id, view.nbytes, self._port.serve(object_id, view), *source_of(source, object_id))
+        elsewhere = ("", b"") if source is None else (source.host.address, source.token(object_id))
+        return Offer(object_id, view.nbytes, self._port.serve(object_id, view), *elsewhere)
 
     def on_fetched(self, object_id: int, is_there: bool) -> None:
         """The peer has it, or can't get it this way."""
@@ -38,8 +39,12 @@ class PortCarrier:
         if done is None:
             return
         if is_there and self._keeps:
-            self._directory.note(object_id, self._peer)
+            self._directory.note(object_id, Source(self._peer))
         done(is_there)
+
+    def on_made(self, object_id: int, made_as: int) -> None:
+        """A worker of the peer has made this, under that id, and the peer keeps it."""
+        self._directory.note(object_id, Source(self._peer, made_as))
 
     def _end_offer(self, object_id: int) -> Callable[[bool], None] | None:
         if object_id not in self._offered:

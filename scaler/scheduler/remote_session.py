@@ -62,6 +62,7 @@ from scaler.protocol.frames import (
     Returned,
     RunHere,
     Serves,
+    Taken,
     Tasks,
     Wait,
     Withdraw,
@@ -102,6 +103,7 @@ class RemoteSession(ABC):
         self.hello = hello
         self.objects = objects
         self.talk = Conversation(incoming)
+        self.carrier: PortCarrier | None = None
         self.is_over = False
         self._batch = RecordBatch()
         self._dirty: list[RunOutlet] = []
@@ -118,10 +120,11 @@ class RemoteSession(ABC):
         """The other side can come to the port here. What a cluster has got from there others can have from it."""
         if self.objects.port is None:
             return
-        if self.talk.carrier is not None:
+        if self.carrier is not None:
             raise FrameError("it has said before how objects go to it")
-        host = Host(body.key, body.address)
-        self.talk.use(PortCarrier(self.objects.port, self.objects.directory, host, isinstance(self, RemoteCluster)))
+        host, keeps = Host(body.key, body.address), isinstance(self, RemoteCluster)
+        self.carrier = PortCarrier(self.objects.port, self.objects.directory, host, keeps)
+        self.talk.use(self.carrier)
 
     @abstractmethod
     def on_left(self) -> None:
@@ -347,7 +350,7 @@ class RemoteCluster(RemoteSession):
     ) -> None:
         super().__init__(core, hello, objects, IncomingObjects(objects.store, renames=True), ready)
         self._queue_size = queue_size
-        core.objects.hosts += 1
+        self._host = core.objects.add_host()
         self.workers: dict[int, int] = {}  # by the relay's number; what comes of one that is not here is late
         self._outlets: dict[int, RunOutlet] = {}  # of their tasks, the same way
         self._next_number = 0  # none below it joins any more
@@ -359,14 +362,11 @@ class RemoteCluster(RemoteSession):
         now = time.monotonic_ns()
         if isinstance(body, Results):
             self._batch.put_results(body, peers=MOST_NUMBERS, largest_payload=MOST_INLINE_BYTES)
+            taken: list[tuple[int, int, int]] = []
             for peer, record in feed_results(self.core, self.workers, self._batch):
-                payload = self.talk.incoming.take(record[2])
-                worker = self.workers.get(peer)
-                if worker is None:
-                    for place in new_objects(payload):
-                        self.objects.store.free(place[0])
-                else:
-                    feed_one(self.core, worker, with_payload(record, payload))
+                taken += self._take_large(peer, record)
+            if taken:
+                self.talk.post(Taken.of(taken))
         elif isinstance(body, Withdrawn):
             for verdict in body.rows():
                 worker = self.workers.get(verdict.peer)
@@ -391,6 +391,31 @@ class RemoteCluster(RemoteSession):
         else:
             raise FrameError(f"a cluster does not say {type(body).__name__}")
 
+    def _take_large(self, peer: int, record: tuple[Any, ...]) -> list[tuple[int, int, int]]:
+        """Take a result that brings an object: what its maker is to hear of that, as a Taken has it."""
+        payload = self.talk.incoming.take(record[2])
+        worker = self.workers.get(peer)
+        theirs, ours = ([place[0] for place in new_objects(each)] for each in (record[2], payload))
+        if worker is None:
+            for object_id in ours:
+                self.objects.store.free(object_id)
+            return [(peer, object_id, 0) for object_id in theirs]
+        is_input = self.core.has_dependants(record[1])
+        feed_one(self.core, worker, with_payload(record, payload))
+        return [
+            (peer, made_as, name if is_input and self._stays(name, made_as) else 0)
+            for made_as, name in zip(theirs, ours, strict=True)
+        ]
+
+    def _stays(self, object_id: int, made_as: int) -> bool:
+        """Tasks to come need this object, which a worker there has made: its host is to keep it. False if none does."""
+        if not self.core.objects.note_at(object_id, self._host):
+            return False
+        self._present.add(object_id)
+        if self.carrier is not None:
+            self.carrier.on_made(object_id, made_as)
+        return True
+
     def _facts_of(self, body: Left) -> dict[str, Any]:
         """How a worker has died."""
         try:
@@ -409,7 +434,7 @@ class RemoteCluster(RemoteSession):
         tasks = RunOutlet(body.peer, self._dirty, self._asks, self._large, self.ready, self, stops=self._stops)
         control = RunOutlet(body.peer, self._dirty_control, [], self._large_functions, self.ready, self)
         self._outlets[body.peer] = tasks
-        worker = self.workers[body.peer] = self.core.on_worker_joined(tasks, control, self._queue_size, is_remote=True)
+        worker = self.workers[body.peer] = self.core.on_worker_joined(tasks, control, self._queue_size, host=self._host)
         if body.outlived:
             self.core.on_survivor(worker, (body.task, body.attempt) if body.task else None)
 
@@ -460,6 +485,7 @@ class RemoteCluster(RemoteSession):
         for place in split_places(payload)[0]:
             if place[0] not in self._present and self.send_object(place):
                 self._present.add(place[0])
+                self.core.objects.note_at(place[0], self._host)
 
     def is_wanted(self, peer: int, record: tuple[Any, ...]) -> bool:
         outlet = self._outlets.get(peer)
@@ -488,10 +514,10 @@ class RemoteCluster(RemoteSession):
         return columns is not None
 
     def on_left(self) -> None:
-        self.core.objects.hosts -= 1
         self.core.on_workers_left(
             list(self.workers.values()), time.monotonic_ns(), {"host": self.hello.host_name, "lost": True}
         )
+        self.core.objects.remove_host(self._host)
         self.workers.clear()
         self._outlets.clear()
         self.talk.close()

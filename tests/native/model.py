@@ -400,7 +400,7 @@ class RemoteWorker(ModelWorker):
         self.set_aside = []  # tasks whose objects have not come
         self.outlet = RunOutlet(0, [], self.asks, self.large, stops=self.stops)
         self.control = RunOutlet(0, [], [], self.large_functions)
-        self.index = self.core.on_worker_joined(self.outlet, self.control, queue_size, is_remote=True)
+        self.index = self.core.on_worker_joined(self.outlet, self.control, queue_size, host=1)
         self.maker = self.core.own_tag
 
     def see(self):

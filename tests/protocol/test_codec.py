@@ -101,6 +101,7 @@ BODIES = st.one_of(
             frames.Withdraw,
             frames.Release,
             frames.Freed,
+            frames.Taken,
             frames.Withdrawn,
         ),
     ),

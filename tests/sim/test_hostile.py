@@ -38,6 +38,7 @@ def nonsense(chance: random.Random) -> Body:
             frames.Cancel(tasks=tasks),
             frames.Release(peers=peers, objects=tasks),
             frames.Freed(objects=tasks),
+            frames.Taken(peers=peers, objects=tasks),
             frames.Withdraw(tasks=tasks),
             frames.Withdrawn(peers=peers, tasks=tasks, attempts=noise(16), took=b"\1\0"),
             frames.Functions.of([Function(0, number, noise(16), chance.randrange(32), chance.choice((place, b"")))]),

@@ -144,11 +144,11 @@ def test_the_second_host_is_sent_to_the_first_while_the_scheduler_is_busy():
     client.submit(0, bytes(LARGE), hold=True)
     settle(world, [client], clusters)
     assert len(directory) == 1
-    (object_id,) = directory._hosts
+    (object_id,) = directory._sources
     first = directory.choose(object_id)
     second = directory.choose(object_id)
     assert first is None
-    assert second.address in ("cluster:1", "cluster:2")
+    assert second.host.address in ("cluster:1", "cluster:2")
     assert [bool(port.served) for port in ports.values()].count(True) == 1  # whoever has fetched it serves it
     client.release_held()
     settle(world, [client], clusters)

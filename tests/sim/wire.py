@@ -104,13 +104,13 @@ class Port:
         self.served: dict[bytes, list[memoryview]] = {}
         self.expected: dict[bytes, Arrival] = {}
 
-    def serve(self, object_id: int, view: memoryview) -> bytes:
-        token = token_for(self.key, object_id)
+    def serve(self, object_id: int, view: memoryview, *, is_made_here: bool = False) -> bytes:
+        token = token_for(self.key, object_id, is_made_there=is_made_here)
         self.served.setdefault(token, []).append(view)
         return token
 
-    def withdraw(self, object_id: int) -> None:
-        token = token_for(self.key, object_id)
+    def withdraw(self, object_id: int, *, is_made_here: bool = False) -> None:
+        token = token_for(self.key, object_id, is_made_there=is_made_here)
         if self.served[token].pop() and not self.served[token]:
             del self.served[token]
 
