@@ -181,6 +181,11 @@ class Storm:
         client = self.chance.choice(self.clients)
         size = self.chance.choice((1, 30, 30, 30, 900, 900, 3000) if self.chance.random() < 0.98 else (200_000,))
         payload = self.chance.randbytes(size)
+        if self.chance.random() < 0.2:
+            pair = client.submit_pair(self.chance.choice(FUNCTIONS), payload)
+            if pair is not None:
+                self.wanted[client].update(zip(pair, (payload[::-1], payload), strict=True))
+            return
         task = client.submit(self.chance.choice(FUNCTIONS), payload)
         if task is not None:
             self.wanted[client][task] = payload[::-1]

@@ -1,5 +1,6 @@
 """Objects between hosts over connections of their own, which may fail at any moment: each gets there, none stays."""
 
+import os
 import random
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from scaler.link.objects import OutgoingObjects
 from scaler.protocol.codec import decode, encode
 from scaler.protocol.frames import Fetched, Frame, Offer, Serves, Tasks
-from tests.sim.test_wire import settle
+from tests.sim.test_wire import settle, talk
 from tests.sim.wire import Port, RemoteClient, RemoteCluster, World
 
 LARGE = 300_000
@@ -155,6 +156,56 @@ def test_the_second_host_is_sent_to_the_first_while_the_scheduler_is_busy():
     assert len(directory) == 0
     assert not any(port.served for port in ports.values())
     assert not any(world.left_over(client, *clusters))
+
+
+def fetches_of(link):
+    """What the jobs of this host's dialer fetch, as they are added: (where it is tried first, its token)."""
+    fetches = []
+    fetch = link.dialer.fetch
+
+    def note(arrival, places, done):
+        fetches.append(places[0])
+        fetch(arrival, places, done)
+
+    link.dialer.fetch = note
+    return fetches
+
+
+def test_what_a_worker_has_made_does_not_come_back_to_its_host():
+    world, client, (cluster,) = make_world()
+    settle(world, [client], [cluster], 2)
+    payload = random.randbytes(LARGE)
+    first, second = client.submit_pair(0, payload)
+    fetches = fetches_of(cluster.link)
+    settle(world, [client], [cluster])
+    assert dict(client.answers) == {first: payload[::-1], second: payload}
+    assert len(fetches) == 1  # the first one's argument
+    assert not any(world.left_over(client, cluster))
+    assert not any(port.served for port in world.ports.values())
+
+
+def test_what_a_worker_had_made_goes_to_others_from_its_host_though_it_has_gone():
+    world, client, clusters = make_world(2)
+    settle(world, [client], clusters, 2)
+    payload = random.randbytes(LARGE)
+    first, second = client.submit_pair(0, payload)
+    talk(world, [client, *clusters], 5)
+    for cluster in clusters:
+        cluster.workers[0].begin()
+    maker, other = sorted(clusters, key=lambda cluster: cluster.workers[0].running is None)
+    maker.workers[0].finish()
+    talk(world, [client, *clusters], 5)
+    (object_id,) = maker.link.side._made._named
+    assert world.objects.directory.choose(object_id) is None  # so the scheduler's host has something to do
+    fetches = fetches_of(other.link)
+    store = f"scaler-{maker.host.life}-{maker.workers[0].store.tag:06x}-"
+    maker.link.side.on_left(maker.workers.pop().peer, -9, "")
+    settle(world, [client], clusters)
+    assert dict(client.answers) == {first: payload[::-1], second: payload}
+    assert [place for place, _ in fetches] == [("cluster", clusters.index(maker) + 1)]
+    assert not [name for name in os.listdir("/dev/shm") if name.startswith(store)]
+    assert not any(world.left_over(client, *clusters))
+    assert not any(port.served for port in world.ports.values())
 
 
 def test_what_cannot_be_fetched_comes_in_chunks(monkeypatch):

@@ -32,11 +32,7 @@ from tests.sim.wire import RemoteClient, RemoteCluster, RemoteWorker, Rings, Wor
 def settle(world, clients, clusters, turns=20):
     """Everybody does all there is to do, and nothing breaks any more."""
     for _ in range(turns):
-        for peer in (*clients, *clusters):
-            peer.link.speak()
-            while peer.link.up or peer.link.down:
-                peer.link.carry_up()
-                peer.link.carry_down()
+        talk(world, (*clients, *clusters), 1)
         for cluster in clusters:
             for worker in cluster.workers:
                 for _ in range(8):
@@ -44,6 +40,16 @@ def settle(world, clients, clusters, turns=20):
         for client in clients:
             for _ in range(20):
                 client.step()
+
+
+def talk(world, peers, turns):
+    """What is said gets there, and nobody does anything about it."""
+    for _ in range(turns):
+        for peer in peers:
+            peer.link.speak()
+            while peer.link.up or peer.link.down:
+                peer.link.carry_up()
+                peer.link.carry_down()
         world.tick()
 
 

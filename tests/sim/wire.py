@@ -6,6 +6,7 @@ rings, so what is tried is all that stands between them: relays, sessions, frame
 
 import secrets
 import socket
+import struct
 import sys
 from collections import deque
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from hashlib import blake2b
 from typing import Any, cast
 
 from scaler._native import (
+    FLAG_INPUTS,
     FLAG_OBJECTS,
     HEADERS_OFFSET,
     KIND_CANCEL,
@@ -89,6 +91,19 @@ class Host:
         """What the one object of a payload holds, and then the rest of the payload."""
         (place,), rest = split_places(payload)
         return bytes(self.mappings.lend_at(place, False).open(False)) + rest
+
+    def read_task(self, payload: bytes, flags: int) -> bytes:
+        """What a task is to work on: its object, or its own bytes, or the result that it waited for."""
+        if not flags & FLAG_INPUTS:
+            return self.read(payload) if flags & FLAG_OBJECTS else payload
+        data, rest = b"", payload
+        if flags & FLAG_OBJECTS:
+            data, rest = self.read(payload)[: split_places(payload)[0][0][3]], split_places(payload)[1]
+        count, section_bytes = struct.unpack_from("<II", rest)
+        if count and section_bytes:
+            (size,) = struct.unpack_from("<I", rest, 8)
+            data += rest[16 : 16 + size]
+        return data + rest[8 + section_bytes :]
 
 
 def hear_freed(ids: bytes, store: Store) -> None:
@@ -313,20 +328,44 @@ class RemoteClient:
         self.last_number = 0
         self.held: tuple[int, int, int, int, int] | None = None  # an object that it may name again
         self.unreleased: list[int] = []
+        self.followers: list[tuple[int, int, bytes]] = []  # promised, and still to be submitted
 
-    def submit(self, function: int, payload: bytes, hold: bool = False) -> int | None:
+    def submit_pair(self, function: int, payload: bytes) -> tuple[int, int] | None:
+        """A task, and one that works on its result, which may be said later. None while a ring is full."""
+        header = struct.pack("<IIIHH", 0, 0, 1, 0, 0)
+        first = self.submit(function, payload, header=header)
+        if first is None:
+            return None
+        self.number += 1
+        second = self.bits << 40 | self.number
+        header = struct.pack("<IIIHHQ", 1, 1, 0, 0, 0, first)
+        self.followers.append((second, self.functions[function], header))
+        self._submit_followers()
+        return first, second
+
+    def _submit_followers(self) -> None:
+        while self.followers:
+            task, function, header = self.followers[0]
+            if self.rings.tasks.write(KIND_TASK, task, header, function=function, flags=FLAG_INPUTS) is None:
+                return
+            del self.followers[0]
+
+    def submit(self, function: int, payload: bytes, hold: bool = False, header: bytes = b"") -> int | None:
         """The task's id, None while a ring is full. With `hold` the payload stays, to be submitted again.
 
-        Functions from FIRST_LARGE on carry an object.
+        `header` says what it has to do with other tasks. Functions from FIRST_LARGE on carry an object.
         """
         if function not in self.functions and not self._announce(function):
             return None
         place = None
-        if hold or len(payload) > self.rings.most_inline:
+        if hold or len(header) + len(payload) > self.rings.most_inline:
             flags = PLACE_NEW | PLACE_HELD if hold else PLACE_NEW
             place = self.store.put(payload, flags)
-            payload = join_places([place])
-        task = self._write(function, payload, FLAG_OBJECTS if place else 0)
+            payload = join_places([place], header)
+        else:
+            payload = header + payload
+        flags = (FLAG_OBJECTS if place else 0) | (FLAG_INPUTS if header else 0)
+        task = self._write(function, payload, flags)
         if task is None and place is not None:
             self.store.free(place[0])
         elif hold and place is not None:
@@ -354,8 +393,9 @@ class RemoteClient:
         return True
 
     def forget(self, function: int) -> bool:
-        """No more of this function's tasks. False while the ring is full."""
-        if self.rings.tasks.write(KIND_FORGET, 0, function=self.functions[function]) is None:
+        """No more of this function's tasks. False while the ring is full, or there are more."""
+        self._submit_followers()
+        if self.followers or self.rings.tasks.write(KIND_FORGET, 0, function=self.functions[function]) is None:
             return False
         del self.functions[function]
         return True
@@ -377,6 +417,7 @@ class RemoteClient:
 
     def step(self) -> None:
         """Take one answer."""
+        self._submit_followers()
         if self.unreleased and self._say_released(self.unreleased[:1]):
             del self.unreleased[0]
         while (said := self.rings.down.read()) is not None:
@@ -441,10 +482,9 @@ class RemoteWorker:
         if function in self.carried:
             assert self.host.read(code[16:]).startswith(b"code ")
         keeps = flags & FLAG_OBJECTS and task % 2
-        if flags & FLAG_OBJECTS:
-            if keeps:
-                self.kept.append(split_places(payload)[0][0][0])
-            payload = self.host.read(payload)
+        if keeps:
+            self.kept.append(split_places(payload)[0][0][0])
+        payload = self.host.read_task(payload, flags)
         self.ran.append(task)
         result, flags = payload[::-1], 0
         if len(result) > self.rings.most_inline:
