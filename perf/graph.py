@@ -6,13 +6,14 @@
 import multiprocessing
 import os
 import threading
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from operator import add
 from typing import Any
 
 from perf.command import Rows, main
-from perf.links import RINGS, WORKERS, open_client
+from perf.links import RINGS, WIRE, WORKERS, open_client
 from perf.processes import descendants, object_bytes, peak_rss_bytes
 from perf.report import Figure, of_rounds
 from perf.rounds import alternate, ratios, timed
@@ -25,7 +26,7 @@ NODES = 2 * LEAVES - 1
 CHAIN = 10_000
 FEW, MANY = 10_000, 1_000_000
 MANY_ROUNDS = 3
-BIG_LEAVES, BIG_LEAF_BYTES = 1_000, 10_000_000
+BIG_LEAVES, BIG_LEAF_BYTES = {RINGS: 1_000, WIRE: 200}, 10_000_000
 STORE_BYTES = 1_000_000_000
 
 
@@ -103,33 +104,51 @@ def size(links: tuple[str, ...]) -> list[Figure]:
 
 
 def arrays(links: tuple[str, ...]) -> list[Figure]:
-    """a tree of sums whose 1,000 leaves are arrays of 10 MB, in a store limited to 1 GB (over rings)"""
-    graph = tree_of(BIG_LEAVES, add, lambda i: (filled, BIG_LEAF_BYTES, i % 2))
-    ones = sum(i % 2 for i in range(BIG_LEAVES - 1, 2 * BIG_LEAVES - 1)) % 256
-    with (
-        SchedulerClusterCombo(WORKERS, object_memory_bytes=STORE_BYTES) as combo,
-        Client(combo.get_address()) as client,
-    ):
+    """a tree of sums whose 1,000 leaves (over the wire 200) are arrays of 10 MB, in a store limited to 1 GB"""
+    figures = []
+    for link in links:
+        leaves = BIG_LEAVES[link]
+        graph = tree_of(leaves, add, lambda i: (filled, BIG_LEAF_BYTES, i % 2))
+        ones = sum(i % 2 for i in range(leaves - 1, 2 * leaves - 1)) % 256
         peaks: list[int] = []
-        done = threading.Event()
-        watcher = threading.Thread(target=watch_stores, args=(peaks, done))
-        watcher.start()
-        try:
-            seconds = [timed(lambda: int(client.get(graph, ["n0"])["n0"].max()), ones) for _ in range(MANY_ROUNDS)]
-        finally:
-            done.set()
-            watcher.join()
-    gigabytes = BIG_LEAVES * BIG_LEAF_BYTES / 1e9
-    return [
-        of_rounds("leaves made and summed", [gigabytes / s for s in seconds], "GB/s"),
-        Figure("most that the stores held at a time", max(peaks) / 1e6, "MB", target=STORE_BYTES / 1e6, at_most=True),
-    ]
+        with ExitStack() as stack:
+            client = _open_limited(stack) if link == RINGS else open_client(stack, link)
+            stack.enter_context(_watched_stores(peaks))
+            root = partial(_largest_of_root, client, graph)
+            seconds = [timed(root, ones) for _ in range(MANY_ROUNDS)]
+        gigabytes = leaves * BIG_LEAF_BYTES / 1e9
+        figures.append(of_rounds(f"{link}: leaves made and summed", [gigabytes / s for s in seconds], "GB/s"))
+        target = STORE_BYTES / 1e6 if link == RINGS else None
+        held = max(peaks) / 1e6
+        figures.append(Figure(f"{link}: most that the stores held at a time", held, "MB", target=target, at_most=True))
+    return figures
 
 
-def watch_stores(peaks: list[int], done: threading.Event) -> None:
+def _largest_of_root(client: Client, graph: Graph) -> int:
+    return int(client.get(graph, ["n0"])["n0"].max())
+
+
+def _open_limited(stack: ExitStack) -> Client:
+    combo = stack.enter_context(SchedulerClusterCombo(WORKERS, object_memory_bytes=STORE_BYTES))
+    return stack.enter_context(Client(combo.get_address()))
+
+
+@contextmanager
+def _watched_stores(peaks: list[int]) -> Iterator[None]:
     """Note what all stores of this host hold, every 20 ms."""
-    while not done.wait(0.02):
-        peaks.append(object_bytes([os.getpid(), *descendants()]))
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.wait(0.02):
+            peaks.append(object_bytes([os.getpid(), *descendants()]))
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        yield
+    finally:
+        done.set()
+        watcher.join()
 
 
 def memory_in_all() -> float:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,14 @@ def make(n_bytes):
 
 def where_and_sum(first, second):
     return where(), int(first.sum()) + int(second.sum())
+
+
+def make_there(number, n_bytes):
+    return np.full(n_bytes // 8, where(), np.int64)
+
+
+def here_and_there(array):
+    return where(), int(array[0])
 
 
 @pytest.fixture(scope="module")
@@ -52,3 +61,22 @@ def test_nodes_of_a_graph_run_where_their_large_inputs_are(client):
     for _ in range(10):
         graph = {"a": (make, 2 << 20), "b": (make, 3 << 20), "c": (where_and_sum, "a", "b")}
         assert client.get(graph, ["c"])["c"] == (here, 5 << 20)
+
+
+def test_nodes_of_a_graph_run_on_the_other_host_that_has_made_their_large_inputs():
+    with Scheduler() as scheduler, ExitStack() as stack:
+        for _ in range(2):
+            other = start_cluster_elsewhere(scheduler.get_address(), 1)
+            stack.callback(other.wait, 20)
+            stack.callback(other.terminate)
+        with Client(scheduler.get_address(), timeout_seconds=20) as client:
+            wait_until(lambda: client._rings.count_workers() == 2)
+            hosts = set()
+            for number in range(20):
+                graph = {"a": (make_there, number, 2 << 20), "b": (here_and_there, "a")}
+                here, there = client.get(graph, ["b"])["b"]
+                assert here == there
+                hosts.add(here)
+            pairs = client.get({("a", i): (make_there, i, 2 << 20) for i in range(8)}, [("a", i) for i in range(8)])
+            hosts.update(int(array[0]) for array in pairs.values())
+            assert len(hosts) == 2

@@ -261,6 +261,21 @@ def test_results_that_nobody_had_read_are_delivered(here, tmp_path):
         assert [client.submit(calls.add_one, number).result(20) for number in range(100)] == list(range(1, 101))
 
 
+def test_results_that_were_sent_and_not_taken_are_sent_again(here, tmp_path):
+    """The scheduler hung before it died, so what was sent to it lies in sockets and rings."""
+    log, sizes = str(tmp_path / "log"), (100_000, 3_000_000)
+    with Client(here.address, timeout_seconds=40) as client:
+        futures = [client.submit(calls.note_big, log, number, size, 0.3) for number, size in enumerate(sizes)]
+        wait_until(lambda: len(read_numbers(log)) == 2)
+        here.process.send_signal(signal.SIGSTOP)
+        wait_until(lambda: len(read_numbers(log)) == 4)
+        time.sleep(0.5)
+        here.restart()
+        assert tuple(len(future.result(40)) for future in futures) == sizes
+        assert sorted(read_numbers(log)) == [0, 0, 1, 1]
+        assert [client.submit(calls.add_one, number).result(20) for number in range(100)] == list(range(1, 101))
+
+
 def test_a_task_that_was_cancelled_meanwhile_is_stopped_and_its_worker_is_free_again(here, tmp_path):
     log, gate = str(tmp_path / "log"), str(tmp_path / "gate")
     with Client(here.address, timeout_seconds=40) as client:
