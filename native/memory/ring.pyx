@@ -252,10 +252,11 @@ cdef class Ring:
             memcpy(<char *>record + RECORD_HEADER_BYTES, &payload[0], size)
         return self.commit()
 
-    def read(self, *, bint claim=False):
+    def read(self, *, bint claim=False, bint stays=False):
         """Take the next record as a tuple (kind, task, payload, function, flags, status, attempt, items, detail).
 
-        None if there is none. With `claim`, withdrawn records are skipped.
+        None if there is none. With `claim`, withdrawn records are skipped. With `stays` it is in the ring until
+        `step_over`, as a worker leaves what it runs.
         """
         cdef Record *record
         cdef uint32_t record_bytes
@@ -271,9 +272,16 @@ cdef class Ring:
             answer = (record.kind, record.task,
                       (<char *>record + RECORD_HEADER_BYTES)[:record_bytes - RECORD_HEADER_BYTES],
                       record.function, record.flags, record.status, record.attempt, record.items, record.detail)
-            self.step(record_bytes)
-            self.producer_waits |= self.recycle()
+            if not stays:
+                self.step(record_bytes)
+                self.producer_waits |= self.recycle()
             return answer
+
+    def step_over(self):
+        """The record that stayed is done with."""
+        if self.peek() != NULL:
+            self.step(self.peeked_bytes)
+            self.producer_waits |= self.recycle()
 
     cdef inline bint take_producer_waits(self) noexcept nogil:
         """Whether somebody waits for the room that `read` has made since this was asked last: wake it."""

@@ -119,7 +119,7 @@ cdef tuple record_tuple(Record *record):
             record.memory_peak_kib)
 
 
-def feed_tasks(SchedulerCore core not None, uint32_t client, RecordBatch batch not None):
+def feed_tasks(SchedulerCore core not None, uint32_t client, RecordBatch batch not None, uint64_t now):
     """Give a remote client's tasks to the core, as long as it may have more queued.
 
     Stops at one whose payload names objects, and returns its tuple: the caller finds those, feeds it by itself, and calls
@@ -127,7 +127,6 @@ def feed_tasks(SchedulerCore core not None, uint32_t client, RecordBatch batch n
     """
     cdef Record *record
     cdef uint32_t peer = 0
-    cdef uint64_t now = now_ns()
     cdef object large = None
     while large is None and not core.is_over_quota(client):
         record = batch.peek(&peer)
@@ -141,7 +140,7 @@ def feed_tasks(SchedulerCore core not None, uint32_t client, RecordBatch batch n
     return large
 
 
-def feed_results(SchedulerCore core not None, dict workers not None, RecordBatch batch not None):
+def feed_results(SchedulerCore core not None, dict workers not None, RecordBatch batch not None, uint64_t now):
     """Give results of remote workers to the core; workers[peer] is a worker's index: who is not there has left.
 
     Returns (peer, tuple) of those whose payload names objects, of workers that have left, too.
@@ -150,7 +149,6 @@ def feed_results(SchedulerCore core not None, dict workers not None, RecordBatch
     cdef uint32_t peer = 0
     cdef int64_t last = -1           # whose index `worker` is: the records of a batch come peer by peer
     cdef object worker = None
-    cdef uint64_t now = now_ns()
     cdef list large = []
     while True:
         record = batch.peek(&peer)
@@ -166,13 +164,13 @@ def feed_results(SchedulerCore core not None, dict workers not None, RecordBatch
     return large
 
 
-def feed_one(SchedulerCore core not None, uint32_t index, RecordRun run not None):
+def feed_one(SchedulerCore core not None, uint32_t index, RecordRun run not None, uint64_t now):
     """Give the one record of `run` to the core: a task of client `index` or a result of worker `index`."""
     cdef Record *record = run.peek()
     if record == NULL:
         return
     if record.kind == KIND_TASK:
-        core.on_submit(index, record, now_ns())
+        core.on_submit(index, record, now)
     else:
-        core.on_result(index, record, now_ns())
+        core.on_result(index, record, now)
     run.step(record)

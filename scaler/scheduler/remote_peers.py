@@ -101,6 +101,7 @@ class RemotePeers:
         self._by_session: dict[RemoteSession, _Link] = {}
         self._ready: set[RemoteSession] = set()  # that may have something to say, or to take
         self._owing: set[_Link] = set()  # who waits for an acknowledgement
+        self._now_ns = 0  # as the caller's clock has it
         self._next_heartbeat_s = self._last_heartbeat_s = 0.0
         self._next_warning_s = 0.0
         self.dropped = 0
@@ -109,6 +110,7 @@ class RemotePeers:
 
     def on_message(self, routing_id: bytes, parts: list[bytes], now_s: float) -> None:
         """One ZeroMQ message."""
+        self._now_ns = int(now_s * 1e9)
         link = self._links.get(routing_id)
         try:
             if len(parts) != 1:
@@ -148,13 +150,13 @@ class RemotePeers:
                 self._shut_down(link)
                 frame = Frame(Acknowledge(), frame.number, frame.acknowledged)  # its number is still to be taken
             if isinstance(frame.body, Cancel | Clear):
-                link.session.cancel_early(frame.body, [put_off.body for put_off, _ in link.untaken])
+                link.session.cancel_early(frame.body, [put_off.body for put_off, _ in link.untaken], self._now_ns)
             link.untaken.append((frame, size))
             link.untaken_bytes += size
 
     def _take_on(self, link: _Link) -> None:
         """Take what was put off, as long as its client may have more queued."""
-        link.session.read_on()
+        link.session.read_on(self._now_ns)
         while link.untaken and not link.session.is_held_back and link.token in self._by_token:
             frame, size = link.untaken.popleft()
             link.untaken_bytes -= size
@@ -226,7 +228,7 @@ class RemotePeers:
         elif isinstance(body, Serves):
             link.session.on_serves(body)
         else:
-            link.session.on_body(body)
+            link.session.on_body(body, self._now_ns)
             if isinstance(body, Joined | Left):
                 _log.info("%s: %s", link.session.hello.host_name, body)
                 self._on_change()
@@ -243,7 +245,7 @@ class RemotePeers:
         if link.has_begun:
             hello = link.session.hello
             _log.info("a %s on %s left: %s", Role(hello.role).name.lower(), hello.host_name, why)
-        link.session.on_left()
+        link.session.on_left(self._now_ns)
         self._on_change()
 
     def _refuse(self, routing_id: bytes, reason: str, is_temporary: bool = False) -> None:
@@ -251,8 +253,9 @@ class RemotePeers:
 
     # the shell's calls
 
-    def flush(self) -> bool:
+    def flush(self, now_s: float) -> bool:
         """Send what has piled up. True if there was anything."""
+        self._now_ns = int(now_s * 1e9)
         gone = self._core.take_gone()
         if gone:
             self._objects.directory.on_gone(gone)
@@ -291,6 +294,7 @@ class RemotePeers:
 
     def on_tick(self, now_s: float) -> None:
         """Acknowledge; now and then send heartbeats, and end what has been silent for too long."""
+        self._now_ns = int(now_s * 1e9)
         for link in self._owing:
             if link.routing_id in self._links:
                 link.session.talk.acknowledge()

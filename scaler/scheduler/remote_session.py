@@ -12,7 +12,6 @@ Not here: which session a frame belongs to (remote_peers), numbering (link.conve
 
 import json
 import logging
-import time
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from functools import partial
@@ -113,7 +112,7 @@ class RemoteSession(ABC):
         self._large: list[tuple[int, tuple[Any, ...]]] = []
 
     @abstractmethod
-    def on_body(self, body: Body) -> None:
+    def on_body(self, body: Body, now_ns: int) -> None:
         """Act on what the other side says. FrameError ends the session."""
 
     def on_serves(self, body: Serves) -> None:
@@ -127,7 +126,7 @@ class RemoteSession(ABC):
         self.talk.use(self.carrier)
 
     @abstractmethod
-    def on_left(self) -> None:
+    def on_left(self, now_ns: int) -> None:
         """The other side has gone for good."""
 
     @property
@@ -135,10 +134,10 @@ class RemoteSession(ABC):
         """Nothing more is to be taken from it now."""
         return False
 
-    def read_on(self) -> None:  # noqa: B027  (only a client is ever held back)
+    def read_on(self, now_ns: int) -> None:  # noqa: B027  (only a client is ever held back)
         """Act on what was held back, as far as that is possible now."""
 
-    def cancel_early(self, body: Cancel | Clear, put_off: list[Body]) -> None:  # noqa: B027
+    def cancel_early(self, body: Cancel | Clear, put_off: list[Body], now_ns: int) -> None:  # noqa: B027
         """Do what can be done now about a body that waits behind those that were put off."""
 
     @property
@@ -223,18 +222,18 @@ class RemoteClient(RemoteSession):
     def is_held_back(self) -> bool:
         return bool(len(self._batch))
 
-    def on_body(self, body: Body) -> None:
+    def on_body(self, body: Body, now_ns: int) -> None:
         if self.index is None:
             results = RunOutlet(0, self._dirty, self._asks, self._large, self.ready, self)
             control = RunOutlet(0, self._dirty_control, [], [], self.ready, self)
             self._outlet = results
             worker_tag = SOME_WORKER if self.hello.is_nested else 0
             self.index = self.core.on_client_joined(self.hello.client_bits, results, control, worker_tag)
-        index, now = self.index, time.monotonic_ns()
+        index = self.index
         if isinstance(body, Tasks):
             self._batch.put_tasks(body, client_bits=self.hello.client_bits, largest_payload=MOST_INLINE_BYTES)
             self._tasks_in_batch = body.tasks
-            self._feed()
+            self._feed(now_ns)
         elif isinstance(body, Functions):
             for row in body.rows():
                 payload = self.talk.incoming.take(row.payload) if row.flags & FLAG_OBJECTS else row.payload
@@ -244,50 +243,49 @@ class RemoteClient(RemoteSession):
                 self.core.on_forget(index, number)
         elif isinstance(body, Cancel):
             for choice in body.rows():
-                self.core.on_cancel(index, choice.task, now)
+                self.core.on_cancel(index, choice.task, now_ns)
                 self._cancelled_early.discard(choice.task)
         elif isinstance(body, Wait):
             for choice in body.rows():
-                self.core.on_wait(index, choice.task, now)
+                self.core.on_wait(index, choice.task, now_ns)
         elif isinstance(body, Returned):
             for verdict in body.rows():
-                self.core.on_return(index, verdict.task, verdict.took, now)
+                self.core.on_return(index, verdict.task, verdict.took, now_ns)
         elif isinstance(body, Release):
             self.core.on_client_release(index, [object_id for _, object_id in body.rows()])
         elif isinstance(body, Clear):
-            self.core.on_clear(index, now)
+            self.core.on_clear(index, now_ns)
             self._cancelled_early.clear()
         elif not isinstance(body, Joined):
             raise FrameError(f"a client does not say {type(body).__name__}")
 
-    def read_on(self) -> None:
+    def read_on(self, now_ns: int) -> None:
         if len(self._batch):
-            self._feed()
+            self._feed(now_ns)
 
-    def cancel_early(self, body: Cancel | Clear, put_off: list[Body]) -> None:
+    def cancel_early(self, body: Cancel | Clear, put_off: list[Body], now_ns: int) -> None:
         """Cancel what is in the core, and what is still to be fed as it is fed: a client gets room by cancelling."""
         assert self.index is not None
-        now = time.monotonic_ns()
         if isinstance(body, Cancel):
             self._cancelled_early.update(choice.task for choice in body.rows())
             for choice in body.rows():
-                self.core.on_cancel(self.index, choice.task, now)
+                self.core.on_cancel(self.index, choice.task, now_ns)
             return
         tasks = [each.tasks for each in put_off if isinstance(each, Tasks)]
         for column in (self._tasks_in_batch, *tasks):
             self._cancelled_early.update(memoryview(column).cast("Q"))
-        self.core.on_clear(self.index, now)
+        self.core.on_clear(self.index, now_ns)
 
-    def _feed(self) -> None:
+    def _feed(self, now_ns: int) -> None:
         assert self.index is not None
         while True:
             left = len(self._batch)
-            while (record := feed_tasks(self.core, self.index, self._batch)) is not None:
-                feed_one(self.core, self.index, with_payload(record, self.talk.incoming.take(record[2])))
+            while (record := feed_tasks(self.core, self.index, self._batch, now_ns)) is not None:
+                feed_one(self.core, self.index, with_payload(record, self.talk.incoming.take(record[2])), now_ns)
             if not self._cancelled_early:
                 return
             for task in self._cancelled_early.intersection(memoryview(self._tasks_in_batch).cast("Q")):
-                self.core.on_cancel(self.index, task, time.monotonic_ns())
+                self.core.on_cancel(self.index, task, now_ns)
             if len(self._batch) in (0, left):
                 return
 
@@ -335,9 +333,9 @@ class RemoteClient(RemoteSession):
             self._has_room_again = False
             self.core.deliver(self.index)
 
-    def on_left(self) -> None:
+    def on_left(self, now_ns: int) -> None:
         if self.index is not None:
-            self.core.on_client_left(self.index, time.monotonic_ns())
+            self.core.on_client_left(self.index, now_ns)
             self.index = None
         self.talk.close()
 
@@ -358,13 +356,12 @@ class RemoteCluster(RemoteSession):
         self._large_functions: list[tuple[int, tuple[Any, ...]]] = []
         self._present: set[int] = set()  # objects that its host has, or that are on their way there
 
-    def on_body(self, body: Body) -> None:
-        now = time.monotonic_ns()
+    def on_body(self, body: Body, now_ns: int) -> None:
         if isinstance(body, Results):
             self._batch.put_results(body, peers=MOST_NUMBERS, largest_payload=MOST_INLINE_BYTES)
             taken: list[tuple[int, int, int]] = []
-            for peer, record in feed_results(self.core, self.workers, self._batch):
-                taken += self._take_large(peer, record)
+            for peer, record in feed_results(self.core, self.workers, self._batch, now_ns):
+                taken += self._take_large(peer, record, now_ns)
             if taken:
                 self.talk.post(Taken.of(taken))
         elif isinstance(body, Withdrawn):
@@ -372,7 +369,7 @@ class RemoteCluster(RemoteSession):
                 worker = self.workers.get(verdict.peer)
                 if worker is None:
                     continue
-                self.core.on_withdrawn(worker, verdict.task, verdict.attempt, verdict.took, now)
+                self.core.on_withdrawn(worker, verdict.task, verdict.attempt, verdict.took, now_ns)
                 if not verdict.took:  # nobody asked: what it ran for another scheduler has ended
                     self.core.on_survivor_idle(worker, verdict.task, verdict.attempt)
         elif isinstance(body, Release):
@@ -387,11 +384,11 @@ class RemoteCluster(RemoteSession):
             claimed = body.claimed()
             if worker is not None:
                 del self._outlets[body.peer]
-                self.core.on_worker_left(worker, now, claimed, self._facts_of(body))
+                self.core.on_worker_left(worker, now_ns, claimed, self._facts_of(body))
         else:
             raise FrameError(f"a cluster does not say {type(body).__name__}")
 
-    def _take_large(self, peer: int, record: tuple[Any, ...]) -> list[tuple[int, int, int]]:
+    def _take_large(self, peer: int, record: tuple[Any, ...], now_ns: int) -> list[tuple[int, int, int]]:
         """Take a result that brings an object: what its maker is to hear of that, as a Taken has it."""
         payload = self.talk.incoming.take(record[2])
         worker = self.workers.get(peer)
@@ -401,7 +398,7 @@ class RemoteCluster(RemoteSession):
                 self.objects.store.free(object_id)
             return [(peer, object_id, 0) for object_id in theirs]
         is_input = self.core.has_dependants(record[1])
-        feed_one(self.core, worker, with_payload(record, payload))
+        feed_one(self.core, worker, with_payload(record, payload), now_ns)
         return [
             (peer, made_as, name if is_input and self._stays(name, made_as) else 0)
             for made_as, name in zip(theirs, ours, strict=True)
@@ -513,10 +510,8 @@ class RemoteCluster(RemoteSession):
             self.talk.post(Tasks(*columns))
         return columns is not None
 
-    def on_left(self) -> None:
-        self.core.on_workers_left(
-            list(self.workers.values()), time.monotonic_ns(), {"host": self.hello.host_name, "lost": True}
-        )
+    def on_left(self, now_ns: int) -> None:
+        self.core.on_workers_left(list(self.workers.values()), now_ns, {"host": self.hello.host_name, "lost": True})
         self.core.objects.remove_host(self._host)
         self.workers.clear()
         self._outlets.clear()

@@ -125,7 +125,7 @@ class SchedulerServer:
     def after_run(self) -> bool:
         """Do what the pump left to Python. True if the event loop has something to do now."""
         wanted = self._look_after_local_peers()
-        if self._remote.flush():
+        if self._remote.flush(time.monotonic()):
             # Once a socket has been written to, its descriptor may have swallowed the news of a message.
             wanted = self._read() or wanted
         return (self._has_upkeep() and self._set_timer()) or wanted
@@ -226,7 +226,7 @@ class SchedulerServer:
                 if not self._has_message():
                     break
             self.core.step(time.monotonic_ns())
-            self._remote.flush()
+            self._remote.flush(now_s)
         return self.closed.done()
 
     # The methods of PlainSocket are those of the socket without the Python that pyzmq puts around them.

@@ -1,14 +1,17 @@
 """Where tasks run when there are workers on the scheduler's host and on another."""
 
 import os
+import signal
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from scaler import Client, Cluster, Scheduler
+from tests.e2e.stoppable import mark, marks
 from tests.elsewhere import start_cluster_elsewhere
 from tests.processes import wait_until
 
@@ -31,6 +34,19 @@ def make_there(number, n_bytes):
 
 def here_and_there(array):
     return where(), int(array[0])
+
+
+def make_once(folder, n_bytes):
+    mark(folder, "made")
+    return np.ones(n_bytes, np.uint8)
+
+
+def sum_when_told(folder, array, gate):
+    return int(array.sum())
+
+
+def await_gate(folder):
+    wait_until(lambda: marks(folder, "open"))
 
 
 @pytest.fixture(scope="module")
@@ -80,3 +96,21 @@ def test_nodes_of_a_graph_run_on_the_other_host_that_has_made_their_large_inputs
             pairs = client.get({("a", i): (make_there, i, 2 << 20) for i in range(8)}, [("a", i) for i in range(8)])
             hosts.update(int(array[0]) for array in pairs.values())
             assert len(hosts) == 2
+
+
+def test_what_a_worker_elsewhere_has_made_outlives_it(tmp_path):
+    folder = str(tmp_path)
+    with Scheduler() as scheduler, ExitStack() as stack:
+        other = start_cluster_elsewhere(scheduler.get_address(), 2)
+        stack.callback(other.wait, 20)
+        stack.callback(other.terminate)
+        with Client(scheduler.get_address(), timeout_seconds=20) as client:
+            gate = client.submit(await_gate, folder)
+            made = client.submit(make_once, folder, 3 << 20)
+            total = client.submit(sum_when_told, folder, made, gate)
+            assert len(made.result(20)) == 3 << 20
+            os.kill(marks(folder, "made")[0], signal.SIGKILL)
+            wait_until(lambda: client._rings.count_workers() == 2 and not psutil.pid_exists(marks(folder, "made")[0]))
+            mark(folder, "open")
+            assert total.result(20) == 3 << 20
+            assert len(marks(folder, "made")) == 1

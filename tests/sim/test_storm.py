@@ -16,7 +16,8 @@ def test_what_is_accepted_is_answered_once_and_nothing_is_left_whatever_happens(
     for seed in range(SAME):
         done += play(seed)
     assert min(done[kind] for kind in ("cut", "hold", "double", "lose", "swap")) > 0
-    assert min(done[kind] for kind in ("kill worker", "kill host", "kill client", "lost session")) > 0
+    assert min(done[kind] for kind in ("kill worker", "kill host", "kill client", "kill scheduler", "lost session")) > 0
+    assert done["answered in the storm"] > 20 * SAME  # and not only in the calm after it
 
 
 def test_the_same_holds_in_storms_that_nobody_has_seen():

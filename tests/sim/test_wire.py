@@ -182,7 +182,7 @@ def test_a_damaged_frame_that_had_to_wait_for_its_turn_hurts_only_its_session():
     world.remote.on_message(broken.link.routing_id, [encode(Frame(Tasks(tasks=ids), number))], world.now_s)
     assert world.remote.dropped == 0
     world.core.client_queue_bytes = quota
-    world.remote.flush()
+    world.remote.flush(world.now_s)
     assert world.remote.dropped == 1
     assert isinstance(decode(broken.link.down[-1]).body, Refusal)
     assert client.submit(0, b"abc") is not None
@@ -195,7 +195,7 @@ def test_a_cluster_that_is_told_to_stop_says_goodbye():
     cluster = RemoteCluster(world, 1)
     settle(world, [], [cluster], 2)
     world.remote.shut_down_clusters()
-    world.remote.flush()
+    world.remote.flush(world.now_s)
     side = cluster.link.side
     while cluster.link.down:
         side.on_frame(cluster.link.down.popleft())

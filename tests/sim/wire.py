@@ -10,13 +10,15 @@ import struct
 import sys
 from collections import deque
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from hashlib import blake2b
 from typing import Any, cast
 
 from scaler._native import (
     FLAG_INPUTS,
     FLAG_OBJECTS,
+    FLAG_RESENT,
     HEADERS_OFFSET,
     KIND_CANCEL,
     KIND_FORGET,
@@ -52,7 +54,7 @@ from scaler.protocol.codec import decode, encode
 from scaler.protocol.frames import Frame, Hello, Role, Welcome
 from scaler.relay.client_relay import RELAY_TAG
 from scaler.relay.client_side import ClientSide
-from scaler.relay.cluster_side import ClusterSide, worker_tag
+from scaler.relay.cluster_side import ClusterSide, store_tag, worker_tag
 from scaler.relay.dial_carrier import DialCarrier
 from scaler.relay.relay import RelaySide
 from scaler.scheduler.remote_peers import RemotePeers
@@ -227,6 +229,7 @@ class Link:
     def speak(self) -> None:
         """The relay's turn: take what its peers say, and hand the frames to the network."""
         self.side.relay.run(True)
+        self.side.attend(self.world.now_s)
         if self.dialer is not None and self.world.transfers_end:
             self.dialer.step(True)
         if self.is_greeted:
@@ -239,7 +242,7 @@ class Link:
         if self.up:
             self.world.remote.on_message(self.routing_id, [self.up.popleft()], self.world.now_s)
             self.world.core.step(0)
-            self.world.remote.flush()
+            self.world.remote.flush(self.world.now_s)
 
     def carry_down(self) -> None:
         """One message reaches the peer."""
@@ -263,19 +266,28 @@ class World:
     link_class = Link
 
     def __init__(self, timeout_s: float = 60.0, heartbeat_s: float = 2.0) -> None:
-        self.life = new_life()
-        self.core = SchedulerCore(1, self.life, object_folder())
-        self.ports = {0: Port(0)}  # the scheduler's, then those of the clusters
-        self.store = Store(self.life, self.core.own_tag, object_folder())
+        self.timeout_s, self.heartbeat_s = timeout_s, heartbeat_s
+        self.ports: dict[int, Port] = {}  # the scheduler's, then those of the clusters
         self.links: dict[bytes, Link] = {}
         self.now_s = 0.0
         self.transfers_end = True  # whenever a relay has its turn; else when the test says so
+        self.lives: list[str] = []  # of schedulers
+        self.start()
+
+    def start(self) -> None:
+        """A scheduler, at the place of any before, which has been killed: with it go its memory and all connections."""
+        self.links.clear()
+        self.life = new_life()
+        self.lives.append(self.life)
+        self.core = SchedulerCore(len(self.lives), self.life, object_folder())
+        self.ports[0] = Port(0)
+        self.store = Store(self.life, self.core.own_tag, object_folder())
         self.objects = HostObjects(self.store, Mappings(self.life, object_folder()))
         self.objects.port = cast(ObjectPort, self.ports[0])
         self.remote = RemotePeers(
-            self.core, self.life, "door", self.objects, queue_size=1000, client_timeout_s=timeout_s,
-            worker_timeout_s=timeout_s, heartbeat_s=heartbeat_s, ping_timeout_s=timeout_s / 2, send=self._send,
-            on_change=lambda: None, on_shutdown=lambda: "not here",
+            self.core, self.life, "door", self.objects, queue_size=1000, client_timeout_s=self.timeout_s,
+            worker_timeout_s=self.timeout_s, heartbeat_s=self.heartbeat_s, ping_timeout_s=self.timeout_s / 2,
+            send=self._send, on_change=lambda: None, on_shutdown=lambda: "not here",
         )  # fmt: skip
 
     def _send(self, routing_id: bytes, data: bytes) -> bool:
@@ -290,7 +302,7 @@ class World:
             assert self.store.free(number)
         self.core.step(0)
         self.remote.on_tick(self.now_s)
-        self.remote.flush()
+        self.remote.flush(self.now_s)
         for link in list(self.links.values()):
             if link.is_greeted:
                 link.side.talk.acknowledge()
@@ -299,7 +311,7 @@ class World:
         """How many objects each store has, when all must be gone; removes what the stores keep to be used again."""
         stores = [self.store, *(store for peer in peers for store in peer.stores)]
         counts = [len(self.core.objects), *map(len, stores)]
-        for life in (self.life, *(peer.host.life for peer in peers)):
+        for life in (*self.lives, *(peer.host.life for peer in peers)):
             sweep(life)
         return counts
 
@@ -310,102 +322,149 @@ def hello(role: Role, bits: int = 0) -> Hello:
     )
 
 
+@dataclass
+class Submitted:
+    """A task as its client has it, until it is answered."""
+
+    function: int
+    payload: bytes = b""
+    header: bytes = b""  # what it has to do with other tasks
+    leader: int = 0  # on whose result it works
+    follower: int = 0  # which works on its result
+    is_cancelled: bool = False
+
+
 class RemoteClient:
-    """Submits, cancels, and keeps the answers."""
+    """Submits, cancels, and keeps the answers; says what is open to the next scheduler."""
 
     def __init__(self, world: World, bits: int, ring_bytes: int = 8192) -> None:
-        self.rings, self.bits, self.number = Rings(ring_bytes), bits, 0
-        self.host = Host()
-        self.store = self.host.store(bits)
-        self.stores = (self.store, self.host.relay_store)
-        relay = Relay(Segment.private(4096), -1, True)
-        self.link = world.link_class(world, hello(Role.CLIENT, bits))
-        peer = relay.add(self.rings.memory, -1)
-        self.link.side = ClientSide(relay, self.host.relay_store, self.host.mappings, bits, peer, "client", 1)
+        self.world, self.bits, self.number, self.ring_bytes = world, bits, 0, ring_bytes
         self.answers: list[tuple[int, bytes]] = []
         self.statuses: dict[int, int] = {}
+        self.open: dict[int, Submitted] = {}
         self.functions: dict[int, int] = {}  # which -> the number it is announced under
+        self.names: dict[int, int] = {}  # number -> which, of all that were ever announced
         self.last_number = 0
+        self.unsaid: deque[tuple[Any, ...]] = deque()  # how records are to be made that found no room
+        self.lives: list[str] = []
+        self.connect()
+
+    def connect(self) -> None:
+        """New rings and a new relay: a session."""
+        self.rings = Rings(self.ring_bytes)
+        self.host = Host()
+        self.lives.append(self.host.life)
+        self.store = self.host.store(self.bits)
+        self.stores = (self.store, self.host.relay_store)
+        relay = Relay(Segment.private(4096), -1, True)
+        self.link = self.world.link_class(self.world, hello(Role.CLIENT, self.bits))
+        peer = relay.add(self.rings.memory, -1)
+        self.link.side = ClientSide(relay, self.host.relay_store, self.host.mappings, self.bits, peer, "client", 1)
         self.held: tuple[int, int, int, int, int] | None = None  # an object that it may name again
         self.unreleased: list[int] = []
-        self.followers: list[tuple[int, int, bytes]] = []  # promised, and still to be submitted
+
+    def submit(self, function: int, payload: bytes, hold: bool = False) -> int | None:
+        """The task's id, None while a ring is full. With `hold` the payload stays, to be submitted again.
+
+        Functions from FIRST_LARGE on carry an object.
+        """
+        if not self._is_announced(function):
+            return None
+        task = self.bits << 40 | self.number + 1
+        if not self._send_task(task, self.functions[function], payload, hold=hold):
+            return None
+        self.number += 1
+        self.open[task] = Submitted(self.functions[function], payload)
+        return task
 
     def submit_pair(self, function: int, payload: bytes) -> tuple[int, int] | None:
         """A task, and one that works on its result, which may be said later. None while a ring is full."""
-        header = struct.pack("<IIIHH", 0, 0, 1, 0, 0)
-        first = self.submit(function, payload, header=header)
-        if first is None:
+        if not self._is_announced(function):
             return None
-        self.number += 1
-        second = self.bits << 40 | self.number
-        header = struct.pack("<IIIHHQ", 1, 1, 0, 0, 0, first)
-        self.followers.append((second, self.functions[function], header))
-        self._submit_followers()
+        number, header = self.functions[function], struct.pack("<IIIHH", 0, 0, 1, 0, 0)
+        first, second = self.bits << 40 | self.number + 1, self.bits << 40 | self.number + 2
+        if not self._send_task(first, number, payload, header):
+            return None
+        self.number += 2
+        behind = struct.pack("<IIIHHQ", 1, 1, 0, 0, 0, first)
+        self.open[first] = Submitted(number, payload, header, follower=second)
+        self.open[second] = Submitted(number, b"", behind, leader=first)
+        self._say_or_keep(second, number, b"", behind)
         return first, second
-
-    def _submit_followers(self) -> None:
-        while self.followers:
-            task, function, header = self.followers[0]
-            if self.rings.tasks.write(KIND_TASK, task, header, function=function, flags=FLAG_INPUTS) is None:
-                return
-            del self.followers[0]
-
-    def submit(self, function: int, payload: bytes, hold: bool = False, header: bytes = b"") -> int | None:
-        """The task's id, None while a ring is full. With `hold` the payload stays, to be submitted again.
-
-        `header` says what it has to do with other tasks. Functions from FIRST_LARGE on carry an object.
-        """
-        if function not in self.functions and not self._announce(function):
-            return None
-        place = None
-        if hold or len(header) + len(payload) > self.rings.most_inline:
-            flags = PLACE_NEW | PLACE_HELD if hold else PLACE_NEW
-            place = self.store.put(payload, flags)
-            payload = join_places([place], header)
-        else:
-            payload = header + payload
-        flags = (FLAG_OBJECTS if place else 0) | (FLAG_INPUTS if header else 0)
-        task = self._write(function, payload, flags)
-        if task is None and place is not None:
-            self.store.free(place[0])
-        elif hold and place is not None:
-            self.release_held()
-            self.held = (*place[:4], 0)
-        return task
 
     def submit_held(self) -> int | None:
         """A task of the object that was submitted last to be held."""
         assert self.held is not None
-        return self._write(next(iter(self.functions)), join_places([self.held]), FLAG_OBJECTS)
+        task, function = self.bits << 40 | self.number + 1, next(iter(self.functions.values()))
+        if not self._write(task, function, join_places([self.held]), FLAG_OBJECTS):
+            return None
+        self.number += 1
+        return task
 
-    def _announce(self, function: int) -> bool:
+    def _is_announced(self, function: int) -> bool:
+        """Whether it is, by now. False while a ring is full."""
+        if not self._say_unsaid():
+            return False
+        if function not in self.functions:
+            number = self.last_number + 1
+            if not self._announce(function, number):
+                return False
+            self.last_number = self.functions[function] = number
+            self.names[number] = function
+        return True
+
+    def _announce(self, function: int, number: int) -> bool:
         code, flags, place = b"code %d" % function, 0, None
         digest = blake2b(code, digest_size=16).digest()
         if function >= FIRST_LARGE:
             place = self.store.put(code * 20_000, PLACE_NEW)
             code, flags = join_places([place]), FLAG_OBJECTS
-        if self.rings.up.write(KIND_FUNCTION, 0, digest + code, function=self.last_number + 1, flags=flags) is None:
-            if place is not None:
-                self.store.free(place[0])
-            return False
-        self.last_number += 1
-        self.functions[function] = self.last_number
+        is_written = self.rings.up.write(KIND_FUNCTION, 0, digest + code, function=number, flags=flags) is not None
+        if place is not None and not is_written:
+            self.store.free(place[0])
+        return is_written
+
+    def _send_task(
+        self, task: int, number: int, payload: bytes, header: bytes = b"", *, flags: int = 0, hold: bool = False
+    ) -> bool:
+        place = None
+        if hold or len(header) + len(payload) > self.rings.most_inline:
+            place = self.store.put(payload, PLACE_NEW | PLACE_HELD if hold else PLACE_NEW)
+            payload, flags = join_places([place], header), flags | FLAG_OBJECTS
+        else:
+            payload = header + payload
+        is_written = self._write(task, number, payload, flags | FLAG_INPUTS if header else flags)
+        if place is not None and not is_written:
+            self.store.free(place[0])
+        elif hold and place is not None:
+            self.release_held()
+            self.held = (*place[:4], 0)
+        return is_written
+
+    def _write(self, task: int, number: int, payload: bytes, flags: int) -> bool:
+        return self.rings.tasks.write(KIND_TASK, task, payload, function=number, flags=flags) is not None
+
+    def _say_or_keep(self, task: int, number: int, payload: bytes, header: bytes, flags: int = 0) -> None:
+        self.unsaid.append((partial(self._send_task, flags=flags), task, number, payload, header))
+        self._say_unsaid()
+
+    def _say_unsaid(self) -> bool:
+        while self.unsaid:
+            say, *arguments = self.unsaid[0]
+            if not say(*arguments):
+                return False
+            self.unsaid.popleft()
         return True
 
     def forget(self, function: int) -> bool:
-        """No more of this function's tasks. False while the ring is full, or there are more."""
-        self._submit_followers()
-        if self.followers or self.rings.tasks.write(KIND_FORGET, 0, function=self.functions[function]) is None:
+        """No more of this function's tasks. False while the ring is full."""
+        if not self._say_unsaid() or not self._forget(self.functions[function]):
             return False
         del self.functions[function]
         return True
 
-    def _write(self, function: int, payload: bytes, flags: int) -> int | None:
-        task = self.bits << 40 | self.number + 1
-        if self.rings.tasks.write(KIND_TASK, task, payload, function=self.functions[function], flags=flags) is None:
-            return None
-        self.number += 1
-        return task
+    def _forget(self, number: int) -> bool:
+        return self.rings.tasks.write(KIND_FORGET, 0, function=number) is not None
 
     def release_held(self) -> None:
         if self.held is not None:
@@ -413,11 +472,15 @@ class RemoteClient:
             self.held = None
 
     def cancel(self, task: int) -> bool:
-        return self.rings.up.write(KIND_CANCEL, task) is not None
+        if not self._say_unsaid() or self.rings.up.write(KIND_CANCEL, task) is None:
+            return False
+        if task in self.open:
+            self.open[task].is_cancelled = True
+        return True
 
     def step(self) -> None:
         """Take one answer."""
-        self._submit_followers()
+        self._say_unsaid()
         if self.unreleased and self._say_released(self.unreleased[:1]):
             del self.unreleased[0]
         while (said := self.rings.down.read()) is not None:
@@ -425,16 +488,50 @@ class RemoteClient:
                 hear_freed(said[2], self.store)
         record = self.rings.results.read()
         if record is not None:
-            payload = record[2]
-            if record[4] & FLAG_OBJECTS:
-                self.unreleased.append(split_places(payload)[0][0][0])
-                payload = self.host.read(payload)
-            self.answers.append((record[1], payload))
-            self.statuses[record[1]] = record[5]
+            self._take(*record[:6])
+
+    def _take(self, _kind: int, task: int, payload: bytes, _function: int, flags: int, status: int) -> None:
+        if flags & FLAG_OBJECTS:
+            self.unreleased.append(split_places(payload)[0][0][0])
+            payload = self.host.read(payload)
+        self.answers.append((task, payload))
+        self.statuses[task] = status
+        self.open.pop(task, None)
 
     def _say_released(self, ids: list[int]) -> bool:
         data = b"".join(number.to_bytes(8, "little") for number in ids)
         return self.rings.tasks.write(KIND_RELEASE, 0, data) is not None
+
+    # another scheduler
+
+    def come_back(self) -> None:
+        """Read what had come, and say everything that is open anew."""
+        while (record := self.rings.results.read()) is not None:
+            self._take(*record[:6])
+        self.connect()
+        self.unsaid.clear()
+        for task, one in list(self.open.items()):
+            if one.is_cancelled and one.follower not in self.open:
+                del self.open[task]
+        needed = {one.function for one in self.open.values()}.union(self.functions.values())
+        for number in sorted(needed):
+            self.unsaid.append((self._announce, self.names[number], number))
+        answers = dict(self.answers)
+        for task, one in sorted(self.open.items()):
+            header = one.header
+            if one.follower and one.follower not in self.open:
+                header = b""
+            elif one.is_cancelled:
+                header = struct.pack("<IIIHH", 0, 0, 1, 1, 0)  # an inner one
+            elif one.leader in answers:
+                header = struct.pack("<IIIHHQ", 1, 1, 0, 8, 0, one.leader)  # it will be handed in
+            self._say_or_keep(task, one.function, one.payload, header, FLAG_RESENT)
+            if one.leader in answers:
+                supply = struct.pack("<IIIHH", 0, 0, 0, 2, self.statuses[one.leader])
+                self._say_or_keep(one.leader, 0, answers[one.leader], supply)
+        for number in needed.difference(self.functions.values()):
+            self.unsaid.append((self._forget, number))
+        self._say_unsaid()
 
 
 class RemoteWorker:
@@ -448,7 +545,7 @@ class RemoteWorker:
         self.functions: dict[int, bytes] = {}
         self.carried: dict[int, list[int]] = {}  # objects of functions that it has looked at, or not yet
         self.ran: list[int] = []
-        self.running: tuple[Any, ...] | None = None  # claimed, and not answered yet
+        self.running: tuple[Any, ...] | None = None  # claimed, and not answered yet: the record, and its function
 
     def step(self) -> None:
         """Run one task, if there is one."""
@@ -457,6 +554,13 @@ class RemoteWorker:
 
     def begin(self) -> None:
         """Take a task, if there is one and none is running."""
+        self.hear()
+        if self.kept and self.rings.results.write(KIND_RELEASE, 0, self.kept[0].to_bytes(8, "little")) is not None:
+            del self.kept[0]
+        if self.running is None and (record := self.rings.tasks.read(claim=True, stays=True)) is not None:
+            self.running = record, self.functions[record[3]], record[3] in self.carried
+
+    def hear(self) -> None:
         while (said := self.rings.down.read()) is not None:
             if said[0] == KIND_FREED:
                 hear_freed(said[2], self.store)
@@ -467,19 +571,21 @@ class RemoteWorker:
                 self.functions[said[3]] = said[2]
                 if said[4] & FLAG_OBJECTS:
                     self.carried[said[3]] = [place[0] for place in split_places(said[2][16:])[0]]
-        if self.kept and self.rings.results.write(KIND_RELEASE, 0, self.kept[0].to_bytes(8, "little")) is not None:
-            del self.kept[0]
-        if self.running is None:
-            self.running = self.rings.tasks.read(claim=True)
+
+    def begin_life(self) -> None:
+        """There is another scheduler: what the one before has announced means nothing any more."""
+        self.hear()
+        self.functions.clear()
+        self.carried.clear()
+        self.kept.clear()
 
     def finish(self) -> None:
         """Answer the task that runs."""
         if self.running is None:
             return
-        record, self.running = self.running, None
+        (record, code, is_carried), self.running = self.running, None
         _, task, payload, function, flags, _, attempt, items, _ = record
-        code = self.functions[function]
-        if function in self.carried:
+        if is_carried:
             assert self.host.read(code[16:]).startswith(b"code ")
         keeps = flags & FLAG_OBJECTS and task % 2
         if keeps:
@@ -493,13 +599,14 @@ class RemoteWorker:
             KIND_RESULT, task, result, function=function, flags=flags, attempt=attempt, items=items, detail=int(keeps)
         ) is None:  # fmt: skip
             self.link_speaks()
+        self.rings.tasks.step_over()
 
     def link_speaks(self) -> None:
         raise AssertionError("a result ring is full: let the relay speak more often")
 
 
 class Stopper:
-    """Tasks take no time here, so there is never one to be stopped."""
+    """What is asked to stop goes on to its end: what comes of it is dropped like any answer to such a task."""
 
     next_due_s: float | None = None
 
@@ -507,7 +614,6 @@ class Stopper:
         self.asked: list[tuple[RelayPeer, int, int]] = []
 
     def stop(self, worker: RelayPeer, task: int, attempt: int) -> None:
-        assert not worker.running.is_it(task, attempt)
         self.asked.append((worker, task, attempt))
 
     def remove(self, worker: RelayPeer) -> RecordRun | None:
@@ -521,17 +627,33 @@ class RemoteCluster:
     """The relay of a host and its workers."""
 
     def __init__(self, world: World, n_workers: int, ring_bytes: int = 65536) -> None:
-        self.host = host = Host()
+        self.world, self.host = world, Host()
+        self.lives = [self.host.life]
         self.broken: list[RelayPeer] = []  # whom it wants to be hung up on
-        relay = Relay(Segment.private(4096), -1, False)
-        self.link = world.link_class(world, hello(Role.CLUSTER))
-        side = self.link.side = ClusterSide(
-            relay, host.life, object_folder(), host.relay_store, host.mappings, self.broken.append, Stopper()
-        )
-        self.workers = [RemoteWorker(self, ring_bytes) for _ in range(n_workers)]
+        self.relay_stores = [self.host.relay_store]
+        self.workers: list[RemoteWorker] = []
+        self._connect(Relay(Segment.private(4096), -1, False))
+        self.workers += [RemoteWorker(self, ring_bytes) for _ in range(n_workers)]
         for number, worker in enumerate(self.workers):
-            side.on_joined(worker.peer, f"worker-{number}", number)
+            self.link.side.on_joined(worker.peer, f"worker-{number}", number)
+
+    def _connect(self, relay: Relay) -> None:
+        self.link = self.world.link_class(self.world, hello(Role.CLUSTER))
+        self.link.side = ClusterSide(
+            relay, self.host.life, object_folder(), self.relay_stores[-1], self.host.mappings, self.broken.append,
+            Stopper(),
+        )  # fmt: skip
+
+    def go_on(self) -> None:
+        """There is another scheduler: a new session with the same workers."""
+        before = self.link.side
+        before.talk.close()
+        self.relay_stores.append(self.host.store(store_tag(len(self.relay_stores))))
+        self._connect(before.relay)
+        self.link.side.take_over(before, int(self.world.life, 16))
+        for worker in self.workers:
+            worker.begin_life()
 
     @property
     def stores(self) -> tuple[Store, ...]:
-        return self.host.relay_store, *(worker.store for worker in self.workers)
+        return *self.relay_stores, *(worker.store for worker in self.workers)
