@@ -42,6 +42,7 @@ cdef class Pump:
     cdef readonly list broken         # peers whose rings were found to make no sense: the shell shuts them out
     cdef readonly uint64_t passes, wakes, missed
     cdef char[CHILD_SLOT_BYTES] child_space
+    cdef uint64_t[MOST_RECORD_WORDS] record_space   # where a peer's record is looked at
 
     def __init__(self, SchedulerCore core not None, Segment bell_memory not None, int eventfd, uint64_t life=1):
         self.core = core
@@ -176,14 +177,14 @@ cdef class Pump:
         cdef uint32_t n = 0
         peer.tasks.expect_writes()             # who answers is given tasks next, and its ring is in no cache any more
         while n < MOST_RECORDS:
-            record = peer.results.peek()
+            record = peer.results.look(<char *>self.record_space)
             if record == NULL:
                 break
             if record.kind == KIND_RESULT:
                 self.core.on_result(peer.index, record, now)
             elif record.kind == KIND_RELEASE:
                 self.core.objects.release(peer.tag, payload_of(record), payload_bytes_of(record))
-            peer.results.step(record.record_bytes)
+            peer.results.step_over_peeked()
             n += 1
         if n and peer.results.recycle():
             ring_bell(peer.sleeping, peer.eventfd)
@@ -204,7 +205,7 @@ cdef class Pump:
                     peer.held_back = True
                     self.held_back.append(peer)
                 break
-            record = peer.tasks.peek()
+            record = peer.tasks.look(<char *>self.record_space)
             if record == NULL:
                 break
             if record.kind == KIND_RELEASE or not self.core.knows_function(peer.index, record.function):
@@ -217,14 +218,14 @@ cdef class Pump:
                         continue                      # taken meanwhile; of the next one more may have been announced since
             if record.kind == KIND_RELEASE:
                 self.core.objects.release(peer.tag, payload_of(record), payload_bytes_of(record))
-                peer.tasks.step(record.record_bytes)
+                peer.tasks.step_over_peeked()
                 n += 1
                 continue
             if record.kind == KIND_FORGET:
                 self.core.on_forget(peer.index, record.function)
             else:
                 self.core.on_submit(peer.index, record, now)
-            peer.tasks.step(record.record_bytes)
+            peer.tasks.step_over_peeked()
             n += 1
         if n and peer.tasks.recycle():
             ring_bell(peer.sleeping, peer.eventfd)

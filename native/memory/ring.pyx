@@ -11,8 +11,12 @@
 #
 # Rule 1: nothing in a ring is believed, by neither end: the other one may write anywhere in it, at any time. Every record
 #         is found by `record_from`, which checks where it stands and reads its length once, and walks go on by what it
-#         has found. A ring that fails is `broken` for good, and its peer is to be shut out.
+#         has found. Who serves many peers reads a copy (`look`). A ring that fails is `broken` for good, and its peer is
+#         to be shut out.
 # Not here: who is woken (bell), what the records mean (core, worker, client).
+
+cdef enum:
+    MOST_RECORD_WORDS = MOST_RECORD_BYTES >> 3   # of 8 bytes: room for a copy of any record
 
 cdef struct Walk:
     # A look at the records that lie between two positions, by the ring's producer.
@@ -210,6 +214,22 @@ cdef class Ring:
                 return record
         return NULL
 
+    cdef inline Record *look(self, char *space) noexcept nogil:
+        """As peek, but a copy, in MOST_RECORD_BYTES of ours: what its producer does to the record later is not seen."""
+        cdef Record *record = self.peek()
+        if record == NULL:
+            return NULL
+        if self.peeked_bytes > MOST_RECORD_BYTES:
+            self.broken = True
+            return NULL
+        memcpy(space, record, self.peeked_bytes)
+        (<Record *>space).record_bytes = self.peeked_bytes
+        return <Record *>space
+
+    cdef inline void step_over_peeked(self) noexcept nogil:
+        """Go on behind the record that peek or look has found last."""
+        self.step(self.peeked_bytes)
+
     cdef inline bint claim(self, Record *record) noexcept nogil:
         """Take the record that peek returned. False if the producer has withdrawn it."""
         return compare_and_swap32(&record.claim, claim_word(CLAIM_OFFERED, self.tail), claim_word(CLAIM_CLAIMED, self.tail))
@@ -280,7 +300,7 @@ cdef class Ring:
     def step_over(self):
         """The record that stayed is done with."""
         if self.peek() != NULL:
-            self.step(self.peeked_bytes)
+            self.step_over_peeked()
             self.producer_waits |= self.recycle()
 
     cdef inline bint take_producer_waits(self) noexcept nogil:

@@ -54,6 +54,7 @@ cdef class Relay:
     cdef bint holding                 # take no more tasks from the client for now
     cdef bint any_untold              # some peer has control records that wait for room
     cdef readonly bint armed          # the last run left nothing behind: whoever has news will ring
+    cdef uint64_t[MOST_RECORD_WORDS] record_space   # where a peer's record is looked at
 
     def __init__(self, Segment bell_memory not None, int eventfd, bint is_client):
         self.bell_memory = bell_memory
@@ -269,7 +270,7 @@ cdef class Relay:
         cdef Ring ring = peer.inward
         cdef uint32_t n = 0
         while n < MOST_RECORDS or before:
-            record = ring.peek()
+            record = ring.look(<char *>self.record_space)
             if record == NULL or (before and record.task >= before):
                 break
             if before == NO_TASK and (record.kind == KIND_FORGET
@@ -283,7 +284,7 @@ cdef class Relay:
                 self.set_aside(peer, record_tuple(record))
             elif not peer.collected.append(record):
                 break
-            ring.step(record.record_bytes)
+            ring.step_over_peeked()
             n += 1
         if n and ring.recycle():
             ring_bell(peer.sleeping, peer.eventfd)

@@ -19,6 +19,7 @@ from scaler._native import (
     PLACE_HELD,
     PLACE_NEW,
     RECORD_HEADER_BYTES,
+    RING_HEADER_BYTES,
     Pump,
     SchedulerCore,
     Segment,
@@ -186,15 +187,17 @@ def test_a_worker_that_says_there_is_room_for_functions_again_is_given_what_wait
     assert len(worker.work()) == 1
 
 
-def test_whoever_writes_nonsense_is_named_once_and_its_tasks_are_run_elsewhere(scheduler):
+@pytest.mark.parametrize("length", [3, 40_000])  # shorter, and longer, than any record
+def test_whoever_writes_nonsense_is_named_once_and_its_tasks_are_run_elsewhere(scheduler, length):
     client, broken, other = Peer(scheduler, 5), Peer(scheduler), Peer(scheduler)
     client.announce(1)
     tasks = [client.submit() for _ in range(2)]
     client.tell()
     scheduler.run()
     assert broken.rings.results.write(KIND_RESULT) is not None
-    start = PAGE + 65536
-    struct.pack_into("<I", memoryview(broken.rings.memory).cast("B"), start, 3)
+    memory = memoryview(broken.rings.memory).cast("B")
+    struct.pack_into("<I", memory, PAGE + 65536, length)
+    struct.pack_into("<Q", memory, HEADERS_OFFSET + RING_HEADER_BYTES, max(length, RECORD_HEADER_BYTES) + 7 & ~7)
     broken.tell()
     scheduler.run()
     scheduler.run(True)
