@@ -107,6 +107,22 @@ cdef class Answers:
         row.flags = 0
         self.table.drop_payload(row)
 
+    cdef bint take_brought(self, Record *result, uint64_t maker) noexcept nogil:
+        """The result holds the one object that it brings, which begins with `maker`. False if that makes no sense."""
+        cdef bint good
+        if places_in(payload_of(result), payload_bytes_of(result)) != 1:
+            self.discard(result, maker)
+            return False
+        with gil:
+            good = self.objects.take(payload_of(result), payload_bytes_of(result), maker, False) == PLACES_GOOD
+        return good
+
+    cdef void discard(self, Record *result, uint64_t maker) noexcept nogil:
+        """Nobody wants this result: what it brings is of no use."""
+        if result.flags & FLAG_OBJECTS:
+            with gil:
+                self.objects.discard(payload_of(result), payload_bytes_of(result), maker)
+
     cdef inline bint may_bring(self, Client *client, Record *result) noexcept nogil:
         """Whether the client has read enough to be given what this result brings."""
         return not result.flags & FLAG_OBJECTS or (<Outlet>client.outlet).takes_objects()

@@ -129,6 +129,11 @@ cdef class ClientTable:
         """The row of this client's task; 0 if it has no such task."""
         return directory_find(&self.clients[index].directory, task & NUMBER_MASK)
 
+    cdef inline uint32_t find_open(self, uint64_t task) noexcept nogil:
+        """The row of this task, whoever's it is; 0 if there is none."""
+        cdef uint32_t index = self.find(task)
+        return self.find_row(index - 1, task) if index else 0
+
     cdef inline bint note_row(self, uint32_t row_index) noexcept nogil:
         """The row is a task of its client's from now on. False when there is no memory, or the id is out of range."""
         cdef Row *row = self.table.row(row_index)

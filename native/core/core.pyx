@@ -51,7 +51,6 @@ cdef class SchedulerCore:
         self.own_tag = MOST_TAG
         self.next_tag = MOST_TAG - 1
         self.worker_of_tag, self.tags_brought = {}, set()
-        self.survivors = Survivors()
         self.table = TaskTable(life)
         self.clients = ClientTable(self.table)
         self.ready = ReadyQueue(self.table)
@@ -60,6 +59,7 @@ cdef class SchedulerCore:
         self.dispatcher = Dispatcher(self.table, self.ready, self.functions, self.pool, self.objects)
         self.edges = Edges(self.table, self.clients, self.objects, self.own_tag)
         self.answers = Answers(self.table, self.ready, self.clients, self.objects, self.functions, self.edges)
+        self.survivors = Survivors(self.table, self.ready, self.clients, self.pool, self.objects, self.answers)
         self.deaths = Deaths(self.table, self.answers)
         self.client_queue_bytes = 1 << 30
         self.most_waiting = -1
@@ -210,15 +210,18 @@ cdef class SchedulerCore:
         if row.node != NULL:
             self.start_node(row_index)
             if record.flags & FLAG_RESENT and row.state == ROW_WAITING:
-                self.look_for_result(row_index)
+                self.survivors.look_for_result(row_index)
+                self.settle()
             if row.state != ROW_READY:           # it waits for others, or is over
                 return
             if record.flags & FLAG_RESENT:
                 self.ready.remove(row_index)
-                self.hold_back(row_index, now)
+                self.survivors.hold_back(row_index, now)
+                self.settle()
                 return
         elif record.flags & FLAG_RESENT:
-            self.hold_back(row_index, now)
+            self.survivors.hold_back(row_index, now)
+            self.settle()
             return
         else:
             self.ready.push(row_index, False)
@@ -284,7 +287,7 @@ cdef class SchedulerCore:
                 self.settle()
             self.dispatcher.dispatch(now)
         else:
-            self.refuse_survivors(task)
+            self.survivors.refuse(task)
 
     def on_clear(self, uint32_t index, uint64_t now, uint64_t before=-1):
         """The client wants none of its tasks any more, up to the id `before`: later ones it has submitted since."""
@@ -327,7 +330,7 @@ cdef class SchedulerCore:
             self.end_whole(row_index)
         elif state == ROW_HELD_BACK:
             with gil:
-                self.cancel_held_back(row_index)
+                self.survivors.cancel(row_index)
         elif state == ROW_LENT:
             self.answers.end(row_index)
         elif state == ROW_DOOMED:
@@ -436,6 +439,12 @@ cdef class SchedulerCore:
         if node.open == 0 or node.failed or node.lost:
             self.edges.touch(row_index)
         self.settle()
+
+    def has_dependants(self, uint64_t task):
+        """Whether other tasks will need the result of this one, as far as is known by now."""
+        cdef uint32_t row_index = self.clients.find_open(task)
+        cdef Node *node = self.edges.node(row_index) if row_index else NULL
+        return node != NULL and (node.dependants != NULL or node.promised != 0)
 
     cdef bint is_needed(self, uint32_t row_index) noexcept nogil:
         """Its client wants the result no more. True if other tasks do: then it goes on for them."""
@@ -606,7 +615,7 @@ cdef class SchedulerCore:
             else:
                 self.ready.push(row_index, True)
             row_index = previous
-        self.lose_survivors(index)
+        self.survivors.on_worker_left(index)
         self.settle()
         del self.worker_of_tag[tag]
         self.dispatcher.on_worker_left(index)
@@ -622,10 +631,7 @@ cdef class SchedulerCore:
 
     cdef inline uint32_t find_held(self, uint32_t worker_index, uint64_t task, uint64_t attempt) noexcept nogil:
         """The row of a task that this worker holds in this attempt; 0 if the row is gone or says otherwise."""
-        cdef uint32_t client_index = self.clients.find(task)
-        cdef uint32_t row_index = 0
-        if client_index:
-            row_index = self.clients.find_row(client_index - 1, task)
+        cdef uint32_t row_index = self.clients.find_open(task)
         if row_index and not self.is_held(self.table.row(row_index), worker_index, attempt):
             return 0
         return row_index
@@ -636,10 +642,11 @@ cdef class SchedulerCore:
         if row_index == 0:
             if self.survivors.any_lives and record.attempt >> 32 != self.table.life >> 32:
                 with gil:
-                    self.on_survivor_result(worker_index, record, now)
+                    self.survivors.on_result(worker_index, record, now)
+                self.settle()
                 return
             self.late += 1
-            self.discard_result(worker_index, record)
+            self.answers.discard(record, self.pool.workers[worker_index].maker)
             return
         row = self.table.row(row_index)
         if record.status != STATUS_STOPPED:           # what was stopped says nothing about how long it takes
@@ -656,34 +663,17 @@ cdef class SchedulerCore:
             record.detail = 0                         # to a client it means something else
         if row.state == ROW_CANCELLED:
             self.dropped += 1
-            self.discard_result(worker_index, record)
+            self.answers.discard(record, self.pool.workers[worker_index].maker)
             self.answers.end(row_index)
             self.settle()
             return
-        if record.flags & FLAG_OBJECTS and not self.take_result(worker_index, record):
+        if record.flags & FLAG_OBJECTS and not self.answers.take_brought(record, self.pool.workers[worker_index].maker):
             self.answers.answer_text(row_index, STATUS_REFUSED,
                                      b"there was no room for its result, or its result makes no sense")
             self.settle()
             return
         self.answers.answer(row_index, record)
         self.settle()
-
-    cdef bint take_result(self, uint32_t worker_index, Record *record) noexcept nogil:
-        """The record holds the one object that it brings. False if that makes no sense."""
-        cdef bint good
-        if places_in(payload_of(record), payload_bytes_of(record)) != 1:
-            self.discard_result(worker_index, record)
-            return False
-        with gil:
-            good = self.objects.take(payload_of(record), payload_bytes_of(record),
-                                     self.pool.workers[worker_index].maker, False) == PLACES_GOOD
-        return good
-
-    cdef void discard_result(self, uint32_t worker_index, Record *record) noexcept nogil:
-        """Nobody wants this result: what it brings is of no use."""
-        if record.flags & FLAG_OBJECTS:
-            with gil:
-                self.objects.discard(payload_of(record), payload_bytes_of(record), self.pool.workers[worker_index].maker)
 
     def on_worker_release(self, uint32_t index, objects):
         """A worker holds these objects no more."""
@@ -717,173 +707,15 @@ cdef class SchedulerCore:
 
     def on_survivor(self, uint32_t worker_index, running=None):
         """This worker has come over from another scheduler. `running`: (task, attempt) that it was given by that."""
-        cdef uint32_t row_index
-        self.survivors.any_lives = True
-        if running is None:
-            return
-        task, attempt = running
-        self.survivors.add_running(worker_index, task, attempt)
-        self.pool.set_aside(worker_index, True)
-        if self.survivors.is_unwanted(task):
-            self.stop_survivor(worker_index, task, attempt)
-            return
-        row_index = self.find_open(task)
-        if row_index and self.table.row(row_index).state == ROW_READY:
-            self.ready.remove(row_index)              # it was not held back long enough
-            self.table.row(row_index).state = ROW_HELD_BACK
-            self.survivors.held_back[row_index] = 0
+        self.survivors.on_come(worker_index, running)
 
     def on_survivor_idle(self, uint32_t worker_index, uint64_t task, uint64_t attempt):
         """It does not run this any more, and there is no result of it: that had gone to the scheduler before."""
-        if self.survivors.end_running(worker_index, task, attempt):
-            self.pool.set_aside(worker_index, False)
+        self.survivors.on_idle(worker_index, task, attempt)
 
     cdef tuple survivor_runs(self, uint32_t worker_index):
         """(task, attempt) that this worker was given by another scheduler and has not answered; None if there is none."""
         return self.survivors.task_of.get(worker_index)
-
-    def has_dependants(self, uint64_t task):
-        """Whether other tasks will need the result of this one, as far as is known by now."""
-        cdef uint32_t row_index = self.find_open(task)
-        cdef Node *node = self.edges.node(row_index) if row_index else NULL
-        return node != NULL and (node.dependants != NULL or node.promised != 0)
-
-    cdef uint32_t find_open(self, uint64_t task) noexcept nogil:
-        """The row of this task; 0 if there is none."""
-        cdef uint32_t client_index = self.clients.find(task)
-        return self.clients.find_row(client_index - 1, task) if client_index else 0
-
-    cdef void hold_back(self, uint32_t row_index, uint64_t now) noexcept nogil:
-        """The task was sent again: its result may be here, or a worker may run it."""
-        with gil:
-            self.table.row(row_index).state = ROW_HELD_BACK
-            self.survivors.held_back[row_index] = now + HOLD_NS
-        self.look_for_result(row_index)
-
-    cdef void look_for_result(self, uint32_t row_index) noexcept nogil:
-        """A worker may have done this for another scheduler."""
-        with gil:
-            if self.table.row(row_index).task in self.survivors.results:
-                self.answer_with_kept(row_index)
-
-    cdef int answer_with_kept(self, uint32_t row_index) except -1:
-        """Answer with the result that waited for this task, if what it brings can be had by now."""
-        cdef uint64_t task = self.table.row(row_index).task
-        cdef bytes kept
-        cdef Record *record
-        _, worker_index, kept = self.survivors.results[task]
-        record = <Record *>PyBytes_AS_STRING(kept)
-        if self.is_to_be_had(worker_index, record):
-            del self.survivors.results[task]
-            self.survivors.held_back.pop(row_index, None)       # one that waits for its inputs needs them no more
-            self.answer_survivor(row_index, worker_index, record)
-        return 0
-
-    cdef bint is_to_be_had(self, uint32_t worker_index, Record *record) except -1:
-        """Whether what the result brings lies where it says: its worker may not have named it anew yet."""
-        cdef Place *place
-        if not record.flags & FLAG_OBJECTS or self.pool.workers[worker_index].host:
-            return True
-        if places_in(payload_of(record), payload_bytes_of(record)) < 1:
-            return True
-        place = place_at(payload_of(record), 0)
-        return Segment.exists(area_name(self.objects.life, self.objects.folder, place.segment))
-
-    cdef int answer_survivor(self, uint32_t row_index, uint32_t worker_index, Record *record) except -1:
-        """The row, which no worker holds here, is answered with a result of another scheduler's attempt."""
-        if record.flags & FLAG_OBJECTS and not self.take_result(worker_index, record):
-            self.answers.answer_text(row_index, STATUS_REFUSED,
-                                     b"there was no room for its result, or its result makes no sense")
-        else:
-            self.answers.answer(row_index, record)
-        self.settle()                                 # what it would have waited for may be of no use now
-        return 0
-
-    cdef int on_survivor_result(self, uint32_t worker_index, Record *record, uint64_t now) except -1:
-        cdef uint32_t row_index = self.find_open(record.task)
-        cdef bytes copy
-        if self.survivors.end_running(worker_index, record.task, record.attempt):
-            self.pool.set_aside(worker_index, False)
-        if (row_index and self.table.row(row_index).state not in (ROW_HELD_BACK, ROW_READY, ROW_WAITING)
-                or record.task in self.survivors.results or self.survivors.is_unwanted(record.task)
-                or record.status == STATUS_STOPPED):
-            self.late += 1
-            self.discard_result(worker_index, record)
-            return 0
-        copy = PyBytes_FromStringAndSize(<char *>record, record.record_bytes)
-        self.survivors.results[record.task] = now + RESULT_WAIT_NS, worker_index, copy
-        if row_index:
-            if self.table.row(row_index).state == ROW_READY:
-                self.ready.remove(row_index)
-                self.table.row(row_index).state = ROW_HELD_BACK
-                self.survivors.held_back[row_index] = now + HOLD_NS
-            self.answer_with_kept(row_index)
-        return 0
-
-    cdef int cancel_held_back(self, uint32_t row_index) except -1:
-        """Nobody wants this any more: who runs it is to stop, or who turns out to."""
-        cdef uint64_t task = self.table.row(row_index).task
-        self.refuse_survivors(task)
-        del self.survivors.held_back[row_index]
-        self.answers.end(row_index)
-        return 0
-
-    cdef int refuse_survivors(self, uint64_t task) except -1:
-        """Whoever still runs this for another scheduler is to stop, or who turns out to."""
-        for attempt, worker_index in self.survivors.running.get(task, ()):
-            self.stop_survivor(worker_index, task, attempt)
-        self.survivors.note_unwanted(task)
-        return 0
-
-    cdef int stop_survivor(self, uint32_t worker_index, uint64_t task, uint64_t attempt) except -1:
-        (<Outlet>self.pool.workers[worker_index].tasks).stop(task, attempt)
-        return 0
-
-    cdef int lose_survivors(self, uint32_t worker_index) except -1:
-        """This worker has gone: what it still ran goes elsewhere, and its results can be had no more."""
-        cdef uint32_t row_index
-        cdef bytes kept
-        if not self.survivors.any_lives:
-            return 0
-        for task, (_, index, kept) in list(self.survivors.results.items()):
-            if index == worker_index:
-                del self.survivors.results[task]
-                self.discard_result(worker_index, <Record *>PyBytes_AS_STRING(kept))
-        what = self.survivors.task_of.get(worker_index)
-        if what is None:
-            return 0
-        task, attempt = what
-        self.survivors.end_running(worker_index, task, attempt)
-        row_index = self.find_open(task)
-        if row_index == 0 or self.table.row(row_index).state != ROW_HELD_BACK or task in self.survivors.running:
-            return 0
-        del self.survivors.held_back[row_index]
-        self.charge(row_index)
-        if self.table.row(row_index).deaths > self.table.row(row_index).retries:
-            self.answers.answer_text(row_index, STATUS_WORKER_DIED, b"the worker process died while it ran this task")
-        else:
-            self.ready.push(row_index, True)
-        return 0
-
-    cdef int release_due(self, uint64_t now) except -1:
-        """Place what nobody turned out to have; drop results, and stop tasks, that nobody turned out to want."""
-        cdef uint32_t row_index
-        cdef bytes kept
-        self.survivors.forget_unwanted(now)
-        for index, (task, attempt) in list(self.survivors.task_of.items()):
-            if self.survivors.is_run_in_vain(index, self.find_open(task) != 0, now):
-                self.stop_survivor(index, task, attempt)
-        for task, (end, worker_index, kept) in list(self.survivors.results.items()):
-            row_index = self.find_open(task)
-            if row_index and self.table.row(row_index).state in (ROW_HELD_BACK, ROW_WAITING):
-                self.answer_with_kept(row_index)
-            elif end <= now or row_index:
-                del self.survivors.results[task]
-                self.late += 1
-                self.discard_result(worker_index, <Record *>PyBytes_AS_STRING(kept))
-        for row_index in self.survivors.take_due(self.table, now):
-            self.ready.push(row_index, False)
-        return 0
 
     # what the loop says
 
@@ -894,7 +726,8 @@ cdef class SchedulerCore:
     def on_tick(self, uint64_t now):
         """Take back what waits behind a task that runs ten times longer than tasks of its kind do."""
         if not self.survivors.is_empty():
-            self.release_due(now)
+            self.survivors.on_tick(now)
+            self.settle()
         if self.deaths.waiting:
             self.deaths.on_tick(now)
             self.settle()
@@ -1024,7 +857,7 @@ cdef class SchedulerCore:
         """Tasks by where they are, for snapshots and tests."""
         return {"rows": self.table.used, "ready": self.ready.size, "workers": self.pool.present,
                 "accepted": self.accepted, "answered": self.answers.answered, "refused": self.refused,
-                "dropped": self.dropped, "late": self.late, "withdrawn": self.dispatcher.withdrawn,
+                "dropped": self.dropped, "late": self.late + self.survivors.late, "withdrawn": self.dispatcher.withdrawn,
                 "turned_away": self.turned_away,
                 "held_back": len(self.survivors.held_back), "kept_results": len(self.survivors.results),
                 "running_on": len(self.survivors.task_of), "functions": len(self.functions.index_of)}

@@ -11,7 +11,8 @@
 # Rule 3: a task is answered once, whoever else runs it: the row is gone with the first answer.
 # Rule 4: what nobody wants does not hold a worker: who turns out to run a task that was cancelled while it was held
 #         back is stopped, and so is, after RESULT_WAIT_NS, who runs one that nobody has sent again.
-# Not here: taking over a worker's rings (takeover), what is done with a row (core).
+# Not here: taking over a worker's rings (takeover), answering clients (answers), what becomes of those that waited for a
+# task that was answered here: the core settles that.
 
 cdef uint64_t HOLD_NS = 1000000000           # how long a task that was sent again waits for somebody who has it
 cdef size_t MOST_UNWANTED = 100000           # tasks that are remembered for RESULT_WAIT_NS: clients name them
@@ -20,6 +21,12 @@ cdef uint64_t RESULT_WAIT_NS = 30000000000   # how long a result waits for its c
 
 @cython.final
 cdef class Survivors:
+    cdef TaskTable table
+    cdef ReadyQueue ready
+    cdef ClientTable clients
+    cdef WorkerPool pool
+    cdef ObjectTable objects
+    cdef Answers answers
     cdef dict running           # task -> [(attempt, worker index), ...]
     cdef dict task_of           # worker index -> (task, attempt) that it runs
     cdef dict results           # task -> (end of waiting, worker index, the record as bytes)
@@ -29,8 +36,16 @@ cdef class Survivors:
     cdef uint64_t rotate_ns     # when that is
     cdef dict unasked           # worker index -> until when somebody may ask for what it runs
     cdef bint any_lives         # whether a worker has come over from another scheduler
+    cdef uint64_t late          # results that nobody turned out to want
 
-    def __cinit__(self):
+    def __cinit__(self, TaskTable table, ReadyQueue ready, ClientTable clients, WorkerPool pool, ObjectTable objects,
+                  Answers answers):
+        self.table = table
+        self.ready = ready
+        self.clients = clients
+        self.pool = pool
+        self.objects = objects
+        self.answers = answers
         self.running, self.task_of, self.results, self.held_back = {}, {}, {}, {}
         self.unwanted, self.unwanted_before, self.unasked = set(), set(), {}
         self.rotate_ns = 0
@@ -60,13 +75,13 @@ cdef class Survivors:
             del self.running[task]
         return True
 
-    cdef list take_due(self, TaskTable table, uint64_t now):
+    cdef list take_due(self, uint64_t now):
         """The rows that have waited long enough, and that nobody runs."""
         cdef list due = []
         for row_index, end in self.held_back.items():
             if end > now:
                 break
-            if table.row(row_index).task not in self.running:
+            if self.table.row(row_index).task not in self.running:
                 due.append(row_index)
         for row_index in due:
             del self.held_back[row_index]
@@ -95,3 +110,166 @@ cdef class Survivors:
             return False
         self.unasked[worker_index] = now + RESULT_WAIT_NS
         return True
+
+    # workers
+
+    cdef int on_come(self, uint32_t worker_index, running) except -1:
+        """This worker has come over from another scheduler. `running`: (task, attempt) that it was given by that."""
+        cdef uint32_t row_index
+        self.any_lives = True
+        if running is None:
+            return 0
+        task, attempt = running
+        self.add_running(worker_index, task, attempt)
+        self.pool.set_aside(worker_index, True)
+        if self.is_unwanted(task):
+            self.stop(worker_index, task, attempt)
+            return 0
+        row_index = self.clients.find_open(task)
+        if row_index and self.table.row(row_index).state == ROW_READY:
+            self.ready.remove(row_index)              # it was not held back long enough
+            self.keep_back(row_index, 0)
+        return 0
+
+    cdef int on_idle(self, uint32_t worker_index, uint64_t task, uint64_t attempt) except -1:
+        """It does not run this any more, if it did: from now on it may be given anything."""
+        if self.end_running(worker_index, task, attempt):
+            self.pool.set_aside(worker_index, False)
+        return 0
+
+    cdef int stop(self, uint32_t worker_index, uint64_t task, uint64_t attempt) except -1:
+        (<Outlet>self.pool.workers[worker_index].tasks).stop(task, attempt)
+        return 0
+
+    cdef int on_worker_left(self, uint32_t worker_index) except -1:
+        """This worker has gone: what it still ran goes elsewhere, and its results can be had no more."""
+        cdef uint32_t row_index
+        cdef bytes kept
+        if not self.any_lives:
+            return 0
+        for task, (_, index, kept) in list(self.results.items()):
+            if index == worker_index:
+                self.drop_result(task)
+        what = self.task_of.get(worker_index)
+        if what is None:
+            return 0
+        task, attempt = what
+        self.end_running(worker_index, task, attempt)
+        row_index = self.clients.find_open(task)
+        if row_index == 0 or self.table.row(row_index).state != ROW_HELD_BACK or task in self.running:
+            return 0
+        del self.held_back[row_index]
+        self.table.row(row_index).deaths += 1
+        if self.table.row(row_index).deaths > self.table.row(row_index).retries:
+            self.answers.answer_text(row_index, STATUS_WORKER_DIED, b"the worker process died while it ran this task")
+        else:
+            self.ready.push(row_index, True)
+        return 0
+
+    # tasks that are sent again
+
+    cdef void hold_back(self, uint32_t row_index, uint64_t now) noexcept nogil:
+        """The task was sent again: its result may be here, or a worker may run it."""
+        with gil:
+            self.keep_back(row_index, now + HOLD_NS)
+        self.look_for_result(row_index)
+
+    cdef int keep_back(self, uint32_t row_index, uint64_t end) except -1:
+        self.table.row(row_index).state = ROW_HELD_BACK
+        self.held_back[row_index] = end
+        return 0
+
+    cdef void look_for_result(self, uint32_t row_index) noexcept nogil:
+        """A worker may have done this for another scheduler."""
+        with gil:
+            if self.table.row(row_index).task in self.results:
+                self.answer(row_index)
+
+    cdef int cancel(self, uint32_t row_index) except -1:
+        """Nobody wants this, which is held back, any more: who runs it is to stop, or who turns out to."""
+        self.refuse(self.table.row(row_index).task)
+        del self.held_back[row_index]
+        self.answers.end(row_index)
+        return 0
+
+    cdef int refuse(self, uint64_t task) except -1:
+        """Whoever still runs this is to stop, or who turns out to."""
+        for attempt, worker_index in self.running.get(task, ()):
+            self.stop(worker_index, task, attempt)
+        self.note_unwanted(task)
+        return 0
+
+    # results
+
+    cdef int on_result(self, uint32_t worker_index, Record *record, uint64_t now) except -1:
+        """A worker has answered what another scheduler gave it."""
+        cdef uint32_t row_index = self.clients.find_open(record.task)
+        self.on_idle(worker_index, record.task, record.attempt)
+        if (row_index and self.table.row(row_index).state not in (ROW_HELD_BACK, ROW_READY, ROW_WAITING)
+                or record.task in self.results or self.is_unwanted(record.task) or record.status == STATUS_STOPPED):
+            self.late += 1
+            self.answers.discard(record, self.pool.workers[worker_index].maker)
+            return 0
+        self.results[record.task] = (now + RESULT_WAIT_NS, worker_index,
+                                     PyBytes_FromStringAndSize(<char *>record, record.record_bytes))
+        if row_index:
+            if self.table.row(row_index).state == ROW_READY:
+                self.ready.remove(row_index)
+                self.keep_back(row_index, now + HOLD_NS)
+            self.answer(row_index)
+        return 0
+
+    cdef int answer(self, uint32_t row_index) except -1:
+        """Answer with the result that is here for this task, if what it brings can be had by now."""
+        cdef uint64_t task = self.table.row(row_index).task
+        cdef bytes kept
+        cdef Record *record
+        _, worker_index, kept = self.results[task]
+        record = <Record *>PyBytes_AS_STRING(kept)
+        if not self.is_to_be_had(worker_index, record):
+            return 0
+        del self.results[task]
+        self.held_back.pop(row_index, None)           # one that waits for its inputs needs them no more
+        if record.flags & FLAG_OBJECTS and not self.answers.take_brought(record, self.pool.workers[worker_index].maker):
+            self.answers.answer_text(row_index, STATUS_REFUSED,
+                                     b"there was no room for its result, or its result makes no sense")
+        else:
+            self.answers.answer(row_index, record)
+        return 0
+
+    cdef bint is_to_be_had(self, uint32_t worker_index, Record *record) except -1:
+        """Whether what the result brings lies where it says: its worker may not have named it anew yet."""
+        cdef Place *place
+        if not record.flags & FLAG_OBJECTS or self.pool.workers[worker_index].host:
+            return True
+        if places_in(payload_of(record), payload_bytes_of(record)) < 1:
+            return True
+        place = place_at(payload_of(record), 0)
+        return Segment.exists(area_name(self.objects.life, self.objects.folder, place.segment))
+
+    cdef int drop_result(self, task) except -1:
+        """Nobody will have it."""
+        cdef bytes kept
+        _, worker_index, kept = self.results.pop(task)
+        self.answers.discard(<Record *>PyBytes_AS_STRING(kept), self.pool.workers[worker_index].maker)
+        return 0
+
+    # time
+
+    cdef int on_tick(self, uint64_t now) except -1:
+        """Place what nobody turned out to have; drop results, and stop tasks, that nobody turned out to want."""
+        cdef uint32_t row_index
+        self.forget_unwanted(now)
+        for index, (task, attempt) in list(self.task_of.items()):
+            if self.is_run_in_vain(index, self.clients.find_open(task) != 0, now):
+                self.stop(index, task, attempt)
+        for task, (end, _, _) in list(self.results.items()):
+            row_index = self.clients.find_open(task)
+            if row_index and self.table.row(row_index).state in (ROW_HELD_BACK, ROW_WAITING):
+                self.answer(row_index)
+            elif end <= now or row_index:
+                self.late += 1
+                self.drop_result(task)
+        for row_index in self.take_due(now):
+            self.ready.push(row_index, False)
+        return 0
