@@ -38,6 +38,7 @@ RING_DOWN: Final[int]
 RINGS: Final[int]
 NEWS_WORDS: Final[int]
 MOST_RECORD_BYTES: Final[int]
+MOST_RECORD_WORDS: Final[int]
 
 KIND_PADDING: Final[int]
 KIND_TASK: Final[int]
@@ -415,7 +416,16 @@ class Answers:
 
 # survivors
 
-class Survivors: ...
+class Survivors:
+    def __init__(
+        self,
+        table: TaskTable,
+        ready: ReadyQueue,
+        clients: ClientTable,
+        pool: WorkerPool,
+        objects: ObjectTable,
+        answers: Answers,
+    ) -> None: ...
 
 # core
 
@@ -467,7 +477,7 @@ class SchedulerCore:
         more_comes: bool = False,
     ) -> list[str]: ...
     def awaits_death(self, tag: int) -> bool: ...
-    def on_death_told(self, tag: int, facts: dict[str, Any]) -> None: ...
+    def on_death_told(self, tag: int, facts: dict[str, Any], now: int) -> None: ...
     def on_workers_left(self, indices: Iterable[int], now: int, facts: dict[str, Any] | None = None) -> None: ...
     def on_client_left(self, index: int, now: int) -> list[str]: ...
     def on_function(self, index: int, number: int, digest: bytes, flags: int, payload: bytes) -> None: ...

@@ -574,11 +574,11 @@ cdef class SchedulerCore:
         """Whether somebody is to be told how the worker with this tag has died."""
         return tag in self.deaths.waiting
 
-    def on_death_told(self, uint64_t tag, dict facts not None):
+    def on_death_told(self, uint64_t tag, dict facts not None, uint64_t now):
         """What its supervisor knows of the death of the worker with this tag."""
         self.deaths.on_told(tag, facts)
         self.settle()
-        self.dispatcher.dispatch(now_ns())
+        self.dispatcher.dispatch(now)
         self.flush()
 
     def on_workers_left(self, indices, uint64_t now, dict facts=None):

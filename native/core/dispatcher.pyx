@@ -42,6 +42,7 @@ cdef class Dispatcher:
         cdef uint32_t level
         cdef uint32_t client_index
         cdef uint32_t worker_index
+        cdef uint32_t near
         cdef uint32_t placed = 1
         while placed and self.ready.levels:
             placed = 0
@@ -56,7 +57,8 @@ cdef class Dispatcher:
                 if worker_index == 0:
                     return
                 if self.objects.hosts:
-                    worker_index = self.near_inputs(self.ready.clients[client_index].at[level].head, worker_index)
+                    near = self.near_inputs(self.ready.clients[client_index].at[level].head, worker_index)
+                    worker_index = near if near else worker_index    # there may be no memory to find out
                 if self.place(self.ready.clients[client_index].at[level].head, worker_index - 1, now):
                     placed = 1
                     break

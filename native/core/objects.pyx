@@ -26,7 +26,7 @@ cdef class StoredObject:
 
 
 cdef inline uint64_t host_bit(uint32_t host) noexcept nogil:
-    """Of a host by its number; beyond 64 hosts several share a bit, and one may be thought to have what another has."""
+    """Of a host by its number. Beyond 64 hosts several share a bit: what one of them has counts for all, until one goes."""
     return <uint64_t>1 << (host if host < 64 else host % 63 + 1)
 
 

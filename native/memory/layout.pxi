@@ -48,6 +48,7 @@ cpdef enum:
     PLACE_BYTES = 40
     PLACES_OFFSET = 8
     MOST_RECORD_BYTES = 32768  # of one record, so that it fits into any ring of any peer
+    MOST_RECORD_WORDS = 4096   # the same in words of 8 bytes
     RING_TASKS = 0
     RING_RESULTS = 1
     RING_UP = 2

@@ -15,9 +15,6 @@
 #         to be shut out.
 # Not here: who is woken (bell), what the records mean (core, worker, client).
 
-cdef enum:
-    MOST_RECORD_WORDS = MOST_RECORD_BYTES >> 3   # of 8 bytes: room for a copy of any record
-
 cdef struct Walk:
     # A look at the records that lie between two positions, by the ring's producer.
     uint64_t at             # of the record that was found last

@@ -381,13 +381,18 @@ cdef class Store:
         """
         cdef Area area
         self.life, self.folder, self.most_bytes = life, folder, most_bytes
+        for area in self.retire():
+            self.rename(area)
+
+    cdef list retire(self):
+        """No slot that there is now is given out again. The segments in which something is still held."""
+        cdef Area area
         self.free_slots.clear()
         for area in list(self.areas.values()):
             area.is_retired = True
             if area.used == 0:
                 self.remove(area)
-            else:
-                self.rename(area)
+        return list(self.areas.values())
 
     cdef int rename(self, Area area) except -1:
         """Give the segment the name that it has in this life. If the old one is gone already, make it anew."""

@@ -272,6 +272,7 @@ cdef class WorkerLoop:
         """See to it that what is made from here on has the names that the rings' owner knows."""
         if self.on_word is None:                      # a relay: it stays, and so do names
             self.mappings.begin_life(self.mappings.life, self.mappings.folder)
+            self.store.retire()                       # who still looks at what is in it nobody knows any more
             return 0
         while self.heard_life != load_acquire(&self.page.life) and not self.stopping:
             if not self.on_word():

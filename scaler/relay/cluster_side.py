@@ -84,6 +84,7 @@ class ClusterSide(RelaySide):
         self._numbers = 0  # all below it have been given to workers
         self._sending: dict[int, tuple[int, tuple[Any, ...]]] = {}  # results whose objects are on their way, by task
         self._about: dict[RelayPeer, tuple[str, int]] = {}  # names and processes
+        self._leaving: set[int] = set()  # workers that have gone, which is still to be said
         self._survivors: dict[RelayPeer, tuple[int, int]] = {}  # what they run for a scheduler before
         self._old_stores: list[Store] = []  # that tasks of these may still look at
 
@@ -111,7 +112,7 @@ class ClusterSide(RelaySide):
 
     def on_sent(self, number: int, record: tuple[Any, ...]) -> None:
         self._sending.pop(record[1], None)
-        self._made.on_sent(number, record)
+        self._made.on_sent(number, worker_tag(number), record)
 
     def on_body(self, body: Body) -> None:
         if isinstance(body, Tasks):
@@ -132,6 +133,8 @@ class ClusterSide(RelaySide):
                     self.talk.incoming.forget(object_id)
         elif isinstance(body, Taken):
             for naming in body.rows():
+                if naming.peer >= self._numbers:
+                    raise FrameError(f"a result of worker {naming.peer} was taken, and there never was one")
                 self._made.on_taken(naming.object, naming.name)
         elif isinstance(body, Goodbye):
             self.over = body.reason
@@ -161,6 +164,7 @@ class ClusterSide(RelaySide):
             self.talk.post(Withdrawn.of([(peer.number, task, attempt, True) for task, attempt in taken]))
 
     def attend(self, now_s: float) -> float | None:
+        super().attend(now_s)
         if self._survivors or self._old_stores:
             self._look_after_survivors()
         self._stopper.attend(now_s)
@@ -184,9 +188,11 @@ class ClusterSide(RelaySide):
         self.post_all([(peer.number, rest)])
         if answer is not None:
             self.post_all([(peer.number, answer)])
+        self._leaving.add(peer.number)
         self.talk.after_objects(lambda: self._say_left(peer.number, exit_code, reason, peer.claimed))
 
     def _say_left(self, number: int, exit_code: int, reason: str, claimed: list[tuple[int, int]]) -> None:
+        self._leaving.remove(number)
         self.talk.post(Left(number, exit_code, reason, **Left.columns_of(claimed)))
         self._made.on_left(number, worker_tag(number))  # its results have been sent, or never will be
 
@@ -210,8 +216,12 @@ class ClusterSide(RelaySide):
         for body in before.talk.ledger.unacknowledged_bodies():
             if isinstance(body, Results) and not any(flags & FLAG_OBJECTS for flags in body.flags):
                 self.talk.post(body)
-        unheard = self._made.take_over(before._made, {peer.number for peer in self.peers})
-        self.relay.asides[:0] = [*unheard, *before._sending.values()]
+        present = {peer.number for peer in self.peers}
+        unheard = self._made.take_over(before._made, present)
+        sending = [(number, record) for number, record in before._sending.values() if number in present]
+        self.relay.asides[:0] = [*unheard, *sending]
+        for number in before._leaving:
+            self._made.on_left(number, worker_tag(number))
         self._old_stores = [*before._old_stores, before.store]
 
     def _look_after_survivors(self) -> None:

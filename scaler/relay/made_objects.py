@@ -5,7 +5,9 @@ said what is to become of it: it may go, or other tasks need it. Then it gets th
 neither comes back to this host, nor has to go to others from the scheduler's.
 
 Rule 1: a maker's memory is its own again only after FREED, which is said once for each object, to a worker that is
-        there. What one that has gone has left is unlinked with the last object in it.
+        there. What one that has gone has left is unlinked with the last object in it. Of what was made for a scheduler
+        before, tasks may have kept views of which nobody is told: its maker gives no such slot out again, and FREED
+        merely lets it remove the segment.
 Rule 2: what has not been heard of when the scheduler dies is sent again to the next one.
 Not here: what is fetched from elsewhere (link.objects), the port for other hosts (dial_carrier).
 """
@@ -48,14 +50,23 @@ class MadeObjects:
     def __len__(self) -> int:
         return len(self._unheard) + len(self._named) + len(self._outdated)
 
-    def on_sent(self, number: int, record: Record) -> None:
-        """The scheduler has the result of this worker, or will."""
+    def on_sent(self, number: int, tag: int, record: Record) -> None:
+        """The scheduler has the result of this worker, whose objects have this tag, or will."""
         for place in new_objects(record[2]):
-            loan = None
-            if self.carrier is not None and place[3] >= LEAST_OFFERED_BYTES:
-                loan = self._mappings.lend_at(place, False)
-                self.carrier.serve_made(place[0], memoryview(loan.open(False)))
-            self._unheard[place[0]] = _Made(number, place, record, loan)
+            if place[0] >> 40 == tag:  # else it is another's, whatever this one says
+                self._unheard[place[0]] = _Made(number, place, record, self._serve(place))
+
+    def _serve(self, place: Place) -> Loan | None:
+        """Let others fetch this, if it is large."""
+        if self.carrier is None or place[3] < LEAST_OFFERED_BYTES:
+            return None
+        loan = self._mappings.lend_at(place, False)
+        try:
+            view = memoryview(loan.open(False))
+        except (OSError, ValueError):
+            return None  # they get it from the scheduler's host
+        self.carrier.serve_made(place[0], view)
+        return loan
 
     def on_taken(self, object_id: int, name: int) -> None:
         """What the scheduler says of an object. An unknown one, which only a wrong scheduler names, means nothing."""

@@ -49,6 +49,7 @@ from scaler.protocol.frames import (
 from scaler.relay.dial_carrier import DialCarrier
 
 _log = logging.getLogger(__name__)
+TRIM_S = 0.5
 
 
 class RelaySide(ABC):
@@ -63,6 +64,7 @@ class RelaySide(ABC):
         self.unsaid: set[int] = set()  # tasks that wait for objects on their way, their own or their function's
         self.over: str | None = None  # why the session has ended for good
         self._functions_under_way = 0
+        self._trim_s = 0.0  # when memory is looked after next
 
     def use(self, carrier: DialCarrier | None) -> None:
         """Large objects go this way. To be said before anything else."""
@@ -91,7 +93,11 @@ class RelaySide(ABC):
         """What this peer has written makes no sense: nothing more is taken from it."""
 
     def attend(self, now_s: float) -> float | None:
-        """Do what is due; when there will be something to do."""
+        """Do what is due; when there will be something to do that cannot wait until somebody has news."""
+        if now_s >= self._trim_s:
+            self._trim_s = now_s + TRIM_S
+            self.store.trim(int(now_s * 1e9))
+            self.mappings.trim(int(now_s * 1e9))
         return None
 
     def collect(self) -> None:

@@ -108,7 +108,7 @@ class LocalPeers:
             return
         pid = facts.get("pid", 0)
         if pid in self._awaited:
-            self._pump.core.on_death_told(self._awaited.pop(pid), facts)
+            self._pump.core.on_death_told(self._awaited.pop(pid), facts, time.monotonic_ns())
         elif any(other.pid == pid for other in self._by_peer.values()):
             self._told[pid] = facts
 

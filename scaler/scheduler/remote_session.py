@@ -24,6 +24,7 @@ from scaler._native import (
     KIND_RUN_HERE,
     MOST_NUMBERS,
     NEWS_WORDS,
+    STATUS_OK,
     Mappings,
     RecordBatch,
     RunOutlet,
@@ -397,7 +398,7 @@ class RemoteCluster(RemoteSession):
             for object_id in ours:
                 self.objects.store.free(object_id)
             return [(peer, object_id, 0) for object_id in theirs]
-        is_input = self.core.has_dependants(record[1])
+        is_input = record[5] == STATUS_OK and self.core.has_dependants(record[1])
         feed_one(self.core, worker, with_payload(record, payload), now_ns)
         return [
             (peer, made_as, name if is_input and self._stays(name, made_as) else 0)

@@ -138,6 +138,13 @@ def note_and_wait(path: str, number: int, gate: str) -> int:
     return number
 
 
+def wait_and_fill(n_bytes: int, value: int) -> Any:
+    import numpy  # only workers that are asked for arrays wait for that
+
+    time.sleep(0.1)
+    return numpy.full(n_bytes, value, numpy.uint8)
+
+
 def note_big(path: str, number: int, n_bytes: int, seconds: float) -> bytes:
     """Leave a mark at the beginning and at the end."""
     note(path, number)

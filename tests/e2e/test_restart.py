@@ -15,7 +15,7 @@ import pytest
 
 from scaler import Client
 from scaler.exceptions import DisconnectedError
-from tests.e2e import calls, nested_calls
+from tests.e2e import array_calls, calls, nested_calls
 from tests.processes import wait_until
 from tests.restartable import LINKS, Restartable
 
@@ -259,6 +259,21 @@ def test_results_that_nobody_had_read_are_delivered(here, tmp_path):
         assert [len(future.result(40)) for future in futures] == [0, 100_000]
         assert sorted(read_numbers(log)) == [0, 0, 1, 1]
         assert [client.submit(calls.add_one, number).result(20) for number in range(100)] == list(range(1, 101))
+
+
+def test_a_view_that_a_worker_keeps_stays_right(here):
+    """It is of an array that another task there has made, whose slot is free as far as the next scheduler knows."""
+    with Client(here.address, timeout_seconds=40) as client:
+        array = client.submit(calls.wait_and_fill, 4 << 20, 1)
+        process = client.submit(array_calls.keep, "of before", array).result(20)
+        del array
+        here.restart()
+        for value in (7, 8, 9):
+            futures = [client.submit(calls.wait_and_fill, 4 << 20, value) for _ in range(6)]
+            assert {int(future.result(60)[-1]) for future in futures} == {value}
+            looks = [client.submit(array_calls.look_at_kept, "of before", process) for _ in range(20)]
+            seen = {look for is_it, look in (future.result(20) for future in looks) if is_it}
+            assert {look[:2] for look in seen} == {(1, 1)}
 
 
 def test_results_that_were_sent_and_not_taken_are_sent_again(here, tmp_path):

@@ -35,9 +35,9 @@ def told(client):
 
 def test_the_report_is_its_answer(doomed):
     core, client, task, tag = doomed
-    core.on_death_told(tag, {"code": -11})
+    core.on_death_told(tag, {"code": -11}, 0)
     assert told(client) == (task, WORKER_DIED, {"worker": "w", "code": -11, "tries": 1})
-    core.on_death_told(tag, {"code": 0})
+    core.on_death_told(tag, {"code": 0}, 0)
     core.on_tick(10**12)
     client.drain()
     assert len(client.answers) == 1
@@ -58,7 +58,7 @@ def test_one_that_is_cancelled_is_told_nothing(doomed):
     core, client, task, tag = doomed
     core.on_cancel(client.index, task, 0)
     assert not core.awaits_death(tag)
-    core.on_death_told(tag, {})
+    core.on_death_told(tag, {}, 0)
     client.drain()
     assert client.answers == []
     assert core.counts()["rows"] == 0
@@ -67,14 +67,14 @@ def test_one_that_is_cancelled_is_told_nothing(doomed):
 def test_one_whose_client_has_left_is_gone(doomed):
     core, client, _, tag = doomed
     core.on_client_left(client.index, 0)
-    core.on_death_told(tag, {})
+    core.on_death_told(tag, {}, 0)
     core.on_tick(10**12)
     assert core.counts()["rows"] == 0
 
 
 def test_long_last_words_reach_the_client(doomed):
     core, client, _, tag = doomed
-    core.on_death_told(tag, {"output": "ö" * 2000})
+    core.on_death_told(tag, {"output": "ö" * 2000}, 0)
     assert told(client)[2]["output"] == "ö" * 2000
 
 

@@ -208,6 +208,34 @@ def test_what_a_worker_had_made_goes_to_others_from_its_host_though_it_has_gone(
     assert not any(port.served for port in world.ports.values())
 
 
+def test_nothing_stays_of_a_worker_whose_end_had_not_been_said_when_the_scheduler_died():
+    world, client, (cluster,) = make_world(n_workers=2)
+    settle(world, [client], [cluster], 3)
+    payloads = [random.randbytes(LARGE) for _ in range(2)]
+    tasks = [client.submit(0, payload) for payload in payloads]
+    talk(world, [client, cluster], 5)
+    world.transfers_end = False
+    for worker in cluster.workers:
+        worker.step()
+    talk(world, [client, cluster], 3)
+    gone = cluster.workers.pop(0)
+    store = f"scaler-{cluster.host.life}-{gone.store.tag:06x}-"
+    cluster.link.side.on_left(gone.peer, -9, "")  # which waits until its result has been brought
+    talk(world, [client, cluster], 3)
+    assert [name for name in os.listdir("/dev/shm") if name.startswith(store)]
+    world.transfers_end = True
+    world.start()
+    client.come_back()
+    cluster.go_on()
+    for _ in range(40):
+        settle(world, [client], [cluster], 3)
+        world.now_s += 1
+        world.core.on_tick(int(world.now_s * 1e9))
+    assert dict(client.answers) == {task: payload[::-1] for task, payload in zip(tasks, payloads, strict=True)}
+    assert not [name for name in os.listdir("/dev/shm") if name.startswith(store)]
+    assert not any(world.left_over(client, cluster))
+
+
 def test_what_cannot_be_fetched_comes_in_chunks(monkeypatch):
     world, client, clusters = make_world()
     world.transfers_end = False

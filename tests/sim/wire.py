@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import blake2b
+from itertools import chain
 from typing import Any, cast
 
 from scaler._native import (
@@ -311,7 +312,7 @@ class World:
         """How many objects each store has, when all must be gone; removes what the stores keep to be used again."""
         stores = [self.store, *(store for peer in peers for store in peer.stores)]
         counts = [len(self.core.objects), *map(len, stores)]
-        for life in (*self.lives, *(peer.host.life for peer in peers)):
+        for life in chain(self.lives, *(peer.lives for peer in peers)):
             sweep(life)
         return counts
 
