@@ -46,6 +46,7 @@ cdef class WorkerLoop:
     cdef Store store
     cdef Mappings mappings
     cdef list loans              # objects of the task that runs now, in the order of its places
+    cdef tuple borrowed          # what they are, until its arguments are made of them
     cdef uint64_t next_trim_ns
     cdef object loads, loads_parcel, load_input, dumps, describe, load_function, describe_overdue, stop_with, is_importing
     cdef object finish, name_of
@@ -145,8 +146,8 @@ cdef class WorkerLoop:
                 if self.tasks.broken or self.down.broken or not self.wait():
                     return
                 continue
-            if self.names_objects(record) and self.is_cut_off():
-                self.pause()                          # who is to come takes it back: its objects get other names
+            if self.names_objects(record) and (self.is_cut_off() or self.is_being_taken_back(record)):
+                self.pause()                          # its objects get other names
                 continue
             if self.tasks.claim(record):
                 if load_acquire(&self.page.life) != self.life and self.tasks.tail >= self.page.takeover_tasks:
@@ -233,6 +234,11 @@ cdef class WorkerLoop:
         fds[0].fd = self.watched[0]
         fds[0].events = POLLIN
         return poll(fds, 1, 0) > 0 and load_acquire(&self.page.life) == self.life
+
+    cdef bint is_being_taken_back(self, Record *record) noexcept:
+        """Whether the scheduler before meant it: the next one, which has our rings by now, is just taking it back."""
+        return (self.on_word is not None and load_acquire(&self.page.life) != self.life
+                and self.tasks.tail < self.page.takeover_tasks and load_acquire32(&record.claim) & 3 == CLAIM_OFFERED)
 
     cdef int pause(self) except -1:
         """Wait a moment for the next scheduler."""
@@ -355,6 +361,8 @@ cdef class WorkerLoop:
         store_release(&self.page.since_ns, self.meter.start_ns)
         store_release32(&self.page.state, STATE_RUNNING)
         try:
+            if record.flags & FLAG_OBJECTS:           # first of all: loading a function may take seconds, names may go
+                self.borrowed = self.borrow(record)
             if record.flags & FLAG_CHUNK:
                 value = self.call_chunk(record)
                 flags = FLAG_CHUNK | (FLAG_PLAIN if self.chunk_results.all_plain else 0)
@@ -368,6 +376,7 @@ cdef class WorkerLoop:
             elif self.stopped == STOPPED_OVERDUE:
                 value = self.describe_stop(record, error)
         self.stoppable = False
+        self.borrowed = None
         if self.clients:
             for rings in list(self.clients):
                 if isinstance((<ClientRings>rings).lost, ConnectionError):
@@ -443,7 +452,7 @@ cdef class WorkerLoop:
             if record.flags & FLAG_INPUTS:
                 arguments = self.read_with_inputs(record)
             elif record.flags & FLAG_OBJECTS:
-                stream, buffers, references = self.borrow(record)
+                stream, buffers, references = self.take_borrowed()
                 arguments = self.loads_parcel(stream, buffers, references)
                 buffers = references = stream = None
             else:
@@ -472,7 +481,7 @@ cdef class WorkerLoop:
         cdef object buffers = ()
         cdef object references = ()
         if record.flags & FLAG_OBJECTS:
-            stream, buffers, references = self.borrow(record)
+            stream, buffers, references = self.take_borrowed()
         inputs = unpack_inputs(payload, size, record.flags, self.loans, &end)
         if type(stream) is bytes or stream is None:           # else it is an object of its own
             stream = PyBytes_FromStringAndSize(payload + end, size - end)
@@ -506,7 +515,7 @@ cdef class WorkerLoop:
             if record.flags & FLAG_INPUTS:
                 stream, buffers, references, inputs = self.unpack(record)
             else:
-                stream, buffers, references = self.borrow(record)
+                stream, buffers, references = self.take_borrowed()
                 inputs = ()
             loads = _partial(self.loads_parcel, buffers=iter(buffers), references=references, inputs=inputs)
             buffers = references = inputs = None
@@ -557,6 +566,12 @@ cdef class WorkerLoop:
         cdef size_t size = payload_bytes_of(record)
         self.loans = []
         return borrow_all(self.mappings, payload, size, self.loans, False)
+
+    cdef inline tuple take_borrowed(self):
+        """The same of the task that runs, once: whoever has it says how long its objects are looked at."""
+        cdef tuple borrowed = self.borrowed
+        self.borrowed = None
+        return borrowed
 
     cdef uint32_t give_back_loans(self):
         """The task is over: which of its objects somebody still looks at, as bits (the last one for all after it too)."""

@@ -133,9 +133,7 @@ class ClusterSide(RelaySide):
                     self.talk.incoming.forget(object_id)
         elif isinstance(body, Taken):
             for naming in body.rows():
-                if naming.peer >= self._numbers:
-                    raise FrameError(f"a result of worker {naming.peer} was taken, and there never was one")
-                self._made.on_taken(naming.object, naming.name)
+                self._made.on_taken(naming.peer, naming.object, naming.name)
         elif isinstance(body, Goodbye):
             self.over = body.reason
         elif isinstance(body, Shutdown):

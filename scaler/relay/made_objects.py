@@ -68,11 +68,12 @@ class MadeObjects:
         self.carrier.serve_made(place[0], view)
         return loan
 
-    def on_taken(self, object_id: int, name: int) -> None:
-        """What the scheduler says of an object. An unknown one, which only a wrong scheduler names, means nothing."""
-        made = self._unheard.pop(object_id, None)
-        if made is None:
+    def on_taken(self, number: int, object_id: int, name: int) -> None:
+        """What the scheduler says of an object of this worker. One that is not known means nothing: it is late."""
+        made = self._unheard.get(object_id)
+        if made is None or made.number != number:
             return
+        del self._unheard[object_id]
         if name and name not in self._named:
             self._named[name] = made
         else:

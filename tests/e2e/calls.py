@@ -138,6 +138,25 @@ def note_and_wait(path: str, number: int, gate: str) -> int:
     return number
 
 
+class SlowToLoad:
+    """A function that a worker has when the gate is open."""
+
+    def __init__(self, log: str, gate: str) -> None:
+        self.log, self.gate = log, gate
+
+    def __reduce__(self) -> Any:
+        return load_slowly, (self.log, self.gate)
+
+    def __call__(self, array: Any) -> int:
+        return total(array)
+
+
+def load_slowly(log: str, gate: str) -> Any:
+    note(log, 0)
+    wait_for(gate)
+    return total
+
+
 def wait_and_fill(n_bytes: int, value: int) -> Any:
     import numpy  # only workers that are asked for arrays wait for that
 

@@ -247,6 +247,21 @@ def test_running_tasks_go_on_and_finished_ones_are_not_run_again(here, tmp_path)
         assert here.workers() == workers
 
 
+def test_a_task_whose_function_was_still_being_loaded_has_its_arguments(here, tmp_path):
+    """It was begun under the scheduler before; by now its array has another name."""
+    log, gate = str(tmp_path / "log"), str(tmp_path / "gate")
+    array = numpy.arange(200_000)
+    with Client(here.address, timeout_seconds=40) as client:
+        future = client.submit(calls.SlowToLoad(log, gate), array)
+        wait_until(lambda: read_numbers(log))
+        here.restart()
+        wait_until(lambda: client._rings.shore == 0, 40)
+        time.sleep(0.2)
+        Path(gate).touch()
+        assert future.result(40) == array.sum()
+        assert read_numbers(log) == [0]
+
+
 def test_results_that_nobody_had_read_are_delivered(here, tmp_path):
     """They were made while there was no scheduler."""
     log = str(tmp_path / "log")
