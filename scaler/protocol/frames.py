@@ -351,6 +351,19 @@ class Forget(NamedTuple):
         return list(zip(values("peers", "I", self.peers, n), values("numbers", "I", self.numbers, n), strict=True))
 
 
+def _three_columns(rows: Iterable[tuple[int, int, int]]) -> tuple[bytes, bytes, bytes]:
+    """The columns of (peer, id, another number of 64 bits), at least one."""
+    peers, ids, others = map(list, zip(*rows, strict=True))
+    return column("I", peers), _ids(ids), column("Q", others)
+
+
+def _three_values(peers: bytes, ids: bytes, others: bytes, names: tuple[str, str]) -> Iterable[tuple[int, int, int]]:
+    """The rows of such columns; `names` are those of the last two. FrameError if they don't fit each other."""
+    n = row_count(names[0], ids, 8)
+    ids_of_rows = values(names[0], "Q", ids, n)
+    return zip(values("peers", "I", peers, n), ids_of_rows, values(names[1], "Q", others, n), strict=True)
+
+
 class Choice(NamedTuple):
     """One task that a Selection names; `attempt` is 0 where the sender knows none."""
 
@@ -369,14 +382,11 @@ class Selection(NamedTuple):
     @classmethod
     def of(cls, choices: Iterable[tuple[int, int, int]]) -> Self:
         """The columns of (peer, task, attempt), at least one."""
-        peers, tasks, attempts = map(list, zip(*choices, strict=True))
-        return cls(column("I", peers), _ids(tasks), column("Q", attempts))
+        return cls(*_three_columns(choices))
 
     def rows(self) -> list[Choice]:
         """One Choice per row; FrameError if the columns don't fit each other."""
-        n = row_count("tasks", self.tasks, 8)
-        tasks = values("tasks", "Q", self.tasks, n)
-        return list(map(Choice, values("peers", "I", self.peers, n), tasks, values("attempts", "Q", self.attempts, n)))
+        return [Choice(*row) for row in _three_values(*self, ("tasks", "attempts"))]
 
 
 class Cancel(Selection):
@@ -520,14 +530,11 @@ class Taken(NamedTuple):
     @classmethod
     def of(cls, namings: Iterable[tuple[int, int, int]]) -> Self:
         """The columns of (peer, object, name), at least one."""
-        peers, objects, names = map(list, zip(*namings, strict=True))
-        return cls(column("I", peers), _ids(objects), column("Q", names))
+        return cls(*_three_columns(namings))
 
     def rows(self) -> list[Naming]:
         """One Naming per row; FrameError if the columns don't fit each other."""
-        n = row_count("objects", self.objects, 8)
-        objects = values("objects", "Q", self.objects, n)
-        return list(map(Naming, values("peers", "I", self.peers, n), objects, values("names", "Q", self.names, n)))
+        return [Naming(*row) for row in _three_values(*self, ("objects", "names"))]
 
 
 Body = (

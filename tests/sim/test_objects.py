@@ -158,6 +158,12 @@ def test_the_second_host_is_sent_to_the_first_while_the_scheduler_is_busy():
     assert not any(world.left_over(client, *clusters))
 
 
+def segments_of(worker):
+    """Names of the segments that there are of this worker's store."""
+    prefix = f"scaler-{worker.host.life}-{worker.store.tag:06x}-"
+    return [name for name in os.listdir("/dev/shm") if name.startswith(prefix)]
+
+
 def fetches_of(link):
     """What the jobs of this host's dialer fetch, as they are added: (where it is tried first, its token)."""
     fetches = []
@@ -198,12 +204,12 @@ def test_what_a_worker_had_made_goes_to_others_from_its_host_though_it_has_gone(
     (object_id,) = maker.link.side._made._named
     assert world.objects.directory.choose(object_id) is None  # so the scheduler's host has something to do
     fetches = fetches_of(other.link)
-    store = f"scaler-{maker.host.life}-{maker.workers[0].store.tag:06x}-"
-    maker.link.side.on_left(maker.workers.pop().peer, -9, "")
+    gone = maker.workers.pop()
+    maker.link.side.on_left(gone.peer, -9, "")
     settle(world, [client], clusters)
     assert dict(client.answers) == {first: payload[::-1], second: payload}
     assert [place for place, _ in fetches] == [("cluster", clusters.index(maker) + 1)]
-    assert not [name for name in os.listdir("/dev/shm") if name.startswith(store)]
+    assert not segments_of(gone)
     assert not any(world.left_over(client, *clusters))
     assert not any(port.served for port in world.ports.values())
 
@@ -219,10 +225,9 @@ def test_nothing_stays_of_a_worker_whose_end_had_not_been_said_when_the_schedule
         worker.step()
     talk(world, [client, cluster], 3)
     gone = cluster.workers.pop(0)
-    store = f"scaler-{cluster.host.life}-{gone.store.tag:06x}-"
     cluster.link.side.on_left(gone.peer, -9, "")  # which waits until its result has been brought
     talk(world, [client, cluster], 3)
-    assert [name for name in os.listdir("/dev/shm") if name.startswith(store)]
+    assert segments_of(gone)
     world.transfers_end = True
     world.start()
     client.come_back()
@@ -232,7 +237,7 @@ def test_nothing_stays_of_a_worker_whose_end_had_not_been_said_when_the_schedule
         world.now_s += 1
         world.core.on_tick(int(world.now_s * 1e9))
     assert dict(client.answers) == {task: payload[::-1] for task, payload in zip(tasks, payloads, strict=True)}
-    assert not [name for name in os.listdir("/dev/shm") if name.startswith(store)]
+    assert not segments_of(gone)
     assert not any(world.left_over(client, cluster))
 
 
