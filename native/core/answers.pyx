@@ -42,6 +42,13 @@ cdef class Answers:
         if self.table.row(row_index).node == NULL or self.tell_dependants(row_index, result):
             self.send(row_index, result)
 
+    cdef inline void answer_with(self, uint32_t row_index, Record *result, uint64_t maker) noexcept nogil:
+        """The same with what a worker has sent, whose objects begin with `maker`."""
+        if result.flags & FLAG_OBJECTS and not self.take_brought(result, maker):
+            self.answer_text(row_index, STATUS_REFUSED, b"there was no room for its result, or its result makes no sense")
+        else:
+            self.answer(row_index, result)
+
     cdef bint tell_dependants(self, uint32_t row_index, Record *result) noexcept nogil:
         """Give it to those that wait for it. False if nobody else wants it: then that was all."""
         cdef Node *node = self.edges.node(row_index)

@@ -667,12 +667,7 @@ cdef class SchedulerCore:
             self.answers.end(row_index)
             self.settle()
             return
-        if record.flags & FLAG_OBJECTS and not self.answers.take_brought(record, self.pool.workers[worker_index].maker):
-            self.answers.answer_text(row_index, STATUS_REFUSED,
-                                     b"there was no room for its result, or its result makes no sense")
-            self.settle()
-            return
-        self.answers.answer(row_index, record)
+        self.answers.answer_with(row_index, record, self.pool.workers[worker_index].maker)
         self.settle()
 
     def on_worker_release(self, uint32_t index, objects):

@@ -230,11 +230,7 @@ cdef class Survivors:
             return 0
         del self.results[task]
         self.held_back.pop(row_index, None)           # one that waits for its inputs needs them no more
-        if record.flags & FLAG_OBJECTS and not self.answers.take_brought(record, self.pool.workers[worker_index].maker):
-            self.answers.answer_text(row_index, STATUS_REFUSED,
-                                     b"there was no room for its result, or its result makes no sense")
-        else:
-            self.answers.answer(row_index, record)
+        self.answers.answer_with(row_index, record, self.pool.workers[worker_index].maker)
         return 0
 
     cdef bint is_to_be_had(self, uint32_t worker_index, Record *record) except -1:
