@@ -3,17 +3,24 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 NATIVE := $(wildcard native/*.pyx native/*/*)
+# How hard the compiler works: SCALER_OPTIMIZE=g for a quick build while editing, as it is for speed.
+export SCALER_OPTIMIZE ?= 3
+export SCALER_SYMBOLS ?= 0
+READY := $(VENV)/.ready-O$(SCALER_OPTIMIZE)
 
 .PHONY: setup demo test test-all check options bench bench-peers chaos soak clean
 .DEFAULT_GOAL := setup
 
-setup: $(VENV)/.ready
+setup: $(READY)
 
-$(VENV)/.ready: pyproject.toml $(NATIVE)
+# An extension that was built with other flags counts as up to date, so it is removed first.
+$(READY): pyproject.toml setup.py $(NATIVE)
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@test -e $@ || rm -f scaler/_native.*.so
 	@$(BIN)/python -m pip install -q --disable-pip-version-check "pip>=25.1"
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --group dev
 	@PYTHONWARNINGS=ignore $(BIN)/python -m pip install -q --disable-pip-version-check --no-build-isolation -e .
+	@rm -f $(VENV)/.ready*
 	@touch $@
 
 demo: setup

@@ -54,7 +54,8 @@ def tree(links: tuple[str, ...]) -> list[Figure]:
                 client = open_client(stack, link, n_workers)
                 client.submit(fibonacci, client, 5).result()
                 rounds = [
-                    timed(lambda: client.submit(fibonacci, client, N).result(), RESULT) for _ in range(ROUNDS)  # noqa: B023
+                    timed(lambda: client.submit(fibonacci, client, N).result(), RESULT)
+                    for _ in range(ROUNDS)  # noqa: B023
                 ]
             what = f"{link}, {n_workers} worker{'s' * (n_workers > 1)}"
             figures.append(of_rounds(what, rounds, "s", 0.4, at_most=True))

@@ -183,7 +183,7 @@ def test_a_watchdog_says_who_waits_for_whom_when_nothing_moves(capfd):
 def test_a_spare_worker_stands_in_for_one_that_waits_for_another(where, tmp_path):
     log, gate = str(tmp_path / "log"), tmp_path / "gate"
     with (
-        (RemoteCluster(2) if where == "wire" else SchedulerClusterCombo(2)) as made,
+        RemoteCluster(2) if where == "wire" else SchedulerClusterCombo(2) as made,
         Client(made.get_address(), timeout_seconds=20) as client,
     ):
         parent = client.submit(calls.wait_elsewhere, client, log, str(gate))

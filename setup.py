@@ -1,0 +1,41 @@
+"""How the extension is built; all else about the package stands in pyproject.toml.
+
+This is code for two reasons. The parts of the extension are found instead of listed, since a part that a list forgot
+was missing from source distributions. And how hard the compiler works is a choice: SCALER_OPTIMIZE=g compiles in a
+quarter of the time, for whoever edits native code and runs its tests.
+
+Debugging symbols are left out (many Pythons bring `-g` in their own flags, which costs a third of the time and makes
+the module six times as large) unless SCALER_SYMBOLS=1 asks for them.
+"""
+
+import os
+from pathlib import Path
+
+from setuptools import Extension, setup
+
+HERE = Path(__file__).parent
+
+
+def parts() -> list[str]:
+    """All files that the extension is made of, but for the one that includes the others."""
+    found = (path for path in (HERE / "native").rglob("*") if path.suffix in (".pyx", ".pxd", ".pxi", ".h"))
+    return sorted(str(path.relative_to(HERE)) for path in found if path.name != "_native.pyx")
+
+
+def compiler_flags() -> list[str]:
+    """They stand behind those of the interpreter and of CFLAGS, so the last word is here."""
+    level = os.environ.get("SCALER_OPTIMIZE", "3")
+    symbols = "-g" if os.environ.get("SCALER_SYMBOLS") == "1" else "-g0"
+    return [f"-O{level}", symbols, "-fno-strict-aliasing"]
+
+
+setup(
+    ext_modules=[
+        Extension(
+            "scaler._native",
+            sources=["native/_native.pyx"],
+            depends=parts(),
+            extra_compile_args=compiler_flags(),
+        )
+    ]
+)
