@@ -1,9 +1,16 @@
-"""Address: where a scheduler can be reached, `tcp://host:port` or `ipc://path`, as the user writes it.
+"""Address: where a scheduler can be reached, `tcp://host:port` or `ipc://path`, as the user writes it; and Place, where
+another host serves objects, `host:port`, as that host says it.
 
-Checked here, before ZeroMQ sees it: ZeroMQ takes port 80000 for 14464 and says of most mistakes "Invalid argument".
+Both are checked here, before ZeroMQ or the C library sees them. ZeroMQ takes port 80000 for 14464 and says of most
+mistakes "Invalid argument"; Python's look-up of a name raises UnicodeError, which is no OSError, for a label that is
+empty or has more than 63 characters.
 
 Rule 1: an address is loopback only if that is plain from its text: `localhost`, 127.0.0.0/8, ::1, and every ipc path. A
         host name is not looked up for this, since what it means may change between the question and the answer.
+Rule 2: what another host says is read by `Place.parse` where its frame comes in, and by nothing else. It names one host
+        and one port to connect to: no star, no unspecified address, no interface of the speaker's (`%eth0`).
+Rule 3: a host's name is one of RFC 1123: labels of 1 to 63 letters, digits and hyphens, 253 characters in all.
+        Underscores are let pass, since the names of many containers have some.
 Not here: listening and connecting.
 """
 
@@ -11,6 +18,7 @@ import ipaddress
 import os
 import re
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from scaler.exceptions import AddressError
 
@@ -18,7 +26,10 @@ EXAMPLES = "tcp://127.0.0.1:2345, tcp://[::1]:2345 or ipc:///tmp/scaler"
 MOST_PORT = 65535
 MOST_PATH_BYTES = 107  # what the kernel takes for an AF_UNIX address
 MONITOR_STEP = 2
-_HOST_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?\.?")
+MOST_HOST_CHARACTERS = 253
+_LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
+_NUMBER = re.compile(r"[0-9]+|0[xX][0-9A-Fa-f]*")  # as the C library reads one: 0x7f000001 is 127.0.0.1
+_INTERFACE = re.compile(r"[A-Za-z0-9_.:-]{1,15}")
 _ANY_HOST = "*"
 
 
@@ -88,7 +99,30 @@ class Address:
         return Address(self.host, port if self.port and port <= MOST_PORT else 0)
 
 
-def _split(rest: str, text: str) -> tuple[str, str]:
+class Place(NamedTuple):
+    """One host and one port of it, as another host has named them. Made by `Place.parse`."""
+
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: str) -> "Place":
+        """The place that this text is, `host:port` or `[IPv6 address]:port`. AddressError says what is wrong."""
+        if len(text) > MOST_HOST_CHARACTERS + len("[]:65535"):
+            raise AddressError(f"a text of {len(text)} characters is no host and port")
+        host, port = _split(text, text, "a host and a port, such as [::1]:2345")
+        if "%" in host:
+            raise AddressError(f"{text!r} names an interface, which means nothing on another host")
+        checked = cls(_checked_host(host, text), _checked_port(port, text))
+        if not checked.port or checked.host == _ANY_HOST or _is_unspecified(checked.host):
+            raise AddressError(f"{text!r} names no host and port that one could connect to")
+        return checked
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def _split(rest: str, text: str, examples: str = EXAMPLES) -> tuple[str, str]:
     """Host and port, both as written."""
     if rest.startswith("["):
         host, bracket, after = rest[1:].partition("]")
@@ -97,7 +131,7 @@ def _split(rest: str, text: str) -> tuple[str, str]:
         return f"[{host}", after[1:]
     host, colon, port = rest.rpartition(":")
     if not colon:
-        raise AddressError(f"{text!r} has no port: write {EXAMPLES}")
+        raise AddressError(f"{text!r} has no port: write {examples}")
     if ":" in host:
         raise AddressError(f"{text!r}: an IPv6 address stands in brackets, as in tcp://[::1]:2345")
     return host, port
@@ -105,11 +139,7 @@ def _split(rest: str, text: str) -> tuple[str, str]:
 
 def _checked_host(host: str, text: str) -> str:
     if host.startswith("["):
-        try:
-            ipaddress.IPv6Address(host[1:])
-        except ValueError:
-            raise AddressError(f"{text!r}: {host[1:]!r} is no IPv6 address") from None
-        return host[1:]
+        return _checked_ipv6(host[1:], text)
     if not host:
         raise AddressError(f"{text!r} has no host: write {EXAMPLES}, or tcp://*:2345 to listen everywhere")
     if host == _ANY_HOST:
@@ -119,15 +149,39 @@ def _checked_host(host: str, text: str) -> str:
             return str(ipaddress.IPv4Address(host))
         except ValueError:
             raise AddressError(f"{text!r}: {host!r} is no IPv4 address") from None
-    if not _HOST_NAME.fullmatch(host):
-        raise AddressError(f"{text!r}: {host!r} is no name of a host")
+    name = host.removesuffix(".")
+    if len(name) > MOST_HOST_CHARACTERS:
+        raise AddressError(f"{text!r}: a host's name has at most {MOST_HOST_CHARACTERS} characters, not {len(name)}")
+    labels = name.split(".")
+    if not all(_LABEL.fullmatch(label) for label in labels) or _NUMBER.fullmatch(labels[-1]):
+        raise AddressError(
+            f"{text!r}: {host!r} is no name of a host: labels of 1 to 63 letters, digits, hyphens, the last no number"
+        )
     return host
+
+
+def _checked_ipv6(host: str, text: str) -> str:
+    address, percent, interface = host.partition("%")
+    try:
+        ipaddress.IPv6Address(address)
+    except ValueError:
+        raise AddressError(f"{text!r}: {host!r} is no IPv6 address") from None
+    if percent and not _INTERFACE.fullmatch(interface):
+        raise AddressError(f"{text!r}: {interface!r} is no name of an interface")
+    return host
+
+
+def _is_unspecified(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_unspecified
+    except ValueError:
+        return False
 
 
 def _checked_port(port: str, text: str) -> int:
     if port == _ANY_HOST:
         return 0
-    if not (port.isascii() and port.isdigit()) or int(port[:6]) > MOST_PORT:
+    if not (port.isascii() and port.isdigit()) or len(port) > 5 or int(port) > MOST_PORT:
         raise AddressError(f"{text!r}: a port is a number from 0 to {MOST_PORT}, not {port!r}")
     return int(port)
 

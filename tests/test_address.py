@@ -2,7 +2,7 @@
 
 import pytest
 
-from scaler.address import Address
+from scaler.address import Address, Place
 from scaler.exceptions import AddressError, ScalerError
 
 
@@ -51,6 +51,21 @@ def test_any_port_is_a_star_or_zero():
         ("tcp://1.2.3:1", "is no IPv4 address"),
         ("tcp://a b:1", "is no name of a host"),
         ("tcp://-x:1", "is no name of a host"),
+        ("tcp://x-.org:1", "is no name of a host"),
+        ("tcp://a..b:1", "is no name of a host"),
+        ("tcp://.a:1", "is no name of a host"),
+        ("tcp://a..:1", "is no name of a host"),
+        ("tcp://" + "x" * 64 + ":1", "is no name of a host"),
+        ("tcp://a." + "x" * 64 + ".org:1", "is no name of a host"),
+        ("tcp://" + ".".join(["x" * 63] * 4) + ":1", "at most 253 characters, not 255"),
+        ("tcp://0x7f000001:1", "is no name of a host"),
+        ("tcp://a.12:1", "is no name of a host"),
+        ("tcp://h\u00f6st:1", "is no name of a host"),
+        ("tcp://a\0b:1", "is no name of a host"),
+        ("tcp://[fe80::1%" + "x" * 16 + "]:1", "is no name of an interface"),
+        ("tcp://[fe80::1%a\0b]:1", "is no name of an interface"),
+        ("tcp://[fe80::1%]:1", "is no name of an interface"),
+        ("tcp://127.0.0.1:000080000", "a port is a number"),
         ("tcp://::1:2345", "in brackets"),
         ("tcp://[::1:2345", "with IPv6"),
         ("tcp://[::1]", "with IPv6"),
@@ -111,3 +126,42 @@ def test_monitor_stands_two_ports_on_or_beside_the_path():
     assert str(Address.parse("ipc:///tmp/x").default_monitor()) == "ipc:///tmp/x.monitor"
     assert Address.parse("tcp://a:0").default_monitor().port == 0
     assert Address.parse("tcp://a:65534").default_monitor().port == 0
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["127.0.0.1:1", "a-host.example.org:65535", "[::1]:2345", "node_7.:80", "x" * 63 + ".org:80", "1a.b2:3"],
+)
+def test_a_place_is_written_as_it_was_read(text):
+    place = Place.parse(text)
+    assert str(place) == text
+    place.host.encode("idna")  # what Python does with it before it is looked up
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("", "has no port"),
+        ("127.0.0.1", "has no port"),
+        ("*:80", "that one could connect to"),
+        ("0.0.0.0:80", "that one could connect to"),
+        ("[::]:80", "that one could connect to"),
+        ("127.0.0.1:0", "that one could connect to"),
+        ("127.0.0.1:*", "that one could connect to"),
+        ("127.0.0.1:65536", "a port is a number"),
+        ("127.0.0.1:-5", "a port is a number"),
+        ("[fe80::1%eth0]:80", "an interface"),
+        ("[fe80::1%" + "x" * 99 + "]:80", "an interface"),
+        ("x" * 64 + ":80", "is no name of a host"),
+        ("a..b:80", "is no name of a host"),
+        ("\ud800:80", "is no name of a host"),
+        ("a\0b:80", "is no name of a host"),
+        ("user@host:80", "is no name of a host"),
+        ("host/path:80", "is no name of a host"),
+        (" host:80", "is no name of a host"),
+        ("x" * 4000 + ":80", "a text of 4003 characters"),
+    ],
+)
+def test_what_is_no_place_is_an_error_that_says_why(text, why):
+    with pytest.raises(AddressError, match=why):
+        Place.parse(text)

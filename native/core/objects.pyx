@@ -7,7 +7,8 @@
 #
 # Objects are larger than what fits a record, so here a Python object for each costs little compared to its bytes.
 #
-# Rule 1: a peer may name only what it made itself, and give back only what it holds. Anything else is counted nowhere.
+# Rule 1: a peer may name only what it made itself, in a segment of its own store or of the scheduler's, and give back
+#         only what it holds. Anything else is counted nowhere. So nobody's segment is removed for what another says.
 # Rule 2: what is left in the store of a worker that has gone stays readable until nobody holds it; then its segment's
 #         name goes on `unlink`.
 # Not here: memory (store, loan), rows (table), how anybody is told (core).
@@ -102,7 +103,7 @@ cdef class ObjectTable:
         if known is None:
             if not place.flags & PLACE_NEW:
                 return PLACES_MISSING
-            if place.segment == 0 or (place.object << 24) == 0:
+            if place.segment == 0 or (place.object << 24) == 0 or not self.may_lie_in(place.segment, tag):
                 return PLACES_WRONG
             known = StoredObject.__new__(StoredObject)
             known.place = place[0]
@@ -118,6 +119,10 @@ cdef class ObjectTable:
             place.segment, place.offset, place.size = known.place.segment, known.place.offset, known.place.size
         known.holders += 1
         return PLACES_GOOD
+
+    cdef inline bint may_lie_in(self, uint64_t segment, uint64_t tag) noexcept:
+        """Whether what the peer with this tag has made may lie there: what came over a wire does in the scheduler's."""
+        return keeper_of(segment) == tag or keeper_of(segment) == MOST_TAG
 
     cdef int hold(self, uint64_t object) except -1:
         """One more holds it, who will let go of it once."""

@@ -46,12 +46,12 @@ cdef bint are_bare(const char *payload, size_t size) noexcept nogil:
     return count >= 0
 
 
-cdef inline uint64_t maker_of(uint64_t object) noexcept nogil:
+cpdef inline uint64_t maker_of(uint64_t object) noexcept nogil:
     """The tag of who made the object."""
     return object >> TAG_SHIFT
 
 
-cdef inline uint64_t keeper_of(uint64_t segment) noexcept nogil:
+cpdef inline uint64_t keeper_of(uint64_t segment) noexcept nogil:
     """The tag of whose store the segment is."""
     return segment >> 32 & 0xFFFFFF
 

@@ -14,8 +14,10 @@ import time
 from collections.abc import Callable
 
 from scaler._native import ClientRings, PendingFuture
+from scaler.threads import await_ends, new_thread
 
 TICK_S = 0.05
+END_S = 1.0
 _log = logging.getLogger(__name__)
 
 
@@ -25,7 +27,7 @@ class Attendant:
     def __init__(self, rings: ClientRings, event: threading.Event, tend: Callable[[], None] = lambda: None) -> None:
         self._rings, self._event, self._tend = rings, event, tend
         self._stopping = False
-        self._thread = threading.Thread(target=self._serve, name="scaler-client", daemon=True)
+        self._thread = new_thread("scaler-client", self._serve)
         self._thread.start()
 
     def _serve(self) -> None:
@@ -62,7 +64,7 @@ class Attendant:
     def _run_aside(self, future: PendingFuture) -> None:
         """Run a task on a thread of its own: it may wait, and then this thread is needed."""
         try:
-            threading.Thread(target=self._rings.run_lent, args=(future,), name="scaler-task", daemon=True).start()
+            new_thread("scaler-task", lambda: self._rings.run_lent(future)).start()
         except RuntimeError:  # no more threads
             self._rings.run_lent(future)
 
@@ -71,6 +73,5 @@ class Attendant:
         self._stopping = True
         self._event.set()
         self._rings.interrupt()
-        if threading.current_thread() is not self._thread:
-            self._thread.join(1.0)
+        await_ends([self._thread], END_S)  # it may stay in a callback of the user's: the rings have bells of their own
         self._rings.call_back()

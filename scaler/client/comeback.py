@@ -21,10 +21,12 @@ from scaler.client.connect import connect
 from scaler.exceptions import DisconnectedError, RefusedError, SchedulerTimeoutError
 from scaler.link.knock import Entry
 from scaler.relay.client_relay import ClientRelay
+from scaler.threads import await_ends, new_thread
 
 _log = logging.getLogger(__name__)
 FOR_EVER_S = 1e9
 PAUSE_S = 0.05  # between two schedulers that don't last
+END_S = 1.0
 
 
 class Comeback:
@@ -41,6 +43,8 @@ class Comeback:
         self._stopping = False
         self._since_s = 0.0  # when somebody began to wait
         self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()  # over which entry is to be closed, and by whom
+        self._is_closed = False
 
     def on_gone(self) -> DisconnectedError | None:
         """The scheduler has gone: an error if that is for good, else another one is looked for from now on."""
@@ -51,8 +55,13 @@ class Comeback:
             return farewell
         _log.warning("the scheduler at %s has gone: looking for one there", self._address)
         self._since_s = self.entry.lost_s or time.monotonic()
-        self._thread = threading.Thread(target=self._come_back, args=(rings,), name="scaler-comeback", daemon=True)
-        self._thread.start()
+        self._thread = new_thread(
+            "scaler-comeback", lambda: self._come_back(rings), lambda error: self._give_up(rings, error)
+        )
+        try:
+            self._thread.start()
+        except RuntimeError as error:
+            return DisconnectedError(f"the scheduler at {self._address} has gone, and no other is looked for: {error}")
         return None
 
     def _come_back(self, rings: ClientRings) -> None:
@@ -69,20 +78,22 @@ class Comeback:
             )
         except RefusedError as error:
             rings.give_up(DisconnectedError(f"the scheduler at {self._address} has gone, and the next one: {error}"))
-        except Exception as error:
-            _log.exception("could not go on with another scheduler")
-            rings.give_up(DisconnectedError(f"the scheduler at {self._address} has gone, and going on failed: {error}"))
+
+    def _give_up(self, rings: ClientRings, error: BaseException) -> None:
+        rings.give_up(DisconnectedError(f"the scheduler at {self._address} has gone, and going on failed: {error}"))
 
     def _land(self, rings: ClientRings) -> bool:
         """Find a scheduler and say all that is open. False if it has gone again meanwhile."""
         entry, _ = connect(
             self._address, self._identity, FOR_EVER_S, known_bits=self._bits, is_stopped=lambda: self._is_over(rings)
         )
-        old = self.entry
-        if self._stopping:
+        with self._lock:
+            is_late = self._stopping or self._is_closed
+            if not is_late:
+                old, self.entry = self.entry, entry
+        if is_late:
             entry.close()
             return True
-        self.entry = entry
         self._store.begin_life(entry.life, entry.folder, entry.most_bytes)
         rings.attach(
             entry.memory, entry.eventfd, entry.bell, entry.slot, entry.bell_eventfd, entry.lifeline, entry.life,
@@ -117,6 +128,8 @@ class Comeback:
 
     def close(self) -> None:
         """Hang up, when nobody uses the rings any more."""
-        if self._thread is not None and threading.current_thread() is not self._thread:
-            self._thread.join(1.0)
+        if self._thread is not None:
+            await_ends([self._thread], END_S)  # one that goes on closes what it finds by then
+        with self._lock:
+            self._is_closed = True
         self.entry.close()

@@ -13,7 +13,6 @@ import pickle
 import select
 import signal
 import sys
-import threading
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -28,6 +27,7 @@ from scaler.link.names import warn_of_files
 from scaler.reference import load_given, loads
 from scaler.running import Coroutines, function_loader
 from scaler.stopping import STOP_SIGNAL
+from scaler.threads import new_thread
 
 _IMPORTER = "<frozen importlib._bootstrap>"
 
@@ -116,7 +116,7 @@ def main() -> int:
         retirement=Retirement(settings["max_tasks"], settings["max_bytes"]),
     )  # fmt: skip
     if settings["is_spare"]:
-        threading.Thread(target=retire_when_told, args=(creator, loop), name="scaler-spare", daemon=True).start()
+        new_thread("scaler-spare", lambda: retire_when_told(creator, loop)).start()
     obey_signals(loop)
     faulthandler.enable()  # what was running is the last that one writes which ends by a fault
     here = context.here = context.Here(

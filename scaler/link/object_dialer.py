@@ -6,6 +6,7 @@ Rule 1: what breaks off goes on where it was: over a fresh connection, then from
         that says no is not asked again.
 Rule 2: at most MOST_THREADS threads, with one connection per place each; who has had nothing to do for IDLE_S ends.
 Rule 3: where the scheduler's host cannot be reached at all, it is not tried again for DOWN_S: objects go another way.
+Rule 4: whatever a transfer brings about, its owner hears that it has failed, and the thread goes on with the next.
 Not here: the other end (object_port).
 """
 
@@ -17,8 +18,10 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
+from scaler.address import Place
 from scaler.link.arrival import Arrival
 from scaler.link.object_stream import BRING, FETCH, Refusal, StreamError, ask, prepare, read_answer, receive, send
+from scaler.threads import await_ends, new_thread
 
 _log = logging.getLogger(__name__)
 MOST_THREADS = 4
@@ -27,7 +30,7 @@ CONNECT_S = 3.0
 DOWN_S = 30.0
 TRIES = 3
 PAUSE_S = 0.05
-Place = tuple[str, int]  # host and port
+END_S = 2.0
 Job = Callable[["_Connections"], bool]
 
 
@@ -61,10 +64,28 @@ class ObjectDialer:
         with self._lock:
             self._waiting += 1
             if self._waiting > len(self._threads) - len(self._busy) and len(self._threads) < MOST_THREADS:
-                thread = threading.Thread(target=self._work, name="scaler-object-dialer", daemon=True)
-                self._threads.add(thread)
-                thread.start()
-        self._jobs.put((job, done))
+                self._start_thread()
+            is_lost = not self._threads
+            if is_lost:
+                self._waiting -= 1
+        if is_lost:
+            self._call(lambda: done(False))
+        else:
+            self._jobs.put((job, done))
+
+    def _start_thread(self) -> None:
+        """Start one more; those that there are have to do if that cannot be."""
+        thread = new_thread("scaler-object-dialer", self._work, lambda _: self._forget(threading.current_thread()))
+        try:
+            thread.start()
+        except RuntimeError as error:
+            _log.warning("no thread for transfers of objects: %s", error)
+        else:
+            self._threads.add(thread)
+
+    def _forget(self, thread: threading.Thread) -> None:
+        with self._lock:
+            self._threads.discard(thread)
 
     def close(self) -> None:
         """Break off what is under way; idempotent. Nobody hears of that any more."""
@@ -75,9 +96,7 @@ class ObjectDialer:
             self._jobs.put(None)
         for connections in busy:
             connections.break_off()
-        for thread in threads:
-            if thread is not threading.current_thread():
-                thread.join(2.0)
+        await_ends(threads, END_S)  # one that goes on holds what it looks at, and tells nobody of it any more
 
     # the threads
 
@@ -89,11 +108,13 @@ class ObjectDialer:
                 ok = False
                 try:
                     ok = job(connections)
-                finally:
-                    with self._lock:
-                        self._busy.discard(connections)
-                    if not self._is_closed:
-                        self._call(lambda done=done, ok=ok: done(ok))  # type: ignore[misc]
+                except Exception:
+                    _log.exception("a transfer of an object has failed")
+                    connections.close()  # what of it is under way there nobody knows
+                with self._lock:
+                    self._busy.discard(connections)
+                if not self._is_closed:
+                    self._call(lambda done=done, ok=ok: done(ok))  # type: ignore[misc]
                 del job, done, entry
         finally:
             connections.close()
@@ -158,7 +179,7 @@ class ObjectDialer:
             if is_news:  # to this thread: others have tried at the same time
                 _log.warning(
                     "port %d of the scheduler's host (%s) cannot be reached: %s. Objects go over the session, which is "
-                    "slower", place[1], place[0], error,
+                    "slower", place.port, place.host, error,
                 )  # fmt: skip
         return False
 
@@ -179,7 +200,10 @@ class _Connections:
         """OSError if it cannot be reached."""
         if place not in self._by_place:
             self._reached.discard(place)
-            connection = socket.create_connection(place, timeout=CONNECT_S)
+            try:
+                connection = socket.create_connection(place, timeout=CONNECT_S)
+            except (ValueError, OverflowError) as error:  # UnicodeError is one: the look-up of a name that is none
+                raise StreamError(f"{place} is nothing to connect to: {error}") from error
             self._by_place[place] = connection
             self._reached.add(place)
             prepare(connection)

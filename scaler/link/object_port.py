@@ -6,6 +6,7 @@ nothing but say what is served and what is expected.
 Rule 1: nothing is given or taken without the token of just that object. Whoever has none is hung up on; it is counted,
         and logged now and then.
 Rule 2: at most MOST_CONNECTIONS at a time; one that asks nothing for IDLE_S is closed, a fresh one after FIRST_S.
+Rule 3: whatever a connection brings about ends that one. The thread that accepts goes on until the port is closed.
 Not here: the bytes on the wire (object_stream), the other end (object_dialer).
 """
 
@@ -30,6 +31,7 @@ from scaler.link.object_stream import (
     send,
     token_for,
 )
+from scaler.threads import await_ends, new_thread
 
 _log = logging.getLogger(__name__)
 MOST_CONNECTIONS = 64
@@ -37,6 +39,7 @@ FIRST_S, IDLE_S = 5.0, 60.0
 PATIENCE_S = 3.0  # with what is brought before its offer has come
 WARNING_S = 1.0
 PAUSE_S = 0.1
+END_S = 2.0
 
 
 class ObjectPort:
@@ -54,7 +57,7 @@ class ObjectPort:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._listener = socket.create_server((host, 0), family=family, backlog=MOST_CONNECTIONS)
         self.port: int = self._listener.getsockname()[1]
-        self._thread = threading.Thread(target=self._listen, name="scaler-object-port", daemon=True)
+        self._thread = new_thread("scaler-object-port", self._listen)
         self._thread.start()
 
     # what the owner says
@@ -100,8 +103,7 @@ class ObjectPort:
                 connection.shutdown(socket.SHUT_RDWR)
             except OSError:
                 pass
-        for thread in (self._thread, *connections.values()):
-            thread.join(2.0)
+        await_ends((self._thread, *connections.values()), END_S)  # one that goes on holds what it looks at
 
     # the threads
 
@@ -112,18 +114,31 @@ class ObjectPort:
             except OSError as error:
                 if self._is_closed:
                     return
-                _log.error("cannot take a connection for objects: %s", error)
+                self._warn("cannot take a connection for objects: %s", error)
                 time.sleep(PAUSE_S)  # out of descriptors: whoever wants in tries again
                 continue
-            thread = threading.Thread(target=self._attend, args=(connection,), name="scaler-objects", daemon=True)
-            with self._lock:
-                is_welcome = not self._is_closed and len(self._connections) < MOST_CONNECTIONS
-                if is_welcome:
-                    self._connections[connection] = thread
+            try:
+                self._let_in(connection)
+            except Exception as error:  # no memory, or no more threads
+                self._forget(connection)
+                self._warn("cannot serve a connection for objects: %s", error)
+                time.sleep(PAUSE_S)
+
+    def _let_in(self, connection: socket.socket) -> None:
+        thread = new_thread("scaler-objects", lambda: self._attend(connection))
+        with self._lock:
+            is_welcome = not self._is_closed and len(self._connections) < MOST_CONNECTIONS
             if is_welcome:
-                thread.start()
-            else:
-                connection.close()
+                self._connections[connection] = thread
+        if is_welcome:
+            thread.start()
+        else:
+            connection.close()
+
+    def _forget(self, connection: socket.socket) -> None:
+        with self._lock:
+            self._connections.pop(connection, None)
+        connection.close()
 
     def _attend(self, connection: socket.socket) -> None:
         try:
@@ -141,19 +156,22 @@ class ObjectPort:
         except OSError:
             pass  # the connection broke: whoever needs it comes again
         finally:
-            with self._lock:
-                self._connections.pop(connection, None)
-            connection.close()
+            self._forget(connection)
 
     def _complain(self, error: Exception) -> None:
         with self._lock:
             self.refused += 1
+        self._warn("a connection for objects was closed (%d in all): %s", self.refused, error)
+
+    def _warn(self, text: str, *about: object) -> None:
+        """Log this, unless something was logged just now: a flood of strangers is not to become one of lines."""
+        with self._lock:
             now_s = time.monotonic()
             is_due = now_s >= self._next_warning_s and not self._is_closed
             if is_due:
                 self._next_warning_s = now_s + WARNING_S
         if is_due:
-            _log.warning("a connection for objects was closed (%d in all): %s", self.refused, error)
+            _log.warning(text, *about)
 
     def _give(self, connection: socket.socket, request: Request) -> bool:
         with self._lock:

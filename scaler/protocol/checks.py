@@ -9,6 +9,8 @@ Not here: whether a task, a session or a peer is known.
 from collections.abc import Callable
 from typing import Any
 
+from scaler.address import Place
+from scaler.exceptions import AddressError
 from scaler.protocol.frames import (
     CLIENT_BITS,
     MOST_CHUNK_BYTES,
@@ -81,13 +83,23 @@ def _offer(offer: Offer) -> str | None:
         return "offer: an object of no bytes"
     if len(offer.token) not in (0, TOKEN_BYTES) or len(offer.source_token) not in (0, TOKEN_BYTES):
         return f"offer: a token has {TOKEN_BYTES} bytes"
-    return _long_text("offer", offer.source)
+    return _place("offer", offer.source)
 
 
 def _serves(serves: Serves) -> str | None:
     if len(serves.key) != TOKEN_BYTES:
         return f"serves: a key has {TOKEN_BYTES} bytes, not {len(serves.key)}"
-    return _long_text("serves", serves.address)
+    return _place("serves", serves.address)
+
+
+def _place(where: str, text: str) -> str | None:
+    """A host and port where objects can be had, or nothing."""
+    if text:
+        try:
+            Place.parse(text)
+        except AddressError as error:
+            return f"{where}: {error}"
+    return None
 
 
 def _long_text(where: str, *texts: str) -> str | None:

@@ -91,6 +91,10 @@ class ClientRelay:
             return
         self._thread.stop()
         self._near.close()
+        self._thread.give_up(self._give_up)
+
+    def _give_up(self) -> None:
+        """Nobody rings these bells any more, nor looks at these rings."""
         self._far.close()
         self._page.close()
         sweep(self.life)

@@ -81,6 +81,9 @@ class ClientSide(RelaySide):
         elif kind == KIND_RETURN:
             self.talk.post(Returned.of([(0, task, 0, not record[4])]))
 
+    def tag_of(self, number: int) -> int:
+        return self._client_bits
+
     def on_broken(self, peer: RelayPeer) -> None:
         self.over = "this client has written a record that makes no sense"
 

@@ -107,12 +107,15 @@ class ClusterSide(RelaySide):
     def on_broken(self, peer: RelayPeer) -> None:
         self._dismiss(peer)
 
+    def tag_of(self, number: int) -> int:
+        return worker_tag(number)
+
     def on_sending(self, number: int, record: tuple[Any, ...]) -> None:
         self._sending[record[1]] = number, record
 
     def on_sent(self, number: int, record: tuple[Any, ...]) -> None:
         self._sending.pop(record[1], None)
-        self._made.on_sent(number, worker_tag(number), record)
+        self._made.on_sent(number, record)
 
     def on_body(self, body: Body) -> None:
         if isinstance(body, Tasks):

@@ -11,10 +11,10 @@ import socket
 from collections.abc import Callable
 
 from scaler._native import Store
-from scaler.address import Address
+from scaler.address import Address, Place
 from scaler.exceptions import AddressError
 from scaler.link.arrival import Arrival
-from scaler.link.object_dialer import ObjectDialer, Place
+from scaler.link.object_dialer import ObjectDialer
 from scaler.link.object_port import ObjectPort
 from scaler.link.object_stream import token_for
 from scaler.protocol.frames import Offer, Serves
@@ -34,8 +34,7 @@ class DialCarrier:
         """What to tell the scheduler at the beginning of a session."""
         if self._port is None:
             return Serves(self._key)
-        host = f"[{self._host}]" if ":" in self._host else self._host
-        return Serves(self._key, f"{host}:{self._port.port}")
+        return Serves(self._key, str(Place(self._host, self._port.port)))
 
     @property
     def is_usable(self) -> bool:
@@ -53,9 +52,8 @@ class DialCarrier:
             done(True)  # there is no room for it: no need to try
             return
         places = [(self._dialer.home, offer.token)]
-        place = _place(offer.source)
-        if place is not None:
-            places.insert(0, (place, offer.source_token))
+        if offer.source:
+            places.insert(0, (Place.parse(offer.source), offer.source_token))
         elif not self.is_usable:
             done(False)
             return
@@ -99,13 +97,14 @@ def make_carrier(
     where = Address.parse(address)
     if not objects_port or where.is_ipc:
         return None
-    dialer = ObjectDialer((where.host, objects_port), call)
+    dialer = ObjectDialer(Place(where.host, objects_port), call)
     if not listens:
         return DialCarrier(dialer, store, None)
     try:
         host = _own_address(where.host, objects_port)
+        Place.parse(str(Place(host, objects_port)))  # as others will read it: a link-local one means nothing to them
         return DialCarrier(dialer, store, ObjectPort(host), host)
-    except OSError as error:
+    except (OSError, AddressError) as error:
         _log.warning("other hosts cannot fetch objects from here: %s", error)
         return DialCarrier(dialer, store, None)
 
@@ -116,12 +115,3 @@ def _own_address(host: str, port: int) -> str:
     with socket.socket(family, kind, protocol) as probe:
         probe.connect(place)
         return str(probe.getsockname()[0])
-
-
-def _place(address: str) -> Place | None:
-    """Where an offer says that the object is, if it says so."""
-    try:
-        where = Address.parse(f"tcp://{address}")
-    except AddressError:
-        return None
-    return where.host, where.port

@@ -176,8 +176,12 @@ class HostRelay:
         """Say goodbye; leave nothing behind."""
         self._is_closed = True
         self._thread.stop()
-        self._stopper.close()
         self._door.close()
+        self._thread.give_up(self._give_up)
+
+    def _give_up(self) -> None:
+        """Nobody rings these bells any more, nor looks at these rings."""
+        self._stopper.close()
         self._page.close()
         sweep(self.life, self._memory.folder)
         for doorbell in self._doorbells.values():

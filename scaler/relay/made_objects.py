@@ -50,11 +50,10 @@ class MadeObjects:
     def __len__(self) -> int:
         return len(self._unheard) + len(self._named) + len(self._outdated)
 
-    def on_sent(self, number: int, tag: int, record: Record) -> None:
-        """The scheduler has the result of this worker, whose objects have this tag, or will."""
+    def on_sent(self, number: int, record: Record) -> None:
+        """The scheduler has the result of this worker, or will. All that it brings is the worker's own (relay.py)."""
         for place in new_objects(record[2]):
-            if place[0] >> 40 == tag:  # else it is another's, whatever this one says
-                self._unheard[place[0]] = _Made(number, place, record, self._serve(place))
+            self._unheard[place[0]] = _Made(number, place, record, self._serve(place))
 
     def _serve(self, place: Place) -> Loan | None:
         """Let others fetch this, if it is large."""

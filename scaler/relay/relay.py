@@ -25,6 +25,8 @@ from scaler._native import (
     Store,
     bare,
     join_places,
+    keeper_of,
+    maker_of,
     runs_to_result_columns,
     runs_to_task_columns,
     split_places,
@@ -176,7 +178,7 @@ class RelaySide(ABC):
     # objects
 
     def _send_with_objects(self, number: int, record: tuple[Any, ...]) -> None:
-        self.send_objects(record[2])
+        self.send_objects(number, record[2])
         self.on_sending(number, record)
         self.unsaid.add(record[1])
         named = [place[0] for place in split_places(record[2])[0]]
@@ -199,9 +201,18 @@ class RelaySide(ABC):
 
         self.talk.after_objects(post)
 
-    def send_objects(self, payload: bytes) -> None:
-        """Send the objects that this payload brings."""
-        for place in new_objects(payload):
+    @abstractmethod
+    def tag_of(self, number: int) -> int:
+        """What the objects that this peer makes begin with, and whose store its segments are."""
+
+    def send_objects(self, number: int, payload: bytes) -> None:
+        """Send the objects that this payload of a peer brings. ValueError if one of them is not its own."""
+        tag = self.tag_of(number)
+        places = list(new_objects(payload))
+        for object_id, segment, *_ in places:
+            if maker_of(object_id) != tag or keeper_of(segment) != tag:
+                raise ValueError(f"object {object_id:#x} in segment {segment:#x} is not of its own making")
+        for place in places:
             self.talk.post_object(self.mappings.lend_at(place, False))
 
     def on_sending(self, number: int, record: tuple[Any, ...]) -> None:  # noqa: B027  (a client keeps its tasks itself)
@@ -214,7 +225,7 @@ class RelaySide(ABC):
         """Announce a function that a peer announced."""
         digest, payload, number, flags = record[2][:DIGEST_BYTES], record[2][DIGEST_BYTES:], record[3], record[4]
         if flags & FLAG_OBJECTS:
-            self.send_objects(payload)
+            self.send_objects(0, payload)  # only a relay's one client announces functions
         elif not self._functions_under_way:  # else after those: numbers count up
             self.talk.post(Functions.of([Function(0, number, digest, flags, payload)]))
             return

@@ -4,23 +4,28 @@ A connection that breaks is replaced and the session goes on; if the scheduler d
 nobody answers for `timeout_s`, the relay is over and says so once.
 
 Rule 1: all of a RelaySide happens in this thread; others hand in what is to be done with `call`.
+Rule 2: whatever ends the thread, its owner hears of it: `on_over` is called when the session was not stopped from here.
+Rule 3: what the thread uses (rings, bells, segments) its owner gives up with `give_up`: at once if the thread has
+        ended, else the thread does that as the last thing. A closed descriptor's number may be a stranger's.
 """
 
 import logging
-import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 
 from scaler.exceptions import ScalerError
 from scaler.link.dealer import Dealer, greet
-from scaler.protocol.frames import Goodbye, Heartbeat, Hello, Welcome
+from scaler.protocol.frames import FrameError, Goodbye, Heartbeat, Hello, Welcome
 from scaler.relay.relay import RelaySide
+from scaler.threads import GivenUpLast, await_ends, new_thread
 
 _log = logging.getLogger(__name__)
 LONGEST_WAIT_S = 0.1
 ACKNOWLEDGE_S = 0.02
+STOP_S = 2.0
 LEAST_SILENCE_S, SILENT_HEARTBEATS = 2.0, 5  # after which a connection is taken for broken
 
 
@@ -45,11 +50,13 @@ class RelayThread:
         self.lost_s: float | None = None  # when the connection broke last
         self._heard_s = time.monotonic()
         self._next_heartbeat_s = 0.0
-        self._thread = threading.Thread(target=self._serve, name="scaler-relay", daemon=True)
+        self._thread = new_thread("scaler-relay", self._run)
+        self._used = GivenUpLast()
 
     def start(self) -> None:
         """From here on all of the side happens in the thread."""
         self._dealer.wait_for_too(self._side.relay.eventfd)
+        self._used.begin()
         self._thread.start()
 
     def call(self, what: Callable[[], None]) -> None:
@@ -58,11 +65,14 @@ class RelayThread:
         self._side.relay.ring()
 
     def stop(self) -> None:
-        """Say goodbye and end; from any other thread."""
+        """Say goodbye and end. Then `give_up`: the thread may take longer than is waited for, or be the caller."""
         self._stopping = True
         self._side.relay.ring()
-        if threading.current_thread() is not self._thread and self._thread.ident is not None:
-            self._thread.join(2.0)
+        await_ends([self._thread], STOP_S)
+
+    def give_up(self, what: Callable[[], object]) -> None:
+        """The owner needs no more what the thread uses: `what` is called when the thread does not either."""
+        self._used.leave(what)
 
     def join(self) -> None:
         """Wait for the end of a session that is over."""
@@ -70,26 +80,38 @@ class RelayThread:
 
     # the thread
 
+    def _run(self) -> None:
+        try:
+            self._serve()
+        finally:
+            self._used.end()
+
     def _serve(self) -> None:
         reason = "the relay failed"
-        try:
-            while not self._stopping and self._side.over is None:
-                self._turn()
-                if self._dealer.is_broken or (self._is_silent() and not self._dealer.has_message):
-                    self._reconnect()
-            reason = self._side.over or "the session was ended"
-            if self._side.over is None:
-                self._side.talk.post(Goodbye())
-                self._send()
-        except (ScalerError, ValueError) as error:
-            reason = str(error)
-            if not self._stopping:
-                _log.warning("the connection to %s is over: %s", self._address, reason)
-        finally:
-            self._dealer.close(500)
-            self._side.talk.close()
-            if not self._stopping:
-                self._on_over(reason)
+        with ExitStack() as last:  # all of it, whatever part of it fails
+            last.callback(lambda: self._report(reason))
+            last.callback(self._side.talk.close)
+            last.callback(lambda: self._dealer.close(500))
+            try:
+                while not self._stopping and self._side.over is None:
+                    self._turn()
+                    if self._dealer.is_broken or (self._is_silent() and not self._dealer.has_message):
+                        self._reconnect()
+                reason = self._side.over or "the session was ended"
+                if self._side.over is None:
+                    self._side.talk.post(Goodbye())
+                    self._send()
+            except (ScalerError, FrameError) as error:
+                reason = str(error)
+                if not self._stopping:
+                    _log.warning("the connection to %s is over: %s", self._address, reason)
+            except Exception as error:
+                reason = f"the relay failed: {type(error).__name__}: {error}"
+                _log.exception("the relay to %s has failed", self._address)
+
+    def _report(self, reason: str) -> None:
+        if not self._stopping:
+            self._on_over(reason)
 
     def _turn(self) -> None:
         side, dealer = self._side, self._dealer

@@ -11,9 +11,10 @@ from contextlib import suppress
 import psutil
 import pytest
 
+from scaler.address import Place
 from scaler.link import object_port
 from scaler.link.arrival import Arrival
-from scaler.link.object_dialer import ObjectDialer
+from scaler.link.object_dialer import MOST_THREADS, ObjectDialer
 from scaler.link.object_port import ObjectPort
 from scaler.link.object_stream import BRING, FETCH, Refusal, ask, prepare, receive, token_for
 from tests.processes import wait_until
@@ -163,6 +164,53 @@ def test_what_one_place_cannot_give_is_fetched_from_the_next(port, dialer):
     assert dialer.is_usable  # only the scheduler's host counts for that
     other.close()
     dying.close()
+
+
+@pytest.mark.parametrize("host", ["x" * 64, "a..b", "a\0b", "\ud800"])
+def test_a_place_that_cannot_be_one_is_passed_over_and_the_thread_goes_on(port, dialer, host):
+    data = os.urandom(SIZE)
+    token = port.serve(7, memoryview(data))
+    for place in (host, port.port), (HOST, 1 << 20):
+        for _ in range(MOST_THREADS + 1):
+            arrival, done = room(), Done()
+            dialer.fetch(arrival, [(Place(*place), token), (dialer.home, token)], done)
+            assert done.wait()
+            assert bytes_of(arrival) == data
+
+
+def test_a_transfer_that_raises_has_failed_and_the_next_ones_go_on(port, dialer, caplog):
+    class Wrong(Arrival):
+        def begin(self, connection):
+            raise RuntimeError("odd")
+
+    data = os.urandom(SIZE)
+    token = port.serve(7, memoryview(data))
+    for _ in range(MOST_THREADS + 1):
+        done = Done()
+        dialer.fetch(Wrong(1, SIZE, None), [(dialer.home, token)], done)
+        assert done.wait() is False
+    assert caplog.text.count("RuntimeError: odd") == MOST_THREADS + 1
+    arrival, done = room(), Done()
+    dialer.fetch(arrival, [(dialer.home, token)], done)
+    assert done.wait()
+    assert bytes_of(arrival) == data
+
+
+def test_where_no_thread_can_be_had_a_transfer_has_failed_and_a_connection_is_hung_up_on(port, dialer, monkeypatch):
+    def start(thread):
+        raise RuntimeError("can't start new thread")
+
+    token, done = port.serve(7, memoryview(b"data")), Done()
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", start)
+        dialer.fetch(room(), [(dialer.home, token)], done)
+        assert done.wait() is False
+        with socket.create_connection((HOST, port.port)) as connection:
+            connection.settimeout(30)
+            assert connection.recv(1) == b""
+    wait_until(lambda: not port._connections)
+    with socket.create_connection((HOST, port.port)) as connection:
+        assert ask(connection, FETCH, 0, token) == (0, 4)
 
 
 def test_a_scheduler_that_cannot_be_reached_is_not_tried_again_at_once():

@@ -233,6 +233,7 @@ def test_a_place_that_cannot_be_named_refuses_the_task_and_all_it_brought_goes_b
         ((*known[:4], PLACE_NEW), STATUS_REFUSED),
         ((client.place()[0], 0, 0, 1000, PLACE_NEW), STATUS_REFUSED),
         ((client.tag << 40, client.tag << 32 | 1, 0, 1000, PLACE_NEW), STATUS_REFUSED),
+        ((client.place()[0], *theirs[1:4], PLACE_NEW), STATUS_REFUSED),
     ]
     assert client.freed() == []
     client.answers()
@@ -297,6 +298,7 @@ def test_a_result_may_bring_one_object_of_the_workers_own_and_all_it_brought_els
         lambda: [(*held[:4], PLACE_NEW)],
         lambda: [(*worker.place()[:4], 0)],
         lambda: [(worker.place()[0], 0, 0, 1000, PLACE_NEW)],
+        lambda: [(worker.place()[0], *held[1:4], PLACE_NEW)],
         lambda: [worker.place(), (*held[:4], 0)],
         lambda: [(*held[:4], 0), worker.place()],
         lambda: [worker.place()] * 2,
@@ -378,6 +380,29 @@ def test_when_a_worker_leaves_its_results_stay_as_long_as_clients_hold_them(core
     client.release(places[1][0])
     assert core.unlink == [worker.segment_name()]
     assert client.freed() == []
+    assert is_empty(core)
+
+
+@pytest.mark.parametrize("is_client", [True, False])
+def test_what_somebody_says_of_the_segment_of_one_who_has_left_does_not_remove_it(core, client, worker, is_client):
+    place = worker.place()
+    client.submit()
+    worker.begin()
+    worker.finish(place)
+    client.answers()
+    assert worker.leave() == [worker.segment_name()]
+    other = FakeWorker(core)
+    if is_client:
+        client.submit((client.place()[0], *place[1:]))
+    else:
+        client.submit()
+        other.begin()
+        other.finish((other.place()[0], *place[1:]))
+    ((_, status, _),) = client.answers()
+    assert status == STATUS_REFUSED
+    assert core.unlink == []
+    client.release(place[0])
+    assert core.unlink == [worker.segment_name()]
     assert is_empty(core)
 
 

@@ -31,6 +31,10 @@ from scaler.protocol.frames import (
 
 U32, U64 = st.integers(0, 2**32 - 1), st.integers(0, 2**64 - 1)
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
+PLACE = st.one_of(
+    st.just(""),
+    st.builds("{}:{}".format, st.sampled_from(("127.0.0.1", "a.example", "[::1]")), st.integers(1, 65535)),
+)
 KEY = st.binary(min_size=16, max_size=16)
 IDENTITY = st.binary(min_size=1, max_size=64)
 IDENTITIES = st.lists(IDENTITY, max_size=3).map(tuple)
@@ -80,9 +84,9 @@ BODIES = st.one_of(
     st.builds(frames.Shutdown),
     st.builds(frames.ShutdownAnswer, TEXT),
     st.builds(frames.Workers, st.integers(0, 2**32 - 1)),
-    st.builds(frames.Offer, U64, st.integers(1, 2**64 - 1), KEY, TEXT, KEY),
+    st.builds(frames.Offer, U64, st.integers(1, 2**64 - 1), KEY, PLACE, KEY),
     st.builds(frames.Fetched, U64, st.booleans()),
-    st.builds(frames.Serves, KEY, TEXT),
+    st.builds(frames.Serves, KEY, PLACE),
     st.builds(
         lambda number, offset, rest, data: Chunk(number, offset, offset + len(data) + rest, data),
         U64,

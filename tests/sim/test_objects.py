@@ -7,9 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from scaler._native import FLAG_OBJECTS, KIND_RESULT, PLACE_NEW, Segment, area_name, join_places
+from scaler.link.names import object_folder
 from scaler.link.objects import OutgoingObjects
 from scaler.protocol.codec import decode, encode
 from scaler.protocol.frames import Fetched, Frame, Offer, Serves, Tasks
+from scaler.relay.cluster_side import worker_tag
 from tests.sim.test_wire import settle, talk
 from tests.sim.wire import Port, RemoteClient, RemoteCluster, World
 
@@ -308,9 +311,10 @@ def test_a_host_that_ends_in_the_middle_leaves_nothing():
         Offer(6 << 40 | 1, 10),
         Offer(5 << 40 | 1, 1 << 50),
         Serves(b"k" * 16, "nowhere:1"),
+        Serves(b"k" * 16, "x" * 64 + ":1"),
         Tasks(tasks=(5 << 40 | 1).to_bytes(8, "little"), functions=bytes(3)),
     ],
-    ids=["another's object", "too large", "said twice", "a wrong column"],
+    ids=["another's object", "too large", "said twice", "no address", "a wrong column"],
 )
 def test_nonsense_about_objects_ends_the_session_that_says_it(body):
     world, client, clusters = make_world()
@@ -321,6 +325,38 @@ def test_nonsense_about_objects_ends_the_session_that_says_it(body):
         client.link.carry_up()
     assert world.remote.dropped == 1
     world.left_over(client, *clusters)
+
+
+@pytest.mark.parametrize("lies_about", ["the segment", "the object"])
+def test_a_worker_that_names_anothers_memory_is_shut_out_and_the_other_keeps_it(lies_about):
+    world, client, clusters = make_world(1, 2)
+    side, host = clusters[0].link.side, clusters[0].host
+    settle(world, [client], clusters, 2)
+    task = client.submit(0, b"def")
+    talk(world, (client, *clusters), 6)
+    for worker in clusters[0].workers:
+        worker.begin()
+    (liar,) = (worker for worker in clusters[0].workers if worker.running is not None)
+    (other,) = (worker for worker in clusters[0].workers if worker is not liar)
+    place = other.store.put(b"v" * 5000, PLACE_NEW)
+    name = area_name(host.life, object_folder(), place[1])
+    record = liar.running[0]
+    own = worker_tag(liar.peer.number) << 40 | 1
+    named = (own, *place[1:]) if lies_about == "the segment" else place
+    liar.rings.results.write(
+        KIND_RESULT, record[1], join_places([named]), function=record[3], flags=FLAG_OBJECTS, attempt=record[6],
+        items=record[7],
+    )  # fmt: skip
+    clusters[0].link.speak()
+    assert clusters[0].broken == [liar.peer]
+    side.on_left(liar.peer, -9, "{}")
+    clusters[0].workers.remove(liar)
+    settle(world, [client], clusters)
+    assert (task, b"fed") in client.answers
+    assert Segment.exists(name)
+    assert host.read(join_places([place])) == b"v" * 5000
+    other.store.free(place[0])
+    assert not any(world.left_over(client, *clusters))
 
 
 def test_an_answer_to_no_offer_means_nothing():
