@@ -8,7 +8,7 @@ Not here: what a name means (its docstring), names that begin with an underscore
 
 from collections.abc import Callable, Container, Iterable, Sequence
 from threading import Event
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NoReturn, TypeAlias
 
 from typing_extensions import Buffer
 
@@ -771,6 +771,8 @@ class Unreadable:
     def error(self) -> BaseException: ...
 
 def die_with_parent(parent: int) -> None: ...
+def fork_count() -> int: ...
+def end_forked(error: BaseException | None = None) -> NoReturn: ...
 
 # future
 

@@ -2,6 +2,7 @@
 
 A worker notes itself here when it starts, so that a client that comes along with a task can use the worker's own link.
 
+Rule 1: a process that a task has forked is no worker, and has no client that comes along with a task.
 Not here: what is done with it (client.ambient).
 """
 
@@ -34,3 +35,10 @@ class Here:
 
 
 here: Here | None = None  # set once, by the worker
+was_left = False  # this process was forked by a task of the worker that it once was
+
+
+def leave() -> None:
+    """In a forked child: the worker is the parent."""
+    global here, was_left
+    here, was_left = None, True

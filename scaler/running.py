@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from scaler._native import FLAG_OBJECTS, Mappings, Unreadable, borrow
+from scaler._native import FLAG_OBJECTS, Mappings, Unreadable, borrow, end_forked, fork_count
 from scaler.reference import loads
 
 
@@ -48,14 +48,19 @@ class Coroutines:
 
 
 def _in_thread(call: Callable[[], Any]) -> Any:
-    """What `call` returns or raises, from a thread of its own."""
+    """What `call` returns or raises, from a thread of its own. A process that it forks ends with it."""
     outcome: list[Any] = []
+    forks = fork_count()
 
     def run() -> None:
+        value, failure = None, None
         try:
-            outcome.append((call(), None))
+            value = call()
         except BaseException as error:
-            outcome.append((None, error))
+            failure = error
+        if fork_count() != forks:
+            end_forked(failure)
+        outcome.append((value, failure))
 
     thread = threading.Thread(target=run, name="scaler-coroutine")
     thread.start()

@@ -14,7 +14,9 @@
 # what is lent then runs on a thread of its own, which may wait in turn.
 #
 # Rule 1: a task that was lent is run or returned, whoever has stopped waiting meanwhile.
-# Rule 2: the stack ends with a RecursionError that names the chain of tasks, never with a crash.
+# Rule 2: a copy of this process that a task has forked ends where that task's code does: what it waits in is not run on
+#         there (process/forked.pyx).
+# Rule 3: the stack ends with a RecursionError that names the chain of tasks, never with a crash.
 # Not here: the children (children), what the scheduler does (core).
 
 cdef extern from *:
@@ -111,6 +113,7 @@ cdef class Nest:
     cdef object loads, loads_parcel, dumps, describe, load_function, finish, stop_with
     cdef bint sends_old           # no scheduler looks at the children
     cdef uint64_t old_number, next_sending_ns
+    cdef unsigned int forks       # there had been so many when this was made: a forked copy counts more
     cdef readonly uint64_t runs   # how many ran here
     cdef uint64_t moved_ns        # when something last ended, 0 if that is to be looked up
     cdef uint64_t patience_ns
@@ -128,6 +131,7 @@ cdef class Nest:
         self.load_function, self.finish = load_function, finish
         self.stop_with, self.sends_old = stop_with, sends_old
         self.quiet_ns = QUIET_NS
+        self.forks = forks_so_far
 
     # who waits for what
 
@@ -384,20 +388,25 @@ cdef class Nest:
                     except self.stop_with:
                         raise
                     except BaseException as error:
+                        self.end_if_forked(error)
                         status = STATUS_RAISED
                         value = self.describe(error, False)
             if type(value) is tuple and state == FUTURE_RAW:
                 value = OwnCopy(pack_parts((<tuple>value)[0], (<tuple>value)[1]))
                 flags |= FLAG_OBJECTS
         except self.stop_with as error:               # who waits here is stopped, and this with it
+            self.end_if_forked(error)
             stopped = error
             state, value = FUTURE_CANCELLED, None
         except RecursionError as error:
+            self.end_if_forked(error)
             status, flags, state = STATUS_RAISED, 0, FUTURE_RAW
             value = self.describe(error, False)
         except BaseException as error:
+            self.end_if_forked(error)
             status, flags, state = STATUS_UNREADABLE, 0, FUTURE_RAW
             value = self.describe(error, True)
+        self.end_if_forked()
         del self.chain[depth:]
         self.runs += 1
         future.duration_ns = now_ns() - start_ns
@@ -407,6 +416,12 @@ cdef class Nest:
         client.complete(future, state, value)
         if stopped is not None:
             raise stopped
+        return 0
+
+    cdef inline int end_if_forked(self, error=None) except -1:
+        """What ran here has returned or raised `error`: that is the end of a copy of the worker."""
+        if forks_so_far != self.forks:
+            end_forked(error)
         return 0
 
     cdef object function(self, ClientRings client, uint32_t number):
@@ -445,6 +460,7 @@ cdef class Nest:
         except self.stop_with:
             raise
         except BaseException as error:
+            self.end_if_forked(error)
             status[0] = STATUS_RAISED
             return self.describe(error, False)
 
@@ -468,6 +484,7 @@ cdef class Nest:
             try:
                 value = calls.call_next(function)
                 if type(value) is Unreadable:
+                    self.end_if_forked((<Unreadable>value).error)
                     results.add(STATUS_UNREADABLE, self.describe((<Unreadable>value).error, True))
                     continue
                 if type(value) is _Coroutine:
@@ -481,7 +498,9 @@ cdef class Nest:
             except self.stop_with:
                 raise
             except BaseException as error:
+                self.end_if_forked(error)
                 results.add(STATUS_RAISED, self.describe(error, False))
+            self.end_if_forked()
         value = results.finish()
         return (value, kept) if kept else value, FLAG_CHUNK | (FLAG_PLAIN if results.all_plain else 0)
 

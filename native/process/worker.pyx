@@ -11,6 +11,8 @@
 #         page names this very attempt, and never in the midst of an import, which would leave half a module to the
 #         tasks after it. Who sends the signal sends it again until the attempt has ended, and kills the process in the
 #         end.
+# Rule 6: a copy of this process that a task has forked never comes to the rings: it ends where the task's code does
+#         (process/forked.pyx).
 # Not here: how processes start (scaler.cluster), what an exception looks like on its way (handed in as `describe`).
 
 from functools import partial as _partial
@@ -52,6 +54,7 @@ cdef class WorkerLoop:
     cdef object finish, name_of
     cdef readonly list clients   # rings of those that tasks have used here: they hear when a task is over
     cdef public bint stopping
+    cdef unsigned int forks      # there had been so many when it began to run: a forked copy counts more
     cdef bint stoppable          # the task's own code runs
     cdef int stopped             # what the task that runs was stopped for
     cdef uint64_t limit_ns       # of tasks that have no limit of their own; 0: none
@@ -91,6 +94,10 @@ cdef class WorkerLoop:
         self.name_of, self.limit_ns = name_of, limit_ns
         self.life = self.heard_life = self.named_life = load_acquire(&self.page.life)
         self.retirement = Retirement() if retirement is None else retirement
+
+    cdef inline bint is_forked(self) noexcept:
+        """Whether this is a copy of the worker that a task has forked."""
+        return forks_so_far != self.forks
 
     # being stopped
 
@@ -140,7 +147,10 @@ cdef class WorkerLoop:
         """Run tasks until the scheduler or the supervisor is gone or `stopping` is set."""
         cdef Record *record
         cdef bint is_due = False
+        self.forks = forks_so_far
         while not self.stopping:
+            if self.is_forked():                      # in a finalizer
+                end_forked()
             record = self.tasks.peek()
             if record == NULL:
                 if self.tasks.broken or self.down.broken or not self.wait():
@@ -370,12 +380,16 @@ cdef class WorkerLoop:
                 value = self.call(record, &status)
         except BaseException as error:
             self.stoppable = False
+            if self.is_forked():
+                end_forked(error)
             status = STATUS_UNREADABLE
             if not self.stopped:
                 value = self.describe(error, True)
             elif self.stopped == STOPPED_OVERDUE:
                 value = self.describe_stop(record, error)
         self.stoppable = False
+        if self.is_forked():
+            end_forked()
         self.borrowed = None
         if self.clients:
             for rings in list(self.clients):
@@ -423,6 +437,8 @@ cdef class WorkerLoop:
             return self.describe_stop(record, None) if self.stopped else value
         except BaseException as error:
             self.stoppable = False
+            if self.is_forked():
+                end_forked(error)
             status[0] = STATUS_RAISED
             return self.describe_stop(record, error) if self.stopped else self.describe(error, False)
 
@@ -468,6 +484,8 @@ cdef class WorkerLoop:
             return value if not self.stopped else self.describe_stop(record, None)
         except BaseException as error:
             self.stoppable = False
+            if self.is_forked():
+                end_forked(error)
             status[0] = STATUS_RAISED
             return self.describe_stop(record, error) if self.stopped else self.describe(error, False)
 
@@ -547,8 +565,12 @@ cdef class WorkerLoop:
             except BaseException as raised:
                 self.stoppable = False
                 error = raised
+                if self.is_forked():
+                    end_forked(error)
                 if not self.stopped:
                     results.add(STATUS_RAISED, self.describe(error, False))
+            if self.is_forked():
+                end_forked()
             if self.stopped == STOPPED_UNWANTED:
                 raise self.stop_with                  # no more of this chunk
             if self.stopped == STOPPED_OVERDUE:
@@ -633,6 +655,8 @@ cdef class WorkerLoop:
 
     cdef int publish(self, Record *task, int status, int flags, uint32_t kept, char *payload, uint32_t size) except -1:
         cdef Record *record
+        if self.is_forked():                          # while the result was pickled, or what the task was lent given back
+            end_forked()
         record = self.results.reserve(size)
         while record == NULL:
             store_release32(&self.results.header.waiting_for_room, 1)

@@ -41,6 +41,11 @@ def current_client() -> "Client":
     What it submits belongs to the running task: it ends when that is cancelled or its worker dies.
     """
     here = context.here
+    if context.was_left:
+        raise ScalerError(
+            "there is no current client here: this process was forked by a task, and the client is its worker's; "
+            "Client(address) makes one of its own"
+        )
     if here is None:
         raise ScalerError("there is no current client here: no task of a scaler worker runs in this process")
     return _find(here.address, here.scheduler_life, None, False, 60.0)

@@ -54,6 +54,8 @@ class Attendant:
             else:
                 rings.rest(event)
             rings.call_back()
+            if self._stopping:
+                return  # a callback has forked, and this is the copy
             for future in rings.serve_nest():
                 self._run_aside(future)
             if (stuck := rings.stuck()) is not None:
@@ -67,6 +69,10 @@ class Attendant:
             new_thread("scaler-task", lambda: self._rings.run_lent(future)).start()
         except RuntimeError:  # no more threads
             self._rings.run_lent(future)
+
+    def on_fork(self) -> None:
+        """In a forked child: if it was this thread that forked, in a callback, the child ends with that."""
+        self._stopping = True
 
     def stop(self) -> None:
         """End the thread, unless it is the one that calls."""

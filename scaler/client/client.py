@@ -304,6 +304,7 @@ class Client:
 
     def _after_fork(self) -> None:
         """In a forked child: the rings are the parent's, and must not be touched from here."""
+        self._attendant.on_fork()
         self._functions.on_fork()
         self._objects.on_fork()
         self._rings.abandon()

@@ -97,6 +97,12 @@ class Moving:
         self._creator, self._loop, self._entry, self._on_moved = creator, loop, entry, on_moved
         self._descriptors: list[int] = []
 
+    def abandon(self) -> None:
+        """In a forked child: let go of what hangs up when the worker ends."""
+        for descriptor in self._descriptors:
+            os.close(descriptor)
+        self._descriptors = []
+
     def report(self) -> None:
         """Give the supervisor the rings and the doorbell."""
         entry = self._entry

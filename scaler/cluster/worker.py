@@ -3,6 +3,7 @@
 It imports little, so that it starts quickly: neither the network's libraries nor anything of the scheduler.
 
 Rule 1: it never outlives its supervisor: the kernel kills it then. It may outlive its scheduler (handover).
+Rule 2: what a task has forked is not this worker: it lets go of the worker's connections, and ends where the task does.
 Not here: the loop itself (native/process/worker.pyx), restarting (cluster.supervisor).
 """
 
@@ -22,7 +23,7 @@ from scaler._native import Mappings, Retirement, Store, Upkeep, WorkerLoop, die_
 from scaler.cluster.creator import Creator
 from scaler.cluster.handover import Moving
 from scaler.exceptions import ScalerError, TaskCancelled
-from scaler.link.knock import NotCoLocated, Refused, knock
+from scaler.link.knock import Entry, NotCoLocated, Refused, knock
 from scaler.link.names import warn_of_files
 from scaler.reference import load_given, loads
 from scaler.running import Coroutines, function_loader
@@ -86,6 +87,13 @@ def retire_when_told(creator: Creator, loop: WorkerLoop) -> None:
     loop.retirement.ask("it is not needed any more")
 
 
+def let_go(creator: Creator, entry: Entry) -> None:
+    """In a child that a task has forked: what hangs up when the worker ends is the worker's alone."""
+    context.leave()
+    entry.abandon()
+    creator.link.close()
+
+
 def main() -> int:
     creator = Creator.from_arguments()
     settings = creator.settings()
@@ -123,9 +131,10 @@ def main() -> int:
         settings["name"], settings["address"], settings["door"], settings["life"],
         entry.tag, settings["is_colocated"], loop, creator.report,
     )  # fmt: skip
-    os.register_at_fork(before=mappings.on_fork)
+    os.register_at_fork(before=mappings.on_fork, after_in_child=partial(let_go, creator, entry))
     if settings["goes_over"]:
         moving = Moving(creator, loop, entry, here.go_over)
+        os.register_at_fork(after_in_child=moving.abandon)
         loop.on_word = moving.on_word
         moving.report()
     else:
