@@ -8,12 +8,13 @@ import threading
 import time
 from collections.abc import Callable
 
-from scaler import Client, current_client
+from scaler import Client, context, current_client
 
 
-def process_after(seconds: float) -> int:
+def worker_after(seconds: float) -> tuple[str, int]:
     time.sleep(seconds)
-    return os.getpid()
+    assert context.here is not None
+    return context.here.name, os.getpid()
 
 
 def code_of(pid: int) -> int:

@@ -27,10 +27,11 @@ def client(cluster):
 
 
 def pids_of_workers(client):
-    """Of both."""
-    found = set()
+    """Of both, by name. Spares come and go."""
+    found = {}
     while len(found) < 2:
-        found.update(future.result(20) for future in [client.submit(forks.process_after, 0.05) for _ in range(2)])
+        answers = [future.result(20) for future in [client.submit(forks.worker_after, 0.05) for _ in range(2)]]
+        found.update((name, pid) for name, pid in answers if "-spare-" not in name)
     return found
 
 
