@@ -153,10 +153,9 @@ def load_result(status: int, flags: int, raw: Any, task: int, items: int = 0, fu
 
 
 def _load_item(status: int, raw: bytes, load: Callable[[int, Any], Any]) -> Any:
-    value = load(status, raw)
     if status != STATUS_OK:
-        raise value
-    return value
+        raise load(status, raw)  # a name for it here would be a cycle: the frame is in its traceback
+    return load(status, raw)
 
 
 def _loader(task: int, buffers: Iterable[Any]) -> Callable[[int, Any], Any]:

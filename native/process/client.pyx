@@ -123,7 +123,7 @@ cdef class ClientRings:
         cdef int flags = 0
         cdef object payload
         if self.lost is not None:
-            raise self.lost
+            raise anew(self.lost)
         if not kwargs:
             size = plain_tuple(small, args)
             if size:
@@ -144,7 +144,7 @@ cdef class ClientRings:
         cdef size_t most_bytes = self.channel.tasks.largest_payload() // 2
         cdef object payload
         if self.lost is not None:
-            raise self.lost
+            raise anew(self.lost)
         cdef ByteBuffer out = ByteBuffer()
         n = pack_plain_calls(out, calls, first, most, most_bytes)
         if n:
@@ -253,7 +253,7 @@ cdef class ClientRings:
         cdef object payload
         cdef int flags = FLAG_INPUTS if ids or promised or inner else 0
         if self.lost is not None:
-            raise self.lost
+            raise anew(self.lost)
         graph.make_place()
         size = write_template(small, args)
         if size:
@@ -309,15 +309,24 @@ cdef class ClientRings:
                 return
             self.wait_for_room()
 
-    def ended(self, error, value=None, bint is_done=False):
-        """The future of what was over before it began: done with `value`, failed with `error`, or cancelled."""
+    def done_with(self, value):
+        """The future of what was there before it began."""
+        return self.ended(FUTURE_DONE, value)
+
+    def ended_as(self, PendingFuture other not None):
+        """The future of what was over before it began, since this one, which it needs, has failed or was cancelled."""
+        return self.ended(other.state if other.state == FUTURE_CANCELLED else FUTURE_FAILED, other)
+
+    cdef object ended(self, uint8_t state, object value):
         cdef PendingFuture future = new_object(self.future_class, ())
         future.client = self
         self.open.make_place()
         future.task_id = self.bits | self.open.next_number
         self.open.next_number += 1
-        future.value = value if is_done else error
-        future.state = FUTURE_DONE if is_done else FUTURE_CANCELLED if error is None else FUTURE_FAILED
+        if state == FUTURE_FAILED and (<PendingFuture>value).state == FUTURE_FAILED:
+            value = (<PendingFuture>value).value          # so that no chain of them gets long
+        future.value = None if state == FUTURE_CANCELLED else value
+        future.state = state
         return future
 
     @property
@@ -346,7 +355,7 @@ cdef class ClientRings:
                 self.wait_ashore()
                 continue
             if self.lost is not None:
-                raise self.lost
+                raise anew(self.lost)
             payload = self.known.named(payload, flags)
             if self.channel.say(KIND_FUNCTION, 0, digest + payload, function, flags):
                 break
@@ -374,7 +383,7 @@ cdef class ClientRings:
         """Write one control record, waiting for room if need be."""
         while True:
             if self.lost is not None:
-                raise self.lost
+                raise anew(self.lost)
             if self.shore != ASHORE:
                 self.wait_ashore()
             elif self.channel.say(kind, task, payload, function, flags):
@@ -395,7 +404,7 @@ cdef class ClientRings:
         cdef bint is_gone
         self.look()
         if self.lost is not None:
-            raise self.lost
+            raise anew(self.lost)
         is_gone = channel.wait_for_room(ring)
         PyErr_CheckSignals()
         if is_gone:
@@ -405,7 +414,7 @@ cdef class ClientRings:
     cdef int wait_ashore(self) except -1:
         """There is nobody to talk to: wait a moment for somebody."""
         if self.lost is not None:
-            raise self.lost
+            raise anew(self.lost)
         self.callers += 1
         try:
             self.look()
@@ -423,7 +432,7 @@ cdef class ClientRings:
     def check_open(self):
         """Raise what every call raises from now on, if there is such."""
         if self.lost is not None:
-            raise self.lost
+            raise anew(self.lost)
 
     def check_scheduler(self):
         """See whether the scheduler has gone; end everything that is open if that is for good."""
@@ -616,7 +625,7 @@ cdef class ClientRings:
         cdef bint any_open = self.open.count > 0 or self.mappings.given_back.length > 0
         self.look()
         if self.lost is not None:
-            raise self.lost
+            raise anew(self.lost)
         if self.mappings.given_back.length:
             self.say_given_back()
         self.read_down()
@@ -651,10 +660,11 @@ cdef class ClientRings:
     cdef int complete(self, PendingFuture future, uint8_t state, object value) except -1:
         if self.nest is not None:
             self.nest.moved_ns = 0
+        cdef MapProgress progress = future.progress
         if future.condition is None:
             future.end(state, value)
-            if future.progress is not None:
-                future.progress.on_end(future)
+            if progress is not None:
+                progress.on_end(future)
             return 0
         if self.nest is None:
             return self.finish_watched(future, state, value)
@@ -670,12 +680,13 @@ cdef class ClientRings:
             future.condition.release()
 
     cdef int finish_watched(self, PendingFuture future, uint8_t state, object value) except -1:
+        cdef MapProgress progress = future.progress
         self.watched -= 1
         try:
             future.finish(state, value)
         finally:
-            if future.progress is not None:
-                future.progress.on_end(future)
+            if progress is not None:
+                progress.on_end(future)
             if future.callbacks:
                 self.to_call.append(future)
                 self.watched_event.set()
@@ -830,7 +841,7 @@ cdef class ClientRings:
                 finally:
                     self.nest.waits += 1
             if self.lost is not None and self.open.count == 0:
-                raise self.lost
+                raise anew(self.lost)
             if self.shore == ADRIFT:
                 self.look()
                 if future.state == FUTURE_PENDING:
@@ -948,6 +959,7 @@ cdef class ClientRings:
         self.lost = error
         self.shore = ASHORE
         self.fail_all(None)
+        self.supplies.waiting.clear()
         self.known.objects = self.pack_value = None
 
     def fail_all(self, error):

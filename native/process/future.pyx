@@ -6,22 +6,43 @@
 # attributes stand here as properties, so that `wait` and `as_completed` of the standard library work.
 #
 # Rule 1: once a Condition exists, the state changes only under it.
+# Rule 2: a future holds no exception that was raised. An exception holds the frames that it came through, these hold the
+#         future, and the collector does not see the future: all of that would stay for ever. So the bytes are kept, and
+#         `result` makes an exception of them each time. `exception` keeps what it gives out, since people compare it.
+# Rule 3: a future that may be part of a cycle is tracked from then on: when it keeps what may refer to it (a result that
+#         the collector knows, an exception, an attribute), and not before.
 
 from concurrent.futures import CancelledError as _CancelledError, TimeoutError as _TimeoutError
 from concurrent.futures import InvalidStateError as _InvalidStateError
+import copy as _copy
 import threading as _threading
 
 cdef extern from "Python.h":
     void PyObject_GC_UnTrack(void *o)
     void PyObject_GC_Track(void *o)
     int PyObject_GC_IsTracked(object o)
+    int PyObject_IS_GC(object o)
+    int PyObject_GenericSetAttr(object o, object name, object value) except -1
 
 cdef enum:
     FUTURE_PENDING = 0
     FUTURE_DONE = 1
-    FUTURE_RAW = 2         # done; `value` is the result record's payload, not yet unpickled
-    FUTURE_FAILED = 3      # done; `value` is the exception
+    FUTURE_RAW = 2         # done; `value` is the result record's payload, not yet unpickled; (that, exception) once
+                           # `exception` has given out what it is
+    FUTURE_FAILED = 3      # done, without a result to unpickle; `value` is the exception, or a future that failed so
     FUTURE_CANCELLED = 4
+
+
+cdef object anew(error):
+    """The like of an exception that is raised again and again: each time it would hold more frames, and for ever."""
+    try:
+        made = _copy.copy(error)
+    except Exception:              # its class takes other arguments than it says
+        return error
+    if type(made) is not type(error):
+        return error
+    made.__cause__, made.__suppress_context__ = error.__cause__, error.__suppress_context__
+    return made
 
 
 cdef class PendingFuture:
@@ -76,20 +97,27 @@ cdef class PendingFuture:
     @property
     def _result(self):
         self.settle()
-        return None if self.state == FUTURE_FAILED else self.value
+        return self.value if self.state == FUTURE_DONE else None
 
     @property
     def _exception(self):
-        self.settle()
-        return self.value if self.state == FUTURE_FAILED else None
+        return None if self.state == FUTURE_PENDING or self.state == FUTURE_CANCELLED else self.exception()
+
+    def __setattr__(self, name, value):
+        self.track()
+        PyObject_GenericSetAttr(self, name, value)
+
+    cdef inline void track(self) noexcept:
+        """It may be part of a cycle from now on."""
+        if not PyObject_GC_IsTracked(self):
+            PyObject_GC_Track(<void *>self)
 
     cdef object make_condition(self):
         if self.condition is None:
             made = _threading.Condition()
             if self.condition is None:
                 self.condition = made
-                if not PyObject_GC_IsTracked(self):
-                    PyObject_GC_Track(<void *>self)
+                self.track()
                 if self.state == FUTURE_PENDING and type(self) is not MapProgress:
                     self.client.on_watched()
         return self.condition
@@ -130,12 +158,11 @@ cdef class PendingFuture:
     def result(self, timeout=None):
         if self.state == FUTURE_PENDING:
             self.client.wait_for(self, timeout)
-        self.settle()
-        if self.state == FUTURE_FAILED:
-            try:
-                raise self.value
-            finally:
-                self = None        # break the cycle through the traceback
+        if self.state == FUTURE_DONE:
+            return self.value
+        error = self.make_error()
+        if error is not None:
+            raise error
         if self.state == FUTURE_CANCELLED:
             raise _CancelledError(f"task {self.task_id:#x} was cancelled")
         return self.value
@@ -143,10 +170,24 @@ cdef class PendingFuture:
     def exception(self, timeout=None):
         if self.state == FUTURE_PENDING:
             self.client.wait_for(self, timeout)
-        self.settle()
         if self.state == FUTURE_CANCELLED:
             raise _CancelledError(f"task {self.task_id:#x} was cancelled")
-        return self.value if self.state == FUTURE_FAILED else None
+        if self.state == FUTURE_FAILED:
+            return (<PendingFuture>self.value).exception() if isinstance(self.value, PendingFuture) else self.value
+        if self.state == FUTURE_RAW and type(self.value) is not tuple:
+            error = self.settle()
+            if error is not None and self.state == FUTURE_RAW and type(self.value) is not tuple:
+                self.value = self.value, error
+                self.track()
+        return (<tuple>self.value)[1] if self.state == FUTURE_RAW else None
+
+    def make_error(self):
+        """The exception it has failed with, another one each time; None if it has not."""
+        if self.state == FUTURE_RAW:
+            return self.settle()
+        if self.state != FUTURE_FAILED:
+            return None
+        return (<PendingFuture>self.value).make_error() if isinstance(self.value, PendingFuture) else anew(self.value)
 
     def cancel(self):
         """Cancelled at once unless the result was here already; never blocks."""
@@ -189,21 +230,29 @@ cdef class PendingFuture:
         if stop is not None:
             raise stop
 
-    cdef int settle(self) except -1:
-        """Unpickle a result that is still bytes, in the thread that asks for it and outside of any role."""
+    cdef object settle(self):
+        """Unpickle what is still bytes, in the thread that asks for it and outside of any role.
+
+        Keeps a result; an exception, that of unpickling included, is only returned.
+        """
         if self.state != FUTURE_RAW:
-            return 0
+            return None
         raw = self.value
+        if type(raw) is tuple:
+            raw = (<tuple>raw)[0]
         try:
             outcome = self.client.load(self.status, self.flags, raw, self.task_id, self.items,
                                        self.client.name_of(self.function) if self.status == STATUS_WORKER_DIED else "")
-            failed = self.status != STATUS_OK
         except Exception as error:
-            outcome, failed = error, True
+            return error
+        if self.status != STATUS_OK:
+            return outcome
         if self.state == FUTURE_RAW:       # another thread may have been faster
+            if PyObject_IS_GC(outcome):
+                self.track()
             self.value = outcome
-            self.state = FUTURE_FAILED if failed else FUTURE_DONE
-        return 0
+            self.state = FUTURE_DONE
+        return None
 
     cdef abandon(self):
         """In a forked child: nobody will end it here. A thread of the parent may hold its lock, so there is a new one."""
@@ -218,6 +267,9 @@ cdef class PendingFuture:
         self.payload = None
         self.inputs = None
         self.graph = None
+        self.progress = None        # which knows the map's other chunks
+        if state == FUTURE_FAILED:
+            self.track()
 
     cdef finish(self, uint8_t state, object value):
         """The one place where a pending future becomes something else."""

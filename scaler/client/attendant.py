@@ -56,12 +56,15 @@ class Attendant:
             rings.call_back()
             if self._stopping:
                 return  # a callback has forked, and this is the copy
-            for future in rings.serve_nest():
-                self._run_aside(future)
+            self._serve_nest()
             if (stuck := rings.stuck()) is not None:
                 _log.warning(stuck)
             rings.tend()
             self._tend()
+
+    def _serve_nest(self) -> None:
+        for future in self._rings.serve_nest():  # not in the loop above, whose names keep what they stand for
+            self._run_aside(future)
 
     def _run_aside(self, future: PendingFuture) -> None:
         """Run a task on a thread of its own: it may wait, and then this thread is needed."""

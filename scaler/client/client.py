@@ -158,7 +158,7 @@ class Client:
         try:
             future: ScalerFuture = self._submit(self._number_of(fn), args, kwargs, self._dumps)
         except InputEnded as ended:
-            future = self._rings.ended(ended.error)
+            future = self._rings.ended_as(ended.future)
         return future
 
     def map(self, fn: Callable[..., Any], iterable: Iterable[tuple[Any, ...] | list[Any]]) -> list[Any]:
@@ -246,8 +246,7 @@ class Client:
         It comes out read-only where it holds arrays or other buffers, and unpickled anew for each task. An object of
         the same content that is still there is not sent again. It goes with its last reference, or by `clear`.
         """
-        if self._rings.lost is not None:
-            raise self._rings.lost
+        self._rings.check_open()
         if self._serializer is not None:
             obj = Serialized(self._serializer, obj)
         return self._objects.send(obj, name)

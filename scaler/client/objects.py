@@ -387,11 +387,8 @@ class Parcel:
             )
         rings.settle_nested(future)
         if future.is_over or future.done():
-            if future.cancelled():
-                raise InputEnded(None)
-            error = future.exception()
-            if error is not None:
-                raise InputEnded(error)
+            if future.cancelled() or future.make_error() is not None:
+                raise InputEnded(future)
             return same, (future.result(),)
         number = self.inputs.setdefault(future, len(self.ids) + len(self.inputs))
         if self._objects.serializer is not None:
@@ -484,11 +481,16 @@ class WithInputs:
 
 
 class InputEnded(Exception):
-    """An argument is a future that has failed with `error`, or was cancelled if that is None."""
+    """An argument is a future that has failed, or was cancelled."""
 
-    def __init__(self, error: BaseException | None) -> None:
+    def __init__(self, future: PendingFuture) -> None:
         super().__init__("an argument is a future that has failed or was cancelled")
-        self.error = error
+        self.future = future
+
+    @property
+    def error(self) -> BaseException | None:
+        """What it has failed with, another one each time; None if it was cancelled."""
+        return self.future.make_error()
 
 
 class _Held:

@@ -38,4 +38,4 @@ def start_inside(rings: ClientRings, submit: Callable[..., Any], graph: Any, wan
             uses[one] -= 1
             if uses[one] == 0:
                 del futures[one]
-    return [futures[one] if one in futures else rings.ended(None, table.node(one).value, True) for one in order.targets]
+    return [futures[one] if one in futures else rings.done_with(table.node(one).value) for one in order.targets]

@@ -76,7 +76,7 @@ class GraphRun:
     def _future_of(self, number: int, order: Order) -> Any:
         future = self._futures.get(number)
         if future is None:
-            future = self._futures[number] = self._rings.ended(None, order.table.node(number).value, True)
+            future = self._futures[number] = self._rings.done_with(order.table.node(number).value)
         return future
 
     def _send_all(self, order: Order) -> None:
