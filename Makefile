@@ -8,7 +8,7 @@ export SCALER_OPTIMIZE ?= 3
 export SCALER_SYMBOLS ?= 0
 READY := $(VENV)/.ready-O$(SCALER_OPTIMIZE)
 
-.PHONY: setup demo test test-all check options bench bench-peers chaos soak clean
+.PHONY: setup demo test test-all sanitize check options bench bench-peers chaos soak clean
 .DEFAULT_GOAL := setup
 
 setup: $(READY)
@@ -31,6 +31,10 @@ test: setup
 
 test-all:
 	@tests/on_each_python.sh
+
+# SANITIZE="pytest tests/native -k edges" for a part of it, SANITIZE=--all for everything.
+sanitize: setup
+	$(BIN)/python -m tests.sanitize $(SANITIZE)
 
 check: setup
 	$(BIN)/ruff check scaler tests perf examples

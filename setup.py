@@ -6,6 +6,10 @@ quarter of the time, for whoever edits native code and runs its tests.
 
 Debugging symbols are left out (many Pythons bring `-g` in their own flags, which costs a third of the time and makes
 the module six times as large) unless SCALER_SYMBOLS=1 asks for them.
+
+SCALER_SANITIZE=1 builds what `make sanitize` runs: with AddressSanitizer and UBSan, each of whose findings ends the
+program; with the core's checks of itself (SCALER_CHECKED); and with limits that a few tasks reach (SCALER_TINY,
+native/memory/limits.h). tests/sanitize builds it beside the one that is installed, which stays as it is.
 """
 
 import os
@@ -14,6 +18,8 @@ from pathlib import Path
 from setuptools import Extension, setup
 
 HERE = Path(__file__).parent
+IS_SANITIZED = os.environ.get("SCALER_SANITIZE") == "1"
+SANITIZERS = ["-fsanitize=address,undefined"]
 
 
 def parts() -> list[str]:
@@ -24,6 +30,9 @@ def parts() -> list[str]:
 
 def compiler_flags() -> list[str]:
     """They stand behind those of the interpreter and of CFLAGS, so the last word is here."""
+    if IS_SANITIZED:
+        return ["-O1", "-g1", "-fno-strict-aliasing", "-fno-omit-frame-pointer", "-DSCALER_CHECKED", "-DSCALER_TINY",
+                *SANITIZERS, "-fno-sanitize-recover=all"]  # fmt: skip
     level = os.environ.get("SCALER_OPTIMIZE", "3")
     symbols = "-g" if os.environ.get("SCALER_SYMBOLS") == "1" else "-g0"
     return [f"-O{level}", symbols, "-fno-strict-aliasing"]
@@ -36,6 +45,7 @@ setup(
             sources=["native/_native.pyx"],
             depends=parts(),
             extra_compile_args=compiler_flags(),
+            extra_link_args=SANITIZERS if IS_SANITIZED else [],
         )
     ]
 )

@@ -13,6 +13,7 @@ Rule 2: no Python object per task between the client's submit ring and the clien
 cimport cython
 
 include "memory/atomics.pxi"
+include "memory/limits.pxi"
 include "memory/layout.pxi"
 include "memory/task_options.pyx"
 include "memory/segment.pyx"

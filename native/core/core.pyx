@@ -19,7 +19,6 @@
 from array import array as _array
 
 cdef enum:
-    MOST_FREED = 256         # ids in one control record
     MOST_TAG = (1 << 24) - 1 # tags of workers are counted down from here, those of clients are drawn
 
 

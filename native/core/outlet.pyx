@@ -4,7 +4,6 @@
 # column buffer of a remote one. Nine verbs; the core never knows which it is.
 
 cdef enum:
-    MOST_UNREAD_BYTES = 512 << 20    # of objects in results that a client has not read: more of them wait
     WITHDREW = 0     # it is ours again
     TOO_LATE = 1     # it is claimed, or done
     ASKED = 2        # somebody else holds the ring: the answer comes as an event

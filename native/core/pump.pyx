@@ -6,10 +6,6 @@
 # Rule 1: the bitmap of news is a hint; `look_everywhere` drains every ring, after a time-out or a death.
 # Rule 2: one peer gets at most MOST_RECORDS per pass, so nobody waits for another's flood.
 
-cdef enum:
-    MOST_RECORDS = 512
-    FLUSH_RECORDS = 64       # a fence for each peer costs more than these wait
-
 cdef class Peer:
     """A co-located client or worker: its rings and its index in the core."""
     cdef readonly Ring tasks, results, up, down

@@ -1,13 +1,10 @@
 # TaskTable: one row per task that the scheduler has accepted and not yet answered.
 #
-# Rows live in slabs of 4,096, so that the table grows without moving or doubling, and are named by a 32-bit index (0 is
+# Rows live in slabs of 4,096 (limits.h), so that the table grows without moving or doubling, and are named by a 32-bit index (0 is
 # none). A small payload stands in the row itself. A client's tasks are found by id through its Directory: pages of
 # 4,096 consecutive ids, each freed with its last row. Ids count up, so that is a window that slides, not a hash table.
 
 cdef enum:
-    SLAB_SHIFT = 12
-    SLAB_ROWS = 4096
-    INLINE_BYTES = 32
     MAX_WINDOW_PAGES = 1 << 20
     MAX_GAP_PAGES = 1 << 16      # without a task between two: what a task's children run in place is never heard of
 
@@ -45,7 +42,7 @@ cdef struct Row:
     uint8_t retries         # how many deaths it may survive
     uint32_t limit_ms       # how long an attempt may run; 0: as long as it likes
     uint8_t awaited         # a task waits for it, which will run it if nobody else does
-    char small[32]
+    char small[INLINE_BYTES]
 
 cdef inline uint32_t word_of(Row *row) noexcept nogil:
     """The options of the row's task, as they came (a nested task's level is no priority)."""
@@ -92,7 +89,7 @@ cdef class TaskTable:
         free(self.slabs)
 
     cdef inline Row *row(self, uint32_t index) noexcept nogil:
-        return &self.slabs[index >> SLAB_SHIFT][index & (SLAB_ROWS - 1)]
+        return &self.slabs[index >> SLAB_SHIFT][index & ((1 << SLAB_SHIFT) - 1)]
 
     cdef inline uint64_t attempt_of(self, Row *row) noexcept nogil:
         """What the row's latest placement is called: no other of this or any other scheduler is called so."""
@@ -103,21 +100,24 @@ cdef class TaskTable:
         cdef uint32_t index = self.free_head
         cdef Row **slabs
         if index:
+            unpoison(self.row(index), sizeof(Row))
             self.free_head = self.row(index).next
         else:
             if self.fresh >> SLAB_SHIFT == self.slab_count:
                 if self.slab_count == self.slab_room:
-                    slabs = <Row **>realloc(self.slabs, (self.slab_room + 1024) * sizeof(Row *))
+                    slabs = <Row **>realloc(self.slabs, (self.slab_room + TABLE_STEP) * sizeof(Row *))
                     if slabs == NULL:
                         return 0
                     self.slabs = slabs
-                    self.slab_room += 1024
-                self.slabs[self.slab_count] = <Row *>malloc(SLAB_ROWS * sizeof(Row))
+                    self.slab_room += TABLE_STEP
+                self.slabs[self.slab_count] = <Row *>malloc(sizeof(Row) << SLAB_SHIFT)
                 if self.slabs[self.slab_count] == NULL:
                     return 0
+                poison(self.slabs[self.slab_count], sizeof(Row) << SLAB_SHIFT)
                 self.slab_count += 1
             index = self.fresh
             self.fresh += 1
+            unpoison(self.row(index), sizeof(Row))
         self.used += 1
         self.row(index).payload = NULL
         self.row(index).payload_bytes = 0
@@ -129,6 +129,7 @@ cdef class TaskTable:
         self.drop_payload(row)
         row.state = ROW_FREE
         row.next = self.free_head
+        poison(row, sizeof(Row))
         self.free_head = index
         self.used -= 1
         if self.used == 0:

@@ -13,6 +13,8 @@
 #         is found by `record_from`, which checks where it stands and reads its length once, and walks go on by what it
 #         has found. Who serves many peers reads a copy (`look`). A ring that fails is `broken` for good, and its peer is
 #         to be shut out.
+# Rule 2: a record is read between `record_from` and `recycle`, and written between `reserve` and `commit`. Else its bytes
+#         are poisoned, so that `make sanitize` finds who touches them.
 # Not here: who is woken (bell), what the records mean (core, worker, client).
 
 cdef struct Walk:
@@ -39,6 +41,7 @@ cdef class Ring:
     cdef uint64_t tail_seen     # what the producer last saw of tail
     cdef uint64_t head_seen     # what the consumer last saw of head
     cdef uint64_t reserved
+    cdef uint64_t recycled      # consumer: up to here the room of records has been given back
     cdef uint32_t peeked_bytes  # the length of what `peek` has found, as it was checked
     cdef readonly bint broken
     cdef bint producer_waits    # `read` has made room that a producer waits for; whoever reads sees to it
@@ -56,9 +59,11 @@ cdef class Ring:
         self.data = memory.start + data_offset
         self.capacity = capacity
         self.head = self.head_seen = load_acquire(&self.header.head)
-        self.tail = self.tail_seen = load_acquire(&self.header.tail)
+        self.tail = self.tail_seen = self.recycled = load_acquire(&self.header.tail)
         if self.head & 7 or self.tail & 7 or self.head - self.tail > capacity:
             raise ValueError(f"a ring of {capacity} bytes has no records between {self.tail} and {self.head}")
+        if self.head == self.tail:
+            poison(self.data, capacity)
 
     cdef inline Record *record_from(self, uint64_t *at, uint64_t end, uint32_t *record_bytes) noexcept nogil:
         """The record at this position, or behind the padding there; NULL at `end`, or if the ring turns out broken.
@@ -73,6 +78,7 @@ cdef class Ring:
                 break
             rest = self.capacity - <uint32_t>(at[0] & (self.capacity - 1))
             record = <Record *>(self.data + (self.capacity - rest))
+            unpoison(record, 8)
             found = load_acquire32(&record.record_bytes)
             # At least 8 bytes are left, and a length that is no more than what is left is so when it is padded, too.
             if found > rest or found > end - at[0]:
@@ -82,6 +88,7 @@ cdef class Ring:
                 continue
             if found < RECORD_HEADER_BYTES:
                 break
+            unpoison(record, found)
             record_bytes[0] = found
             return record
         self.broken |= at[0] != end
@@ -105,12 +112,14 @@ cdef class Ring:
                 return NULL
         if padding:
             record = <Record *>(self.data + index)
+            unpoison(record, 8)
             record.record_bytes = padding
             record.kind = KIND_PADDING
             self.head += padding
             index = 0
         record = <Record *>(self.data + index)
         self.reserved = wanted
+        unpoison(record, wanted)
         record.record_bytes = RECORD_HEADER_BYTES + payload_bytes
         record.claim = claim_word(CLAIM_OFFERED, self.head)
         return record
@@ -136,6 +145,7 @@ cdef class Ring:
         if position < load_acquire(&self.header.tail):
             return False
         record = <Record *>(self.data + (position & (self.capacity - 1)))
+        unpoison(record, RECORD_HEADER_BYTES)
         # Among zeros stands a claim word, too: that of a record that was offered first of all.
         if record.kind != KIND_TASK or load_acquire32(&record.record_bytes) < RECORD_HEADER_BYTES:
             self.broken = True
@@ -219,7 +229,9 @@ cdef class Ring:
         if self.peeked_bytes > MOST_RECORD_BYTES:
             self.broken = True
             return NULL
+        unpoison(space, MOST_RECORD_BYTES)
         memcpy(space, record, self.peeked_bytes)
+        poison(space + padded(self.peeked_bytes), MOST_RECORD_BYTES - padded(self.peeked_bytes))
         (<Record *>space).record_bytes = self.peeked_bytes
         return <Record *>space
 
@@ -239,8 +251,18 @@ cdef class Ring:
         """Records were stepped over whose room has not been given back."""
         return self.header.tail != self.tail
 
+    cdef inline void poison_read(self) noexcept nogil:
+        """What lies between the tail that is told and our own is the producer's in a moment."""
+        cdef uint32_t index = <uint32_t>(self.recycled & (self.capacity - 1))
+        cdef uint32_t n_bytes = <uint32_t>(self.tail - self.recycled)
+        cdef uint32_t first = min(n_bytes, self.capacity - index)
+        poison(self.data + index, first)
+        poison(self.data, n_bytes - first)
+        self.recycled = self.tail
+
     cdef inline bint recycle(self) noexcept nogil:
         """Give back the room of all records stepped over. True if a producer waits for it and a quarter is free."""
+        self.poison_read()
         store_release(&self.header.tail, self.tail)  # SYNC POINT recycle
         full_fence()
         return (load_acquire32(&self.header.waiting_for_room) != 0
@@ -318,7 +340,7 @@ cdef class Ring:
     def start_at(self, uint64_t position):
         """Set head and tail of an unused ring, to test what happens at a wrap."""
         self.header.head = self.header.tail = position
-        self.head = self.head_seen = self.tail = self.tail_seen = position
+        self.head = self.head_seen = self.tail = self.tail_seen = self.recycled = position
 
 
 cdef inline void fill_record(Record *record, int kind, int flags, int status, uint32_t function, uint64_t task,

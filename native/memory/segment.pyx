@@ -34,6 +34,7 @@ cdef class Segment:
 
     def __dealloc__(self):
         if self.start != NULL:
+            unpoison(self.start, self.size)
             munmap(self.start, self.size if self.size else 1)
 
     @staticmethod
@@ -110,6 +111,7 @@ cdef class Segment:
         return True
 
     def __getbuffer__(self, Py_buffer *view, int flags):
+        unpoison(self.start, self.size)               # whoever has a view may write anywhere, as a hostile peer does
         PyBuffer_FillInfo(view, self, self.start, self.size, 0, flags)
 
 

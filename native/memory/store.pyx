@@ -147,6 +147,7 @@ cdef class Store:
             free = self.free_slots.get(slot_bytes)
         slot = free.pop()
         slot.size = size
+        unpoison(slot.area.memory.start + slot.offset, size)
         slot.area.used += 1
         self.used_bytes += slot_bytes
         return slot
@@ -166,6 +167,7 @@ cdef class Store:
                 raise
             size = slot_bytes          # if not for eight, then for one
             self.make_segment(area, size)
+        poison(area.memory.start, size)
         area.slot_bytes = slot_bytes
         area.idle_since_ns = now_ns()
         self.areas[area.segment] = area
@@ -328,6 +330,7 @@ cdef class Store:
         if slot is None:
             return False
         area = slot.area
+        poison(area.memory.start + slot.offset, area.slot_bytes)
         area.used -= 1
         self.used_bytes -= area.slot_bytes
         if slot.is_lasting:
@@ -399,6 +402,7 @@ cdef class Store:
         cdef str name = area_name(self.life, self.folder, area.segment)
         cdef Segment memory
         if not area.memory.rename(name):
+            unpoison(area.memory.start, area.memory.size)
             try:
                 memory = Segment.create(f"{name}-copy", area.memory.size)
             except OSError:

@@ -6,10 +6,6 @@
 # Rule 1: `add` calls nothing of Python's: it stands between the reserving and the committing of a record.
 # Not here: what a future is (future), whose turn it is to look for results (client).
 
-cdef enum:
-    FUTURE_PAGE = 4096
-
-
 cdef class FuturePage:
     """The open futures of 4,096 consecutive numbers; None where there is none."""
     cdef list futures

@@ -13,8 +13,6 @@
 # Not here: columns (columns), whose records they are (relay, outlet).
 
 cdef enum:
-    RUN_FIRST_BYTES = 4096
-    RUN_KEPT_BYTES = 1 << 20
     RUN_MOST_BYTES = 1 << 30
 
 
@@ -57,6 +55,7 @@ cdef class RecordRun:
             return False
         self.data = data
         self.room = room
+        poison(data + self.used, room - self.used)
         return True
 
     cdef inline bint is_worn(self) noexcept nogil:
@@ -65,7 +64,9 @@ cdef class RecordRun:
 
     cdef void compact(self) noexcept nogil:
         """Move what is still to be read to the front."""
+        unpoison(self.data, self.used)
         memmove(self.data, self.data + self.cursor, self.used - self.cursor)
+        poison(self.data + self.used - self.cursor, self.cursor)
         self.base += self.cursor
         self.used -= self.cursor
         self.added -= self.stepped
@@ -81,6 +82,7 @@ cdef class RecordRun:
             if payload_bytes > RUN_MOST_BYTES or not self.grow(wanted):
                 return NULL
         record = <Record *>(self.data + self.used)
+        unpoison(record, wanted)
         self.reserved = wanted
         record.record_bytes = RECORD_HEADER_BYTES + payload_bytes
         record.claim = claim_word(CLAIM_OFFERED, self.base + self.used)
@@ -132,7 +134,9 @@ cdef class RecordRun:
 
     cdef inline void step(self, Record *record) noexcept nogil:
         """Go past the record that peek returned; past the last one the run is empty again."""
-        self.cursor += padded(record.record_bytes)
+        cdef uint32_t record_bytes = padded(record.record_bytes)
+        poison(record, record_bytes)
+        self.cursor += record_bytes
         self.stepped += 1
         if self.cursor == self.used:
             self.empty()
