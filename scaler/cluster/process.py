@@ -8,6 +8,7 @@ from scaler.cluster.program import run
 from scaler.config.table import ClusterConfig
 from scaler.config.values import make_config
 from scaler.exceptions import ScalerError
+from scaler.signals import hold
 
 
 def main() -> int:
@@ -16,6 +17,7 @@ def main() -> int:
         settings = creator.settings()
         sys_path = settings.pop("sys_path")
         config = make_config(ClusterConfig, settings)
+        hold()
         logs.set_up(config.logging_paths, config.logging_level, config.logging_config_file)
         return run(config, creator.fileno(), lambda: creator.report(ready=True), sys_path)
     except (ScalerError, OSError) as error:

@@ -3,20 +3,21 @@
 import asyncio
 import logging
 import os
-import signal
 import socket
 from collections.abc import Callable
 from typing import Any
 
 from scaler.cluster.cores import usable_cores
+from scaler.cluster.spawn import own_children
 from scaler.cluster.supervisor import Supervisor, WorkerSettings
 from scaler.config.table import ClusterConfig
 from scaler.event_loop import check_event_loop, new_event_loop
 from scaler.link.door import raise_descriptor_limit
 from scaler.link.memory import object_memory
+from scaler.orphans import adopt_orphans
+from scaler.signals import obey
 
 _log = logging.getLogger(__name__)
-_STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 
 def run(
@@ -66,9 +67,8 @@ async def _serve(config: ClusterConfig, lifeline: int, on_ready: Callable[[], No
         on_ready=announce,
     )
     loop: Any = asyncio.get_running_loop()
-    for number in _STOPPING:
-        loop.add_signal_handler(number, supervisor.stop)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPPING)  # those that came while we were starting are served now
+    adopt_orphans(loop, own_children)
+    obey(loop, supervisor.stop)
     if lifeline >= 0:
         loop.add_reader(lifeline, supervisor.stop)
     _log.info("cluster of %d workers for the scheduler at %s", len(names), config.address)

@@ -45,6 +45,7 @@ class Child:
     ) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.link = ours
+        self.pid = 0  # not started yet
         self.descriptors: list[int] = []  # that came with the last report; whoever takes them closes them
         _children.add(self)
         try:
@@ -140,6 +141,11 @@ def _have_ended(children: Sequence[Child], deadline: float) -> bool:
             return False
         time.sleep(POLL_S)
     return True
+
+
+def own_children() -> set[int]:
+    """The numbers of those that were started here and whose exit codes are still to be fetched."""
+    return {child.pid for child in _children if child.pid and child.process.returncode is None}
 
 
 def _let_go() -> None:

@@ -196,13 +196,14 @@ COMMANDS: dict[str, tuple[str, type[SchedulerConfig] | type[ClusterConfig], str]
     "scheduler": (
         "scaler_scheduler",
         SchedulerConfig,
-        "Takes tasks from clients and gives them to workers. Runs until it gets SIGINT or SIGTERM, or until a client "
-        "stops it.",
+        "Takes tasks from clients and gives them to workers. Runs until it gets SIGINT, SIGTERM or SIGHUP, or until a "
+        "client stops it.",
     ),
     "cluster": (
         "scaler_cluster",
         ClusterConfig,
         "Runs workers on this machine for a scheduler. Waits for the scheduler if it is not there yet. Runs until it "
-        "gets SIGINT or SIGTERM, until the scheduler is stopped by a client, or until it has been away for too long.",
+        "gets SIGINT, SIGTERM or SIGHUP, until the scheduler is stopped by a client, or until it has been away for too "
+        "long.",
     ),
 }

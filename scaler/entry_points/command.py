@@ -3,19 +3,20 @@
 Status 0: it was told to stop. 1: it could not go on. 2: it was called wrongly. In the last two cases one line on stderr
 says why.
 
-Rule 1: SIGINT and SIGTERM wait from the first moment until the program can stop in an orderly way, so that there is no
-        moment in which they show a traceback or leave something behind. Hence the late imports.
+Rule 1: the signals that end it wait from the first moment until the program can stop in an orderly way, so that there
+        is no moment in which they show a traceback or leave something behind. Hence the late imports.
 """
 
-import signal
 import sys
+
+from scaler.signals import hold
 
 _CONSOLE = {"/dev/stdout", "/dev/stderr"}
 
 
 def run_command(command: str, module: str) -> int:
     """Run the program in this module with the config that sys.argv gives. Its exit status."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+    hold()
     import logging
     from importlib import import_module
 

@@ -8,12 +8,14 @@ from scaler.config.table import SchedulerConfig
 from scaler.config.values import make_config
 from scaler.exceptions import ScalerError
 from scaler.scheduler.program import run
+from scaler.signals import hold
 
 
 def main() -> int:
     creator = Creator.from_arguments()
     try:
         config = make_config(SchedulerConfig, creator.settings())
+        hold()
         logs.set_up(config.logging_paths, config.logging_level, config.logging_config_file)
         return run(config, creator.fileno(), lambda bound: creator.report(ready=str(bound)))
     except (ScalerError, OSError) as error:

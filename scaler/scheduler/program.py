@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import signal
 from collections.abc import Callable
 
 from scaler.address import Address
@@ -10,11 +9,12 @@ from scaler.config.table import SchedulerConfig
 from scaler.event_loop import check_event_loop
 from scaler.link.door import raise_descriptor_limit
 from scaler.link.memory import object_memory
+from scaler.orphans import adopt_orphans
 from scaler.scheduler.scheduler import SchedulerServer, Watch
 from scaler.scheduler.selector import PumpSelector
+from scaler.signals import obey
 
 _log = logging.getLogger(__name__)
-_STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 
 def run(config: SchedulerConfig, lifeline: int = -1, on_ready: Callable[[Address], None] | None = None) -> int:
@@ -35,9 +35,8 @@ def run(config: SchedulerConfig, lifeline: int = -1, on_ready: Callable[[Address
     try:
         asyncio.set_event_loop(loop)
         bound = server.open(loop, config.address, watch)
-        for number in _STOPPING:
-            loop.add_signal_handler(number, server.stop)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPPING)  # those that came while we were starting are served now
+        adopt_orphans(loop)
+        obey(loop, server.stop)
         if lifeline >= 0:
             loop.add_reader(lifeline, server.stop, "it was stopped by who had started it")
         _log.info("scheduler listens at %s (event loop: %s)", bound, config.event_loop)

@@ -31,6 +31,8 @@ MAY_IMPORT: dict[str, str] = {
     "scaler.event_loop": "exceptions",
     "scaler.logs": "exceptions",
     "scaler.threads": "",
+    "scaler.signals": "",
+    "scaler.orphans": "",
     "scaler.context": "",
     "scaler.died": "exceptions",
     "scaler.payload": "_native died exceptions",
@@ -48,8 +50,9 @@ MAY_IMPORT: dict[str, str] = {
     "scaler.cluster.worker": "_native cluster.creator cluster.handover context exceptions link payload reference "
     "running stopping threads",
     "scaler.cluster": "_native address cluster.creator cluster.handover config event_loop exceptions "
-    "link logs protocol relay threads",
-    "scaler.scheduler": "_native address cluster.creator config event_loop exceptions link logs protocol stopping",
+    "link logs orphans protocol relay signals threads",
+    "scaler.scheduler": "_native address cluster.creator config event_loop exceptions link logs orphans protocol "
+    "signals stopping",
     "scaler": "client cluster interpreter reference",
     "scaler.entry_points": ANYTHING,
 }

@@ -7,13 +7,14 @@ import socket
 import subprocess
 import sys
 import time
+from typing import Any
 
 import psutil
 import pytest
 
 from scaler import Client
 from scaler.exceptions import DisconnectedError
-from tests.e2e import calls
+from tests.e2e import calls, stoppable
 from tests.entry_points.commands import Command, SchedulerCommand, run
 from tests.processes import tree, wait_until
 
@@ -21,7 +22,7 @@ LOCAL = "tcp://127.0.0.1:0"
 READY = r"cluster is ready: (\d+) workers"
 
 
-def cluster_of(scheduler: SchedulerCommand, *arguments: str, **more: str) -> Command:
+def cluster_of(scheduler: SchedulerCommand, *arguments: str, **more: Any) -> Command:
     return Command("scaler_cluster", scheduler.address, *arguments, **more)
 
 
@@ -41,6 +42,36 @@ def test_tasks_run_and_signals_stop_everything_in_either_order(number, scheduler
         assert (scheduler.err, cluster.err) == ("", "")
         assert "scheduler stops" in scheduler.out
         assert "cluster stops" in cluster.out
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_every_signal_that_ends_the_commands_takes_along_what_tasks_have_started(number, tmp_path):
+    with SchedulerCommand() as scheduler, cluster_of(scheduler, "-n", "1") as cluster:
+        cluster.await_line(READY)
+        client = Client(scheduler.address, timeout_seconds=5)
+        client.submit(stoppable.leave_a_process, str(tmp_path))
+        wait_until(lambda: (tmp_path / "child").exists() and (tmp_path / "child").read_text().endswith("\n"))
+        child = int((tmp_path / "child").read_text())
+        segments = segments_of({each.process.pid for each in (scheduler, cluster)})
+        assert child in {process.pid for process in tree(cluster.process.pid)}
+        assert segments
+        assert [cluster.stop(number), scheduler.stop(number)] == [0, 0]
+        assert (scheduler.err, cluster.err) == ("", "")
+        assert not [path for path in segments if os.path.exists(path)]
+        client.disconnect()
+
+
+def test_a_hang_up_that_is_ignored_at_the_start_stays_ignored():
+    nohup = ("sh", "-c", 'trap "" HUP; exec "$@"', "sh")
+    with Command("scaler_scheduler", LOCAL, before=nohup) as scheduler:
+        scheduler.address = scheduler.await_line(r"scheduler listens at (\S+)")
+        with cluster_of(scheduler, "-n", "1", before=nohup) as cluster:
+            cluster.await_line(READY)
+            for each in (scheduler, cluster):
+                each.process.send_signal(signal.SIGHUP)
+            with Client(scheduler.address, timeout_seconds=20) as client:
+                assert client.submit(calls.add_one, 1).result(20) == 2
+            assert [cluster.stop(), scheduler.stop()] == [0, 0]
 
 
 def test_busy_workers_do_not_hold_up_the_end():
