@@ -210,7 +210,7 @@ def drill_consume(Ring ring not None, uint64_t count, bint claims):
         raise RuntimeError(f"{wrong} of {count} records were not read as they were written")
 
 
-def drill_hops(RingOutlet out not None, Ring into not None, Segment memory not None, size_t sleeping_offset, int eventfd,
+def drill_hops(RingOutlet out not None, Ring into not None, Segment memory not None, size_t sleeping_offset, int doorbell,
                uint64_t count, bint begins):
     """Throw one record to and fro `count` times, sleeping for each as a worker does. Nanoseconds per hop."""
     cdef uint32_t *sleeping = <uint32_t *>(memory.start + sleeping_offset)
@@ -218,7 +218,7 @@ def drill_hops(RingOutlet out not None, Ring into not None, Segment memory not N
     cdef uint64_t i
     cdef Record *record
     cdef pollfd fds[1]
-    fds[0].fd = eventfd
+    fds[0].fd = doorbell
     fds[0].events = POLLIN
     with nogil:
         for i in range(count):
@@ -238,7 +238,7 @@ def drill_hops(RingOutlet out not None, Ring into not None, Segment memory not N
                     fds[0].revents = 0
                     poll(fds, 1, 1000)
                     if fds[0].revents & POLLIN:
-                        quiet_bell(eventfd)
+                        quiet_doorbell(doorbell)
                 store_release32(sleeping, 0)
             into.step(record.record_bytes)
             into.recycle()

@@ -11,6 +11,7 @@ from perf.command import Rows, main
 from perf.report import Figure, of_rounds
 from perf.rounds import ROUNDS
 from scaler._native import PAGE, Ring, RingOutlet, Segment, drill_consume, drill_hops, drill_produce
+from scaler.link.doorbell import new_doorbell
 from scaler.link.names import new_life, segment_name
 
 RECORDS = 2_000_000
@@ -49,7 +50,7 @@ def rate(payload_bytes: int, claims: bool) -> float:
 def hop_us(cores: tuple[int, int]) -> float:
     """From the writing of a record until a sleeping process has read it, waking included; each kept on its core."""
     memory = shared_memory()
-    bells = [os.eventfd(0, os.EFD_NONBLOCK), os.eventfd(0, os.EFD_NONBLOCK)]
+    bells = [new_doorbell(), new_doorbell()]
     offsets = (PAGE, SECOND_RING)
 
     def throw(me: int) -> float:
@@ -87,7 +88,7 @@ def records(links: tuple[str, ...]) -> list[Figure]:
 
 
 def hop(links: tuple[str, ...]) -> list[Figure]:
-    """from writing a record until the other process, woken by its eventfd, has read it: half a round trip"""
+    """from writing a record until the other process, woken by its doorbell, has read it: half a round trip"""
     cores = sorted(os.sched_getaffinity(0))
     places = [("on the same core", (cores[0], cores[0]))]
     if len(cores) > 1:

@@ -104,6 +104,10 @@ class TaskOptions:
     @property
     def limit_ms(self) -> int: ...
 
+# bell
+
+def is_doorbell(descriptor: int) -> bool: ...
+
 # segment
 
 class Segment:
@@ -267,7 +271,7 @@ class RingOutlet(Outlet):
         ring: Ring,
         bell_memory: Segment | None = None,
         sleeping_offset: int = 0,
-        eventfd: int = -1,
+        doorbell: int = -1,
         *,
         stops: list[tuple[Any, int, int]] | None = None,
         owner: Any = None,
@@ -559,7 +563,7 @@ class Pump:
         self,
         memory: Segment,
         is_worker: bool,
-        eventfd: int,
+        doorbell: int,
         *,
         client_bits: int = 0,
         queue_size: int = 1000,
@@ -658,7 +662,7 @@ class Relay:
     def broken(self) -> list[RelayPeer]: ...
     @property
     def armed(self) -> bool: ...
-    def add(self, memory: Segment, eventfd: int, life: int = 0) -> RelayPeer: ...
+    def add(self, memory: Segment, doorbell: int, life: int = 0) -> RelayPeer: ...
     def find_peer(self, number: int) -> RelayPeer | None: ...
     def remove(self, peer: RelayPeer) -> RecordRun: ...
     def run(self, look_everywhere: bool = False) -> int: ...
@@ -717,7 +721,7 @@ class WorkerLoop:
     def __init__(
         self,
         memory: Segment,
-        eventfd: int,
+        doorbell: int,
         bell_memory: Segment,
         slot: int,
         bell_eventfd: int,
@@ -885,7 +889,7 @@ class GraphTable:
 
 class Channel:
     def __init__(
-        self, memory: Segment, eventfd: int, bell_memory: Segment, slot: int, bell_eventfd: int, lifeline: int
+        self, memory: Segment, doorbell: int, bell_memory: Segment, slot: int, bell_eventfd: int, lifeline: int
     ) -> None: ...
 
 class KnownObjects:
@@ -901,7 +905,7 @@ class ClientRings:
     def __init__(
         self,
         memory: Segment,
-        eventfd: int,
+        doorbell: int,
         bell_memory: Segment,
         slot: int,
         bell_eventfd: int,
@@ -947,7 +951,7 @@ class ClientRings:
     def attach(
         self,
         memory: Segment,
-        eventfd: int,
+        doorbell: int,
         bell_memory: Segment,
         slot: int,
         bell_eventfd: int,
@@ -1042,5 +1046,5 @@ class Drill:
 def drill_produce(ring: Ring, count: int, payload_bytes: int) -> None: ...
 def drill_consume(ring: Ring, count: int, claims: bool) -> None: ...
 def drill_hops(
-    out: RingOutlet, into: Ring, memory: Segment, sleeping_offset: int, eventfd: int, count: int, begins: bool
+    out: RingOutlet, into: Ring, memory: Segment, sleeping_offset: int, doorbell: int, count: int, begins: bool
 ) -> float: ...

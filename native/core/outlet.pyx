@@ -57,18 +57,18 @@ cdef class RingOutlet(Outlet):
     cdef Ring ring
     cdef Segment bell_memory
     cdef uint32_t *sleeping
-    cdef int eventfd
+    cdef int doorbell
     cdef list stops
     cdef object owner
     cdef uint64_t object_bytes   # of what was written since the ring was last found empty
 
-    def __init__(self, Ring ring, Segment bell_memory=None, size_t sleeping_offset=0, int eventfd=-1, *,
+    def __init__(self, Ring ring, Segment bell_memory=None, size_t sleeping_offset=0, int doorbell=-1, *,
                  list stops=None, owner=None):
         self.ring = ring
         self.stops, self.owner = stops, owner
         self.bell_memory = bell_memory
         self.sleeping = NULL if bell_memory is None else <uint32_t *>(bell_memory.start + sleeping_offset)
-        self.eventfd = eventfd
+        self.doorbell = doorbell
 
     cdef Record *reserve(self, uint32_t payload_bytes) noexcept nogil:
         cdef Record *record = self.ring.reserve(payload_bytes)
@@ -109,4 +109,4 @@ cdef class RingOutlet(Outlet):
 
     cdef void flush(self) noexcept nogil:
         if self.sleeping != NULL:
-            ring_bell_fenced(self.sleeping, self.eventfd)
+            ring_doorbell_fenced(self.sleeping, self.doorbell)

@@ -3,8 +3,18 @@
 # One wake-up drains every ring that has news, lets the core place and deliver, and goes on until a pass finds nothing;
 # only then does it arm the bell and return, so that an event loop's cost is paid per wake-up and not per task.
 #
-# Rule 1: the bitmap of news is a hint; `look_everywhere` drains every ring, after a time-out or a death.
-# Rule 2: one peer gets at most MOST_RECORDS per pass, so nobody waits for another's flood.
+# Rule 1: the bitmap of news is a hint; `look_everywhere` drains every ring, after a time-out or a death. So does a pass
+#         when LOOK_AGAIN_NS have gone by since: a peer that clears the bits of others and rings all the time would keep
+#         the time-out from ever coming.
+# Rule 2: one peer gets a turn of MOST_RECORDS units per pass, so nobody waits for another's flood. A unit is one for
+#         a record, more for a long one and for a control record, whatever the peer does to its rings meanwhile. What is
+#         left over is taken in the next pass, after everybody else's turn.
+
+cdef enum:
+    UNIT_BYTES = 1024        # a record costs one unit more for each of these
+    CONTROL_UNITS = 8        # what a control record costs: it is read into a tuple, and is more work than a task
+    MOST_CHILDREN = 256      # that are taken in one pass
+    LOOK_AGAIN_NS = 100000000    # between two looks at every ring, at most, while there are passes at all
 
 cdef class Peer:
     """A co-located client or worker: its rings and its index in the core."""
@@ -16,9 +26,11 @@ cdef class Peer:
     cdef readonly RunningTask running    # of a worker
     cdef readonly bint broken
     cdef bint held_back            # has more queued than it may; its submits are not read
+    cdef bint is_catching_up       # the next control record waits until the submits before it have been taken
+    cdef uint64_t catch_up_to      # the position in the submit ring up to which that is
     cdef Children children         # of a worker's own client; else None
     cdef uint32_t *sleeping
-    cdef int eventfd
+    cdef int doorbell
 
 
 cdef class Pump:
@@ -39,6 +51,8 @@ cdef class Pump:
     cdef readonly uint64_t passes, wakes, missed
     cdef char[CHILD_SLOT_BYTES] child_space
     cdef uint64_t[MOST_RECORD_WORDS] record_space   # where a peer's record is looked at
+    cdef uint64_t next_look_ns
+    cdef int64_t units                # what is left of the turn of the peer that is drained now
 
     def __init__(self, SchedulerCore core not None, Segment bell_memory not None, int eventfd, uint64_t life=1):
         self.core = core
@@ -46,6 +60,7 @@ cdef class Pump:
         self.bell_memory = bell_memory
         self.bell = <BellPage *>bell_memory.start
         self.eventfd = eventfd
+        self.next_look_ns = now_ns() + LOOK_AGAIN_NS
         self.peers = []
         self.held_back = []
         self.nested = []
@@ -54,7 +69,7 @@ cdef class Pump:
         self.broken = []
         self.stops = []
 
-    def add(self, Segment memory not None, bint is_worker, int eventfd, *, uint32_t client_bits=0, uint32_t queue_size=1000,
+    def add(self, Segment memory not None, bint is_worker, int doorbell, *, uint32_t client_bits=0, uint32_t queue_size=1000,
             uint64_t tag=0, uint64_t worker_tag=0):
         """Take up a peer whose segment has been checked. The Peer; its slot is its bit in the news.
 
@@ -66,22 +81,22 @@ cdef class Pump:
         rings = peer_rings(memory)
         peer.tasks, peer.results, peer.up, peer.down = rings
         peer.is_worker = is_worker
-        peer.eventfd = eventfd
+        peer.doorbell = doorbell
         peer.sleeping = &(<PeerPage *>memory.start).sleeping
         while slot < len(self.peers) and self.peers[slot] is not None:
             slot += 1
         if slot >= NEWS_WORDS * 64:
             raise ValueError(f"more than {NEWS_WORDS * 64} peers on one host")
-        control = RingOutlet(peer.down, memory, SLEEPING_OFFSET, eventfd)
+        control = RingOutlet(peer.down, memory, SLEEPING_OFFSET, doorbell)
         if is_worker:
             peer.running = RunningTask(memory, peer.tasks)
             peer.running.report_to(self.bell_memory, slot)
-            tasks = RingOutlet(peer.tasks, memory, SLEEPING_OFFSET, eventfd, stops=self.stops, owner=peer)
+            tasks = RingOutlet(peer.tasks, memory, SLEEPING_OFFSET, doorbell, stops=self.stops, owner=peer)
             peer.index = self.core.on_worker_joined(tasks, control, queue_size, tag=tag)
             peer.tag = self.core.worker_tag(peer.index)
         else:
             peer.children = Children(memory) if worker_tag else None
-            peer.index = self.core.on_client_joined(client_bits, RingOutlet(peer.results, memory, SLEEPING_OFFSET, eventfd),
+            peer.index = self.core.on_client_joined(client_bits, RingOutlet(peer.results, memory, SLEEPING_OFFSET, doorbell),
                                                     control, worker_tag)
             peer.tag = client_bits
             if worker_tag:
@@ -149,16 +164,26 @@ cdef class Pump:
             self.core.on_result(peer.index, record, now_ns())
 
     cdef int drain_all(self, Peer peer) except -1:
-        """Take all that is there. Who lives and goes on writing is not followed for ever."""
-        cdef uint64_t most = (peer.tasks.capacity + peer.results.capacity + peer.up.capacity) // RECORD_HEADER_BYTES
-        cdef uint64_t turns = 4 + 4 * most // MOST_RECORDS
-        while turns and self.drain(peer, now_ns()):
-            turns -= 1
+        """Take all that is there. What a peer that lives writes from now on is not followed."""
+        cdef Ring ring = peer.results if peer.is_worker else peer.tasks
+        cdef uint64_t end = ring.tail + min(ring.unread_bytes(), <uint64_t>ring.capacity)
+        cdef uint64_t up_end = peer.up.tail + min(peer.up.unread_bytes(), <uint64_t>peer.up.capacity)
+        while (ring.tail < end or peer.up.tail < up_end) and self.drain(peer, now_ns()):
+            pass
         return 0
 
+    cdef inline bint has_turn(self) noexcept nogil:
+        """Whether there is anything left of the turn of the peer that is drained now."""
+        return self.units > 0
+
+    cdef inline void note_taken(self, Record *record) noexcept nogil:
+        self.units -= 1 + record.record_bytes // UNIT_BYTES
+
     cdef uint32_t drain(self, Peer peer, uint64_t now):
-        """Take what is in the peer's rings, up to the bound. How many records there were."""
-        cdef uint32_t n = self.drain_control(peer)
+        """Take what is in the peer's rings, for one turn. How many records there were."""
+        cdef uint32_t n
+        self.units = MOST_RECORDS
+        n = self.drain_control(peer)
         if peer.is_worker:
             n += self.drain_results(peer, now)
         else:
@@ -172,7 +197,7 @@ cdef class Pump:
         cdef Record *record
         cdef uint32_t n = 0
         peer.tasks.expect_writes()             # who answers is given tasks next, and its ring is in no cache any more
-        while n < MOST_RECORDS:
+        while self.has_turn():
             record = peer.results.look(<char *>self.record_space)
             if record == NULL:
                 break
@@ -180,22 +205,22 @@ cdef class Pump:
                 self.core.on_result(peer.index, record, now)
             elif record.kind == KIND_RELEASE:
                 self.core.objects.release(peer.tag, payload_of(record), payload_bytes_of(record))
+            self.note_taken(record)
             peer.results.step_over_peeked()
             n += 1
         if n and peer.results.recycle():
-            ring_bell(peer.sleeping, peer.eventfd)
+            ring_doorbell(peer.sleeping, peer.doorbell)
         return n
 
     cdef uint32_t drain_submits(self, Peer peer, bint everything, uint64_t now):
-        """Take new tasks; with `everything`, all that are there now, be it more than the client may have queued.
+        """Take new tasks; with `everything`, all up to `catch_up_to`, be it more than the client may have queued.
 
         `everything` is for what a control record refers to, so it ends at a function that comes after that.
         """
         cdef Record *record
         cdef uint64_t position
         cdef uint32_t n = 0
-        cdef uint64_t end = peer.tasks.tail + peer.tasks.unread_bytes()
-        while (everything and peer.tasks.tail != end) or (not everything and n < MOST_RECORDS):
+        while self.has_turn() and not (everything and peer.tasks.tail >= peer.catch_up_to):
             if not everything and self.core.is_over_quota(peer.index):
                 if not peer.held_back:
                     peer.held_back = True
@@ -212,11 +237,15 @@ cdef class Pump:
                     self.drain_control(peer)          # what it names, or names what it releases, was announced before that
                     if peer.tasks.tail != position:
                         continue                      # taken meanwhile; of the next one more may have been announced since
+                    if not self.has_turn():
+                        break                         # more may have been announced than there was time to read
             if record.kind == KIND_RELEASE:
                 self.core.objects.release(peer.tag, payload_of(record), payload_bytes_of(record))
+                self.note_taken(record)
                 peer.tasks.step_over_peeked()
                 n += 1
                 continue
+            self.note_taken(record)
             if record.kind == KIND_FORGET:
                 self.core.on_forget(peer.index, record.function)
             else:
@@ -224,7 +253,7 @@ cdef class Pump:
             peer.tasks.step_over_peeked()
             n += 1
         if n and peer.tasks.recycle():
-            ring_bell(peer.sleeping, peer.eventfd)
+            ring_doorbell(peer.sleeping, peer.doorbell)
         return n
 
     cdef bint release_held_back(self) except -1:
@@ -239,11 +268,23 @@ cdef class Pump:
                 found = True
         return found
 
+    cdef bint catch_up(self, Peer peer) except -1:
+        """Take the tasks that were submitted before the control record that is next. False if that takes another turn."""
+        if not peer.is_catching_up:
+            peer.is_catching_up = True
+            peer.catch_up_to = peer.tasks.tail + min(peer.tasks.unread_bytes(), <uint64_t>peer.tasks.capacity)
+        self.drain_submits(peer, True, now_ns())
+        if peer.tasks.tail < peer.catch_up_to and not self.has_turn() and not peer.tasks.broken:
+            return False
+        peer.is_catching_up = False
+        return True
+
     cdef bint take_children(self, uint64_t now) except -1:
         """Give idle workers what tasks have submitted and not begun themselves. True if there was any.
 
         While somebody is idle still, whoever submits says so (hungry).
         """
+        cdef int left = MOST_CHILDREN
         cdef Peer peer
         cdef Record *record = <Record *>self.child_space
         cdef bint found = False
@@ -252,8 +293,12 @@ cdef class Pump:
         while any_taken and self.core.ready.levels == 0 and self.core.pool.has_idle():
             any_taken = False
             for peer in self.nested:
+                if left == 0:
+                    return True                       # the others have their turn first
+                left -= 1
                 if peer.children.take_oldest(self.child_space):
                     if not self.core.knows_function(peer.index, record.function):
+                        self.units = MOST_RECORDS + CONTROL_UNITS * <int64_t>(peer.up.capacity // RECORD_HEADER_BYTES)
                         self.drain_control(peer)
                     self.core.on_submit(peer.index, record, now)
                     self.core.dispatch(now)
@@ -270,32 +315,35 @@ cdef class Pump:
         cdef uint32_t n = 0
         if not peer.up.has_news():
             return 0
-        while True:
-            answer = peer.up.read()
+        while self.has_turn():
+            answer = peer.up.read(stays=True)
             if answer is None:
                 break
+            # Tasks that it refers to, or that have brought what it names, may have been submitted just before.
+            if not peer.is_worker and (answer[0] == KIND_CANCEL or answer[0] == KIND_CLEAR or answer[0] == KIND_WAIT
+                                       or answer[0] == KIND_FUNCTION and answer[4] & FLAG_OBJECTS):
+                if not self.catch_up(peer):
+                    n += 1
+                    break
+            peer.up.step_over()
+            self.units -= CONTROL_UNITS + len(answer[2]) // UNIT_BYTES
             n += 1
             if peer.is_worker:
                 self.controls.append((peer, answer))
             elif answer[0] == KIND_FUNCTION and len(answer[2]) >= 16:
-                if answer[4] & FLAG_OBJECTS:
-                    self.drain_submits(peer, True, now_ns())    # what it names may have come with a task
                 self.core.on_function(peer.index, answer[3], answer[2][:16], answer[4], answer[2][16:])
             elif answer[0] == KIND_CANCEL:
-                self.drain_submits(peer, True, now_ns())    # the task may have been submitted just before
                 self.core.on_cancel(peer.index, answer[1], now_ns())
             elif answer[0] == KIND_CLEAR:
-                self.drain_submits(peer, True, now_ns())
                 self.core.on_clear(peer.index, now_ns(), answer[1])
             elif answer[0] == KIND_WAIT:
-                self.drain_submits(peer, True, now_ns())
                 self.core.on_wait(peer.index, answer[1], now_ns())
             elif answer[0] == KIND_RETURN:
                 self.core.on_return(peer.index, answer[1], not answer[4], now_ns())
             else:
                 self.controls.append((peer, answer))
         if peer.up.take_producer_waits():
-            ring_bell(peer.sleeping, peer.eventfd)
+            ring_doorbell(peer.sleeping, peer.doorbell)
         return n
 
     def run(self, bint look_everywhere=False, uint64_t limit_ns=2000000):
@@ -309,7 +357,11 @@ cdef class Pump:
         cdef Peer peer
         cdef uint32_t n, delivered
         cdef uint32_t unflushed = 0
+        cdef bint was_silent = look_everywhere         # what is found now, nobody has said
         store_release32(&self.bell.sleeping, 0)
+        if look_everywhere or now >= self.next_look_ns:
+            look_everywhere = True
+            self.next_look_ns = now + LOOK_AGAIN_NS
         while True:
             found = False
             for word in range(words):
@@ -330,9 +382,9 @@ cdef class Pump:
                     n = self.drain(peer, now)
                     if n:
                         found = True
-                        if not hinted & bit:
+                        if was_silent and not hinted & bit:
                             self.missed += 1           # nobody had said so: a wake-up was lost
-                        if n >= MOST_RECORDS:
+                        if not self.has_turn():
                             set_bits(&self.bell.news[word], bit)
                     elif not (delivered or hinted & bit):
                         continue                       # it may say merely that there is room again
@@ -344,7 +396,7 @@ cdef class Pump:
             if unflushed:
                 self.core.flush()
                 unflushed = 0
-            look_everywhere = False
+            look_everywhere = was_silent = False
             self.passes += 1
             if self.held_back and self.release_held_back():
                 found = True
@@ -370,7 +422,7 @@ cdef class Pump:
         """Write one control record to a peer and wake it. False if its control ring is full."""
         if peer.down.write(kind, task, payload, items=items) is None:
             return False
-        ring_bell(peer.sleeping, peer.eventfd)
+        ring_doorbell(peer.sleeping, peer.doorbell)
         return True
 
     @property

@@ -96,7 +96,9 @@ cdef class Children:
         cdef uint64_t oldest, word
         cdef uint32_t slot, best = 0
         cdef Record *record
-        while True:
+        cdef uint32_t tries = CHILD_SLOTS
+        while tries:                                  # an owner that is faster each time takes them all itself
+            tries -= 1
             oldest = 0
             for slot in range(CHILD_SLOTS):
                 word = load_acquire(&self.words[slot])
@@ -111,6 +113,7 @@ cdef class Children:
             store_release(&self.words[best], oldest & ~<uint64_t>CHILD_STATES | CHILD_FREE)
             record = <Record *>into
             return (record.kind == KIND_TASK and RECORD_HEADER_BYTES <= record.record_bytes <= CHILD_SLOT_BYTES)
+        return False
 
     # for tests
 

@@ -31,7 +31,7 @@
 #define INLINE_BYTES 32            /* of a payload that stands in the row itself */
 #define FUTURE_PAGE 4096           /* futures of a client with consecutive numbers, in one page */
 #define MOST_FREED 256             /* ids of freed objects in one control record */
-#define MOST_RECORDS 512           /* of one peer's ring, taken in one turn */
+#define MOST_RECORDS 512           /* of one peer, taken in one turn; long ones count for several */
 #define FLUSH_RECORDS 64           /* a fence for each peer costs more than these wait */
 #define MOST_UNREAD_BYTES (512 << 20) /* of objects in results that a client has not read: more of them wait */
 #define RUN_FIRST_BYTES 4096       /* what a run of records begins with */

@@ -19,12 +19,12 @@ cdef class Channel:
     cdef Segment bell_memory
     cdef BellPage *bell
     cdef uint32_t slot
-    cdef int eventfd, bell_eventfd, lifeline
+    cdef int doorbell, bell_eventfd, lifeline
 
     def __cinit__(self):
-        self.eventfd = self.bell_eventfd = self.lifeline = -1
+        self.doorbell = self.bell_eventfd = self.lifeline = -1
 
-    def __init__(self, Segment memory not None, int eventfd, Segment bell_memory not None, uint32_t slot, int bell_eventfd,
+    def __init__(self, Segment memory not None, int doorbell, Segment bell_memory not None, uint32_t slot, int bell_eventfd,
                  int lifeline):
         self.memory = memory
         self.page = <PeerPage *>memory.start
@@ -32,10 +32,10 @@ cdef class Channel:
         self.bell_memory = bell_memory
         self.bell = <BellPage *>bell_memory.start
         self.slot = slot
-        self.eventfd, self.bell_eventfd, self.lifeline = _os.dup(eventfd), _os.dup(bell_eventfd), _os.dup(lifeline)
+        self.doorbell, self.bell_eventfd, self.lifeline = _os.dup(doorbell), _os.dup(bell_eventfd), _os.dup(lifeline)
 
     def __dealloc__(self):
-        for fd in (self.eventfd, self.bell_eventfd, self.lifeline):
+        for fd in (self.doorbell, self.bell_eventfd, self.lifeline):
             if fd >= 0:
                 c_close(fd)
 
@@ -114,14 +114,14 @@ cdef class Channel:
         store_release32(&self.page.sleeping, 1)
         full_fence()                                  # SYNC POINT sleep
         if not self.has_news(with_control):
-            fds[0].fd = self.eventfd
+            fds[0].fd = self.doorbell
             fds[0].events = POLLIN
             fds[1].fd = self.lifeline
             fds[1].events = POLLIN
             with nogil:
                 n = poll(fds, 2, wait_ms)
             if n > 0 and fds[0].revents & POLLIN:
-                quiet_bell(self.eventfd)
+                quiet_doorbell(self.doorbell)
         store_release32(&self.page.sleeping, 0)
         return n > 0 and fds[1].revents != 0
 

@@ -87,11 +87,11 @@ cdef class ClientRings:
     cdef readonly uint64_t worker_count
     cdef readonly uint64_t strays   # results of tasks that are not open: cancelled, or answered before
 
-    def __init__(self, Segment memory not None, int eventfd, Segment bell_memory not None, uint32_t slot,
+    def __init__(self, Segment memory not None, int doorbell, Segment bell_memory not None, uint32_t slot,
                  int bell_eventfd, int lifeline, uint32_t client_bits, future_class, Store store not None,
                  Mappings mappings not None, *, load, callback_error, watched_event, scheduler_gone,
                  bint decode_plain=True, bint profiling=False, TaskOptions options=None, Nest nest=None):
-        self.channel = Channel(memory, eventfd, bell_memory, slot, bell_eventfd, lifeline)
+        self.channel = Channel(memory, doorbell, bell_memory, slot, bell_eventfd, lifeline)
         self.bits = (<uint64_t>client_bits) << TASK_NUMBER_BITS
         self.open = OpenFutures()
         self.functions, self.graphs_begun = CallerFunctions(), []
@@ -463,7 +463,7 @@ cdef class ClientRings:
 
     # another scheduler
 
-    def attach(self, Segment memory not None, int eventfd, Segment bell_memory not None, uint32_t slot, int bell_eventfd,
+    def attach(self, Segment memory not None, int doorbell, Segment bell_memory not None, uint32_t slot, int bell_eventfd,
                int lifeline, str life not None, str folder not None):
         """There is another scheduler, with these rings. What is left in the old ones is taken first."""
         while self.leading:                           # nobody begins to lead while we are adrift
@@ -477,7 +477,7 @@ cdef class ClientRings:
             self.read_down()
         finally:
             self.leading = False
-        self.channel = Channel(memory, eventfd, bell_memory, slot, bell_eventfd, lifeline)
+        self.channel = Channel(memory, doorbell, bell_memory, slot, bell_eventfd, lifeline)
         self.answers.clear()
         self.known.begin_life()
         self.mappings.begin_life(life, folder)
@@ -1039,4 +1039,4 @@ cdef class ClientRings:
 
     def interrupt(self):
         """Wake whoever leads."""
-        ring_bell(&self.channel.page.sleeping, self.channel.eventfd)
+        ring_doorbell(&self.channel.page.sleeping, self.channel.doorbell)

@@ -35,7 +35,7 @@ cdef class WorkerLoop:
     cdef Segment bell_memory
     cdef BellPage *bell
     cdef uint32_t slot
-    cdef int eventfd, bell_eventfd
+    cdef int doorbell, bell_eventfd
     cdef int[4] watched
     cdef int watched_count
     cdef Meter meter
@@ -65,7 +65,7 @@ cdef class WorkerLoop:
     cdef tuple names             # (life, folder, most bytes) that go with the bell
     cdef public object on_word   # takes the supervisor's next word; None if there is none but its end
 
-    def __init__(self, Segment memory not None, int eventfd, Segment bell_memory not None, uint32_t slot,
+    def __init__(self, Segment memory not None, int doorbell, Segment bell_memory not None, uint32_t slot,
                  int bell_eventfd, watched, Store store not None, Mappings mappings not None, *, loads, loads_parcel,
                  load_input, dumps, describe, load_function, Upkeep upkeep not None, describe_overdue=None, stop_with=KeyboardInterrupt,
                  is_importing=None, name_of=None, uint64_t limit_ns=0, finish=None, Retirement retirement=None):
@@ -75,7 +75,7 @@ cdef class WorkerLoop:
         self.bell_memory = bell_memory
         self.bell = <BellPage *>bell_memory.start
         self.slot = slot
-        self.eventfd = eventfd
+        self.doorbell = doorbell
         self.bell_eventfd = bell_eventfd
         self.watched_count = 0
         for fd in watched[:3]:
@@ -187,7 +187,7 @@ cdef class WorkerLoop:
         if tasks.has_news() or down.has_news():
             store_release32(&self.page.sleeping, 0)
             return True
-        fds[0].fd = self.eventfd
+        fds[0].fd = self.doorbell
         fds[0].events = POLLIN
         for i in range(self.watched_count):
             fds[i + 1].fd = self.watched[i]
@@ -201,7 +201,7 @@ cdef class WorkerLoop:
         if n == 0:
             self.upkeep.on_idle(now_ns(), self.done)
         if fds[0].revents & POLLIN:
-            quiet_bell(self.eventfd)
+            quiet_doorbell(self.doorbell)
         if n > 0 and not self.go_on(fds):
             return False
         PyErr_CheckSignals()
@@ -685,7 +685,7 @@ cdef class WorkerLoop:
         cdef int i, n
         store_release32(&self.page.sleeping, 1)
         tell(self.bell, self.slot, self.bell_eventfd)
-        fds[0].fd = self.eventfd
+        fds[0].fd = self.doorbell
         fds[0].events = POLLIN
         for i in range(self.watched_count):
             fds[i + 1].fd = self.watched[i]
@@ -694,7 +694,7 @@ cdef class WorkerLoop:
             n = poll(fds, 1 + self.watched_count, 10)
         store_release32(&self.page.sleeping, 0)
         if n > 0 and fds[0].revents & POLLIN:
-            quiet_bell(self.eventfd)
+            quiet_doorbell(self.doorbell)
         if n > 0 and not self.go_on(fds):
             self.stopping = True
             return False

@@ -29,7 +29,7 @@ cdef class RelayPeer:
     cdef object untold                    # the same for control records: a tuple each. What is pending comes after these
     cdef Ring inward, outward
     cdef uint32_t *sleeping
-    cdef int eventfd
+    cdef int doorbell
     cdef bint touched
     cdef readonly RunningTask running     # of a worker
     cdef uint32_t functions               # the highest number that a client has announced so far
@@ -54,6 +54,7 @@ cdef class Relay:
     cdef bint holding                 # take no more tasks from the client for now
     cdef bint any_untold              # some peer has control records that wait for room
     cdef readonly bint armed          # the last run left nothing behind: whoever has news will ring
+    cdef uint64_t next_look_ns        # when every ring is looked at next, whoever says that there is news
     cdef uint64_t[MOST_RECORD_WORDS] record_space   # where a peer's record is looked at
 
     def __init__(self, Segment bell_memory not None, int eventfd, bint is_client):
@@ -67,7 +68,7 @@ cdef class Relay:
         self.asides = []
         self.broken = []
 
-    def add(self, Segment memory not None, int eventfd, uint64_t life=0):
+    def add(self, Segment memory not None, int doorbell, uint64_t life=0):
         """Take up a peer. A worker finds the `life` of its scheduler in its page."""
         cdef RelayPeer peer = RelayPeer.__new__(RelayPeer)
         if not self.free_slots and len(self.peers) >= NEWS_WORDS * 64:
@@ -81,7 +82,7 @@ cdef class Relay:
         peer.pending = RecordRun()
         peer.untold = _collections.deque()
         peer.claimed = []
-        peer.eventfd = eventfd
+        peer.doorbell = doorbell
         peer.sleeping = &(<PeerPage *>memory.start).sleeping
         if not self.is_client:
             store_release(&(<PeerPage *>memory.start).life, life)
@@ -151,7 +152,11 @@ cdef class Relay:
         cdef uint32_t total = 0
         cdef bint found
         cdef uint32_t words = <uint32_t>((len(self.peers) + 63) // 64)
+        cdef uint64_t now = now_ns()
         store_release32(&self.bell.sleeping, 0)
+        if look_everywhere or now >= self.next_look_ns:       # the bits are a hint, as in the pump
+            look_everywhere = True
+            self.next_look_ns = now + LOOK_AGAIN_NS
         if self.any_untold:
             self.tell_untold()
         while True:
@@ -208,7 +213,8 @@ cdef class Relay:
     def ring(self):
         """Wake whoever waits for this relay's bell."""
         cdef uint64_t one = 1
-        c_write(self.eventfd, &one, 8)
+        with nogil:             # a worker can have filled it: the relay's own thread empties it
+            c_write(self.eventfd, &one, 8)
 
     def quiet(self):
         """The bell was heard: empty its eventfd."""
@@ -241,7 +247,8 @@ cdef class Relay:
 
     cdef uint32_t drain_control(self, RelayPeer peer):
         cdef uint32_t n = 0
-        while peer.up.has_news():
+        cdef uint64_t end = peer.up.tail + min(peer.up.unread_bytes(), <uint64_t>peer.up.capacity)
+        while peer.up.tail < end:                     # what it writes meanwhile is for the next turn
             said = peer.up.read()
             if said is None:
                 break
@@ -254,7 +261,7 @@ cdef class Relay:
             self.set_aside(peer, said)
             n += 1
         if peer.up.take_producer_waits():
-            ring_bell(peer.sleeping, peer.eventfd)
+            ring_doorbell(peer.sleeping, peer.doorbell)
         return n
 
     cdef set_aside(self, RelayPeer peer, tuple record):
@@ -265,11 +272,12 @@ cdef class Relay:
         self.asides.append((peer.number, record))
 
     cdef uint32_t drain_records(self, RelayPeer peer, uint64_t before):
-        """Collect what is in the peer's inward ring; with `before`, only ids below it."""
+        """Collect what is in the peer's inward ring by now; with `before`, only ids below it."""
         cdef Record *record
         cdef Ring ring = peer.inward
+        cdef uint64_t end = ring.tail + min(ring.unread_bytes(), <uint64_t>ring.capacity)
         cdef uint32_t n = 0
-        while n < MOST_RECORDS or before:
+        while ring.tail < end and (n < MOST_RECORDS or before):
             record = ring.look(<char *>self.record_space)
             if record == NULL or (before and record.task >= before):
                 break
@@ -287,7 +295,7 @@ cdef class Relay:
             ring.step_over_peeked()
             n += 1
         if n and ring.recycle():
-            ring_bell(peer.sleeping, peer.eventfd)
+            ring_doorbell(peer.sleeping, peer.doorbell)
         return n
 
     cdef bint may_say(self, Record *record, Ring ring) noexcept nogil:
@@ -340,7 +348,7 @@ cdef class Relay:
         if peer is None:
             return
         if not peer.untold and peer.down.write(kind, task, payload, function=function, flags=flags, items=items) is not None:
-            ring_bell(peer.sleeping, peer.eventfd)
+            ring_doorbell(peer.sleeping, peer.doorbell)
         elif waits:
             peer.untold.append((kind, task, payload, function, flags, items))
             self.any_untold = True
@@ -358,7 +366,7 @@ cdef class Relay:
                     self.any_untold = True
                     break
                 peer.untold.popleft()
-            ring_bell(peer.sleeping, peer.eventfd)
+            ring_doorbell(peer.sleeping, peer.doorbell)
             self.deliver_pending(peer)
         return 0
 
@@ -391,7 +399,7 @@ cdef class Relay:
     cdef flush_one(self, RelayPeer peer):
         if peer.touched:
             peer.touched = False
-            ring_bell(peer.sleeping, peer.eventfd)
+            ring_doorbell(peer.sleeping, peer.doorbell)
 
     def withdraw(self, uint32_t number, uint64_t task, uint64_t attempt):
         """Take back a record that its worker has not claimed. True if it will not run."""

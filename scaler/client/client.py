@@ -107,8 +107,8 @@ class Client:
         mappings = self._mappings = Mappings(entry.life, entry.folder)
         self._comeback = Comeback(self._address, self._identity, bits, self._timeout_s, entry, self._store)
         self._rings = ClientRings(
-            entry.memory, entry.eventfd, entry.bell, entry.slot, entry.bell_eventfd, entry.lifeline, bits, ScalerFuture,
-            self._store, mappings,
+            entry.memory, entry.doorbell, entry.bell, entry.slot, entry.bell_eventfd, entry.lifeline, bits,
+            ScalerFuture, self._store, mappings,
             load=payload.load_result if serializer is None else deserializing(payload.load_result, serializer),
             decode_plain=serializer is None,
             profiling=self._profiling,

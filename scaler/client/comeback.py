@@ -96,7 +96,7 @@ class Comeback:
             return True
         self._store.begin_life(entry.life, entry.folder, entry.most_bytes)
         rings.attach(
-            entry.memory, entry.eventfd, entry.bell, entry.slot, entry.bell_eventfd, entry.lifeline, entry.life,
+            entry.memory, entry.doorbell, entry.bell, entry.slot, entry.bell_eventfd, entry.lifeline, entry.life,
             entry.folder,
         )  # fmt: skip
         old.close()

@@ -109,7 +109,7 @@ class Moving:
         assert entry.descriptor >= 0
         message = json.dumps({"joined": True, "tag": entry.tag}).encode()
         try:
-            socket.send_fds(self._creator.link, [message], [entry.descriptor, entry.eventfd])
+            socket.send_fds(self._creator.link, [message], [entry.descriptor, entry.doorbell])
         except OSError:
             pass  # the supervisor is gone, and so will this process be
         os.close(entry.descriptor)

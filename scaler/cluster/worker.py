@@ -113,7 +113,7 @@ def main() -> int:
     mappings = Mappings(entry.life, entry.folder)
     store = Store(entry.life, entry.tag, entry.folder, warn_of_files, entry.most_bytes)
     loop = WorkerLoop(
-        entry.memory, entry.eventfd, entry.bell, entry.slot, entry.bell_eventfd,
+        entry.memory, entry.doorbell, entry.bell, entry.slot, entry.bell_eventfd,
         [entry.connection.fileno(), creator.fileno()], store, mappings,
         loads=pickle.loads, loads_parcel=loads, load_input=load_given, dumps=payload.dumps_result,
         describe=payload.describe,

@@ -1,7 +1,7 @@
 """The door: where a process of the same host hands over its rings.
 
 An abstract AF_UNIX socket, one packet each way. The visitor sends what it is and where its rings lie, with its doorbell
-(an eventfd) attached; the owner opens the segment by name, compares the nonce, and answers yes, with its own doorbell
+(link.doorbell) attached; the owner opens the segment by name, compares the nonce, and answers yes, with its own bell
 attached, or no, with a sentence. Yes means that both have the same /dev/shm: co-location is found out, not configured.
 
 Rule 1: both sides check that the other runs as the same user.
@@ -23,10 +23,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from scaler._native import LAYOUT_VERSION, Segment, nonce_of
+from scaler._native import LAYOUT_VERSION, Segment, is_doorbell, nonce_of
 from scaler.link.knock import MOST_PACKET_BYTES, NotCoLocated, Refused, check_user, pack_address
+from scaler.sparing_log import SparingLog
 
 _log = logging.getLogger(__name__)
+_sparing = SparingLog(_log)
 PAUSE_S = 1.0  # of a door that has run out of descriptors
 
 
@@ -38,7 +40,7 @@ class Visitor:
     pid: int
     pidfd: int = -1
     request: dict[str, Any] = field(default_factory=dict)
-    eventfd: int = -1
+    doorbell: int = -1
     memory: int = -1  # a descriptor of rings that were handed over by somebody else; closed once it is in
     peer: Any = None  # for whoever let it in
     accepted: bool = False
@@ -48,7 +50,7 @@ class Door:
     """Lets visitors in and says when they have gone.
 
     `on_join(visitor)` returns what to answer besides `ok`, or raises NotCoLocated or Refused; it finds the visitor's
-    doorbell in `visitor.eventfd`. `on_left(visitor)` is called once for each that was let in, and `on_said(visitor,
+    doorbell in `visitor.doorbell`. `on_left(visitor)` is called once for each that was let in, and `on_said(visitor,
     message)` for what it has to say later.
     """
 
@@ -92,7 +94,7 @@ class Door:
             try:
                 visitor = Visitor(connection, check_user(connection))
             except (Refused, OSError) as error:
-                _log.info("a local process was not let in: %s", error)
+                _sparing.info(None, "a local process was not let in: %s", error)
                 connection.close()
                 continue
             self._visitors.add(visitor)
@@ -108,16 +110,16 @@ class Door:
         if not packet:
             self._see_off(visitor)
             return
-        if visitor.eventfd >= 0 or len(descriptors) not in (1, 2):
+        if visitor.doorbell >= 0 or len(descriptors) not in (1, 2):
             for descriptor in descriptors:
                 os.close(descriptor)
             if visitor.accepted and not descriptors:
                 self._hear(visitor, packet)
-            elif visitor.eventfd < 0:
+            elif visitor.doorbell < 0:
                 self.tell(visitor, {"ok": False, "why": "the request carries no doorbell"})
                 self._see_off(visitor)
             return
-        visitor.eventfd = descriptors[0]
+        visitor.doorbell = descriptors[0]
         if len(descriptors) == 2:
             visitor.memory = descriptors[1]
         self._welcome(visitor, packet)
@@ -127,12 +129,14 @@ class Door:
     def _welcome(self, visitor: Visitor, packet: bytes) -> None:
         try:
             visitor.request = _checked(packet)
+            if not is_doorbell(visitor.doorbell):
+                raise Refused("its doorbell is none that can be rung without waiting")
             if visitor.memory >= 0:
                 visitor.pid = int(visitor.request["pid"])
             answer = {"ok": True, **self._on_join(visitor)}
             visitor.accepted = True
         except (Refused, NotCoLocated, ValueError, KeyError, TypeError, OverflowError, MemoryError, OSError) as error:
-            _log.info("a local process (%d) was not let in: %s", visitor.pid, error)
+            _sparing.info(visitor.pid, "a local process (%d) was not let in: %s", visitor.pid, error)
             answer = {"ok": False, "why": str(error), "elsewhere": isinstance(error, NotCoLocated)}
         self.tell(visitor, answer, [self._eventfd])
         if not visitor.accepted:
@@ -174,8 +178,8 @@ class Door:
             os.close(visitor.pidfd)
         if visitor.accepted:
             self._on_left(visitor)
-        if visitor.eventfd >= 0:
-            os.close(visitor.eventfd)
+        if visitor.doorbell >= 0:
+            os.close(visitor.doorbell)
 
     @property
     def visitors(self) -> frozenset[Visitor]:

@@ -14,6 +14,7 @@ from typing import Any
 
 from scaler._native import LAYOUT_VERSION, Segment, lay_out_peer, peer_segment_bytes
 from scaler.exceptions import DisconnectedError
+from scaler.link.doorbell import new_doorbell
 from scaler.link.names import make_segment, segment_file, segment_name
 
 MOST_PACKET_BYTES = 65536
@@ -54,14 +55,14 @@ class Entry:
         connection: socket.socket,
         memory: Segment,
         descriptor: int,
-        eventfd: int,
+        doorbell: int,
         bell_eventfd: int,
         answer: dict[str, Any],
     ) -> None:
         self.connection = connection
         self.memory = memory
         self.descriptor = descriptor  # of the memory, if it was to be kept
-        self.eventfd = eventfd
+        self.doorbell = doorbell
         self.bell = Segment.open(answer["bell"])
         self.bell_eventfd = bell_eventfd
         self.slot: int = answer["slot"]
@@ -97,7 +98,7 @@ class Entry:
             return
         self.connection.shutdown(socket.SHUT_RDWR)
         self.connection.close()
-        for descriptor in (self.eventfd, self.bell_eventfd):
+        for descriptor in (self.doorbell, self.bell_eventfd):
             os.close(descriptor)
 
 
@@ -119,7 +120,7 @@ def knock(
     nonce = secrets.token_bytes(16)
     size = peer_segment_bytes(ring_bytes, CONTROL_RING_BYTES, children_bytes)
     memory = make_segment(segment_name(life), size)
-    eventfd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+    doorbell = new_doorbell()
     descriptors: list[int] = []
     descriptor = os.open(segment_file(memory.name), os.O_RDWR | os.O_CLOEXEC) if keeps_memory else -1
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
@@ -133,7 +134,7 @@ def knock(
         try:
             connection.connect(pack_address(address))
             check_user(connection)
-            socket.send_fds(connection, [json.dumps(request).encode()], [eventfd])
+            socket.send_fds(connection, [json.dumps(request).encode()], [doorbell])
             packet, descriptors, _, _ = socket.recv_fds(connection, MOST_PACKET_BYTES, 1)
         except OSError as error:
             raise DisconnectedError(f"nobody opens at the local address {address}: {error}") from error
@@ -144,11 +145,11 @@ def knock(
             raise NotCoLocated(answer["why"]) if answer.get("elsewhere") else Refused(answer["why"])
         connection.settimeout(None)
         try:
-            return Entry(connection, memory, descriptor, eventfd, descriptors[0], answer)
+            return Entry(connection, memory, descriptor, doorbell, descriptors[0], answer)
         except FileNotFoundError as error:  # its bell page
             raise DisconnectedError(f"the owner of the local address {address} has gone") from error
     except BaseException:
-        for each in (eventfd, *descriptors, *([descriptor] if keeps_memory else ())):
+        for each in (doorbell, *descriptors, *([descriptor] if keeps_memory else ())):
             os.close(each)
         connection.close()
         raise

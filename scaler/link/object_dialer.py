@@ -21,9 +21,11 @@ from contextlib import suppress
 from scaler.address import Place
 from scaler.link.arrival import Arrival
 from scaler.link.object_stream import BRING, FETCH, Refusal, StreamError, ask, prepare, read_answer, receive, send
+from scaler.sparing_log import SparingLog
 from scaler.threads import await_ends, new_thread
 
 _log = logging.getLogger(__name__)
+_sparing = SparingLog(_log)
 MOST_THREADS = 4
 IDLE_S = 5.0
 CONNECT_S = 3.0
@@ -144,7 +146,7 @@ class ObjectDialer:
                     self._note_reached(place)
                 except Refusal as error:
                     connections.drop(place)
-                    _log.info("%s does not give an object: %s", place, error)
+                    _sparing.info(place, "%s does not give an object: %s", place, error)
                     break
                 except OSError as error:
                     connections.drop(place)
@@ -161,7 +163,7 @@ class ObjectDialer:
                 return True
             except Refusal as error:  # what announced it may be late
                 connections.drop(place)
-                _log.info("%s does not take an object: %s", place, error)
+                _sparing.info(place, "%s does not take an object: %s", place, error)
             except OSError as error:
                 connections.drop(place)
                 if self._is_closed or not self._may_try_again(connections, place, error):
@@ -171,7 +173,7 @@ class ObjectDialer:
     def _may_try_again(self, connections: "_Connections", place: Place, error: OSError) -> bool:
         """Whether it broke on the way; not if the place cannot be reached at all."""
         if connections.was_reached(place):
-            _log.info("a transfer with %s broke: %s", place, error)
+            _sparing.info(place, "a transfer with %s broke: %s", place, error)
             time.sleep(PAUSE_S)
             return True
         if place == self.home:

@@ -21,12 +21,13 @@ from typing import Protocol
 from scaler._native import PLACE_NEW, Store, join_places, split_places
 from scaler.link.arrival import Arrival
 from scaler.protocol.frames import CHUNK_BYTES, Chunk, FrameError, Offer
+from scaler.sparing_log import SparingLog
 
 LARGEST_OBJECT_BYTES = 1 << 40
 MOST_INCOMPLETE = 1024  # objects of one session that have not come whole
 MOST_OFFERED = 512  # that the other side has not fetched, so that it stays below that
 Place = tuple[int, int, int, int, int]  # object, segment, offset, size, flags
-_log = logging.getLogger(__name__)
+_sparing = SparingLog(logging.getLogger(__name__))
 
 
 class Carrier(Protocol):
@@ -286,7 +287,7 @@ class IncomingObjects:
         try:
             return self._store.reserve(0 if self._renames else object_id, total)[0]
         except (OSError, MemoryError) as error:
-            _log.warning("no room for an object of %d bytes: %s", total, error)
+            _sparing.warning(self._client_bits, "no room for an object of %d bytes: %s", total, error)
             return 0
         except ValueError as error:
             raise FrameError(str(error)) from None

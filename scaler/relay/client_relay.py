@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 from scaler._native import Mappings, Relay, Segment, Store, lay_out_peer, peer_segment_bytes
 from scaler.link.dealer import Dealer
+from scaler.link.doorbell import new_doorbell
 from scaler.link.knock import CONTROL_RING_BYTES
 from scaler.link.memory import object_memory
 from scaler.link.names import BellPage, make_segment, new_life, segment_name, sweep, sweep_orphans, warn_of_files
@@ -50,11 +51,11 @@ class ClientRelay:
         self.memory = make_segment(segment_name(self.life), segment_bytes)
         Segment.unlink(self.memory.name)  # nobody else is to find it
         lay_out_peer(self.memory, secrets.token_bytes(16), ring_bytes, CONTROL_RING_BYTES, children_bytes)
-        self.eventfd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self.doorbell = new_doorbell()
         self.bell_eventfd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._near, self._far = socket.socketpair()
         relay = self._relay = Relay(self.bell, self.bell_eventfd, True)
-        peer = relay.add(self.memory, self.eventfd)
+        peer = relay.add(self.memory, self.doorbell)
         self.slot: int = peer.slot
         self._store = Store(self.life, RELAY_TAG, self.folder, warn_of_files, self.most_bytes)
         mappings = Mappings(self.life, self.folder)
@@ -98,5 +99,5 @@ class ClientRelay:
         self._far.close()
         self._page.close()
         sweep(self.life)
-        os.close(self.eventfd)
+        os.close(self.doorbell)
         os.close(self.bell_eventfd)

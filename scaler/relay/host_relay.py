@@ -29,9 +29,10 @@ from scaler.protocol.frames import Hello, Welcome
 from scaler.relay.cluster_side import ClusterSide, store_tag, worker_tag
 from scaler.relay.dial_carrier import make_carrier
 from scaler.relay.relay_thread import RelayThread
+from scaler.sparing_log import SparingLog
 from scaler.stopping.stopper import Stopper
 
-_log = logging.getLogger(__name__)
+_sparing = SparingLog(logging.getLogger(__name__))
 FACTS_WAIT_S, FACTS_PAUSE_S = 0.5, 0.003
 
 
@@ -123,7 +124,7 @@ class HostRelay:
         if visitor.request["role"] != "worker":
             raise Refused("a relay is for the workers of its supervisor")
         memory = open_rings(visitor.request)
-        doorbell = os.dup(visitor.eventfd)  # the thread may ring it after the visitor's own is closed
+        doorbell = os.dup(visitor.doorbell)  # the thread may ring it after the visitor's own is closed
         visitor.peer = self._relay.add(memory, doorbell, self._scheduler_life)
         self._doorbells[visitor.peer] = doorbell
         self._call(partial(self._welcome, visitor.peer, visitor.pid, visitor.request))
@@ -147,7 +148,8 @@ class HostRelay:
     def _shut_out(self, peer: RelayPeer) -> None:
         for visitor in self._door.visitors:
             if visitor.peer is peer:
-                _log.error(
+                _sparing.error(
+                    visitor.pid,
                     "worker %s (process %d) wrote a record that makes no sense: it is shut out",
                     visitor.request.get("name", ""), visitor.pid,
                 )  # fmt: skip

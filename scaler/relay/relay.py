@@ -49,8 +49,9 @@ from scaler.protocol.frames import (
     Welcome,
 )
 from scaler.relay.dial_carrier import DialCarrier
+from scaler.sparing_log import SparingLog
 
-_log = logging.getLogger(__name__)
+_sparing = SparingLog(logging.getLogger(__name__))
 TRIM_S = 0.5
 
 
@@ -124,7 +125,7 @@ class RelaySide(ABC):
             try:
                 self._say_aside(number, said)
             except (ValueError, TypeError, OSError) as error:
-                _log.warning("what peer %d has written cannot be sent: %s", number, error)
+                _sparing.warning(number, "what peer %d has written cannot be sent: %s", number, error)
                 peer = relay.find_peer(number)
                 if peer is not None:
                     self.on_broken(peer)

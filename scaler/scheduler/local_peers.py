@@ -19,9 +19,10 @@ from scaler.link.door import Door, Visitor, rings_of
 from scaler.link.knock import Refused
 from scaler.link.memory import ObjectMemory
 from scaler.link.names import sweep_tag
+from scaler.sparing_log import SparingLog
 from scaler.stopping.stopper import Stopper
 
-_log = logging.getLogger(__name__)
+_sparing = SparingLog(logging.getLogger(__name__))
 LOOK_TICKS = 5  # of the pump, between two looks for tasks that run too long
 
 
@@ -58,11 +59,11 @@ class LocalPeers:
         role = request["role"]
         if role == "worker":
             tag = int(request["tag"]) if visitor.memory >= 0 else 0  # it has outlived another scheduler
-            peer = self._pump.add(memory, True, visitor.eventfd, queue_size=self._queue_size, tag=tag)
+            peer = self._pump.add(memory, True, visitor.doorbell, queue_size=self._queue_size, tag=tag)
             self._stopper.add(peer, peer.running, visitor.pid, request)
         elif role == "client":
             bits, worker_tag = int(request.get("bits", 0)), int(request.get("worker_tag", 0))
-            peer = self._pump.add(memory, False, visitor.eventfd, client_bits=bits, worker_tag=worker_tag)
+            peer = self._pump.add(memory, False, visitor.doorbell, client_bits=bits, worker_tag=worker_tag)
         elif role == "cluster":
             # It wants to know whether its workers may come here, and to hear when they shall stop.
             return {"slot": 0, "bell": self._bell_name, "life": self._life, "tag": 0, "memory": self._memory}
@@ -70,7 +71,9 @@ class LocalPeers:
             raise Refused(f"{role!r} is no kind of peer that has rings")
         visitor.peer = peer
         self._by_peer[peer] = visitor
-        _log.info("%s %s joined over shared memory (process %d)", role, request.get("name", ""), visitor.pid)
+        _sparing.info(
+            visitor.pid, "%s %s joined over shared memory (process %d)", role, request.get("name", ""), visitor.pid
+        )
         self._on_change(visitor, True)
         return {
             "slot": peer.slot, "bell": self._bell_name, "life": self._life, "tag": peer.tag, "memory": self._memory
@@ -85,7 +88,10 @@ class LocalPeers:
             self._pump.answer_for(visitor.peer, answer)
         left = self._remove(visitor)
         sweep_tag(self._life, visitor.peer.tag, self._memory.folder, left)
-        _log.info("%s %s left (process %d)", visitor.request["role"], visitor.request.get("name", ""), visitor.pid)
+        _sparing.info(
+            visitor.pid,
+            "%s %s left (process %d)", visitor.request["role"], visitor.request.get("name", ""), visitor.pid,
+        )  # fmt: skip
         self._on_change(visitor, False)
 
     def _remove(self, visitor: Visitor) -> list[str]:
@@ -167,7 +173,8 @@ class LocalPeers:
             visitor = self._by_peer.get(peer)
             if visitor is None:
                 continue  # it has left meanwhile
-            _log.error(
+            _sparing.error(
+                visitor.pid,
                 "%s %s (process %d) wrote a record that makes no sense: it is shut out",
                 visitor.request["role"], visitor.request.get("name", ""), visitor.pid,
             )  # fmt: skip

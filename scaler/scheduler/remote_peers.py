@@ -44,8 +44,10 @@ from scaler.protocol.frames import (
     Workers,
 )
 from scaler.scheduler.remote_session import HostObjects, RemoteClient, RemoteCluster, RemoteSession
+from scaler.sparing_log import SparingLog
 
 _log = logging.getLogger(__name__)
+_sparing = SparingLog(_log)
 ACKNOWLEDGE_S = 0.02
 WARNING_S = 1.0
 MOST_UNTAKEN_BYTES = 4 * WINDOW_BYTES
@@ -230,7 +232,7 @@ class RemotePeers:
         else:
             link.session.on_body(body, self._now_ns)
             if isinstance(body, Joined | Left):
-                _log.info("%s: %s", link.session.hello.host_name, body)
+                _sparing.info((link.token, body.peer), "%s: %s", link.session.hello.host_name, body)
                 self._on_change()
 
     def _shut_down(self, link: _Link) -> None:
@@ -244,7 +246,7 @@ class RemotePeers:
         del self._by_session[link.session]
         if link.has_begun:
             hello = link.session.hello
-            _log.info("a %s on %s left: %s", Role(hello.role).name.lower(), hello.host_name, why)
+            _sparing.info(hello.host_name, "a %s on %s left: %s", Role(hello.role).name.lower(), hello.host_name, why)
         link.session.on_left(self._now_ns)
         self._on_change()
 

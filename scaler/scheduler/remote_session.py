@@ -71,8 +71,9 @@ from scaler.protocol.frames import (
 from scaler.scheduler.freed_in_order import FreedInOrder
 from scaler.scheduler.object_directory import Host, ObjectDirectory
 from scaler.scheduler.port_carrier import PortCarrier
+from scaler.sparing_log import SparingLog
 
-_log = logging.getLogger(__name__)
+_sparing = SparingLog(logging.getLogger(__name__))
 MOST_WORKERS = NEWS_WORDS * 64  # of one host at a time
 SOME_WORKER = 1 << 24  # stands for the worker of a nested client elsewhere: no worker's tag is as large
 
@@ -198,7 +199,9 @@ class RemoteSession(ABC):
         try:
             self.talk.post_object(self.objects.mappings.lend_at(place, False))
         except (OSError, ValueError) as error:
-            _log.warning("object %#x cannot be sent to %s: %s", place[0], self.hello.host_name, error)
+            _sparing.warning(
+                self.hello.host_name, "object %#x cannot be sent to %s: %s", place[0], self.hello.host_name, error
+            )
             return False
         return True
 

@@ -31,8 +31,10 @@ from scaler.scheduler.listening import leave, listen
 from scaler.scheduler.local_peers import LOOK_TICKS, LocalPeers
 from scaler.scheduler.remote_peers import RemotePeers
 from scaler.scheduler.remote_session import HostObjects
+from scaler.sparing_log import SparingLog
 
 _log = logging.getLogger(__name__)
+_sparing = SparingLog(_log)
 MORE = int(zmq.RCVMORE)
 SEND_MORE = int(zmq.SNDMORE | zmq.NOBLOCK)
 MOST_MESSAGES = 64  # read in a row, before their tasks are placed
@@ -193,7 +195,8 @@ class SchedulerServer:
             reason = self._on_shutdown()
             self._say(peer, _native.KIND_REFUSED if reason else _native.KIND_SHUTDOWN, reason.encode())
         else:
-            _log.warning(
+            _sparing.warning(
+                peer.slot,
                 "a %s sent a control record of kind %d, which means nothing here",
                 "worker" if peer.is_worker else "client",
                 kind,

@@ -30,6 +30,7 @@ MAY_IMPORT: dict[str, str] = {
     "scaler.address": "exceptions",
     "scaler.event_loop": "exceptions",
     "scaler.logs": "exceptions",
+    "scaler.sparing_log": "",
     "scaler.threads": "",
     "scaler.signals": "",
     "scaler.orphans": "",
@@ -41,9 +42,9 @@ MAY_IMPORT: dict[str, str] = {
     "scaler.running": "_native reference",
     "scaler.protocol": "_native address exceptions",
     "scaler.config": "address exceptions",
-    "scaler.link": "_native address exceptions protocol threads",
+    "scaler.link": "_native address exceptions protocol sparing_log threads",
     "scaler.stopping": "_native exceptions",
-    "scaler.relay": "_native address exceptions link protocol stopping threads",
+    "scaler.relay": "_native address exceptions link protocol sparing_log stopping threads",
     "scaler.calls": "",
     "scaler.client": "_native address calls context exceptions link payload protocol reference relay retrying running "
     "threads",
@@ -52,7 +53,7 @@ MAY_IMPORT: dict[str, str] = {
     "scaler.cluster": "_native address cluster.creator cluster.handover config event_loop exceptions "
     "link logs orphans protocol relay signals threads",
     "scaler.scheduler": "_native address cluster.creator config event_loop exceptions link logs orphans protocol "
-    "signals stopping",
+    "signals sparing_log stopping",
     "scaler": "client cluster interpreter reference",
     "scaler.entry_points": ANYTHING,
 }

@@ -13,6 +13,7 @@ import pytest
 from scaler._native import LAYOUT_VERSION, Segment
 from scaler.link import door
 from scaler.link.door import Door, open_rings
+from scaler.link.doorbell import new_doorbell
 from scaler.link.knock import knock, pack_address
 from scaler.link.names import new_life, segment_name
 
@@ -56,12 +57,12 @@ def visit(host):
     return visitor
 
 
-def answer_to(host, packet):
-    """What the door says to a visitor who says this."""
-    eventfd = os.eventfd(0)
+def answer_to(host, packet, doorbell=None):
+    """What the door says to a visitor that says this."""
+    doorbell = new_doorbell() if doorbell is None else doorbell
     with visit(host) as visitor:
-        socket.send_fds(visitor, [packet], [eventfd])
-        os.close(eventfd)
+        socket.send_fds(visitor, [packet], [doorbell])
+        os.close(doorbell)
         host.turn(10)
         said, descriptors, _, _ = socket.recv_fds(visitor, 65536, 1)
     for descriptor in descriptors:
@@ -97,6 +98,30 @@ def test_a_request_that_makes_no_sense_is_answered_with_a_sentence(host, wrong):
         Segment.unlink(name)
     assert not answer["ok"]
     assert answer["why"]
+    assert not host.door.visitors
+
+
+@pytest.mark.parametrize(
+    "doorbell",
+    [
+        lambda: os.eventfd(0, os.EFD_NONBLOCK),
+        lambda: os.open(os.devnull, os.O_RDWR),
+        lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM).detach(),
+        lambda: socket.socket(socket.AF_UNIX, socket.SOCK_STREAM).detach(),
+    ],
+)
+def test_a_doorbell_that_could_make_the_owner_wait_is_refused_with_a_sentence(host, doorbell):
+    name = segment_name(new_life())
+    Segment.create(name, 4096)
+    try:
+        request = {"role": "client", "segment": name, "nonce": "00" * 16, "layout": LAYOUT_VERSION, "bits": 5}
+        request["python"] = list(sys.version_info[:2])
+        answer = answer_to(host, json.dumps(request).encode(), doorbell())
+    finally:
+        Segment.unlink(name)
+    assert not answer["ok"]
+    assert "doorbell" in answer["why"]
+    assert not host.joined
     assert not host.door.visitors
 
 

@@ -33,6 +33,7 @@ from scaler.client.attendant import Attendant
 from scaler.client.future import ScalerFuture
 from scaler.client.objects import WithInputs
 from scaler.exceptions import DisconnectedError
+from scaler.link.doorbell import new_doorbell
 from tests.processes import wait_until
 from tests.sim.wire import CONTROL_BYTES, Rings
 
@@ -47,10 +48,10 @@ class Scheduler:
     def __init__(self, ring_bytes=65536, nest=None):
         self.rings = Rings(ring_bytes)
         self.lifeline, self.line = os.pipe()
-        self.eventfds = [os.eventfd(0, os.EFD_NONBLOCK) for _ in range(2)]
+        self.bells = [new_doorbell(), os.eventfd(0, os.EFD_NONBLOCK)]
         self.event, self.store = threading.Event(), Store(LIFE, 5, "/tmp")
         self.client = ClientRings(
-            self.rings.memory, self.eventfds[0], Segment.private(PAGE), 0, self.eventfds[1], self.lifeline, 5,
+            self.rings.memory, self.bells[0], Segment.private(PAGE), 0, self.bells[1], self.lifeline, 5,
             ScalerFuture, self.store, Mappings(LIFE, "/tmp"),
             load=payload.load_result, callback_error=lambda future: None, watched_event=self.event,
             scheduler_gone=lambda: DisconnectedError("gone"), nest=nest,
@@ -78,7 +79,7 @@ class Scheduler:
     def close(self):
         self.client.leave(DisconnectedError("the test is over"))
         self.store.close()
-        for descriptor in (self.lifeline, self.line, *self.eventfds):
+        for descriptor in (self.lifeline, self.line, *self.bells):
             if descriptor >= 0:
                 os.close(descriptor)
 

@@ -29,6 +29,7 @@ from scaler._native import (
     lay_out_peer,
     peer_segment_bytes,
 )
+from scaler.link.doorbell import new_doorbell
 from tests.native.model import digest_of
 from tests.native.object_peers import FOLDER, LIFE, NEW_AND_HELD, FakeClient, FakeWorker, Maker, is_empty, read_all
 
@@ -483,7 +484,8 @@ def test_the_bytes_of_objects_count_as_queued():
     lay_out_peer(memory, b"n" * 16, 65536, 4096)
     eventfd = os.eventfd(0, os.EFD_NONBLOCK)
     pump = Pump(core, bell, eventfd)
-    peer = pump.add(memory, False, eventfd, client_bits=5)
+    doorbell = new_doorbell()
+    peer = pump.add(memory, False, doorbell, client_bits=5)
     core.on_function(peer.index, 0, digest_of(b"function"), 0, b"function")
     assert (RINGS, RING_TASKS) == (4, 0)
     submits, maker = Ring(memory, HEADERS_OFFSET, 65536, PAGE), Maker(5)
@@ -502,6 +504,7 @@ def test_the_bytes_of_objects_count_as_queued():
     assert len(core.objects) == 0
     pump.remove(peer)
     os.close(eventfd)
+    os.close(doorbell)
 
 
 class ObjectsMachine(RuleBasedStateMachine):

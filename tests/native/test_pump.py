@@ -2,12 +2,15 @@
 
 import os
 import random
+import signal
 import struct
+import time
 from hashlib import blake2b
 
 import pytest
 
 from scaler._native import (
+    CHILDREN_BYTES,
     FLAG_OBJECTS,
     HEADERS_OFFSET,
     KIND_CANCEL,
@@ -24,7 +27,11 @@ from scaler._native import (
     SchedulerCore,
     Segment,
     join_places,
+    lay_out_peer,
+    peer_segment_bytes,
 )
+from scaler.link.doorbell import new_doorbell
+from scaler.link.names import new_life, segment_name
 from tests.processes import in_child
 from tests.sim.wire import CONTROL_BYTES, Rings
 
@@ -38,16 +45,16 @@ class Scheduler:
 
     def __init__(self):
         self.bell = Segment.private(PAGE)
-        self.eventfds = [os.eventfd(0, os.EFD_NONBLOCK)]
+        self.descriptors = [os.eventfd(0, os.EFD_NONBLOCK)]
         self.core = SchedulerCore()
-        self.pump = Pump(self.core, self.bell, self.eventfds[0])
+        self.pump = Pump(self.core, self.bell, self.descriptors[0])
 
     def run(self, look_everywhere=False):
         while self.pump.run(look_everywhere):
             pass
 
     def close(self):
-        for descriptor in self.eventfds:
+        for descriptor in self.descriptors:
             os.close(descriptor)
 
 
@@ -57,9 +64,9 @@ class Peer:
     def __init__(self, scheduler, bits=0, ring_bytes=65536, control_bytes=CONTROL_BYTES):
         self.scheduler, self.bits, self.next = scheduler, bits, 1
         self.rings = Rings(ring_bytes, control_bytes)
-        self.eventfd = os.eventfd(0, os.EFD_NONBLOCK)
-        scheduler.eventfds.append(self.eventfd)
-        self.peer = scheduler.pump.add(self.rings.memory, not bits, self.eventfd, client_bits=bits)
+        self.doorbell = new_doorbell()
+        scheduler.descriptors.append(self.doorbell)
+        self.peer = scheduler.pump.add(self.rings.memory, not bits, self.doorbell, client_bits=bits)
 
     def tell(self):
         """Say that there is news."""
@@ -71,7 +78,7 @@ class Peer:
 
     def is_woken(self):
         try:
-            return os.eventfd_read(self.eventfd) > 0
+            return bool(os.read(self.doorbell, 1))
         except BlockingIOError:
             return False
 
@@ -344,3 +351,122 @@ def test_a_client_that_says_there_is_room_for_what_was_freed_is_told_the_rest(sc
         client.tell()
         scheduler.run()
     assert sorted(freed) == [5 << 40 | number for number in range(1, 1025)]
+
+
+def test_a_flood_of_control_records_is_taken_in_turn_with_what_others_have_said(scheduler):
+    flooder, other, worker = Peer(scheduler, 5, control_bytes=1 << 22), Peer(scheduler, 6), Peer(scheduler)
+    for _ in range(50_000):
+        assert flooder.rings.up.write(KIND_CANCEL, 5 << 40 | 77) is not None
+    other.announce(1)
+    task = other.submit()
+    flooder.tell()
+    other.tell()
+    assert scheduler.pump.run(False, 0)  # one pass
+    assert worker.work() == [task]
+    head, tail = flooder.rings.up.positions
+    assert 0 < tail < head
+    scheduler.run()
+    assert flooder.rings.up.positions == (head, head)
+    assert other.answers() == [(task, 0)]
+
+
+def test_what_is_released_in_long_records_is_taken_in_turn_with_what_others_have_said(scheduler):
+    flooder, other, worker = Peer(scheduler, 5, ring_bytes=1 << 22), Peer(scheduler, 6), Peer(scheduler)
+    while flooder.rings.tasks.write(KIND_RELEASE, 0, bytes(32000)) is not None:
+        pass
+    other.announce(1)
+    task = other.submit()
+    flooder.tell()
+    other.tell()
+    assert scheduler.pump.run(False, 0)
+    assert worker.work() == [task]
+    head, tail = flooder.rings.tasks.positions
+    assert 0 < tail < head
+
+
+def test_a_cancel_waits_for_the_tasks_before_it_though_they_take_several_turns(scheduler):
+    client, worker = Peer(scheduler, 5, ring_bytes=1 << 20), Peer(scheduler)
+    client.announce(1)
+    tasks = [client.submit() for _ in range(5000)]
+    assert client.rings.up.write(KIND_CANCEL, tasks[-1]) is not None
+    client.tell()
+    later = client.submit()
+    answers = []
+    while scheduler.core.counts()["rows"] or not answers:
+        scheduler.run()
+        worker.work()
+        scheduler.run()
+        answers += client.answers()
+        client.tell()
+    assert answers == [(task, 0) for task in [*tasks[:-1], later]]
+
+
+def flood(pump, write):
+    """One pass of the pump while another process does this to the memory of a peer. Whether there was more to do."""
+    flooder = os.fork()
+    if flooder == 0:
+        while True:
+            write()
+    try:
+        return in_child(lambda: pump.run(True, 0))
+    finally:
+        os.kill(flooder, signal.SIGKILL)
+        os.waitpid(flooder, 0)
+
+
+def shared_peer_memory(children_bytes=0):
+    name = segment_name(new_life())
+    memory = Segment.create(name, peer_segment_bytes(65536, 65536, children_bytes))
+    Segment.unlink(name)
+    lay_out_peer(memory, bytes(16), 65536, 65536, children_bytes)
+    return memory
+
+
+def test_children_that_are_offered_again_as_fast_as_they_are_taken_do_not_hold_a_pass(scheduler):
+    worker, memory = Peer(scheduler), shared_peer_memory(CHILDREN_BYTES)
+    scheduler.pump.add(memory, False, worker.doorbell, client_bits=7, worker_tag=worker.peer.tag)
+    start = PAGE + 4 * 65536
+    offered = struct.pack("<256Q", *[i << 2 | 1 for i in range(1, 257)])
+    record = struct.pack("<IBBHIIQQIIQII", 56, KIND_TASK, 0, 0, 0, 0, 99 << 40 | 1, 0, 0, 0, 0, 0, 0)  # of nobody
+    view = memoryview(memory).cast("B")
+    for slot in range(256):
+        view[start + 2048 + 512 * slot :][:56] = record
+    words = view[start : start + 2048]
+    words[:] = offered
+    assert flood(scheduler.pump, lambda: words.__setitem__(slice(None), offered))
+    words.release()
+    view.release()
+
+
+def test_a_control_ring_that_is_filled_as_fast_as_it_is_read_does_not_hold_a_pass(scheduler):
+    memory = shared_peer_memory()
+    doorbell = new_doorbell()
+    scheduler.descriptors.append(doorbell)
+    scheduler.pump.add(memory, False, doorbell, client_bits=7)
+    view = memoryview(memory).cast("B")
+    record = struct.pack("<IBBHIIQQIIQII", 64, KIND_CANCEL, 0, 0, 0, 0, 7 << 40 | 1, 0, 0, 0, 0, 0, 0) + bytes(8)
+    view[PAGE + 2 * 65536 :][:65536] = record * 1024
+    header = HEADERS_OFFSET + 2 * RING_HEADER_BYTES
+    heads, tails = view[header : header + 8].cast("Q"), view[header + 64 : header + 72].cast("Q")
+
+    def write():
+        heads[0] = tails[0] + 32768
+
+    write()
+    assert flood(scheduler.pump, write)
+    heads.release()
+    tails.release()
+    view.release()
+
+
+def test_a_ring_whose_news_another_peer_has_cleared_is_looked_at_though_the_bell_never_rests(scheduler):
+    client, worker = Peer(scheduler, 5), Peer(scheduler)
+    client.announce(1)
+    task = client.submit()
+    client.sleep()
+    deadline = time.monotonic() + 20
+    while not (tasks := worker.work()):  # nobody says that there is news
+        assert not scheduler.pump.run()
+        assert time.monotonic() < deadline, "it was never looked at"
+    assert tasks == [task]
+    assert scheduler.pump.missed == 0  # nobody has slept

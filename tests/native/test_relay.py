@@ -29,6 +29,7 @@ from scaler._native import (
     join_places,
     runs_to_task_columns,
 )
+from scaler.link.doorbell import new_doorbell
 from tests.processes import in_child
 from tests.sim.wire import Rings
 
@@ -43,10 +44,10 @@ class Host:
 
     def __init__(self, is_client):
         self.bell = Segment.private(PAGE)
-        self.eventfd = os.eventfd(0, os.EFD_NONBLOCK)
+        self.doorbell = new_doorbell()
         self.relay = Relay(self.bell, -1, is_client)
         self.rings = Rings(RING_BYTES)
-        self.peer = self.relay.add(self.rings.memory, self.eventfd)
+        self.peer = self.relay.add(self.rings.memory, self.doorbell)
 
     def submit(self, count):
         for number in range(1, count + 1):
@@ -57,7 +58,7 @@ class Host:
         memoryview(self.bell)[NEWS] = 1
 
     def close(self):
-        os.close(self.eventfd)
+        os.close(self.doorbell)
 
 
 @pytest.fixture(params=[True], ids=["client"])
@@ -213,8 +214,8 @@ def heard(ring):
 @pytest.mark.parametrize("host", [False], ids=["worker"], indirect=True)
 def test_a_full_control_ring_holds_up_its_own_worker_only_and_in_order(host):
     other = Rings(RING_BYTES)
-    eventfd = os.eventfd(0, os.EFD_NONBLOCK)
-    second = host.relay.add(other.memory, eventfd)
+    doorbell = new_doorbell()
+    second = host.relay.add(other.memory, doorbell)
     payload = bytes(400)
     count = 200  # more than a control ring has room for
     for number in range(count):
@@ -233,7 +234,7 @@ def test_a_full_control_ring_holds_up_its_own_worker_only_and_in_order(host):
         host.relay.run(True)
     assert functions == list(range(count)), "the task overtook a function"
     assert [record[1] for record in tasks] == [1]
-    os.close(eventfd)
+    os.close(doorbell)
 
 
 @pytest.mark.parametrize("host", [False], ids=["worker"], indirect=True)
@@ -276,7 +277,7 @@ def test_more_workers_than_there_are_slots_come_and_go_in_turn(host):
     rings = Rings(8192)
     before = count_peers()
     for number in range(1, SLOTS + 100):
-        peer = host.relay.add(rings.memory, host.eventfd)
+        peer = host.relay.add(rings.memory, host.doorbell)
         assert (peer.number, peer.slot) == (number, 1)
         assert rings.results.write(KIND_RESULT, number) is not None
         memoryview(host.bell)[NEWS] |= 1 << peer.slot
@@ -288,12 +289,12 @@ def test_more_workers_than_there_are_slots_come_and_go_in_turn(host):
 @pytest.mark.parametrize("host", [False], ids=["worker"], indirect=True)
 def test_at_a_time_there_are_as_many_workers_as_slots(host):
     rings = Rings(8192)
-    peers = [host.peer, *(host.relay.add(rings.memory, host.eventfd) for _ in range(SLOTS - 1))]
+    peers = [host.peer, *(host.relay.add(rings.memory, host.doorbell) for _ in range(SLOTS - 1))]
     assert {peer.slot for peer in peers} == set(range(SLOTS))
     with pytest.raises(ValueError, match="more than 32256 workers"):
-        host.relay.add(rings.memory, host.eventfd)
+        host.relay.add(rings.memory, host.doorbell)
     host.relay.remove(peers[77])
-    another = host.relay.add(rings.memory, host.eventfd)
+    another = host.relay.add(rings.memory, host.doorbell)
     assert (another.number, another.slot) == (SLOTS, 77)
 
 
@@ -302,7 +303,7 @@ def test_what_comes_for_a_worker_that_has_left_is_not_for_who_has_its_slot_now(h
     gone, other = host.peer, Rings(RING_BYTES)
     assert host.relay.find_peer(gone.number) is gone
     host.relay.remove(gone)
-    there = host.relay.add(other.memory, host.eventfd)
+    there = host.relay.add(other.memory, host.doorbell)
     assert there.slot == gone.slot
     assert host.relay.find_peer(gone.number) is None
     batch = RecordBatch()
@@ -321,7 +322,7 @@ def test_a_bit_that_a_dead_worker_has_left_is_merely_a_look_at_who_has_its_slot_
     host.tell()
     host.relay.remove(host.peer)
     other = Rings(RING_BYTES)
-    there = host.relay.add(other.memory, host.eventfd)
+    there = host.relay.add(other.memory, host.doorbell)
     assert host.relay.run() == 0
     assert host.relay.armed
     assert other.results.write(KIND_RELEASE, 0, bytes(8)) is not None

@@ -22,6 +22,7 @@ from scaler._native import (
     join_places,
 )
 from scaler.cluster.worker import function_loader
+from scaler.link.doorbell import new_doorbell
 from scaler.link.names import sweep
 from scaler.reference import load_given, loads
 from tests.processes import in_child
@@ -46,14 +47,14 @@ class Worker:
         self.memory, self.tasks, self.results, self.down = rings.memory, rings.tasks, rings.results, rings.down
         self.bell = Segment.private(PAGE)
         self.supervisor = os.pipe()
-        self.eventfds = [os.eventfd(0, os.EFD_NONBLOCK) for _ in range(2)]
+        self.bells = [new_doorbell(), os.eventfd(0, os.EFD_NONBLOCK)]
         self.scheduler = os.pipe()
         watched = [self.scheduler[0], self.supervisor[0]] if on_word else [self.supervisor[0]]
         mappings = Mappings(LIFE, "/tmp")
         self.store = Store(LIFE, 5, "/tmp")  # of a client
         load_carrying = function_loader(mappings)
         self.loop = WorkerLoop(
-            self.memory, self.eventfds[0], self.bell, 3, self.eventfds[1], watched,
+            self.memory, self.bells[0], self.bell, 3, self.bells[1], watched,
             Store(LIFE, 9, "/tmp"), mappings, loads=pickle.loads, loads_parcel=loads, load_input=load_given,
             dumps=payload.dumps_result, describe=payload.describe,
             load_function=lambda data, flags: load_carrying(data, flags) if flags else load_function(data, flags),
@@ -87,7 +88,7 @@ class Worker:
 
     def close(self):
         self.store.close()
-        for descriptor in (self.supervisor[0], *self.scheduler, *self.eventfds):
+        for descriptor in (self.supervisor[0], *self.scheduler, *self.bells):
             os.close(descriptor)
 
 
@@ -300,7 +301,7 @@ def test_a_worker_whose_unread_results_were_written_over_goes_on_with_another_sc
     def on_word():
         is_moved = next(words)
         if is_moved:
-            worker.loop.move(None, 3, worker.eventfds[1], -1, f"{LIFE_AFTER:016x}", "/tmp", 0)
+            worker.loop.move(None, 3, worker.bells[1], -1, f"{LIFE_AFTER:016x}", "/tmp", 0)
         return is_moved
 
     worker = Worker(on_word=on_word)
