@@ -1,15 +1,12 @@
-"""What is known of a worker's death (a dict, which travels as JSON) as the exception that its task gets.
+"""What is known of a worker's death as the exception that its task gets.
 
-Keys, all of which may be missing: `worker`, `host`, `pid`, `code` (exit code, or minus the signal's number), `oom`,
-`peak_bytes`, `output` (the last it wrote to stderr), `tries`, `lost` (its host is gone, nobody saw it end).
-
-Not here: how the facts are found (scaler.cluster.autopsy).
+Not here: which facts there are (scaler.death_facts), how they are found (scaler.cluster.autopsy).
 """
 
-import json
 import signal
 from typing import Any
 
+from scaler.death_facts import read_facts
 from scaler.exceptions import ProcessorDiedError
 
 _MEANING = {
@@ -23,18 +20,12 @@ _MEANING = {
 
 def died_error(task: int, payload: bytes, function: str) -> ProcessorDiedError:
     """The exception of a task whose worker died once too often."""
-    try:
-        facts = json.loads(payload)
-    except ValueError:
-        facts = {}
-    if not isinstance(facts, dict):
-        facts = {}
-    code, tries = _number(facts, "code"), _number(facts, "tries") or 0
-    output, peak_bytes = str(facts.get("output") or ""), _number(facts, "peak_bytes") or 0
-    worker, host, is_oom = str(facts.get("worker") or ""), str(facts.get("host") or ""), facts.get("oom") is True
+    facts = read_facts(payload)
+    code, tries, pid = facts.get("code"), facts.get("tries", 0), facts.get("pid")
+    output, peak_bytes = facts.get("output", ""), facts.get("peak_bytes", 0)
+    worker, host, is_oom = facts.get("worker", ""), facts.get("host", ""), facts.get("oom", False)
     name = signal_name(code)
     where = f"worker {worker or '(unknown)'}" + (f" on {host}" if host else "")
-    pid = _number(facts, "pid")
     sentences = [
         f"{function or 'a function'} (task {task:#x}) was being run by {where}"
         + (f", process {pid}," if pid else "")
@@ -76,8 +67,3 @@ def _how(code: int | None, name: str | None, is_oom: bool, facts: dict[str, Any]
         return f"ended by itself, with exit code {code} (os._exit, or C code that calls exit)"
     meaning = _MEANING.get(signal.Signals(-code)) if name.startswith("SIG") else None
     return f"was ended by {name}" + (f": {meaning}" if meaning else "")
-
-
-def _number(facts: dict[str, Any], key: str) -> int | None:
-    value = facts.get(key)
-    return value if isinstance(value, int) and not isinstance(value, bool) else None

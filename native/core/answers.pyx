@@ -5,7 +5,7 @@
 # gone out, so what is kept is bounded by what was placed already. What a result brings is held by the client from then
 # on.
 #
-# Rule 1: an outgoing ring is never waited for.
+# Rule 1: an outgoing ring is never waited for, and a want of memory shortens an answer but does not drop it.
 # Rule 2: a row holds the objects that its payload names, first the task's and then the result's, and lets go of them
 #         once.
 # Not here: whether a result counts (core), what its bytes mean (payload).
@@ -57,8 +57,7 @@ cdef class Answers:
         if not node.inner:
             return True
         if result.flags & FLAG_OBJECTS:
-            with gil:
-                self.objects.drop(payload_of(result), payload_bytes_of(result))
+            self.objects.drop_record(payload_of(result), payload_bytes_of(result))
         self.end(row_index)
         return False
 
@@ -74,61 +73,47 @@ cdef class Answers:
             record = (<Outlet>client.outlet).reserve(size)
         if record != NULL:
             copy_record(record, result, size)
-            (<Outlet>client.outlet).commit()
+        if record != NULL and (<Outlet>client.outlet).commit() != NOT_COMMITTED:
             self.clients.note_dirty(row.client)
             self.answered += 1
             if result.flags & FLAG_OBJECTS:
                 self.hand_over(client, payload_of(result), size)
             self.end(row_index)
             return
-        # The row keeps the whole record: header and payload, to be copied out later.
-        if not self.table.set_payload(row, <char *>result, RECORD_HEADER_BYTES + size):
-            self.lose(row_index, result)
-            return
-        client.queued_bytes += row.payload_bytes
-        row.flags = result.flags
+        # The row keeps the whole record: header and payload, to be copied out later. If there is no memory for that,
+        # it keeps nothing, and the client is told so.
+        if self.table.set_payload(row, <char *>result, RECORD_HEADER_BYTES + size):
+            client.queued_bytes += row.payload_bytes
+            row.flags = result.flags
+        elif result.flags & FLAG_OBJECTS:
+            self.objects.drop_record(payload_of(result), size)
         self.clients.wait(row_index)
         self.ready.hold(row.client, True)
-
-    cdef void lose(self, uint32_t row_index, Record *result) noexcept nogil:
-        """There is no memory to keep this result in: try with less, or the client never hears of it."""
-        if result.flags & FLAG_OBJECTS:
-            with gil:
-                self.objects.drop(payload_of(result), payload_bytes_of(result))
-        if payload_bytes_of(result) > 64:
-            self.answer_text(row_index, STATUS_REFUSED, b"the scheduler has no memory for its result")
-        else:
-            self.end(row_index)
 
     cdef void drop_payload(self, uint32_t row_index) noexcept nogil:
         """The row needs its payload no more, and lets go of the objects that this names."""
         cdef Row *row = self.table.row(row_index)
         cdef Client *client = &self.clients.clients[row.client]
-        cdef uint32_t skip = RECORD_HEADER_BYTES if row.state == ROW_ANSWERED else 0
+        cdef uint32_t skip = RECORD_HEADER_BYTES if row.state == ROW_ANSWERED and row.payload_bytes else 0
         client.queued_bytes -= row.payload_bytes
         if row.flags & FLAG_OBJECTS:
             if not skip:
                 client.queued_bytes -= new_bytes(self.table.payload(row), row.payload_bytes)
-            with gil:
-                self.objects.drop(self.table.payload(row) + skip, row.payload_bytes - skip)
+            self.objects.drop_record(self.table.payload(row) + skip, row.payload_bytes - skip)
         row.flags = 0
         self.table.drop_payload(row)
 
     cdef bint take_brought(self, Record *result, uint64_t maker) noexcept nogil:
         """The result holds the one object that it brings, which begins with `maker`. False if that makes no sense."""
-        cdef bint good
         if places_in(payload_of(result), payload_bytes_of(result)) != 1:
             self.discard(result, maker)
             return False
-        with gil:
-            good = self.objects.take(payload_of(result), payload_bytes_of(result), maker, False) == PLACES_GOOD
-        return good
+        return self.objects.take_record(payload_of(result), payload_bytes_of(result), maker, False) == PLACES_GOOD
 
     cdef void discard(self, Record *result, uint64_t maker) noexcept nogil:
         """Nobody wants this result: what it brings is of no use."""
         if result.flags & FLAG_OBJECTS:
-            with gil:
-                self.objects.discard(payload_of(result), payload_bytes_of(result), maker)
+            self.objects.discard_record(payload_of(result), payload_bytes_of(result), maker)
 
     cdef inline bint may_bring(self, Client *client, Record *result) noexcept nogil:
         """Whether the client has read enough to be given what this result brings."""
@@ -137,9 +122,8 @@ cdef class Answers:
     cdef void hand_over(self, Client *client, const char *payload, uint32_t size) noexcept nogil:
         """The client has been given the objects of a result: it holds them as long as it likes."""
         (<Outlet>client.outlet).note_objects(new_bytes(payload, size))
-        with gil:
-            self.objects.keep(payload, size, <uint32_t>-1, client.bits >> TASK_NUMBER_BITS)
-            self.objects.drop(payload, size)
+        if self.objects.keep_record(payload, size, <uint32_t>-1, client.bits >> TASK_NUMBER_BITS):
+            self.objects.drop_record(payload, size)
 
     cdef void answer_text(self, uint32_t row_index, int status, const char *text) noexcept nogil:
         """End a task without a worker's result."""
@@ -185,19 +169,25 @@ cdef class Answers:
         cdef Row *row
         cdef Record *kept
         cdef Record *record
+        cdef Record lost
         cdef uint32_t size
         cdef uint32_t sent = 0
         while client.waiting_head:
             row_index = client.waiting_head
             row = self.table.row(row_index)
             kept = <Record *>self.table.payload(row)
-            size = row.payload_bytes - RECORD_HEADER_BYTES
+            if row.payload_bytes == 0:                # there was no memory to keep it in
+                kept = &lost
+                lost.record_bytes = RECORD_HEADER_BYTES
+                fill_record(kept, KIND_RESULT, 0, STATUS_REFUSED, 0, row.task, self.table.attempt_of(row), row.items, 0)
+            size = payload_bytes_of(kept)
             record = (<Outlet>client.outlet).reserve(size) if self.may_bring(client, kept) else NULL
             if record == NULL:
                 break
-            sent += 1
             copy_record(record, kept, size)
-            (<Outlet>client.outlet).commit()
+            if (<Outlet>client.outlet).commit() == NOT_COMMITTED:
+                break
+            sent += 1
             self.clients.note_dirty(client_index)
             self.answered += 1
             self.stop_waiting(row_index)

@@ -14,6 +14,9 @@
 # Rule 1: each accepted task is answered exactly once, unless its client cancelled it or left.
 # Rule 2: a result counts only with the attempt the row holds.
 # Rule 3: the work per event does not depend on how many tasks or workers there are.
+# Rule 4: what ends a task may end others (those that only it needed, those that needed it). So after a call that can end
+#         a task nothing is read from a row before it has been looked up again; tables that may move (clients, workers,
+#         functions) grow only when one of these is added, which is an event of its own, and rows never move (table).
 # Not here: sockets, clocks, processes (the shell).
 
 from array import array as _array
@@ -208,10 +211,10 @@ cdef class SchedulerCore:
         self.accepted += 1
         if row.node != NULL:
             self.start_node(row_index)
-            if record.flags & FLAG_RESENT and row.state == ROW_WAITING:
+            if record.flags & FLAG_RESENT and self.is_in(index, record.task, ROW_WAITING):
                 self.survivors.look_for_result(row_index)
                 self.settle()
-            if row.state != ROW_READY:           # it waits for others, or is over
+            if not self.is_in(index, record.task, ROW_READY):    # it waits for others, or is over
                 return
             if record.flags & FLAG_RESENT:
                 self.ready.remove(row_index)
@@ -228,6 +231,11 @@ cdef class SchedulerCore:
                 and self.clients.clients[index].waiting_head == 0 and not self.clients.clients[index].worker_tag):
             self.turn_away(row_index, now)
 
+    cdef inline bint is_in(self, uint32_t index, uint64_t task, uint32_t state) noexcept nogil:
+        """Whether the client's task is still here, and in this state."""
+        cdef uint32_t row_index = self.clients.find_row(index, task)
+        return row_index and self.table.row(row_index).state == state
+
     cdef void refuse(self, uint32_t index, Record *record, const char *text) noexcept nogil:
         self.refused += 1
         self.drop_brought(index, record)
@@ -236,21 +244,16 @@ cdef class SchedulerCore:
     cdef void drop_brought(self, uint32_t index, Record *record) noexcept nogil:
         """There will be no task of this record: what it brings is of no use."""
         if record.flags & FLAG_OBJECTS:
-            with gil:
-                self.objects.take_and_drop(payload_of(record), payload_bytes_of(record), self.clients.tag_of(index))
+            self.objects.refuse_record(payload_of(record), payload_bytes_of(record), self.clients.tag_of(index))
 
     cdef bint take_objects(self, uint32_t row_index) noexcept nogil:
         """The row holds the objects that it names. False if it cannot, and the task has been answered with that."""
         cdef Row *row = self.table.row(row_index)
-        cdef Client *client = &self.clients.clients[row.client]
         cdef uint64_t tag = self.clients.tag_of(row.client)
-        cdef int answer
-        with gil:
-            answer = self.objects.take(self.table.payload(row), row.payload_bytes, tag, True)
+        cdef int answer = self.objects.take_record(self.table.payload(row), row.payload_bytes, tag, True)
         if answer == PLACES_GOOD:
             return True
-        client.queued_bytes -= new_bytes(self.table.payload(row), row.payload_bytes)
-        row.flags = <uint8_t>(row.flags & ~<int>FLAG_OBJECTS)    # it holds none
+        self.hold_no_objects(row_index)
         self.refused += 1
         if answer == PLACES_MISSING:
             self.answers.answer_text(row_index, STATUS_MISSING,
@@ -259,6 +262,13 @@ cdef class SchedulerCore:
             self.answers.answer_text(row_index, STATUS_REFUSED,
                                      b"there was no room for an object that it names, or the object makes no sense")
         return False
+
+    cdef void hold_no_objects(self, uint32_t row_index) noexcept nogil:
+        """The row does not hold the objects that its payload names, or will not let go of them."""
+        cdef Row *row = self.table.row(row_index)
+        cdef Client *client = &self.clients.clients[row.client]
+        client.queued_bytes -= new_bytes(self.table.payload(row), row.payload_bytes)
+        row.flags = <uint8_t>(row.flags & ~<int>FLAG_OBJECTS)
 
     cdef void turn_away(self, uint32_t row_index, uint64_t now) noexcept nogil:
         """More tasks wait than may: unless a worker has room after all, the newcomer is answered with that."""
@@ -328,13 +338,11 @@ cdef class SchedulerCore:
         elif state == ROW_WAITING or state == ROW_KEPT:
             self.end_whole(row_index)
         elif state == ROW_HELD_BACK:
-            with gil:
-                self.survivors.cancel(row_index)
+            self.survivors.cancel(row_index)
         elif state == ROW_LENT:
             self.answers.end(row_index)
         elif state == ROW_DOOMED:
-            with gil:
-                self.deaths.save(row_index)
+            self.deaths.save(row_index)
             self.answers.end(row_index)
 
     # tasks of tasks
@@ -414,12 +422,12 @@ cdef class SchedulerCore:
             row_index = self.clients.find_row(index, record.task)
             if row_index and self.table.row(row_index).node != NULL:
                 self.give_up(row_index)
+            self.drop_brought(index, record)
             return True
         if not inputs.about & INPUTS_SUPPLY:
             return False
-        if not self.edges.supply(index, record):
+        if not self.edges.supply(record, inputs.about >> 16, self.clients.tag_of(index)):
             self.refused += 1
-            self.drop_brought(index, record)
         self.settle()
         return True
 
@@ -460,20 +468,16 @@ cdef class SchedulerCore:
 
     cdef inline void settle(self) noexcept nogil:
         """Do what is to be done about those whose inputs have come, or whose dependants have gone."""
-        if self.edges.touched_count and not self.edges.settling:
+        if self.edges.first_touched and not self.edges.settling:
             self.settle_touched()
 
     cdef void settle_touched(self) noexcept nogil:
-        cdef uint32_t i = 0
         cdef uint32_t row_index
         self.edges.settling = True
-        while i < self.edges.touched_count:
-            row_index = self.edges.touched[i]
-            i += 1
-            if row_index:
-                self.edges.node(row_index).touched = 0
-                self.settle_one(row_index)
-        self.edges.touched_count = 0
+        while self.edges.first_touched:
+            row_index = self.edges.first_touched
+            self.edges.untouch(self.edges.node(row_index))
+            self.settle_one(row_index)
         self.edges.settling = False
 
     cdef void settle_one(self, uint32_t row_index) noexcept nogil:
@@ -499,15 +503,13 @@ cdef class SchedulerCore:
         """It ends as its input did."""
         cdef Row *row = self.table.row(row_index)
         cdef Record *record = <Record *>malloc(RECORD_HEADER_BYTES + blob.size)
-        if record == NULL:
+        if record == NULL or blob.flags & FLAG_OBJECTS and not self.objects.hold_record(bytes_of(blob), blob.size):
+            free(record)
             self.answers.answer_text(row_index, STATUS_REFUSED, b"one of its inputs failed")
             return
         record.record_bytes = RECORD_HEADER_BYTES + blob.size
         fill_record(record, KIND_RESULT, blob.flags, blob.status, 0, row.task, self.table.attempt_of(row), row.items, 0)
         memcpy(payload_of(record), bytes_of(blob), blob.size)
-        if blob.flags & FLAG_OBJECTS:
-            with gil:
-                self.objects.hold(place_at(bytes_of(blob), 0).object)
         self.answers.answer(row_index, record)
         free(record)
 
@@ -552,19 +554,19 @@ cdef class SchedulerCore:
         """What the objects that this worker makes begin with."""
         return self.pool.workers[index].tag
 
-    def on_worker_left(self, uint32_t index, uint64_t now, claimed=(), dict facts=None, bint more_comes=False):
+    def on_worker_left(self, uint32_t index, uint64_t now, claimed=(), bytes facts not None=b"{}", bint more_comes=False):
         """A worker is gone, and its result ring is drained. Its tasks go elsewhere, the one it had begun included.
 
         `claimed` are (task, attempt) of what it had begun elsewhere, where only its relay can look into its ring.
-        `facts` is what is known of its death; with `more_comes`, `on_death_told` will say the rest in a moment.
+        `facts` is what is known of its death (deaths); with `more_comes`, `on_death_told` will say all in a moment.
         Names of the segments in its store that are still of use: the others may go.
         """
-        for task, attempt in claimed:
-            self.charge(self.find_held(index, task, attempt))
+        for row_index in {self.find_held(index, task, attempt) for task, attempt in claimed}:
+            self.charge(row_index)
         tag = self.pool.workers[index].tag
-        names = self.lose_worker(index, {} if facts is None else facts, now)
+        names = self.lose_worker(index, facts, now)
         if not more_comes:
-            self.deaths.on_told(tag, {})
+            self.deaths.on_told(tag, None)
             self.settle()
         self.dispatcher.dispatch(now)
         return names
@@ -573,20 +575,20 @@ cdef class SchedulerCore:
         """Whether somebody is to be told how the worker with this tag has died."""
         return tag in self.deaths.waiting
 
-    def on_death_told(self, uint64_t tag, dict facts not None, uint64_t now):
-        """What its supervisor knows of the death of the worker with this tag."""
+    def on_death_told(self, uint64_t tag, bytes facts not None, uint64_t now):
+        """What its supervisor knows of the death of the worker with this tag, in place of what was known before."""
         self.deaths.on_told(tag, facts)
         self.settle()
         self.dispatcher.dispatch(now)
         self.flush()
 
-    def on_workers_left(self, indices, uint64_t now, dict facts=None):
+    def on_workers_left(self, list indices not None, uint64_t now, bytes facts not None=b"{}"):
         """A host is gone: none of its workers is given what another had. What ran there is what had left first."""
         for index in indices:
             self.charge(self.dispatcher.first_to_leave(index))
             tag = self.pool.workers[index].tag
-            self.lose_worker(index, {} if facts is None else facts, now)
-            self.deaths.on_told(tag, {})
+            self.lose_worker(index, facts, now)
+            self.deaths.on_told(tag, None)
         self.settle()
         self.dispatcher.dispatch(now)
 
@@ -595,7 +597,7 @@ cdef class SchedulerCore:
         if row_index:
             self.table.row(row_index).deaths += 1
 
-    cdef list lose_worker(self, uint32_t index, dict facts, uint64_t now):
+    cdef list lose_worker(self, uint32_t index, bytes facts, uint64_t now):
         cdef uint64_t tag = self.pool.workers[index].tag
         cdef uint32_t row_index = self.pool.workers[index].tail
         cdef uint32_t previous
@@ -614,11 +616,11 @@ cdef class SchedulerCore:
             else:
                 self.ready.push(row_index, True)
             row_index = previous
-        self.survivors.on_worker_left(index)
-        self.settle()
+        self.pool.remove(index)                # from here on it is nobody to whom anything could be given
         del self.worker_of_tag[tag]
         self.dispatcher.on_worker_left(index)
-        self.pool.remove(index)
+        self.survivors.on_worker_left(index)
+        self.settle()
         return self.objects.on_left(tag)
 
     # what a worker says
@@ -640,8 +642,7 @@ cdef class SchedulerCore:
         cdef Row *row
         if row_index == 0:
             if self.survivors.any_lives and record.attempt >> 32 != self.table.life >> 32:
-                with gil:
-                    self.survivors.on_result(worker_index, record, now)
+                self.survivors.take_result(worker_index, record, now)
                 self.settle()
                 return
             self.late += 1
@@ -655,10 +656,10 @@ cdef class SchedulerCore:
         if self.pool.workers[worker_index].is_blocked:
             self.pool.set_blocked(worker_index, False)           # what waited there is over
         if record.detail:
-            if row.flags & FLAG_OBJECTS:
-                with gil:
-                    self.objects.keep(self.table.payload(row), row.payload_bytes, record.detail,
-                                      self.pool.workers[worker_index].tag)
+            if (row.flags & FLAG_OBJECTS
+                    and not self.objects.keep_record(self.table.payload(row), row.payload_bytes, record.detail,
+                                                     self.pool.workers[worker_index].tag)):
+                self.hold_no_objects(row_index)       # the worker looks at them: better held for ever than freed now
             record.detail = 0                         # to a client it means something else
         if row.state == ROW_CANCELLED:
             self.dropped += 1
@@ -735,7 +736,7 @@ cdef class SchedulerCore:
         self.dispatcher.dispatch(now)
 
     cdef void flush(self) noexcept nogil:
-        """Let every peer that was written to see it."""
+        """The event is over, or several are: let every peer that was written to see it."""
         if self.functions.has_forgotten:
             self.dispatcher.tell_forgotten()
         if self.objects.has_freed:
@@ -743,16 +744,21 @@ cdef class SchedulerCore:
         full_fence()                                  # SYNC POINT sleep, for all of them
         self.pool.flush()
         self.clients.flush()
+        self.table.give_back_slabs()                  # the event is over: nobody has a pointer to a row
 
     # objects
 
     cdef void tell_freed(self) noexcept nogil:
-        """Tell makers what nobody holds any more, as far as their control rings have room."""
+        """Tell makers what nobody holds any more, as far as their control rings have room.
+
+        What is cut short by a want of memory is done again at the next flush: `freed` says what has not been told.
+        """
+        cdef bint owed = False
         with gil:
-            self.objects.has_freed = False
             for tag in list(self.objects.freed):
                 if tag != self.own_tag and not self.tell_maker(tag):
-                    self.objects.has_freed = True
+                    owed = True
+            self.objects.has_freed = owed
 
     cdef bint tell_maker(self, uint64_t tag) except -1:
         """False if there is no room for all of it now."""

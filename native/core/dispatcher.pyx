@@ -114,9 +114,11 @@ cdef class Dispatcher:
         fill_record(record, KIND_TASK, row.flags, 0, function.number, row.task, self.table.attempt_of(row), row.items, 0)
         set_options(record, word_of(row), row.limit_ms)
         memcpy(payload_of(record), self.table.payload(row), size)
+        row.position = (<Outlet>worker.tasks).commit()
+        if row.position == NOT_COMMITTED:
+            return False
         self.ready.remove(row_index)
         row.asked = False
-        row.position = (<Outlet>worker.tasks).commit()
         row.state = ROW_PLACED
         row.worker = worker_index
         if estimate < LEAST_TASK_NS:
@@ -262,7 +264,7 @@ cdef class Dispatcher:
         if worker.knows[function >> 3] & (1 << (function & 7)):
             worker.last_function = function + 1
             return True
-        with gil:
+        with gil:                                     # with no memory for this it is tried again with the next task
             told = self.announce(worker, function)
         if told:
             worker.knows[function >> 3] |= <uint8_t>(1 << (function & 7))
@@ -277,28 +279,39 @@ cdef class Dispatcher:
             return False
         fill_record(record, KIND_FUNCTION, announced.flags, 0, self.functions.functions[function].number, 0, 0, 0, 0)
         memcpy(payload_of(record), <char *>payload, len(payload))
-        control.commit()
+        announced.workers.append(<uint32_t>(worker - self.pool.workers))
+        if (announced.flags & FLAG_OBJECTS
+                and not self.objects.keep_record(PyBytes_AS_STRING(announced.payload), len(announced.payload),
+                                                 <uint32_t>-1, worker.tag)
+                or control.commit() == NOT_COMMITTED):
+            announced.workers.pop()
+            return False
         full_fence()
         control.flush()
-        announced.workers.append(<uint32_t>(worker - self.pool.workers))
-        if announced.flags & FLAG_OBJECTS:
-            self.objects.keep(PyBytes_AS_STRING(announced.payload), len(announced.payload), <uint32_t>-1, worker.tag)
         return True
 
     # functions that nobody uses any more
 
     cdef void tell_forgotten(self) noexcept nogil:
-        """Tell the workers that know them, as far as their control rings have room."""
+        """Tell the workers that know them, as far as their control rings have room.
+
+        If memory runs out the next flush goes on from there.
+        """
+        cdef bint owed = False
+        cdef Py_ssize_t done = 0
         with gil:
-            self.functions.has_forgotten = False
-            for index, number, workers in self.functions.forgotten:
-                for worker_index in workers:
-                    self.note_forgotten(worker_index, index, number)
-                self.functions.free_places.append(index)
-            self.functions.forgotten.clear()
+            try:
+                for index, number, workers in self.functions.forgotten:
+                    for worker_index in workers:
+                        self.note_forgotten(worker_index, index, number)  # once, however often this is tried
+                    self.functions.free_places.append(index)
+                    done += 1
+            finally:
+                del self.functions.forgotten[:done]
             for worker_index in list(self.untold):
                 if not self.tell_worker(worker_index):
-                    self.functions.has_forgotten = True
+                    owed = True
+            self.functions.has_forgotten = owed
 
     cdef int note_forgotten(self, uint32_t worker_index, uint32_t function, number) except -1:
         """The worker must be told, if it is still the one that was told of the function."""
@@ -306,10 +319,10 @@ cdef class Dispatcher:
         cdef uint8_t bit = <uint8_t>(1 << (function & 7))
         if not worker.present or function >> 3 >= worker.knows_bytes or not worker.knows[function >> 3] & bit:
             return 0
+        self.untold.setdefault(worker_index, []).append(number)
         worker.knows[function >> 3] &= <uint8_t>~<int>bit
         if worker.last_function == function + 1:
             worker.last_function = 0
-        self.untold.setdefault(worker_index, []).append(number)
         return 0
 
     cdef bint tell_worker(self, uint32_t worker_index) except -1:

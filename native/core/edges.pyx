@@ -9,53 +9,16 @@
 #
 # Who comes later: a graph says of each task how many dependants are still to come (`promised`), and it is kept for them
 # (ROW_KEPT). A single submit cannot know. If its input has ended already, the client, which then has its result or is
-# about to read it, hands it in (a supply); until then the edge hangs in `absent`.
+# about to read it, hands it in (a supply); until then the edge hangs among those of absent inputs.
 #
 # What nobody but dependants wanted (inner) is cancelled when none of them is left.
 #
 # Rule 1: a row is ROW_WAITING if and only if inputs of it are open and none has failed.
 # Rule 2: inputs have lower numbers than their dependants, so there are no cycles.
 # Rule 3: nothing here recurses: who is concerned by an event is noted (`touch`), and worked off by the core.
-# Not here: what is done about those who are touched (core).
-
-cdef enum:
-    ABSENT = 0xFFFFFFFF      # `input` of an edge that waits for a supply
-
-cdef struct Blob:             # a result; its bytes follow
-    uint32_t holders
-    uint32_t size
-    uint16_t status
-    uint16_t flags
-    uint32_t gap
-
-cdef struct Edge:
-    Edge *next               # in the list of the input; or the Blob, once `input` is 0
-    Edge *previous
-    uint32_t dependant       # row
-    uint32_t input           # row
-
-cdef struct Node:             # its edges follow
-    Edge *dependants         # youngest first
-    Blob *blob               # of one that is kept
-    uint32_t promised        # dependants that are still to come
-    uint32_t served          # that nobody had promised, and that have been given its result
-    uint32_t open            # inputs that have not ended
-    uint32_t count
-    uint32_t expected        # of these, the first were promised to it
-    uint32_t touched         # place in the list of those + 1
-    uint8_t inner            # nobody but dependants wants its result
-    uint8_t ended
-    uint8_t failed           # an input has
-    uint8_t lost             # an input had been cancelled
-
-
-cdef inline Edge *edges_of(Node *node) noexcept nogil:
-    return <Edge *>(<char *>node + sizeof(Node))
-
-
-cdef inline char *bytes_of(Blob *blob) noexcept nogil:
-    return <char *>blob + sizeof(Blob)
-
+# Rule 4: noting allocates nothing, nor does waiting: a task must not be forgotten because there is no memory to remember
+#         it with. What allocates (a Node, a Blob, a payload) does so before anything is changed.
+# Not here: what edges look like (edge), what is done about those who are touched (core).
 
 @cython.final
 cdef class Edges:
@@ -63,10 +26,9 @@ cdef class Edges:
     cdef TaskTable table
     cdef ClientTable clients
     cdef ObjectTable objects
-    cdef dict absent             # task -> its first edge, as a number
-    cdef uint32_t *touched       # rows; 0 where one has gone meanwhile
-    cdef uint32_t touched_count
-    cdef uint32_t touched_room
+    cdef AbsentInputs absent
+    cdef uint32_t first_touched  # row
+    cdef uint32_t last_touched
     cdef bint settling
     cdef readonly uint64_t nodes
     cdef readonly uint64_t blobs
@@ -76,10 +38,7 @@ cdef class Edges:
 
     def __cinit__(self, TaskTable table, ClientTable clients, ObjectTable objects, uint64_t own_tag):
         self.table, self.clients, self.objects, self.own_tag = table, clients, objects, own_tag
-        self.absent = {}
-
-    def __dealloc__(self):
-        free(self.touched)
+        self.absent = AbsentInputs()
 
     def __len__(self):
         """How many tasks have something to do with others."""
@@ -101,25 +60,35 @@ cdef class Edges:
 
     cdef void touch(self, uint32_t row_index) noexcept nogil:
         """Something is to be done about this row: its inputs are complete, one has failed, or nobody wants it."""
-        cdef uint32_t *touched
         cdef Node *node = self.node(row_index)
-        if node.touched:
+        if node.is_touched:
             return
-        if self.touched_count == self.touched_room:
-            touched = <uint32_t *>realloc(self.touched, (2 * self.touched_room + 64) * sizeof(uint32_t))
-            if touched == NULL:
-                return
-            self.touched = touched
-            self.touched_room = 2 * self.touched_room + 64
-        self.touched[self.touched_count] = row_index
-        self.touched_count += 1
-        node.touched = self.touched_count
+        node.is_touched = True
+        node.next_touched = 0
+        node.previous_touched = self.last_touched
+        if self.last_touched:
+            self.node(self.last_touched).next_touched = row_index
+        else:
+            self.first_touched = row_index
+        self.last_touched = row_index
+
+    cdef void untouch(self, Node *node) noexcept nogil:
+        """Nothing is to be done about it any more."""
+        node.is_touched = False
+        if node.previous_touched:
+            self.node(node.previous_touched).next_touched = node.next_touched
+        else:
+            self.first_touched = node.next_touched
+        if node.next_touched:
+            self.node(node.next_touched).previous_touched = node.previous_touched
+        else:
+            self.last_touched = node.previous_touched
 
     cdef void drop_node(self, uint32_t row_index) noexcept nogil:
         cdef Row *row = self.table.row(row_index)
         cdef Node *node = <Node *>row.node
-        if node.touched:
-            self.touched[node.touched - 1] = 0
+        if node.is_touched:
+            self.untouch(node)
         if node.blob != NULL:
             self.let_go(node.blob)
         free(node)
@@ -154,13 +123,12 @@ cdef class Edges:
         for k in range(inputs.count):
             edge = &edges_of(node)[k]
             edge.dependant = row_index
-            self.attach(node, edge, self.clients.find_row(row.client, input_id(payload, offset, k)),
-                        input_id(payload, offset, k), k < inputs.expected,
+            edge.task = input_id(payload, offset, k)
+            self.attach(node, edge, self.clients.find_row(row.client, edge.task), k < inputs.expected,
                         k >= inputs.expected or inputs.about & INPUTS_HANDED_IN)
         return True
 
-    cdef void attach(self, Node *node, Edge *edge, uint32_t input_index, uint64_t task, bint expected,
-                     bint may_come) noexcept nogil:
+    cdef void attach(self, Node *node, Edge *edge, uint32_t input_index, bint expected, bint may_come) noexcept nogil:
         """Let it wait for this input, or have it. One that is not there may be handed in, or is lost."""
         cdef Row *row = self.table.row(input_index) if input_index else NULL
         cdef Node *input
@@ -171,7 +139,7 @@ cdef class Edges:
         if row == NULL:
             if may_come:
                 node.open += 1
-                self.await_supply(edge, task)
+                self.absent.add(edge)
             else:
                 node.lost = True
             return
@@ -183,28 +151,26 @@ cdef class Edges:
                 return
         if input.ended and input.blob == NULL:
             node.open += 1
-            self.await_supply(edge, task)
+            self.absent.add(edge)
             return
         if input.ended:
             self.give(node, edge, input.blob)
         else:
             node.open += 1
             edge.input = input_index
-            edge.next = input.dependants
-            if edge.next != NULL:
-                edge.next.previous = edge
-            input.dependants = edge
+            hang(&input.dependants, edge)
         if expected and input.promised:
             input.promised -= 1
             if input.promised == 0 and row.state == ROW_KEPT:
                 self.touch(input_index)
 
     cdef inline void give(self, Node *node, Edge *edge, Blob *blob) noexcept nogil:
-        """The dependant has this input from now on."""
+        """The dependant has this input from now on. The edge is in no list any more."""
         blob.holders += 1
         edge.input = 0
-        edge.previous = NULL
-        edge.next = <Edge *>blob
+        edge.next = NULL
+        edge.link = NULL
+        edge.blob = blob
         if blob.status != STATUS_OK:
             node.failed = True
 
@@ -263,7 +229,8 @@ cdef class Edges:
             next = edge.next
             dependant = self.node(edge.dependant)
             edge.input = 0
-            edge.next = edge.previous = NULL
+            edge.next = NULL
+            edge.link = NULL
             dependant.open -= 1
             dependant.lost = True
             self.touch(edge.dependant)
@@ -271,33 +238,25 @@ cdef class Edges:
 
     cdef void detach_all(self, uint32_t row_index) noexcept nogil:
         """It waits for nothing any more, and needs none of its inputs."""
-        cdef Row *row = self.table.row(row_index)
-        cdef Node *node = <Node *>row.node
+        cdef Node *node = self.node(row_index)
         cdef Edge *edge
         cdef uint32_t k
         for k in range(node.count):
             edge = &edges_of(node)[k]
-            if edge.input == 0:
-                if edge.next != NULL:
-                    self.let_go(<Blob *>edge.next)
+            if edge.blob != NULL:
+                self.let_go(edge.blob)
+                edge.blob = NULL
             elif edge.input == ABSENT:
-                self.leave_absent(edge, input_id(self.table.payload(row), inputs_offset(self.table.payload(row), row.flags), k))
-            else:
+                self.absent.remove(edge)
+            elif edge.input:
                 self.detach(edge)
-            edge.next = edge.previous = NULL
-            edge.input = 0
         node.count = node.open = 0
 
     cdef void detach(self, Edge *edge) noexcept nogil:
-        cdef Node *input = self.node(edge.input)
-        if edge.previous != NULL:
-            edge.previous.next = edge.next
-        else:
-            input.dependants = edge.next
-        if edge.next != NULL:
-            edge.next.previous = edge.previous
-        if self.is_unwanted(input):
+        unhang(edge)
+        if self.is_unwanted(self.node(edge.input)):
             self.touch(edge.input)
+        edge.input = 0
 
     cdef inline bint is_unwanted(self, Node *node) noexcept nogil:
         return node.inner and node.dependants == NULL and node.promised == 0
@@ -317,10 +276,10 @@ cdef class Edges:
     # results that are shared
 
     cdef Blob *make_blob(self, const char *payload, uint32_t size, int status, int flags) noexcept nogil:
-        """Held once, by the caller."""
+        """Held once, by the caller; NULL if there is no memory."""
         cdef Blob *blob = <Blob *>malloc(sizeof(Blob) + size)
-        cdef int64_t i
-        if blob == NULL:
+        if blob == NULL or flags & FLAG_OBJECTS and not self.objects.hold_record(payload, size):
+            free(blob)
             return NULL
         blob.holders = 1
         blob.size = size
@@ -329,10 +288,6 @@ cdef class Edges:
         memcpy(bytes_of(blob), payload, size)
         self.blobs += 1
         self.blob_bytes += size
-        if flags & FLAG_OBJECTS:
-            with gil:
-                for i in range(places_in(bytes_of(blob), size)):
-                    self.objects.hold(place_at(bytes_of(blob), i).object)
         return blob
 
     cdef void let_go(self, Blob *blob) noexcept nogil:
@@ -340,8 +295,7 @@ cdef class Edges:
         if blob.holders:
             return
         if blob.flags & FLAG_OBJECTS:
-            with gil:
-                self.objects.drop(bytes_of(blob), blob.size)
+            self.objects.drop_record(bytes_of(blob), blob.size)
         self.blobs -= 1
         self.blob_bytes -= blob.size
         free(blob)
@@ -352,53 +306,27 @@ cdef class Edges:
         cdef uint32_t k
         for k in range(node.count):
             edge = &edges_of(node)[k]
-            if edge.input == 0 and edge.next != NULL and (<Blob *>edge.next).status != STATUS_OK:
-                return <Blob *>edge.next
+            if edge.blob != NULL and edge.blob.status != STATUS_OK:
+                return edge.blob
         return NULL
 
     # results that the client hands in
 
-    cdef void await_supply(self, Edge *edge, uint64_t task) noexcept nogil:
-        cdef Edge *first
-        edge.input = ABSENT
-        edge.previous = NULL
-        with gil:
-            first = <Edge *><size_t>self.absent.get(task, 0)
-            edge.next = first
-            if first != NULL:
-                first.previous = edge
-            self.absent[task] = <size_t>edge
+    cdef bint supply(self, Record *record, int status, uint64_t tag) noexcept nogil:
+        """The client with this tag hands in a result that it has: those that wait for it get it, or hear that it is lost.
 
-    cdef void leave_absent(self, Edge *edge, uint64_t task) noexcept nogil:
-        if edge.next != NULL:
-            edge.next.previous = edge.previous
-        if edge.previous != NULL:
-            edge.previous.next = edge.next
-            return
-        with gil:
-            if edge.next != NULL:
-                self.absent[task] = <size_t>edge.next
-            else:
-                self.absent.pop(task, None)
-
-    cdef bint supply(self, uint32_t client, Record *record) noexcept nogil:
-        """The client hands in a result that it has. False if that makes no sense, or there is no room for it."""
+        False if it makes no sense or there is no room for it. What it brings is seen to in any case.
+        """
         cdef char *payload = payload_of(record)
         cdef uint32_t size = payload_bytes_of(record)
-        cdef Inputs inputs
-        cdef size_t offset
-        cdef Edge *first
-        cdef Blob *blob
-        if not read_inputs(&inputs, payload, size, record.flags) or not self.clients.is_own(client, record.task):
-            return False
-        offset = inputs_offset(payload, record.flags)
+        cdef uint32_t offset = <uint32_t>inputs_offset(payload, record.flags)
+        cdef Edge *first = self.absent.take(record.task)
+        cdef Blob *blob = NULL
         if record.flags & FLAG_OBJECTS:
-            blob = self.supplied_object(payload, size, <uint32_t>offset, inputs.about >> 16, self.clients.tag_of(client))
-        else:
+            blob = self.supplied_object(payload, size, offset, status, tag)
+        elif is_known_status(<uint16_t>status):
             offset += INPUTS_HEADER_BYTES
-            blob = self.make_blob(payload + offset, <uint32_t>(size - offset), inputs.about >> 16, 0)
-        with gil:
-            first = <Edge *><size_t>self.absent.pop(record.task, 0)
+            blob = self.make_blob(payload + offset, size - offset, status, 0)
         if blob == NULL:
             self.lose_list(first)
             return False
@@ -408,11 +336,14 @@ cdef class Edges:
 
     cdef Blob *supplied_object(self, char *payload, uint32_t size, uint32_t places_bytes, int status, uint64_t tag) noexcept nogil:
         """A result that is an object of the client; NULL if it cannot be had."""
-        cdef Blob *blob = NULL
-        with gil:
-            if places_in(payload, size) == 1 and self.objects.take(payload, size, tag, True) == PLACES_GOOD:
-                blob = self.make_blob(payload, places_bytes, status, FLAG_OBJECTS)
-                self.objects.drop(payload, size)
+        cdef Blob *blob
+        if places_in(payload, size) != 1 or not is_known_status(<uint16_t>status):
+            self.objects.refuse_record(payload, size, tag)
+            return NULL
+        if self.objects.take_record(payload, size, tag, True) != PLACES_GOOD:
+            return NULL
+        blob = self.make_blob(payload, places_bytes, status, FLAG_OBJECTS)
+        self.objects.drop_record(payload, size)
         return blob
 
     # all inputs are there
@@ -420,6 +351,7 @@ cdef class Edges:
     cdef bint complete(self, uint32_t row_index) noexcept nogil:
         """Write what the inputs are into the payload. False if there is no room for that."""
         cdef Row *row = self.table.row(row_index)
+        cdef Client *client = &self.clients.clients[row.client]
         cdef Node *node = <Node *>row.node
         cdef char *old = self.table.payload(row)
         cdef size_t offset = inputs_offset(old, row.flags)
@@ -430,9 +362,8 @@ cdef class Edges:
         cdef uint32_t inputs = node.count
         cdef Blob *blob
         cdef uint32_t k
-        cdef bint good
         for k in range(inputs):
-            blob = <Blob *>edges_of(node)[k].next
+            blob = edges_of(node)[k].blob
             section += ENTRY_HEADER_BYTES
             if blob.flags & FLAG_OBJECTS:
                 places += 1
@@ -440,28 +371,17 @@ cdef class Edges:
                 section += padded(blob.size)
         if inputs == 0 and not offset:
             row.flags = <uint8_t>(row.flags & ~<int>FLAG_INPUTS)
-            return self.replace(row, old + rest, rest_bytes)
-        good = self.write(row, node, places, section, rest, rest_bytes)
-        if good:
-            self.detach_all(row_index)
-        return good
-
-    cdef bint replace(self, Row *row, const char *payload, size_t size) noexcept nogil:
-        """Another payload; it may lie in the old one."""
-        cdef Client *client = &self.clients.clients[row.client]
-        cdef char *copy = <char *>malloc(size if size else 1)
-        cdef bint good
-        if copy == NULL:
+            client.queued_bytes -= rest
+            self.table.cut_payload(row, <uint32_t>rest)
+            return True
+        if not self.write(row, node, places, section, rest, rest_bytes):
             return False
-        memcpy(copy, payload, size)
-        client.queued_bytes -= row.payload_bytes
-        good = self.table.set_payload(row, copy, <uint32_t>size)
-        client.queued_bytes += row.payload_bytes
-        free(copy)
-        return good
+        self.detach_all(row_index)
+        return True
 
     cdef bint write(self, Row *row, Node *node, uint32_t objects, size_t section, size_t rest, size_t rest_bytes) noexcept nogil:
         cdef char *old = self.table.payload(row)
+        cdef Client *client = &self.clients.clients[row.client]
         cdef uint32_t own = <uint32_t>places_in(old, row.payload_bytes) if row.flags & FLAG_OBJECTS else 0
         cdef uint32_t places = own + objects
         cdef bint spill = False
@@ -470,46 +390,48 @@ cdef class Edges:
         cdef char *entries
         cdef size_t size
         cdef uint32_t section_bytes = <uint32_t>section
-        cdef bint good
         size = (stream_offset(places) if places else 0) + SECTION_HEADER_BYTES + section + rest_bytes
         if size > MOST_RECORD_BYTES - RECORD_HEADER_BYTES:
             spill = True
+            section_bytes = 0
             places += 1
             size = stream_offset(places) + SECTION_HEADER_BYTES + rest_bytes
-        made = <char *>malloc(size + section + 8)
+        made = <char *>malloc(size)
         if made == NULL:
             return False
-        entries = made + size if spill else made + (stream_offset(places) if places else 0) + SECTION_HEADER_BYTES
-        at = made
+        at = made + (stream_offset(places) if places else 0)
+        entries = <char *>malloc(section) if spill else at + SECTION_HEADER_BYTES
+        if entries == NULL:
+            free(made)
+            return False
         if places:
             memset(made, 0, stream_offset(places))
             memcpy(made, &places, 4)
             if own:
                 memcpy(made + PLACES_OFFSET, old + PLACES_OFFSET, <size_t>own * PLACE_BYTES)
-            at += stream_offset(places)
         self.write_entries(node, entries)
+        memcpy(at, &node.count, 4)
+        memcpy(at + 4, &section_bytes, 4)
+        memcpy(at + SECTION_HEADER_BYTES + section_bytes, old + rest, rest_bytes)
+        if (objects or spill) and not self.write_places(node, made, own, spill, entries, section):
+            free(made)
+            made = NULL
         if spill:
-            section_bytes = 0
-        good = True
-        if objects or spill:
-            with gil:
-                good = self.write_places(node, made, own, spill, entries, section)
-        if good:
-            memcpy(at, &node.count, 4)
-            memcpy(at + 4, &section_bytes, 4)
-            memcpy(at + SECTION_HEADER_BYTES + section_bytes, old + rest, rest_bytes)
-            if places:
-                row.flags |= FLAG_OBJECTS
-            good = self.replace(row, made, size)
-        free(made)
-        return good
+            free(entries)
+        if made == NULL:
+            return False
+        if places:
+            row.flags |= FLAG_OBJECTS
+        client.queued_bytes += size - row.payload_bytes
+        self.table.adopt_payload(row, made, <uint32_t>size)
+        return True
 
     cdef void write_entries(self, Node *node, char *at) noexcept nogil:
         cdef Blob *blob
         cdef uint32_t k
         cdef uint32_t head[2]
         for k in range(node.count):
-            blob = <Blob *>edges_of(node)[k].next
+            blob = edges_of(node)[k].blob
             head[0] = 0 if blob.flags & FLAG_OBJECTS else blob.size
             head[1] = blob.flags
             memcpy(at, head, ENTRY_HEADER_BYTES)
@@ -519,20 +441,29 @@ cdef class Edges:
                 memcpy(at, bytes_of(blob), blob.size)
                 at += padded(blob.size)
 
-    cdef bint write_places(self, Node *node, char *payload, uint32_t at, bint spill, const char *entries, size_t section):
+    cdef bint write_places(self, Node *node, char *payload, uint32_t at, bint spill, const char *entries,
+                           size_t section) noexcept nogil:
         """Places of the inputs that are objects, which the task holds from now on; and of the section, if it is one."""
+        with gil:
+            try:
+                if not spill:
+                    self.write_input_places(node, payload, at)
+                elif self.store is not None:
+                    spilled = self.store.put(PyBytes_FromStringAndSize(entries, section), PLACE_NEW)
+                    self.write_spilled(place_at(payload, self.write_input_places(node, payload, at)), spilled)
+                else:
+                    return False
+            except (OSError, MemoryError):
+                return False
+        return True
+
+    cdef uint32_t write_input_places(self, Node *node, char *payload, uint32_t at) except? 0:
+        """Number of the place behind the last."""
         cdef Place *place
         cdef Blob *blob
         cdef uint32_t k
-        if spill:
-            if self.store is None:
-                return False
-            try:
-                spilled = self.store.put(PyBytes_FromStringAndSize(entries, section), PLACE_NEW)
-            except OSError:
-                return False
         for k in range(node.count):
-            blob = <Blob *>edges_of(node)[k].next
+            blob = edges_of(node)[k].blob
             if blob.flags & FLAG_OBJECTS:
                 place = place_at(payload, at)
                 place[0] = place_at(bytes_of(blob), 0)[0]
@@ -540,9 +471,10 @@ cdef class Edges:
                 self.objects.complete(place)
                 place.flags = PLACE_PACKED | PLACE_INPUT
                 at += 1
-        if spill:
-            place = place_at(payload, at)
-            place.object, place.segment, place.offset, place.size, place.flags = spilled
-            self.objects.take_one(place, self.own_tag, False)
-            place.flags = PLACE_STREAM | PLACE_INPUT
-        return True
+        return at
+
+    cdef int write_spilled(self, Place *place, tuple spilled) except -1:
+        place.object, place.segment, place.offset, place.size, place.flags = spilled
+        self.objects.take_one(place, self.own_tag, False)
+        place.flags = PLACE_STREAM | PLACE_INPUT
+        return 0

@@ -106,17 +106,18 @@ cdef class FunctionTable:
             self.forget_unused(index)
 
     cdef void forget_unused(self, uint32_t index) noexcept nogil:
-        with gil:
+        with gil:                                     # with no memory for this it stays known, though nobody uses it
             self.forget(index)
 
     cdef int forget(self, uint32_t index) except -1:
         cdef Announced announced = self.announced[index]
-        del self.index_of[announced.digest, announced.flags & FLAG_OBJECTS]
-        self.announced[index] = None
+        cdef tuple key = (announced.digest, announced.flags & FLAG_OBJECTS)
         self.forgotten.append((index, self.functions[index].number, announced.workers))
         self.has_forgotten = True
+        del self.index_of[key]
+        self.announced[index] = None
         if announced.flags & FLAG_OBJECTS:
-            self.objects.drop(PyBytes_AS_STRING(announced.payload), len(announced.payload))
+            self.objects.drop_record(PyBytes_AS_STRING(announced.payload), len(announced.payload))
         return 0
 
     cdef inline void note_duration(self, uint32_t index, uint64_t duration_ns) noexcept nogil:

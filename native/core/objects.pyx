@@ -11,6 +11,11 @@
 #         only what it holds. Anything else is counted nowhere. So nobody's segment is removed for what another says.
 # Rule 2: what is left in the store of a worker that has gone stays readable until nobody holds it; then its segment's
 #         name goes on `unlink`.
+# Rule 3: the rest of the core calls nothing here but the functions `..._record`. They take the interpreter's lock for
+#         what they do and return in any case: an exception that left them would end the caller's event half-way, as
+#         nothing above them can pass one on. The only one that there can be is MemoryError, since all of this is about
+#         numbers and small tuples. Whoever holds something is told when that failed, and goes on with the task as one
+#         that is refused. Who lets go is not: then an object that nobody holds stays until its peer leaves.
 # Not here: memory (store, loan), rows (table), how anybody is told (core).
 
 cdef enum:
@@ -52,6 +57,55 @@ cdef class ObjectTable:
 
     def __len__(self):
         return len(self.objects)
+
+    # what the core calls for one record
+
+    cdef int take_record(self, char *payload, size_t size, uint64_t tag, bint by_maker) noexcept nogil:
+        """`take`; PLACES_WRONG also if there is no memory to note it with."""
+        with gil:
+            try:
+                return self.take(payload, size, tag, by_maker)
+            except MemoryError:
+                return PLACES_WRONG
+
+    cdef bint hold_record(self, const char *payload, size_t size) noexcept nogil:
+        """One more holds all that this payload names. False if there is no memory to note it with: it holds none."""
+        cdef int64_t count = places_in(payload, size)
+        cdef int64_t held = 0
+        with gil:
+            try:
+                while held < count:
+                    self.hold(place_at(payload, held).object)
+                    held += 1
+            except MemoryError:
+                while held > 0:
+                    held -= 1
+                    self.let_go(place_at(payload, held).object)
+                return False
+        return True
+
+    cdef void drop_record(self, const char *payload, size_t size) noexcept nogil:
+        with gil:
+            self.drop(payload, size)
+
+    cdef void refuse_record(self, char *payload, size_t size, uint64_t tag) noexcept nogil:
+        with gil:
+            self.take_and_drop(payload, size, tag)
+
+    cdef void discard_record(self, const char *payload, size_t size, uint64_t tag) noexcept nogil:
+        with gil:
+            self.discard(payload, size, tag)
+
+    cdef bint keep_record(self, const char *payload, size_t size, uint32_t which, uint64_t tag) noexcept nogil:
+        """`keep`. False if there is no memory to note it with: who held the objects so far must not let go of them."""
+        with gil:
+            try:
+                self.keep(payload, size, which, tag)
+            except MemoryError:
+                return False
+        return True
+
+    # holding
 
     cdef int take(self, char *payload, size_t size, uint64_t tag, bint by_maker) except -1:
         """A record of the peer with this tag names objects: it holds them from now on, those that are new included.

@@ -9,6 +9,7 @@ cdef enum:
     ASKED = 2        # somebody else holds the ring: the answer comes as an event
 
 cdef uint64_t SET_ASIDE = <uint64_t>-1    # the position of a record that waits for its objects
+cdef uint64_t NOT_COMMITTED = <uint64_t>-2  # of one for which there was no memory after all: it has not been written
 
 
 cdef class Outlet:
@@ -101,7 +102,7 @@ cdef class RingOutlet(Outlet):
 
     cdef void stop(self, uint64_t task, uint64_t attempt) noexcept nogil:
         if self.stops is not None:
-            with gil:
+            with gil:                                 # with no memory for this it runs to its end, which changes nothing
                 self.stops.append((self.owner, task, attempt))
 
     cdef uint32_t largest_payload(self) noexcept nogil:

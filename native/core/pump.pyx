@@ -134,7 +134,7 @@ cdef class Pump:
                 self.core.on_survivor_idle(peer.index, *runs)
         return 0
 
-    def remove(self, Peer peer not None, dict facts=None, bint more_comes=False):
+    def remove(self, Peer peer not None, bytes facts not None=b"{}", bint more_comes=False):
         """The peer is gone: drain what it left, then tell the core. Names of segments in its store that are still of use.
 
         `facts` and `more_comes` are for the core, about a worker's death.

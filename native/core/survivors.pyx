@@ -81,11 +81,11 @@ cdef class Survivors:
         for row_index, end in self.held_back.items():
             if end > now:
                 break
-            if self.table.row(row_index).task not in self.running:
+            if not self.table.is_in(row_index, ROW_HELD_BACK) or self.table.row(row_index).task not in self.running:
                 due.append(row_index)
         for row_index in due:
             del self.held_back[row_index]
-        return due
+        return [row_index for row_index in due if self.table.is_in(row_index, ROW_HELD_BACK)]
 
     cdef int note_unwanted(self, uint64_t task) except -1:
         if len(self.unwanted) < MOST_UNWANTED:
@@ -171,26 +171,35 @@ cdef class Survivors:
     cdef void hold_back(self, uint32_t row_index, uint64_t now) noexcept nogil:
         """The task was sent again: its result may be here, or a worker may run it."""
         with gil:
-            self.keep_back(row_index, now + HOLD_NS)
+            try:
+                self.keep_back(row_index, now + HOLD_NS)
+            except MemoryError:                       # at worst it runs twice
+                self.ready.push(row_index, False)
+                return
         self.look_for_result(row_index)
 
     cdef int keep_back(self, uint32_t row_index, uint64_t end) except -1:
-        self.table.row(row_index).state = ROW_HELD_BACK
         self.held_back[row_index] = end
+        self.table.row(row_index).state = ROW_HELD_BACK
         return 0
 
     cdef void look_for_result(self, uint32_t row_index) noexcept nogil:
         """A worker may have done this for another scheduler."""
-        with gil:
+        with gil:                                     # with no memory for this the next tick looks
             if self.table.row(row_index).task in self.results:
                 self.answer(row_index)
 
-    cdef int cancel(self, uint32_t row_index) except -1:
+    cdef void cancel(self, uint32_t row_index) noexcept nogil:
         """Nobody wants this, which is held back, any more: who runs it is to stop, or who turns out to."""
-        self.refuse(self.table.row(row_index).task)
-        del self.held_back[row_index]
+        cdef uint64_t task = self.table.row(row_index).task
+        self.stop_holding(row_index)
         self.answers.end(row_index)
-        return 0
+        with gil:                                     # with no memory for this it runs to its end, in vain
+            self.refuse(task)
+
+    cdef void stop_holding(self, uint32_t row_index) noexcept nogil:
+        with gil:                                     # with no memory for this it stays in there, and is passed over
+            del self.held_back[row_index]
 
     cdef int refuse(self, uint64_t task) except -1:
         """Whoever still runs this is to stop, or who turns out to."""
@@ -200,6 +209,10 @@ cdef class Survivors:
         return 0
 
     # results
+
+    cdef void take_result(self, uint32_t worker_index, Record *record, uint64_t now) noexcept nogil:
+        with gil:                                     # with no memory for this the result is lost, and the task runs again
+            self.on_result(worker_index, record, now)
 
     cdef int on_result(self, uint32_t worker_index, Record *record, uint64_t now) except -1:
         """A worker has answered what another scheduler gave it."""

@@ -3,6 +3,14 @@
 # Rows live in slabs of 4,096 (limits.h), so that the table grows without moving or doubling, and are named by a 32-bit index (0 is
 # none). A small payload stands in the row itself. A client's tasks are found by id through its Directory: pages of
 # 4,096 consecutive ids, each freed with its last row. Ids count up, so that is a window that slides, not a hash table.
+#
+# Rule 1: a row stays where it is, and its memory stays the table's, until the event is over in which it ended: slabs are
+#         given back by `give_back_slabs` only, which the core calls between two events (`flush`). So whoever has a
+#         pointer to a row may call anything that ends rows, and still has a pointer into the table.
+# Rule 2: what such a pointer leads to is another matter. A row that has ended says nothing any more; after a call that
+#         may have ended it, it is looked up again by its id (`ClientTable.find_row`).
+# Rule 3: only the arrival of a task takes a row, before anything else: an index that ended in an event is not used again
+#         in the same event.
 
 cdef enum:
     MAX_WINDOW_PAGES = 1 << 20
@@ -91,6 +99,10 @@ cdef class TaskTable:
     cdef inline Row *row(self, uint32_t index) noexcept nogil:
         return &self.slabs[index >> SLAB_SHIFT][index & ((1 << SLAB_SHIFT) - 1)]
 
+    cdef inline bint is_in(self, uint32_t index, uint32_t state) noexcept nogil:
+        """Whether there is still a row of this index in this state: for lists that may not have heard of its end."""
+        return index < self.fresh and self.row(index).state == state
+
     cdef inline uint64_t attempt_of(self, Row *row) noexcept nogil:
         """What the row's latest placement is called: no other of this or any other scheduler is called so."""
         return self.life | row.placements
@@ -132,11 +144,13 @@ cdef class TaskTable:
         poison(row, sizeof(Row))
         self.free_head = index
         self.used -= 1
-        if self.used == 0:
+
+    cdef inline void give_back_slabs(self) noexcept nogil:
+        """Nobody has a pointer to a row now: if none is in use, give back the memory of all slabs but the first."""
+        if self.used == 0 and self.slab_count > 1:
             self.shrink()
 
     cdef void shrink(self) noexcept nogil:
-        """No row is in use: give all slabs but the first back."""
         while self.slab_count > 1:
             self.slab_count -= 1
             free(self.slabs[self.slab_count])
@@ -155,6 +169,24 @@ cdef class TaskTable:
         row.payload_bytes = size
         self.payload_bytes += size
         return True
+
+    cdef void adopt_payload(self, Row *row, char *payload, uint32_t size) noexcept nogil:
+        """Have this payload, which was allocated for the row and is the row's to free. This cannot fail."""
+        self.drop_payload(row)
+        if size > INLINE_BYTES:
+            row.payload = payload
+        else:
+            memcpy(row.small, payload, size)
+            free(payload)
+        row.payload_bytes = size
+        self.payload_bytes += size
+
+    cdef void cut_payload(self, Row *row, uint32_t skip) noexcept nogil:
+        """Leave out the payload's first bytes. Nor can this."""
+        cdef char *payload = self.payload(row)
+        memmove(payload, payload + skip, row.payload_bytes - skip)
+        row.payload_bytes -= skip
+        self.payload_bytes -= skip
 
     cdef inline void drop_payload(self, Row *row) noexcept nogil:
         self.payload_bytes -= row.payload_bytes

@@ -281,6 +281,8 @@ def read_chunk(data, bint plain, uint32_t items, load):
         if codes[i] & PLAIN_ITEM:
             at = <const unsigned char *>body + first
             value = read_value(&at, <const unsigned char *>body + ends[i])
+            if value is NotImplemented:
+                raise ValueError("a result in a chunk that is said to be plain, and is not")
         else:
             value = load(<int>codes[i], PyBytes_FromStringAndSize(body + first, ends[i] - first))
         values.append(value)

@@ -196,29 +196,33 @@ cdef object read_template(const char *data, size_t size, list inputs, loads):
 
 cdef list unpack_inputs(const char *payload, size_t size, int flags, list loans, size_t *end):
     """The inputs of a task that has come to a worker, and where its pickle begins. ValueError if they make no sense."""
-    cdef size_t offset = inputs_offset(payload, flags)
+    cdef size_t offset
     cdef size_t at
-    cdef uint32_t count, k, length
-    cdef uint32_t section_bytes, input_flags
+    cdef size_t section_bytes
+    cdef uint32_t count, k, length, inline_bytes, input_flags
     cdef TaskInput one
     cdef Loan loan
     cdef list given = []
     cdef list objects = []
     cdef const char *section
     cdef const unsigned char[:] spilled
+    if flags & FLAG_OBJECTS and places_in(payload, size) < 0:
+        raise ValueError("a task's objects do not fit its payload")
+    offset = inputs_offset(payload, flags)
     if size - offset < SECTION_HEADER_BYTES:
         raise ValueError("a task's inputs do not fit its payload")
     memcpy(&count, payload + offset, 4)
-    memcpy(&section_bytes, payload + offset + 4, 4)
-    if section_bytes > size - offset - SECTION_HEADER_BYTES:
+    memcpy(&inline_bytes, payload + offset + 4, 4)
+    if inline_bytes > size - offset - SECTION_HEADER_BYTES:
         raise ValueError("a task's inputs do not fit its payload")
-    end[0] = offset + SECTION_HEADER_BYTES + section_bytes
+    section_bytes = inline_bytes
+    end[0] = offset + SECTION_HEADER_BYTES + inline_bytes
     section = payload + offset + SECTION_HEADER_BYTES
     for loan in loans:
         if loan.place.flags & PLACE_INPUT:
             if loan.place.flags & PLACE_STREAM:
                 spilled = loan.open(False)
-                section, section_bytes = <const char *>&spilled[0], <uint32_t>spilled.shape[0]
+                section, section_bytes = <const char *>&spilled[0], <size_t>spilled.shape[0]
             else:
                 objects.append(loan)
     at = 0
@@ -232,9 +236,11 @@ cdef list unpack_inputs(const char *payload, size_t size, int flags, list loans,
         one = TaskInput.__new__(TaskInput)
         one.flags = <int>input_flags
         if input_flags & FLAG_OBJECTS:
+            if not objects:
+                raise ValueError("a task's inputs are objects that it does not name")
             one.raw = objects.pop()
         else:
-            if length > section_bytes - at:
+            if (<size_t>length + 7) & ~<size_t>7 > section_bytes - at:
                 raise ValueError("a task's inputs are cut off")
             one.raw = PyBytes_FromStringAndSize(section + at, length)
             at += (<size_t>length + 7) & ~<size_t>7

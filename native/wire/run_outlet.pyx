@@ -48,12 +48,18 @@ cdef class RunOutlet(Outlet):
     cdef uint64_t commit(self) noexcept nogil:
         cdef Record *record = <Record *>(self.run.data + self.run.used)
         if record.flags & FLAG_OBJECTS:
-            with gil:
-                self.large.append((self.peer, record_tuple(record)))
+            return self.set_aside(record)
+        return self.run.commit()
+
+    cdef uint64_t set_aside(self, Record *record) noexcept nogil:
+        with gil:
+            try:
                 if record.kind == KIND_TASK:
                     self.waiting.add((record.task, record.attempt))
-            return SET_ASIDE
-        return self.run.commit()
+                self.large.append((self.peer, record_tuple(record)))
+            except MemoryError:
+                return NOT_COMMITTED                  # `waiting` without a tuple in `large`: nobody will ask for it
+        return SET_ASIDE
 
     def leaves(self, uint64_t task, uint64_t attempt):
         """A record that was set aside may leave now. Its place in the order of leaving; None if it was taken back."""
@@ -74,14 +80,17 @@ cdef class RunOutlet(Outlet):
 
     cdef int withdraw(self, uint64_t task, uint64_t attempt, uint64_t position) noexcept nogil:
         if position == SET_ASIDE:
-            with gil:
+            with gil:                                 # with no memory for this it leaves, and its result comes too late
                 self.waiting.discard((task, attempt))
             return WITHDREW
         if self.run.withdraw(position):
             return WITHDREW
         with gil:
-            self.asks.append((self.peer, task, attempt))
-            self.mark()
+            try:
+                self.asks.append((self.peer, task, attempt))
+                self.mark()
+            except MemoryError:
+                return TOO_LATE                       # as if it ran already
         return ASKED
 
     cdef void stop(self, uint64_t task, uint64_t attempt) noexcept nogil:
@@ -102,10 +111,10 @@ cdef class RunOutlet(Outlet):
 
     cdef mark(self):
         if not self.is_dirty:
-            self.is_dirty = True
-            self.dirty.append(self)
             if self.ready is not None:
                 self.ready.add(self.owner)
+            self.dirty.append(self)
+            self.is_dirty = True                      # last: what has failed is done again at the next flush
 
     def clean(self):
         """The session has taken what there was."""

@@ -4,13 +4,15 @@ Whether the kernel killed it because there was no memory is counted, not told: b
 memory.events; v1: in memory.oom_control), or for the whole machine (/proc/vmstat). A worker that was killed by SIGKILL
 while the count rose was one of those.
 
-Not here: the last output (output), what is made of the facts (scaler.died).
+Not here: the last output (output), which facts there are (scaler.death_facts), what is made of them (scaler.died).
 """
 
 import signal
 import socket
 from pathlib import Path
 from typing import Any
+
+from scaler.death_facts import facts_from
 
 _ROOT, _OWN, _MACHINE = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup"), Path("/proc/vmstat")
 
@@ -65,9 +67,10 @@ def _count_in(file: Path) -> int | None:
 
 
 def facts_of(name: str, pid: int, code: int, peak_bytes: int, output: str, memory: OutOfMemory) -> dict[str, Any]:
-    """What is known of a worker's end, as scaler.died takes it."""
+    """What is known of a worker's end."""
     is_oom = memory.has_killed() and code == -signal.SIGKILL
-    return {
+    facts = {
         "worker": name, "host": socket.gethostname(), "pid": pid, "code": code, "oom": is_oom, "peak_bytes": peak_bytes,
         "output": output,
     }  # fmt: skip
+    return facts_from(facts)

@@ -183,6 +183,9 @@ class ClusterConfig(ObjectsConfig, LoggingConfig):
             raise OptionError(str(error)) from None
         if self.worker_names and self.num_of_workers not in (None, len(self.worker_names)):
             raise OptionError(f"{len(self.worker_names)} worker names for {self.num_of_workers} workers: name each")
+        for name in self.worker_names:
+            if not name.isprintable():  # nor is half of a surrogate pair, which no message can carry
+                raise OptionError(f"worker name {name!a} cannot be shown: use letters, digits and signs")
 
 
 def _check_folder(folder: str | None) -> None:

@@ -8,7 +8,6 @@ Not here: what the relay says (cluster_side), the thread (relay_thread), startin
 
 import asyncio
 import contextlib
-import json
 import logging
 import os
 import secrets
@@ -20,6 +19,7 @@ from functools import partial
 from typing import Any
 
 from scaler._native import Mappings, Relay, RelayPeer, Store
+from scaler.death_facts import pack_facts
 from scaler.link.dealer import Dealer
 from scaler.link.door import Door, Visitor, open_rings
 from scaler.link.knock import Refused
@@ -171,7 +171,7 @@ class HostRelay:
             self._loop.call_later(FACTS_PAUSE_S, self._await_facts, visitor, until_s)
 
     def _see_off(self, peer: RelayPeer, facts: dict[str, Any]) -> None:
-        self._side.on_left(peer, facts.get("code", 0), json.dumps(facts, ensure_ascii=False) if facts else "")
+        self._side.on_left(peer, facts.get("code", 0), pack_facts(facts).decode() if facts else "")
         os.close(self._doorbells.pop(peer))
 
     def close(self) -> None:

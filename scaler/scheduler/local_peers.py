@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 from scaler._native import Peer, Pump
+from scaler.death_facts import facts_from, pack_facts
 from scaler.link.door import Door, Visitor, rings_of
 from scaler.link.knock import Refused
 from scaler.link.memory import ObjectMemory
@@ -51,7 +52,8 @@ class LocalPeers:
             loop, f"scaler-{life}-{secrets.token_hex(4)}", pump.eventfd, self._join, self._leave, self._on_said
         )
         self._told: dict[int, dict[str, Any]] = {}  # facts of deaths of processes that have not been seen to leave yet
-        self._awaited: dict[int, int] = {}  # processes that have, and whose facts are waited for -> their tags
+        # Processes that have, and whose facts are waited for -> their tags, and what is known without them.
+        self._awaited: dict[int, tuple[int, dict[str, Any]]] = {}
 
     def _join(self, visitor: Visitor) -> dict[str, Any]:
         request = visitor.request
@@ -100,21 +102,22 @@ class LocalPeers:
         if not peer.is_worker:
             return self._pump.remove(peer)
         told = self._told.pop(visitor.pid, None)
-        about = {"worker": str(visitor.request.get("name", "")), "host": self._host, "pid": visitor.pid}
-        left = self._pump.remove(peer, {**about, **(told or {})}, told is None)
-        self._awaited = {pid: tag for pid, tag in self._awaited.items() if self._pump.core.awaits_death(tag)}
+        about = {"worker": visitor.request.get("name", ""), "host": self._host, "pid": visitor.pid}
+        left = self._pump.remove(peer, pack_facts({**about, **(told or {})}), told is None)
+        self._awaited = {pid: known for pid, known in self._awaited.items() if self._pump.core.awaits_death(known[0])}
         if self._pump.core.awaits_death(peer.tag):
-            self._awaited[visitor.pid] = peer.tag
+            self._awaited[visitor.pid] = peer.tag, about
         return left
 
     def _on_said(self, visitor: Visitor, message: dict[str, Any]) -> None:
         """A supervisor has something to say: how a worker of its has died."""
-        facts = message.get("died")
-        if visitor.request["role"] != "cluster" or not isinstance(facts, dict):
-            return
+        facts = facts_from(message.get("died"))
         pid = facts.get("pid", 0)
+        if visitor.request["role"] != "cluster" or not pid:
+            return
         if pid in self._awaited:
-            self._pump.core.on_death_told(self._awaited.pop(pid), facts, time.monotonic_ns())
+            tag, about = self._awaited.pop(pid)
+            self._pump.core.on_death_told(tag, pack_facts({**about, **facts}), time.monotonic_ns())
         elif any(other.pid == pid for other in self._by_peer.values()):
             self._told[pid] = facts
 

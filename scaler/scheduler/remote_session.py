@@ -10,7 +10,6 @@ Rule 2: a client that has too much queued is not read on: its frames wait here u
 Not here: which session a frame belongs to (remote_peers), numbering (link.conversation).
 """
 
-import json
 import logging
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
@@ -38,6 +37,7 @@ from scaler._native import (
     runs_to_task_columns,
     split_places,
 )
+from scaler.death_facts import pack_facts, read_facts
 from scaler.link.conversation import Conversation
 from scaler.link.object_port import ObjectPort
 from scaler.link.objects import IncomingObjects, Place, new_objects, unpack_ids
@@ -417,14 +417,11 @@ class RemoteCluster(RemoteSession):
             self.carrier.on_made(object_id, made_as)
         return True
 
-    def _facts_of(self, body: Left) -> dict[str, Any]:
-        """How a worker has died."""
-        try:
-            facts = json.loads(body.reason) if body.reason else {}
-        except (ValueError, RecursionError):
-            facts = {"output": body.reason[:4096]}
+    def _facts_of(self, body: Left) -> bytes:
+        """How a worker has died: a relay says it as facts, another implementation perhaps as a sentence."""
+        facts = read_facts(body.reason) or {"output": body.reason}
         code = {"code": body.return_code} if body.return_code else {}
-        return {"host": self.hello.host_name, **code, **(facts if isinstance(facts, dict) else {})}
+        return pack_facts({"host": self.hello.host_name, **code, **facts})
 
     def _on_joined(self, body: Joined) -> None:
         if not self._next_number <= body.peer < MOST_NUMBERS:
@@ -515,7 +512,8 @@ class RemoteCluster(RemoteSession):
         return columns is not None
 
     def on_left(self, now_ns: int) -> None:
-        self.core.on_workers_left(list(self.workers.values()), now_ns, {"host": self.hello.host_name, "lost": True})
+        facts = pack_facts({"host": self.hello.host_name, "lost": True})
+        self.core.on_workers_left(list(self.workers.values()), now_ns, facts)
         self.core.objects.remove_host(self._host)
         self.workers.clear()
         self._outlets.clear()

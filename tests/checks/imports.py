@@ -35,7 +35,8 @@ MAY_IMPORT: dict[str, str] = {
     "scaler.signals": "",
     "scaler.orphans": "",
     "scaler.context": "",
-    "scaler.died": "exceptions",
+    "scaler.death_facts": "",
+    "scaler.died": "death_facts exceptions",
     "scaler.payload": "_native died exceptions",
     "scaler.reference": "_native",
     "scaler.retrying": "",
@@ -44,16 +45,16 @@ MAY_IMPORT: dict[str, str] = {
     "scaler.config": "address exceptions",
     "scaler.link": "_native address exceptions protocol sparing_log threads",
     "scaler.stopping": "_native exceptions",
-    "scaler.relay": "_native address exceptions link protocol sparing_log stopping threads",
+    "scaler.relay": "_native address death_facts exceptions link protocol sparing_log stopping threads",
     "scaler.calls": "",
     "scaler.client": "_native address calls context exceptions link payload protocol reference relay retrying running "
     "threads",
     "scaler.cluster.worker": "_native cluster.creator cluster.handover context exceptions link payload reference "
     "running stopping threads",
-    "scaler.cluster": "_native address cluster.creator cluster.handover config event_loop exceptions "
+    "scaler.cluster": "_native address cluster.creator cluster.handover config death_facts event_loop exceptions "
     "link logs orphans protocol relay signals threads",
-    "scaler.scheduler": "_native address cluster.creator config event_loop exceptions link logs orphans protocol "
-    "signals sparing_log stopping",
+    "scaler.scheduler": "_native address cluster.creator config death_facts event_loop exceptions link logs orphans "
+    "protocol signals sparing_log stopping",
     "scaler": "client cluster interpreter reference",
     "scaler.entry_points": ANYTHING,
 }

@@ -66,6 +66,12 @@ def test_worker_names_are_as_many_as_workers():
         ClusterConfig(address=LOCAL, worker_names=("a", "b"), num_of_workers=3)
 
 
+@pytest.mark.parametrize("name", ["a\udc80", "a\nb", "\x1b[31m"])
+def test_a_worker_s_name_can_be_shown_and_sent(name):
+    with pytest.raises(OptionError, match="cannot be shown"):
+        ClusterConfig(address=LOCAL, worker_names=("good", name))
+
+
 @pytest.mark.parametrize(
     ("values", "why"),
     [

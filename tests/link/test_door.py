@@ -125,6 +125,18 @@ def test_a_doorbell_that_could_make_the_owner_wait_is_refused_with_a_sentence(ho
     assert not host.door.visitors
 
 
+def test_a_name_that_no_message_can_carry_is_put_right(host):
+    name = segment_name(new_life())
+    Segment.create(name, 4096)
+    try:
+        request = {"role": "client", "segment": name, "nonce": "00" * 16, "layout": LAYOUT_VERSION}
+        request |= {"python": list(sys.version_info[:2]), "name": "a\ud800b"}
+        assert answer_to(host, json.dumps(request).encode())["ok"]
+    finally:
+        Segment.unlink(name)
+    assert [visitor.request["name"] for visitor in host.left] == ["a?b"]
+
+
 @pytest.mark.parametrize("packet", [b"no json", b"[]", b"[" * 60_000, b"\xff"])
 def test_a_packet_that_is_no_request_is_answered_with_a_sentence(host, packet):
     assert not answer_to(host, packet)["ok"]

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from scaler._native import SchedulerCore, TaskOptions
+from scaler.death_facts import pack_facts
 from tests.native.test_core import MS, FakeWorker
 from tests.native.test_task_options import Peer
 
@@ -20,7 +21,7 @@ def doomed():
     core.step(0)
     assert worker.begin()[1] == task
     tag = core.worker_tag(worker.index)
-    core.on_worker_left(worker.index, 0, (), {"worker": "w"}, True)
+    core.on_worker_left(worker.index, 0, (), b'{"worker": "w"}', True)
     client.drain()
     assert client.answers == []
     assert core.awaits_death(tag)
@@ -35,9 +36,9 @@ def told(client):
 
 def test_the_report_is_its_answer(doomed):
     core, client, task, tag = doomed
-    core.on_death_told(tag, {"code": -11}, 0)
-    assert told(client) == (task, WORKER_DIED, {"worker": "w", "code": -11, "tries": 1})
-    core.on_death_told(tag, {"code": 0}, 0)
+    core.on_death_told(tag, b'{"code": -11}', 0)
+    assert told(client) == (task, WORKER_DIED, {"code": -11, "tries": 1})
+    core.on_death_told(tag, b'{"code": 0}', 0)
     core.on_tick(10**12)
     client.drain()
     assert len(client.answers) == 1
@@ -58,7 +59,7 @@ def test_one_that_is_cancelled_is_told_nothing(doomed):
     core, client, task, tag = doomed
     core.on_cancel(client.index, task, 0)
     assert not core.awaits_death(tag)
-    core.on_death_told(tag, {}, 0)
+    core.on_death_told(tag, b"{}", 0)
     client.drain()
     assert client.answers == []
     assert core.counts()["rows"] == 0
@@ -67,15 +68,48 @@ def test_one_that_is_cancelled_is_told_nothing(doomed):
 def test_one_whose_client_has_left_is_gone(doomed):
     core, client, _, tag = doomed
     core.on_client_left(client.index, 0)
-    core.on_death_told(tag, {}, 0)
+    core.on_death_told(tag, b"{}", 0)
     core.on_tick(10**12)
     assert core.counts()["rows"] == 0
 
 
 def test_long_last_words_reach_the_client(doomed):
     core, client, _, tag = doomed
-    core.on_death_told(tag, {"output": "ö" * 2000}, 0)
+    core.on_death_told(tag, pack_facts({"output": "ö" * 2000}), 0)
     assert told(client)[2]["output"] == "ö" * 2000
+
+
+def test_what_is_told_is_passed_on_unread_and_nothing_is_told_of_nothing(doomed):
+    core, client, task, tag = doomed
+    core.on_death_told(tag, b"{}", 0)
+    assert told(client) == (task, WORKER_DIED, {"tries": 1})
+
+
+def test_a_list_of_claimed_tasks_that_makes_no_sense_changes_nothing():
+    core = SchedulerCore()
+    client, worker = Peer(core, 5), FakeWorker(core)
+    task = client.submit(options=TaskOptions(retries=0))
+    core.step(0)
+    attempt = worker.begin()[6]
+    for claimed in ([(task, attempt), (-1, attempt)], [(task, attempt), (task, "x")], [(task, attempt), task]):
+        with pytest.raises((TypeError, ValueError, OverflowError)):
+            core.on_worker_left(worker.index, 0, claimed)
+    assert core.counts()["workers"] == 1
+    worker.finish()
+    client.drain()
+    assert [answer[:2] for answer in client.answers] == [(task, 0)]
+
+
+def test_a_death_counts_once_however_often_it_is_said_to_have_been_the_task_s():
+    core = SchedulerCore()
+    client, worker = Peer(core, 5), FakeWorker(core)
+    task = client.submit(options=TaskOptions(retries=2))
+    core.step(0)
+    attempt = worker.tasks.read()[6]
+    core.on_worker_left(worker.index, 0, [(task, attempt)] * 256)
+    again = FakeWorker(core)
+    core.step(0)
+    assert again.begin()[1] == task
 
 
 def test_a_task_that_may_run_again_waits_for_no_report():
@@ -86,6 +120,6 @@ def test_a_task_that_may_run_again_waits_for_no_report():
     first = worker if worker.begin() else other
     second = other if first is worker else worker
     first.begin()
-    core.on_worker_left(first.index, 0, (), {}, True)
+    core.on_worker_left(first.index, 0, (), b"{}", True)
     core.step(0)
     assert second.begin()[1] == task

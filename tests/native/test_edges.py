@@ -242,6 +242,57 @@ def test_what_waits_for_what_cannot_be_handed_in_says_so(core, client, worker):
     assert_empty(core)
 
 
+def test_many_that_wait_for_many_things_are_each_served_by_their_own(core, client, worker):
+    """Far more than the lists in which they are found have been made for."""
+    n = 5000
+    ended = [client.submit() for _ in range(n)]
+    for _ in range(n):
+        core.step(0)
+        worker.begin()
+        worker.answer()
+        client.drain()
+    client.answers.clear()
+    chance = random.Random(1)
+    waiting = {client.node([task], expected=0): task for task in ended}
+    twice = {client.node([task, task], expected=0): task for task in ended[:100]}
+    cancelled = chance.sample(sorted(waiting), n // 2)
+    for task in cancelled:
+        core.on_cancel(client.index, task, 0)
+    chance.shuffle(ended)
+    for task in ended:
+        client.supply(task, b"%d" % (task & 0xFFFF))
+        run_all(core, client, worker)
+    expected = {task: b"%d(%d)" % (task & 0xFFFFFFFF, waiting[task] & 0xFFFF) for task in waiting}
+    for task in cancelled:
+        del expected[task]
+    for task, wanted in twice.items():
+        expected[task] = b"%d[%d]" % (task & 0xFFFFFFFF, 2 * len(str(wanted & 0xFFFF)))
+    assert {task: text for task, _, text in client.answers} == expected
+    assert_empty(core)
+
+
+def test_the_last_row_of_many_may_end_with_the_task_that_has_just_come(core, client, worker):
+    """A late dependant of a failure that was kept, as the first of its slab, when all else has gone."""
+    failed = client.node(promised=1, inner=True, rest=FAIL)
+    run_all(core, client, worker)
+    for _ in range(4200):
+        client.submit()
+    while core.counts()["rows"] > 1:
+        core.step(0)
+        if worker.begin() is not None:
+            worker.answer()
+        client.drain()
+    client.answers.clear()
+    late = client.node([failed])
+    client.drain()
+    assert client.answers == [(late, STATUS_RAISED, b"1()")]
+    assert_empty(core)
+    run_all(core, client, worker)
+    again = client.submit()
+    run_all(core, client, worker)
+    assert client.answers[-1][:2] == (again, STATUS_OK)
+
+
 def test_a_result_says_how_many_were_served(core, client, worker):
     a = client.submit()
     client.node([a], expected=0)

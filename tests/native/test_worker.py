@@ -9,9 +9,12 @@ import pytest
 
 from scaler import payload
 from scaler._native import (
+    FLAG_INPUTS,
     HEADERS_OFFSET,
     PAGE,
+    PLACE_INPUT,
     PLACE_NEW,
+    PLACE_STREAM,
     RING_HEADER_BYTES,
     Mappings,
     Segment,
@@ -139,6 +142,50 @@ def test_arguments_that_are_no_tuple_are_an_error_of_the_call(worker, arguments)
     payload = worker.results.read()[2]
     assert payload[4] == RAISED
     assert type(pickle.loads(payload[5:])[0]) is TypeError
+
+
+ENTRY = struct.pack("<II", 1, 0) + b"a"  # an input of one byte, which is to be filled up to 8
+SECTIONS_THAT_END_TOO_SOON = {
+    "no entry": (b"", 1),
+    "half an entry's header": (b"1234", 1),
+    "an entry that is not filled up": (ENTRY, 1),
+    "another behind one that is not filled up": (ENTRY, 3),
+    "fewer entries than inputs": (ENTRY + bytes(7), 2),
+    "an entry longer than all": (struct.pack("<II", 2**32 - 1, 0) + bytes(8), 1),
+    "an input that is an object, which the task does not name": (struct.pack("<II", 0, OBJECTS), 1),
+    "more inputs than anybody has": (ENTRY + bytes(7), 2**32 - 1),
+}
+
+
+@pytest.mark.parametrize("is_object", [False, True], ids=["in its record", "as an object"])
+@pytest.mark.parametrize("name", SECTIONS_THAT_END_TOO_SOON)
+def test_inputs_that_do_not_lie_in_their_section_are_not_read(worker, name, is_object):
+    section, count = SECTIONS_THAT_END_TOO_SOON[name]
+    announce(worker, 1, pickle.dumps(len))
+    if is_object:
+        before = worker.store.put(struct.pack("<II", 8, 0) * 512, PLACE_NEW)  # what lay in that slot
+        worker.store.free(before[0])
+        place = worker.store.put(section or b"1", PLACE_NEW)
+        places = [(*place[:4], PLACE_STREAM | PLACE_INPUT)]
+        payload = join_places(places, struct.pack("<II", count, 0) + pickle.dumps(()))
+    else:
+        payload = struct.pack("<II", count, len(section)) + section
+    flags = FLAG_INPUTS | OBJECTS if is_object else FLAG_INPUTS
+    worker.tasks.write(TASK, (5 << 40) | 1, payload, function=1, flags=flags, attempt=1)
+    ((status, (error, _)),) = worker.run()
+    assert status == UNREADABLE
+    assert "ValueError" in str(error)
+    sweep(LIFE)
+
+
+@pytest.mark.parametrize("payload", [b"", b"1", bytes(7), struct.pack("<II", 0, 1), struct.pack("<II", 1, 2**32 - 1)])
+@pytest.mark.parametrize("flags", [0, OBJECTS])
+def test_a_payload_too_short_for_its_inputs_is_not_read(worker, payload, flags):
+    announce(worker, 1, pickle.dumps(len))
+    worker.tasks.write(TASK, (5 << 40) | 1, payload, function=1, flags=FLAG_INPUTS | flags, attempt=1)
+    ((status, (error, _)),) = worker.run()
+    assert status == UNREADABLE
+    assert "ValueError" in str(error)
 
 
 class Mute(Exception):

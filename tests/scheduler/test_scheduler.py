@@ -1,6 +1,7 @@
 """SchedulerServer on a loop in this process, with visitors played by the test."""
 
 import asyncio
+import json
 import os
 import struct
 import time
@@ -18,7 +19,9 @@ from scaler._native import (
     KIND_WORKERS,
     PAGE,
     RING_HEADER_BYTES,
+    STATUS_WORKER_DIED,
     Ring,
+    TaskOptions,
 )
 from scaler.address import Address
 from scaler.link.knock import CONTROL_RING_BYTES, knock
@@ -108,6 +111,52 @@ def test_a_worker_that_writes_nonsense_is_shut_out_and_its_task_is_run_elsewhere
     host.wait_until(broken.is_hung_up_on)
     assert not client.is_hung_up_on()
     assert not other.is_hung_up_on()
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"pid": []}, {"pid": {}}, {"pid": float("inf")}, {"pid": None}, [], "x", {"output": "\ud800"}, {"code": [[[]]]},
+        {"worker": 5, "output": "\\" * 20_000},
+    ],
+    ids=lambda facts: str(facts)[:20].encode("ascii", "replace").decode(),
+)  # fmt: skip
+@pytest.mark.parametrize("is_early", [True, False])
+def test_what_is_said_of_a_death_at_the_door_may_be_anything(host, facts, is_early):
+    """By a supervisor that no cluster has: about a worker that is about to end, or has ended."""
+    cluster, client = host.let_in("cluster"), host.let_in("client", bits=5)
+    client.up.write(KIND_FUNCTION, 0, blake2b(b"function", digest_size=16).digest() + b"function")
+    client.tasks.write(KIND_TASK, 5 << 40 | 1, b"payload", options=TaskOptions(retries=0))
+    worker = host.let_in("worker", name="\ud800")  # of this process, which is therefore the one that has died
+    client.tell()
+    host.wait_until(lambda: worker.tasks.read(claim=True, stays=True) is not None)
+
+    def say():
+        if isinstance(facts, dict):
+            facts.setdefault("pid", os.getpid())
+        cluster.entry.connection.send(json.dumps({"died": facts}).encode())
+        host.run(asyncio.sleep(0.05))
+
+    if is_early:
+        say()
+    worker.entry.close()
+    host.wait_until(lambda: host.server.core.counts()["workers"] == 0)
+    if not is_early:
+        say()
+    answers = []
+
+    def is_answered():
+        answers.extend(iter(client.results.read, None))
+        return answers
+
+    host.wait_until(is_answered)
+    assert [answer[:2] for answer in answers] == [(KIND_RESULT, 5 << 40 | 1)]
+    assert answers[0][5] == STATUS_WORKER_DIED
+    assert json.loads(answers[0][2])["tries"] == 1
+    other = host.let_in("worker")
+    client.tasks.write(KIND_TASK, 5 << 40 | 2, b"payload")
+    client.tell()
+    host.wait_until(lambda: other.tasks.read() is not None)
 
 
 def test_what_remote_peers_have_left_in_memory_is_given_back_though_none_is_there(host, monkeypatch):

@@ -97,4 +97,8 @@ def test_well_formed_nonsense_hurts_only_who_says_it(seed):
         client.step()
         world.tick()
     assert client.answers == [(task, b"cba")]
-    world.left_over(client, cluster, *hostile)
+    for peer in hostile:  # whatever they brought goes with them
+        world.remote.on_message(peer.link.routing_id, [b"nonsense"], 0.0)
+    world.tick()
+    assert world.core.counts()["rows"] == 0
+    assert not any(world.left_over(client, cluster, *hostile))
