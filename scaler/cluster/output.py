@@ -1,21 +1,35 @@
 """Output: what workers write to stderr goes on to the supervisor's, and the last of it is remembered.
 
 A worker that dies tells why in its last lines, if it tells at all: the interpreter's fatal errors, an assertion of C
-code, a message of the allocator. So each worker's stderr is a pipe, and one thread reads them all. If whoever reads the
-supervisor's stderr is slow, that thread waits, and so do workers that write more than a pipe holds; the supervisor's
-loop never does.
+code, a message of the allocator. So each worker's stderr is a pipe, and one thread reads them all.
+
+If nobody reads the supervisor's stderr, that thread waits, and so does a task that writes more than a pipe holds, until
+somebody reads or the task is cancelled: what a task prints is its user's, and waits as it does in any program whose
+output goes into a pipe. (stdout is not even copied: workers have the supervisor's own.) Nothing else waits: neither the
+supervisor's loop nor any worker that writes nothing.
 
 Rule 1: what is remembered has at most LAST_BYTES and LAST_LINES, however much was written.
-Rule 2: `last` takes what is still in the pipe, without waiting, and so knows all that a dead worker has written.
+Rule 2: `last` takes what is still in the pipe, without waiting, and so knows all that a dead worker has written. Of
+        what it takes so, MOST_UNSAID_BYTES wait to be copied: the dead wait for nobody, so what is more is dropped and
+        counted.
+Rule 3: whatever goes wrong with one turn of the thread, the next one is taken.
 """
 
 import contextlib
+import logging
 import os
 import select
 import threading
+import time
 
+from scaler.descriptors import write_all
+from scaler.threads import await_ends, new_thread
+
+_log = logging.getLogger(__name__)
 LAST_BYTES, LAST_LINES = 4096, 20
 MOST_READ_BYTES = 65536
+MOST_UNSAID_BYTES = 1 << 20
+PAUSE_S, END_S = 0.1, 1.0
 
 
 class Pipe:
@@ -57,6 +71,7 @@ class Output:
         self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._poll.register(self._bell, select.EPOLLIN)
         self._unsaid: list[bytes] = []  # taken by `last` and not copied yet
+        self._unsaid_bytes = self._lost_bytes = 0
         self._stopping = False
         self._thread: threading.Thread | None = None
 
@@ -67,7 +82,7 @@ class Output:
             self._pipes[pipe.read_end] = pipe
             self._poll.register(pipe.read_end, select.EPOLLIN)
         if self._thread is None:
-            self._thread = threading.Thread(target=self._copy, name="scaler-stderr", daemon=True)
+            self._thread = new_thread("scaler-stderr", self._copy)
             self._thread.start()
         return pipe
 
@@ -79,25 +94,44 @@ class Output:
                     data = pipe.read()
                     if not data:
                         break
-                    self._unsaid.append(data)
+                    self._keep(data)
                 with contextlib.suppress(FileNotFoundError):  # its end was seen
                     self._poll.unregister(pipe.read_end)
                 os.close(pipe.read_end)
         os.eventfd_write(self._bell, 1)
         return pipe.text()
 
+    def _keep(self, data: bytes) -> None:
+        """To be copied by the thread, if that comes to it soon enough."""
+        if self._unsaid_bytes + len(data) > MOST_UNSAID_BYTES:
+            self._lost_bytes += len(data)
+        else:
+            self._unsaid.append(data)
+            self._unsaid_bytes += len(data)
+
     def _copy(self) -> None:
         """In the thread: take what was written and pass it on."""
         while not self._stopping or self._unsaid:
-            ready = self._poll.poll()
-            with self._lock:
-                said, self._unsaid = self._unsaid, []
-                for descriptor, _ in ready:
-                    data = self._take(descriptor)
-                    if data:
-                        said.append(data)
-            for data in said:
-                _write_all(self._target, data)
+            try:
+                self._copy_once()
+            except Exception:
+                _log.exception("what workers have written could not be copied")
+                time.sleep(PAUSE_S)
+
+    def _copy_once(self) -> None:
+        ready = self._poll.poll()
+        with self._lock:
+            said, self._unsaid, self._unsaid_bytes = self._unsaid, [], 0
+            lost, self._lost_bytes = self._lost_bytes, 0
+            for descriptor, _ in ready:
+                data = self._take(descriptor)
+                if data:
+                    said.append(data)
+        if lost:
+            said.append(b"\n(%d bytes that workers wrote last are missing here: nobody read what came before)\n" % lost)
+        for data in said:
+            with contextlib.suppress(OSError):  # nobody is there to read it
+                write_all(self._target, data)
 
     def _take(self, descriptor: int) -> bytes | None:
         if descriptor == self._bell:
@@ -116,18 +150,7 @@ class Output:
         """Every pipe was given back by `last`: end the thread, once it has copied what there was, or in a second."""
         self._stopping = True
         os.eventfd_write(self._bell, 1)
-        if self._thread is not None:
-            self._thread.join(1.0)
-            if self._thread.is_alive():
-                return  # nobody reads what it writes: the process ends without it
+        if self._thread is not None and await_ends([self._thread], END_S):
+            return  # nobody reads what it writes: the process ends without it
         self._poll.close()
         os.close(self._bell)
-
-
-def _write_all(target: int, data: bytes) -> None:
-    """Nothing if there is nobody to read it."""
-    try:
-        while data:
-            data = data[os.write(target, data) :]
-    except OSError:
-        pass  # nobody reads it, or it is not to be waited for

@@ -1,10 +1,11 @@
 """What all commands do around their program: options, logs, and an exit status that says how it went.
 
 Status 0: it was told to stop. 1: it could not go on. 2: it was called wrongly. In the last two cases one line on stderr
-says why.
+says why, and for what nobody had thought of the log has the traceback.
 
 Rule 1: the signals that end it wait from the first moment until the program can stop in an orderly way, so that there
         is no moment in which they show a traceback or leave something behind. Hence the late imports.
+Rule 2: nobody need read what is written: it ends in time all the same (scaler.logs).
 """
 
 import sys
@@ -32,10 +33,14 @@ def run_command(command: str, module: str) -> int:
         logs.set_up(config.logging_paths, config.logging_level, config.logging_config_file)
         warn_of_idle(config, "--")
         status: int = import_module(module).run(config)
-        return status
+        return logs.end(status)
     except (ScalerError, OSError) as error:
-        sys.stderr.write(f"{program}: {' '.join(str(error).split())}\n")
+        logs.say(f"{program}: {' '.join(str(error).split())}")
         on_console = not config.logging_config_file and _CONSOLE.issuperset(config.logging_paths)
         if logging.getLogger().hasHandlers() and not on_console:
             logging.getLogger(__name__).error("%s", error)
-        return 2 if isinstance(error, OptionError) else 1
+        return logs.end(2 if isinstance(error, OptionError) else 1)
+    except Exception as error:
+        logs.say(f"{program}: {' '.join(f'{type(error).__name__}: {error}'.split())}")
+        logging.getLogger(__name__).critical("%s has failed", program, exc_info=True)
+        return logs.end(1)

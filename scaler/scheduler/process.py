@@ -1,5 +1,6 @@
 """The scheduler as a child of a program that made one: options in, its address out, until the creator is gone."""
 
+import logging
 import sys
 
 from scaler import logs
@@ -21,7 +22,11 @@ def main() -> int:
     except (ScalerError, OSError) as error:
         creator.report(error=str(error))
         return 1
+    except Exception as error:
+        logging.getLogger(__name__).critical("the scheduler has failed", exc_info=True)
+        creator.report(error=f"{type(error).__name__}: {error}")
+        return 1
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(logs.end(main()))

@@ -26,12 +26,13 @@ MAY_IMPORT: dict[str, str] = {
     "scaler.exceptions": "",
     "scaler.interpreter": "",
     "scaler.cluster.creator": "",
-    "scaler.cluster.handover": "_native cluster.creator exceptions link",
+    "scaler.cluster.handover": "_native cluster.creator descriptors exceptions link",
     "scaler.address": "exceptions",
     "scaler.event_loop": "exceptions",
-    "scaler.logs": "exceptions",
     "scaler.sparing_log": "",
+    "scaler.descriptors": "",
     "scaler.threads": "",
+    "scaler.logs": "descriptors exceptions threads",
     "scaler.signals": "",
     "scaler.orphans": "",
     "scaler.context": "",
@@ -43,7 +44,7 @@ MAY_IMPORT: dict[str, str] = {
     "scaler.running": "_native reference",
     "scaler.protocol": "_native address exceptions",
     "scaler.config": "address exceptions",
-    "scaler.link": "_native address exceptions protocol sparing_log threads",
+    "scaler.link": "_native address descriptors exceptions protocol sparing_log threads",
     "scaler.stopping": "_native exceptions",
     "scaler.relay": "_native address death_facts exceptions link protocol sparing_log stopping threads",
     "scaler.calls": "",
@@ -51,8 +52,8 @@ MAY_IMPORT: dict[str, str] = {
     "threads",
     "scaler.cluster.worker": "_native cluster.creator cluster.handover context exceptions link payload reference "
     "running stopping threads",
-    "scaler.cluster": "_native address cluster.creator cluster.handover config death_facts event_loop exceptions "
-    "link logs orphans protocol relay signals threads",
+    "scaler.cluster": "_native address cluster.creator cluster.handover config death_facts descriptors event_loop "
+    "exceptions link logs orphans protocol relay signals threads",
     "scaler.scheduler": "_native address cluster.creator config death_facts event_loop exceptions link logs orphans "
     "protocol signals sparing_log stopping",
     "scaler": "client cluster interpreter reference",

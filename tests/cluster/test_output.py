@@ -1,13 +1,17 @@
 """What workers write to stderr: copied, and the last of it kept."""
 
+import contextlib
 import os
+import re
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 
-from scaler.cluster.output import LAST_BYTES, LAST_LINES, Output
+from scaler.cluster import output as output_module
+from scaler.cluster.output import LAST_BYTES, LAST_LINES, MOST_UNSAID_BYTES, Output
 from tests.processes import wait_until
 
 
@@ -74,7 +78,49 @@ def test_a_reader_that_does_not_read_holds_up_neither_last_nor_close(target):
     process.wait()
     assert output.last(pipe).startswith("x")
     output.close()
-    os.read(target[0], 1 << 20)
+    os.set_blocking(target[0], False)
+    while output._thread.is_alive():  # it writes to this number, which another pipe is about to have
+        with contextlib.suppress(BlockingIOError):
+            os.read(target[0], 1 << 20)
+        time.sleep(0.01)
+
+
+def test_of_what_the_dead_have_written_little_waits_for_a_reader_and_what_is_lost_is_counted(target):
+    output = Output(target[1])
+    data = b"x" * 59_999 + b"\n"
+    for _ in range(100):
+        pipe = output.open()
+        assert os.write(pipe.write_end, data) == len(data)
+        pipe.started()
+        assert output.last(pipe).endswith("x")
+        assert sum(map(len, output._unsaid)) <= MOST_UNSAID_BYTES
+    text, lost = b"", 0
+    while text.count(b"x") + lost // 60_000 * 59_999 < 100 * 59_999:
+        text += os.read(target[0], 65536)
+        lost = sum(map(int, re.findall(rb"\((\d+) bytes that workers wrote last are missing", text)))
+    output.close()
+    assert text.count(b"x") + lost // 60_000 * 59_999 == 100 * 59_999
+    assert lost > 0
+
+
+def test_the_thread_goes_on_whatever_one_turn_of_it_comes_to(target, monkeypatch, caplog):
+    monkeypatch.setattr(output_module, "PAUSE_S", 0.01)
+    output = Output(target[1])
+    real_take, turns = output._take, []
+
+    def take(descriptor):
+        turns.append(descriptor)
+        if len(turns) == 1:
+            raise RuntimeError("odd")
+        return real_take(descriptor)
+
+    monkeypatch.setattr(output, "_take", take)
+    pipe, process = run(output, "import os; os.write(2, b'hello')")
+    process.wait()
+    assert os.read(target[0], 100) == b"hello"
+    assert caplog.text.count("RuntimeError: odd") == 1
+    output.last(pipe)
+    output.close()
 
 
 def test_a_pipe_that_others_hold_open_is_not_waited_for(target):
