@@ -6,6 +6,7 @@ Everybody waits with `result()` for what was submitted one by one, except `width
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 from perf.command import Rows, main
@@ -45,6 +46,15 @@ def timed(call: Callable[[], Any], expected: Any) -> float:
     return seconds
 
 
+def rounds_of(client: Client, function: Callable[[Client, int], int], n: int, expected: int) -> list[float]:
+    """The seconds of each round in which the function is called with the client and `n`."""
+    return [timed(partial(call_in_task, client, function, n), expected) for _ in range(ROUNDS)]
+
+
+def call_in_task(client: Client, function: Callable[[Client, int], int], n: int) -> int:
+    return int(client.submit(function, client, n).result())
+
+
 def tree(links: tuple[str, ...]) -> list[Figure]:
     """fibonacci(20), 21,891 tasks, each waiting for the two it has submitted"""
     figures = []
@@ -53,10 +63,7 @@ def tree(links: tuple[str, ...]) -> list[Figure]:
             with ExitStack() as stack:
                 client = open_client(stack, link, n_workers)
                 client.submit(fibonacci, client, 5).result()
-                rounds = [
-                    timed(lambda: client.submit(fibonacci, client, N).result(), RESULT)
-                    for _ in range(ROUNDS)  # noqa: B023
-                ]
+                rounds = rounds_of(client, fibonacci, N, RESULT)
             what = f"{link}, {n_workers} worker{'s' * (n_workers > 1)}"
             figures.append(of_rounds(what, rounds, "s", 0.4, at_most=True))
     return figures
@@ -68,7 +75,7 @@ def depth(links: tuple[str, ...]) -> list[Figure]:
     for link in links:
         with ExitStack() as stack:
             client = open_client(stack, link, 1)
-            rounds = [timed(lambda: client.submit(chain, client, DEPTH).result(), DEPTH) for _ in range(ROUNDS)]  # noqa: B023
+            rounds = rounds_of(client, chain, DEPTH, DEPTH)
         figures.append(of_rounds(link, rounds, "s", 5.0, at_most=True))
     return figures
 
@@ -81,8 +88,8 @@ def width(links: tuple[str, ...]) -> list[Figure]:
             client = open_client(stack, link)
             ratios = []
             for _ in range(ROUNDS):
-                outside_s = timed(lambda: map_all(client, WIDTH), sum(range(WIDTH)))  # noqa: B023
-                inside_s = timed(lambda: client.submit(map_all, client, WIDTH).result(), sum(range(WIDTH)))  # noqa: B023
+                outside_s = timed(partial(map_all, client, WIDTH), sum(range(WIDTH)))
+                inside_s = timed(partial(call_in_task, client, map_all, WIDTH), sum(range(WIDTH)))
                 ratios.append(outside_s / inside_s)
         figures.append(of_rounds(f"{link}: rate inside / outside", ratios, "x", 0.5))
     return figures

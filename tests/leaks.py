@@ -5,15 +5,17 @@ Looked for when the last test is over: processes, ports they listen on (this pro
 
 A process is of this run if it stands below this one, or has our variable in its environment (it was started by us,
 however far down, whoever its parent is now), or holds our pipe (it was forked and has started no program since). So
-other runs on the same host are not taken for ours. A file is not ours if it was there before, or if others have memory
-of the same life mapped (the life stands in its name) and we have not.
+other runs on the same host are not taken for ours. Files of other runs are not even seen, since a run has a /dev/shm
+and a temporary folder of its own (tests.own_memory). Where that is not permitted, or with --shared-memory-of-the-host,
+a file is not ours if it was there before, or if others have memory of the same life mapped (the life stands in its
+name) and we have not.
 
 Rule 1: what is about to go has some seconds to do so (--leaks-grace).
-Rule 2: nothing is put away here: what is left is there to be looked at.
+Rule 2: processes and their files are not put away here: what is left is there to be looked at.
+Rule 3: where tests are spread over processes (pytest-xdist), the one that spreads them looks, after these have ended.
 Not here: what a single test says about its own processes (tests.processes).
 """
 
-import bisect
 import gc
 import glob
 import os
@@ -22,20 +24,23 @@ import secrets
 import tempfile
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import psutil
 import pytest
 
-FOLDERS = ("/dev/shm", tempfile.gettempdir())
+from tests.own_memory import OwnMemory
+
 LOOK_EVERY_S = 0.1
+_TIMES = "scaler-test-times"  # what processes of pytest-xdist are told, by this name
 CLOCKS_DIFFER_S = 0.01  # the kernel counts in ticks; what a shorter test has made may be put down to the next one
 _LIFE = re.compile(r"/scaler-([0-9a-z]+)-")
 
 
 class Watch:
-    """What there was when it was made, and which test began when."""
+    """What there was when it was made, beside the times of tests that say during which one the rest came."""
 
-    def __init__(self) -> None:
+    def __init__(self, times: "TestTimes") -> None:
         self._variable = f"SCALER_TESTS_{secrets.token_hex(8)}"
         os.environ[self._variable] = "1"
         self._pipe = os.pipe()
@@ -43,13 +48,7 @@ class Watch:
         self._files = {path for path, _ in _files()}
         self._ports = set(_ports(psutil.Process()))
         self._processes = set(self._processes_of_run())
-        self._starts_s: list[float] = []
-        self._tests: list[str] = []
-
-    def on_test(self, name: str) -> None:
-        """A test begins now."""
-        self._starts_s.append(time.time())
-        self._tests.append(name)
+        self._times = times
 
     def close(self) -> None:
         """Processes that are made from now on are not of this run."""
@@ -110,8 +109,32 @@ class Watch:
         return f"process {process.pid} (parent {parent}){ports}, started {self._when(made_s)}: {command}"
 
     def _when(self, time_s: float) -> str:
-        place = bisect.bisect(self._starts_s, time_s + CLOCKS_DIFFER_S)
-        return f"during {self._tests[place - 1]}" if place else "before the first test"
+        running = self._times.running_at(time_s + CLOCKS_DIFFER_S)
+        return f"during {' or '.join(running)}" if running else "before the first test"
+
+
+class TestTimes:
+    """When each test began: a file, to which each process that runs tests writes at that time."""
+
+    __test__ = False  # to pytest
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        with open(self.path, "a") as file:  # one write to the end of the file: no other process's comes between
+            file.write(f"{time.time()} {os.getpid()} {nodeid}\n")
+
+    def running_at(self, time_s: float) -> list[str]:
+        """Of each process the last test that had begun by then: what its fixtures do after it counts as the test's."""
+        running = {}
+        if os.path.exists(self.path):
+            with open(self.path) as file:
+                for line in file:
+                    began_s, pid, test = line.rstrip("\n").split(" ", 2)
+                    if float(began_s) <= time_s:
+                        running[pid] = test
+        return list(running.values())
 
 
 def _start_s(process: psutil.Process) -> float:
@@ -142,7 +165,7 @@ def _open_files(process: psutil.Process) -> Iterator[str]:
 
 def _files() -> Iterator[tuple[str, float]]:
     """This user's, with the time of their last change."""
-    for folder in FOLDERS:
+    for folder in ("/dev/shm", tempfile.gettempdir()):
         for path in glob.glob(f"{folder}/scaler-*"):
             try:
                 status = os.lstat(path)
@@ -167,22 +190,44 @@ def lives_of(process: psutil.Process) -> set[str]:
 def pytest_addoption(parser: pytest.Parser) -> None:
     text = "how many seconds processes, ports and files have to go after the last test before they count as left behind"
     parser.addoption("--leaks-grace", type=float, default=10.0, metavar="SECONDS", help=text)
+    text = "use the /dev/shm and the temporary folder that all on this host share"
+    parser.addoption("--shared-memory-of-the-host", action="store_true", help=text)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.pluginmanager.register(LeakCheck(config.getoption("--leaks-grace")), "scaler-leak-check")
+    if hasattr(config, "workerinput"):
+        config.pluginmanager.register(TestTimes(config.workerinput[_TIMES]), "scaler-test-times")
+        return  # rule 3
+    own_memory = None if config.getoption("--shared-memory-of-the-host") else OwnMemory()
+    descriptor, path = tempfile.mkstemp(prefix="test-times-")
+    os.close(descriptor)
+    times = TestTimes(path)
+    if not config.getoption("numprocesses", None):
+        config.pluginmanager.register(times, "scaler-test-times")
+    config.pluginmanager.register(LeakCheck(config.getoption("--leaks-grace"), own_memory, times), "scaler-leak-check")
 
 
 class LeakCheck:
     """One run of pytest."""
 
-    def __init__(self, grace_s: float) -> None:
+    def __init__(self, grace_s: float, own_memory: OwnMemory | None, times: TestTimes) -> None:
         self._grace_s = grace_s
-        self._watch = Watch()
+        self._own_memory = own_memory
+        self._times = times
+        self._watch = Watch(times)
         self._left: list[str] = []
 
-    def pytest_runtest_logstart(self, nodeid: str) -> None:
-        self._watch.on_test(nodeid)
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:
+        """A process of pytest-xdist is about to be started."""
+        node.workerinput[_TIMES] = self._times.path
+
+    def pytest_report_header(self) -> str:
+        if self._own_memory is None:
+            return "/dev/shm: the host's, as asked for"
+        if self._own_memory.why_not:
+            return f"/dev/shm: the host's, since one of its own is not to be had ({self._own_memory.why_not})"
+        return "/dev/shm: its own"
 
     @pytest.hookimpl(trylast=True)  # after the last fixtures are torn down
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
@@ -198,3 +243,6 @@ class LeakCheck:
 
     def pytest_unconfigure(self) -> None:
         self._watch.close()
+        os.unlink(self._times.path)
+        if self._own_memory is not None:
+            self._own_memory.leave()

@@ -6,12 +6,15 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from scaler.link.names import BellPage, make_segment, new_life, segment_name, sweep
+from tests.own_memory import enter_namespace
+from tests.processes import in_child
 
 ROOT = Path(__file__).parents[1]
 _LEAKY = """
@@ -80,10 +83,10 @@ def test_segment_whose_owner_lives_elsewhere():
 class Run:
     """A run of pytest over one file, with the leak check."""
 
-    def __init__(self, folder: Path, source: str) -> None:
+    def __init__(self, folder: Path, source: str, *more: str) -> None:
         path = folder / "test_it.py"
         path.write_text(source)
-        options = ["-q", "-p", "tests.leaks", "-p", "no:cacheprovider", "--leaks-grace=2"]
+        options = ["-q", "-p", "tests.leaks", "-p", "no:cacheprovider", "--leaks-grace=2", *more]
         # Into a file: whoever is left would keep a pipe open.
         with (folder / "output").open("w") as output:
             self.status = subprocess.run(
@@ -110,7 +113,7 @@ def life() -> Iterator[str]:
 @pytest.fixture(scope="module")
 def leaky(life: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     """A run that leaves something of every kind."""
-    run = Run(tmp_path_factory.mktemp("leaky"), _LEAKY.replace("LIFE", life))
+    run = Run(tmp_path_factory.mktemp("leaky"), _LEAKY.replace("LIFE", life), "--shared-memory-of-the-host")
     yield run
     run.end()
 
@@ -158,7 +161,7 @@ def test_run_that_leaves_nothing_of_its_own_passes(tmp_path):
     page = BellPage(here)
     make_segment(segment_name(before), 4096)
     try:
-        run = Run(tmp_path, _CLEAN.replace("LIFE", here))
+        run = Run(tmp_path, _CLEAN.replace("LIFE", here), "--shared-memory-of-the-host")
         assert "4 passed" in run.output
         assert run.left == ""
         assert run.status == 0
@@ -166,3 +169,39 @@ def test_run_that_leaves_nothing_of_its_own_passes(tmp_path):
         page.close()
         assert sweep(here) == 1
         assert sweep(before) == 1
+
+
+_LEAVES_ONE = """
+import pathlib, tempfile, time
+
+def test_file():
+    # The other run is there at the same time, and has left its files when this one looks for its own.
+    for folder in ("/dev/shm", tempfile.gettempdir()):
+        open(f"{folder}/scaler-NAME-1", "w").close()
+    pathlib.Path("BARRIER/NAME").touch()
+    while len(list(pathlib.Path("BARRIER").iterdir())) < 2:
+        time.sleep(0.01)
+"""
+
+
+@pytest.mark.parametrize("spread", [(), ("-p", "xdist", "-n2")], ids=["one process", "spread"])
+def test_two_runs_side_by_side_see_only_what_each_has_left(tmp_path, spread):
+    if in_child(enter_namespace):
+        pytest.skip("no right to a /dev/shm of its own, without which such runs meet")
+    (tmp_path / "barrier").mkdir()
+    runs = {}
+
+    def run(name: str) -> None:
+        (tmp_path / name).mkdir()
+        source = _LEAVES_ONE.replace("NAME", name).replace("BARRIER", str(tmp_path / "barrier"))
+        runs[name] = Run(tmp_path / name, source, *spread)
+
+    threads = [threading.Thread(target=run, args=(name,)) for name in ("one", "other")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for name, done in runs.items():
+        assert done.status == 1
+        assert "since it left 2 behind" in done.left
+        assert done.left.count(f"scaler-{name}-1, made during test_it.py::test_file") == 2
