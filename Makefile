@@ -3,31 +3,46 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 NATIVE := $(wildcard native/*.pyx native/*/*)
-# How hard the compiler works: SCALER_OPTIMIZE=g for a quick build while editing, as it is for speed.
+PIP := $(BIN)/python -m pip -q --disable-pip-version-check
+# How hard the compiler works: SCALER_OPTIMIZE=g for a quick build while editing, 3 for speed.
 export SCALER_OPTIMIZE ?= 3
 export SCALER_SYMBOLS ?= 0
-READY := $(VENV)/.ready-O$(SCALER_OPTIMIZE)
+BUILT := $(VENV)/.built-O$(SCALER_OPTIMIZE)-g$(SCALER_SYMBOLS)
 
-.PHONY: setup demo test test-all sanitize check options bench bench-peers chaos soak clean
+.PHONY: setup demo test nightly test-all sanitize check options bench bench-peers chaos soak clean
 .DEFAULT_GOAL := setup
 
-setup: $(READY)
+setup: $(BUILT)
 
-# An extension that was built with other flags counts as up to date, so it is removed first.
-$(READY): pyproject.toml setup.py $(NATIVE)
+# The tools come while the compiler works, which takes as long.
+$(VENV)/.installed: pyproject.toml setup.py
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@test -e $@ || rm -f scaler/_native.*.so
-	@$(BIN)/python -m pip install -q --disable-pip-version-check "pip>=25.1"
-	@$(BIN)/python -m pip install -q --disable-pip-version-check --group dev
-	@PYTHONWARNINGS=ignore $(BIN)/python -m pip install -q --disable-pip-version-check --no-build-isolation -e .
-	@rm -f $(VENV)/.ready*
+	@$(PIP) install "pip>=25.1"
+	@$(PIP) install --group build
+	@$(BIN)/python setup.py -q build_ext --inplace --force & build=$$!; \
+		$(PIP) install --group dev && wait $$build
+	@SCALER_EXTENSION=ready $(PIP) install --no-build-isolation -e .
+	@rm -f $(VENV)/.built*
+	@touch $@ $(BUILT)
+
+# An extension that was built with other flags would count as up to date.
+$(BUILT): $(VENV)/.installed $(NATIVE)
+	@test -e $@ && force= || force=--force; $(BIN)/python setup.py -q build_ext --inplace $$force
+	@rm -f $(VENV)/.built*
 	@touch $@
 
 demo: setup
 	$(BIN)/python -m examples.census
 
+# In so many processes at a time: most tests wait for something most of the time.
+TEST_PROCESSES ?= 3
+
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist worksteal
+
+# The same with much more of everything that is random, on seeds that nobody has seen.
+nightly: setup
+	SCALER_TESTS=nightly $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist worksteal --timeout 3600
 
 test-all:
 	@tests/on_each_python.sh

@@ -5,7 +5,8 @@ was missing from source distributions. And how hard the compiler works is a choi
 quarter of the time, for whoever edits native code and runs its tests.
 
 Debugging symbols are left out (many Pythons bring `-g` in their own flags, which costs a third of the time and makes
-the module six times as large) unless SCALER_SYMBOLS=1 asks for them.
+the module six times as large) unless SCALER_SYMBOLS=1 asks for them. SCALER_EXTENSION=ready says that the extension was
+built in place before, since an editable install would build it from nothing once more.
 
 SCALER_SANITIZE=1 builds what `make sanitize` runs: with AddressSanitizer and UBSan, each of whose findings ends the
 program; with the core's checks of itself (SCALER_CHECKED); and with limits that a few tasks reach (SCALER_TINY,
@@ -38,14 +39,11 @@ def compiler_flags() -> list[str]:
     return [f"-O{level}", symbols, "-fno-strict-aliasing"]
 
 
-setup(
-    ext_modules=[
-        Extension(
-            "scaler._native",
-            sources=["native/_native.pyx"],
-            depends=parts(),
-            extra_compile_args=compiler_flags(),
-            extra_link_args=SANITIZERS if IS_SANITIZED else [],
-        )
-    ]
+extension = Extension(
+    "scaler._native",
+    sources=["native/_native.pyx"],
+    depends=parts(),
+    extra_compile_args=compiler_flags(),
+    extra_link_args=SANITIZERS if IS_SANITIZED else [],
 )
+setup(ext_modules=[] if os.environ.get("SCALER_EXTENSION") == "ready" else [extension])

@@ -9,7 +9,7 @@ import pytest
 from scaler import Client, SchedulerClusterCombo
 from tests.elsewhere import RemoteCluster
 
-pytest_plugins = ["tests.leaks"]
+pytest_plugins = ["tests.effort", "tests.leaks"]
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell's background job, and all that it starts
     signal.signal(signal.SIGINT, signal.default_int_handler)
 Cluster = SchedulerClusterCombo | RemoteCluster

@@ -22,6 +22,7 @@ from scaler import Client
 from scaler.exceptions import WorkerDiedError
 from tests.e2e import calls
 from tests.e2e.test_future_arguments import Reversing, die, fail, nap_and_echo
+from tests.effort import seeds
 
 
 def inc(x):
@@ -211,7 +212,7 @@ def reference_values(graph):
     return made
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", seeds(12))
 def test_random_graphs(client, seed):
     chance = random.Random(seed)
     graph = {}

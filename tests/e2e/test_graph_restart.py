@@ -17,6 +17,7 @@ import pytest
 from scaler import Client
 from tests.e2e import calls
 from tests.e2e.test_graph import inc, total
+from tests.effort import seeds
 from tests.processes import wait_until
 from tests.restartable import Restartable
 
@@ -68,7 +69,7 @@ def values_of(graph: dict) -> dict:
     return made
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", seeds(2))
 def test_random_graphs_go_on(stage, client, seed):
     chance = random.Random(seed)
     graph = random_graph(chance, 600)

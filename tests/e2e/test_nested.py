@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from scaler import Client, SchedulerClusterCombo, current_client
 from scaler.exceptions import ScalerError, TaskTimeoutError
 from tests.e2e import nested_calls as calls
+from tests.effort import rounds
 from tests.elsewhere import RemoteCluster
 from tests.processes import wait_until
 
@@ -153,7 +154,7 @@ def test_a_parent_is_stopped_wherever_it_is_in_its_children(nesting):
     assert run(nesting, calls.fibonacci, nesting, 8) == 21
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=rounds(100), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(tree=trees)
 def test_random_trees_end_with_the_right_result(nesting, tree):
     try:

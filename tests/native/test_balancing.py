@@ -8,6 +8,7 @@ from hashlib import blake2b
 import pytest
 
 from scaler._native import Ring, RingOutlet, SchedulerCore, Segment
+from tests.effort import seeds
 
 TASK, RESULT = 1, 2
 US, MS, S = 1_000, 1_000_000, 1_000_000_000
@@ -210,7 +211,7 @@ def test_with_more_workers_than_tasks_nobody_gets_two():
     assert sum(player.running is not None for player in host.players) == 8
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", seeds(20))
 def test_whatever_comes_every_task_runs_once_and_is_moved_seldom(seed):
     """Kinds of very different and changing durations, workers of different speed that join and die."""
     rng = random.Random(seed)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from scaler._native import decode_batch, encode_batch
 from scaler.protocol.codec import by_schema_decode, by_schema_encode, decode, encode
 from scaler.protocol.frames import Clear, Frame, FrameError, Results, Tasks
+from tests.effort import rounds
 
 TASKS, RESULTS = 6, 7
 KINDS = {TASKS: Tasks, RESULTS: Results}
@@ -51,7 +52,7 @@ def full(kind):
 
 
 @given(FRAMES)
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=rounds(400))
 def test_the_bytes_are_those_of_pycapnp(frame):
     data = encode(frame)
     assert data == by_schema_encode(frame)
@@ -59,7 +60,7 @@ def test_the_bytes_are_those_of_pycapnp(frame):
 
 
 @given(FRAMES)
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=rounds(400))
 def test_each_reads_what_the_other_writes(frame):
     for data in (encode(frame), by_schema_encode(frame)):
         assert decode_batch(data) is not None
@@ -138,7 +139,7 @@ def test_every_flipped_bit_is_judged_as_by_pycapnp(kind):
 
 @given(FRAMES, st.data())
 @example(full(Tasks), None)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=rounds(300))
 def test_random_damage_is_judged_as_by_pycapnp(frame, data):
     damaged = bytearray(encode(frame))
     places = [] if data is None else data.draw(st.lists(st.integers(0, len(damaged) * 8 - 1), max_size=5))
@@ -203,9 +204,8 @@ def damage_words(seed, count):
         assert_same_verdict(bytes(damaged))
 
 
-def test_damaged_words_are_judged_as_by_pycapnp():
+def test_damaged_words_are_judged_as_by_pycapnp(seed):
     """In a process of its own: a read out of bounds may end it."""
     root = os.path.dirname(os.path.dirname(os.path.dirname(__file__)))
-    seed = random.randrange(1 << 30)
     done = subprocess.run([sys.executable, "-c", FUZZ, root, str(seed)], capture_output=True, text=True, timeout=100)
     assert done.returncode == 0, f"seed {seed}: {done.stderr}"

@@ -5,12 +5,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scaler._native import Outlet, SchedulerCore
+from tests.effort import rounds
 
 # Few different bits, some of them alike in the table's eyes, so that they meet and move.
 BITS = st.one_of(st.integers(1, 40), st.integers(0, 40).map(lambda n: 5 + (n << 18)))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=rounds(100))
 @given(st.lists(BITS, max_size=200))
 def test_a_client_is_found_from_its_coming_to_its_going(toggled):
     core = SchedulerCore()

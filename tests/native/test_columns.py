@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from scaler._native import RecordBatch, RecordRun, bare, join_places, runs_to_result_columns, runs_to_task_columns
+from tests.effort import rounds
 
 TASK, RESULT = 1, 2
 FLAG_OBJECTS = 1
@@ -300,7 +301,7 @@ def test_a_column_that_is_not_bytes_is_refused():
 
 
 @given(st.lists(st.binary(max_size=40), min_size=9, max_size=9))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=rounds(150))
 def test_random_columns_add_all_or_nothing(columns):
     batch = RecordBatch()
     try:
@@ -388,4 +389,4 @@ class RunMachine(RuleBasedStateMachine):
 
 
 TestRunMachine = RunMachine.TestCase
-TestRunMachine.settings = settings(max_examples=60, stateful_step_count=60, deadline=None)
+TestRunMachine.settings = settings(max_examples=rounds(30), stateful_step_count=60)

@@ -11,6 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from scaler._native import STATUS_OK, STATUS_STOPPED, Ring, RingOutlet, SchedulerCore, Segment
 from scaler.link.doorbell import new_doorbell
+from tests.effort import rounds
 
 TASK, RESULT, FUNCTION, FORGET = 1, 2, 3, 12
 REFUSED, NO_WORKER = 3, 5  # statuses
@@ -639,7 +640,7 @@ class CoreMachine(RuleBasedStateMachine):
         assert self.core.counts()["ready"] == 0
 
 
-CoreMachine.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+CoreMachine.TestCase.settings = settings(max_examples=rounds(60), stateful_step_count=40)
 TestCoreMachine = CoreMachine.TestCase
 
 

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from scaler._native import SchedulerCore
+from tests.effort import rounds
 from tests.native.model import MS, LocalWorker, Model, ModelClient, RemoteWorker
 
 MOST_CLIENTS, MOST_WORKERS, MOST_FUNCTIONS = 4, 4, 30
@@ -268,7 +269,7 @@ class CoreMachine(RuleBasedStateMachine):
 
 
 TestCoreAgainstModel = CoreMachine.TestCase
-TestCoreAgainstModel.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestCoreAgainstModel.settings = settings(max_examples=rounds(60), stateful_step_count=40)
 
 
 def test_credit_comes_back_with_results():

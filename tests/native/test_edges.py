@@ -23,6 +23,7 @@ from scaler._native import (
     pack_inputs,
     pack_supply,
 )
+from tests.effort import seeds
 from tests.native.test_core import RESULT, TASK, FakeClient, FakeWorker
 
 FAIL = b"fail"
@@ -381,7 +382,7 @@ def test_clearing_cancels_graphs(core, client, worker):
     assert_empty(core)
 
 
-@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize("seed", seeds(60))
 def test_random_graphs_end_as_their_edges_say(seed):
     """With failures, workers that die, cancels, and the client handing in what it was too late for."""
     chance = random.Random(seed)

@@ -21,6 +21,7 @@ from scaler._native import (
     read_packed,
 )
 from scaler.link.names import new_life
+from tests.effort import rounds
 
 TAG = 7
 MIB = 1 << 20
@@ -287,7 +288,7 @@ def damage(data, cuts):
     st.lists(st.tuples(st.integers(0, 100), st.integers(0, 255)), max_size=6),
     st.integers(0, 400),
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=rounds(300))
 def test_a_damaged_object_comes_apart_into_parts_of_itself_or_is_an_error(sizes, stream_bytes, cuts, left):
     store, mappings = Store(life := new_life(), TAG, "/tmp"), Mappings(life, "/tmp")
     place = store.put_packed(b"p" * stream_bytes, [memoryview(b"b" * size) for size in sizes])
@@ -304,7 +305,7 @@ def test_a_damaged_object_comes_apart_into_parts_of_itself_or_is_an_error(sizes,
 
 
 @given(st.lists(st.integers(0, 2**64 - 1), min_size=2, max_size=8), st.binary(max_size=20))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=rounds(300))
 def test_numbers_of_any_size_in_a_header_are_an_error_or_lie_inside(numbers, rest):
     data = b"".join(number.to_bytes(8, "little") for number in numbers) + rest
     try:
@@ -331,7 +332,7 @@ def test_a_payload_is_read_with_what_it_names(lender):
 
 
 @given(st.data())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=rounds(200))
 def test_a_damaged_payload_is_read_or_is_an_error(data):
     lender = Lender("/tmp")
     try:

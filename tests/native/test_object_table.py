@@ -30,6 +30,7 @@ from scaler._native import (
     peer_segment_bytes,
 )
 from scaler.link.doorbell import new_doorbell
+from tests.effort import rounds
 from tests.native.model import digest_of
 from tests.native.object_peers import FOLDER, LIFE, NEW_AND_HELD, FakeClient, FakeWorker, Maker, is_empty, read_all
 
@@ -652,5 +653,5 @@ class ObjectsMachine(RuleBasedStateMachine):
         assert not self.heard or max(self.heard.values()) == 1
 
 
-ObjectsMachine.TestCase.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)
+ObjectsMachine.TestCase.settings = settings(max_examples=rounds(100), stateful_step_count=30)
 TestObjectsMachine = ObjectsMachine.TestCase

@@ -32,6 +32,7 @@ from scaler._native import (
 )
 from scaler.link.doorbell import new_doorbell
 from scaler.link.names import new_life, segment_name
+from tests.effort import seeds
 from tests.processes import in_child
 from tests.sim.wire import CONTROL_BYTES, Rings
 
@@ -283,7 +284,7 @@ def test_a_burst_is_drained_without_a_look_at_all_rings(scheduler):
     assert scheduler.pump.missed == 0
 
 
-@pytest.mark.parametrize("seed", range(30))
+@pytest.mark.parametrize("seed", seeds(30))
 def test_nonsense_in_rings_hurts_only_who_wrote_it(scheduler, seed):
     chance = random.Random(seed)
     client, worker = Peer(scheduler, 5), Peer(scheduler)

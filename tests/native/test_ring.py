@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scaler._native import RING_HEADER_BYTES, Ring, Segment
+from tests.effort import rounds
 
 TASK = 1
 HEADER_BYTES = 56
@@ -41,7 +42,7 @@ def test_a_full_ring_refuses_until_the_reader_has_moved_on():
 
 
 @given(st.integers(0, 127), st.lists(st.integers(0, 72), min_size=1, max_size=60))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=rounds(200))
 def test_no_record_is_lost_or_changed_at_any_wrap(start, sizes):
     _, producer, consumer = both_ends()
     producer.start_at(start * 8 + (1 << 40))

@@ -6,6 +6,7 @@ import struct
 import pytest
 
 from scaler._native import HEADERS_OFFSET, KIND_TASK, PAGE, RECORD_HEADER_BYTES, Ring, RunningTask
+from tests.effort import seeds
 from tests.processes import in_child
 from tests.sim.wire import Rings
 
@@ -160,7 +161,7 @@ def test_no_record_is_seen_that_reaches_beyond_the_ring(worker):
     assert in_child(lambda: look(worker)) == (False, None, [], [], True)
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", seeds(20))
 def test_any_bytes_in_a_ring_are_looked_at_in_an_instant(seed):
     chance = random.Random(seed)
 

@@ -14,6 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from scaler._native import PLACE_NEW, PLACE_PACKED, Mappings, Segment, Store, address_of, read_packed
 from scaler.link.names import new_life
+from tests.effort import rounds
 from tests.small_memory import run_in_small_memory
 
 TAG = 7
@@ -433,7 +434,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.folder.cleanup()
 
 
-StoreMachine.TestCase.settings = settings(max_examples=30, stateful_step_count=25, deadline=None)
+StoreMachine.TestCase.settings = settings(max_examples=rounds(30), stateful_step_count=25)
 TestStoreMachine = StoreMachine.TestCase
 
 

@@ -15,6 +15,7 @@ from scaler._native import (
     SchedulerCore,
     Segment,
 )
+from tests.effort import seeds
 from tests.native.model import digest_of
 from tests.sim.wire import Rings
 
@@ -101,7 +102,7 @@ class World:
         return [counts[name] for name in ("rows", "ready", "held_back", "kept_results", "running_on")]
 
 
-@pytest.mark.parametrize("seed", range(150))
+@pytest.mark.parametrize("seed", seeds(75))
 def test_each_task_is_answered_once_whatever_schedulers_die(seed):
     chance = random.Random(seed)
     world = World(chance.randrange(1, 4))

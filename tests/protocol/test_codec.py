@@ -28,6 +28,7 @@ from scaler.protocol.frames import (
     VersionError,
     Welcome,
 )
+from tests.effort import rounds
 
 U32, U64 = st.integers(0, 2**32 - 1), st.integers(0, 2**64 - 1)
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
@@ -128,7 +129,7 @@ def header_offset(data):
 
 
 @given(FRAMES)
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=rounds(400))
 def test_a_frame_is_decoded_as_it_was_encoded(frame):
     for data in (encode(frame), memoryview(b"1" + encode(frame))[1:]):
         decoded = decode(data)
@@ -266,7 +267,7 @@ def test_what_cannot_be_is_refused(body, words):
 
 
 @given(FRAMES, st.data())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=rounds(300))
 def test_a_damaged_frame_raises_only_frame_error(frame, data):
     whole = encode(frame)
     damaged = bytearray(whole)
@@ -317,9 +318,8 @@ def damage_frames(seed, count):
             pass
 
 
-def test_damaged_pointers_never_end_the_process():
+def test_damaged_pointers_never_end_the_process(seed):
     root = os.path.dirname(os.path.dirname(os.path.dirname(__file__)))
-    seed = random.randrange(1 << 30)
     done = subprocess.run([sys.executable, "-c", FUZZ, root, str(seed)], capture_output=True, text=True, timeout=100)
     assert done.returncode == 0, f"seed {seed}: {done.stderr}"
 

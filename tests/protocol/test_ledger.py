@@ -10,6 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from scaler.protocol.codec import decode
 from scaler.protocol.frames import Acknowledge, Clear, Frame, FrameError, Heartbeat, Left
 from scaler.protocol.ledger import Ledger
+from tests.effort import rounds
 
 
 def test_frames_are_numbered_from_one_and_kept_until_acknowledged():
@@ -200,4 +201,4 @@ class LossyLink(RuleBasedStateMachine):
 
 
 TestLossyLink = LossyLink.TestCase
-TestLossyLink.settings = settings(max_examples=100, stateful_step_count=60, deadline=None)
+TestLossyLink.settings = settings(max_examples=rounds(50), stateful_step_count=60)

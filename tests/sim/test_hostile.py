@@ -9,6 +9,7 @@ from scaler._native import join_places
 from scaler.protocol import frames
 from scaler.protocol.codec import encode
 from scaler.protocol.frames import UNNUMBERED, Body, Frame, Function
+from tests.effort import rounds
 from tests.sim.wire import RemoteClient, RemoteCluster, World
 
 
@@ -58,7 +59,7 @@ def nonsense(chance: random.Random) -> Body:
 
 
 @given(st.integers(0, 2**32))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=rounds(90))
 def test_well_formed_nonsense_hurts_only_who_says_it(seed):
     chance = random.Random(seed)
     world = World()

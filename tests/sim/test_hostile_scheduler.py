@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from scaler.exceptions import ScalerError
 from scaler.protocol.codec import encode
 from scaler.protocol.frames import UNNUMBERED, Frame
+from tests.effort import rounds
 from tests.sim.test_hostile import nonsense
 from tests.sim.test_wire import settle
 from tests.sim.wire import RemoteClient, RemoteCluster, World
@@ -16,7 +17,7 @@ from tests.sim.wire import RemoteClient, RemoteCluster, World
 
 @pytest.mark.parametrize("peer_class", [RemoteClient, RemoteCluster])
 @given(seed=st.integers(0, 2**32))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=rounds(100))
 def test_nonsense_ends_the_session_with_an_error_and_nothing_else(peer_class, seed):
     chance = random.Random(seed)
     world = World()
@@ -48,7 +49,7 @@ def test_nonsense_ends_the_session_with_an_error_and_nothing_else(peer_class, se
 
 
 @given(data=st.binary(max_size=400))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=rounds(200))
 def test_random_bytes_end_the_session_with_an_error(data):
     world = World()
     client = RemoteClient(world, 5)

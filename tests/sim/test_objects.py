@@ -13,6 +13,7 @@ from scaler.link.objects import OutgoingObjects
 from scaler.protocol.codec import decode, encode
 from scaler.protocol.frames import Fetched, Frame, Offer, Serves, Tasks
 from scaler.relay.cluster_side import worker_tag
+from tests.effort import rounds
 from tests.sim.test_wire import settle, talk
 from tests.sim.wire import Port, RemoteClient, RemoteCluster, World
 
@@ -34,7 +35,7 @@ def frames_of(messages):
 
 
 @given(st.integers(0, 2**32))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=rounds(30))
 def test_each_task_is_answered_once_whatever_becomes_of_transfers_and_links(seed):
     chance = random.Random(seed)
     world, client, clusters = make_world(3)

@@ -26,6 +26,7 @@ from scaler.link import conversation
 from scaler.protocol.codec import decode, encode
 from scaler.protocol.frames import Clear, Frame, FrameError, Goodbye, Hello, Refusal, Results, Tasks
 from scaler.relay.cluster_side import worker_tag
+from tests.effort import rounds
 from tests.sim.wire import RemoteClient, RemoteCluster, RemoteWorker, Rings, World, hello
 
 
@@ -54,7 +55,7 @@ def talk(world, peers, turns):
 
 
 @given(st.integers(0, 2**32))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=rounds(30))
 def test_each_task_is_answered_once_whatever_the_links_lose(seed):
     chance = random.Random(seed)
     world = World()
@@ -125,7 +126,7 @@ def test_each_task_is_answered_once_whatever_the_links_lose(seed):
 
 
 @given(st.binary(max_size=300) | st.lists(st.binary(max_size=40), max_size=3), st.booleans())
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=rounds(250))
 def test_random_bytes_are_refused_and_counted_and_hurt_nobody(data, known):
     world = World()
     client, cluster = RemoteClient(world, 5), RemoteCluster(world, 1)
@@ -145,7 +146,7 @@ def test_random_bytes_are_refused_and_counted_and_hurt_nobody(data, known):
 
 
 @given(st.integers(0, 2**32))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=rounds(150))
 def test_damaged_frames_of_a_session_hurt_only_that_session(seed):
     chance = random.Random(seed)
     world = World()
