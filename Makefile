@@ -21,7 +21,7 @@ $(VENV)/.installed: pyproject.toml setup.py
 	@$(PIP) install --group build
 	@$(BIN)/python setup.py -q build_ext --inplace --force & build=$$!; \
 		$(PIP) install --group dev && wait $$build
-	@SCALER_EXTENSION=ready $(PIP) install --no-build-isolation -e .
+	@SCALER_EXTENSION=ready PYTHONWARNINGS=ignore $(PIP) install --no-build-isolation -e .
 	@rm -f $(VENV)/.built*
 	@touch $@ $(BUILT)
 
