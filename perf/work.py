@@ -30,6 +30,12 @@ def sleep_unevenly(seconds: float) -> float:
     return seconds
 
 
+def sleep_as(_: Any, seconds: float) -> float:
+    """With `functools.partial` and something new as its first argument, a function that nobody has called before."""
+    time.sleep(seconds)
+    return seconds
+
+
 def sleep_and_tell(seconds: float) -> float:
     """When this task ended, on the clock that all processes of a machine share."""
     time.sleep(seconds)

@@ -58,9 +58,9 @@ cdef class SchedulerCore:
         self.ready = ReadyQueue(self.table)
         self.functions = FunctionTable(self.objects)
         self.pool = WorkerPool()
-        self.dispatcher = Dispatcher(self.table, self.ready, self.functions, self.pool, self.objects)
         self.edges = Edges(self.table, self.clients, self.objects, self.own_tag)
         self.answers = Answers(self.table, self.ready, self.clients, self.objects, self.functions, self.edges)
+        self.dispatcher = Dispatcher(self.table, self.ready, self.functions, self.pool, self.objects, self.answers)
         self.survivors = Survivors(self.table, self.ready, self.clients, self.pool, self.objects, self.answers)
         self.deaths = Deaths(self.table, self.answers)
         self.client_queue_bytes = 1 << 30
@@ -96,7 +96,7 @@ cdef class SchedulerCore:
         self.forget_functions(index)
         names = self.objects.on_left(self.clients.tag_of(index))
         self.clients.leave(index)
-        self.dispatcher.dispatch(now)
+        self.dispatch(now)
         return names
 
     # what a client says
@@ -272,8 +272,11 @@ cdef class SchedulerCore:
 
     cdef void turn_away(self, uint32_t row_index, uint64_t now) noexcept nogil:
         """More tasks wait than may: unless a worker has room after all, the newcomer is answered with that."""
-        self.dispatcher.dispatch(now)
-        if self.ready.size <= <uint64_t>self.most_waiting or self.table.row(row_index).state != ROW_READY:
+        cdef uint64_t task = self.table.row(row_index).task
+        self.dispatch(now)
+        row_index = self.clients.find_open(task)      # that may have ended it, and freed its row
+        if (row_index == 0 or self.ready.size <= <uint64_t>self.most_waiting
+                or self.table.row(row_index).state != ROW_READY):
             return
         self.turned_away += 1
         self.ready.remove(row_index)
@@ -294,14 +297,14 @@ cdef class SchedulerCore:
             if not self.is_needed(row_index):
                 self.cancel(row_index)
                 self.settle()
-            self.dispatcher.dispatch(now)
+            self.dispatch(now)
         else:
             self.survivors.refuse(task)
 
     def on_clear(self, uint32_t index, uint64_t now, uint64_t before=-1):
         """The client wants none of its tasks any more, up to the id `before`: later ones it has submitted since."""
         self.cancel_all(index, NUMBER_MASK + 1 if before == <uint64_t>-1 else before & NUMBER_MASK)
-        self.dispatcher.dispatch(now)
+        self.dispatch(now)
 
     def on_client_release(self, uint32_t index, objects):
         """The client holds these objects no more."""
@@ -371,7 +374,7 @@ cdef class SchedulerCore:
                 state = ROW_READY
             if state == ROW_READY:
                 self.lend(index, row_index)
-        self.dispatcher.dispatch(now)
+        self.dispatch(now)
 
     cdef int lend(self, uint32_t index, uint32_t row_index) except -1:
         """Have the client run it, if that can be said just now; else it asks again."""
@@ -402,7 +405,7 @@ cdef class SchedulerCore:
         else:
             self.table.row(row_index).awaited = False
             self.ready.push(row_index, True)
-            self.dispatcher.dispatch(now)
+            self.dispatch(now)
 
     # tasks that wait for others
 
@@ -568,7 +571,7 @@ cdef class SchedulerCore:
         if not more_comes:
             self.deaths.on_told(tag, None)
             self.settle()
-        self.dispatcher.dispatch(now)
+        self.dispatch(now)
         return names
 
     def awaits_death(self, uint64_t tag):
@@ -579,7 +582,7 @@ cdef class SchedulerCore:
         """What its supervisor knows of the death of the worker with this tag, in place of what was known before."""
         self.deaths.on_told(tag, facts)
         self.settle()
-        self.dispatcher.dispatch(now)
+        self.dispatch(now)
         self.flush()
 
     def on_workers_left(self, list indices not None, uint64_t now, bytes facts not None=b"{}"):
@@ -590,7 +593,7 @@ cdef class SchedulerCore:
             self.lose_worker(index, facts, now)
             self.deaths.on_told(tag, None)
         self.settle()
-        self.dispatcher.dispatch(now)
+        self.dispatch(now)
 
     cdef void charge(self, uint32_t row_index) noexcept nogil:
         """A worker died running this."""
@@ -670,6 +673,14 @@ cdef class SchedulerCore:
         self.answers.answer_with(row_index, record, self.pool.workers[worker_index].maker)
         self.settle()
 
+    def on_worker_room(self, uint32_t index):
+        """The worker has read: what found no room with it may now."""
+        self.has_room(index)
+
+    cdef inline void has_room(self, uint32_t index) noexcept nogil:
+        if self.pool.workers[index].is_full:
+            self.pool.set_full(index, False)
+
     def on_worker_release(self, uint32_t index, objects):
         """A worker holds these objects no more."""
         self.release(self.pool.workers[index].tag, objects)
@@ -696,7 +707,7 @@ cdef class SchedulerCore:
             self.settle()
         elif row.awaited:
             self.lend(row.client, row_index)
-        self.dispatcher.dispatch(now)
+        self.dispatch(now)
 
     # what outlived another scheduler
 
@@ -727,13 +738,16 @@ cdef class SchedulerCore:
             self.deaths.on_tick(now)
             self.settle()
         self.dispatcher.relieve_slow(now)
-        self.dispatcher.dispatch(now)
+        self.dispatch(now)
         self.flush()
 
     cdef inline void dispatch(self, uint64_t now) noexcept nogil:
         """Place what can be placed."""
         self.settle()
         self.dispatcher.dispatch(now)
+        while self.edges.first_touched and not self.edges.settling:     # one was ended that others wait for
+            self.settle()
+            self.dispatcher.dispatch(now)
 
     cdef void flush(self) noexcept nogil:
         """The event is over, or several are: let every peer that was written to see it."""
@@ -847,6 +861,7 @@ cdef class SchedulerCore:
             self.on_result(index, record, now)
             results.step(record.record_bytes)
         results.recycle()
+        self.has_room(index)
 
     def deliver(self, uint32_t index):
         """The client's outlet has room again: send what waited for it."""

@@ -1,19 +1,42 @@
 # Dispatcher: gives ready tasks to workers, and takes back what waits behind a slow one.
 #
-# Clients take turns at each placement, and the least loaded worker comes first. What a worker holds is a list in the
-# rows in the order of its ring, so whoever goes wrong can be unwound from the end.
+# The head of the turn is placed, or nothing is. Of the tasks that could run, the highest priority comes first, then the
+# clients in turn, then arrival (ready); of the workers that are open (worker_pool) the least loaded one. A worker is
+# open whatever the task is, so a task is never passed over because it is longer, or less known, than those of others:
+# if no worker is open everybody waits, and the first that opens gets the task whose turn it is.
+#
+# How long that may take. A worker holds less than CREDIT_NS of known work and one task, so it opens after that time and
+# what that task takes. A task that was placed waits as long at most behind others, and if one of these runs ten times
+# longer than its kind does, what stands behind that is taken back and keeps its place before its client's others
+# (relieve_slow). So between n clients with tasks of the lengths e1 to en each gets one placed in the time that one round
+# of turns takes, and waits for CREDIT_NS and one running task besides.
+#
+# Who is passed over nevertheless:
+#   * lower priorities, by all higher ones, as long as there are any: that is what they are for;
+#   * clients whose results have no room (answers): they are in no turn until they have read;
+#   * a task that fits the rings of some workers only, while none of these is open. Rings as small as that are not made
+#     by us. What fits no worker's rings is answered with that.
+# A worker whose ring has no room for the head of the turn gets nothing else meanwhile: it runs dry for it, and then has
+# room. It is looked at again with its next result, when it says that there is room, and at each tick.
+#
+# What a worker holds is a list in the rows in the order of its ring, so whoever goes wrong can be unwound from the end.
 #
 # Rule 1: a row is in the list of a worker if and only if it is ROW_PLACED or ROW_CANCELLED.
 # Rule 2: a worker is told what a function is before it is given the first task of it, and to forget it after its last.
-# Rule 3: the work per placement, and per tick, does not depend on how many tasks or workers there are.
+# Rule 3: the work per placement, and per tick, does not depend on how many tasks or workers there are (but for a task
+#         that does not fit the rings of some).
 # Not here: which task is next (ready), how much a worker may hold (worker_pool), why a task is taken off (core).
 
 cdef enum:
-    TURN_TRIES = 8
     MOST_LOOKS = 1024          # at workers, per tick: with more of them, each has its turn later
     MOST_ESTIMATE_NS = 2000000000
     NEAR_BYTES = 1 << 20       # of objects, from which on a task is rather run where they are
     MOST_NEAR_LOOKS = 16       # at workers that are loaded alike, for one there
+
+cdef enum:                     # what came of placing a task on a worker
+    PLACED = 0
+    NO_ROOM = 1                # now
+    NEVER_ROOM = 2             # its rings are too small for this task
 
 
 @cython.final
@@ -23,45 +46,50 @@ cdef class Dispatcher:
     cdef FunctionTable functions
     cdef WorkerPool pool
     cdef ObjectTable objects
+    cdef Answers answers
     cdef dict untold               # a worker's index -> numbers of functions that it has not been told to forget yet
     cdef uint64_t withdrawn
     cdef uint32_t next_look        # at which worker
 
-    def __cinit__(self, TaskTable table, ReadyQueue ready, FunctionTable functions, WorkerPool pool, ObjectTable objects):
+    def __cinit__(self, TaskTable table, ReadyQueue ready, FunctionTable functions, WorkerPool pool,
+                  ObjectTable objects, Answers answers):
         self.table = table
         self.ready = ready
         self.functions = functions
         self.pool = pool
         self.objects = objects
+        self.answers = answers
         self.untold = {}
 
     cdef void dispatch(self, uint64_t now) noexcept nogil:
-        """Give ready tasks to workers with credit: clients in turn, the least loaded worker first."""
-        cdef uint32_t tries
-        cdef uint32_t first
+        """Place the head of the turn, and the next, as long as a worker is open."""
+        cdef uint64_t levels = self.ready.levels
         cdef uint32_t level
         cdef uint32_t client_index
+        cdef uint32_t row_index
         cdef uint32_t worker_index
         cdef uint32_t near
-        cdef uint32_t placed = 1
-        while placed and self.ready.levels:
-            placed = 0
-            level = self.ready.best_level()
-            first = self.ready.turn[level]
-            for tries in range(TURN_TRIES):
-                if tries and self.ready.turn[level] == first:
-                    break                      # all clients have been tried
-                client_index = self.ready.turn[level] - 1
-                self.ready.turn[level] = self.ready.next_of(client_index, level) + 1
-                worker_index = self.pool.least_loaded()
-                if worker_index == 0:
-                    return
-                if self.objects.hosts:
-                    near = self.near_inputs(self.ready.clients[client_index].at[level].head, worker_index)
-                    worker_index = near if near else worker_index    # there may be no memory to find out
-                if self.place(self.ready.clients[client_index].at[level].head, worker_index - 1, now):
-                    placed = 1
-                    break
+        cdef int outcome
+        while levels:
+            worker_index = self.pool.least_loaded()
+            if worker_index == 0:
+                return
+            level = highest_of(levels)
+            client_index = self.ready.turn[level] - 1
+            row_index = self.ready.clients[client_index].at[level].head
+            if self.objects.hosts:
+                near = self.near_inputs(row_index, worker_index)
+                worker_index = near if near else worker_index    # there may be no memory to find out
+            outcome = self.place(row_index, worker_index - 1, now)
+            if outcome == NEVER_ROOM:
+                outcome = self.place_misfit(row_index, now)
+            if outcome == PLACED:
+                levels &= self.ready.levels
+            elif outcome == NO_ROOM:
+                self.pool.set_full(worker_index - 1, True)
+            else:
+                self.ready.pass_turn(client_index, level)
+                levels &= ~((<uint64_t>1) << level)    # another client's turn comes with the next event
 
     cdef uint32_t near_inputs(self, uint32_t row_index, uint32_t worker_index) noexcept nogil:
         """Rather this worker (index + 1), or one that is loaded alike, if what the task needs is large and lies there."""
@@ -95,37 +123,32 @@ cdef class Dispatcher:
 
     # one task
 
-    cdef bint place(self, uint32_t row_index, uint32_t worker_index, uint64_t now) noexcept nogil:
-        """Give the task to the worker. False if that has no credit or no room."""
+    cdef int place(self, uint32_t row_index, uint32_t worker_index, uint64_t now) noexcept nogil:
+        """Give the task, whose turn it is, to the worker, which is open. PLACED, or why not."""
         cdef Row *row = self.table.row(row_index)
         cdef Worker *worker = &self.pool.workers[worker_index]
         cdef Function *function = &self.functions.functions[row.function]
-        cdef uint64_t estimate = function.mean_ns * (row.items if row.items else 1)
+        cdef uint64_t charge = max(expected_ns(function, row.items), <uint64_t>function.floor_ns)
         cdef Record *record
         cdef uint32_t size = row.payload_bytes
-        if not self.pool.has_credit(worker, function) or (worker.held and worker.load_ns + estimate > CREDIT_NS):
-            return False
         if not self.tell_function(worker, row.function):
-            return False
+            return self.why_no_room(row, worker)
         record = (<Outlet>worker.tasks).reserve(size)
         if record == NULL:
-            return False
+            return self.why_no_room(row, worker)
         row.placements += 1
         fill_record(record, KIND_TASK, row.flags, 0, function.number, row.task, self.table.attempt_of(row), row.items, 0)
         set_options(record, word_of(row), row.limit_ms)
         memcpy(payload_of(record), self.table.payload(row), size)
         row.position = (<Outlet>worker.tasks).commit()
         if row.position == NOT_COMMITTED:
-            return False
+            return NO_ROOM
+        self.ready.pass_turn(row.client, row.level)
         self.ready.remove(row_index)
         row.asked = False
         row.state = ROW_PLACED
         row.worker = worker_index
-        if estimate < LEAST_TASK_NS:
-            estimate = LEAST_TASK_NS
-        elif estimate > MOST_ESTIMATE_NS:
-            estimate = MOST_ESTIMATE_NS
-        row.estimate_ns = <uint32_t>estimate
+        row.charge_ns = <uint32_t>min(charge, <uint64_t>MOST_ESTIMATE_NS)
         row.next = 0
         row.previous = worker.tail
         if worker.tail:
@@ -135,10 +158,42 @@ cdef class Dispatcher:
             worker.since_ns = now
         worker.tail = row_index
         worker.held += 1
-        worker.load_ns += row.estimate_ns
+        worker.load_ns += row.charge_ns
         self.pool.note_dirty(worker_index, now)
         self.pool.settle(worker_index)
-        return True
+        return PLACED
+
+    cdef int why_no_room(self, Row *row, Worker *worker) noexcept nogil:
+        return NO_ROOM if self.can_fit(row, worker) else NEVER_ROOM
+
+    cdef bint can_fit(self, Row *row, Worker *worker) noexcept nogil:
+        """Whether the worker's rings, when they are empty, have room for this task and what its function is."""
+        cdef uint32_t function_bytes = 0
+        if not knows_function(worker, row.function):
+            with gil:
+                function_bytes = (<Announced>self.functions.announced[row.function]).record_bytes()
+        return (<Outlet>worker.tasks).can_fit(row.payload_bytes) and (<Outlet>worker.control).can_fit(function_bytes)
+
+    cdef int place_misfit(self, uint32_t row_index, uint64_t now) noexcept nogil:
+        """The task does not fit the rings of every worker: place it on an open one that it fits, or end it if there is
+        none at all. NEVER_ROOM if it has to wait for one."""
+        cdef Row *row = self.table.row(row_index)
+        cdef Worker *worker
+        cdef uint32_t i
+        cdef bint fits_any = False
+        for i in range(self.pool.length):
+            worker = &self.pool.workers[i]
+            if worker.present and self.can_fit(row, worker):
+                fits_any = True
+                if worker.bucket != NO_BUCKET and self.place(row_index, i, now) == PLACED:
+                    return PLACED
+        if fits_any:
+            return NEVER_ROOM
+        self.ready.pass_turn(row.client, row.level)
+        self.ready.remove(row_index)
+        self.answers.answer_text(row_index, STATUS_REFUSED,
+                                 b"it, or its function, is larger than the rings of the workers have room for")
+        return PLACED
 
     cdef void unplace(self, uint32_t row_index) noexcept nogil:
         """The row's worker holds it no longer; the row's state is for the caller to set."""
@@ -153,7 +208,8 @@ cdef class Dispatcher:
         else:
             worker.tail = row.previous
         worker.held -= 1
-        worker.load_ns -= row.estimate_ns
+        worker.load_ns -= row.charge_ns
+        worker.is_full = False
         self.pool.settle(row.worker)
 
     cdef int withdraw(self, uint32_t row_index) noexcept nogil:
@@ -203,14 +259,24 @@ cdef class Dispatcher:
         for looks in range(min(self.pool.length, <uint32_t>MOST_LOOKS)):
             self.next_look = self.next_look + 1 if self.next_look + 1 < self.pool.length else 0
             worker = &self.pool.workers[self.next_look]
-            if not worker.present or worker.held < 2:
+            if not worker.present:
                 continue
-            if now > worker.since_ns + 10 * <uint64_t>self.table.row(worker.head).estimate_ns + 10000000:
+            if worker.is_full:
+                self.pool.set_full(self.next_look, False)     # it may have said so, and died; or be a relay's
+            if worker.held == 0 or (worker.held == 1 and worker.host):    # to there the way alone may take longer
+                continue
+            if now > worker.since_ns + 10 * self.expected_of_head(worker) + 10000000:
                 self.relieve(self.next_look)
-            elif now > worker.given_ns + 5 * CREDIT_NS and self.pool.has_idle() and not self.ready.levels:
+            elif (worker.held > 1 and now > worker.given_ns + 5 * CREDIT_NS
+                    and self.pool.has_idle() and not self.ready.levels):
                 worker.given_ns = now                  # a relay takes its time to answer
                 self.relieve(self.next_look)
                 self.dispatch(now)                     # until nobody is idle any more
+
+    cdef inline uint64_t expected_of_head(self, Worker *worker) noexcept nogil:
+        """How long what it runs should take. What was charged for it may be much more, as long as little is known."""
+        cdef Row *row = self.table.row(worker.head)
+        return min(expected_ns(&self.functions.functions[row.function], row.items), <uint64_t>row.charge_ns)
 
     cdef void relieve(self, uint32_t worker_index) noexcept nogil:
         """Take back all but what the worker runs now."""
@@ -232,9 +298,9 @@ cdef class Dispatcher:
             row_index = previous
         # What it runs now is charged as if it filled the credit, so that nothing is put behind it again.
         row = self.table.row(worker.head)
-        if row.estimate_ns < CREDIT_NS:
-            worker.load_ns += CREDIT_NS - row.estimate_ns
-            row.estimate_ns = CREDIT_NS
+        if row.charge_ns < CREDIT_NS:
+            worker.load_ns += CREDIT_NS - row.charge_ns
+            row.charge_ns = CREDIT_NS
             self.pool.settle(worker_index)
 
     cdef void take_back_all(self, uint32_t worker_index) noexcept nogil:
@@ -261,7 +327,7 @@ cdef class Dispatcher:
             memset(knows + worker.knows_bytes, 0, function // 4 + 64 - worker.knows_bytes)
             worker.knows = knows
             worker.knows_bytes = function // 4 + 64
-        if worker.knows[function >> 3] & (1 << (function & 7)):
+        if knows_function(worker, function):
             worker.last_function = function + 1
             return True
         with gil:                                     # with no memory for this it is tried again with the next task

@@ -8,6 +8,10 @@
 # control rings have room, the rest later. What it carries is held by these workers too (dispatcher), since they may
 # look at it until they hear that it is forgotten; they give it back themselves.
 #
+# What a task is charged to its worker: what such tasks take on average, but at least `floor_ns`. That is all the credit
+# as long as nobody knows how long they take, so that nothing is put behind the first ones, and half of that with each
+# answer that came quickly. Without it a hundred tasks that are quick as far as one answer says would go to one worker.
+#
 # Rule 1: a place in the table is used again, a number never: a worker that has not yet heard of the end of one function
 #         cannot take another for it.
 # Not here: which of a client's numbers means which function (clients), which worker has it (workers, dispatcher).
@@ -16,14 +20,19 @@ from hashlib import blake2b as _blake2b
 
 cdef enum:
     QUICK_NS = 1000000
-    LEAST_TASK_NS = 500
+    LEAST_TASK_NS = 500        # that any task is charged
     NO_FUNCTION = 0xFFFFFFFF
 
 cdef struct Function:
     uint64_t mean_ns       # 0: nobody has answered yet
-    uint32_t limit         # tasks of unknown length per worker
+    uint32_t floor_ns      # what a task of it is charged at least
     uint32_t users
     uint32_t number        # what workers know it by
+
+
+cdef inline uint64_t expected_ns(Function *function, uint32_t items) noexcept nogil:
+    """How long a task of it with so many calls takes, by what is known; 0: nothing is."""
+    return function.mean_ns * (items if items else 1)
 
 
 cdef bytes digest_of(bytes payload):
@@ -37,6 +46,10 @@ cdef class Announced:
     cdef bytes digest, payload
     cdef int flags
     cdef list workers
+
+    cdef uint32_t record_bytes(self):
+        """Of the payload of the record that announces it."""
+        return <uint32_t>(len(self.digest) + len(self.payload))
 
 
 @cython.final
@@ -80,7 +93,7 @@ cdef class FunctionTable:
             self.make_room(index)
             self.announced.append(announced)
         memset(&self.functions[index], 0, sizeof(Function))
-        self.functions[index].limit = 1
+        self.functions[index].floor_ns = CREDIT_NS
         self.functions[index].number = self.next_number
         self.next_number += 1
         self.index_of[digest, flags & FLAG_OBJECTS] = index
@@ -129,5 +142,4 @@ cdef class FunctionTable:
         if function.mean_ns < LEAST_TASK_NS:
             function.mean_ns = LEAST_TASK_NS
         if duration_ns < QUICK_NS:
-            if function.limit < 0x10000:
-                function.limit *= 2
+            function.floor_ns = max(function.floor_ns // 2, <uint32_t>LEAST_TASK_NS)

@@ -1,7 +1,7 @@
 # Outlet: where the core writes a peer's records.
 #
 # Writing memory is not I/O, so the core writes straight into whatever stands here: a ring of a co-located peer, or the
-# column buffer of a remote one. Nine verbs; the core never knows which it is.
+# column buffer of a remote one. Ten verbs; the core never knows which it is.
 
 cdef enum:
     WITHDREW = 0     # it is ours again
@@ -38,6 +38,10 @@ cdef class Outlet:
 
     cdef uint32_t largest_payload(self) noexcept nogil:
         return 0
+
+    cdef bint can_fit(self, uint64_t payload_bytes) noexcept nogil:
+        """Whether such a record finds room once all before it has been read."""
+        return False
 
     cdef void flush(self) noexcept nogil:
         """Let the peer see what was committed; wake it if it sleeps. The caller has just made a full fence."""
@@ -107,6 +111,9 @@ cdef class RingOutlet(Outlet):
 
     cdef uint32_t largest_payload(self) noexcept nogil:
         return self.ring.largest_payload()
+
+    cdef bint can_fit(self, uint64_t payload_bytes) noexcept nogil:
+        return 2 * (RECORD_HEADER_BYTES + payload_bytes + 7) <= self.ring.capacity     # where it would wrap, too
 
     cdef void flush(self) noexcept nogil:
         if self.sleeping != NULL:

@@ -210,6 +210,7 @@ cdef class Pump:
             n += 1
         if n and peer.results.recycle():
             ring_doorbell(peer.sleeping, peer.doorbell)
+        self.core.has_room(peer.index)         # it may be that which it had to say
         return n
 
     cdef uint32_t drain_submits(self, Peer peer, bint everything, uint64_t now):

@@ -24,6 +24,11 @@ cdef struct ClientLists:
     bint held
 
 
+cdef inline uint32_t highest_of(uint64_t levels) noexcept nogil:
+    """The highest of these levels; there must be one."""
+    return 63 - <uint32_t>count_leading_zeros(levels)
+
+
 @cython.final
 cdef class ReadyQueue:
     cdef TaskTable table
@@ -109,12 +114,10 @@ cdef class ReadyQueue:
                 else:
                     self.join_turn(client, level)
 
-    cdef inline uint32_t best_level(self) noexcept nogil:
-        """The highest level with a task that may be placed. Only while `levels` is not 0."""
-        return 63 - <uint32_t>count_leading_zeros(self.levels)
-
-    cdef inline uint32_t next_of(self, uint32_t client, uint32_t level) noexcept nogil:
-        return self.clients[client].at[level].next_client
+    cdef inline void pass_turn(self, uint32_t client, uint32_t level) noexcept nogil:
+        """If it is this client's turn it has had it."""
+        if self.turn[level] == client + 1:
+            self.turn[level] = self.clients[client].at[level].next_client + 1
 
     cdef void join_turn(self, uint32_t client, uint32_t level) noexcept nogil:
         cdef uint32_t first = self.turn[level]

@@ -41,7 +41,7 @@ cdef struct Row:
     uint32_t worker
     uint32_t placements     # low half of the attempt
     uint32_t items
-    uint32_t estimate_ns    # what was charged to the worker
+    uint32_t charge_ns      # to the worker that has it
     uint8_t asked           # a relay was asked for it back
     uint8_t state
     uint8_t flags

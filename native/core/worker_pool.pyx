@@ -1,17 +1,21 @@
 # WorkerPool: how much each worker holds, how much more it may be given, and who gets the next task.
 #
-# Credit: a worker holds a few milliseconds of known work, at least one task. A function nobody has timed starts with
-# one task per worker and doubles with each quick answer. Also bounded by the room in the worker's ring (the outlet
-# says no) and by `queue_size`.
+# A worker is *open* while it may be given one more task, whichever that is: it holds less than CREDIT_NS of known work
+# and fewer than `queue_size` tasks, there was room for its last record, and neither does its task wait for another
+# (blocked) nor does it still run what a scheduler before gave it (aside). Whether it is open is never a question of the
+# task: else a task that is hard to place would be passed over again and again by those that are easy, while they keep
+# all workers filled. What a task costs is charged after it has been placed (dispatcher), so a worker holds less than
+# CREDIT_NS and one task.
 #
-# Workers hang in buckets by the power of two of the work they hold, so the least loaded one is found without looking at
-# the others, with 10 workers or 10,000.
+# Open workers hang in buckets by the power of two of the work they hold, so the least loaded one is found without
+# looking at the others, with 10 workers or 10,000.
 #
-# Rule 1: a worker is in exactly one bucket, the one of its load, unless it was set aside (survivors) or its task waits
-#         for another (blocked).
+# Rule 1: a worker is in a bucket, the one of its load, if and only if it is open.
+# Not here: what a task is charged (functions), when a worker that had no room is looked at again (dispatcher, pump).
 
 cdef enum:
-    BUCKETS = 40
+    BUCKETS = 16
+    NO_BUCKET = 16         # of a worker that is not open
     CREDIT_NS = 4000000
 
 cdef struct Worker:
@@ -26,8 +30,9 @@ cdef struct Worker:
     uint32_t queue_size
     bint present
     uint32_t host          # its number in the ObjectTable; 0: the scheduler's, where all objects are
-    bint is_aside          # still runs what a scheduler before gave it: in no bucket
-    bint is_blocked        # what it runs waits for another task: in no bucket
+    bint is_aside          # still runs what a scheduler before gave it
+    bint is_blocked        # what it runs waits for another task
+    bint is_full           # a record for it found no room, and nothing has been heard of it since
     bint dirty             # records written since the last flush: it hangs in the list of those
     uint32_t next_dirty    # index + 1
     uint64_t load_ns
@@ -41,10 +46,16 @@ cdef struct Worker:
 
 
 cdef inline uint32_t bucket_of(Worker *worker) noexcept nogil:
-    cdef uint32_t power = 64 - <uint32_t>count_leading_zeros(worker.load_ns >> 10 | 1)
-    if worker.held == 0:
-        return 0
-    return 1 + (power if power < BUCKETS - 1 else BUCKETS - 2)
+    """Where it belongs: 0 with nothing to do, then by the power of two of its load; NO_BUCKET unless it is open."""
+    if (worker.load_ns >= CREDIT_NS or worker.held >= worker.queue_size
+            or worker.is_full or worker.is_blocked or worker.is_aside):
+        return NO_BUCKET
+    return 1 + (64 - <uint32_t>count_leading_zeros(worker.load_ns >> 10 | 1)) if worker.held else 0
+
+
+cdef inline bint knows_function(Worker *worker, uint32_t function) noexcept nogil:
+    """Whether it has been told what this function is, by its index."""
+    return function >> 3 < worker.knows_bytes and worker.knows[function >> 3] & (1 << (function & 7)) != 0
 
 
 @cython.final
@@ -53,7 +64,7 @@ cdef class WorkerPool:
     cdef Worker *workers
     cdef uint32_t room
     cdef uint32_t length
-    cdef uint32_t heads[40]        # worker index + 1
+    cdef uint32_t heads[16]        # worker index + 1
     cdef uint64_t buckets          # bit per bucket in use
     cdef uint32_t dirty            # first of the list, index + 1
     cdef list outlets              # by index: keeps them alive
@@ -95,7 +106,7 @@ cdef class WorkerPool:
         self.workers[index].tasks = <void *>tasks
         self.workers[index].control = <void *>control
         self.outlets[index] = (tasks, control)
-        self.workers[index].queue_size = queue_size
+        self.workers[index].queue_size = queue_size if queue_size else 1
         self.present += 1
         self.enter(index)
         return index
@@ -103,9 +114,7 @@ cdef class WorkerPool:
     cdef int remove(self, uint32_t index) except -1:
         """The worker is gone; what it held is somewhere else by now."""
         cdef Worker *worker = &self.workers[index]
-        if not worker.is_aside and not worker.is_blocked:
-            self.leave(index)
-        worker.is_blocked = False
+        self.leave(index)
         worker.present = False
         worker.head = worker.tail = worker.held = 0
         worker.load_ns = 0
@@ -134,6 +143,8 @@ cdef class WorkerPool:
     cdef void enter(self, uint32_t index) noexcept nogil:
         cdef Worker *worker = &self.workers[index]
         worker.bucket = bucket_of(worker)
+        if worker.bucket == NO_BUCKET:
+            return
         worker.previous = 0
         worker.next = self.heads[worker.bucket]
         if worker.next:
@@ -143,6 +154,8 @@ cdef class WorkerPool:
 
     cdef void leave(self, uint32_t index) noexcept nogil:
         cdef Worker *worker = &self.workers[index]
+        if worker.bucket == NO_BUCKET:
+            return
         if worker.previous:
             self.workers[worker.previous - 1].next = worker.next
         else:
@@ -152,41 +165,32 @@ cdef class WorkerPool:
         if worker.next:
             self.workers[worker.next - 1].previous = worker.previous
 
+    cdef inline void settle(self, uint32_t index) noexcept nogil:
+        """What it holds, or may be given, has changed: move it to its bucket."""
+        if bucket_of(&self.workers[index]) != self.workers[index].bucket:
+            self.leave(index)
+            self.enter(index)
+
     cdef void set_aside(self, uint32_t index, bint is_aside) noexcept nogil:
         """The worker is to be given nothing, or is again like any other. It holds nothing."""
-        self.change(index, is_aside, self.workers[index].is_blocked)
+        self.workers[index].is_aside = is_aside
+        self.settle(index)
 
     cdef void set_blocked(self, uint32_t index, bint is_blocked) noexcept nogil:
         """The worker is to be given nothing more until its next result, or is again like any other."""
         if self.workers[index].held or not is_blocked:
-            self.change(index, self.workers[index].is_aside, is_blocked)
+            self.workers[index].is_blocked = is_blocked
+            self.settle(index)
 
-    cdef void change(self, uint32_t index, bint is_aside, bint is_blocked) noexcept nogil:
-        cdef Worker *worker = &self.workers[index]
-        cdef bint was_out = worker.is_aside or worker.is_blocked
-        worker.is_aside, worker.is_blocked = is_aside, is_blocked
-        if (is_aside or is_blocked) and not was_out:
-            self.leave(index)
-        elif was_out and not (is_aside or is_blocked):
-            self.enter(index)
-
-    cdef inline void settle(self, uint32_t index) noexcept nogil:
-        """The load changed: move to its bucket."""
-        cdef Worker *worker = &self.workers[index]
-        if not (worker.is_blocked or worker.is_aside) and bucket_of(worker) != worker.bucket:
-            self.leave(index)
-            self.enter(index)
+    cdef void set_full(self, uint32_t index, bint is_full) noexcept nogil:
+        """A record for it has found no room; or it may have room again."""
+        self.workers[index].is_full = is_full
+        self.settle(index)
 
     cdef inline uint32_t least_loaded(self) noexcept nogil:
-        """Index + 1 of a worker with the least work, 0 if there is none."""
+        """Index + 1 of an open worker with the least work, 0 if there is none."""
         return 0 if self.buckets == 0 else self.heads[count_trailing_zeros(self.buckets)]
 
     cdef inline bint has_idle(self) noexcept nogil:
         """Whether some worker holds nothing."""
         return self.buckets & 1
-
-    cdef inline bint has_credit(self, Worker *worker, Function *function) noexcept nogil:
-        if worker.held == 0:
-            return True
-        return (worker.held < function.limit and worker.held < worker.queue_size
-                and worker.load_ns + function.mean_ns <= CREDIT_NS)

@@ -101,6 +101,9 @@ cdef class RunOutlet(Outlet):
     cdef uint32_t largest_payload(self) noexcept nogil:
         return OUTLET_MOST_BYTES
 
+    cdef bint can_fit(self, uint64_t payload_bytes) noexcept nogil:
+        return payload_bytes <= OUTLET_MOST_BYTES
+
     cdef void flush(self) noexcept nogil:
         if not self.is_dirty:
             with gil:

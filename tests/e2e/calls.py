@@ -19,6 +19,11 @@ def sleep_for(seconds: float) -> float:
     return seconds
 
 
+def sleep_and_count(number: int, seconds: float) -> int:
+    time.sleep(seconds)
+    return number
+
+
 def process_id(_: Any = None) -> int:
     return os.getpid()
 

@@ -76,6 +76,19 @@ def test_few_tasks_of_one_client_come_back_though_another_has_very_many(cluster,
     assert client.submit(calls.add_one, 1).result(20) == 2
 
 
+@pytest.mark.parametrize("seconds", [0.0001, 0.01])
+def test_ten_tasks_that_nobody_has_timed_come_back_before_a_flood_of_quick_ones(cluster, client, seconds):
+    """They need no worker that has nothing else to do, which there is none of."""
+    with Client(cluster.get_address()) as greedy:
+        many = [greedy.submit(calls.sleep_for, 0.0005) for _ in range(20_000)]  # 5 s of work for two workers
+        assert many[500].result(20) == 0.0005
+        ten = [client.submit(calls.sleep_and_count, i, seconds) for i in range(10)]
+        assert [future.result(20) for future in ten] == list(range(10))
+        assert not all(future.done() for future in many)
+        assert sum(future.done() for future in many) < len(many) // 2
+        greedy.clear()
+
+
 def test_a_map_of_one_client_does_not_keep_another_from_its_turn(cluster, client, gate):
     with Client(cluster.get_address()) as greedy:
         many = [greedy.submit(calls.sleep_for, 0.001) for _ in range(20_000)]

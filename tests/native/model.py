@@ -4,11 +4,16 @@ The model does not decide who gets a task; it looks into the rings as their read
 the events. So it knows for each task whether the core must still have a row, must have it ready, or must never speak of
 it again. `check` compares that with the core.
 
+What it holds of fairness (native/core/dispatcher.pyx): no task waits while a worker is open; no worker gets more than
+the credit and one task; nothing of a lower priority is placed while a higher one waits; and who waits sees each other
+client of that priority placed once at most before it is its turn (Turns).
+
 The peers here do what real ones do (claim before looking inside, skip what was withdrawn, read the control ring when
 idle), but only when told to.
 """
 
 import struct
+from collections import Counter
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
@@ -29,6 +34,7 @@ from scaler._native import (
     RunOutlet,
     SchedulerCore,
     Segment,
+    TaskOptions,
     join_places,
     split_places,
 )
@@ -44,8 +50,8 @@ RING_HEADER_BYTES = 128
 RECORD_HEADER_BYTES = 56
 CLAIM_WITHDRAWN = 2
 MOST_DEATHS = 3
-QUICK_NS = MS
-MOST_LIMIT = 0x10000
+CREDIT_NS, QUICK_NS, LEAST_TASK_NS = 4 * MS, MS, 500
+ROOM_BYTES = 400  # a ring with so much room takes whatever is written here
 
 
 class VisibleRing:
@@ -54,6 +60,11 @@ class VisibleRing:
     def __init__(self, capacity):
         self.memory, self.capacity = Segment.private(4096 + capacity), capacity
         self.producer, self.consumer = Ring(self.memory, 0, capacity), Ring(self.memory, 0, capacity)
+
+    def has_room(self):
+        """Whether there is room for any record that is written here, where it would wrap, too."""
+        head, tail = (struct.unpack_from("<Q", memoryview(self.memory), at)[0] for at in (0, 64))
+        return self.capacity - (head - tail) >= ROOM_BYTES
 
     def unread(self):
         """(task, attempt, function) of each record that is neither read nor withdrawn."""
@@ -117,6 +128,7 @@ class Task:
     payload: bytes
     flags: int
     code: int  # which function
+    priority: int = 0
     wanted: bool = True  # its client waits for it
     deaths: int = 0
     result: tuple[int, bytes] | None = None  # (status, payload) that must reach the client
@@ -164,7 +176,7 @@ class ModelClient:
     def forget(self, function):
         self.core.on_forget(self.index, self.numbers.pop(function))
 
-    def submit(self, function, size, objects):
+    def submit(self, function, size, objects, priority=0):
         """`objects`: "none", "new", "held" (new, and held to be named again) or "old" (one that is held)."""
         self.announce(function)
         task, self.next = self.id_of(self.next), self.next + 1
@@ -179,8 +191,8 @@ class ModelClient:
                 self.held_objects.append(made)
                 place_flags |= PLACE_HELD
             payload, flags = join_places([(*made.place, place_flags)], payload), FLAG_OBJECTS
-        self.model.tasks[task] = Task(self, payload, flags, function)
-        self._write(task, payload, function, flags)
+        self.model.tasks[task] = Task(self, payload, flags, function, priority)
+        self._write(task, payload, function, flags, priority)
         return task
 
     def release_held(self):
@@ -205,9 +217,10 @@ class ModelClient:
         """A second task of the same id: refused without a word."""
         self._write(task, b"again", next(iter(self.numbers)), 0)
 
-    def _write(self, task, payload, function, flags):
-        number = self.numbers[function]
-        assert self.submits.producer.write(KIND_TASK, task, payload, function=number, flags=flags) is not None
+    def _write(self, task, payload, function, flags, priority=0):
+        number, options = self.numbers[function], TaskOptions(priority=priority)
+        position = self.submits.producer.write(KIND_TASK, task, payload, function=number, flags=flags, options=options)
+        assert position is not None
         self.core.feed_client(self.index, self.submits.consumer)
 
     def read_ring(self):
@@ -260,6 +273,8 @@ class ModelWorker:
         self.running = None
         self.last_result = None
         self.held = []
+        self.charges = {}  # (task, attempt) that it holds -> what it was charged for that
+        self.overdue = set()  # of these, what it held when time passed: it may be charged for more since
         self.knows = {}  # number -> (which function, the objects it carries)
         self.ever_known = set()
         self.stops = []  # (whose, task, attempt) that the core wants stopped, ever
@@ -291,6 +306,15 @@ class ModelWorker:
         self.last_result = (running.task, b"", running.function, running.attempt)
         self.held.remove(running.task)
         self._send(running.task, b"", running.function, running.attempt, 1, status=STATUS_STOPPED)
+
+    def is_open(self):
+        """Whether it may be given any one more task, for all that is known here."""
+        return (
+            sum(self.charges.values()) < CREDIT_NS
+            and len(self.held) < self.queue_size
+            and not self.overdue & self.charges.keys()
+            and self.has_room()
+        )
 
     def runs_unwanted(self):
         return self.running is not None and not self.model.tasks[self.running.task].wanted
@@ -364,11 +388,14 @@ class LocalWorker(ModelWorker):
     def take_back_all(self):
         self.core.take_back_all(self.index)
 
+    def has_room(self):
+        return self.tasks.has_room() and self.control.has_room()
+
     def see(self):
-        """What stands in the ring now: the core's placements since the last look, in their order."""
-        seen = [task for task, _, _ in self.tasks.unread()]
+        """What stands in the ring now as (task, attempt, function): what the core has placed, in that order."""
+        seen = self.tasks.unread()
         if self.running:
-            seen.insert(0, self.running.task)
+            seen.insert(0, (self.running.task, self.running.attempt, self.running.function))
         return seen
 
     def claim(self):
@@ -379,6 +406,7 @@ class LocalWorker(ModelWorker):
                 self._learn(said)
         if record is not None:
             self._begin(record[1], record[2], record[3], record[6])
+        self.core.on_worker_room(self.index)
         return record
 
     def carried(self):
@@ -403,6 +431,9 @@ class RemoteWorker(ModelWorker):
         self.index = self.core.on_worker_joined(self.outlet, self.control, queue_size, host=1)
         self.maker = self.core.own_tag
 
+    def has_room(self):
+        return True
+
     def see(self):
         """The relay takes what there is at once."""
         while (record := self.outlet.run.read()) is not None:
@@ -415,8 +446,8 @@ class RemoteWorker(ModelWorker):
             self._learn(said)
         while (said := self.control.run.read()) is not None:
             self._learn(said)
-        seen = [record[1] for record in self.queue + self.set_aside]
-        return [self.running.task, *seen] if self.running else seen
+        seen = [(record[1], record[6], record[3]) for record in self.queue + self.set_aside]
+        return [(self.running.task, self.running.attempt, self.running.function), *seen] if self.running else seen
 
     def take_back_all(self):
         """The relay takes back what it has, unasked."""
@@ -464,7 +495,51 @@ class RemoteWorker(ModelWorker):
 
 @dataclass
 class FunctionModel:
-    limit: int = 1
+    """How long its tasks take, as far as their results say."""
+
+    mean_ns: int = 0
+    floor_ns: int = CREDIT_NS
+
+    @property
+    def charge_ns(self):
+        return max(self.mean_ns, self.floor_ns)
+
+    def note(self, duration_ns):
+        self.mean_ns = (self.mean_ns * 7 + duration_ns) // 8 if self.mean_ns else duration_ns
+        self.mean_ns = max(self.mean_ns, LEAST_TASK_NS)
+        if duration_ns < QUICK_NS:
+            self.floor_ns = max(self.floor_ns // 2, LEAST_TASK_NS)
+
+
+class Turns:
+    """Who has been passed over by whom, as long as both wait at the same priority."""
+
+    def __init__(self):
+        self.passed = {}  # (who waits, priority) -> {another client: how often it was placed}
+
+    def forget(self):
+        """Something was placed that nobody looked at."""
+        self.passed.clear()
+
+    def on_placed(self, waited, wait, placed):
+        """One dispatch: who waited before, who does after it ((client, priority) each), and what was placed."""
+        counts = Counter((task.client, task.priority) for task in placed)
+        for client, priority in waited & wait:
+            mine = counts[client, priority]
+            others = {one: count for (one, level), count in counts.items() if level == priority and one is not client}
+            for other in others:
+                assert (other, priority) not in waited & wait or abs(others[other] - mine) <= 1, "not in turn"
+            known = self.passed.setdefault((client, priority), {})
+            if mine:
+                known.clear()
+                continue
+            for other, count in others.items():
+                known[other] = known.get(other, 0) + count
+                assert known[other] <= 1, "passed over twice"
+        for key in self.passed.keys() - (waited & wait):
+            del self.passed[key]
+        lowest = min((task.priority for task in placed), default=0)
+        assert not placed or all(priority <= lowest for _, priority in wait), "a higher priority was passed over"
 
 
 @dataclass
@@ -480,13 +555,12 @@ class Model:
     next_result: int = 1
     delivered: list[Object] = field(default_factory=list)  # results that have reached their clients
     gone: set[int] = field(default_factory=set)  # bits of clients that left
+    turns: Turns = field(default_factory=Turns)
 
     # what follows from an event
 
     def on_duration(self, function, duration_ns):
-        known = self.functions.setdefault(function, FunctionModel())
-        if duration_ns < QUICK_NS and known.limit < MOST_LIMIT:
-            known.limit *= 2
+        self.functions.setdefault(function, FunctionModel()).note(duration_ns)
 
     def make_object(self, maker, number):
         made = self.objects[number] = Object(number, maker)
@@ -548,24 +622,57 @@ class Model:
 
     def settle(self):
         """The core places what it can, and the peers look."""
-        self.core.step(self.now)
-        for worker in self.workers:
-            self._see(worker)
+        self.place()
         for worker in self.workers:  # a worker that has nothing passes over what was withdrawn, and reads its functions
             if isinstance(worker, LocalWorker) and not worker.held:
                 assert worker.claim() is None
+        self.place()
+
+    def place(self):
+        if self.see():
+            self.turns.forget()
+        waited = {(task.client, task.priority) for task in self.placeable()}
         self.core.step(self.now)
-        for worker in self.workers:
-            self._see(worker)
+        placed = self.see()
+        self.turns.on_placed(waited, {(task.client, task.priority) for task in self.placeable()}, placed)
+
+    def see(self):
+        """What has been placed since the last look."""
+        return [task for worker in self.workers for task in self._see(worker)]
 
     def _see(self, worker):
         seen = worker.see()
-        assert len(set(seen)) == len(seen), "a worker has a task twice"
-        known = [task for task in worker.held if task in seen]
-        new = [task for task in seen if task not in known]
-        worker.held = known + new
-        for task in new:
-            assert not self.tasks[task].client.undelivered(), "a task is placed though its client's results do not fit"
+        tasks = [task for task, _, _ in seen]
+        assert len(set(tasks)) == len(tasks), "a worker has a task twice"
+        known = [task for task in worker.held if task in tasks]
+        worker.held = known + [task for task in tasks if task not in known]
+        charges, worker.charges, new = worker.charges, {}, []
+        for task, attempt, function in seen:
+            if (task, attempt) not in charges:
+                new.append(self.tasks[task])
+                charges[task, attempt] = self.functions.setdefault(function, FunctionModel()).charge_ns
+                assert not new[-1].client.undelivered(), "a task is placed though its client's results do not fit"
+            worker.charges[task, attempt] = charges[task, attempt]
+        return new
+
+    def on_time(self, ms):
+        self.now += ms * MS
+        for worker in self.workers:
+            worker.overdue = set(worker.charges)
+        self.core.on_tick(self.now)
+
+    def ready(self):
+        held = {task for worker in self.workers for task in worker.held}
+        return [
+            (number, task)
+            for number, task in self.tasks.items()
+            if task.wanted and not task.result and number not in held
+        ]
+
+    def placeable(self):
+        """Of what is ready, what is in a turn."""
+        full = {client for client in self.clients if client.undelivered()}
+        return [task for _, task in self.ready() if task.client not in full]
 
     # what must hold
 
@@ -573,9 +680,7 @@ class Model:
         held = [task for worker in self.workers for task in worker.held]
         assert len(set(held)) == len(held), "two workers hold the same task"
         undelivered = {client: client.undelivered() for client in self.clients}
-        ready = [
-            number for number, task in self.tasks.items() if task.wanted and not task.result and number not in held
-        ]
+        ready = [number for number, _ in self.ready()]
         kept = set(ready) | set(held) | {n for many in undelivered.values() for n in many}
         self.check_functions(kept)
         self.check_objects(kept, {n for many in undelivered.values() for n in many})
@@ -585,13 +690,14 @@ class Model:
         assert counts["rows"] == len(kept)
         assert counts["accepted"] == len(self.tasks)
 
-        if any(not worker.held for worker in self.workers):
-            placeable = [number for number in ready if not undelivered.get(self.tasks[number].client)]
-            assert not placeable, "tasks are ready and a worker is idle"
+        if self.placeable():
+            assert not any(worker.is_open() for worker in self.workers), "tasks wait though a worker is open"
+            assert all(worker.held for worker in self.workers), "tasks wait though a worker is idle"
         for worker in self.workers:
             worker.check_stops()
-            limits = [known.limit for known in self.functions.values()]
-            assert len(worker.held) <= max(1, min(worker.queue_size, max(limits, default=1)))
+            assert len(worker.held) <= worker.queue_size
+            charges = list(worker.charges.values())
+            assert not charges or sum(charges) - max(charges) < CREDIT_NS, "more than the credit and one task"
 
     def check_functions(self, rows):
         """A function is there as long as a client has announced it or a row names it."""

@@ -9,7 +9,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from scaler._native import STATUS_OK, STATUS_STOPPED, Ring, RingOutlet, SchedulerCore, Segment
+from scaler._native import STATUS_OK, STATUS_STOPPED, Ring, RingOutlet, SchedulerCore, Segment, TaskOptions
 from scaler.link.doorbell import new_doorbell
 from tests.effort import rounds
 
@@ -195,6 +195,86 @@ def test_an_unknown_function_gets_one_task_per_worker():
     assert first.begin()
     assert second.begin()
     assert first.tasks.read() is None
+
+
+class LargeClient(FakeClient):
+    """It announces functions that are larger than the rings of some workers."""
+
+    def announce(self, function, size):
+        code = bytes([function]) * size
+        self.core.on_function(self.index, function, blake2b(code, digest_size=16).digest(), 0, code)
+
+    def submit_urgently(self, function, payload=b"args"):
+        task = (self.bits << 40) | self.next
+        self.next += 1
+        options = TaskOptions(priority=5)
+        assert self.submits_out.write(TASK, task, payload, function=function, options=options) is not None
+        self.core.feed_client(self.index, self.submits_in)
+        return task
+
+
+@pytest.mark.parametrize(("function_bytes", "payload_bytes"), [(5000, 4), (8, 5000)])
+def test_a_task_that_fits_no_worker_is_answered_with_that_and_holds_up_nobody(function_bytes, payload_bytes):
+    core = SchedulerCore()
+    large, other = LargeClient(core, 6), FakeClient(core, 5)
+    workers = [FakeWorker(core, 4096, 4096) for _ in range(3)]
+    large.announce(1, function_bytes)
+    impossible = [large.submit_urgently(1, bytes(payload_bytes)) for _ in range(2)]
+    tasks = [other.submit() for _ in range(20)]
+    for _ in range(20):
+        core.step(0)
+        for worker in workers:
+            if worker.begin():
+                worker.finish()
+    other.drain()
+    large.drain()
+    assert {task for task, _, _ in other.answers} == set(tasks)
+    assert [(task, status) for task, status, _ in large.answers] == [(task, REFUSED) for task in impossible]
+    assert b"larger than the rings of the workers" in large.answers[0][2]
+    assert core.counts()["rows"] == 0
+
+
+def test_a_task_that_fits_some_workers_goes_to_one_of_these_and_others_to_those_that_are_free():
+    core = SchedulerCore()
+    large, other = LargeClient(core, 6), FakeClient(core, 5)
+    small, wide = FakeWorker(core, 4096, 4096), FakeWorker(core)
+    large.announce(1, 5000)
+    first, second = large.submit_urgently(1), large.submit_urgently(1)
+    core.step(0)
+    assert wide.begin()[1] == first
+    quick = other.submit()
+    core.step(0)
+    core.step(0)  # the second is passed over as long as nobody whom it fits is free
+    assert small.begin()[1] == quick
+    wide.finish()
+    core.step(0)
+    assert wide.begin()[1] == second
+
+
+def test_a_worker_without_room_for_the_head_of_the_turn_is_given_nothing_else_until_it_has():
+    core = SchedulerCore()
+    client, worker = FakeClient(core, 5), FakeWorker(core, 4096)
+    for _ in range(16):
+        client.submit()
+        core.step(0)
+        worker.begin()
+        worker.finish(0)  # quick, as far as anybody knows
+    client.drain()
+    for _ in range(100):
+        client.submit()
+    core.step(0)
+    held = core.counts()["rows"] - core.counts()["ready"]
+    other = FakeClient(core, 6)
+    large = other.submit(bytes(1500))
+    begun = []
+    for _ in range(held + 3):
+        if worker.begin():
+            begun.append(worker.running[1])
+            worker.finish()
+        core.on_worker_room(worker.index)
+        core.step(0)
+    assert large in begun
+    assert begun.index(large) <= held + 1  # it was the other client's turn when it came
 
 
 def test_two_clients_take_turns():

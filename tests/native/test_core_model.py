@@ -1,11 +1,14 @@
 """The core against a model: any order of events, and after each of them everything is where it must be."""
 
+import random
+
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from scaler._native import SchedulerCore
-from tests.effort import rounds
+from tests.effort import rounds, seeds
 from tests.native.model import MS, LocalWorker, Model, ModelClient, RemoteWorker
 
 MOST_CLIENTS, MOST_WORKERS, MOST_FUNCTIONS = 4, 4, 30
@@ -85,12 +88,12 @@ class CoreMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.model.clients)
     @rule(
         data=st.data(), n=st.integers(1, 30), function=st.integers(1, MOST_FUNCTIONS), size=st.integers(0, 72),
-        objects=st.sampled_from(["none", "none", "new", "held", "old"]),
+        objects=st.sampled_from(["none", "none", "new", "held", "old"]), priority=st.sampled_from([0, 0, 0, -15, 7]),
     )  # fmt: skip
-    def submit(self, data, n, function, size, objects):
+    def submit(self, data, n, function, size, objects, priority):
         client = self.one_of(data, self.model.clients)
         for _ in range(n):
-            client.submit(function, size, objects)
+            client.submit(function, size, objects, priority)
 
     @precondition(lambda self: any(client.numbers for client in self.model.clients))
     @rule(data=st.data(), most=st.integers(1, 5))
@@ -228,8 +231,7 @@ class CoreMachine(RuleBasedStateMachine):
 
     @rule(ms=st.sampled_from([0, 1, 20, 200, 100_000]))
     def time_passes(self, ms):
-        self.model.now += ms * MS
-        self.core.on_tick(self.model.now)
+        self.model.on_time(ms)
 
     @invariant()
     def everything_is_where_it_must_be(self):
@@ -270,6 +272,44 @@ class CoreMachine(RuleBasedStateMachine):
 
 TestCoreAgainstModel = CoreMachine.TestCase
 TestCoreAgainstModel.settings = settings(max_examples=rounds(60), stateful_step_count=40)
+
+
+@pytest.mark.parametrize("seed", seeds(12))
+def test_clients_that_flood_take_turns_whatever_workers_do(seed):
+    """What any order of events has too seldom: several clients that all have tasks waiting, nearly always."""
+    chance = random.Random(seed)
+    model = Model(SchedulerCore(life=9))
+    model.clients += [ModelClient(model, bits, 65536) for bits in (1, 2, 3)]
+    model.workers += [chance.choice([LocalWorker, RemoteWorker])(model, chance.choice([2, 1000])) for _ in range(3)]
+    durations = [chance.choice([2_000, 50_000, 700_000, 3 * MS, 50 * MS]) for _ in range(6)]
+    passed = 0
+    for _ in range(250):
+        what = chance.random()
+        client, worker = chance.choice(model.clients), chance.choice(model.workers)
+        if what < 0.2:
+            function, priority = chance.randint(1, 6), chance.choice([0, 0, 0, 0, 5])
+            for _ in range(chance.randint(1, 12)):
+                client.submit(function, chance.randint(0, 72), "none", priority)
+        elif what < 0.23:
+            model.on_time(chance.choice([1, 20]))
+        elif what < 0.25:
+            client.read_ring()
+            number = client.id_of(chance.randint(1, client.next))
+            model.core.on_cancel(client.index, number, model.now)
+            if number in model.tasks:
+                model.on_unwanted(number)
+        elif getattr(worker, "asks", None):
+            worker.answer()
+        elif worker.running is None:
+            worker.claim()
+        else:
+            worker.finish(durations[model.tasks[worker.running.task].code - 1], False)
+        model.settle()
+        model.check()
+        passed += any(count for known in model.turns.passed.values() for count in known.values())
+        if what > 0.9:
+            client.drain()
+    assert passed > 10  # or there were no turns to be seen
 
 
 def test_credit_comes_back_with_results():
