@@ -500,7 +500,7 @@ cdef class SchedulerCore:
                 if self.edges.complete(row_index):
                     self.ready.push(row_index, True)
                 else:
-                    self.answers.answer_text(row_index, STATUS_REFUSED, b"there was no room for its inputs")
+                    self.answers.answer_text(row_index, STATUS_REFUSED, b"there was no room for its inputs, or it names so many objects besides that no record has room for them all")
 
     cdef void fail_as_input(self, uint32_t row_index, Blob *blob) noexcept nogil:
         """It ends as its input did."""

@@ -391,11 +391,13 @@ cdef class Edges:
         cdef size_t size
         cdef uint32_t section_bytes = <uint32_t>section
         size = (stream_offset(places) if places else 0) + SECTION_HEADER_BYTES + section + rest_bytes
-        if size > MOST_RECORD_BYTES - RECORD_HEADER_BYTES:
+        if size > MOST_PAYLOAD_BYTES:
             spill = True
             section_bytes = 0
             places += 1
             size = stream_offset(places) + SECTION_HEADER_BYTES + rest_bytes
+            if size > MOST_PAYLOAD_BYTES:
+                return False                                 # it names so much besides: no worker would take it
         made = <char *>malloc(size)
         if made == NULL:
             return False

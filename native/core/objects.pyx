@@ -157,7 +157,8 @@ cdef class ObjectTable:
         if known is None:
             if not place.flags & PLACE_NEW:
                 return PLACES_MISSING
-            if place.segment == 0 or (place.object << 24) == 0 or not self.may_lie_in(place.segment, tag):
+            if (place.segment == 0 or (place.object << 24) == 0 or not 0 < place.size <= MOST_OBJECT_BYTES
+                    or not self.may_lie_in(place.segment, tag)):
                 return PLACES_WRONG
             known = StoredObject.__new__(StoredObject)
             known.place = place[0]

@@ -9,6 +9,8 @@
 # Rule 2: one peer gets a turn of MOST_RECORDS units per pass, so nobody waits for another's flood. A unit is one for
 #         a record, more for a long one and for a control record, whatever the peer does to its rings meanwhile. What is
 #         left over is taken in the next pass, after everybody else's turn.
+# Rule 3: the core hands on what it is given, and may do so to other hosts. So what no reader takes (bounds) does not get
+#         into it: who writes that is shut out.
 
 cdef enum:
     UNIT_BYTES = 1024        # a record costs one unit more for each of these
@@ -188,10 +190,19 @@ cdef class Pump:
             n += self.drain_results(peer, now)
         else:
             n += self.drain_submits(peer, False, now)
-        if (peer.tasks.broken or peer.results.broken or peer.up.broken) and not peer.broken:
+        if peer.tasks.broken or peer.results.broken or peer.up.broken:
+            self.shut_out(peer)
+        return n
+
+    cdef int shut_out(self, Peer peer) except -1:
+        """What it has written makes no sense."""
+        if not peer.broken:
             peer.broken = True
             self.broken.append(peer)
-        return n
+        return 0
+
+    cdef inline bint may_submit(self, Record *record) noexcept nogil:
+        return record_error(KIND_TASK, record.flags, 0, options_of(record), payload_of(record), payload_bytes_of(record)) == NULL
 
     cdef uint32_t drain_results(self, Peer peer, uint64_t now):
         cdef Record *record
@@ -202,6 +213,9 @@ cdef class Pump:
             if record == NULL:
                 break
             if record.kind == KIND_RESULT:
+                if record_error(KIND_RESULT, record.flags, record.status, 0, payload_of(record), payload_bytes_of(record)) != NULL:
+                    peer.results.broken = True
+                    break
                 self.core.on_result(peer.index, record, now)
             elif record.kind == KIND_RELEASE:
                 self.core.objects.release(peer.tag, payload_of(record), payload_bytes_of(record))
@@ -249,8 +263,11 @@ cdef class Pump:
             self.note_taken(record)
             if record.kind == KIND_FORGET:
                 self.core.on_forget(peer.index, record.function)
-            else:
+            elif self.may_submit(record):
                 self.core.on_submit(peer.index, record, now)
+            else:
+                peer.tasks.broken = True
+                break
             peer.tasks.step_over_peeked()
             n += 1
         if n and peer.tasks.recycle():
@@ -301,7 +318,10 @@ cdef class Pump:
                     if not self.core.knows_function(peer.index, record.function):
                         self.units = MOST_RECORDS + CONTROL_UNITS * <int64_t>(peer.up.capacity // RECORD_HEADER_BYTES)
                         self.drain_control(peer)
-                    self.core.on_submit(peer.index, record, now)
+                    if self.may_submit(record):
+                        self.core.on_submit(peer.index, record, now)
+                    else:
+                        self.shut_out(peer)
                     self.core.dispatch(now)
                     any_taken = found = True
                     if not self.core.pool.has_idle():
@@ -331,8 +351,11 @@ cdef class Pump:
             n += 1
             if peer.is_worker:
                 self.controls.append((peer, answer))
-            elif answer[0] == KIND_FUNCTION and len(answer[2]) >= 16:
-                self.core.on_function(peer.index, answer[3], answer[2][:16], answer[4], answer[2][16:])
+            elif answer[0] == KIND_FUNCTION:
+                if function_error(answer[4], len(answer[2])) != NULL:
+                    peer.up.broken = True
+                    break
+                self.core.on_function(peer.index, answer[3], answer[2][:DIGEST_BYTES], answer[4], answer[2][DIGEST_BYTES:])
             elif answer[0] == KIND_CANCEL:
                 self.core.on_cancel(peer.index, answer[1], now_ns())
             elif answer[0] == KIND_CLEAR:

@@ -29,7 +29,6 @@ cdef enum:
     COLUMN_OPTIONS = 13
     COLUMN_LIMITS = 14
     COLUMNS = 15
-    KNOWN_FLAGS = 191
     LARGEST_BATCH_BYTES = 128 << 10    # larger frames cost ten times as much per byte (scaler.protocol.codec)
 
 cdef int[15] COLUMN_WIDTH = [4, 8, 8, 4, 1, 2, 4, 4, 8, 4, 4, 4, 1, 4, 4]
@@ -235,37 +234,30 @@ cdef int look_at(Columns *columns, tuple data, tuple which) except -1:
     return 0
 
 
-cdef inline bint is_known_status(uint16_t status) noexcept nogil:
-    return status <= STATUS_STOPPED
-
-
 cdef struct Bounds:
     uint32_t peers
     int64_t client_bits        # -1: any
-    uint32_t largest_payload
 
 
-cdef const char *find_error(Columns *columns, Bounds *bounds, size_t *row, size_t *total_bytes) noexcept nogil:
+cdef const char *find_error(Columns *columns, int kind, Bounds *bounds, size_t *row, size_t *total_bytes) noexcept nogil:
     """The first thing wrong, with its row, or NULL; and how many bytes the records will take."""
+    cdef const char *error
     cdef size_t start = 0
     cdef size_t end
+    cdef int flags
     row[0] = 0
     total_bytes[0] = 0
     while row[0] < columns.rows:
         end = cell32(columns, COLUMN_ENDS, row[0])
         if end < start or end > columns.payload_bytes:
             return "ends: does not rise inside the payload"
-        if end - start > bounds.largest_payload:
-            return "payload: larger than allowed here"
-        if cell8(columns, COLUMN_FLAGS, row[0]) & ~KNOWN_FLAGS:
-            return "flags: a bit that this version does not know"
-        if (cell8(columns, COLUMN_FLAGS, row[0]) & FLAG_OBJECTS
-                and (end == start or not are_bare(columns.start[COLUMN_PAYLOAD] + start, end - start))):
-            return "payload: not the bare places of objects and a pickle, though the flag says so"
-        if not is_known_status(cell16(columns, COLUMN_STATUSES, row[0])):
-            return "statuses: a status that this version does not know"
-        if not is_known_word(cell32(columns, COLUMN_OPTIONS, row[0])):
-            return "options: a bit that this version does not know, or a priority that there is not"
+        flags = cell8(columns, COLUMN_FLAGS, row[0])
+        error = record_error(kind, flags, cell16(columns, COLUMN_STATUSES, row[0]), cell32(columns, COLUMN_OPTIONS, row[0]),
+                             columns.start[COLUMN_PAYLOAD] + start, end - start)
+        if error != NULL:
+            return error
+        if flags & FLAG_OBJECTS and not are_bare(columns.start[COLUMN_PAYLOAD] + start, end - start):
+            return "payload: it says where on another host its objects lie"
         if cell32(columns, COLUMN_PEERS, row[0]) >= bounds.peers:
             return "peers: a number that was never given out"
         if bounds.client_bits >= 0 and cell64(columns, COLUMN_TASKS, row[0]) >> 40 != <uint64_t>bounds.client_bits:
@@ -325,8 +317,7 @@ cdef class RecordBatch:
         """Go past the record that peek returned."""
         self.run.step(record)
 
-    cdef size_t put(self, tuple data, tuple which, int kind, uint32_t peers, int64_t client_bits,
-                    uint32_t largest_payload) except 0:
+    cdef size_t put(self, tuple data, tuple which, int kind, uint32_t peers, int64_t client_bits) except 0:
         cdef Columns columns
         cdef Bounds bounds
         cdef size_t row = 0
@@ -335,8 +326,8 @@ cdef class RecordBatch:
         cdef size_t end
         cdef Record *record
         look_at(&columns, data, which)
-        bounds.peers, bounds.client_bits, bounds.largest_payload = peers, client_bits, largest_payload
-        error = find_error(&columns, &bounds, &row, &total_bytes)
+        bounds.peers, bounds.client_bits = peers, client_bits
+        error = find_error(&columns, kind, &bounds, &row, &total_bytes)
         if error != NULL:
             raise ValueError(f"row {row}: {(<bytes>error).decode()}")
         self.make_room(columns.rows)
@@ -372,18 +363,16 @@ cdef class RecordBatch:
         self.peer_room = room
         return 0
 
-    def put_tasks(self, columns, *, uint32_t peers=1, int64_t client_bits=-1,
-                  uint32_t largest_payload=RUN_MOST_BYTES):
+    def put_tasks(self, columns, *, uint32_t peers=1, int64_t client_bits=-1):
         """Check the columns of Tasks and add their records. How many; ValueError, with none added, if one is wrong.
 
         `peers` is how many numbers were given out. With `client_bits`, each task must be that client's.
         """
-        return self.put(tuple(columns), TASK_COLUMNS, KIND_TASK, peers, client_bits, largest_payload)
+        return self.put(tuple(columns), TASK_COLUMNS, KIND_TASK, peers, client_bits)
 
-    def put_results(self, columns, *, uint32_t peers=1, int64_t client_bits=-1,
-                    uint32_t largest_payload=RUN_MOST_BYTES):
+    def put_results(self, columns, *, uint32_t peers=1, int64_t client_bits=-1):
         """As put_tasks, with the columns of Results."""
-        return self.put(tuple(columns), RESULT_COLUMNS, KIND_RESULT, peers, client_bits, largest_payload)
+        return self.put(tuple(columns), RESULT_COLUMNS, KIND_RESULT, peers, client_bits)
 
     def read(self):
         """Take the next record as (peer, the tuple of RecordRun.read), None if there is none."""

@@ -284,7 +284,7 @@ cdef class Relay:
             if before == NO_TASK and (record.kind == KIND_FORGET
                                       or record.kind == KIND_TASK and record.function > peer.functions):
                 break                                 # what it names is announced later, or may be
-            if not self.may_say(record, ring):
+            if not self.may_say(peer, record):
                 ring.broken = True
                 break
             if (record.flags & FLAG_OBJECTS or record.kind == KIND_RELEASE or record.kind == KIND_FORGET
@@ -298,15 +298,20 @@ cdef class Relay:
             ring_doorbell(peer.sleeping, peer.doorbell)
         return n
 
-    cdef bint may_say(self, Record *record, Ring ring) noexcept nogil:
+    cdef bint may_say(self, RelayPeer peer, Record *record) noexcept nogil:
         """Whether the scheduler would take this from such a peer: if not, it would end the session of the whole host."""
-        if payload_bytes_of(record) > ring.largest_payload():
+        cdef char *payload = payload_of(record)
+        cdef uint32_t size = payload_bytes_of(record)
+        if size > peer.inward.largest_payload():
             return False
         if record.kind == KIND_RELEASE:
-            return True
+            return size != 0 and size % 8 == 0
         if self.is_client:
-            return record.kind == KIND_FORGET or (record.kind == KIND_TASK and not record.flags & ~KNOWN_FLAGS)
-        return record.kind == KIND_RESULT and not record.flags & ~KNOWN_FLAGS and is_known_status(record.status)
+            return record.kind == KIND_FORGET or (
+                record.kind == KIND_TASK and record_error(KIND_TASK, record.flags, 0, options_of(record), payload, size) == NULL)
+        return (record.kind == KIND_RESULT
+                and record_error(KIND_RESULT, record.flags, record.status, 0, payload, size) == NULL
+                and (not record.flags & FLAG_OBJECTS or brings_one(payload, size, MOST_TAG - 1 - peer.number)))
 
     # towards the peers
 

@@ -99,7 +99,7 @@ cdef class RunOutlet(Outlet):
             self.mark()
 
     cdef uint32_t largest_payload(self) noexcept nogil:
-        return OUTLET_MOST_BYTES
+        return MOST_PAYLOAD_BYTES
 
     cdef bint can_fit(self, uint64_t payload_bytes) noexcept nogil:
         return payload_bytes <= OUTLET_MOST_BYTES

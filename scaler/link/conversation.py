@@ -53,14 +53,17 @@ class Conversation:
         """Say something that need not, or merely acknowledge."""
         self.outbox.append(self.ledger.say(body))
 
-    def post_object(self, loan: Loan) -> None:
-        """Send an object, before whatever is done `after_objects`. OSError or ValueError if it is not to be had."""
-        view = memoryview(loan.open(False))
+    def post_object(self, loan: Loan, name: int = 0) -> None:
+        """Send an object, before whatever is done `after_objects`. OSError or ValueError if it is not to be had.
+
+        With a `name` the other side is to know it by that.
+        """
+        view, name = memoryview(loan.open(False)), name or loan.object
         carrier = self.carrier
         offer = None
         if carrier is not None and carrier.is_usable and view.nbytes >= LEAST_OFFERED_BYTES:
-            offer = partial(self._offer, carrier, loan.object, view)
-        self._outgoing.add(loan.object, view, offer)
+            offer = partial(self._offer, carrier, name, view)
+        self._outgoing.add(name, view, offer)
 
     def _offer(self, carrier: Carrier, object_id: int, view: memoryview, done: Callable[[bool], None]) -> None:
         self.post(carrier.offer(object_id, view, done))

@@ -24,11 +24,12 @@ from collections.abc import Callable
 from hashlib import blake2b
 from typing import NamedTuple
 
+from scaler.protocol.bounds import TOKEN_BYTES
+
 MAGIC = b"SCOB"
 VERSION = 1
 FETCH, BRING = 1, 2
 YES, NO = 1, 2
-TOKEN_BYTES = 16
 MADE_THERE = b"made there"
 PIECE_BYTES = 4 << 20  # so that it is known how far a transfer got
 STALL_S = 10.0

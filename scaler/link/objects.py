@@ -20,10 +20,10 @@ from typing import Protocol
 
 from scaler._native import PLACE_NEW, Store, join_places, split_places
 from scaler.link.arrival import Arrival
-from scaler.protocol.frames import CHUNK_BYTES, Chunk, FrameError, Offer
+from scaler.protocol.bounds import CHUNK_BYTES
+from scaler.protocol.frames import Chunk, FrameError, Offer
 from scaler.sparing_log import SparingLog
 
-LARGEST_OBJECT_BYTES = 1 << 40
 MOST_INCOMPLETE = 1024  # objects of one session that have not come whole
 MOST_OFFERED = 512  # that the other side has not fetched, so that it stays below that
 Place = tuple[int, int, int, int, int]  # object, segment, offset, size, flags
@@ -271,8 +271,6 @@ class IncomingObjects:
             self._open.pop(object_id, None)
 
     def _new_arrival(self, object_id: int, total: int, is_carried: bool) -> Arrival:
-        if total > LARGEST_OBJECT_BYTES:
-            raise FrameError(f"object {object_id:#x}: {total} bytes are more than an object may have")
         if len(self._open) >= MOST_INCOMPLETE:
             raise FrameError(f"object {object_id:#x}: {len(self._open)} others have not been named yet")
         if not object_id or self._client_bits not in (None, object_id >> 40):

@@ -11,23 +11,31 @@ from typing import Any
 
 from scaler.address import Place
 from scaler.exceptions import AddressError
-from scaler.protocol.frames import (
-    CLIENT_BITS,
+from scaler.protocol.bounds import (
+    MOST_ADDRESS_BYTES,
     MOST_CHUNK_BYTES,
+    MOST_FACTS_LENGTH,
     MOST_IDENTITY_BYTES,
+    MOST_OBJECT_BYTES,
+    MOST_TEXT_LENGTH,
     SESSION_BYTES,
     TOKEN_BYTES,
+)
+from scaler.protocol.frames import (
+    CLIENT_BITS,
     Body,
     Chunk,
+    Goodbye,
     Hello,
+    Joined,
+    Left,
     Offer,
     Refusal,
     Role,
     Serves,
+    ShutdownAnswer,
     Welcome,
 )
-
-MOST_TEXT_LENGTH = 4096
 
 
 def find_error(body: Body) -> str | None:
@@ -61,26 +69,42 @@ def _welcome(welcome: Welcome) -> str | None:
         return "welcome: numbers were received in a session that is new"
     if not welcome.life or not welcome.heartbeat_ms:
         return "welcome: the scheduler's life and its heartbeat interval are not 0"
-    if len(welcome.colocation.encode()) > 107:
+    if len(welcome.colocation.encode()) > MOST_ADDRESS_BYTES:
         return "welcome: the address for co-location is longer than an AF_UNIX address may be"
     return _long_text("welcome", welcome.monitor) or _identities("welcome", welcome.clusters)
 
 
 def _refusal(refusal: Refusal) -> str | None:
-    return None if refusal.reason else "refusal: it gives no reason"
+    return _reason(refusal) if refusal.reason else "refusal: it gives no reason"
+
+
+def _reason(body: Refusal | Goodbye | ShutdownAnswer) -> str | None:
+    return _long_text(type(body).__name__.lower(), body.reason)
+
+
+def _joined(joined: Joined) -> str | None:
+    return _long_text("joined", joined.name)
+
+
+def _left(left: Left) -> str | None:
+    if len(left.reason) > MOST_FACTS_LENGTH:
+        return f"left: what is told of a death has more than {MOST_FACTS_LENGTH} characters"
+    return None
 
 
 def _chunk(chunk: Chunk) -> str | None:
     if not 1 <= len(chunk.data) <= MOST_CHUNK_BYTES:
         return f"chunk: it has 1 to {MOST_CHUNK_BYTES} bytes, not {len(chunk.data)}"
+    if chunk.total_bytes > MOST_OBJECT_BYTES:
+        return f"chunk: {chunk.total_bytes} bytes are more than an object may have"
     if chunk.offset + len(chunk.data) > chunk.total_bytes:
         return f"chunk: bytes {chunk.offset} to {chunk.offset + len(chunk.data)} of {chunk.total_bytes}"
     return None
 
 
 def _offer(offer: Offer) -> str | None:
-    if not offer.total_bytes:
-        return "offer: an object of no bytes"
+    if not 0 < offer.total_bytes <= MOST_OBJECT_BYTES:
+        return f"offer: an object of {offer.total_bytes} bytes"
     if len(offer.token) not in (0, TOKEN_BYTES) or len(offer.source_token) not in (0, TOKEN_BYTES):
         return f"offer: a token has {TOKEN_BYTES} bytes"
     return _place("offer", offer.source)
@@ -118,6 +142,10 @@ _CHECKS: dict[type[Body], Callable[[Any], str | None]] = {
     Hello: _hello,
     Welcome: _welcome,
     Refusal: _refusal,
+    Goodbye: _reason,
+    ShutdownAnswer: _reason,
+    Joined: _joined,
+    Left: _left,
     Chunk: _chunk,
     Offer: _offer,
     Serves: _serves,

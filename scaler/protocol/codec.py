@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 import capnp
 
 from scaler._native import decode_batch, encode_batch
+from scaler.protocol.bounds import FRAME_LIMIT_BYTES
 from scaler.protocol.checks import find_error
 from scaler.protocol.frames import (
     PROTOCOL_VERSION,
@@ -63,8 +64,6 @@ from scaler.protocol.frames import (
     Workers,
 )
 
-FRAME_LIMIT_BYTES = 256 << 20
-HELLO_LIMIT_BYTES = 1 << 20  # for the first frame of a session, which anybody may send
 _NESTING_LIMIT = 4
 _SPARE_WORDS = 64
 

@@ -17,19 +17,11 @@ from enum import IntEnum
 from itertools import pairwise
 from typing import NamedTuple, Self
 
-PROTOCOL_VERSION = 1
-DIGEST_BYTES = 16
-SESSION_BYTES = 16
-TOKEN_BYTES = 16
-MOST_IDENTITY_BYTES = 64
-CLIENT_BITS = 24
-CHUNK_BYTES = 128 << 10  # to send; larger ones cost ten times as much per byte (codec.encode)
-MOST_CHUNK_BYTES = 1 << 20  # to accept
+from scaler.protocol.bounds import DIGEST_BYTES, KNOWN_FLAGS, MOST_FUNCTION_BYTES
 
+PROTOCOL_VERSION = 1
+CLIENT_BITS = 24
 FLAG_OBJECTS = 1
-KNOWN_FLAGS = 191
-MOST_INLINE_BYTES = 32_712  # of a task's or result's payload: what every ring of every peer can take
-MOST_INLINE_FUNCTION_BYTES = 8_120  # the same for the control rings
 
 
 class FrameError(ValueError):
@@ -326,7 +318,7 @@ class Functions(NamedTuple):
             )
         ]
         for row in rows:
-            if len(row.payload) > MOST_INLINE_FUNCTION_BYTES:
+            if len(row.payload) > MOST_FUNCTION_BYTES:
                 raise FrameError(f"function {row.number}: {len(row.payload)} bytes are an object, not a payload")
             if row.flags & ~KNOWN_FLAGS:
                 raise FrameError(f"flags: {row.flags} has a bit that this version does not know")

@@ -18,6 +18,10 @@ from scaler.protocol.codec import decode, encode
 from scaler.protocol.frames import Acknowledge, Body, Frame, FrameError
 
 
+class NumberError(FrameError):
+    """A frame whose numbers do not fit what was said: something was lost, or the other side is not who it was."""
+
+
 class Ledger:
     """One side's book of a session and of those that go on with it."""
 
@@ -67,12 +71,12 @@ class Ledger:
     def take(self, frame: Frame) -> bool:
         """Book a frame that came in. True if its body is to be acted on, False if it was taken before.
 
-        FrameError if a number is missing, or if it acknowledges what was never sent: end the session.
+        NumberError if a number is missing, or if it acknowledges what was never sent: end the session.
         """
         if frame.acknowledged > self.sent:
-            raise FrameError(f"number {frame.acknowledged} is acknowledged, but only {self.sent} were sent")
+            raise NumberError(f"number {frame.acknowledged} is acknowledged, but only {self.sent} were sent")
         if frame.number > self.received + 1:
-            raise FrameError(f"number {frame.number} came after {self.received}: frames are missing")
+            raise NumberError(f"number {frame.number} came after {self.received}: frames are missing")
         self._release(frame.acknowledged)
         if not frame.number:
             return True
@@ -84,11 +88,11 @@ class Ledger:
     def resume(self, received: int) -> list[bytes]:
         """A new session goes on with the old one, of which the other side took so many: the frames to send again.
 
-        FrameError if the other side has forgotten what it acknowledged, or took what was never sent: it is not the
+        NumberError if the other side has forgotten what it acknowledged, or took what was never sent: it is not the
         side this ledger is about.
         """
         if not self.acknowledged <= received <= self.sent:
-            raise FrameError(
+            raise NumberError(
                 f"a session can't go on after number {received}: "
                 f"{self.acknowledged} was acknowledged and {self.sent} sent"
             )

@@ -23,7 +23,6 @@ from scaler._native import (
 from scaler.link.objects import pack_ids, unpack_ids
 from scaler.link.single import with_payload
 from scaler.protocol.frames import (
-    MOST_INLINE_BYTES,
     Body,
     Cancel,
     Clear,
@@ -99,7 +98,7 @@ class ClientSide(RelaySide):
 
     def on_body(self, body: Body) -> None:
         if isinstance(body, Results):
-            self.batch.put_results(body, peers=1, client_bits=self._client_bits, largest_payload=MOST_INLINE_BYTES)
+            self.batch.put_results(body, peers=1, client_bits=self._client_bits)
             for number, record in self.relay.deliver(self.batch):
                 self.relay.deliver_one(number, with_payload(record, self.talk.incoming.take(record[2])))
         elif isinstance(body, Freed):

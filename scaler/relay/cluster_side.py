@@ -17,9 +17,9 @@ from scaler._native import (
 )
 from scaler.link.objects import Place, pack_ids, unpack_ids
 from scaler.link.single import with_payload
+from scaler.protocol.bounds import MOST_FACTS_LENGTH, plain_text
 from scaler.protocol.frames import (
     FLAG_OBJECTS,
-    MOST_INLINE_BYTES,
     Body,
     Cancel,
     Forget,
@@ -119,7 +119,7 @@ class ClusterSide(RelaySide):
 
     def on_body(self, body: Body) -> None:
         if isinstance(body, Tasks):
-            self.batch.put_tasks(body, peers=self._numbers, largest_payload=MOST_INLINE_BYTES)
+            self.batch.put_tasks(body, peers=self._numbers)
             for number, record in self.relay.deliver(self.batch):
                 self.relay.deliver_one(number, with_payload(record, self.place(record[2])))
         elif isinstance(body, Functions):
@@ -175,7 +175,7 @@ class ClusterSide(RelaySide):
         """A worker has handed in its rings; called in the order of the peers' numbers."""
         self.peers.append(peer)
         self._numbers = peer.number + 1
-        self._about[peer] = name, pid
+        self._about[peer] = name, pid = plain_text(name), pid
         self.talk.post(Joined(peer.number, name, pid))
 
     def on_left(self, peer: RelayPeer, exit_code: int, reason: str) -> None:
@@ -194,7 +194,7 @@ class ClusterSide(RelaySide):
 
     def _say_left(self, number: int, exit_code: int, reason: str, claimed: list[tuple[int, int]]) -> None:
         self._leaving.remove(number)
-        self.talk.post(Left(number, exit_code, reason, **Left.columns_of(claimed)))
+        self.talk.post(Left(number, exit_code, plain_text(reason, MOST_FACTS_LENGTH), **Left.columns_of(claimed)))
         self._made.on_left(number, worker_tag(number))  # its results have been sent, or never will be
 
     # another scheduler

@@ -34,9 +34,9 @@ from scaler._native import (
 from scaler.link.conversation import Conversation
 from scaler.link.objects import IncomingObjects, Place, new_objects
 from scaler.link.single import with_payload
+from scaler.protocol.bounds import DIGEST_BYTES
 from scaler.protocol.codec import decode
 from scaler.protocol.frames import (
-    DIGEST_BYTES,
     FLAG_OBJECTS,
     Acknowledge,
     Body,

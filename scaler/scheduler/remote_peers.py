@@ -22,7 +22,8 @@ from dataclasses import dataclass, field
 
 from scaler._native import SchedulerCore
 from scaler.link.conversation import WINDOW_BYTES
-from scaler.protocol.codec import HELLO_LIMIT_BYTES, decode, encode
+from scaler.protocol.bounds import HELLO_LIMIT_BYTES, plain_text
+from scaler.protocol.codec import decode, encode
 from scaler.protocol.frames import (
     Acknowledge,
     Body,
@@ -251,7 +252,7 @@ class RemotePeers:
         self._on_change()
 
     def _refuse(self, routing_id: bytes, reason: str, is_temporary: bool = False) -> None:
-        self._send(routing_id, encode(Frame(Refusal(reason, is_temporary))))
+        self._send(routing_id, encode(Frame(Refusal(plain_text(reason), is_temporary))))
 
     # the shell's calls
 

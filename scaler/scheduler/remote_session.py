@@ -20,12 +20,15 @@ from scaler._native import (
     KIND_FORGET,
     KIND_FREED,
     KIND_FUNCTION,
+    KIND_RESULT,
     KIND_RUN_HERE,
     MOST_NUMBERS,
     NEWS_WORDS,
+    STATUS_MISSING,
     STATUS_OK,
     Mappings,
     RecordBatch,
+    RecordRun,
     RunOutlet,
     SchedulerCore,
     Store,
@@ -33,6 +36,7 @@ from scaler._native import (
     feed_one,
     feed_results,
     feed_tasks,
+    join_places,
     runs_to_result_columns,
     runs_to_task_columns,
     split_places,
@@ -42,10 +46,9 @@ from scaler.link.conversation import Conversation
 from scaler.link.object_port import ObjectPort
 from scaler.link.objects import IncomingObjects, Place, new_objects, unpack_ids
 from scaler.link.single import with_payload
+from scaler.protocol.bounds import CHUNK_BYTES, DIGEST_BYTES, MOST_FUNCTION_BYTES, parts_of
 from scaler.protocol.frames import (
-    DIGEST_BYTES,
     FLAG_OBJECTS,
-    MOST_INLINE_BYTES,
     Body,
     Cancel,
     Clear,
@@ -75,6 +78,8 @@ from scaler.sparing_log import SparingLog
 
 _sparing = SparingLog(logging.getLogger(__name__))
 MOST_WORKERS = NEWS_WORDS * 64  # of one host at a time
+FUNCTIONS_AT_ONCE = CHUNK_BYTES // MOST_FUNCTION_BYTES  # in one frame
+_LOST = b"the object that has its result is not to be had any more"
 SOME_WORKER = 1 << 24  # stands for the worker of a nested client elsewhere: no worker's tag is as large
 
 
@@ -177,37 +182,22 @@ class RemoteSession(ABC):
     def _send_large(self) -> None:
         large, self._large[:] = list(self._large), []
         for peer, record in large:
-            if self.is_wanted(peer, record):
-                self.send_objects(record[2])
-                named = [place[0] for place in split_places(record[2])[0]]
-                self.say_when_there(peer, record, named)
-
-    def say_when_there(self, peer: int, record: tuple[Any, ...], objects: list[int]) -> None:
-        """Say this one once the other side has these objects."""
-        self.talk.after_objects(partial(self.post_one, peer, record), objects)
-
-    def is_wanted(self, peer: int, record: tuple[Any, ...]) -> bool:
-        """This record has not been taken back while it was set aside."""
-        return True
+            self.send_large(peer, record)
 
     @abstractmethod
-    def send_objects(self, payload: bytes) -> None:
-        """Send the objects that this payload names and the other side does not have."""
+    def send_large(self, peer: int, record: tuple[Any, ...]) -> None:
+        """Send the objects that this record names and the other side does not have, and say it when they are there."""
 
-    def send_object(self, place: Place) -> bool:
-        """Send one object. False if it is not to be had: the other side will miss it."""
+    def send_object(self, place: Place, name: int = 0) -> bool:
+        """Send one object, maybe under another name. False if it is not to be had: the other side will miss it."""
         try:
-            self.talk.post_object(self.objects.mappings.lend_at(place, False))
+            self.talk.post_object(self.objects.mappings.lend_at(place, False), name)
         except (OSError, ValueError) as error:
             _sparing.warning(
                 self.hello.host_name, "object %#x cannot be sent to %s: %s", place[0], self.hello.host_name, error
             )
             return False
         return True
-
-    def post_one(self, peer: int, record: tuple[Any, ...]) -> None:
-        """Say this one, whose objects are there."""
-        self._post_runs([(peer, with_payload(record, bare(record[2])))])
 
 
 class RemoteClient(RemoteSession):
@@ -221,6 +211,9 @@ class RemoteClient(RemoteSession):
         self._tasks_in_batch = b""
         self._cancelled_early: set[int] = set()  # what is still to come of it ends as it is fed
         self._freed = FreedInOrder()
+        self._lent: set[int] = set()  # objects that it was given, under the names they have here
+        self._names: dict[int, int] = {}  # other names -> objects: of what it was given more than once
+        self._last_name = objects.store.tag << 40 | 1 << 39  # the store's own count up from 1
 
     @property
     def is_held_back(self) -> bool:
@@ -235,7 +228,7 @@ class RemoteClient(RemoteSession):
             self.index = self.core.on_client_joined(self.hello.client_bits, results, control, worker_tag)
         index = self.index
         if isinstance(body, Tasks):
-            self._batch.put_tasks(body, client_bits=self.hello.client_bits, largest_payload=MOST_INLINE_BYTES)
+            self._batch.put_tasks(body, client_bits=self.hello.client_bits)
             self._tasks_in_batch = body.tasks
             self._feed(now_ns)
         elif isinstance(body, Functions):
@@ -256,7 +249,7 @@ class RemoteClient(RemoteSession):
             for verdict in body.rows():
                 self.core.on_return(index, verdict.task, verdict.took, now_ns)
         elif isinstance(body, Release):
-            self.core.on_client_release(index, [object_id for _, object_id in body.rows()])
+            self._release([object_id for _, object_id in body.rows()])
         elif isinstance(body, Clear):
             self.core.on_clear(index, now_ns)
             self._cancelled_early.clear()
@@ -299,19 +292,37 @@ class RemoteClient(RemoteSession):
             self.talk.post(Results(*columns))
         return columns is not None
 
-    def send_objects(self, payload: bytes) -> None:
-        for place in new_objects(payload):  # a result is one that the client does not have
-            self.send_object(place)
+    def send_large(self, peer: int, record: tuple[Any, ...]) -> None:
+        number = self._freed.on_large_begun()
+        (place,), rest = split_places(record[2])  # a result brings just one
+        object_id, _, _, size, flags = place
+        name = self._name_of(object_id)
+        if self.send_object(place, name):
+            said = with_payload(record, join_places([(name, 0, 0, size, flags)], rest))
+            self.talk.after_objects(partial(self._say_large, number, record, said), [name])
+        else:
+            self._release([name])
+            said = RecordRun()
+            said.write(KIND_RESULT, record[1], _LOST, status=STATUS_MISSING, items=record[7])
+            self._say_large(number, record, said)
 
-    def say_when_there(self, peer: int, record: tuple[Any, ...], objects: list[int]) -> None:
-        self.talk.after_objects(partial(self._say_large, self._freed.on_large_begun(), peer, record), objects)
+    def _name_of(self, object_id: int) -> int:
+        """What the client is to call an object that it is given: it may have that already, or have made it itself."""
+        if object_id not in self._lent and object_id >> 40 != self.hello.client_bits:
+            self._lent.add(object_id)
+            return object_id
+        self._last_name += 1
+        self._names[self._last_name] = object_id
+        return self._last_name
 
-    def _say_large(self, number: int, peer: int, record: tuple[Any, ...]) -> None:
+    def _release(self, names: list[int]) -> None:
+        assert self.index is not None
+        self._lent.difference_update(names)
+        self.core.on_client_release(self.index, [self._names.pop(name, name) for name in names])
+
+    def _say_large(self, number: int, record: tuple[Any, ...], said: RecordRun) -> None:
         self._freed.on_large_said(number)
-        self.post_one(peer, record)
-
-    def post_one(self, peer: int, record: tuple[Any, ...]) -> None:
-        super().post_one(peer, record)
+        self._post_runs([(0, said)])
         assert self._outlet is not None
         self._outlet.result_leaves(record[2])
         self._has_room_again = True
@@ -332,7 +343,8 @@ class RemoteClient(RemoteSession):
                     self.talk.post(RunHere.of([(0, record[1], 0)]))
         self._dirty_control.clear()
         if self._outlet is not None and (freed := self._freed.take(self._outlet.run.left)):
-            self.talk.post(Freed.of(freed))
+            for part in parts_of(freed):
+                self.talk.post(Freed.of(part))
         if self.index is not None and self.talk.has_room:
             self._has_room_again = False
             self.core.deliver(self.index)
@@ -362,12 +374,12 @@ class RemoteCluster(RemoteSession):
 
     def on_body(self, body: Body, now_ns: int) -> None:
         if isinstance(body, Results):
-            self._batch.put_results(body, peers=MOST_NUMBERS, largest_payload=MOST_INLINE_BYTES)
+            self._batch.put_results(body, peers=MOST_NUMBERS)
             taken: list[tuple[int, int, int]] = []
             for peer, record in feed_results(self.core, self.workers, self._batch, now_ns):
                 taken += self._take_large(peer, record, now_ns)
-            if taken:
-                self.talk.post(Taken.of(taken))
+            for part in parts_of(taken):
+                self.talk.post(Taken.of(part))
         elif isinstance(body, Withdrawn):
             for verdict in body.rows():
                 worker = self.workers.get(verdict.peer)
@@ -442,12 +454,12 @@ class RemoteCluster(RemoteSession):
 
     def flush(self) -> None:
         self._send_functions()
-        if self._asks:
-            self.talk.post(Withdraw.of(self._asks))
-            self._asks.clear()
-        if self._stops:
-            self.talk.post(Cancel.of(self._stops))
-            self._stops.clear()
+        for asks in parts_of(self._asks):
+            self.talk.post(Withdraw.of(asks))
+        self._asks.clear()
+        for stops in parts_of(self._stops):
+            self.talk.post(Cancel.of(stops))
+        self._stops.clear()
         if self._functions_under_way:
             self.talk.go_on()
         else:
@@ -464,37 +476,46 @@ class RemoteCluster(RemoteSession):
                 elif record[0] == KIND_FORGET:
                     forgotten.append((outlet.peer, record[3]))
         self._dirty_control.clear()
-        if rows:
-            self.talk.post(Functions.of(rows))
+        for some in parts_of(rows, FUNCTIONS_AT_ONCE):
+            self.talk.post(Functions.of(some))
         for peer, record in self._large_functions:
             self._functions_under_way += 1
             self.send_objects(record[2][DIGEST_BYTES:])
             self.talk.after_objects(partial(self._post_function, peer, record))
         self._large_functions.clear()
-        if forgotten:  # after the functions, which may wait for what they carry
-            self.talk.after_objects(lambda: self.talk.post(Forget.of(forgotten)))
+        for numbers in parts_of(forgotten):  # after the functions, which may wait for what they carry
+            self.talk.after_objects(partial(self._post_forget, numbers))
+
+    def _post_forget(self, numbers: list[tuple[int, int]]) -> None:
+        self.talk.post(Forget.of(numbers))
 
     def _post_function(self, peer: int, record: tuple[Any, ...]) -> None:
         self._functions_under_way -= 1
         digest, payload = record[2][:DIGEST_BYTES], bare(record[2][DIGEST_BYTES:])
         self.talk.post(Functions.of([Function(peer, record[3], digest, record[4], payload)]))
 
+    def send_large(self, peer: int, record: tuple[Any, ...]) -> None:
+        outlet = self._outlets.get(peer)
+        if outlet is None or (record[1], record[6]) not in outlet.waiting:
+            return  # it has been taken back meanwhile
+        self.send_objects(record[2])
+        named = [place[0] for place in split_places(record[2])[0]]
+        self.talk.after_objects(partial(self._post_task, peer, record), named)
+
     def send_objects(self, payload: bytes) -> None:
+        """Send the objects that this payload names and the host does not have."""
         for place in split_places(payload)[0]:
             if place[0] not in self._present and self.send_object(place):
                 self._present.add(place[0])
                 self.core.objects.note_at(place[0], self._host)
 
-    def is_wanted(self, peer: int, record: tuple[Any, ...]) -> bool:
-        outlet = self._outlets.get(peer)
-        return outlet is not None and (record[1], record[6]) in outlet.waiting
-
-    def post_one(self, peer: int, record: tuple[Any, ...]) -> None:
+    def _post_task(self, peer: int, record: tuple[Any, ...]) -> None:
+        """Say this one, whose objects are there."""
         task, attempt, outlet = record[1], record[6], self._outlets.get(peer)
         position = None if outlet is None else outlet.leaves(task, attempt)
         if position is not None:
             self.core.on_task_sent(self.workers[peer], task, attempt, position)
-            super().post_one(peer, record)
+            self._post_runs([(peer, with_payload(record, bare(record[2])))])
 
     def on_gone(self, objects: list[int]) -> None:
         """Nobody holds these any more: its host need not keep them."""
@@ -503,7 +524,8 @@ class RemoteCluster(RemoteSession):
             self._present.difference_update(gone)
             for object_id in gone:
                 self.talk.drop_object(object_id)
-            self.talk.post(Freed.of(gone))
+            for part in parts_of(gone):
+                self.talk.post(Freed.of(part))
 
     def _post_runs(self, runs: list[tuple[int, Any]]) -> bool:
         columns = runs_to_task_columns(runs)

@@ -8,7 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from scaler._native import RecordBatch, RecordRun, bare, join_places, runs_to_result_columns, runs_to_task_columns
+from scaler._native import (
+    MOST_PAYLOAD_BYTES,
+    RecordBatch,
+    RecordRun,
+    bare,
+    join_places,
+    runs_to_result_columns,
+    runs_to_task_columns,
+)
 from tests.effort import rounds
 
 TASK, RESULT = 1, 2
@@ -250,7 +258,7 @@ def good_results(**changes):
         ({"payload": b""}, "row 0: ends: does not rise inside the payload"),
         ({"peers": struct.pack("<2I", 0, 2)}, "row 1: peers: a number that was never given out"),
         ({"flags": b"\0\x40"}, "row 1: flags: a bit"),
-        ({"flags": b"\1\0"}, "row 0: payload: not the bare places"),
+        ({"flags": b"\1\0"}, "row 0: payload: not the places"),
         ({"tasks": struct.pack("<2Q", CLIENT << 40, 1)}, "row 1: tasks: the id belongs to another client"),
     ],
 )
@@ -277,8 +285,11 @@ def test_an_unknown_status_is_refused():
 
 
 def test_a_payload_over_the_limit_is_refused():
+    ends = struct.pack("<2I", 3, 3 + MOST_PAYLOAD_BYTES)
+    RecordBatch().put_tasks(good_tasks(ends=ends, payload=bytes(3 + MOST_PAYLOAD_BYTES)), peers=2)
+    ends = struct.pack("<2I", 3, 4 + MOST_PAYLOAD_BYTES)
     with pytest.raises(ValueError, match="row 1: payload: larger"):
-        RecordBatch().put_tasks(good_tasks(), peers=2, largest_payload=4)
+        RecordBatch().put_tasks(good_tasks(ends=ends, payload=bytes(4 + MOST_PAYLOAD_BYTES)), peers=2)
 
 
 def test_records_over_the_limit_of_the_run_are_refused():

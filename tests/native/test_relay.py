@@ -169,10 +169,13 @@ def test_of_a_worker_that_has_gone_the_relay_says_what_it_had_claimed(host):
 @pytest.mark.parametrize("host", [False], ids=["worker"], indirect=True)
 @pytest.mark.parametrize("holding", [False, True])
 def test_what_a_worker_has_answered_before_it_went_is_said_once_and_in_order(host, holding):
-    said = []
+    said: list[int] = []
+    own_tag = (1 << 24) - 2  # of worker 0
     for number in range(1, 2001):
         large = number % 500 == 0
-        payload, flags = (join_places([(1, 0, 0, 10, PLACE_NEW)]), FLAG_OBJECTS) if large else (b"a", 0)
+        payload, flags = (
+            (join_places([(own_tag << 40 | number, 0, 0, 10, PLACE_NEW)]), FLAG_OBJECTS) if large else (b"a", 0)
+        )
         assert host.rings.results.write(KIND_RESULT, number, payload, flags=flags) is not None
         if number == 100:
             host.relay.run(True)

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scaler.protocol import codec, frames
+from scaler.protocol.bounds import MOST_CHUNK_BYTES
 from scaler.protocol.codec import decode, encode
 from scaler.protocol.frames import (
-    MOST_CHUNK_BYTES,
     PROTOCOL_VERSION,
     UNNUMBERED,
     Acknowledge,
@@ -22,9 +22,14 @@ from scaler.protocol.frames import (
     Clear,
     Frame,
     FrameError,
+    Goodbye,
     Heartbeat,
     Hello,
+    Joined,
+    Left,
+    Offer,
     Refusal,
+    ShutdownAnswer,
     VersionError,
     Welcome,
 )
@@ -85,14 +90,14 @@ BODIES = st.one_of(
     st.builds(frames.Shutdown),
     st.builds(frames.ShutdownAnswer, TEXT),
     st.builds(frames.Workers, st.integers(0, 2**32 - 1)),
-    st.builds(frames.Offer, U64, st.integers(1, 2**64 - 1), KEY, PLACE, KEY),
+    st.builds(frames.Offer, U64, st.integers(1, 2**40), KEY, PLACE, KEY),
     st.builds(frames.Fetched, U64, st.booleans()),
     st.builds(frames.Serves, KEY, PLACE),
     st.builds(
         lambda number, offset, rest, data: Chunk(number, offset, offset + len(data) + rest, data),
         U64,
-        st.integers(0, 2**60),
-        st.integers(0, 2**60),
+        st.integers(0, 2**38),
+        st.integers(0, 2**38),
         st.binary(min_size=1, max_size=60),
     ),
     *map(
@@ -258,7 +263,15 @@ def test_a_pointer_followed_many_times_is_not_copied_many_times():
         (Chunk(1, 0, 10, b""), "1 to"),
         (Chunk(1, 0, 1 << 30, bytes(MOST_CHUNK_BYTES + 1)), "1 to"),
         (Chunk(1, 8, 10, b"abc"), "bytes 8 to 11 of 10"),
-        (Chunk(1, 2**64 - 1, 2**64 - 1, b"abc"), "of 18446744073709551615"),
+        (Chunk(1, 2**40 - 1, 2**40, b"abc"), "of 1099511627776"),
+        (Chunk(1, 0, 2**40 + 1, b"abc"), "more than an object may have"),
+        (Offer(1, 2**40 + 1), "an object of"),
+        (Offer(1, 0), "an object of"),
+        (Refusal("x" * 4097), "a text has more"),
+        (Goodbye("x" * 4097), "a text has more"),
+        (ShutdownAnswer("x" * 4097), "a text has more"),
+        (Joined(1, "x" * 4097), "a text has more"),
+        (Left(1, 0, "x" * 262_145), "told of a death"),
     ],
 )
 def test_what_cannot_be_is_refused(body, words):

@@ -23,6 +23,7 @@ from scaler.exceptions import ScalerError
 from scaler.link.names import sweep
 from scaler.protocol.codec import decode
 from scaler.protocol.frames import Heartbeat, Welcome
+from scaler.protocol.ledger import NumberError
 from tests.sim.wire import Link, RemoteClient, RemoteCluster, RemoteWorker, World
 
 TIMEOUT_S, HEARTBEAT_S, SILENCE_S = 6.0, 1.0, 5.0
@@ -96,7 +97,7 @@ class StormLink(Link):
                 self.welcome, self.is_greeted = body, True
             else:
                 self.is_over = True
-        except (ScalerError, ValueError):
+        except (ScalerError, NumberError):  # anything else is a frame that should not have been sent
             self.is_over = True
         self.is_over = self.is_over or self.side.over is not None
 

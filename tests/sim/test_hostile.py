@@ -72,6 +72,8 @@ def test_well_formed_nonsense_hurts_only_who_says_it(seed):
         while peer.link.up:
             peer.link.carry_up()
     numbers = {peer: peer.link.side.talk.ledger.sent for peer in hostile}
+    for peer in hostile:
+        peer.link.is_hostile = True
     for _ in range(30):
         peer, body = chance.choice(hostile), nonsense(chance)
         if type(body) not in UNNUMBERED:

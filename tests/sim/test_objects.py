@@ -296,6 +296,7 @@ def test_a_host_that_ends_in_the_middle_leaves_nothing():
         client.link.dialer.step(True)
     busy = [cluster for cluster in clusters if cluster.link.dialer.jobs]
     assert len(busy) == 1
+    busy[0].link.is_hostile = True
     world.remote.on_message(busy[0].link.routing_id, [b"nonsense"], 0.0)
     busy[0].link.side.talk.close()
     world.transfers_end = True
@@ -320,6 +321,7 @@ def test_a_host_that_ends_in_the_middle_leaves_nothing():
 def test_nonsense_about_objects_ends_the_session_that_says_it(body):
     world, client, clusters = make_world()
     settle(world, [client], clusters, 2)
+    client.link.is_hostile = True
     client.link.side.talk.post(body)
     client.link.speak()
     while client.link.up:

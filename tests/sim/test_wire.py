@@ -136,6 +136,7 @@ def test_random_bytes_are_refused_and_counted_and_hurt_nobody(data, known):
     if known:
         settle(world, [stranger], [], 1)
     parts = data if isinstance(data, list) else [data]
+    stranger.link.is_hostile = True
     world.remote.on_message(stranger.link.routing_id, parts, world.now_s)
     assert world.remote.dropped == 1
     assert isinstance(decode(stranger.link.down[-1]).body, Refusal)
@@ -156,6 +157,7 @@ def test_damaged_frames_of_a_session_hurt_only_that_session(seed):
     broken.link.carry_up()
     broken.link.carry_down()
     broken.link.speak()
+    broken.link.is_hostile = True
     for data in list(broken.link.up):
         damaged = bytearray(data)
         for _ in range(chance.randrange(1, 4)):
@@ -178,6 +180,7 @@ def test_a_damaged_frame_that_had_to_wait_for_its_turn_hurts_only_its_session():
     broken.link.speak()
     while broken.link.up:
         broken.link.carry_up()
+    broken.link.is_hostile = True
     ids = b"".join((7 << 40 | number).to_bytes(8, "little") for number in (1, 2))  # another client's
     number = broken.link.side.talk.ledger.sent + 1
     world.remote.on_message(broken.link.routing_id, [encode(Frame(Tasks(tasks=ids), number))], world.now_s)
@@ -234,6 +237,7 @@ def test_a_task_of_another_client_ends_the_session_that_named_it():
     client = RemoteClient(world, 5)
     settle(world, [client], [], 2)
     foreign = Tasks(tasks=(9 << 40 | 1).to_bytes(8, "little"), functions=bytes(4), ends=bytes(4))
+    client.link.is_hostile = True
     client.link.side.talk.post(foreign)
     client.link.speak()
     client.link.carry_up()
@@ -430,6 +434,7 @@ def test_an_object_that_never_came_cannot_be_named():
     nothing = bare(join_places([(world.core.own_tag << 40 | 1, 0, 0, 0, PLACE_NEW)]))
     columns = RecordRun()
     columns.write(KIND_RESULT, 5 << 40 | 1, nothing, flags=FLAG_OBJECTS)
+    cluster.link.is_hostile = True
     cluster.link.side.talk.post(Results(*runs_to_result_columns([(0, columns)])))
     cluster.link.speak()
     cluster.link.carry_up()

@@ -2,6 +2,10 @@
 
 No socket, no thread, no clock: the test says who does something next. Clients and workers hold their ends of real
 rings, so what is tried is all that stands between them: relays, sessions, frames, the core.
+
+Rule 1: whoever behaves is understood. Each frame goes through its receiver's own checks, each record that comes out of
+        a ring through those of its reader; if one is refused that nobody has damaged or lost, the test fails. A link
+        whose peer is to say what makes no sense is marked as `is_hostile`.
 """
 
 import secrets
@@ -41,6 +45,7 @@ from scaler._native import (
     SchedulerCore,
     Segment,
     Store,
+    find_record_error,
     join_places,
     lay_out_peer,
     peer_segment_bytes,
@@ -53,6 +58,7 @@ from scaler.link.object_port import ObjectPort
 from scaler.link.object_stream import token_for
 from scaler.protocol.codec import decode, encode
 from scaler.protocol.frames import Frame, Hello, Role, Welcome
+from scaler.protocol.ledger import NumberError
 from scaler.relay.client_relay import RELAY_TAG
 from scaler.relay.client_side import ClientSide
 from scaler.relay.cluster_side import ClusterSide, store_tag, worker_tag
@@ -227,6 +233,8 @@ class Link:
             self.hello = replace(self.hello, session=self.welcome.session, received=self.side.talk.ledger.received)
         self.connect()
 
+    is_hostile = False  # says what it likes; else what it says is not refused
+
     def speak(self) -> None:
         """The relay's turn: take what its peers say, and hand the frames to the network."""
         self.side.relay.run(True)
@@ -243,7 +251,7 @@ class Link:
         if self.up:
             self.world.remote.on_message(self.routing_id, [self.up.popleft()], self.world.now_s)
             self.world.core.step(0)
-            self.world.remote.flush(self.world.now_s)
+            self.world.flush()
 
     def carry_down(self) -> None:
         """One message reaches the peer."""
@@ -259,6 +267,27 @@ class Link:
         else:
             self.side.on_frame(data)
             assert self.side.over is None, self.side.over
+
+
+class ListeningPeers(RemotePeers):
+    """Notes whose frames were refused, and why."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.refused: list[tuple[bytes, Exception]] = []
+
+    def _drop(self, routing_id: bytes, link: Any, error: Exception, now_s: float) -> None:
+        self.refused.append((routing_id, error))
+        super()._drop(routing_id, link, error, now_s)
+
+
+def read(ring: Ring, **how: bool) -> tuple[Any, ...] | None:
+    """A record, which is one that its reader takes."""
+    record = ring.read(**how)
+    if record is not None and record[0] in (KIND_TASK, KIND_RESULT, KIND_FUNCTION):
+        error = find_record_error(record[0], record[4], record[5], record[2])
+        assert error is None, f"a record that its reader refuses: {error}"
+    return record
 
 
 class World:
@@ -285,11 +314,19 @@ class World:
         self.store = Store(self.life, self.core.own_tag, object_folder())
         self.objects = HostObjects(self.store, Mappings(self.life, object_folder()))
         self.objects.port = cast(ObjectPort, self.ports[0])
-        self.remote = RemotePeers(
+        self.remote = ListeningPeers(
             self.core, self.life, "door", self.objects, queue_size=1000, client_timeout_s=self.timeout_s,
             worker_timeout_s=self.timeout_s, heartbeat_s=self.heartbeat_s, ping_timeout_s=self.timeout_s / 2,
             send=self._send, on_change=lambda: None, on_shutdown=lambda: "not here",
         )  # fmt: skip
+
+    def flush(self) -> None:
+        self.remote.flush(self.now_s)
+        refused, self.remote.refused[:] = list(self.remote.refused), []
+        for routing_id, error in refused:
+            link = self.links.get(routing_id)
+            if link is not None and not link.is_hostile and not isinstance(error, NumberError):
+                raise AssertionError(f"the scheduler refuses what a relay says: {error!r}") from error
 
     def _send(self, routing_id: bytes, data: bytes) -> bool:
         if routing_id in self.links:
@@ -303,7 +340,7 @@ class World:
             assert self.store.free(number)
         self.core.step(0)
         self.remote.on_tick(self.now_s)
-        self.remote.flush(self.now_s)
+        self.flush()
         for link in list(self.links.values()):
             if link.is_greeted:
                 link.side.talk.acknowledge()
@@ -484,10 +521,10 @@ class RemoteClient:
         self._say_unsaid()
         if self.unreleased and self._say_released(self.unreleased[:1]):
             del self.unreleased[0]
-        while (said := self.rings.down.read()) is not None:
+        while (said := read(self.rings.down)) is not None:
             if said[0] == KIND_FREED:
                 hear_freed(said[2], self.store)
-        record = self.rings.results.read()
+        record = read(self.rings.results)
         if record is not None:
             self._take(*record[:6])
 
@@ -507,7 +544,7 @@ class RemoteClient:
 
     def come_back(self) -> None:
         """Read what had come, and say everything that is open anew."""
-        while (record := self.rings.results.read()) is not None:
+        while (record := read(self.rings.results)) is not None:
             self._take(*record[:6])
         self.connect()
         self.unsaid.clear()
@@ -558,11 +595,11 @@ class RemoteWorker:
         self.hear()
         if self.kept and self.rings.results.write(KIND_RELEASE, 0, self.kept[0].to_bytes(8, "little")) is not None:
             del self.kept[0]
-        if self.running is None and (record := self.rings.tasks.read(claim=True, stays=True)) is not None:
+        if self.running is None and (record := read(self.rings.tasks, claim=True, stays=True)) is not None:
             self.running = record, self.functions[record[3]], record[3] in self.carried
 
     def hear(self) -> None:
-        while (said := self.rings.down.read()) is not None:
+        while (said := read(self.rings.down)) is not None:
             if said[0] == KIND_FREED:
                 hear_freed(said[2], self.store)
             elif said[0] == KIND_FORGET:

@@ -1,0 +1,41 @@
+"""What a frame may have at most: said once for whoever writes it and for whoever reads it.
+
+A reader ends the session of whoever sends it more than this. So a writer that passes on what somebody else has said (a
+worker's name, an error) makes it fit before it goes out.
+
+Rule 1: `checks` and the `rows` of frames refuse what is over a bound, writers cut by the same bound.
+Not here: what one record may be (native/memory/bounds.pyx, whose names are these), what is told of deaths
+(scaler.death_facts).
+"""
+
+from collections.abc import Iterator
+from typing import TypeVar
+
+from scaler._native import DIGEST_BYTES, KNOWN_FLAGS, MOST_FUNCTION_BYTES, MOST_PAYLOAD_BYTES
+
+__all__ = ["DIGEST_BYTES", "KNOWN_FLAGS", "MOST_FUNCTION_BYTES", "MOST_PAYLOAD_BYTES"]
+
+FRAME_LIMIT_BYTES = 256 << 20
+HELLO_LIMIT_BYTES = 1 << 20  # for the first frame of a session, which anybody may send
+CHUNK_BYTES = 128 << 10  # to send; larger ones cost ten times as much per byte (codec.encode)
+MOST_CHUNK_BYTES = 1 << 20  # to accept
+MOST_OBJECT_BYTES = 1 << 40
+MOST_IDENTITY_BYTES = 64
+SESSION_BYTES = 16
+TOKEN_BYTES = 16
+MOST_ADDRESS_BYTES = 107  # of an AF_UNIX socket
+MOST_TEXT_LENGTH = 4096
+MOST_FACTS_LENGTH = 1 << 18  # of what is told of a worker's death, before it is cut
+ROWS_AT_ONCE = 16_384  # of ids in one frame, to send: so that it is no large one
+
+_Row = TypeVar("_Row")
+
+
+def parts_of(rows: list[_Row], most: int = ROWS_AT_ONCE) -> Iterator[list[_Row]]:
+    """The rows as so many frames have room for them, in order."""
+    return (rows[at : at + most] for at in range(0, len(rows), most))
+
+
+def plain_text(text: str, most: int = MOST_TEXT_LENGTH) -> str:
+    """The text as a frame may carry it: no longer than this, and without what UTF-8 has no bytes for."""
+    return text[:most].encode(errors="replace").decode()
