@@ -101,7 +101,16 @@ cdef class TaskTable:
 
     cdef inline bint is_in(self, uint32_t index, uint32_t state) noexcept nogil:
         """Whether there is still a row of this index in this state: for lists that may not have heard of its end."""
-        return index < self.fresh and self.row(index).state == state
+        cdef Row *row
+        cdef uint32_t found
+        if index >= self.fresh:
+            return False
+        row = self.row(index)
+        unpoison(row, sizeof(Row))
+        found = row.state
+        if found == ROW_FREE:
+            poison(row, sizeof(Row))
+        return found == state
 
     cdef inline uint64_t attempt_of(self, Row *row) noexcept nogil:
         """What the row's latest placement is called: no other of this or any other scheduler is called so."""
