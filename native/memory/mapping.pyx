@@ -160,12 +160,14 @@ cdef class Mappings:
 
     cdef Mapping find(self, uint64_t segment):
         cdef Mapping mapping = self.by_segment.get(segment)
+        cdef str life = self.life
         if mapping is None:
             mapping = Mapping.__new__(Mapping)
             mapping.segment = segment
             mapping.name = area_name(self.life, self.folder, segment)
             mapping.start = map_file(mapping.name, 0, 0, PROT_READ, MAP_SHARED, &mapping.size)
-            self.by_segment[segment] = mapping
+            if self.life is life:                     # another may have begun while other threads ran
+                self.by_segment[segment] = mapping
         mapping.used_ns = now_ns()
         return mapping
 

@@ -298,6 +298,8 @@ cdef class Ring:
         `step_over`, as a worker leaves what it runs.
         """
         cdef Record *record
+        cdef Record header
+        cdef bytes payload
         cdef uint32_t record_bytes
         while True:
             record = self.peek()
@@ -308,13 +310,14 @@ cdef class Ring:
             if claim and not self.claim(record):
                 self.step(record_bytes)
                 continue
-            answer = (record.kind, record.task,
-                      (<char *>record + RECORD_HEADER_BYTES)[:record_bytes - RECORD_HEADER_BYTES],
-                      record.function, record.flags, record.status, record.attempt, record.items, record.detail)
+            # Making a tuple may run a finalizer, which may read too: this record is to be taken by then.
+            header = record[0]
+            payload = (<char *>record + RECORD_HEADER_BYTES)[:record_bytes - RECORD_HEADER_BYTES]
             if not stays:
                 self.step(record_bytes)
                 self.producer_waits |= self.recycle()
-            return answer
+            return (header.kind, header.task, payload, header.function, header.flags, header.status, header.attempt,
+                    header.items, header.detail)
 
     def step_over(self):
         """The record that stayed is done with."""

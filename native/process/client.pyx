@@ -1,12 +1,23 @@
-# ClientRings: a client's side of its rings: submit, drain, wait.
+# ClientRings: a client's side of its rings: submit, take results, wait.
 #
-# There is no receiver thread in the fast case: the thread that waits drains. One thread at a time has the role of the
-# leader; it drains until its own future is done and hands the role on; the others sleep on their future's condition.
-# Everything here runs under the GIL and makes no Python call between reading the state and changing it.
+# There is no receiver thread in the fast case: the thread that waits takes the results. One thread at a time has the role
+# of the leader: it sleeps on the client's bell until its own future is done, then hands the role on; the others sleep on
+# their future's condition.
 #
-# Rule 1: no callback runs in the role: what is called back goes to `to_call`, which the client's own thread works off.
-# Rule 2: who waits for room in the submit ring drains results meanwhile, else both sides could wait for each other.
-# Rule 3: while the scheduler is gone (`shore`) nobody writes into a ring: what is open stays open, who has something to
+# Other people's code may run in the middle of nearly anything: the handler of a signal, a finalizer, a tracing function,
+# an audit hook. It may call the client, and wait for a task, on the stack of whatever it has interrupted. So
+# everything here happens under the GIL, in steps of which each leaves things as they should be:
+#
+# Rule 1: results are taken off the ring in one step (`take_results`), in which nobody's code but ours runs. When it is
+#         over, each result is its future's, or is noted where any thread finds it (`arrived`).
+# Rule 2: the role is held while a thread looks for news without the GIL, and never while others' code runs: that may
+#         need a leader. So callbacks never run in the role, and whoever returns from others' code looks at everything
+#         anew: results, the role, the channel.
+# Rule 3: a future is done at once, whoever looks at it. But its condition may be held by who waits for us, or below us on
+#         this very stack: so nobody waits for a condition in order to tell who looks, and nobody tells while it is held.
+#         To these the future is still running until they are told, a moment later (`finish_late`).
+# Rule 4: who waits for room in the submit ring drains results meanwhile, else both sides could wait for each other.
+# Rule 5: while the scheduler is gone (`shore`) nobody writes into a ring: what is open stays open, who has something to
 #         say waits until all that is open has been said to another scheduler (resend).
 
 import time as _time
@@ -18,6 +29,10 @@ cdef extern from *:
     }
     """
     object new_object "scaler_new_object"(object type, object no_arguments)
+
+cdef extern from "Python.h":
+    int PyGC_Disable()
+    int PyGC_Enable()
 
 cdef enum:
     MOST_SAID_CANCELS = 1000
@@ -50,6 +65,15 @@ cdef int notify(condition) except -1:
     return 0
 
 
+cdef bint is_any_busy(list waiters) except -1:
+    """Whether somebody holds a lock of what the standard library waits with: telling it now would wait for that."""
+    for waiter in waiters:
+        for lock in (getattr(waiter, "lock", None), getattr(getattr(waiter.event, "_cond", None), "_lock", None)):
+            if lock is not None and lock.locked():
+                return True
+    return False
+
+
 cdef class ClientRings:
     cdef Channel channel            # to the scheduler there is now
     cdef readonly uint64_t bits
@@ -64,15 +88,17 @@ cdef class ClientRings:
     cdef KnownObjects known
     cdef object said_cancels        # the last that were said: the scheduler may have died before it read them
     cdef object unsaid_cancels      # tasks that were cancelled while nobody could be told, or there was no room for it
-    cdef bint leading
+    cdef bint leading               # a thread has the role
     cdef bint resting               # the client's own thread sleeps until something is open
     cdef object followers           # futures whose threads sleep, by arrival
     cdef object to_call
     cdef Supplies supplies
-    cdef object unfinished          # (future, state, value) whose condition somebody holds, in a task
+    cdef object arrived             # results that are objects, which are still to be found
+    cdef object unfinished          # futures that are done, and those who look at them are still to be told
+    cdef bint telling               # the client's own thread is at it
+    cdef unsigned long own_thread   # the client's own: the one that calls back
     cdef public object pack_value   # what supplies are packed with
     cdef object answers             # control records from the scheduler
-    cdef bint draining
     cdef Store store
     cdef Mappings mappings
     cdef uint64_t next_trim_ns
@@ -81,7 +107,7 @@ cdef class ClientRings:
     cdef object future_class
     cdef int more_flags             # on every task of this client
     cdef TaskOptions options        # of every task that brings none
-    cdef bint decode_plain          # plain results are unpickled while draining
+    cdef bint decode_plain          # plain results are unpickled as they are taken
     cdef Nest nest                  # of a worker's own client; else None
     cdef readonly uint64_t watched
     cdef readonly uint64_t worker_count
@@ -99,7 +125,7 @@ cdef class ClientRings:
         self.followers = _collections.deque()
         self.to_call = _collections.deque()
         self.supplies = Supplies()
-        self.unfinished = _collections.deque()
+        self.arrived, self.unfinished = _collections.deque(), _collections.deque()
         self.answers, self.known = _collections.deque(), KnownObjects(store)
         self.future_class = future_class
         self.load, self.callback_error, self.watched_event = load, callback_error, watched_event
@@ -409,6 +435,8 @@ cdef class ClientRings:
         PyErr_CheckSignals()
         if is_gone:
             self.check_scheduler()
+        if self.lost is not None:                     # since then: the handler of a signal may have left
+            raise anew(self.lost)
         return 0
 
     cdef int wait_ashore(self) except -1:
@@ -471,12 +499,8 @@ cdef class ClientRings:
                 poll(NULL, 0, 1)
         if self.lost is not None:
             return
-        self.leading = True
-        try:
-            self.drain()
-            self.read_down()
-        finally:
-            self.leading = False
+        self.look()
+        self.read_down()
         self.channel = Channel(memory, doorbell, bell_memory, slot, bell_eventfd, lifeline)
         self.answers.clear()
         self.known.begin_life()
@@ -506,47 +530,44 @@ cdef class ClientRings:
 
     # results
 
-    def look(self):
-        """Take what results there are, without waiting. Nothing if another thread is at it."""
-        if not self.leading:
-            self.leading = True
-            try:
-                self.drain()
-            finally:
-                self.leading = False
-            self.hand_on()
-
-    cdef int drain(self) except -1:
-        """Take all results that are there. For who leads."""
-        self.draining = True
-        try:
-            self.take_results()
-        finally:
-            self.draining = False
-        if self.known.freed:
+    cpdef object look(self):
+        """Take what results there are, without waiting, and tell who waits for them."""
+        self.take_results()
+        if self.arrived:
+            self.find_arrived()
+        if self.unfinished:
+            self.finish_late()
+        if self.channel.results.broken and self.lost is None:
+            self.on_hang_up()
+        if self.known.freed and not self.arrived:
             self.known.free_heard()
-        return 0
 
     cdef int take_results(self) except -1:
+        """Take all results that are there. Nobody's code but ours runs in here: see rule 1."""
         cdef Ring results = self.channel.results
         cdef Record *record
         cdef PendingFuture future
         cdef object value
         cdef uint8_t state
+        cdef bint collects
         if self.abandoned:
             return 0
-        if self.unfinished:
-            self.finish_late()
-        while True:
-            record = results.peek()
-            if record == NULL:
-                break
-            results.step(record.record_bytes)         # first: whatever raises, it is not to be taken twice
-            if record.kind == KIND_RESULT and record.flags & FLAG_OBJECTS and self.is_lost_with_scheduler(record):
-                self.known.has_lost_result = True
-                continue
-            future = self.forget(record.task) if record.kind == KIND_RESULT else None
-            if future is not None:                    # from here on nothing may raise before it is complete
+        collects = PyGC_Disable()                     # it would run finalizers
+        try:
+            while True:
+                record = results.peek()
+                if record == NULL:
+                    break
+                if record.kind == KIND_RESULT and record.flags & FLAG_OBJECTS:
+                    self.arrived.append((record.task, payload_of(record)[:payload_bytes_of(record)], record.duration_ns,
+                                         record.cpu_us, record.memory_peak_kib, record.status, record.flags, record.detail))
+                    results.step(record.record_bytes)
+                    continue
+                future = self.forget(record.task) if record.kind == KIND_RESULT else None
+                if future is None:
+                    self.strays += record.kind == KIND_RESULT
+                    results.step(record.record_bytes)
+                    continue
                 future.duration_ns = record.duration_ns
                 future.cpu_us = record.cpu_us
                 future.memory_peak_kib = record.memory_peak_kib
@@ -556,38 +577,56 @@ cdef class ClientRings:
                 if future.dependants is not None:
                     future.served = record.detail
                     self.supplies.add(self, future)
+                results.step(record.record_bytes)
                 self.complete(future, state, value)
-            elif record.kind == KIND_RESULT:
-                self.strays += 1
-                if record.flags & FLAG_OBJECTS:
-                    self.take_object(record)          # nobody wants it: it is given back as it is dropped
+        finally:
+            if collects:
+                PyGC_Enable()
         if results.is_behind() and results.recycle():
             self.channel.tell()
-        if results.broken and self.lost is None:
-            self.on_hang_up()
         return 0
 
-    cdef bint is_lost_with_scheduler(self, Record *record):
-        """Whether the object that a result is was removed before we came to it, since whoever sent it is gone.
-
-        Its worker has gone over to the next scheduler meanwhile, or was swept up. The task stays open and is sent again.
-        """
-        if places_in(payload_of(record), payload_bytes_of(record)) != 1:
-            return False
-        try:
-            self.mappings.find(place_at(payload_of(record), 0).segment)
-            return False
-        except (OSError, ValueError):
-            return self.shore != ASHORE or self.channel.has_hung_up()
-
-    cdef Loan take_object(self, Record *record):
-        """The object that a result is; None if the record makes no sense."""
+    cdef int find_arrived(self) except -1:
+        """End the futures whose results are objects. Finding one opens files, so other threads and others' code may come in
+        between: each stays in `arrived` until its future has it, and whoever is first ends that."""
+        cdef PendingFuture future
+        cdef Mapping mapping
         cdef Loan loan
-        if places_in(payload_of(record), payload_bytes_of(record)) != 1:
-            return None
-        loan = self.mappings.lend(place_at(payload_of(record), 0), True)
-        loan.pin()                                    # its name may go before it is read
-        return loan
+        cdef bytes payload
+        cdef tuple result
+        cdef bint is_sound
+        while self.arrived:
+            result = self.arrived[0]
+            payload = result[1]
+            mapping = loan = None
+            is_sound = places_in(PyBytes_AS_STRING(payload), len(payload)) == 1
+            if is_sound:
+                try:
+                    mapping = self.mappings.find(place_at(PyBytes_AS_STRING(payload), 0).segment)
+                except (OSError, ValueError):
+                    pass                              # who opens it hears why
+            if not self.arrived or self.arrived[0] is not result:
+                continue
+            # From here on nobody's code but ours.
+            self.arrived.popleft()
+            if is_sound and mapping is None and (self.shore != ASHORE or self.channel.has_hung_up()):
+                # It was removed before we came to it: its worker has gone over to the next scheduler, or was swept up.
+                # The task stays open, and is sent again.
+                self.known.has_lost_result = True
+                continue
+            if is_sound:
+                loan = self.mappings.lend(place_at(PyBytes_AS_STRING(payload), 0), True)
+                loan.pinned = mapping                 # its name may go before it is read
+            future = self.forget(result[0])
+            if future is None:
+                self.strays += 1                      # nobody wants it: it is given back as it is dropped
+                continue
+            _, _, future.duration_ns, future.cpu_us, future.memory_peak_kib, future.status, future.flags, served = result
+            if future.dependants is not None:
+                future.served = served
+                self.supplies.add(self, future)
+            self.complete(future, FUTURE_RAW, loan)
+        return 0
 
     cdef int say_given_back(self) except -1:
         if self.shore != ASHORE:
@@ -650,60 +689,93 @@ cdef class ClientRings:
                     state[0] = FUTURE_DONE
                     return value
             state[0] = FUTURE_RAW
-            if record.flags & FLAG_OBJECTS:
-                return self.take_object(record)
             return PyBytes_FromStringAndSize(payload_of(record), size)
         except Exception as error:                    # bytes that make no sense, or no memory for them
             state[0] = FUTURE_FAILED
             return error
 
     cdef int complete(self, PendingFuture future, uint8_t state, object value) except -1:
+        """This one, which is open no more, is done. Who looks at it with others' code is told by `finish_late`."""
+        cdef MapProgress progress = future.progress
+        cdef bint collects
         if self.nest is not None:
             self.nest.moved_ns = 0
-        cdef MapProgress progress = future.progress
-        if future.condition is None:
-            future.end(state, value)
-            if progress is not None:
-                progress.on_end(future)
-            return 0
-        if self.nest is None:
-            return self.finish_watched(future, state, value)
-        # The standard library holds the conditions of several futures while it asks for the next one's, and we may run
-        # a task then (see_done), which waits for us: so this must not wait.
-        if not future.condition.acquire(False):
-            self.unfinished.append((future, state, value))
-            self.watched_event.set()
-            return 0
-        try:
-            return self.finish_watched(future, state, value)
-        finally:
-            future.condition.release()
-
-    cdef int finish_watched(self, PendingFuture future, uint8_t state, object value) except -1:
-        cdef MapProgress progress = future.progress
-        self.watched -= 1
-        try:
-            future.finish(state, value)
-        finally:
-            if progress is not None:
-                progress.on_end(future)
+        future.end(state, value)
+        if progress is not None:
+            progress.on_end(future)
+        if future.condition is not None and not future.is_hidden:
+            future.is_hidden = True
+            collects = PyGC_Disable()
+            self.unfinished.append(future)
             if future.callbacks:
                 self.to_call.append(future)
                 self.watched_event.set()
+            if collects:
+                PyGC_Enable()
         return 0
 
     cdef int finish_late(self) except -1:
+        """Tell those who look at what is done, unless somebody holds its condition just now, be it this very thread further
+        down its stack.
+
+        What the standard library waits with has locks of its own, and the handler of a signal may come in while its thread
+        holds one. So only the client's own thread, which runs no handlers, tells of that, and not while one is held.
+        """
+        cdef PendingFuture future
+        cdef list waiters
         cdef Py_ssize_t i
+        cdef bint is_own_thread = self.own_thread == PyThread_get_thread_ident()
         for i in range(len(self.unfinished)):
+            if not self.unfinished:
+                break
+            future = self.unfinished[0]
+            if ((future.waiters and (not is_own_thread or self.telling or is_any_busy(future.waiters)))
+                    or future.condition._is_owned() or not future.condition.acquire(False)):
+                self.unfinished.rotate(-1)
+                if not is_own_thread:
+                    self.watched_event.set()
+                continue
             try:
-                future, state, value = self.unfinished.popleft()
-            except IndexError:                        # another thread is at it
-                return 0
-            self.complete(future, state, value)
+                waiters = list(future.waiters or ())
+                if not self.unfinished or self.unfinished[0] is not future or (waiters and not is_own_thread):
+                    continue                          # others' code has come in between
+                self.unfinished.popleft()
+                future.is_hidden = False
+                if type(future) is not MapProgress:
+                    self.watched -= 1
+                try:
+                    if waiters:
+                        self.tell(future, waiters)
+                finally:
+                    future.condition.notify_all()
+            finally:
+                future.condition.release()
+        return 0
+
+    cdef int tell(self, PendingFuture future, list waiters) except -1:
+        """Tell what the standard library waits with: all of it, whatever one of them raises."""
+        cdef object stop = None
+        self.telling = True
+        for waiter in waiters:
+            try:
+                if future.state == FUTURE_CANCELLED:
+                    waiter.add_cancelled(future)
+                elif future.state == FUTURE_FAILED or (future.state == FUTURE_RAW and future.status != STATUS_OK):
+                    waiter.add_exception(future)
+                else:
+                    waiter.add_result(future)
+            except BaseException as error:
+                stop = error
+        self.telling = False
+        if stop is not None:
+            raise stop
         return 0
 
     def call_back(self):
-        """Run the callbacks of futures that are done. For the client's own thread, outside of the role."""
+        """Run the callbacks of futures that are done, and tell who waits for them. For the client's own thread."""
+        self.own_thread = PyThread_get_thread_ident()
+        if self.unfinished:
+            self.finish_late()
         if self.supplies.waiting:
             self.supplies.hand_in_all(self)
         while self.to_call:
@@ -712,6 +784,11 @@ cdef class ClientRings:
             except IndexError:
                 return
             (<PendingFuture>future).run_callbacks()
+
+    @property
+    def has_untold(self):
+        """Whether somebody is still to be told that a future is done."""
+        return len(self.unfinished) > 0
 
     cdef on_callback_error(self, future):
         self.callback_error(future)
@@ -730,7 +807,7 @@ cdef class ClientRings:
             if said is None:
                 if down.take_producer_waits():
                     self.channel.tell()
-                if self.known.freed and not self.draining and not self.channel.results.has_news():
+                if self.known.freed and not self.arrived and not self.channel.results.has_news():
                     self.known.free_heard()
                 return 0
             if said[0] == KIND_WORKERS:
@@ -842,17 +919,12 @@ cdef class ClientRings:
                     self.nest.waits += 1
             if self.lost is not None and self.open.count == 0:
                 raise anew(self.lost)
-            if self.shore == ADRIFT:
+            elif self.shore == ADRIFT:
                 self.look()
                 if future.state == FUTURE_PENDING:
                     self.rest_adrift()
             elif not self.leading:
-                self.leading = True
-                try:
-                    self.lead(future, deadline)
-                finally:
-                    self.leading = False
-                    self.hand_on()
+                self.lead(future, deadline)
             else:
                 with future.make_condition():
                     if future.state == FUTURE_PENDING and self.leading:
@@ -883,59 +955,77 @@ cdef class ClientRings:
             notify((<PendingFuture>future).condition)
 
     def lead_for(self, double seconds):
-        """Drain for up to this long, for the client's own thread. False if another thread leads, or nobody can."""
+        """Lead for up to this long, for the client's own thread. False if another thread leads, or nobody can."""
         if self.shore == ADRIFT:
             self.look()
             return False
         if self.leading:
             return False
-        self.leading = True
-        try:
-            self.lead(None, now_ns() + <uint64_t>(seconds * 1e9))
-        finally:
-            self.leading = False
-            self.hand_on()
+        self.lead(None, now_ns() + <uint64_t>(seconds * 1e9))
         return True
 
     cdef int lead(self, PendingFuture future, uint64_t deadline) except -1:
-        """Drain until `future` is done, the deadline has passed, or there are callbacks and nobody's future to wait for."""
-        cdef uint64_t start
-        cdef int wait_ms
-        cdef Channel channel = self.channel           # as long as we lead there is no other
+        """Take results until `future` is done, the deadline has passed, or there are callbacks and nobody's future to wait
+        for; or until another thread leads, which may have come in while others' code ran here."""
+        cdef int looks = 0
+        try:
+            while self.go_on_leading(future):
+                if deadline and now_ns() >= deadline:
+                    break
+                if self.wait_for_news(future, deadline, &looks):
+                    self.look()
+                    self.on_hang_up()
+                else:
+                    PyErr_CheckSignals()
+        finally:
+            if not self.leading:
+                self.hand_on()
+        return 0
+
+    cdef bint go_on_leading(self, PendingFuture future) except -1:
+        """Do what there is to do, in which others' code may run. False if there is no need to wait, or no way."""
+        self.look()
+        if future is not None and future.state != FUTURE_PENDING:
+            return False
+        if self.nest is not None:
+            self.read_down()
+            if self.nest.lent and (future is None or future.task_id in self.nest.lent):
+                return False
+            self.nest.ask_again(self)
+        if self.lost is not None:
+            self.fail_all(self.lost)
+            return False
+        if self.mappings.given_back.length:           # what comes next may be made where that was
+            self.say_given_back()
+        return not self.is_to_stop(future)
+
+    cdef inline bint is_to_stop(self, PendingFuture future) noexcept:
+        """Whether nobody is to wait for news now on behalf of `future`."""
+        if self.leading or self.lost is not None or self.shore == ADRIFT:
+            return True
+        return len(self.to_call) > 0 if future is None else future.state != FUTURE_PENDING
+
+    cdef bint wait_for_news(self, PendingFuture future, uint64_t deadline, int *looks) noexcept:
+        """In the role: look for news for a moment, then sleep. True if the scheduler has gone. Others' code never runs here."""
+        cdef Channel channel = self.channel
         cdef bint is_nested = self.nest is not None
-        while True:
-            self.drain()
-            if future is not None and future.state != FUTURE_PENDING:
-                return 0
-            if future is None and self.to_call:
-                return 0
-            if self.nest is not None:
-                self.read_down()
-                if self.nest.lent and (future is None or future.task_id in self.nest.lent):
-                    return 0
-                self.nest.ask_again(self)
-            if self.lost is not None:
-                self.fail_all(self.lost)
-                return 0
-            if self.shore == ADRIFT:
-                return 0
-            if self.mappings.given_back.length:       # what comes next may be made where that was
-                self.say_given_back()
-            start = now_ns()
-            if deadline and start >= deadline:
-                return 0
-            if channel.spin(start, is_nested):
-                continue
-            wait_ms = 100
-            if self.unfinished:
-                wait_ms = 2
+        cdef bint has_gone = False
+        cdef int wait_ms = 100
+        self.leading = True
+        if not channel.spin(now_ns(), is_nested):
+            # Other threads have run meanwhile, and may have taken what we wait for.
+            self.leading = False
+            if self.is_to_stop(future):
+                return False
+            self.leading = True
+            if len(self.unfinished):
+                looks[0] += 1
+                wait_ms = 0 if looks[0] < 4 else 2
             elif deadline:
                 wait_ms = ms_until(deadline, wait_ms)
-            if channel.sleep(wait_ms, is_nested):
-                self.drain()
-                self.on_hang_up()
-            else:
-                PyErr_CheckSignals()
+            has_gone = channel.sleep(wait_ms, is_nested)
+        self.leading = False
+        return has_gone
 
     def on_lost(self, error not None):
         """The scheduler is gone for good: every call raises `error` from now on."""
@@ -972,6 +1062,8 @@ cdef class ClientRings:
         for future in self.open.all():
             if future.task_id & NUMBER_MASK < end and self.forget(future.task_id) is not None:
                 self.complete(future, FUTURE_CANCELLED if error is None else FUTURE_FAILED, error)
+        self.finish_late()
+        return 0
 
     cdef cancel(self, PendingFuture future):
         """Cancel it, and what was submitted with it as an argument."""
@@ -990,14 +1082,16 @@ cdef class ClientRings:
         cdef uint16_t child = future.child
         if self.forget(future.task_id) is None:
             return
-        if future.condition is not None:
-            self.watched -= 1
+        if not child or not self.nest.children.take_back(child - 1, future.task_id):
+            self.unsaid_cancels.append(future.task_id)
+        callbacks, future.callbacks = future.callbacks, None    # they are called here, and not by the client's thread
+        self.complete(future, FUTURE_CANCELLED, None)
+        future.callbacks = callbacks
         try:
-            future.finish(FUTURE_CANCELLED, None)
+            if self.unfinished:
+                self.finish_late()
         finally:
-            if not child or not self.nest.children.take_back(child - 1, future.task_id):
-                self.unsaid_cancels.append(future.task_id)
-                self.say_cancelled()
+            self.say_cancelled()
             future.run_callbacks()
 
     cdef int say_cancelled(self) except -1:
@@ -1031,7 +1125,9 @@ cdef class ClientRings:
         self.to_call.clear()
         self.unsaid_cancels.clear()
         self.supplies.waiting.clear()
+        self.arrived.clear()
         self.unfinished.clear()
+        self.telling = False
         for future in self.open.all():
             future.abandon()
         self.open.forget_all()

@@ -5,7 +5,8 @@
 # not tracked by the collector until then. scaler.client.future mixes this with the standard class, whose private
 # attributes stand here as properties, so that `wait` and `as_completed` of the standard library work.
 #
-# Rule 1: once a Condition exists, the state changes only under it.
+# Rule 1: once a Condition exists, what the standard library sees of the state changes only under it, and who waits is told
+#         before it is released. The state itself changes at once.
 # Rule 2: a future holds no exception that was raised. An exception holds the frames that it came through, these hold the
 #         future, and the collector does not see the future: all of that would stay for ever. So the bytes are kept, and
 #         `result` makes an exception of them each time. `exception` keeps what it gives out, since people compare it.
@@ -66,6 +67,7 @@ cdef class PendingFuture:
     cdef uint32_t cpu_us
     cdef uint16_t child         # where it stands among the children, + 1; 0: not there
     cdef uint8_t state
+    cdef uint8_t is_hidden      # it is done, but the standard library is still to be told
     cdef uint8_t status
     cdef uint8_t flags          # of the task, then of its result
 
@@ -78,7 +80,7 @@ cdef class PendingFuture:
 
     @property
     def _state(self):
-        if self.state == FUTURE_PENDING:
+        if self.state == FUTURE_PENDING or self.is_hidden:
             return "RUNNING"
         if self.state == FUTURE_CANCELLED:
             return "CANCELLED_AND_NOTIFIED"     # `wait` takes a merely CANCELLED one for still open
@@ -259,6 +261,7 @@ cdef class PendingFuture:
         self.condition = self.waiters = self.callbacks = None
         self.value = None
         self.state = FUTURE_CANCELLED
+        self.is_hidden = False
 
     cdef inline void end(self, uint8_t state, object value):
         """It is this from now on, and keeps nothing for being sent again. Tells nobody."""
@@ -270,32 +273,6 @@ cdef class PendingFuture:
         self.progress = None        # which knows the map's other chunks
         if state == FUTURE_FAILED:
             self.track()
-
-    cdef finish(self, uint8_t state, object value):
-        """The one place where a pending future becomes something else."""
-        if self.condition is None:
-            self.end(state, value)
-            return
-        try:
-            self.finish_and_tell(state, value)
-        except BaseException:
-            # The handler of a signal has raised in the midst of Condition's code. The result is nowhere else any more.
-            if self.state == FUTURE_PENDING:
-                self.finish_and_tell(state, value)
-            raise
-
-    cdef finish_and_tell(self, uint8_t state, object value):
-        with self.condition:
-            self.end(state, value)
-            for waiter in self.waiters or ():
-                if state == FUTURE_CANCELLED:
-                    waiter.add_cancelled(self)
-                elif state == FUTURE_FAILED or (state == FUTURE_RAW and self.status != STATUS_OK):
-                    waiter.add_exception(self)
-                else:
-                    waiter.add_result(self)
-            self.condition.notify_all()
-
 
 cdef class MapProgress(PendingFuture):
     """What a thread in `map` waits for: done whenever a chunk of that map has ended since `wait` was called last."""
@@ -310,7 +287,7 @@ cdef class MapProgress(PendingFuture):
     cdef int on_end(self, PendingFuture chunk) except -1:
         self.ended.append(chunk)
         if self.state == FUTURE_PENDING:
-            self.finish(FUTURE_DONE, None)
+            self.client.complete(self, FUTURE_DONE, None)
         return 0
 
     def wait(self):

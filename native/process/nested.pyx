@@ -414,6 +414,8 @@ cdef class Nest:
         future.memory_peak_kib = peak_kib() if future.duration_ns > PEAK_NS else 0
         future.status, future.flags = status, flags
         client.complete(future, state, value)
+        if client.unfinished:
+            client.finish_late()
         if stopped is not None:
             raise stopped
         return 0

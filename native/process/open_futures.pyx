@@ -30,12 +30,17 @@ cdef class OpenFutures:
         self.next_number = 1
 
     cdef int make_place(self) except -1:
-        """See to it that the next number has a place."""
-        cdef uint64_t number = self.next_number // FUTURE_PAGE
-        if number != self.last_page_number:
+        """See to it that the next number has a place. Making one may run a finalizer, which may submit: look again then."""
+        cdef uint64_t number
+        cdef FuturePage page
+        while self.next_number // FUTURE_PAGE != self.last_page_number:
+            page = FuturePage()
+            number = self.next_number // FUTURE_PAGE
+            if number == self.last_page_number:
+                break
             if self.last is not None and self.last.open == 0:
                 del self.pages[self.last_page_number]
-            self.last = self.pages[number] = FuturePage()
+            self.last = self.pages[number] = page
             self.last_page_number = number
         return 0
 

@@ -9,11 +9,10 @@ Rule 1: it holds no reference to the client, so that a forgotten client can go.
 """
 
 import logging
-import threading
 import time
 from collections.abc import Callable
 
-from scaler._native import ClientRings, PendingFuture
+from scaler._native import ClientRings, PendingFuture, WakeUp
 from scaler.threads import await_ends, new_thread
 
 TICK_S = 0.05
@@ -24,7 +23,7 @@ _log = logging.getLogger(__name__)
 class Attendant:
     """Starts at once; `stop` ends it."""
 
-    def __init__(self, rings: ClientRings, event: threading.Event, tend: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, rings: ClientRings, event: WakeUp, tend: Callable[[], None] = lambda: None) -> None:
         self._rings, self._event, self._tend = rings, event, tend
         self._stopping = False
         self._thread = new_thread("scaler-client", self._serve)
@@ -38,11 +37,13 @@ class Attendant:
             except BaseException:  # a callback may raise SystemExit
                 _log.exception("the client's thread could not go on; it begins anew")
                 time.sleep(TICK_S)
+        while self._rings.has_untold:  # who holds a lock just now is to hear that all is over
+            time.sleep(TICK_S)
+            self._rings.call_back()
 
     def _attend(self) -> None:
         rings, event = self._rings, self._event
         while not self._stopping:
-            event.clear()
             if rings.watched:
                 if not rings.lead_for(TICK_S):
                     event.wait(TICK_S)

@@ -8,7 +8,6 @@ import atexit
 import logging
 import os
 import secrets
-import threading
 import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator
@@ -17,7 +16,7 @@ from types import TracebackType
 from typing import Any
 
 from scaler import payload
-from scaler._native import DEFAULT_RETRIES, KIND_REFUSED, KIND_SHUTDOWN, ClientRings, Mappings, Store
+from scaler._native import DEFAULT_RETRIES, KIND_REFUSED, KIND_SHUTDOWN, ClientRings, Mappings, Store, WakeUp
 from scaler.address import Address
 from scaler.client.ambient import connect_here, make_nest, restore, with_blocked_told
 from scaler.client.attendant import Attendant
@@ -102,7 +101,7 @@ class Client:
 
     def _start(self, entry: "Entry | ClientRelay", bits: int, here: Here | None = None) -> None:
         serializer = self._serializer
-        event = threading.Event()
+        event = WakeUp()
         self._store = Store(entry.life, entry.tag, entry.folder, warn_of_files, entry.most_bytes)
         mappings = self._mappings = Mappings(entry.life, entry.folder)
         self._comeback = Comeback(self._address, self._identity, bits, self._timeout_s, entry, self._store)

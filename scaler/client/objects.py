@@ -289,7 +289,11 @@ class ClientObjects:
     def send(self, value: Any, name: bytes | None) -> ObjectReference:
         """Store an object for tasks to come; one of the same content that is still there is not stored again."""
         buffers = payload.Buffers(0)
-        data = payload.dumps(value, buffers)
+        before, slots.packing = slots.packing, None  # a task may just be packed, whose argument sends this
+        try:
+            data = payload.dumps(value, buffers)
+        finally:
+            slots.packing = before
         size = sum_bytes(data, buffers)
         content = size, _fingerprint(data, *buffers)
         with self._lock:

@@ -1,6 +1,7 @@
 """A client's side of its rings, with the scheduler played by the test."""
 
 import concurrent.futures
+import gc
 import os
 import pickle
 import threading
@@ -23,6 +24,7 @@ from scaler._native import (
     Nest,
     Segment,
     Store,
+    WakeUp,
     join_places,
     lay_out_peer,
     pack_inputs,
@@ -49,7 +51,7 @@ class Scheduler:
         self.rings = Rings(ring_bytes)
         self.lifeline, self.line = os.pipe()
         self.bells = [new_doorbell(), os.eventfd(0, os.EFD_NONBLOCK)]
-        self.event, self.store = threading.Event(), Store(LIFE, 5, "/tmp")
+        self.event, self.store = WakeUp(), Store(LIFE, 5, "/tmp")
         self.client = ClientRings(
             self.rings.memory, self.bells[0], Segment.private(PAGE), 0, self.bells[1], self.lifeline, 5,
             ScalerFuture, self.store, Mappings(LIFE, "/tmp"),
@@ -182,19 +184,22 @@ Condition = threading.Condition
 
 
 class Interrupted:
-    """A Condition that a signal interrupts as it is entered for the second time."""
+    """A Condition that a signal interrupts as those who wait are to be told for the first time."""
 
     def __init__(self):
-        self.condition, self.entered = Condition(), 0
+        self.condition, self.told = Condition(), 0
 
     def __enter__(self):
-        self.entered += 1
-        if self.entered == 2:
-            raise self.error
         return self.condition.__enter__()
 
     def __exit__(self, *about):
         return self.condition.__exit__(*about)
+
+    def notify_all(self):
+        self.told += 1
+        if self.told == 1:
+            raise self.error
+        self.condition.notify_all()
 
     def __getattr__(self, name):
         return getattr(self.condition, name)
@@ -202,6 +207,115 @@ class Interrupted:
 
 def interrupted_by(error):
     return type("InterruptedBy", (Interrupted,), {"error": error})
+
+
+class Waiter:
+    """What the standard library waits with."""
+
+    def __init__(self, error=None):
+        self.event, self.heard, self._error = threading.Event(), [], error
+        self.lock = threading.Lock()
+
+    def add_result(self, future):
+        if self._error is not None:
+            raise self._error
+        with self.lock:
+            self.heard.append(future)
+
+
+def watch(future, *waiters):
+    with future._condition:
+        future._waiters.extend(waiters)
+
+
+def test_a_waiter_that_raises_keeps_no_other_from_hearing(scheduler):
+    future, second = scheduler.submit(), Waiter()
+    watch(future, Waiter(MemoryError()), second)
+    scheduler.answer(future, 1)
+    with pytest.raises(MemoryError):
+        scheduler.client.look() or scheduler.client.call_back()
+    assert second.heard == [future]
+    assert future._state == "FINISHED"
+
+
+def test_only_the_clients_own_thread_tells_what_the_standard_library_waits_with(scheduler):
+    future, waiter = scheduler.submit(), Waiter()
+    watch(future, waiter)
+    scheduler.answer(future, 1)
+    assert future.done()
+    assert (future._state, waiter.heard) == ("RUNNING", [])
+    with waiter.lock:  # as the code has it that is interrupted
+        scheduler.client.call_back()
+    assert (future._state, waiter.heard) == ("RUNNING", [])
+    with future._condition:
+        scheduler.client.call_back()
+    assert (future._state, waiter.heard) == ("RUNNING", [])
+    scheduler.client.call_back()
+    assert (future._state, waiter.heard) == ("FINISHED", [future])
+
+
+def test_who_holds_a_futures_condition_holds_up_nobody_who_reads_results(scheduler):
+    held, other = scheduler.submit(), scheduler.submit()
+    taken, done = threading.Event(), threading.Event()
+
+    def hold():
+        with held._condition:
+            taken.set()
+            assert done.wait(20)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    assert taken.wait(20)
+    scheduler.answer(held, 1)
+    scheduler.answer(other, 2)
+    assert other.result(20) == 2
+    assert held.result(20) == 1
+    assert held._state == "RUNNING"  # to those who look under its condition
+    done.set()
+    thread.join()
+    scheduler.client.look()
+    assert held._state == "FINISHED"
+
+
+def test_code_that_runs_as_who_waits_is_told_finds_every_result_there(scheduler):
+    inner = []
+
+    class Nosy(Waiter):
+        def add_result(self, future):
+            scheduler.answer(other, 2)
+            inner.append((future.result(20), other.result(20)))
+            super().add_result(future)
+
+    future, other, nosy, last = scheduler.submit(), scheduler.submit(), Nosy(), Waiter()
+    watch(future, nosy)
+    watch(other, last)
+    scheduler.answer(future, 1)
+    assert future.result(20) == 1
+    scheduler.client.call_back()
+    assert inner == [(1, 2)]
+    scheduler.client.call_back()
+    assert (nosy.heard, last.heard) == ([future], [other])
+
+
+def test_a_finalizer_that_submits_as_a_page_of_futures_is_made_loses_none(scheduler):
+    futures = []
+
+    class Finalized:
+        def __init__(self):
+            self.itself = self
+
+        def __del__(self):
+            futures.append(scheduler.submit())
+
+    threshold = gc.get_threshold()
+    gc.set_threshold(1, 1, 1)
+    try:
+        while scheduler.client.page_count < 3:
+            Finalized()
+            futures.append(scheduler.submit())
+    finally:
+        gc.set_threshold(*threshold)
+    assert len({future.task_id for future in futures}) == len(futures) == scheduler.client.open_tasks
 
 
 def test_an_interrupt_in_the_midst_of_draining_loses_no_result(scheduler, monkeypatch):
