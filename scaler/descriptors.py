@@ -1,13 +1,18 @@
-"""Descriptors: bytes written whole to one, and packets that bring some from another process.
+"""Descriptors: bytes written whole to one; and the packets of one host, each a JSON object that may bring some along.
 
-Rule 1: what came from another process is never handed on to a program that a task starts: it is closed by `exec`.
+Rule 1: a descriptor of another process's is never handed on to a program that a task starts: `exec` closes it.
 Rule 2: a packet that did not come whole, or with more descriptors than it may have, is none. What came of it is closed.
-Not here: whose end a descriptor is.
+Rule 3: what a packet says is a JSON object, or ValueError, whatever bytes it has.
+Not here: whose end a descriptor is, what the objects mean.
 """
 
+import array
+import json
 import os
 import select
 import socket
+from collections.abc import Iterable
+from typing import Any
 
 
 def write_all(descriptor: int, data: bytes) -> None:
@@ -28,13 +33,41 @@ def receive_packet(connection: socket.socket, most_bytes: int, most_descriptors:
     No bytes: the other side has hung up. OSError, BlockingIOError included, as `recvmsg` raises it; ValueError if the
     packet is larger than it may be.
     """
-    packet, descriptors, flags, _ = socket.recv_fds(connection, most_bytes, most_descriptors, socket.MSG_CMSG_CLOEXEC)
+    descriptors = array.array("i")
+    # Not by `socket.recv_fds`, which takes flags and passes none on.
+    packet, brought, flags, _ = connection.recvmsg(
+        most_bytes, socket.CMSG_LEN(most_descriptors * descriptors.itemsize), socket.MSG_CMSG_CLOEXEC
+    )
+    for level, kind, data in brought:
+        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+            descriptors.frombytes(data[: len(data) - len(data) % descriptors.itemsize])
     if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
         close_all(descriptors)
         raise ValueError(f"a packet has more than {most_bytes} bytes or {most_descriptors} descriptors")
-    return packet, descriptors
+    return packet, descriptors.tolist()
 
 
-def close_all(descriptors: list[int]) -> None:
+def has_packet(connection: socket.socket, timeout_s: float) -> bool:
+    """Whether there is something to receive, or has hung up, by then. Not by `select`, which ends at number 1,023."""
+    poll = select.poll()
+    poll.register(connection, select.POLLIN)
+    return bool(poll.poll(max(0.0, timeout_s) * 1000))
+
+
+def message_in(packet: bytes) -> dict[str, Any]:
+    """What a packet says. ValueError if that is no JSON object.
+
+    JSON can say half of a surrogate pair, with which a text fails wherever it is logged or sent on: it becomes "?".
+    """
+    try:
+        message = json.loads(json.dumps(json.loads(packet), ensure_ascii=False).encode("utf-8", "replace"))
+    except RecursionError:
+        raise ValueError("a packet that goes too deep") from None
+    if not isinstance(message, dict):
+        raise ValueError("a packet that is no JSON object")
+    return message
+
+
+def close_all(descriptors: Iterable[int]) -> None:
     for descriptor in descriptors:
         os.close(descriptor)

@@ -12,6 +12,7 @@ Not here: who runs what (native/core/survivors.pyx).
 """
 
 import json
+import logging
 import os
 import socket
 import sys
@@ -20,9 +21,11 @@ from typing import Any, NamedTuple
 
 from scaler._native import LAYOUT_VERSION, Segment, WorkerLoop
 from scaler.cluster.creator import MOST_REPORT_BYTES, Creator
+from scaler.descriptors import close_all, message_in, receive_packet
 from scaler.exceptions import DisconnectedError
-from scaler.link.knock import MOST_PACKET_BYTES, Entry, Refused, check_user, pack_address
+from scaler.link.knock import MOST_PACKET_BYTES, Entry, NotCoLocated, Refused, answer_in, check_user, pack_address
 
+_log = logging.getLogger(__name__)
 ANSWER_S = 10.0
 
 
@@ -59,19 +62,18 @@ def hand_over(door: str, handle: Handle, pid: int, **about: Any) -> Place:
         connection.connect(pack_address(door))
         check_user(connection)
         socket.send_fds(connection, [json.dumps(request).encode()], [handle.doorbell, handle.memory])
-        packet, descriptors, _, _ = socket.recv_fds(connection, MOST_PACKET_BYTES, 1)
+        packet, descriptors = receive_packet(connection, MOST_PACKET_BYTES, 1)
         if not packet:
             raise OSError("it hung up")
-        answer = json.loads(packet)
-        if not answer["ok"]:
-            raise Refused(answer["why"])
+        answer = answer_in(packet, len(descriptors), None)
         connection.settimeout(None)
         return Place({**answer, "door": door}, connection, descriptors[0])
     except BaseException as error:
-        for descriptor in descriptors:
-            os.close(descriptor)
+        close_all(descriptors)
         connection.close()
-        if isinstance(error, OSError):
+        if isinstance(error, NotCoLocated):
+            raise Refused(str(error)) from error
+        if isinstance(error, OSError | ValueError):
             raise DisconnectedError(f"nobody takes a worker in at the local address {door}: {error}") from error
         raise
 
@@ -115,14 +117,25 @@ class Moving:
         os.close(entry.descriptor)
 
     def on_word(self) -> bool:
-        """Take the supervisor's next word, waiting for it. False if there will be none."""
-        try:
-            packet, descriptors, _, _ = socket.recv_fds(self._creator.link, MOST_REPORT_BYTES, 2)
-        except OSError:
-            packet, descriptors = b"", []
-        if not packet:
-            return False
-        answer = json.loads(packet)
+        """Take the supervisor's next word, waiting for it. False if there will be none.
+
+        There is but one: where the worker belongs now. Others mean nothing, and are passed over.
+        """
+        while True:
+            try:
+                packet, descriptors = receive_packet(self._creator.link, MOST_REPORT_BYTES, 2)
+                if not packet:
+                    return False
+                answer = message_in(packet)
+            except OSError:
+                return False
+            except ValueError as error:
+                _log.warning("the supervisor says what means nothing: %s", error)
+                continue
+            if len(descriptors) == 2 and {"bell", "door", "life", "memory", "slot"} <= answer.keys():
+                break
+            close_all(descriptors)
+            _log.warning("the supervisor says what means nothing: %.200r", answer)
         folder, most_bytes = answer["memory"]
         try:
             bell = Segment.open(answer["bell"])
@@ -131,7 +144,6 @@ class Moving:
         bell_eventfd, lifeline = descriptors
         self._on_moved(answer["door"], answer["life"])
         self._loop.move(bell, answer["slot"], bell_eventfd, lifeline, answer["life"], folder, most_bytes)
-        for descriptor in self._descriptors:
-            os.close(descriptor)
+        close_all(self._descriptors)
         self._descriptors = descriptors
         return True

@@ -10,8 +10,8 @@ Rule 1: who ends takes along what it had started in its session (a task's own pr
 """
 
 import json
+import logging
 import os
-import select
 import signal
 import socket
 import subprocess
@@ -22,8 +22,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from scaler.cluster.creator import MOST_REPORT_BYTES
+from scaler.descriptors import close_all, has_packet, message_in, receive_packet
 from scaler.exceptions import ScalerError
 
+_log = logging.getLogger(__name__)
 SIGNAL_GRACE_S = 2.0
 POLL_S = 0.002
 _ENDED = os.WEXITED | os.WNOHANG | os.WNOWAIT
@@ -46,7 +48,7 @@ class Child:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.link = ours
         self.pid = 0  # not started yet
-        self.descriptors: list[int] = []  # that came with the last report; whoever takes them closes them
+        self.descriptors: list[int] = []  # that came with the last report, and that nobody has taken
         _children.add(self)
         try:
             self.process = subprocess.Popen(
@@ -76,13 +78,28 @@ class Child:
 
     def hear(self, timeout_s: float) -> dict[str, Any] | None:
         """The next report; None when the child is gone. TimeoutError if there is none in time."""
-        if not select.select([self.link], [], [], max(0.0, timeout_s))[0]:
+        if not has_packet(self.link, timeout_s):
             raise TimeoutError(f"process {self.pid} said nothing for {timeout_s:.1f} s")
+        close_all(self.descriptors)
+        self.descriptors = []
         try:
-            packet, self.descriptors, _, _ = socket.recv_fds(self.link, MOST_REPORT_BYTES, 2)
+            packet, self.descriptors = receive_packet(self.link, MOST_REPORT_BYTES, 2)
+            return message_in(packet) if packet else None
         except OSError:
-            packet = b""
-        return json.loads(packet) if packet else None
+            return None
+        except ValueError as error:
+            _log.warning("process %d reports what means nothing: %s", self.pid, error)
+            return {}
+
+    @property
+    def has_report(self) -> bool:
+        """`hear` would return at once."""
+        return has_packet(self.link, 0.0)
+
+    def take_descriptors(self) -> list[int]:
+        """Those that came with the last report: the caller's from now on."""
+        taken, self.descriptors = self.descriptors, []
+        return taken
 
     def find_code(self) -> int | None:
         """Its exit code, None while it runs. What it has started and left in its process group ends with it."""
@@ -114,6 +131,7 @@ def end_all(children: Sequence[Child], grace_s: float) -> list[int]:
     """End them all at once: the time it takes does not grow with their number. Their exit codes."""
     for child in children:
         child.link.close()
+        close_all(child.take_descriptors())
     deadline = time.monotonic() + grace_s
     for number in (signal.SIGTERM, signal.SIGKILL):
         if _have_ended(children, deadline):

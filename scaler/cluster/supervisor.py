@@ -13,7 +13,6 @@ import json
 import logging
 import os
 import secrets
-import select
 import socket
 import time
 from collections import deque
@@ -27,6 +26,7 @@ from scaler.cluster.handover import Handle, hand_over, tell_worker
 from scaler.cluster.output import Output, Pipe
 from scaler.cluster.roster import Retire, Roster, Start
 from scaler.cluster.spawn import Child, end_all
+from scaler.descriptors import message_in
 from scaler.exceptions import DisconnectedError
 from scaler.link.dealer import Dealer, greet, new_hello
 from scaler.link.knock import MOST_PACKET_BYTES, Entry, NotCoLocated, Refused, knock
@@ -34,8 +34,10 @@ from scaler.link.memory import ObjectMemory
 from scaler.link.names import is_over, sweep, sweep_orphans
 from scaler.protocol.frames import Role, Welcome
 from scaler.relay.host_relay import HostRelay
+from scaler.sparing_log import SparingLog
 
 _log = logging.getLogger(__name__)
+_sparing = SparingLog(_log)
 SMALLEST_RING_BYTES = 1024
 FACTS_KEPT_S = 5.0
 MOST_SPARES = 2
@@ -83,6 +85,7 @@ class Supervisor:
         self._blocked: set[int] = set()  # places of workers whose task waits for another worker's
         self._identity = secrets.token_bytes(16)
         self._timer: asyncio.TimerHandle | None = None  # for those who wait for the end of a pause
+        self.odd = 0  # packets that meant nothing
         self._stopping = asyncio.Event()
         self._gone = asyncio.Event()  # the scheduler has
         self._loop = asyncio.get_running_loop()
@@ -164,19 +167,34 @@ class Supervisor:
                 return
             except OSError:
                 packet = b""
-            said = json.loads(packet) if packet else {}
-            if "killed" in said:
-                self._killed.add(said["killed"])
-                continue
-            if "shut_out" in said:
-                self._end_worker(said["shut_out"])
-                continue
-            self._loop.remove_reader(self._entry.connection)
-            if packet:
-                self._stop_for_good()
-            else:
+            if not packet:
                 _log.info("the scheduler has gone")
-            self._gone.set()
+                self._leave_door(self._entry)
+            elif not self._obey(self._entry, packet):
+                self.odd += 1  # it may be of a version to come: it is passed over
+                _sparing.warning(None, "the scheduler says what means nothing here: %.200r", packet)
+
+    def _obey(self, entry: Entry, packet: bytes) -> bool:
+        """Do what the scheduler says. False if it means nothing."""
+        try:
+            said = message_in(packet)
+        except ValueError:
+            return False
+        if isinstance(killed := said.get("killed"), int):
+            self._killed.add(killed)
+        elif "shut_out" in said:
+            self._end_worker(said["shut_out"])
+        elif said.get("shutdown"):
+            self._stop_for_good()
+            self._leave_door(entry)
+        else:
+            return False
+        return True
+
+    def _leave_door(self, entry: Entry) -> None:
+        """Nothing more is to be heard there."""
+        self._loop.remove_reader(entry.connection)
+        self._gone.set()
 
     def _end_worker(self, pid: int) -> None:
         """The scheduler has no use for it any more: another takes its place."""
@@ -213,7 +231,7 @@ class Supervisor:
                 continue
             try:
                 self._start_worker(index)
-            except OSError as error:  # no process or descriptor to be had just now
+            except (OSError, RuntimeError) as error:  # no process, thread or descriptor to be had just now
                 _log.error("worker %s could not be started: %s", self._roster.places[index].name, error)
                 waiting += self._roster.on_exited(index, time.monotonic())
         self._start_later()
@@ -265,7 +283,7 @@ class Supervisor:
             self._loop.remove_reader(child.link)
         elif report.get("joined"):
             if len(child.descriptors) == 2:
-                memory, doorbell = child.descriptors
+                memory, doorbell = child.take_descriptors()
                 self._handles[index] = Handle(memory, doorbell, report["tag"])
             self._roster.on_joined(index, time.monotonic())
             if self._roster.all_joined:
@@ -280,12 +298,15 @@ class Supervisor:
             self._killed.add(child.pid)
         elif "error" in report:
             _log.error("worker %s could not join: %s", self._roster.places[index].name, report["error"])
+        else:
+            self.odd += 1
+            _sparing.warning(index, "worker %s reports what means nothing", self._roster.places[index].name)
         return report is not None
 
     def _on_exit(self, index: int) -> None:
         self._on_scheduler_says()  # it may have killed it
         child = self._children[index]
-        while select.select([child.link], [], [], 0)[0] and self._on_report(index):
+        while child.has_report and self._on_report(index):
             pass  # that it retires may be the last it said
         code = child.find_code()
         if code is None:

@@ -1,7 +1,7 @@
 """Arrival: an object on its way into a store here, and the thread that may be writing it.
 
 Rule 1: one connection at a time writes; who comes with another breaks off the one before, since it is dead or stuck.
-Rule 2: nothing is written any more once `stop` has returned, so only then may the object's room be used for another.
+Rule 2: nothing is written any more once `stop` was true, so only then may the object's room be used otherwise.
         `close` does not wait: whoever leaves last gives the room back.
 """
 
@@ -61,14 +61,15 @@ class Arrival:
         if give_back is not None:
             give_back()
 
-    def stop(self) -> None:
-        """No thread is to write it any more, from when this returns: it is whole, or comes another way."""
+    def stop(self) -> bool:
+        """No thread is to write it any more: it is whole, or comes another way. False if one still may, being stuck."""
         with self._condition:
             self._is_closed = True
             self._view = None
             if self._connection is not None:
                 _break_off(self._connection)
-                self._condition.wait_for(lambda: self._connection is None, PATIENCE_S)
+                return self._condition.wait_for(lambda: self._connection is None, PATIENCE_S)
+            return True
 
     def close(self, give_back: Callable[[], object]) -> None:
         """Nobody wants it any more: `give_back` is called when nobody writes it."""

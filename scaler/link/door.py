@@ -24,7 +24,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from scaler._native import LAYOUT_VERSION, Segment, is_doorbell, nonce_of
+from scaler.descriptors import close_all, message_in, receive_packet
 from scaler.link.knock import MOST_PACKET_BYTES, NotCoLocated, Refused, check_user, pack_address
+from scaler.link.names import is_segment_of
 from scaler.sparing_log import SparingLog
 
 _log = logging.getLogger(__name__)
@@ -51,7 +53,7 @@ class Door:
 
     `on_join(visitor)` returns what to answer besides `ok`, or raises NotCoLocated or Refused; it finds the visitor's
     doorbell in `visitor.doorbell`. `on_left(visitor)` is called once for each that was let in, and `on_said(visitor,
-    message)` for what it has to say later.
+    message)` for what it has to say later, which is true if that means something. `odd` counts what does not.
     """
 
     def __init__(
@@ -61,13 +63,14 @@ class Door:
         eventfd: int,
         on_join: Callable[[Visitor], dict[str, Any]],
         on_left: Callable[[Visitor], None],
-        on_said: Callable[[Visitor, dict[str, Any]], None] = lambda visitor, message: None,
+        on_said: Callable[[Visitor, dict[str, Any]], bool] = lambda visitor, message: False,
     ) -> None:
         self.address = address
         self._loop = loop
         self._eventfd = eventfd
         self._on_join, self._on_left, self._on_said = on_join, on_left, on_said
         self._visitors: set[Visitor] = set()
+        self.odd = 0
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
         self._socket.bind(pack_address(address))
         self._socket.listen(512)
@@ -102,8 +105,13 @@ class Door:
 
     def _on_packet(self, visitor: Visitor) -> None:
         try:
-            packet, descriptors, _, _ = socket.recv_fds(visitor.connection, MOST_PACKET_BYTES, 4)
+            packet, descriptors = receive_packet(visitor.connection, MOST_PACKET_BYTES, 4)
         except (BlockingIOError, InterruptedError):
+            return
+        except ValueError as error:
+            self._note_odd(visitor, error)
+            self.tell(visitor, {"ok": False, "why": str(error)})
+            self._see_off(visitor)
             return
         except OSError:
             packet, descriptors = b"", []
@@ -111,9 +119,8 @@ class Door:
             self._see_off(visitor)
             return
         if visitor.doorbell >= 0 or len(descriptors) not in (1, 2):
-            for descriptor in descriptors:
-                os.close(descriptor)
-            if visitor.accepted and not descriptors:
+            close_all(descriptors)
+            if visitor.accepted:
                 self._hear(visitor, packet)
             elif visitor.doorbell < 0:
                 self.tell(visitor, {"ok": False, "why": "the request carries no doorbell"})
@@ -149,11 +156,18 @@ class Door:
         self._loop.add_reader(visitor.pidfd, self._see_off, visitor)
 
     def _hear(self, visitor: Visitor, packet: bytes) -> None:
+        """What a visitor has to say later. What means nothing is passed over: it may be of a version to come."""
         try:
-            message = _read(packet)
-        except (ValueError, RecursionError):
-            return
-        self._on_said(visitor, message)
+            is_known = self._on_said(visitor, message_in(packet))
+        except ValueError as error:
+            self._note_odd(visitor, error)
+        else:
+            if not is_known:
+                self._note_odd(visitor, "nothing that is known here")
+
+    def _note_odd(self, visitor: Visitor, what: object) -> None:
+        self.odd += 1
+        _sparing.warning(visitor.pid, "process %d says what means nothing at the door: %s", visitor.pid, what)
 
     def tell(self, visitor: Visitor, message: dict[str, Any], descriptors: list[int] | None = None) -> None:
         """Send a visitor one packet; nothing if it is gone."""
@@ -201,15 +215,17 @@ def raise_descriptor_limit() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
-def rings_of(visitor: Visitor) -> Segment:
+def rings_of(visitor: Visitor, life: str) -> Segment:
     """The visitor's segment, by name or by the descriptor that came with it. NotCoLocated if it is not seen here."""
     if visitor.memory < 0:
-        return open_rings(visitor.request)
+        return open_rings(visitor.request, life)
     return Segment.map("", visitor.memory, os.fstat(visitor.memory).st_size)
 
 
-def open_rings(request: dict[str, Any]) -> Segment:
-    """The visitor's segment. NotCoLocated if it is not to be seen here."""
+def open_rings(request: dict[str, Any], life: str) -> Segment:
+    """The visitor's segment. Refused if it can be none of this life, NotCoLocated if it is not to be seen here."""
+    if not is_segment_of(life, request["segment"]):
+        raise Refused("what it names is no segment for rings of this scheduler or relay")
     try:
         memory = Segment.open(request["segment"])
         same = nonce_of(memory).hex() == request["nonce"]
@@ -220,27 +236,16 @@ def open_rings(request: dict[str, Any]) -> Segment:
     return memory
 
 
-def _read(packet: bytes) -> dict[str, Any]:
-    """What a packet says. ValueError or RecursionError if that is no JSON object.
-
-    JSON can say half of a surrogate pair, with which a text fails wherever it is logged or sent on: it becomes "?".
-    """
-    message = json.loads(json.dumps(json.loads(packet), ensure_ascii=False).encode("utf-8", "replace"))
-    if not isinstance(message, dict):
-        raise ValueError("a packet that is no JSON object")
-    return message
-
-
 def _checked(packet: bytes) -> dict[str, Any]:
     """The request, if it is one; Refused otherwise."""
     try:
-        request = _read(packet)
+        request = message_in(packet)
         ok = (
             isinstance(request["segment"], str)
             and len(bytes.fromhex(request["nonce"])) == 16
             and isinstance(request["role"], str)
         )
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError):
         ok = False
     if not ok:
         raise Refused("the request makes no sense")

@@ -13,9 +13,10 @@ from collections.abc import Callable
 from typing import Any
 
 from scaler._native import LAYOUT_VERSION, Segment, lay_out_peer, peer_segment_bytes
+from scaler.descriptors import message_in, receive_packet
 from scaler.exceptions import DisconnectedError
 from scaler.link.doorbell import new_doorbell
-from scaler.link.names import make_segment, segment_file, segment_name
+from scaler.link.names import is_bell_of, make_segment, segment_file, segment_name
 
 MOST_PACKET_BYTES = 65536
 CONTROL_RING_BYTES = 65536
@@ -45,6 +46,29 @@ def check_user(connection: socket.socket) -> int:
     if uid != os.geteuid():
         raise Refused(f"the other side runs as user {uid}, this one as {os.geteuid()}")
     return pid
+
+
+def answer_in(packet: bytes, descriptors: int, life: str | None) -> dict[str, Any]:
+    """What the owner of a door has answered, which names no memory but its own: of this life, if that is known.
+
+    NotCoLocated or Refused with its sentence; ValueError if no door answers so.
+    """
+    answer = message_in(packet)
+    if not answer.get("ok"):
+        why = str(answer.get("why", "it gives no reason"))
+        raise NotCoLocated(why) if answer.get("elsewhere") else Refused(why)
+    memory = answer.get("memory")
+    if not (
+        descriptors == 1
+        and type(answer.get("slot")) is type(answer.get("tag")) is int
+        and type(answer.get("bell")) is type(answer.get("life")) is str
+        and isinstance(memory, list)
+        and [type(each) for each in memory] == [str, int]
+    ):
+        raise ValueError("what listens there does not answer as a door does")
+    if answer["life"] != (life or answer["life"]) or not is_bell_of(answer["life"], answer["bell"]):
+        raise ValueError("another scheduler or relay listens there, or it names memory that is not its own")
+    return answer
 
 
 class Entry:
@@ -135,14 +159,12 @@ def knock(
             connection.connect(pack_address(address))
             check_user(connection)
             socket.send_fds(connection, [json.dumps(request).encode()], [doorbell])
-            packet, descriptors, _, _ = socket.recv_fds(connection, MOST_PACKET_BYTES, 1)
-        except OSError as error:
+            packet, descriptors = receive_packet(connection, MOST_PACKET_BYTES, 1)
+            if not packet:
+                raise DisconnectedError(f"the owner of the local address {address} hung up")
+            answer = answer_in(packet, len(descriptors), life)
+        except (OSError, ValueError) as error:
             raise DisconnectedError(f"nobody opens at the local address {address}: {error}") from error
-        if not packet:
-            raise DisconnectedError(f"the owner of the local address {address} hung up")
-        answer = json.loads(packet)
-        if not answer["ok"]:
-            raise NotCoLocated(answer["why"]) if answer.get("elsewhere") else Refused(answer["why"])
         connection.settimeout(None)
         try:
             return Entry(connection, memory, descriptor, doorbell, descriptors[0], answer)

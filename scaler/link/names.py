@@ -37,6 +37,17 @@ def segment_name(life: str) -> str:
     return f"{_PREFIX}{life}-{secrets.token_hex(8)}"
 
 
+def is_segment_of(life: str, name: str) -> bool:
+    """Whether `segment_name` of this life could have made this, wherever it lies."""
+    prefix, _, rest = os.path.basename(name).rpartition("-")
+    return prefix == f"{_PREFIX}{life}" and len(rest) == 16 and not set(rest) - _HEX
+
+
+def is_bell_of(life: str, name: str) -> bool:
+    """Whether the bell page of this life has this name, wherever it lies."""
+    return os.path.basename(name) == bell_name(life)
+
+
 def segment_file(name: str) -> str:
     """Where in the file system a segment of this name lies."""
     return name if name.startswith("/") else f"{_SHM}/{name}"
@@ -170,7 +181,8 @@ def sweep_orphans(folder: str | None = None) -> int:
     for bell in _own_files(_is_bell, folder):
         life = os.path.basename(bell).removeprefix(_PREFIX).removesuffix("-bell")
         try:
-            lock = os.open(bell, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            # A FIFO of that name would otherwise be waited at.
+            lock = os.open(bell, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
         except OSError:
             continue
         try:

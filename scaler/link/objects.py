@@ -245,7 +245,8 @@ class IncomingObjects:
                 raise FrameError(f"object {chunk.object:#x}: a chunk at {chunk.offset}, but none came before")
             arrival = self._new_arrival(chunk.object, chunk.total_bytes, False)
         elif not chunk.offset and not arrival.is_stopped:  # it was offered, and comes in chunks after all
-            arrival.stop()
+            if not arrival.stop():  # its room would have two who write there
+                raise FrameError(f"object {chunk.object:#x} comes in chunks, but its transfer before that does not end")
             arrival.have = 0
         if not arrival.is_stopped or chunk.offset != arrival.have or arrival.total != chunk.total_bytes:
             raise FrameError(

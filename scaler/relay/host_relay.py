@@ -123,7 +123,7 @@ class HostRelay:
     def _join(self, visitor: Visitor) -> dict[str, Any]:
         if visitor.request["role"] != "worker":
             raise Refused("a relay is for the workers of its supervisor")
-        memory = open_rings(visitor.request)
+        memory = open_rings(visitor.request, self.life)
         doorbell = os.dup(visitor.doorbell)  # the thread may ring it after the visitor's own is closed
         visitor.peer = self._relay.add(memory, doorbell, self._scheduler_life)
         self._doorbells[visitor.peer] = doorbell

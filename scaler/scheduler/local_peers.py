@@ -57,7 +57,7 @@ class LocalPeers:
 
     def _join(self, visitor: Visitor) -> dict[str, Any]:
         request = visitor.request
-        memory = rings_of(visitor)
+        memory = rings_of(visitor, self._life)
         role = request["role"]
         if role == "worker":
             tag = int(request["tag"]) if visitor.memory >= 0 else 0  # it has outlived another scheduler
@@ -109,17 +109,18 @@ class LocalPeers:
             self._awaited[visitor.pid] = peer.tag, about
         return left
 
-    def _on_said(self, visitor: Visitor, message: dict[str, Any]) -> None:
-        """A supervisor has something to say: how a worker of its has died."""
+    def _on_said(self, visitor: Visitor, message: dict[str, Any]) -> bool:
+        """A supervisor has something to say: how a worker of its has died. False if it is nothing of that kind."""
         facts = facts_from(message.get("died"))
         pid = facts.get("pid", 0)
         if visitor.request["role"] != "cluster" or not pid:
-            return
+            return False
         if pid in self._awaited:
             tag, about = self._awaited.pop(pid)
             self._pump.core.on_death_told(tag, pack_facts({**about, **facts}), time.monotonic_ns())
         elif any(other.pid == pid for other in self._by_peer.values()):
             self._told[pid] = facts
+        return True
 
     # stopping what they run
 

@@ -53,7 +53,7 @@ MAY_IMPORT: dict[str, str] = {
     "scaler.cluster.worker": "_native cluster.creator cluster.handover context exceptions link payload reference "
     "running stopping threads",
     "scaler.cluster": "_native address cluster.creator cluster.handover config death_facts descriptors event_loop "
-    "exceptions link logs orphans protocol relay signals threads",
+    "exceptions link logs orphans protocol relay signals sparing_log threads",
     "scaler.scheduler": "_native address cluster.creator config death_facts event_loop exceptions link logs orphans "
     "protocol signals sparing_log stopping",
     "scaler": "client cluster interpreter reference",

@@ -3,13 +3,17 @@
 import asyncio
 import errno
 import os
+import socket
 import time
+from types import SimpleNamespace
 
 import pytest
 
 from scaler.cluster import supervisor
 from scaler.cluster.roster import State
+from scaler.cluster.spawn import Child
 from scaler.cluster.supervisor import Supervisor, WorkerSettings
+from scaler.descriptors import has_packet
 from scaler.link.memory import object_memory
 
 
@@ -48,6 +52,52 @@ def fail_at_first(times, function):
         return function(*arguments)
 
     return call
+
+
+def test_what_means_nothing_to_a_supervisor_is_counted_and_logged_and_stops_nobody(caplog):
+    async def hear():
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with ours, theirs:
+            made = Supervisor("tcp://127.0.0.1:9", ["a"], WorkerSettings(), memory=object_memory(None, 0))
+            made._entry = SimpleNamespace(connection=ours)
+            made._loop.add_reader(ours, made._on_scheduler_says)
+            odd = (
+                b"no json",
+                b"[]",
+                b"{}",
+                b'{"shutdown": false}',
+                b'{"said in a version to come": 1}',
+                b'{"killed": []}',
+            )
+            for packet in odd:
+                theirs.send(packet)
+            made._on_scheduler_says()
+            assert made.odd == len(odd)
+            assert not made._stopping.is_set()
+            assert not made._gone.is_set()
+            assert "the scheduler says what means nothing here" in caplog.text
+            theirs.send(b'{"shutdown": true}')
+            made._on_scheduler_says()
+            assert made._stopping.is_set()
+            assert made._gone.is_set()
+
+    asyncio.run(hear())
+
+
+def test_what_means_nothing_from_a_worker_is_counted_and_what_it_brings_is_closed():
+    async def hear():
+        made = Supervisor("tcp://127.0.0.1:9", ["a"], WorkerSettings(), memory=object_memory(None, 0))
+        child = Child("tests.cluster.odd_child")
+        made._children[0] = child
+        before = len(os.listdir("/proc/self/fd"))
+        for _ in range(4):
+            assert has_packet(child.link, 20)
+            made._on_report(0)
+        assert made.odd == 4
+        child.end()
+        assert len(os.listdir("/proc/self/fd")) == before - 1  # its link
+
+    asyncio.run(hear())
 
 
 @pytest.mark.parametrize("place", ["process", "pidfd"])

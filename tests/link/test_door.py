@@ -7,15 +7,18 @@ import resource
 import secrets
 import socket
 import sys
+import threading
 
 import pytest
 
 from scaler._native import LAYOUT_VERSION, Segment
+from scaler.exceptions import DisconnectedError
 from scaler.link import door
 from scaler.link.door import Door, open_rings
 from scaler.link.doorbell import new_doorbell
-from scaler.link.knock import knock, pack_address
-from scaler.link.names import new_life, segment_name
+from scaler.link.knock import NotCoLocated, Refused, knock, pack_address
+from scaler.link.names import BellPage, new_life, segment_name
+from tests.processes import wait_until
 
 
 class Host:
@@ -25,13 +28,15 @@ class Host:
         self.loop = asyncio.new_event_loop()
         self.bell = os.eventfd(0)
         self.address = f"scaler-test-{secrets.token_hex(8)}"
+        self.life = new_life()
+        self.page = BellPage(self.life)
         self.joined, self.left = [], []
         self.door = Door(self.loop, self.address, self.bell, self.join, self.left.append)
 
     def join(self, visitor):
         int(visitor.request.get("bits", 0)).to_bytes(3, "little")  # as the core fails
-        self.joined.append(open_rings(visitor.request))
-        return {"slot": 0, "bell": self.joined[-1].name, "life": "", "tag": 7, "memory": ("/tmp", 0)}
+        self.joined.append(open_rings(visitor.request, self.life))
+        return {"slot": 0, "bell": self.page.name, "life": self.life, "tag": 7, "memory": ("/tmp", 0)}
 
     def turn(self, times=1):
         for _ in range(times):
@@ -40,6 +45,7 @@ class Host:
     def close(self):
         self.door.close()
         self.loop.close()
+        self.page.close()
         os.close(self.bell)
 
 
@@ -87,7 +93,7 @@ def answer_to(host, packet, doorbell=None):
     ],
 )
 def test_a_request_that_makes_no_sense_is_answered_with_a_sentence(host, wrong):
-    name = segment_name(new_life())
+    name = segment_name(host.life)
     Segment.create(name, 4096)
     try:
         request = {"role": "client", "segment": name, "nonce": "00" * 16, "layout": LAYOUT_VERSION, "bits": 5}
@@ -111,7 +117,7 @@ def test_a_request_that_makes_no_sense_is_answered_with_a_sentence(host, wrong):
     ],
 )
 def test_a_doorbell_that_could_make_the_owner_wait_is_refused_with_a_sentence(host, doorbell):
-    name = segment_name(new_life())
+    name = segment_name(host.life)
     Segment.create(name, 4096)
     try:
         request = {"role": "client", "segment": name, "nonce": "00" * 16, "layout": LAYOUT_VERSION, "bits": 5}
@@ -126,7 +132,7 @@ def test_a_doorbell_that_could_make_the_owner_wait_is_refused_with_a_sentence(ho
 
 
 def test_a_name_that_no_message_can_carry_is_put_right(host):
-    name = segment_name(new_life())
+    name = segment_name(host.life)
     Segment.create(name, 4096)
     try:
         request = {"role": "client", "segment": name, "nonce": "00" * 16, "layout": LAYOUT_VERSION}
@@ -173,9 +179,113 @@ def test_a_visitor_of_another_user_is_hung_up_on_before_it_says_anything(host, m
 
 
 def test_knocking_gives_rings_and_hanging_up_takes_them_back(host):
-    knocking = host.loop.run_in_executor(None, knock, host.address, new_life(), "client", 4096)
+    knocking = host.loop.run_in_executor(None, knock, host.address, host.life, "client", 4096)
     entry = host.loop.run_until_complete(knocking)
     assert len(host.joined) == 1
     entry.close()
     host.loop.run_until_complete(asyncio.wait_for(until(lambda: host.left), 20))
     assert not host.door.visitors
+
+
+def test_what_means_nothing_is_counted_and_logged_and_the_visitor_stays(host, caplog):
+    knocking = host.loop.run_in_executor(None, knock, host.address, host.life, "client", 4096)
+    entry = host.loop.run_until_complete(knocking)
+    for odd in (b"no json", b"[]", b"{}", b'{"said in a version to come": 1}', b"[" * 60_000, b"\xff"):
+        entry.connection.send(odd)
+    socket.send_fds(entry.connection, [b"{}"], [0, 1, 2])
+    host.loop.run_until_complete(asyncio.wait_for(until(lambda: host.door.odd == 7), 20))
+    assert len(host.door.visitors) == 1
+    assert not host.left
+    assert "says what means nothing at the door" in caplog.text
+    entry.close()
+    host.loop.run_until_complete(asyncio.wait_for(until(lambda: host.left), 20))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "/etc/passwd",
+        "/dev/zero",
+        "../x",
+        "",
+        "scaler-{life}-bell",
+        "scaler-{life}-000005-1",
+        "/tmp/scaler-{other}-{hex}",
+    ],
+)
+def test_nothing_is_opened_that_is_no_segment_for_rings_of_this_life(host, name):
+    request = {"role": "client", "nonce": "00" * 16, "layout": LAYOUT_VERSION, "python": list(sys.version_info[:2])}
+    request["segment"] = name.format(life=host.life, other=new_life(), hex="0" * 16)
+    answer = answer_to(host, json.dumps(request).encode())
+    assert not answer["ok"]
+    assert "no segment for rings of this scheduler" in answer["why"]
+
+
+@pytest.mark.parametrize("count", [5, 30, 250])
+def test_a_packet_with_more_descriptors_than_it_may_have_is_answered_and_leaves_none(host, count):
+    before = len(os.listdir("/proc/self/fd"))
+    with visit(host) as visitor:
+        socket.send_fds(visitor, [b"{}"], [0] * count)
+        host.turn(10)
+        assert b"descriptors" in visitor.recv(65536)
+        assert visitor.recv(10) == b""
+    assert len(os.listdir("/proc/self/fd")) == before
+    assert not host.door.visitors
+
+
+class FalseDoor:
+    """Answers every visitor with this packet."""
+
+    def __init__(self, packet, descriptors):
+        self.address = f"scaler-test-{secrets.token_hex(8)}"
+        self.packet, self.descriptors = packet, descriptors
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.socket.bind(pack_address(self.address))
+        self.socket.listen()
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def serve(self):
+        connection, _ = self.socket.accept()
+        with connection, self.socket:
+            connection.recv(65536)
+            socket.send_fds(connection, [self.packet], [0] * self.descriptors)
+            connection.recv(1)
+
+
+ANSWER = {
+    "ok": True,
+    "slot": 0,
+    "bell": "scaler-" + "0" * 16 + "-bell",
+    "life": "0" * 16,
+    "tag": 7,
+    "memory": ["/tmp", 0],
+}
+
+
+@pytest.mark.parametrize(
+    ("answer", "descriptors", "error"),
+    [
+        ({**ANSWER, "bell": "/etc/passwd"}, 1, DisconnectedError),
+        ({**ANSWER, "bell": "scaler-" + "1" * 16 + "-bell"}, 1, DisconnectedError),
+        ({**ANSWER, "life": "1" * 16, "bell": "scaler-" + "1" * 16 + "-bell"}, 1, DisconnectedError),
+        ({**ANSWER, "slot": "x"}, 1, DisconnectedError),
+        ({**ANSWER, "slot": True}, 1, DisconnectedError),
+        ({**ANSWER, "memory": "/tmp"}, 1, DisconnectedError),
+        ({**ANSWER, "memory": [0, "/tmp"]}, 1, DisconnectedError),
+        (ANSWER, 0, DisconnectedError),
+        (ANSWER, 3, DisconnectedError),
+        (ANSWER, 1, DisconnectedError),  # there is no such bell page
+        ({"ok": True}, 1, DisconnectedError),
+        ([], 1, DisconnectedError),
+        (None, 1, DisconnectedError),
+        ({}, 1, Refused),
+        ({"ok": False, "why": ["odd"]}, 1, Refused),
+        ({"ok": False, "elsewhere": 1}, 0, NotCoLocated),
+    ],
+)
+def test_who_answers_as_no_door_does_is_taken_for_nobody_and_nothing_is_left(answer, descriptors, error):
+    before = len(os.listdir("/proc/self/fd"))
+    door = FalseDoor(b"\xff" if answer is None else json.dumps(answer).encode(), descriptors)
+    with pytest.raises(error):
+        knock(door.address, "0" * 16, "client", 4096, keeps_memory=True)
+    wait_until(lambda: len(os.listdir("/proc/self/fd")) <= before)
