@@ -9,7 +9,7 @@ export SCALER_OPTIMIZE ?= 3
 export SCALER_SYMBOLS ?= 0
 BUILT := $(VENV)/.built-O$(SCALER_OPTIMIZE)-g$(SCALER_SYMBOLS)
 
-.PHONY: setup demo test nightly test-all sanitize check options bench bench-peers chaos soak clean
+.PHONY: setup demo test nightly test-all sanitize check options states bench bench-peers chaos soak clean
 .DEFAULT_GOAL := setup
 
 setup: $(BUILT)
@@ -57,9 +57,13 @@ check: setup
 	$(BIN)/python -m tests.checks.stub
 	$(BIN)/python -m tests.checks.imports
 	$(BIN)/python -m tests.checks.options
+	$(BIN)/python -m tests.checks.states
 
 options: setup
 	$(BIN)/python -m tests.checks.options --write
+
+states: setup
+	$(BIN)/python -m tests.checks.states --write
 
 bench: setup
 	$(BIN)/python -m perf

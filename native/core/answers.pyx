@@ -214,7 +214,7 @@ cdef class Answers:
         self.drop_payload(row_index)
         if not over:
             row.function = NO_FUNCTION
-            row.state = ROW_KEPT
+            move(row, EVENT_IS_KEPT)
             return
         self.clients.forget_row(row_index)
         self.table.give_back(row_index)

@@ -188,7 +188,7 @@ cdef class ClientTable:
         """The row's result waits for room, behind those that do already."""
         cdef Row *row = self.table.row(row_index)
         cdef Client *client = &self.clients[row.client]
-        row.state = ROW_ANSWERED
+        move(row, EVENT_HAS_NO_ROOM)
         row.next = 0
         row.previous = client.waiting_tail
         if client.waiting_tail:

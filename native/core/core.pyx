@@ -1,10 +1,7 @@
 # SchedulerCore: every decision of the scheduler, and no I/O.
 #
 # Events come in as methods `on_<event>`; records go out into the peers' outlets; `now` is an argument. The state of one
-# task has one owner, its row: READY -> PLACED -> gone, with side rooms: CANCELLED (placed, nobody waits for it),
-# ANSWERED (its client has no room for the result yet), WAITING (for the results of other tasks), KEPT (for tasks still
-# to come), LENT (its client runs it), HELD_BACK (sent again, and some worker may have it), DOOMED (it will fail once more
-# is known of its worker's death).
+# task has one owner, its row; which states there are and what leads from one to another is one table (states).
 #
 # The core is made of parts, each of which owns what it is about. In the order in which a task meets them: a row in the
 # TaskTable, found again by the Directory of its client in the ClientTable; its turn in the ReadyQueue; its function in
@@ -17,6 +14,10 @@
 # Rule 4: what ends a task may end others (those that only it needed, those that needed it). So after a call that can end
 #         a task nothing is read from a row before it has been looked up again; tables that may move (clients, workers,
 #         functions) grow only when one of these is added, which is an event of its own, and rows never move (table).
+# Rule 5: most of this runs without the interpreter's lock, in functions that cannot pass an exception on. Where one of
+#         them takes the lock, nothing but MemoryError can come up, and the function that takes it does nothing else, so
+#         that its caller goes on in any case. What is then not done leaves no task unanswered; a comment there says what
+#         becomes of it.
 # Not here: sockets, clocks, processes (the shell).
 
 from array import array as _array
@@ -185,7 +186,6 @@ cdef class SchedulerCore:
         note_options(row, record)
         if self.clients.clients[index].worker_tag:
             row.level = <uint8_t>(LEVEL_NESTED + min(record.detail, <uint32_t>(LEVELS - 1 - LEVEL_NESTED)))
-        row.state = ROW_FREE
         if (not self.table.set_payload(row, payload_of(record), payload_bytes_of(record))
                 or not self.clients.note_row(row_index)):
             self.table.give_back(row_index)
@@ -217,7 +217,6 @@ cdef class SchedulerCore:
             if not self.is_in(index, record.task, ROW_READY):    # it waits for others, or is over
                 return
             if record.flags & FLAG_RESENT:
-                self.ready.remove(row_index)
                 self.survivors.hold_back(row_index, now)
                 self.settle()
                 return
@@ -226,7 +225,7 @@ cdef class SchedulerCore:
             self.settle()
             return
         else:
-            self.ready.push(row_index, False)
+            self.ready.push(row_index, EVENT_CAN_RUN, False)
         if (self.most_waiting >= 0 and self.ready.size > <uint64_t>self.most_waiting
                 and self.clients.clients[index].waiting_head == 0 and not self.clients.clients[index].worker_tag):
             self.turn_away(row_index, now)
@@ -333,7 +332,7 @@ cdef class SchedulerCore:
                 self.dispatcher.unplace(row_index)
                 self.answers.end(row_index)
             else:
-                row.state = ROW_CANCELLED
+                move(row, EVENT_IS_UNWANTED)
                 self.dispatcher.stop(row_index)
         elif state == ROW_ANSWERED:
             self.answers.stop_waiting(row_index)
@@ -386,7 +385,7 @@ cdef class SchedulerCore:
         if record == NULL:
             return 0
         self.ready.remove(row_index)
-        self.table.row(row_index).state = ROW_LENT
+        move(self.table.row(row_index), EVENT_IS_LENT)
         fill_record(record, KIND_RUN_HERE, 0, 0, 0, self.table.row(row_index).task, 0, 0, 0)
         (<Outlet>control).commit()
         full_fence()
@@ -404,7 +403,7 @@ cdef class SchedulerCore:
             self.answers.end(row_index)
         else:
             self.table.row(row_index).awaited = False
-            self.ready.push(row_index, True)
+            self.ready.push(row_index, EVENT_IS_RETURNED, True)
             self.dispatch(now)
 
     # tasks that wait for others
@@ -445,7 +444,7 @@ cdef class SchedulerCore:
     cdef void start_node(self, uint32_t row_index) noexcept nogil:
         """Everything is known of it: let it wait, or run it, or end it."""
         cdef Node *node = self.edges.node(row_index)
-        self.table.row(row_index).state = ROW_WAITING
+        move(self.table.row(row_index), EVENT_WAITS)
         if node.open == 0 or node.failed or node.lost:
             self.edges.touch(row_index)
         self.settle()
@@ -498,7 +497,7 @@ cdef class SchedulerCore:
                 self.answers.answer_text(row_index, STATUS_REFUSED, b"one of its inputs is not there: it was cancelled, there was no room for it, or it went with another scheduler")
             elif node.open == 0:
                 if self.edges.complete(row_index):
-                    self.ready.push(row_index, True)
+                    self.ready.push(row_index, EVENT_IS_COMPLETE, True)
                 else:
                     self.answers.answer_text(row_index, STATUS_REFUSED, b"there was no room for its inputs, or it names so many objects besides that no record has room for them all")
 
@@ -617,7 +616,7 @@ cdef class SchedulerCore:
             elif row.deaths > row.retries:
                 self.deaths.doom(tag, row_index, facts, now)
             else:
-                self.ready.push(row_index, True)
+                self.ready.push(row_index, EVENT_IS_TAKEN_BACK, True)
             row_index = previous
         self.pool.remove(index)                # from here on it is nobody to whom anything could be given
         del self.worker_of_tag[tag]
@@ -867,6 +866,10 @@ cdef class SchedulerCore:
         """The client's outlet has room again: send what waited for it."""
         self.deliver_waiting(index)
         self.flush()
+
+    def check(self):
+        """AssertionError, with a sentence, if anything in the core is not where it must be. Between two events only."""
+        Check(self).run()
 
     def counts(self):
         """Tasks by where they are, for snapshots and tests."""

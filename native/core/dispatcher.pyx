@@ -146,7 +146,7 @@ cdef class Dispatcher:
         self.ready.pass_turn(row.client, row.level)
         self.ready.remove(row_index)
         row.asked = False
-        row.state = ROW_PLACED
+        move(row, EVENT_IS_GIVEN)
         row.worker = worker_index
         row.charge_ns = <uint32_t>min(charge, <uint64_t>MOST_ESTIMATE_NS)
         row.next = 0
@@ -243,7 +243,7 @@ cdef class Dispatcher:
         self.withdrawn += 1
         self.unplace(row_index)
         if self.table.row(row_index).state == ROW_PLACED:
-            self.ready.push(row_index, True)
+            self.ready.push(row_index, EVENT_IS_TAKEN_BACK, True)
 
     # one worker
 

@@ -62,11 +62,12 @@ cdef class ReadyQueue:
             self.clients[client] = <ClientLists *>calloc(1, sizeof(ClientLists))
         return self.clients[client] != NULL
 
-    cdef void push(self, uint32_t index, bint front) noexcept nogil:
+    cdef void push(self, uint32_t index, uint32_t event, bint front) noexcept nogil:
+        """By this event the row can run: before all others of its client and level, or behind them."""
         cdef Row *row = self.table.row(index)
         cdef ClientLists *lists = self.clients[row.client]
         cdef uint32_t level = row.level
-        row.state = ROW_READY
+        move(row, event)
         self.size += 1
         if lists.at[level].head == 0:
             row.next = row.previous = 0

@@ -127,8 +127,7 @@ cdef class Survivors:
             return 0
         row_index = self.clients.find_open(task)
         if row_index and self.table.row(row_index).state == ROW_READY:
-            self.ready.remove(row_index)              # it was not held back long enough
-            self.keep_back(row_index, 0)
+            self.keep_back(row_index, 0)              # it was not held back long enough
         return 0
 
     cdef int on_idle(self, uint32_t worker_index, uint64_t task, uint64_t attempt) except -1:
@@ -163,7 +162,7 @@ cdef class Survivors:
         if self.table.row(row_index).deaths > self.table.row(row_index).retries:
             self.answers.answer_text(row_index, STATUS_WORKER_DIED, b"the worker process died while it ran this task")
         else:
-            self.ready.push(row_index, True)
+            self.ready.push(row_index, EVENT_IS_NOWHERE, True)
         return 0
 
     # tasks that are sent again
@@ -174,13 +173,16 @@ cdef class Survivors:
             try:
                 self.keep_back(row_index, now + HOLD_NS)
             except MemoryError:                       # at worst it runs twice
-                self.ready.push(row_index, False)
+                if self.table.row(row_index).state == ROW_NEW:
+                    self.ready.push(row_index, EVENT_CAN_RUN, False)
                 return
         self.look_for_result(row_index)
 
     cdef int keep_back(self, uint32_t row_index, uint64_t end) except -1:
         self.held_back[row_index] = end
-        self.table.row(row_index).state = ROW_HELD_BACK
+        if self.table.row(row_index).state == ROW_READY:
+            self.ready.remove(row_index)
+        move(self.table.row(row_index), EVENT_IS_HELD_BACK)
         return 0
 
     cdef void look_for_result(self, uint32_t row_index) noexcept nogil:
@@ -227,7 +229,6 @@ cdef class Survivors:
                                      PyBytes_FromStringAndSize(<char *>record, record.record_bytes))
         if row_index:
             if self.table.row(row_index).state == ROW_READY:
-                self.ready.remove(row_index)
                 self.keep_back(row_index, now + HOLD_NS)
             self.answer(row_index)
         return 0
@@ -280,5 +281,5 @@ cdef class Survivors:
                 self.late += 1
                 self.drop_result(task)
         for row_index in self.take_due(now):
-            self.ready.push(row_index, False)
+            self.ready.push(row_index, EVENT_IS_NOWHERE, False)
         return 0

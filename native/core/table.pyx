@@ -16,18 +16,6 @@ cdef enum:
     MAX_WINDOW_PAGES = 1 << 20
     MAX_GAP_PAGES = 1 << 16      # without a task between two: what a task's children run in place is never heard of
 
-cdef enum:
-    ROW_FREE = 0
-    ROW_READY = 1      # waits in the ready queue
-    ROW_PLACED = 2     # a worker has it
-    ROW_CANCELLED = 3  # a worker has it, nobody wants the result
-    ROW_ANSWERED = 4   # its result waits for room on the way to the client
-    ROW_HELD_BACK = 5  # it was sent again: some worker may have it, or its result (survivors)
-    ROW_LENT = 6       # its client runs it
-    ROW_DOOMED = 7     # its worker has died once too often: it waits for what is to be said of that
-    ROW_WAITING = 8    # for the results of other tasks
-    ROW_KEPT = 9       # has ended, and waits for those that need its result
-
 cdef struct Row:
     uint64_t task
     uint64_t position       # in the worker's ring
@@ -51,6 +39,12 @@ cdef struct Row:
     uint32_t limit_ms       # how long an attempt may run; 0: as long as it likes
     uint8_t awaited         # a task waits for it, which will run it if nobody else does
     char small[INLINE_BYTES]
+
+cdef inline void move(Row *row, uint32_t event) noexcept nogil:
+    """This has happened to the row's task."""
+    if IS_CHECKED and not step_of(event).before >> row.state & 1:
+        refuse_event(row.state, event, row.task)
+    row.state = step_of(event).after
 
 cdef inline uint32_t word_of(Row *row) noexcept nogil:
     """The options of the row's task, as they came (a nested task's level is no priority)."""
@@ -140,6 +134,8 @@ cdef class TaskTable:
             self.fresh += 1
             unpoison(self.row(index), sizeof(Row))
         self.used += 1
+        self.row(index).state = ROW_FREE              # a new slab says nothing
+        move(self.row(index), EVENT_COMES)
         self.row(index).payload = NULL
         self.row(index).payload_bytes = 0
         self.row(index).node = NULL
@@ -148,7 +144,7 @@ cdef class TaskTable:
     cdef void give_back(self, uint32_t index) noexcept nogil:
         cdef Row *row = self.row(index)
         self.drop_payload(row)
-        row.state = ROW_FREE
+        move(row, EVENT_ENDS)
         row.next = self.free_head
         poison(row, sizeof(Row))
         self.free_head = index

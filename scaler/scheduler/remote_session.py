@@ -396,11 +396,11 @@ class RemoteCluster(RemoteSession):
         elif isinstance(body, Joined):
             self._on_joined(body)
         elif isinstance(body, Left):
+            claimed, facts = body.claimed(), self._facts_of(body)  # an error in these leaves the worker here
             worker = self.workers.pop(body.peer, None)
-            claimed = body.claimed()
             if worker is not None:
                 del self._outlets[body.peer]
-                self.core.on_worker_left(worker, now_ns, claimed, self._facts_of(body))
+                self.core.on_worker_left(worker, now_ns, claimed, facts)
         else:
             raise FrameError(f"a cluster does not say {type(body).__name__}")
 

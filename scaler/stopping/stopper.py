@@ -21,6 +21,7 @@ from scaler.stopping.stops import Ask, Kill, Stop, Stops
 
 _log = logging.getLogger(__name__)
 GRACE_S = 2.0
+MOST_GRACE_S = 1e9  # what is longer, or no number, is not what a worker says
 LOOK_S = 0.05  # how often for tasks that have run too long
 Worker = TypeVar("Worker", bound=Hashable)
 
@@ -55,7 +56,7 @@ class Stopper(Generic[Worker]):
         except (OSError, OverflowError):
             pidfd = -1  # dead already, or of another pid namespace
         grace_s = request.get("grace_s")
-        if not isinstance(grace_s, int | float):
+        if not isinstance(grace_s, int | float) or not 0 <= grace_s <= MOST_GRACE_S:
             grace_s = GRACE_S
         self._processes[worker] = _Process(running, pid, pidfd, str(request.get("name", "")), grace_s)
 

@@ -677,6 +677,7 @@ class Model:
     # what must hold
 
     def check(self):
+        self.core.check()
         held = [task for worker in self.workers for task in worker.held]
         assert len(set(held)) == len(held), "two workers hold the same task"
         undelivered = {client: client.undelivered() for client in self.clients}

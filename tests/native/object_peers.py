@@ -72,6 +72,7 @@ class FakeClient(Maker):
         self.submits_out.write(KIND_TASK, task, payload, function=function, flags=FLAG_OBJECTS)
         self.core.feed_client(self.index, self.submits_in)
         self.core.step(0)
+        self.core.check()
         return task
 
     def answers(self):
@@ -91,6 +92,7 @@ class FakeClient(Maker):
     def leave(self):
         names = self.core.on_client_left(self.index, 0)
         self.core.step(0)
+        self.core.check()
         return names
 
     def freed(self):
@@ -127,6 +129,7 @@ class FakeWorker(Maker):
         )
         self.core.feed_worker(self.index, self.results_in, 0)
         self.core.step(0)
+        self.core.check()
 
     def work(self, *places, kept=0):
         named = self.begin()
@@ -136,10 +139,12 @@ class FakeWorker(Maker):
     def release(self, *objects):
         self.core.on_worker_release(self.index, objects)
         self.core.step(0)
+        self.core.check()
 
     def leave(self):
         names = self.core.on_worker_left(self.index, 0)
         self.core.step(0)
+        self.core.check()
         return names
 
     def freed(self):
@@ -147,4 +152,5 @@ class FakeWorker(Maker):
 
 
 def is_empty(core):
+    core.check()
     return (len(core.objects), core.objects.bytes, core.counts()["rows"]) == (0, 0, 0)

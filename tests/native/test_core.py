@@ -696,9 +696,8 @@ class CoreMachine(RuleBasedStateMachine):
 
     @invariant()
     def counts_agree(self):
-        counts = self.core.counts()
-        assert counts["rows"] >= counts["ready"]
-        assert counts["workers"] == len(self.workers)
+        self.core.check()
+        assert self.core.counts()["workers"] == len(self.workers)
 
     def teardown(self):
         if not self.workers:

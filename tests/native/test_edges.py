@@ -84,9 +84,11 @@ def run_all(core, client, worker):
             break
         worker.answer()
     client.drain()
+    core.check()
 
 
 def assert_empty(core):
+    core.check()
     counts = core.counts()
     assert (counts["rows"], counts["ready"]) == (0, 0)
     assert (core.edges.nodes, core.edges.blobs, core.edges.blob_bytes) == (0, 0, 0)
@@ -428,6 +430,7 @@ def test_random_graphs_end_as_their_edges_say(seed):
             core.step(0)
             if worker.begin() is not None:
                 worker.answer()
+        core.check()
         if sent == n and not core.counts()["rows"]:
             break
     client.drain()

@@ -44,6 +44,7 @@ def say(client, task, places, rest=b"", flags=FLAG_OBJECTS, kind=KIND_TASK, func
     client.submits_out.write(kind, task, join_places(places, rest), function=function, flags=flags)
     client.core.feed_client(client.index, client.submits_in)
     client.core.step(0)
+    client.core.check()
 
 
 def own(client, number):

@@ -39,6 +39,7 @@ class HostilePeer:
 
     def __init__(self, world: World, link: Link) -> None:
         self.world, self.link = world, link
+        link.is_hostile = True
         while link.up or not link.is_greeted:
             link.carry_up()
             link.carry_down()
@@ -58,6 +59,7 @@ class HostilePeer:
         self.world.remote.on_message(self.link.routing_id, [bytes(data)], self.world.now_s)
         self.world.tick()
         self.world.remote.flush(self.world.now_s)
+        self.world.core.check()
 
     def hear(self) -> Iterator[Body]:
         while self.link.down:

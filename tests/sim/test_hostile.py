@@ -87,6 +87,7 @@ def test_well_formed_nonsense_hurts_only_who_says_it(seed):
         world.remote.on_message(peer.link.routing_id, [bytes(data)], 0.0)
         world.core.step(0)
         world.remote.flush(world.now_s)
+        world.core.check()
     task = client.submit(0, b"abc")
     # The hostile cluster's worker may have been given the task before it is found silent.
     world.remote.on_message(hostile[1].link.routing_id, [b"nonsense"], 0.0)

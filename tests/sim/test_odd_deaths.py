@@ -24,6 +24,26 @@ REASONS = {
 }
 
 
+@pytest.mark.parametrize("attempts", [b"1234567", bytes(16)])
+def test_a_death_with_columns_that_do_not_fit_ends_the_session_and_all_its_workers(attempts):
+    world = World()
+    client, cluster, other = RemoteClient(world, 5), RemoteCluster(world, 2), RemoteCluster(world, 1)
+    says, hears, helper = (HostilePeer(world, peer.link) for peer in (client, cluster, other))
+    says.say(functions_of(1, b"code"))
+    for number in range(1, 10):
+        says.say(tasks_of((5 << 40 | number, 1, 0, b"x" * 40)))
+    hears.say(frames.Left(0, -11, "", tasks=as_u64(5 << 40 | 1), attempts=attempts))
+    assert not hears.is_there
+    assert world.core.counts()["workers"] == 1
+    for _ in range(20):
+        for task, attempt in helper.tasks_given():
+            helper.say(
+                frames.Results(tasks=as_u64(task), attempts=as_u64(attempt), ends=bytes((1, 0, 0, 0)), payload=b"r")
+            )
+    assert sorted(task & 0xFF for task, _, _ in says.answers()) == list(range(1, 10))
+    assert not any(world.left_over(client, cluster, other))
+
+
 @pytest.mark.parametrize("name", REASONS)
 def test_a_worker_that_is_said_to_have_died_oddly_has_died_and_no_more(name):
     world = World()

@@ -334,7 +334,8 @@ class World:
         return routing_id in self.links
 
     def tick(self) -> None:
-        """A fiftieth of a second goes by: acknowledgements."""
+        """A fiftieth of a second goes by: acknowledgements. Whatever has happened, the core agrees with itself."""
+        self.core.check()
         self.now_s += 0.02
         for number in self.core.take_freed():
             assert self.store.free(number)

@@ -1,0 +1,489 @@
+# Check: whether everything in the core is where it must be, and counted as often as it is there.
+#
+# What the core knows stands in several places: a row's state says in which list it is, a worker's load is the sum of its
+# rows' estimates, an object has as many holders as there are records that name it. An event that forgets one of these
+# places does no harm at once; it shows much later and somewhere else. So tests ask here after every event.
+#
+# Rule 1: this is asked between two events, and changes nothing.
+# Rule 2: it looks at all there is, row by row, and only then compares: its cost is that of everything, so nothing but
+#         tests calls it.
+# Not here: what the peers see of it (tests/native/model.py), which changes of state can be (states).
+
+
+cdef int fail(sentence) except -1:
+    raise AssertionError(sentence)
+
+
+@cython.final
+cdef class Check:
+    """One look at a core."""
+    cdef SchedulerCore core
+    cdef uint64_t states[STATES]     # rows in each
+    cdef uint64_t edges_of_rows      # edges that wait for a row
+    cdef uint64_t edges_in_lists     # edges that hang in a row's list
+    cdef uint64_t absent_edges
+    cdef uint64_t nodes
+    cdef uint64_t payload_bytes
+    cdef dict held                   # worker index -> its rows
+    cdef dict users                  # function index -> how many there are
+    cdef dict holders                # object -> how many there are
+    cdef dict blobs                  # address -> how many hold it
+
+    def __init__(self, SchedulerCore core not None):
+        self.core = core
+        self.held, self.users, self.holders, self.blobs = {}, {}, {}, {}
+
+    cdef int run(self) except -1:
+        cdef uint32_t index
+        for index in range(self.core.clients.length):
+            self.look_at_client(index)
+        self.check_rows()
+        self.check_ready()
+        self.check_workers()
+        self.check_edges()
+        self.check_functions()
+        self.check_objects()
+        self.check_deaths()
+        self.check_survivors()
+        return 0
+
+    # clients and their rows
+
+    cdef int look_at_client(self, uint32_t index) except -1:
+        cdef Client *client = &self.core.clients.clients[index]
+        cdef uint64_t number = 0
+        cdef uint64_t end = NUMBER_MASK + 1
+        cdef uint64_t rows = 0
+        cdef uint64_t queued = 0
+        if not client.present and not client.leaving:
+            if client.directory.length or client.functions.length or client.open_tasks:
+                fail(f"client {index} has gone, and has tasks or functions")
+            return 0
+        if client.present and client.leaving or client.leaving and not client.open_tasks:
+            fail(f"client {index} is leaving, though it is present or has no task")
+        if self.core.clients.bits.find(<uint32_t>(client.bits >> TASK_NUMBER_BITS)) != index + 1:
+            fail(f"client {index} is not found by its number")
+        if (client.outlet != NULL) != client.present:
+            fail(f"client {index} has an outlet and is not present, or the other way round")
+        while True:
+            number = directory_next(&client.directory, number, end)
+            if number == end:
+                break
+            queued += self.look_at_row(index, directory_find(&client.directory, number), client.bits | number)
+            rows += 1
+            number += 1
+        if rows != client.open_tasks or queued != client.queued_bytes:
+            fail(f"client {index} has {rows} tasks of {queued} bytes, not {client.open_tasks} of {client.queued_bytes}")
+        self.look_at_numbers(index)
+        self.check_waiting(index)
+        return 0
+
+    cdef int look_at_numbers(self, uint32_t index) except -1:
+        """The functions that the client has announced."""
+        cdef Client *client = &self.core.clients.clients[index]
+        cdef uint64_t number = 0
+        cdef uint32_t count = 0
+        while True:
+            number = directory_next(&client.functions, number, NUMBER_MASK)
+            if number == NUMBER_MASK:
+                break
+            self.add_user(directory_find(&client.functions, number) - 1)
+            count += 1
+            number += 1
+        if count != client.function_count:
+            fail(f"client {index} has announced {count} functions, not {client.function_count}")
+        if client.last_function and directory_find(&client.functions, client.last_number) != client.last_function:
+            fail(f"client {index}: its last function is not the one that has this number")
+        return 0
+
+    cdef int add_user(self, uint32_t function) except -1:
+        self.users[function] = self.users.get(function, 0) + 1
+        return 0
+
+    cdef uint64_t look_at_row(self, uint32_t client, uint32_t row_index, uint64_t task) except? 0:
+        """How many bytes of it count as queued."""
+        cdef Row *row = self.core.table.row(row_index)
+        cdef uint32_t skip = 0
+        cdef uint64_t queued = row.payload_bytes
+        if row_index == 0 or row_index >= self.core.table.fresh or row.task != task or row.client != client:
+            fail(f"task {task:#x} is not in row {row_index}, where its client finds it")
+        if row.state <= ROW_NEW or row.state >= STATES:
+            fail(f"task {task:#x} is in no state that lasts: {row.state}")
+        self.states[row.state] += 1
+        self.payload_bytes += row.payload_bytes
+        if row.payload == NULL and row.payload_bytes > INLINE_BYTES:
+            fail(f"task {task:#x} has no room for its payload of {row.payload_bytes} bytes")
+        if row.state == ROW_ANSWERED and row.payload_bytes:
+            skip = RECORD_HEADER_BYTES
+        if row.flags & FLAG_OBJECTS:
+            self.add_holders(self.core.table.payload(row) + skip, row.payload_bytes - skip)
+            if row.state != ROW_ANSWERED:
+                queued += new_bytes(self.core.table.payload(row), row.payload_bytes)
+        if row.function != NO_FUNCTION:
+            self.add_user(row.function)
+        elif row.state != ROW_KEPT and row.state != ROW_ANSWERED:
+            fail(f"task {task:#x} is {_STATE_WORDS[row.state][0]} and has no function")
+        if row.state == ROW_PLACED or row.state == ROW_CANCELLED:
+            self.held.setdefault(row.worker, set()).add(row_index)
+        if row.node != NULL:
+            self.look_at_node(row_index, <Node *>row.node)
+        elif row.state == ROW_WAITING or row.state == ROW_KEPT:
+            fail(f"task {task:#x} is {_STATE_WORDS[row.state][0]}, and has nothing to do with others")
+        return queued
+
+    cdef int add_holders(self, const char *payload, size_t size) except -1:
+        cdef int64_t i
+        for i in range(places_in(payload, size)):
+            self.add_holder(place_at(payload, i).object)
+        return 0
+
+    cdef int add_holder(self, uint64_t object) except -1:
+        if object in self.core.objects.objects:           # it may name some that are not there any more
+            self.holders[object] = self.holders.get(object, 0) + 1
+        return 0
+
+    cdef int check_waiting(self, uint32_t index) except -1:
+        """The results that wait for room."""
+        cdef Client *client = &self.core.clients.clients[index]
+        cdef uint32_t row_index = client.waiting_head
+        cdef uint32_t previous = 0
+        cdef uint64_t count = 0
+        while row_index:
+            if self.core.table.row(row_index).state != ROW_ANSWERED or self.core.table.row(row_index).previous != previous:
+                fail(f"row {row_index} is among the results that wait for client {index}, and does not belong there")
+            previous = row_index
+            row_index = self.core.table.row(row_index).next
+            count += 1
+            if count > self.states[ROW_ANSWERED]:
+                fail(f"more results wait for client {index} than it has tasks that are answered")
+        if previous != client.waiting_tail:
+            fail(f"the last result that waits for client {index} is row {previous}, not {client.waiting_tail}")
+        if client.present and self.core.ready.clients[index].held != (client.waiting_head != 0):
+            fail(f"client {index} is held though no result waits for it, or the other way round")
+        return 0
+
+    cdef int check_rows(self) except -1:
+        cdef TaskTable table = self.core.table
+        cdef uint64_t used = 0
+        cdef uint64_t waiting = 0
+        cdef uint32_t index, dirty
+        cdef uint32_t free_rows = 0
+        cdef Row *row
+        for index in range(STATES):
+            used += self.states[index]
+        if used != table.used:
+            fail(f"the table has {table.used} rows, and clients have {used}")
+        if self.payload_bytes != table.payload_bytes:
+            fail(f"payloads have {self.payload_bytes} bytes, not {table.payload_bytes}")
+        index = table.free_head
+        while index:
+            row = table.row(index)
+            unpoison(row, sizeof(Row))
+            if index >= table.fresh or row.state != ROW_FREE:
+                fail(f"row {index} is to be used again, and is {_STATE_WORDS[row.state][0]}")
+            index = row.next
+            poison(row, sizeof(Row))
+            free_rows += 1
+            if free_rows + used >= table.fresh:
+                if free_rows + used > table.fresh - 1:
+                    fail("there are more rows to be used again than rows")
+        if free_rows + used != table.fresh - 1:
+            fail(f"of {table.fresh - 1} rows {used} are used and {free_rows} are to be used again")
+        for index in range(self.core.clients.length):
+            row_index = self.core.clients.clients[index].waiting_head
+            while row_index:
+                waiting += 1
+                row_index = table.row(row_index).next
+        if waiting != self.states[ROW_ANSWERED]:
+            fail(f"{self.states[ROW_ANSWERED]} tasks are answered, and {waiting} results wait for room")
+        dirty = self.core.clients.dirty
+        while dirty:
+            if not self.core.clients.clients[dirty - 1].dirty:
+                fail(f"client {dirty - 1} is to be flushed, and does not know it")
+            dirty = self.core.clients.clients[dirty - 1].next_dirty
+        return 0
+
+    # what is ready
+
+    cdef int check_ready(self) except -1:
+        cdef ReadyQueue ready = self.core.ready
+        cdef uint64_t count = 0
+        cdef uint64_t levels = 0
+        cdef uint32_t client, level
+        for client in range(min(ready.client_room, self.core.clients.length)):
+            if ready.clients[client] == NULL:
+                continue
+            for level in range(LEVELS):
+                count += self.check_list(client, level)
+        if count != ready.size or count != self.states[ROW_READY]:
+            fail(f"{self.states[ROW_READY]} tasks are ready, {count} are in lists, and {ready.size} are counted")
+        for level in range(LEVELS):
+            if ready.turn[level]:
+                levels |= (<uint64_t>1) << level
+                self.check_turn(level)
+        if levels != ready.levels:
+            fail(f"levels {ready.levels:#x} are said to have ready tasks, and {levels:#x} have")
+        return 0
+
+    cdef uint64_t check_list(self, uint32_t client, uint32_t level) except? 0:
+        """How many tasks of the client are ready at this level."""
+        cdef Level *here = &self.core.ready.clients[client].at[level]
+        cdef uint32_t row_index = here.head
+        cdef uint32_t previous = 0
+        cdef uint64_t count = 0
+        cdef Row *row
+        while row_index:
+            row = self.core.table.row(row_index)
+            if row.state != ROW_READY or row.client != client or row.level != level or row.previous != previous:
+                fail(f"row {row_index} is in the list of client {client} at level {level}, and does not belong there")
+            previous = row_index
+            row_index = row.next
+            count += 1
+            if count > self.states[ROW_READY]:
+                fail(f"the list of client {client} at level {level} is longer than there are ready tasks")
+        if previous != here.tail:
+            fail(f"the list of client {client} at level {level} ends with row {previous}, not {here.tail}")
+        return count
+
+    cdef int check_turn(self, uint32_t level) except -1:
+        """The turn has each client once that has something there and is not held."""
+        cdef ReadyQueue ready = self.core.ready
+        cdef uint32_t first = ready.turn[level] - 1
+        cdef uint32_t client = first
+        cdef uint32_t next
+        cdef set found = set()
+        cdef set wanted = set()
+        while True:
+            next = ready.clients[client].at[level].next_client
+            if client in found or ready.clients[next].at[level].previous_client != client:
+                fail(f"the turn at level {level} is torn at client {client}")
+            found.add(client)
+            client = next
+            if client == first:
+                break
+        for client in range(min(ready.client_room, self.core.clients.length)):
+            if ready.clients[client] != NULL and ready.clients[client].at[level].head and not ready.clients[client].held:
+                wanted.add(client)
+        if found != wanted:
+            fail(f"clients {sorted(found)} take turns at level {level}, and {sorted(wanted)} have something there")
+        return 0
+
+    # workers
+
+    cdef int check_workers(self) except -1:
+        cdef WorkerPool pool = self.core.pool
+        cdef uint32_t index, bucket
+        cdef uint32_t present = 0
+        cdef uint64_t buckets = 0
+        cdef dict in_buckets = {}
+        for bucket in range(BUCKETS):
+            if pool.heads[bucket]:
+                buckets |= (<uint64_t>1) << bucket
+                self.look_at_bucket(bucket, in_buckets)
+        if buckets != pool.buckets:
+            fail(f"buckets {pool.buckets:#x} are said to have workers, and {buckets:#x} have")
+        for index in range(pool.length):
+            if not pool.workers[index].present:
+                if index in in_buckets or index in self.held:
+                    fail(f"worker {index} has gone, and is in a bucket or has tasks")
+                continue
+            present += 1
+            self.check_worker(index, in_buckets)
+            if self.core.worker_of_tag.get(pool.workers[index].tag) != index:
+                fail(f"worker {index} is not found by its tag")
+        if present != pool.present or present != len(self.core.worker_of_tag):
+            fail(f"{present} workers are present, {pool.present} are counted, {len(self.core.worker_of_tag)} have tags")
+        index = pool.dirty
+        while index:
+            if not pool.workers[index - 1].dirty:
+                fail(f"worker {index - 1} is to be flushed, and does not know it")
+            index = pool.workers[index - 1].next_dirty
+        return 0
+
+    cdef int look_at_bucket(self, uint32_t bucket, dict found) except -1:
+        cdef uint32_t index = self.core.pool.heads[bucket]
+        cdef uint32_t previous = 0
+        while index:
+            if index - 1 in found or self.core.pool.workers[index - 1].previous != previous:
+                fail(f"worker {index - 1} is in bucket {bucket}, and does not belong there")
+            found[index - 1] = bucket
+            previous = index
+            index = self.core.pool.workers[index - 1].next
+        return 0
+
+    cdef int check_worker(self, uint32_t index, dict in_buckets) except -1:
+        cdef Worker *worker = &self.core.pool.workers[index]
+        cdef uint32_t row_index = worker.head
+        cdef uint32_t previous = 0
+        cdef uint64_t load_ns = 0
+        cdef set rows = set()
+        cdef Row *row
+        while row_index:
+            row = self.core.table.row(row_index)
+            if row_index in rows or row.previous != previous or row.worker != index:
+                fail(f"row {row_index} is in the list of worker {index}, and does not belong there")
+            rows.add(row_index)
+            load_ns += row.charge_ns
+            previous = row_index
+            row_index = row.next
+        if rows != self.held.get(index, set()) or previous != worker.tail:
+            fail(f"worker {index} holds {sorted(rows)}, and {sorted(self.held.get(index, ()))} say that it holds them")
+        if len(rows) != worker.held or load_ns != worker.load_ns:
+            fail(f"worker {index} holds {len(rows)} tasks of {load_ns} ns, not {worker.held} of {worker.load_ns}")
+        if worker.bucket != bucket_of(worker) or in_buckets.get(index, NO_BUCKET) != worker.bucket:
+            fail(f"worker {index} is in bucket {in_buckets.get(index)}, says {worker.bucket}, and belongs into "
+                 f"{bucket_of(worker)} ({NO_BUCKET}: none)")
+        return 0
+
+    # tasks that wait for others
+
+    cdef int look_at_node(self, uint32_t row_index, Node *node) except -1:
+        cdef Row *row = self.core.table.row(row_index)
+        cdef uint32_t waits_for = 0
+        cdef bint lacks = False
+        cdef Edge *edge
+        cdef uint32_t k
+        self.nodes += 1
+        if node.is_touched:
+            fail(f"task {row.task:#x}: something is still to be done about it")
+        for k in range(node.count):
+            edge = &edges_of(node)[k]
+            if edge.dependant != row_index or (edge.link == NULL) != (edge.input == 0) or (edge.blob != NULL and edge.input):
+                fail(f"task {row.task:#x}: its edge {k} is not where it says")
+            if edge.blob != NULL:
+                self.add_blob(edge.blob)
+            elif edge.input == 0:
+                lacks = True
+            else:
+                waits_for += 1
+                if edge.input == ABSENT:
+                    self.absent_edges += 1
+                else:
+                    self.edges_of_rows += 1
+        if waits_for != node.open:
+            fail(f"task {row.task:#x} waits for {waits_for} inputs, not {node.open}")
+        if (row.state == ROW_WAITING) != (waits_for != 0) or row.state == ROW_WAITING and (lacks or node.failed or node.lost):
+            fail(f"task {row.task:#x} is {_STATE_WORDS[row.state][0]} and waits for {waits_for} inputs, or for none in vain")
+        if node.ended and (node.dependants != NULL or row.state != ROW_KEPT and row.state != ROW_ANSWERED):
+            fail(f"task {row.task:#x} has ended, and is {_STATE_WORDS[row.state][0]} or has dependants that wait")
+        if row.state == ROW_KEPT and not (node.ended and node.promised):
+            fail(f"task {row.task:#x} is kept for nobody")
+        if node.blob != NULL:
+            self.add_blob(node.blob)
+        self.look_at_dependants(row_index, node)
+        return 0
+
+    cdef int look_at_dependants(self, uint32_t row_index, Node *node) except -1:
+        cdef Edge **link = &node.dependants
+        cdef Edge *edge = node.dependants
+        while edge != NULL:
+            if edge.link != link or edge.input != row_index:
+                fail(f"row {row_index}: an edge hangs in its list that does not belong there")
+            if edge.task != self.core.table.row(row_index).task:
+                fail(f"row {row_index}: an edge in its list waits for task {edge.task:#x}")
+            self.edges_in_lists += 1
+            link = &edge.next
+            edge = edge.next
+        return 0
+
+    cdef int add_blob(self, Blob *blob) except -1:
+        cdef size_t address = <size_t>blob
+        if address not in self.blobs and blob.flags & FLAG_OBJECTS:
+            self.add_holders(bytes_of(blob), blob.size)
+        self.blobs[address] = self.blobs.get(address, 0) + 1
+        return 0
+
+    cdef int check_edges(self) except -1:
+        cdef Edges edges = self.core.edges
+        cdef uint64_t n_bytes = 0
+        if edges.first_touched or edges.last_touched or edges.settling:
+            fail("something is still to be done about tasks that wait for others")
+        if edges.nodes != self.nodes:
+            fail(f"{self.nodes} tasks have to do with others, not {edges.nodes}")
+        if self.edges_of_rows != self.edges_in_lists or self.absent_edges != edges.absent.count:
+            fail(f"{self.edges_of_rows} edges wait for tasks and {self.edges_in_lists} hang in their lists; "
+                 f"{self.absent_edges} wait for supplies and {edges.absent.count} hang there")
+        for address, count in self.blobs.items():
+            n_bytes += (<Blob *><size_t>address).size
+            if (<Blob *><size_t>address).holders != count:
+                fail(f"a result is held {(<Blob *><size_t>address).holders} times, and {count} hold it")
+        if edges.blobs != len(self.blobs) or edges.blob_bytes != n_bytes:
+            fail(f"{len(self.blobs)} results of {n_bytes} bytes are kept, not {edges.blobs} of {edges.blob_bytes}")
+        return 0
+
+    # functions and objects
+
+    cdef int check_functions(self) except -1:
+        cdef FunctionTable functions = self.core.functions
+        cdef Announced announced
+        cdef uint32_t index
+        cdef list nobodys = functions.free_places + [place for place, _, _ in functions.forgotten]
+        if len(set(nobodys)) != len(nobodys):
+            fail("a place for functions is to be used again twice")
+        for index in range(len(functions.announced)):
+            announced = functions.announced[index]
+            if announced is None:
+                if index in self.users or index not in nobodys:
+                    fail(f"function {index} has been forgotten, and is used or never to be used again")
+                continue
+            if functions.functions[index].users != self.users.get(index, 0) or index in nobodys:
+                fail(f"function {index} has {self.users.get(index, 0)} users, not {functions.functions[index].users}")
+            if functions.index_of.get((announced.digest, announced.flags & FLAG_OBJECTS)) != index:
+                fail(f"function {index} is not found by its digest")
+            if announced.flags & FLAG_OBJECTS:
+                self.add_holders(PyBytes_AS_STRING(announced.payload), len(announced.payload))
+        return 0
+
+    cdef int check_objects(self) except -1:
+        cdef ObjectTable table = self.core.objects
+        cdef StoredObject known
+        cdef uint64_t n_bytes = 0
+        cdef dict left = {}
+        for kept in table.kept.values():
+            for object, times in kept.items():
+                if object not in table.objects or times < 1:
+                    fail(f"object {object:#x} is kept {times} times, and is not there")
+                self.holders[object] = self.holders.get(object, 0) + times
+        for object, known in table.objects.items():
+            n_bytes += known.place.size
+            if self.holders.get(object, 0) + known.is_held_by_maker != known.holders:
+                fail(f"object {object:#x} is held {known.holders} times, and {self.holders.get(object, 0)} hold it"
+                     + " besides its maker" * known.is_held_by_maker)
+            if known.holders == 0 or known.place.object != object:
+                fail(f"object {object:#x} is held by nobody, or goes by another name")
+            if known.place.segment in table.left:
+                left[known.place.segment] = left.get(known.place.segment, 0) + 1
+        if n_bytes != table.bytes:
+            fail(f"objects have {n_bytes} bytes, not {table.bytes}")
+        if left != table.left:
+            fail(f"of the segments that peers have left, {left} are in use, not {table.left}")
+        return 0
+
+    # what waits for time to pass
+
+    cdef int check_deaths(self) except -1:
+        cdef list rows = []
+        for tag, (_, _, doomed) in self.core.deaths.waiting.items():
+            rows += doomed
+            for row_index in doomed:
+                if not self.core.table.is_in(row_index, ROW_DOOMED) or self.core.table.row(row_index).position != tag:
+                    fail(f"row {row_index} waits for news of worker {tag:#x}, and does not belong there")
+        if len(rows) != self.states[ROW_DOOMED] or len(set(rows)) != len(rows):
+            fail(f"{self.states[ROW_DOOMED]} tasks are doomed, and {len(rows)} wait for news")
+        return 0
+
+    cdef int check_survivors(self) except -1:
+        cdef Survivors survivors = self.core.survivors
+        cdef uint32_t index
+        cdef list runs = [(task, attempt, worker) for task, some in survivors.running.items() for attempt, worker in some]
+        for row_index in survivors.held_back:
+            if not self.core.table.is_in(row_index, ROW_HELD_BACK):
+                fail(f"row {row_index} is held back, and is in another state")
+        if len(survivors.held_back) != self.states[ROW_HELD_BACK]:
+            fail(f"{self.states[ROW_HELD_BACK]} tasks are held back, not {len(survivors.held_back)}")
+        if sorted(runs) != sorted((task, attempt, worker) for worker, (task, attempt) in survivors.task_of.items()):
+            fail(f"workers run {sorted(runs)}, and each of them says something else")
+        for index in range(self.core.pool.length):
+            if self.core.pool.workers[index].present and self.core.pool.workers[index].is_aside != (index in survivors.task_of):
+                fail(f"worker {index} is set aside and runs nothing of another scheduler's, or the other way round")
+        return 0
