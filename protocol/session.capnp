@@ -20,8 +20,7 @@ struct Hello {
   hostName @10 :Text;
   clusterName @11 :Text;                                # empty for a client
   workerNames @12 :List(Text);                          # names its workers will have; empty for a client
-  clusters @13 :List(Data);                             # client: identities from the last welcome
-  isNested @14 :Bool;                                   # client: of the tasks that run in one worker
+  isNested @13 :Bool;                                   # client: of the tasks that run in one worker
 }
 
 struct Welcome {
@@ -32,8 +31,7 @@ struct Welcome {
   colocation @4 :Text;                                  # abstract AF_UNIX address without its leading NUL, or empty
   heartbeatMs @5 :UInt32;                               # how often each side says something
   monitor @6 :Text;                                     # ZeroMQ address of the snapshots, or empty
-  clusters @7 :List(Data);                              # identities of the clusters the scheduler knows
-  objectsPort @8 :UInt16;                               # of the scheduler's host, for objects; 0: there is none
+  objectsPort @7 :UInt16;                               # of the scheduler's host, for objects; 0: there is none
 }
 
 struct Refusal {
@@ -72,11 +70,4 @@ struct ShutdownAnswer {
 
 struct Heartbeat {
   timeNs @0 :UInt64;                                    # the sender's monotonic clock
-  echoNs @1 :UInt64;                                    # timeNs of the last heartbeat from the other side, or 0
-  cpuPermille @2 :UInt32;                               # of the supervisor's process; 1000 is one core
-  rssBytes @3 :UInt64;                                  # of the supervisor's process
-  freeMemoryBytes @4 :UInt64;                           # of the host, or of the container if it has a limit
-  peers @5 :Data;                                       # columns, one row per worker: UInt32
-  peerCpuPermille @6 :Data;                             # UInt32
-  peerRssBytes @7 :Data;                                # UInt64
 }

@@ -1,6 +1,9 @@
 """Threads of ours: what becomes of one that raises, or does not end in time."""
 
 import threading
+from pathlib import Path
+
+import pytest
 
 from scaler.threads import GivenUpLast, await_ends, new_thread
 
@@ -65,3 +68,16 @@ def test_what_no_thread_has_begun_to_use_is_given_up_at_once():
     given_up = []
     GivenUpLast().leave(lambda: given_up.append(1))
     assert given_up == [1]
+
+
+@pytest.mark.parametrize(
+    ("call", "users", "instead"),
+    [
+        ("threading.Thread(", {"threads.py", "running.py"}, "scaler.threads.new_thread, which says what becomes of it"),
+        ("recv_fds(", set(), "scaler.descriptors.receive_packet: recv_fds passes no flags on"),
+        ("select.select(", set(), "scaler.descriptors.has_packet, or a poll: select ends at descriptor 1,023"),
+    ],
+)
+def test_what_has_a_place_of_its_own_is_done_nowhere_else(call, users, instead):
+    files = [path for path in (Path(__file__).parents[1] / "scaler").rglob("*.py") if call in path.read_text()]
+    assert {path.name for path in files} == users, f"use {instead}"

@@ -55,11 +55,7 @@ def _hello(hello: Hello) -> str | None:
         return f"hello: a session's token has {SESSION_BYTES} bytes, not {len(hello.session)}"
     if hello.received and not hello.session:
         return "hello: numbers were received, but no session is named"
-    return (
-        _long_text("hello", hello.host_name, hello.cluster_name)
-        or _long_text("hello", *hello.worker_names)
-        or _identities("hello", hello.clusters)
-    )
+    return _long_text("hello", hello.host_name, hello.cluster_name) or _long_text("hello", *hello.worker_names)
 
 
 def _welcome(welcome: Welcome) -> str | None:
@@ -71,7 +67,7 @@ def _welcome(welcome: Welcome) -> str | None:
         return "welcome: the scheduler's life and its heartbeat interval are not 0"
     if len(welcome.colocation.encode()) > MOST_ADDRESS_BYTES:
         return "welcome: the address for co-location is longer than an AF_UNIX address may be"
-    return _long_text("welcome", welcome.monitor) or _identities("welcome", welcome.clusters)
+    return _long_text("welcome", welcome.monitor)
 
 
 def _refusal(refusal: Refusal) -> str | None:
@@ -130,12 +126,6 @@ def _long_text(where: str, *texts: str) -> str | None:
     if any(len(text) > MOST_TEXT_LENGTH for text in texts):
         return f"{where}: a text has more than {MOST_TEXT_LENGTH} characters"
     return None
-
-
-def _identities(where: str, identities: tuple[bytes, ...]) -> str | None:
-    if all(1 <= len(identity) <= MOST_IDENTITY_BYTES for identity in identities):
-        return None
-    return f"{where}: the identity of a cluster has 1 to {MOST_IDENTITY_BYTES} bytes"
 
 
 _CHECKS: dict[type[Body], Callable[[Any], str | None]] = {

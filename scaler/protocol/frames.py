@@ -1,7 +1,7 @@
 """What frames say, as values: one class per member of the union in protocol/frame.capnp, with the same field names.
 
 Bodies of batches are tuples of columns, because that is what native/wire/columns.pyx makes and takes without looking at
-single rows. Where rows are few and Python looks at each (cancel, functions, samples), `of` makes the columns from rows
+single rows. Where rows are few and Python looks at each (cancel, functions), `of` makes the columns from rows
 and `rows` takes them apart again, with every check for meaning that needs no knowledge of the session.
 
 Rule 1: a field left at its default costs no byte worth naming and no time in the codec.
@@ -105,7 +105,6 @@ class Hello:
     host_name: str = ""
     cluster_name: str = ""
     worker_names: tuple[str, ...] = ()
-    clusters: tuple[bytes, ...] = ()
     is_nested: bool = False
 
 
@@ -118,7 +117,6 @@ class Welcome:
     colocation: str = ""
     heartbeat_ms: int = 0
     monitor: str = ""
-    clusters: tuple[bytes, ...] = ()
     objects_port: int = 0
 
 
@@ -189,41 +187,9 @@ class Workers:
     count: int = 0
 
 
-class Sample(NamedTuple):
-    """How one worker's process does."""
-
-    peer: int
-    cpu_permille: int
-    rss_bytes: int
-
-
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
     time_ns: int = 0
-    echo_ns: int = 0
-    cpu_permille: int = 0
-    rss_bytes: int = 0
-    free_memory_bytes: int = 0
-    peers: bytes = b""
-    peer_cpu_permille: bytes = b""
-    peer_rss_bytes: bytes = b""
-
-    @staticmethod
-    def columns_of(samples: Iterable[Sample]) -> dict[str, bytes]:
-        """The three columns, as keyword arguments of a Heartbeat."""
-        rows = list(samples)
-        return {
-            "peers": column("I", [row.peer for row in rows]) or bytes(4 * len(rows)),
-            "peer_cpu_permille": column("I", [row.cpu_permille for row in rows]),
-            "peer_rss_bytes": column("Q", [row.rss_bytes for row in rows]),
-        }
-
-    def samples(self) -> list[Sample]:
-        """One Sample per worker; FrameError if the columns don't fit each other."""
-        n = row_count("peers", self.peers, 4) if self.peers else 0
-        peers = values("peers", "I", self.peers, n)
-        cpu = values("peerCpuPermille", "I", self.peer_cpu_permille, n)
-        return list(map(Sample, peers, cpu, values("peerRssBytes", "Q", self.peer_rss_bytes, n)))
 
 
 # batches

@@ -12,8 +12,6 @@ from scaler.protocol.frames import (
     FrameError,
     Function,
     Functions,
-    Heartbeat,
-    Sample,
     Verdict,
     Withdraw,
     Withdrawn,
@@ -46,11 +44,6 @@ def test_functions_come_apart_as_they_were_made(functions):
     assert Functions.of(functions).rows() == functions
 
 
-@given(st.lists(st.builds(Sample, U32, U32, U64)))
-def test_samples_come_apart_as_they_were_made(samples):
-    assert Heartbeat(**Heartbeat.columns_of(samples)).samples() == samples
-
-
 def test_columns_are_little_endian_and_those_of_zeros_are_left_out():
     assert Cancel.of([(0, 258, 0)]) == (b"", struct.pack("<Q", 258), b"")
     assert Cancel.of([(0, 0, 0)]) == (b"", bytes(8), b"")
@@ -76,10 +69,3 @@ def test_columns_are_little_endian_and_those_of_zeros_are_left_out():
 def test_rows_with_one_error_are_refused(body, words):
     with pytest.raises(FrameError, match=words):
         body.rows()
-
-
-@pytest.mark.parametrize("changes", [{"peers": bytes(5)}, {"peers": b""}, {"peer_rss_bytes": bytes(4)}])
-def test_samples_with_one_error_are_refused(changes):
-    columns = Heartbeat.columns_of([Sample(1, 2, 3), Sample(4, 5, 6)])
-    with pytest.raises(FrameError):
-        Heartbeat(**columns | changes).samples()
