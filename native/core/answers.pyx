@@ -69,6 +69,11 @@ cdef class Answers:
         cdef uint32_t size = payload_bytes_of(result)
         self.drop_payload(row_index)
         record = NULL
+        if client.outlet == NULL:                     # it has left, and this task has not been cleared yet
+            if result.flags & FLAG_OBJECTS:
+                self.objects.drop_record(payload_of(result), size)
+            self.end(row_index)
+            return
         if client.waiting_head == 0 and self.may_bring(client, result):
             record = (<Outlet>client.outlet).reserve(size)
         if record != NULL:

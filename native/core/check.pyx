@@ -51,27 +51,23 @@ cdef class Check:
 
     cdef int look_at_client(self, uint32_t index) except -1:
         cdef Client *client = &self.core.clients.clients[index]
-        cdef uint64_t number = 0
-        cdef uint64_t end = NUMBER_MASK + 1
         cdef uint64_t rows = 0
         cdef uint64_t queued = 0
         if not client.present and not client.leaving:
-            if client.directory.length or client.functions.length or client.open_tasks:
+            if client.directory.pages or client.functions.pages or client.open_tasks or client.function_count:
                 fail(f"client {index} has gone, and has tasks or functions")
             return 0
-        if client.present and client.leaving or client.leaving and not client.open_tasks:
-            fail(f"client {index} is leaving, though it is present or has no task")
+        if client.present and client.leaving:
+            fail(f"client {index} is leaving, though it is present")
+        if client.leaving and not client.open_tasks and not client.function_count:
+            fail(f"client {index} is leaving, though nothing of it is left")
         if self.core.clients.bits.find(<uint32_t>(client.bits >> TASK_NUMBER_BITS)) != index + 1:
             fail(f"client {index} is not found by its number")
         if (client.outlet != NULL) != client.present:
             fail(f"client {index} has an outlet and is not present, or the other way round")
-        while True:
-            number = directory_next(&client.directory, number, end)
-            if number == end:
-                break
-            queued += self.look_at_row(index, directory_find(&client.directory, number), client.bits | number)
+        for number, row_index in self.look_at_directory(&client.directory, f"tasks of client {index}"):
+            queued += self.look_at_row(index, row_index, client.bits | <uint64_t>number)
             rows += 1
-            number += 1
         if rows != client.open_tasks or queued != client.queued_bytes:
             fail(f"client {index} has {rows} tasks of {queued} bytes, not {client.open_tasks} of {client.queued_bytes}")
         self.look_at_numbers(index)
@@ -81,20 +77,49 @@ cdef class Check:
     cdef int look_at_numbers(self, uint32_t index) except -1:
         """The functions that the client has announced."""
         cdef Client *client = &self.core.clients.clients[index]
-        cdef uint64_t number = 0
         cdef uint32_t count = 0
-        while True:
-            number = directory_next(&client.functions, number, NUMBER_MASK)
-            if number == NUMBER_MASK:
-                break
-            self.add_user(directory_find(&client.functions, number) - 1)
+        cdef uint64_t n_bytes = 0
+        for _, function in self.look_at_directory(&client.functions, f"functions of client {index}"):
+            self.add_user(<uint32_t>function - 1)
+            n_bytes += self.core.functions.bytes_of(<uint32_t>function - 1)
             count += 1
-            number += 1
-        if count != client.function_count:
-            fail(f"client {index} has announced {count} functions, not {client.function_count}")
+        if count != client.function_count or n_bytes != client.function_bytes:
+            fail(f"client {index} has announced {count} functions of {n_bytes} bytes, not {client.function_count} of"
+                 f" {client.function_bytes}")
         if client.last_function and directory_find(&client.functions, client.last_number) != client.last_function:
             fail(f"client {index}: its last function is not the one that has this number")
         return 0
+
+    cdef list look_at_directory(self, Directory *directory, str what):
+        """(number, where it leads) of all numbers in it."""
+        cdef Page *page = directory.first
+        cdef Page *previous = NULL
+        cdef uint64_t pages = 0
+        cdef uint64_t slots = 0
+        cdef uint64_t slot
+        cdef uint32_t i, used
+        cdef bint has_walk = directory.walk == NULL
+        cdef list found = []
+        while page != NULL:
+            used = 0
+            for i in range(PAGE_NUMBERS):
+                if page.target[i]:
+                    used += 1
+                    found.append(((page.key << PAGE_SHIFT) + i, page.target[i]))
+            if used == 0 or used != page.used or page.previous != previous:
+                fail(f"{what}: a page of {used} has {page.used}, or stands behind another one than it should")
+            if directory_search(directory, page.key) != page:
+                fail(f"{what}: page {page.key} is not found")
+            has_walk |= directory.walk == page
+            pages += 1
+            previous, page = page, page.next
+        for slot in range(directory.slot_count):
+            slots += directory.slots[slot] != NULL
+        if pages != directory.pages or slots != pages or previous != directory.last:
+            fail(f"{what}: {pages} pages in {slots} slots, not {directory.pages}")
+        if not has_walk or 2 * pages > directory.slot_count:
+            fail(f"{what}: there is no page {<size_t>directory.walk:#x} to walk over, or the table is too full")
+        return found
 
     cdef int add_user(self, uint32_t function) except -1:
         self.users[function] = self.users.get(function, 0) + 1
@@ -158,8 +183,11 @@ cdef class Check:
                 fail(f"more results wait for client {index} than it has tasks that are answered")
         if previous != client.waiting_tail:
             fail(f"the last result that waits for client {index} is row {previous}, not {client.waiting_tail}")
-        if client.present and self.core.ready.clients[index].held != (client.waiting_head != 0):
-            fail(f"client {index} is held though no result waits for it, or the other way round")
+        if client.present and self.core.ready.clients[index].held != (
+                HELD_FULL * (client.waiting_head != 0) | HELD_CLEARING * client.unfinished):
+            fail(f"client {index} is held though no result waits for it and nothing is cleared, or the other way round")
+        if client.unfinished != (index in self.core.unfinished):
+            fail(f"client {index} is being cleared, and nobody goes on with that, or the other way round")
         return 0
 
     cdef int check_rows(self) except -1:

@@ -4,13 +4,16 @@
 # Directory the row. Its functions, whose numbers count up too, are found in another. Results that do not fit the
 # client's ring wait in their rows, oldest first; the list is intrusive in the rows, as the others are.
 #
-# Rule 1: a client that left is forgotten when no worker holds a task of it any more; until then its place is taken.
+# Rule 1: a client that left is forgotten when it has neither tasks nor functions any more: they are ended in pieces, and
+#         workers may hold some for longer. Until then its place is taken.
+# Rule 2: whatever a client makes the scheduler keep is counted here, at what it really takes: `kept_bytes`.
 # Not here: what is done about an event (core), what is written to a client (answers), its ready tasks (ready).
 
 cdef enum:
     TASK_NUMBER_BITS = 40
     MOST_FUNCTIONS = 1 << 20     # that one client has at a time
-    MAX_FUNCTION_GAP_PAGES = 1024
+    FUNCTION_BYTES = 512         # what one takes besides its own bytes
+    LEAST_FUNCTION_SHARE = 1 << 20   # of all functions of a client, however little it may have queued
 
 cdef uint64_t NUMBER_MASK = ((<uint64_t>1) << 40) - 1
 
@@ -31,6 +34,9 @@ cdef struct Client:
     uint32_t waiting_tail
     Directory functions    # its numbers -> ours + 1
     uint32_t function_count
+    uint64_t function_bytes
+    uint64_t clear_before  # tasks with lower numbers are being cancelled, while its directory is walked
+    bint unfinished        # what it wants no more is being cleared
 
 
 @cython.final
@@ -43,11 +49,13 @@ cdef class ClientTable:
     cdef uint32_t dirty                # first of the list, index + 1
     cdef ClientBits bits               # of those who are here, or leaving
     cdef list outlets                  # by index: keeps them alive
+    cdef uint64_t multiplier           # of their directories
 
     def __cinit__(self, TaskTable table):
         self.table = table
         self.bits = ClientBits()
         self.outlets = []
+        self.multiplier = int.from_bytes(_os.urandom(8), "little")
 
     def __dealloc__(self):
         cdef uint32_t i
@@ -80,13 +88,16 @@ cdef class ClientTable:
         cdef Client *client = &self.clients[place]
         cdef bint dirty = client.dirty
         cdef uint32_t next_dirty = client.next_dirty
+        cdef bint unfinished = client.unfinished
         self.bits.note(client_bits, place)
         memset(client, 0, sizeof(Client))
         # The one that had this place may have left before the next flush, and hang in the list still.
-        client.dirty, client.next_dirty = dirty, next_dirty
+        client.dirty, client.next_dirty, client.unfinished = dirty, next_dirty, unfinished
         client.present = True
         client.bits = (<uint64_t>client_bits) << TASK_NUMBER_BITS
         client.outlet = <void *>results
+        directory_begin(&client.directory, self.multiplier)
+        directory_begin(&client.functions, self.multiplier)
         self.outlets[place] = (results, control)
         return 0
 
@@ -102,7 +113,7 @@ cdef class ClientTable:
     cdef void release(self, uint32_t index) noexcept nogil:
         """Forget a client that has left, if it has no task any more."""
         cdef Client *client = &self.clients[index]
-        if client.leaving and client.open_tasks == 0:
+        if client.leaving and client.open_tasks == 0 and client.function_count == 0:
             client.leaving = False
             self.bits.forget(<uint32_t>(client.bits >> TASK_NUMBER_BITS))
             directory_free(&client.directory)
@@ -135,10 +146,10 @@ cdef class ClientTable:
         return self.find_row(index - 1, task) if index else 0
 
     cdef inline bint note_row(self, uint32_t row_index) noexcept nogil:
-        """The row is a task of its client's from now on. False when there is no memory, or the id is out of range."""
+        """The row is a task of its client's from now on. False when there is no memory."""
         cdef Row *row = self.table.row(row_index)
         cdef Client *client = &self.clients[row.client]
-        if not directory_note(&client.directory, row.task & NUMBER_MASK, row_index, MAX_GAP_PAGES):
+        if not directory_note(&client.directory, row.task & NUMBER_MASK, row_index):
             return False
         client.open_tasks += 1
         client.queued_bytes += row.payload_bytes
@@ -151,6 +162,12 @@ cdef class ClientTable:
         cdef Client *client = &self.clients[row.client]
         client.open_tasks -= 1
         directory_forget(&client.directory, row.task & NUMBER_MASK)
+
+    cdef inline uint64_t kept_bytes(self, uint32_t index) noexcept nogil:
+        """What is kept here for this client."""
+        cdef Client *client = &self.clients[index]
+        return (client.queued_bytes + client.function_bytes + client.open_tasks * sizeof(Row)
+                + (client.directory.pages + client.functions.pages) * DIRECTORY_PAGE_BYTES)
 
     # its functions
 
@@ -165,19 +182,21 @@ cdef class ClientTable:
             client.last_number, client.last_function = number, function
         return function
 
-    cdef bint note_function(self, uint32_t index, uint32_t number, uint32_t function) noexcept nogil:
-        """The client calls it by this number, which it does not use yet. False if it has, or skips, too many."""
+    cdef bint note_function(self, uint32_t index, uint32_t number, uint32_t function, uint64_t n_bytes) noexcept nogil:
+        """The client calls it by this number, which it does not use yet. False if it has too many."""
         cdef Client *client = &self.clients[index]
-        if client.function_count >= MOST_FUNCTIONS or not directory_note(&client.functions, number, function + 1, MAX_FUNCTION_GAP_PAGES):
+        if client.function_count >= MOST_FUNCTIONS or not directory_note(&client.functions, number, function + 1):
             return False
         client.function_count += 1
+        client.function_bytes += n_bytes
         client.last_number, client.last_function = number, function + 1
         return True
 
-    cdef void forget_function(self, uint32_t index, uint32_t number) noexcept nogil:
+    cdef void forget_function(self, uint32_t index, uint32_t number, uint64_t n_bytes) noexcept nogil:
         """The client will not use this number again, which it has."""
         cdef Client *client = &self.clients[index]
         client.function_count -= 1
+        client.function_bytes -= n_bytes
         directory_forget(&client.functions, number)
         if number == client.last_number:
             client.last_function = 0

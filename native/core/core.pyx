@@ -10,7 +10,8 @@
 #
 # Rule 1: each accepted task is answered exactly once, unless its client cancelled it or left.
 # Rule 2: a result counts only with the attempt the row holds.
-# Rule 3: the work per event does not depend on how many tasks or workers there are.
+# Rule 3: the work per event does not depend on how many tasks or workers there are. What a client wants no more is ended
+#         in pieces (`go_on`), and none of its tasks is placed meanwhile.
 # Rule 4: what ends a task may end others (those that only it needed, those that needed it). So after a call that can end
 #         a task nothing is read from a row before it has been looked up again; tables that may move (clients, workers,
 #         functions) grow only when one of these is added, which is an event of its own, and rows never move (table).
@@ -24,6 +25,8 @@ from array import array as _array
 
 cdef enum:
     MOST_TAG = (1 << 24) - 1 # tags of workers are counted down from here, those of clients are drawn
+
+cdef int64_t MOST_CLEARED = 4096    # tasks and functions that are ended in one go, and then others have their turn
 
 
 @cython.final
@@ -48,6 +51,7 @@ cdef class SchedulerCore:
     cdef uint64_t turned_away          # because no worker had room and enough were waiting
     cdef public uint64_t client_queue_bytes
     cdef public int64_t most_waiting   # tasks that no worker has room for; -1: any number
+    cdef list unfinished               # indices of clients of which something is being cleared
 
     def __cinit__(self, uint32_t life=1, str life_name=None, str folder=None):
         self.objects = ObjectTable(life_name or "", folder or "")
@@ -66,6 +70,7 @@ cdef class SchedulerCore:
         self.deaths = Deaths(self.table, self.answers)
         self.client_queue_bytes = 1 << 30
         self.most_waiting = -1
+        self.unfinished = []
 
     # clients come and go
 
@@ -93,10 +98,10 @@ cdef class SchedulerCore:
 
     def on_client_left(self, uint32_t index, uint64_t now):
         """A client is gone: nobody waits for its tasks any more. Names of the segments in its store that are still of use."""
-        self.cancel_all(index, NUMBER_MASK + 1)
-        self.forget_functions(index)
-        names = self.objects.on_left(self.clients.tag_of(index))
+        cdef uint64_t tag = self.clients.tag_of(index)
         self.clients.leave(index)
+        self.clear(index, NUMBER_MASK + 1)
+        names = self.objects.on_left(tag)
         self.dispatch(now)
         return names
 
@@ -105,9 +110,11 @@ cdef class SchedulerCore:
     cdef inline bint is_over_quota(self, uint32_t index) noexcept nogil:
         """Whether this client has so much queued that its submits stay where they are."""
         cdef Client *client = &self.clients.clients[index]
-        if client.worker_tag:
-            return False                              # who submitted them holds a worker: that must go on
-        return client.queued_bytes + client.open_tasks * sizeof(Row) > self.client_queue_bytes
+        # What has submitted the tasks of a task holds a worker, and that must go on: it is not held up, but refused.
+        return not client.worker_tag and self.has_too_much(index)
+
+    cdef inline bint has_too_much(self, uint32_t index) noexcept nogil:
+        return self.clients.kept_bytes(index) > self.client_queue_bytes
 
     cdef inline bint knows_function(self, uint32_t index, uint32_t number) noexcept nogil:
         return self.clients.find_function(index, number) != 0
@@ -119,6 +126,12 @@ cdef class SchedulerCore:
         cdef bint is_new
         known = self.functions.find(digest, flags)
         is_new = known is None and not taken
+        if not taken and not self.has_room_for_function(index, len(payload)):
+            self.refused += 1
+            if flags & FLAG_OBJECTS:
+                payload = PyBytes_FromStringAndSize(PyBytes_AS_STRING(payload), len(payload))
+                self.objects.take_and_drop(PyBytes_AS_STRING(payload), len(payload), tag)
+            return
         if flags & FLAG_OBJECTS:
             payload = PyBytes_FromStringAndSize(PyBytes_AS_STRING(payload), len(payload))    # ours, to be completed
             if not is_new:
@@ -136,9 +149,14 @@ cdef class SchedulerCore:
         if is_new:
             known = self.functions.add(digest, flags, payload)
         self.functions.use(known)
-        if not self.clients.note_function(index, number, known):
+        if not self.clients.note_function(index, number, known, self.functions.bytes_of(known)):
             self.refused += 1
             self.functions.let_go(known)
+
+    cdef bint has_room_for_function(self, uint32_t index, uint64_t n_bytes):
+        """Functions have a share of their own: a client that is held up for its tasks may announce the next one."""
+        cdef uint64_t most = max(self.client_queue_bytes // 4, <uint64_t>LEAST_FUNCTION_SHARE)
+        return self.clients.clients[index].function_bytes + FUNCTION_BYTES + n_bytes <= most
 
     def on_forget(self, uint32_t index, uint32_t number):
         """The client will not name this function again. Its tasks that name it go on."""
@@ -146,17 +164,8 @@ cdef class SchedulerCore:
         if known == 0:
             self.refused += 1
             return
-        self.clients.forget_function(index, number)
+        self.clients.forget_function(index, number, self.functions.bytes_of(known - 1))
         self.functions.let_go(known - 1)
-
-    cdef int forget_functions(self, uint32_t index) except -1:
-        """The client has gone."""
-        cdef Directory *directory = &self.clients.clients[index].functions
-        cdef uint64_t number = directory_next(directory, 0, NUMBER_MASK)
-        while number < NUMBER_MASK:
-            self.on_forget(index, <uint32_t>number)
-            number = directory_next(directory, number + 1, NUMBER_MASK)
-        return 0
 
     cdef void on_submit(self, uint32_t index, Record *record, uint64_t now) noexcept nogil:
         cdef uint32_t function
@@ -168,6 +177,9 @@ cdef class SchedulerCore:
                 or self.clients.find_row(index, record.task)):
             self.refused += 1
             self.drop_brought(index, record)
+            return
+        if self.clients.clients[index].worker_tag and self.has_too_much(index):
+            self.refuse(index, record, b"the tasks that its task has submitted take more room than --client-queue-bytes")
             return
         function = self.clients.find_function(index, record.function)
         row_index = self.table.take()
@@ -189,7 +201,7 @@ cdef class SchedulerCore:
         if (not self.table.set_payload(row, payload_of(record), payload_bytes_of(record))
                 or not self.clients.note_row(row_index)):
             self.table.give_back(row_index)
-            self.refuse(index, record, b"the scheduler has no memory left, or the task's id is out of range")
+            self.refuse(index, record, b"the scheduler has no memory left")
             return
         if function:
             self.functions.use(function - 1)
@@ -205,7 +217,8 @@ cdef class SchedulerCore:
             return
         if function == 0:
             self.refused += 1
-            self.answers.answer_text(row_index, STATUS_REFUSED, b"the task names a function that was never announced")
+            self.answers.answer_text(row_index, STATUS_REFUSED, b"the task names a function that was never announced, "
+                                     b"or that its client had no room left for (--client-queue-bytes)")
             self.settle()
             return
         self.accepted += 1
@@ -302,7 +315,7 @@ cdef class SchedulerCore:
 
     def on_clear(self, uint32_t index, uint64_t now, uint64_t before=-1):
         """The client wants none of its tasks any more, up to the id `before`: later ones it has submitted since."""
-        self.cancel_all(index, NUMBER_MASK + 1 if before == <uint64_t>-1 else before & NUMBER_MASK)
+        self.clear(index, NUMBER_MASK + 1 if before == <uint64_t>-1 else before & NUMBER_MASK)
         self.dispatch(now)
 
     def on_client_release(self, uint32_t index, objects):
@@ -313,13 +326,57 @@ cdef class SchedulerCore:
         cdef bytes ids = _array("Q", objects).tobytes()
         self.objects.release(tag, PyBytes_AS_STRING(ids), len(ids))
 
-    cdef void cancel_all(self, uint32_t index, uint64_t before) noexcept nogil:
-        cdef Directory *directory = &self.clients.clients[index].directory
-        cdef uint64_t number = directory_next(directory, 0, before)
-        while number < before:
-            self.cancel(directory_find(directory, number))
-            number = directory_next(directory, number + 1, before)
+    # what a client wants no more
+
+    cdef int clear(self, uint32_t index, uint64_t before) except -1:
+        """End the client's tasks with lower numbers, and its functions if it has left: some now, the rest in pieces."""
+        cdef Client *client = &self.clients.clients[index]
+        client.clear_before = max(before, client.clear_before if client.unfinished else 0)
+        directory_walk(&client.directory)
+        if client.leaving:
+            directory_walk(&client.functions)
+        if not self.clear_some(index) and not client.unfinished:
+            self.unfinished.append(index)
+            client.unfinished = True
+            self.ready.hold(index, True, HELD_CLEARING)
+        return 0
+
+    cdef bint has_unfinished(self):
+        """Whether `go_on` has something to do."""
+        return len(self.unfinished) != 0
+
+    def go_on(self, uint64_t now):
+        """Clear some more of what clients want no more. True if there is still something left."""
+        for index in list(self.unfinished):
+            if self.clear_some(index):
+                self.unfinished.remove(index)
+                self.clients.clients[<uint32_t>index].unfinished = False
+                self.ready.hold(index, False, HELD_CLEARING)
+        self.dispatch(now)
+        return self.has_unfinished()
+
+    cdef bint clear_some(self, uint32_t index) except -1:
+        """One piece of that. True if it was the last."""
+        cdef Client *client = &self.clients.clients[index]
+        cdef int64_t left = MOST_CLEARED
+        cdef uint64_t number = 0
+        cdef uint32_t i, row_index
+        while left > 0 and directory_step(&client.directory, &number):
+            for i in range(PAGE_NUMBERS):
+                row_index = directory_find(&client.directory, number + i) if number + i < client.clear_before else 0
+                if row_index:
+                    self.cancel(row_index)
+                    left -= 1
         self.settle()
+        while left > 0 and directory_step(&client.functions, &number):
+            for i in range(PAGE_NUMBERS):
+                if directory_find(&client.functions, number + i):
+                    self.on_forget(index, <uint32_t>(number + i))
+                    left -= 1
+        if client.directory.walk != NULL or client.functions.walk != NULL:
+            return False
+        self.clients.release(index)
+        return True
 
     cdef void cancel(self, uint32_t row_index) noexcept nogil:
         cdef Row *row = self.table.row(row_index)
@@ -726,7 +783,7 @@ cdef class SchedulerCore:
 
     cdef bint has_work(self):
         """Whether there are tasks, or anything that outlived another scheduler and is not settled."""
-        return self.table.used != 0 or self.survivors.is_waiting()
+        return self.table.used != 0 or self.survivors.is_waiting() or self.has_unfinished()
 
     def on_tick(self, uint64_t now):
         """Take back what waits behind a task that runs ten times longer than tasks of its kind do."""
@@ -736,6 +793,8 @@ cdef class SchedulerCore:
         if self.deaths.waiting:
             self.deaths.on_tick(now)
             self.settle()
+        if self.has_unfinished():
+            self.go_on(now)
         self.dispatcher.relieve_slow(now)
         self.dispatch(now)
         self.flush()
@@ -836,6 +895,8 @@ cdef class SchedulerCore:
 
     def step(self, uint64_t now):
         """Dispatch and flush: what the loop does after it has drained some rings."""
+        if self.has_unfinished():
+            self.go_on(now)
         self.dispatch(now)
         self.flush()
 
@@ -870,6 +931,10 @@ cdef class SchedulerCore:
     def check(self):
         """AssertionError, with a sentence, if anything in the core is not where it must be. Between two events only."""
         Check(self).run()
+
+    def kept_bytes(self, uint32_t index):
+        """What is kept for this client, as it counts against its quota."""
+        return self.clients.kept_bytes(index)
 
     def counts(self):
         """Tasks by where they are, for snapshots and tests."""

@@ -109,6 +109,10 @@ cdef class FunctionTable:
             self.room = self.room * 2 + 64
         return 0
 
+    cdef uint64_t bytes_of(self, uint32_t index):
+        """What it takes, whoever else has announced it too."""
+        return FUNCTION_BYTES + <uint64_t>len((<Announced>self.announced[index]).payload)
+
     cdef inline void use(self, uint32_t index) noexcept nogil:
         self.functions[index].users += 1
 

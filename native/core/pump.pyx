@@ -424,6 +424,10 @@ cdef class Pump:
             self.passes += 1
             if self.held_back and self.release_held_back():
                 found = True
+            if self.core.has_unfinished():
+                self.core.go_on(now)
+                self.core.flush()
+                found = True
             if self.nested and self.take_children(now):
                 self.core.flush()
                 found = True

@@ -3,7 +3,8 @@
 # Order: higher level first, then clients in turn, then arrival. Every list is intrusive in the rows, so cancelling is
 # O(1) and there is nothing to allocate.
 #
-# A client whose results have no room is held: its tasks stay in its lists, but it is in no turn.
+# A client whose results have no room is held, and so is one whose tasks are being cleared: its tasks stay in its lists,
+# but it is in no turn.
 #
 # Rule 1: a row is in one of these lists if and only if its state is ROW_READY.
 # Rule 2: a client is in the turn of a level if and only if it has a task there and is not held.
@@ -21,7 +22,11 @@ cdef struct Level:             # one client's tasks of one level: all of it in o
 
 cdef struct ClientLists:
     Level at[64]
-    bint held
+    uint8_t held               # why: any of the following
+
+cdef enum:
+    HELD_FULL = 1              # its results have no room
+    HELD_CLEARING = 2          # it wants many of its tasks no more
 
 
 cdef inline uint32_t highest_of(uint64_t levels) noexcept nogil:
@@ -101,13 +106,14 @@ cdef class ReadyQueue:
         if lists.at[level].head == 0 and not lists.held:
             self.leave_turn(row.client, level)
 
-    cdef void hold(self, uint32_t client, bint held) noexcept nogil:
-        """Take the client out of all turns, or back into them."""
+    cdef void hold(self, uint32_t client, bint held, uint8_t reason=HELD_FULL) noexcept nogil:
+        """Take the client out of all turns for this reason, or back into them if there is no other."""
         cdef ClientLists *lists = self.clients[client]
+        cdef uint8_t before = lists.held
         cdef uint32_t level
-        if lists.held == held:
+        lists.held = <uint8_t>(before | reason if held else before & ~reason)
+        if (before != 0) == (lists.held != 0):
             return
-        lists.held = held
         for level in range(LEVELS):
             if lists.at[level].head:
                 if held:

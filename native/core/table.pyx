@@ -1,8 +1,7 @@
 # TaskTable: one row per task that the scheduler has accepted and not yet answered.
 #
-# Rows live in slabs of 4,096 (limits.h), so that the table grows without moving or doubling, and are named by a 32-bit index (0 is
-# none). A small payload stands in the row itself. A client's tasks are found by id through its Directory: pages of
-# 4,096 consecutive ids, each freed with its last row. Ids count up, so that is a window that slides, not a hash table.
+# Rows live in slabs (limits.h), so that the table grows without moving or doubling, and are named by a 32-bit index (0
+# is none). A small payload stands in the row itself. A client's tasks are found by their ids through its Directory.
 #
 # Rule 1: a row stays where it is, and its memory stays the table's, until the event is over in which it ended: slabs are
 #         given back by `give_back_slabs` only, which the core calls between two events (`flush`). So whoever has a
@@ -11,10 +10,6 @@
 #         may have ended it, it is looked up again by its id (`ClientTable.find_row`).
 # Rule 3: only the arrival of a task takes a row, before anything else: an index that ended in an event is not used again
 #         in the same event.
-
-cdef enum:
-    MAX_WINDOW_PAGES = 1 << 20
-    MAX_GAP_PAGES = 1 << 16      # without a task between two: what a task's children run in place is never heard of
 
 cdef struct Row:
     uint64_t task
@@ -56,16 +51,6 @@ cdef inline void note_options(Row *row, Record *task) noexcept nogil:
     row.retries = <uint8_t>retries_in(word)
     row.level = <uint8_t>level_in(word)
     row.limit_ms = limit_ms_of(task)
-
-cdef struct Page:
-    uint32_t rows
-    uint32_t row_of[4096]
-
-cdef struct Directory:
-    Page **pages
-    uint64_t base           # number of the first page
-    uint32_t length
-    uint32_t room
 
 
 @cython.final
@@ -202,120 +187,3 @@ cdef class TaskTable:
 
     cdef inline char *payload(self, Row *row) noexcept nogil:
         return row.payload if row.payload != NULL else row.small
-
-
-cdef bint directory_prepend(Directory *directory, uint64_t page) noexcept nogil:
-    """Have the window begin at this page, which is before it: a later number may have come first. False if it is too far."""
-    cdef uint64_t more = directory.base - page
-    cdef uint64_t length = directory.length + more
-    cdef Page **pages
-    if length > MAX_WINDOW_PAGES:
-        return False
-    if length > directory.room:
-        pages = <Page **>realloc(directory.pages, (length + 16) * sizeof(Page *))
-        if pages == NULL:
-            return False
-        directory.pages = pages
-        directory.room = <uint32_t>(length + 16)
-    memmove(directory.pages + more, directory.pages, directory.length * sizeof(Page *))
-    memset(directory.pages, 0, more * sizeof(Page *))
-    directory.length = <uint32_t>length
-    directory.base = page
-    return True
-
-
-cdef uint32_t *directory_place(Directory *directory, uint64_t number, uint32_t make=0) noexcept nogil:
-    """Where the row of task `number` is noted; NULL if there is no page.
-
-    With `make` there will be one, up to so many pages outside of the window; NULL if it is further, or no memory.
-    """
-    cdef uint64_t page = number >> 12
-    cdef uint64_t at
-    cdef uint32_t room
-    cdef Page **pages
-    if directory.length == 0:
-        if not make:
-            return NULL
-        directory.base = page
-    if page < directory.base and (directory.base - page > make or not directory_prepend(directory, page)):
-        return NULL
-    at = page - directory.base
-    if at >= directory.length:
-        if not make or at > directory.length + make or at >= MAX_WINDOW_PAGES:
-            return NULL
-        if at >= directory.room:
-            room = <uint32_t>(at + 1 + at // 2 + 16)
-            pages = <Page **>realloc(directory.pages, room * sizeof(Page *))
-            if pages == NULL:
-                return NULL
-            directory.pages = pages
-            directory.room = room
-        while directory.length <= at:
-            directory.pages[directory.length] = NULL
-            directory.length += 1
-    if directory.pages[at] == NULL:
-        if not make:
-            return NULL
-        directory.pages[at] = <Page *>calloc(1, sizeof(Page))
-        if directory.pages[at] == NULL:
-            return NULL
-    return &directory.pages[at].row_of[number & 4095]
-
-
-cdef inline uint32_t directory_find(Directory *directory, uint64_t number) noexcept nogil:
-    cdef uint32_t *place = directory_place(directory, number)
-    return 0 if place == NULL else place[0]
-
-
-cdef uint64_t directory_next(Directory *directory, uint64_t number, uint64_t end) noexcept nogil:
-    """The first number from this one on that has a row; `end` if none before that has."""
-    cdef uint64_t last = min(end, (directory.base + directory.length) << 12)
-    cdef uint32_t *place
-    number = max(number, directory.base << 12)
-    while number < last:
-        place = directory_place(directory, number)
-        if place == NULL:
-            number = (number | 4095) + 1               # nothing is on this page
-        elif place[0]:
-            return number
-        else:
-            number += 1
-    return end
-
-
-cdef bint directory_note(Directory *directory, uint64_t number, uint32_t index, uint32_t most_gap) noexcept nogil:
-    cdef uint32_t *place = directory_place(directory, number, most_gap)
-    if place == NULL:
-        return False
-    place[0] = index
-    directory.pages[(number >> 12) - directory.base].rows += 1
-    return True
-
-
-cdef void directory_forget(Directory *directory, uint64_t number) noexcept nogil:
-    cdef uint64_t at = (number >> 12) - directory.base
-    cdef Page *page = directory.pages[at]
-    cdef uint32_t empty = 0
-    page.row_of[number & 4095] = 0
-    page.rows -= 1
-    if page.rows:
-        return
-    free(page)
-    directory.pages[at] = NULL
-    if at:
-        return
-    while empty < directory.length and directory.pages[empty] == NULL:
-        empty += 1
-    directory.length -= empty
-    directory.base += empty
-    for at in range(directory.length):
-        directory.pages[at] = directory.pages[at + empty]
-
-
-cdef void directory_free(Directory *directory) noexcept nogil:
-    """Nothing is found in it any more."""
-    cdef uint64_t at
-    for at in range(directory.length):
-        free(directory.pages[at])
-    free(directory.pages)
-    memset(directory, 0, sizeof(Directory))

@@ -5,6 +5,8 @@ cdef extern from "memory/limits.h":
         SLAB_SHIFT
         TABLE_STEP
         INLINE_BYTES
+        PAGE_SHIFT
+        PAGE_NUMBERS
         FUTURE_PAGE
         MOST_FREED
         MOST_RECORDS

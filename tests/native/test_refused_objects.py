@@ -56,7 +56,6 @@ BOTH = FLAG_OBJECTS | FLAG_INPUTS
 WAYS = {
     "a task of another client": lambda client, place: say(client, 6 << 40 | 1, [place]),
     "an id that is in use": lambda client, place: say(client, own(client, 1), [place]),
-    "an id that is out of range": lambda client, place: say(client, own(client, (1 << 40) - 1), [place]),
     "a record that is no task": lambda client, place: say(client, own(client, 2), [place], kind=KIND_RESULT),
     "a function that was never announced": lambda client, place: say(client, own(client, 2), [place], function=77),
     "an object that is missing": lambda client, place: say(client, own(client, 2), [(MISSING, 1, 0, 9, 0), place]),
@@ -101,8 +100,11 @@ WAYS = {
     "a function under a number that is taken": lambda client, place: client.core.on_function(
         client.index, 0, b"e" * 16, FLAG_OBJECTS, join_places([place], b"code")
     ),
-    "a function under a number that is too far away": lambda client, place: client.core.on_function(
-        client.index, 2**32 - 1, b"e" * 16, FLAG_OBJECTS, join_places([place], b"code")
+    "a function that there is no room for": lambda client, place: (
+        setattr(client.core, "client_queue_bytes", 1),
+        client.core.on_function(
+            client.index, 9, b"e" * 16, FLAG_OBJECTS, join_places([place], bytes(1 << 20))
+        ),
     ),
 }  # fmt: skip
 CARRYING = blake2b(b"carrying", digest_size=16).digest()
