@@ -857,6 +857,7 @@ class Nest:
         finish: Callable[[Any], Any],
         stop_with: type[BaseException],
         sends_old: bool = False,
+        loop: WorkerLoop | None = None,
     ) -> None: ...
     @property
     def runs(self) -> int: ...

@@ -1,15 +1,22 @@
 """Retrying: what a worker calls when a call is to be made again after certain exceptions of its own.
 
+The arguments are pickled before the first call, since that may change them: as everything that travels is, so that
+values of the program's `__main__` can be. Some can be unpickled and not pickled (a lock that `__reduce__` has made
+anew): such a call is made once.
+
 Not here: tasks whose worker died (native/core/core.pyx), which options there are (client.options).
 """
 
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from types import CoroutineType
 from typing import Any
+
+from scaler import payload
 
 
 class Retrying:
-    """Calls `function`, and up to `retries` times again while it raises one of `errors`.
+    """Calls `function`, and up to `retries` times again while it (or the coroutine it returns) raises one of `errors`.
 
     Each time with the arguments as they came, whatever the call before has done to them; all in the same worker. What
     the last one raises is raised.
@@ -21,16 +28,43 @@ class Retrying:
         self._function, self._errors, self._retries = function, errors, retries
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        as_they_came = pickle.dumps((args, kwargs), 5)
-        for _ in range(self._retries):
+        as_they_came = _pickled(args, kwargs)
+        for left in reversed(range(self._retries)):
             try:
-                return self._function(*args, **kwargs)
-            except self._errors:
-                args, kwargs = pickle.loads(as_they_came)
+                value = self._function(*args, **kwargs)
+                return self._await(value, as_they_came, left) if type(value) is CoroutineType else value
+            except self._errors as error:
+                args, kwargs = _unpickled(as_they_came, error)
         return self._function(*args, **kwargs)
+
+    async def _await(self, coroutine: Coroutine[Any, Any, Any], as_they_came: "bytes | Exception", left: int) -> Any:
+        """What it returns in the end; after this one it may be made `left` + 1 times."""
+        for _ in range(left + 1):
+            try:
+                return await coroutine
+            except self._errors as error:
+                args, kwargs = _unpickled(as_they_came, error)
+            coroutine = self._function(*args, **kwargs)
+        return await coroutine
 
     def __reduce__(self) -> Any:
         return Retrying, (self._function, self._errors, self._retries)
 
     def __repr__(self) -> str:
         return str(getattr(self._function, "__qualname__", None) or repr(self._function))  # what errors call it
+
+
+def _pickled(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes | Exception:
+    """The arguments, or why they cannot be pickled."""
+    try:
+        return payload.dumps((args, kwargs))
+    except Exception as error:
+        return error
+
+
+def _unpickled(as_they_came: bytes | Exception, error: Exception) -> Any:
+    """The arguments again; `error` itself if there is no way to have them."""
+    if isinstance(as_they_came, bytes):
+        return pickle.loads(as_they_came)
+    error.add_note(f"it was not tried again, since its arguments cannot be pickled in the worker: {as_they_came}")
+    raise error

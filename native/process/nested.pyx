@@ -46,7 +46,6 @@ cdef extern from *:
     bint stack_is_short "scaler_stack_is_short"() noexcept nogil
 
 cdef extern from "Python.h":
-    unsigned long PyThread_get_thread_ident()
     char *PyByteArray_AS_STRING(object array)
     int Py_GetRecursionLimit()
     void Py_SetRecursionLimit(int limit)
@@ -111,6 +110,7 @@ cdef class Nest:
     cdef uint64_t asked_ns
     cdef uint64_t sent_number     # of the last child that was here when a task ended
     cdef object loads, loads_parcel, dumps, describe, load_function, finish, stop_with
+    cdef WorkerLoop loop          # of the worker, for time limits; None: there are none
     cdef bint sends_old           # no scheduler looks at the children
     cdef uint64_t old_number, next_sending_ns
     cdef unsigned int forks       # there had been so many when this was made: a forked copy counts more
@@ -122,14 +122,14 @@ cdef class Nest:
 
     def __init__(self, Segment memory not None, Mappings mappings not None, *, loads, loads_parcel, dumps, describe,
                  load_function, finish, stop_with,
-                 bint sends_old=False):
+                 bint sends_old=False, WorkerLoop loop=None):
         self.children = Children(memory)
         self.mappings = mappings
         self.functions, self.waiting, self.watchers, self.watched = {}, {}, {}, {}
         self.lent, self.chain = set(), []
         self.loads, self.loads_parcel, self.dumps, self.describe = loads, loads_parcel, dumps, describe
         self.load_function, self.finish = load_function, finish
-        self.stop_with, self.sends_old = stop_with, sends_old
+        self.stop_with, self.sends_old, self.loop = stop_with, sends_old, loop
         self.quiet_ns = QUIET_NS
         self.forks = forks_so_far
 
@@ -366,15 +366,18 @@ cdef class Nest:
         cdef object function = None
         cdef object stopped = None
         cdef size_t depth = len(self.chain)
+        cdef CallLimit limit
+        limit.since_ns = 0
         try:
             function = self.function(client, future.function)
             self.chain.append(function)
             if stack_is_short():
                 raise RecursionError(self.say_chain())
+            self.begin_limit(future, &limit, function)
             Py_SetRecursionLimit(Py_GetRecursionLimit() + MORE_FRAMES)
             try:
                 if future.flags & FLAG_CHUNK:
-                    value, flags = self.call_chunk(future, function)
+                    value, flags = self.call_chunk(future, function, &limit)
                 else:
                     value = self.call(future, function, &status)
             finally:
@@ -396,8 +399,12 @@ cdef class Nest:
                 flags |= FLAG_OBJECTS
         except self.stop_with as error:               # who waits here is stopped, and this with it
             self.end_if_forked(error)
-            stopped = error
-            state, value = FUTURE_CANCELLED, None
+            if limit.since_ns and self.loop.is_own_stop(&limit):     # for its own limit: who waits goes on
+                status, flags, state = STATUS_RAISED, 0, FUTURE_RAW
+                value = self.loop.describe_own_stop(function, error)
+            else:
+                stopped = error
+                state, value = FUTURE_CANCELLED, None
         except RecursionError as error:
             self.end_if_forked(error)
             status, flags, state = STATUS_RAISED, 0, FUTURE_RAW
@@ -407,6 +414,11 @@ cdef class Nest:
             status, flags, state = STATUS_UNREADABLE, 0, FUTURE_RAW
             value = self.describe(error, True)
         self.end_if_forked()
+        if limit.since_ns:
+            if self.loop.is_own_stop(&limit):         # it has made something else of that
+                status, flags, state = STATUS_RAISED, 0, FUTURE_RAW
+                value = self.loop.describe_own_stop(function, None)
+            self.loop.end_limit(&limit)
         del self.chain[depth:]
         self.runs += 1
         future.duration_ns = now_ns() - start_ns
@@ -418,6 +430,12 @@ cdef class Nest:
             client.finish_late()
         if stopped is not None:
             raise stopped
+        return 0
+
+    cdef inline int begin_limit(self, PendingFuture future, CallLimit *limit, function) except -1:
+        cdef uint32_t limit_ms = future.options.limit_ms if future.options is not None else 0
+        if self.loop is not None and (limit_ms or self.loop.limit_ns):
+            self.loop.begin_limit(limit, limit_ms, function)
         return 0
 
     cdef inline int end_if_forked(self, error=None) except -1:
@@ -466,7 +484,7 @@ cdef class Nest:
             status[0] = STATUS_RAISED
             return self.describe(error, False)
 
-    cdef tuple call_chunk(self, PendingFuture future, object function):
+    cdef tuple call_chunk(self, PendingFuture future, object function, CallLimit *limit):
         """(the results of all calls of a chunk, or these with their buffers; flags)."""
         cdef ChunkCalls calls = ChunkCalls()
         cdef ChunkResults results = ChunkResults()
@@ -483,8 +501,14 @@ cdef class Nest:
         calls.begin(<const char *>&view[0], view.shape[0], future.items, future.flags & FLAG_PLAIN, loads)
         results.begin()
         for i in range(future.items):
+            if limit.since_ns and i:                  # it is each call's
+                self.loop.end_limit(limit)
+                self.begin_limit(future, limit, function)
             try:
                 value = calls.call_next(function)
+                if limit.since_ns and self.loop.is_own_stop(limit):
+                    results.add(STATUS_RAISED, self.loop.describe_own_stop(function, None))
+                    continue
                 if type(value) is Unreadable:
                     self.end_if_forked((<Unreadable>value).error)
                     results.add(STATUS_UNREADABLE, self.describe((<Unreadable>value).error, True))
@@ -497,8 +521,10 @@ cdef class Nest:
                         kept += (<tuple>value)[1]
                         value = (<tuple>value)[0]
                     results.add(STATUS_OK, value)
-            except self.stop_with:
-                raise
+            except self.stop_with as error:
+                if not limit.since_ns or not self.loop.is_own_stop(limit):
+                    raise
+                results.add(STATUS_RAISED, self.loop.describe_own_stop(function, error))
             except BaseException as error:
                 self.end_if_forked(error)
                 results.add(STATUS_RAISED, self.describe(error, False))

@@ -20,12 +20,22 @@ from types import CoroutineType as _Coroutine
 
 cdef extern from "Python.h":
     Py_ssize_t Py_REFCNT(object o)
+    unsigned long PyThread_get_thread_ident()
 
 
 cdef enum:
     NOT_STOPPED = 0
     STOPPED_UNWANTED = 1     # nobody wants its result
     STOPPED_OVERDUE = 2      # it ran longer than it may
+
+
+cdef struct CallLimit:
+    # The time limit of a task that runs in place of waiting for it, and what the page said before.
+    uint64_t since_ns        # when the limit began; 0: it has none, or somebody below on the stack must be done earlier
+    uint64_t outer_since_ns
+    uint64_t outer_limit_ns
+    uint32_t outer_name_bytes
+    char outer_name[124]
 
 
 cdef class WorkerLoop:
@@ -55,6 +65,7 @@ cdef class WorkerLoop:
     cdef readonly list clients   # rings of those that tasks have used here: they hear when a task is over
     cdef public bint stopping
     cdef unsigned int forks      # there had been so many when it began to run: a forked copy counts more
+    cdef unsigned long thread    # that runs the tasks: the one that signals come to
     cdef bint stoppable          # the task's own code runs
     cdef int stopped             # what the task that runs was stopped for
     cdef uint64_t limit_ns       # of tasks that have no limit of their own; 0: none
@@ -141,6 +152,50 @@ cdef class WorkerLoop:
         cdef uint64_t limit_ms = limit_ms_of(record)
         return limit_ms * 1000000 if limit_ms else self.limit_ns
 
+    # limits of tasks that run in place of waiting for them: the page says what must be done first
+
+    cdef int begin_limit(self, CallLimit *limit, uint64_t limit_ms, function) except -1:
+        """Such a task begins, or the next call of such a chunk. Only on the thread that signals come to."""
+        cdef PeerPage *page = self.page
+        cdef uint64_t limit_ns = limit_ms * 1000000 if limit_ms else self.limit_ns
+        cdef uint64_t now
+        limit.since_ns = 0
+        if limit_ns == 0 or not self.stoppable or PyThread_get_thread_ident() != self.thread:
+            return 0
+        now = max(now_ns(), page.since_ns + 1)        # it says whose limit it is
+        if page.limit_ns and page.since_ns + page.limit_ns <= now + limit_ns:
+            return 0
+        limit.outer_since_ns, limit.outer_limit_ns = page.since_ns, page.limit_ns
+        limit.outer_name_bytes = page.name_bytes
+        memcpy(limit.outer_name, page.name, sizeof(limit.outer_name))
+        self.note_name(function)
+        limit.since_ns = now
+        store_release(&page.since_ns, now)            # in this order, and back in the other: who looks in between takes
+        store_release(&page.limit_ns, limit_ns)       # nothing for overdue that is not
+        return 0
+
+    cdef void end_limit(self, CallLimit *limit) noexcept:
+        cdef PeerPage *page = self.page
+        if limit.since_ns:
+            store_release(&page.limit_ns, limit.outer_limit_ns)
+            store_release(&page.since_ns, limit.outer_since_ns)
+            memcpy(page.name, limit.outer_name, sizeof(limit.outer_name))
+            store_release32(&page.name_bytes, limit.outer_name_bytes)
+            limit.since_ns = 0
+
+    cdef inline bint is_own_stop(self, CallLimit *limit) noexcept:
+        """Whether it was this limit that what runs was stopped for, whatever it has made of that."""
+        return limit.since_ns != 0 and self.stopped == STOPPED_OVERDUE and self.page.since_ns == limit.since_ns
+
+    cdef object describe_own_stop(self, function, error):
+        """What such a task has to say. What waits for it goes on."""
+        self.stoppable = False
+        try:
+            return b"" if self.describe_overdue is None else self.describe_overdue(function, self.page.limit_ns, error)
+        finally:
+            self.stopped = NOT_STOPPED
+            self.stoppable = True
+
     # running
 
     def run(self):
@@ -148,6 +203,7 @@ cdef class WorkerLoop:
         cdef Record *record
         cdef bint is_due = False
         self.forks = forks_so_far
+        self.thread = PyThread_get_thread_ident()
         while not self.stopping:
             if self.is_forked():                      # in a finalizer
                 end_forked()

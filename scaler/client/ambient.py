@@ -108,7 +108,7 @@ def make_nest(here: context.Here, memory: Segment, mappings: Mappings) -> Nest:
     return Nest(
         memory, mappings, loads=pickle.loads, loads_parcel=loads, dumps=payload.dumps_result,
         describe=payload.describe, load_function=function_loader(mappings), finish=Coroutines().finish,
-        stop_with=TaskCancelled, sends_old=not here.is_colocated,
+        stop_with=TaskCancelled, sends_old=not here.is_colocated, loop=here.loop,
     )  # fmt: skip
 
 

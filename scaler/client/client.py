@@ -214,15 +214,18 @@ class Client:
 
     def _start_graph(self, graph: Any, wanted: list[Any]) -> list[Any]:
         """The futures of these keys, in their order."""
-        rings, serializer = self._rings, self._serializer
+        rings, serializer, options = self._rings, self._serializer, self._options
         if rings.is_nested:
             return start_inside(rings, self.submit, graph, wanted)
+        again = options.wrap if options.retry_on else None
         if serializer is None:
-            run = GraphRun(rings, self._functions.number_of, self._objects.dumps_node, self._options.native)
+            run = GraphRun(
+                rings, self._functions.number_of, self._objects.dumps_node, options.native, again=again
+            )  # fmt: skip
         else:
             run = GraphRun(
-                rings, self._functions.number_of, self._objects.dumps_node, self._options.native,
-                partial(deserialize_input, serializer), partial(wrap_node, serializer),
+                rings, self._functions.number_of, self._objects.dumps_node, options.native,
+                partial(deserialize_input, serializer), partial(wrap_node, serializer), again,
             )  # fmt: skip
         return run.start(graph, wanted)
 
@@ -231,9 +234,9 @@ class Client:
 
         `retries`: how often a task is run again when its worker dies, 0 to 254, 3 by default. `timeout`: seconds that
         a task may run before it is stopped, None for no limit. `retry_on`: an exception class, or a tuple of such,
-        after which the call is made again in its worker, up to `retries` times, with the arguments as they came; the
-        time limit is that of all these together. `priority`: -15 to 15, 0 by default: of what waits,
-        what has more goes first, whichever client it is from; within a priority clients take turns.
+        after which the call is made again in its worker, up to `retries` times, with the arguments as they came; in a
+        graph each node. The time limit is that of all these together. `priority`: -15 to 15, 0 by default: of what
+        waits, what has more goes first, whichever client it is from; within a priority clients take turns.
 
         Costs next to nothing, shares the connection, and can be called again: what is not named stays as it was.
         """

@@ -40,7 +40,7 @@ MAY_IMPORT: dict[str, str] = {
     "scaler.died": "death_facts exceptions",
     "scaler.payload": "_native died exceptions",
     "scaler.reference": "_native",
-    "scaler.retrying": "",
+    "scaler.retrying": "payload",
     "scaler.running": "_native reference",
     "scaler.protocol": "_native address exceptions",
     "scaler.config": "address exceptions",

@@ -1,5 +1,6 @@
 """Functions that the tests have workers run."""
 
+import asyncio
 import ctypes
 import os
 import time
@@ -194,3 +195,9 @@ def fail_times(path: str, times: int, kind: str, items: list[int]) -> list[int]:
     if count <= times:
         raise {"KeyError": KeyError, "ValueError": ValueError}[kind](str(count))
     return items
+
+
+async def fail_times_later(path: str, times: int) -> list[int]:
+    """`fail_times` as a coroutine."""
+    await asyncio.sleep(0)
+    return fail_times(path, times, "KeyError", [])

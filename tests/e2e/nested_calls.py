@@ -10,6 +10,9 @@ from typing import Any
 import numpy as np
 
 from scaler import Client, current_client
+from scaler.exceptions import TaskTimeoutError
+from tests.e2e.calls import fail_times
+from tests.e2e.stoppable import last_for_ever, sleep_item
 
 Tree = tuple[str, list[Any]]
 
@@ -338,3 +341,42 @@ def _size_or_zero(tree: Tree) -> int:
         return size_of(tree)
     except ValueError:
         return 0
+
+
+def limit_child(client: Client, folder: str, way: str, seconds: float = 0.3) -> tuple[str, int]:
+    """What a child says that takes too long, and what one says that is submitted after it."""
+    view = client.options(timeout=seconds)
+    try:
+        said = view.submit(last_for_ever, folder, way).result()
+    except TaskTimeoutError as error:
+        said = str(error)
+    time.sleep(0.4)  # longer than the child's limit, which is not ours
+    return said, view.submit(add_one, 0).result()
+
+
+def limit_map(client: Client, seconds: float) -> list[int]:
+    """Calls that take longer than their limit together, but for one."""
+    items = [(i, seconds if i == 20 else 0.02) for i in range(40)]
+    return client.options(timeout=0.3).map(sleep_item, items)
+
+
+def limit_below(client: Client, folder: str) -> str:
+    return client.submit(last_for_ever, folder, "sleep").result()
+
+
+def limit_chain(client: Client, folder: str) -> str:
+    """What a child with a limit says that waits for one without."""
+    try:
+        return client.options(timeout=0.3).submit(limit_below, client, folder).result()
+    except TaskTimeoutError as error:
+        return str(error)
+
+
+def retry_child(client: Client, path: str, how: str) -> list[int]:
+    """A child that succeeds when it is called for the third time."""
+    view, args = client.options(retries=2, retry_on=KeyError), (path, 2, "KeyError", [])
+    if how == "submit":
+        return view.submit(fail_times, *args).result()
+    if how == "map":
+        return view.map(fail_times, [args])[0]
+    return view.get({path: path, "KeyError": "KeyError", "node": (fail_times, *args)}, "node")

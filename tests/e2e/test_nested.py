@@ -77,6 +77,33 @@ def test_coroutines(nesting):
     assert run(nesting, calls.gather_inside, nesting, 20) == sum(range(1, 21))
 
 
+@pytest.mark.parametrize("way", ["sleep", "compute", "swallow"])
+def test_a_childs_own_time_limit_holds_wherever_it_runs(nesting, tmp_path, way):
+    said, later = run(nesting, calls.limit_child, nesting, str(tmp_path), way)
+    assert "last_for_ever ran longer than its limit of 0.3 s" in said
+    assert later == 1  # who waited goes on
+
+
+def test_a_limit_is_each_calls_own_in_a_childs_map(nesting):
+    assert run(nesting, calls.limit_map, nesting, 0.0) == list(range(40))
+    with pytest.raises(TaskTimeoutError, match=r"sleep_item ran longer than its limit of 0\.3 s"):
+        run(nesting, calls.limit_map, nesting, 60.0)
+
+
+def test_the_limit_that_ends_first_holds(nesting, tmp_path):
+    """A grandchild without a limit is stopped by its parent's, and a parent by its own though its child may go on."""
+    assert "limit_below ran longer than its limit of 0.3 s" in run(nesting, calls.limit_chain, nesting, str(tmp_path))
+    limited = nesting.options(timeout=0.3)
+    with pytest.raises(TaskTimeoutError, match=r"limit_child ran longer than its limit of 0\.3 s"):
+        limited.submit(calls.limit_child, nesting, str(tmp_path), "sleep", 30.0).result(60)
+    assert run(nesting, calls.limit_child, nesting, str(tmp_path), "sleep")[1] == 1
+
+
+@pytest.mark.parametrize("how", ["submit", "map", "get"])
+def test_a_childs_call_is_made_again_after_exceptions_of_its_own(nesting, tmp_path, how):
+    assert run(nesting, calls.retry_child, nesting, str(tmp_path / "marks"), how) == [1]
+
+
 def test_arrays_and_references(nesting):
     assert run(nesting, calls.arrays_inside, nesting) == 5
     assert run(nesting, calls.reference_inside, nesting) == 100_000

@@ -1,5 +1,8 @@
 """client.options(...): the same client, other options."""
 
+import subprocess
+import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -100,6 +103,103 @@ def test_a_call_is_made_again_after_exceptions_of_its_own(client, tmp_path):
         view.submit(calls.fail_times, path + "c", 1, "ValueError", []).result(20)
     items = [(path + f"d{i}", i % 3, "KeyError", []) for i in range(30)]
     assert view.map(calls.fail_times, items) == [[1]] * 30
+
+
+def test_a_node_of_a_graph_is_made_again_after_exceptions_of_its_own(client, tmp_path):
+    view = client.options(retries=2, retry_on=KeyError)
+    path = str(tmp_path / "marks")
+    graph = {
+        "a": (calls.fail_times, f"{path} a", 2, "KeyError", []),
+        "b": (calls.append_to, "a", 2),  # in one task with a
+        "c": (calls.fail_times, f"{path} c", 1, "KeyError", "b"),
+        "d": (calls.echo, ["b", "c"]),
+    }
+    for text in (f"{path} a", f"{path} c", "KeyError"):
+        graph[text] = text
+    assert view.get(graph, ["c", "d"]) == {"c": [1, 2, 1], "d": [[1, 2], [1, 2, 1]]}
+    with pytest.raises(KeyError, match="3"):
+        view.get({"path": f"{path} e", "kind": "KeyError", "e": (calls.fail_times, "path", 3, "kind", [])}, "e")
+    with pytest.raises(KeyError, match="1"):
+        client.get({"path": f"{path} f", "kind": "KeyError", "f": (calls.fail_times, "path", 1, "kind", [])}, "f")
+
+
+def test_daskss_nodes_are_made_again_as_well(client, tmp_path):
+    delayed = pytest.importorskip("dask").delayed
+    again = delayed(calls.fail_times)(str(tmp_path / "marks"), 2, "KeyError", [])
+    assert delayed(calls.append_to)(again, 2).compute(scheduler=client.options(retries=2, retry_on=KeyError).get) == [
+        1,
+        2,
+    ]
+
+
+def test_a_coroutine_is_made_again_as_well(client, tmp_path):
+    view = client.options(retries=2, retry_on=KeyError)
+    assert view.submit(calls.fail_times_later, str(tmp_path / "a"), 2).result(20) == [1]
+    with pytest.raises(KeyError, match="3"):
+        view.submit(calls.fail_times_later, str(tmp_path / "b"), 3).result(20)
+
+
+RETRY_MAIN = """
+import sys, threading
+from scaler import Client
+
+class Odd(Exception): pass
+
+class Value:
+    def __init__(self, path): self.path, self.count = path, 0
+
+class Once:
+    def __init__(self): self.lock = threading.Lock()
+    def __reduce__(self): return Once, ()
+
+def fail_twice(value, *more):
+    value.count += 1
+    with open(value.path, "a+") as file:
+        file.write("x")
+        if file.tell() <= 2: raise Odd(str(file.tell()))
+    return value.count
+
+async def fail_later(value): return fail_twice(value)
+
+address, path = sys.argv[1:]
+with Client(address) as client:
+    view = client.options(retries=2, retry_on=Odd)
+    assert view.submit(fail_twice, Value(path + "a")).result() == 1
+    assert view.map(fail_twice, [(Value(path + "b"),)]) == [1]
+    assert view.get({"v": Value(path + "c"), "n": (fail_twice, "v")}, "n") == 1
+    assert view.submit(fail_later, Value(path + "d")).result() == 1
+    assert view.submit(fail_twice, Value(path + "e"), Once()).result() == 1
+"""
+
+
+def test_values_and_exceptions_of_main_come_again(cluster, tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text(RETRY_MAIN)
+    command = [sys.executable, str(program), cluster.get_address(), str(tmp_path / "marks")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+
+
+def take_lock(path, maker):
+    """Called with what can be unpickled and not pickled."""
+    with open(path, "a") as file:
+        file.write("x")
+    raise KeyError(path)
+
+
+class Unpicklable:
+    """Pickles as something that has a lock."""
+
+    def __reduce__(self):
+        return threading.Lock, ()
+
+
+def test_a_call_whose_arguments_cannot_come_again_is_made_once_and_says_so(client, tmp_path):
+    path = tmp_path / "marks"
+    with pytest.raises(KeyError) as info:
+        client.options(retries=2, retry_on=KeyError).submit(take_lock, str(path), Unpicklable()).result(20)
+    assert path.read_text() == "x"
+    assert "was not tried again" in info.value.__notes__[0]
 
 
 def test_without_being_asked_no_call_is_made_again_after_an_exception(client, tmp_path):

@@ -27,7 +27,8 @@ MOST_STEPS = 256
 class GraphRun:
     """Sends one graph.
 
-    `number_of` and `dumps` are the client's; `wrap` makes the call that is sent instead of a node's.
+    `number_of` and `dumps` are the client's; `wrap` makes the call that is sent instead of a node's; `again` makes of a
+    node's function what is called in its place, whichever task that becomes a part of.
     """
 
     def __init__(
@@ -38,10 +39,12 @@ class GraphRun:
         options: Any = None,
         load: Callable[[int], Any] = load_input,
         wrap: Callable[[Any, tuple[Any, ...]], tuple[Any, tuple[Any, ...]]] | None = None,
+        again: Callable[[Callable[..., Any]], Callable[..., Any]] | None = None,
     ) -> None:
         self._rings, self._number_of, self._dumps = rings, number_of, dumps
         self._sent = rings.begin_graph(options)
-        self._slots, self._wrap = Slots(load), wrap
+        self._slots, self._wrap, self._again = Slots(load), wrap, again
+        self._made: dict[int, tuple[Any, Any]] = {}  # by function: it, and what is called instead
         self._shapes: dict[Any, Steps] = {}
         self._inner: list[int] = []
         self._futures: dict[int, Any] = {}  # by number
@@ -101,7 +104,7 @@ class GraphRun:
             elif type(node) is Data:
                 function, args = same, (node.value,)
             else:
-                function, args = node.function, node.args
+                function, args = self._called(node.function), node.args
             is_inner = not table.is_target(number)
             task = self._send(function, args, table.pick_inputs(run[0], ids), table.uses_of(number), is_inner)
             if is_inner:
@@ -128,10 +131,19 @@ class GraphRun:
             self._inner.append(task)
         return task
 
+    def _called(self, function: Any) -> Any:
+        """What is called for a node of this function: the same for all of them."""
+        if self._again is None:
+            return function
+        made = self._made.get(id(function))
+        if made is None:
+            made = self._made[id(function)] = function, self._again(function)
+        return made[1]
+
     def _in_one_piece(self, run: list[Call]) -> tuple[Any, tuple[Any, ...]]:
         """The call that makes all of these, each with the one before it as its input."""
         args: list[Any] = list(run[0].args)
-        steps: list[tuple[Any, tuple[int, ...]]] = [(run[0].function, (-1,) * len(args))]
+        steps: list[tuple[Any, tuple[int, ...]]] = [(self._called(run[0].function), (-1,) * len(args))]
         for number, node in enumerate(run[1:]):
             codes = []
             for arg in node.args:
@@ -140,7 +152,7 @@ class GraphRun:
                 else:
                     codes.append(-1)
                     args.append(arg)
-            steps.append((node.function, tuple(codes)))
+            steps.append((self._called(node.function), tuple(codes)))
         shape = tuple((id(function), codes) for function, codes in steps)
         made = self._shapes.get(shape)
         if made is None:
