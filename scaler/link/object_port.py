@@ -5,7 +5,8 @@ nothing but say what is served and what is expected.
 
 Rule 1: nothing is given or taken without the token of just that object. Whoever has none is hung up on; it is counted,
         and logged now and then.
-Rule 2: at most MOST_CONNECTIONS at a time; one that asks nothing for IDLE_S is closed, a fresh one after FIRST_S.
+Rule 2: at most MOST_CONNECTIONS at a time; one that asks nothing for IDLE_S is closed, a fresh one after FIRST_S, and
+        one that has begun to ask and has not ended after FIRST_S.
 Rule 3: whatever a connection brings about ends that one. The thread that accepts goes on until the port is closed.
 Not here: the bytes on the wire (object_stream), the other end (object_dialer).
 """
@@ -143,7 +144,7 @@ class ObjectPort:
     def _attend(self, connection: socket.socket) -> None:
         try:
             prepare(connection, FIRST_S)
-            while (request := read_request(connection)) is not None:
+            while (request := read_request(connection, FIRST_S)) is not None:
                 prepare(connection, STALL_S)
                 if not (self._give if request.what == FETCH else self._take)(connection, request):
                     answer(connection, NO)

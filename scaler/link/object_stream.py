@@ -20,6 +20,7 @@ Not here: who listens (object_port), who connects (object_dialer), who needs wha
 
 import socket
 import struct
+import time
 from collections.abc import Callable
 from hashlib import blake2b
 from typing import NamedTuple
@@ -84,11 +85,21 @@ def read_answer(connection: socket.socket) -> tuple[int, int]:
     return offset, size
 
 
-def read_request(connection: socket.socket) -> Request | None:
-    """The next request; None if the other side has hung up."""
-    data = _read(connection, _REQUEST.size, True)
+def read_request(connection: socket.socket, rest_s: float) -> Request | None:
+    """The next request, all of it so soon after its first byte; None if the other side has hung up."""
+    data = connection.recv(_REQUEST.size)
     if not data:
         return None
+    deadline = time.monotonic() + rest_s
+    while len(data) < _REQUEST.size:  # a byte now and then would hold a thread for as long as one likes
+        left_s = deadline - time.monotonic()
+        if left_s <= 0:
+            raise StreamError("it takes too long to ask")
+        prepare(connection, max(left_s, 0.001))  # 0 would be no limit
+        part = connection.recv(_REQUEST.size - len(data))
+        if not part:
+            raise StreamError("the other side hung up")
+        data += part
     magic, version, what, offset, token = _REQUEST.unpack(data)
     if (magic, version) != (MAGIC, VERSION) or what not in (FETCH, BRING):
         raise StreamError("a request that makes no sense")
@@ -118,13 +129,11 @@ def receive(connection: socket.socket, view: memoryview, offset: int, note: Call
         note(offset)
 
 
-def _read(connection: socket.socket, size: int, may_end: bool = False) -> bytes:
+def _read(connection: socket.socket, size: int) -> bytes:
     data = b""
     while len(data) < size:
         part = connection.recv(size - len(data))
         if not part:
-            if may_end and not data:
-                return b""
             raise StreamError("the other side hung up")
         data += part
     return data

@@ -1,11 +1,14 @@
 """Objects that come in chunks: what is refused, and that nothing is left of what nobody took."""
 
+import socket
+
 import pytest
 
 from scaler._native import PLACE_NEW, Store, join_places, split_places
+from scaler.link import arrival
 from scaler.link.names import new_life, object_folder, sweep
 from scaler.link.objects import MOST_INCOMPLETE, IncomingObjects
-from scaler.protocol.frames import Chunk, FrameError
+from scaler.protocol.frames import Chunk, FrameError, Offer
 
 OBJECT, SIZE = 5 << 40 | 1, 100
 
@@ -50,6 +53,22 @@ def test_what_nobody_has_named_goes_with_the_session(host):
     host.bring(OBJECT + 1, have=10)
     host.incoming.close()
     assert len(host.store) == 0
+
+
+def test_chunks_are_refused_while_a_transfer_that_does_not_end_may_write_where_they_are_to_lie(host, monkeypatch):
+    monkeypatch.setattr(arrival, "PATIENCE_S", 0.05)
+    coming = host.incoming.expect(Offer(OBJECT, SIZE))
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        room = coming.begin(ours)
+        with pytest.raises(FrameError, match="its transfer before that does not end"):
+            host.bring()
+        host.incoming.close()
+        assert OBJECT in host.store  # whoever leaves last gives its room back
+        room[:1] = b"y"
+        del room
+        coming.end()
+        assert OBJECT not in host.store
 
 
 @pytest.mark.parametrize(("number", "size"), [(OBJECT, SIZE + 1), (OBJECT + 1, SIZE), (OBJECT + 2, SIZE)])

@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from scaler.address import Place
+from scaler.link import arrival as arrival_module
 from scaler.link import object_port
 from scaler.link.arrival import Arrival
 from scaler.link.object_dialer import MOST_THREADS, ObjectDialer
@@ -281,6 +282,23 @@ def test_somebody_who_says_nothing_is_hung_up_on(port, monkeypatch):
         assert connection.recv(1) == b""
 
 
+def test_somebody_who_asks_byte_by_byte_is_hung_up_on(port, monkeypatch):
+    monkeypatch.setattr(object_port, "FIRST_S", 0.3)
+    token = port.serve(7, memoryview(b"data"))
+    with socket.create_connection((HOST, port.port)) as connection, suppress(OSError):
+        assert ask(connection, FETCH, 0, token) == (0, 4)
+        assert connection.recv(4) == b"data"
+        connection.settimeout(0.05)
+        for _ in range(31):  # one less than a request has
+            connection.sendall(b"S")
+            with suppress(TimeoutError):
+                assert connection.recv(1) == b""
+                break
+        else:
+            raise AssertionError("it was let ask for a second and a half")
+    wait_until(lambda: not port._connections)
+
+
 def test_one_more_than_there_is_room_for_is_hung_up_on(port, monkeypatch):
     monkeypatch.setattr(object_port, "MOST_CONNECTIONS", 2)
     connections = [socket.create_connection((HOST, port.port)) for _ in range(2)]
@@ -305,6 +323,21 @@ def test_closing_in_the_middle_gives_the_room_back_once_and_only_when_nobody_wri
         wait_until(lambda: given_back)
         assert given_back == [None]
         assert arrival.begin(connection) is None
+
+
+def test_what_a_thread_goes_on_writing_is_not_said_to_be_stopped(monkeypatch):
+    monkeypatch.setattr(arrival_module, "PATIENCE_S", 0.05)
+    stuck = room()
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        view = stuck.begin(ours)
+        assert not stuck.stop()
+        assert stuck.is_stopped  # no other thread may begin
+        assert stuck.begin(theirs) is None
+        del view
+        stuck.end()
+        assert stuck.stop()
+    assert room().stop()
 
 
 def test_who_comes_again_takes_over_from_a_connection_that_hangs(port):
