@@ -576,6 +576,11 @@ cdef class SchedulerCore:
         """This worker will be killed: what it has not begun goes elsewhere."""
         self.dispatcher.take_back_all(index)
 
+    def on_worker_ends(self, uint32_t index):
+        """Somebody has been asked to kill this worker: it is given nothing more, since it would take that along."""
+        if index < self.pool.length and self.pool.workers[index].present:
+            self.pool.set_ending(index)
+
     # workers come and go
 
     def on_worker_joined(self, Outlet tasks not None, Outlet control not None, uint32_t queue_size=1000, *,

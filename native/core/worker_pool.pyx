@@ -31,6 +31,7 @@ cdef struct Worker:
     bint present
     uint32_t host          # its number in the ObjectTable; 0: the scheduler's, where all objects are
     bint is_aside          # still runs what a scheduler before gave it
+    bint is_ending         # somebody is about to kill it
     bint is_blocked        # what it runs waits for another task
     bint is_full           # a record for it found no room, and nothing has been heard of it since
     bint dirty             # records written since the last flush: it hangs in the list of those
@@ -173,8 +174,13 @@ cdef class WorkerPool:
 
     cdef void set_aside(self, uint32_t index, bint is_aside) noexcept nogil:
         """The worker is to be given nothing, or is again like any other. It holds nothing."""
-        self.workers[index].is_aside = is_aside
+        self.workers[index].is_aside = is_aside or self.workers[index].is_ending
         self.settle(index)
+
+    cdef void set_ending(self, uint32_t index) noexcept nogil:
+        """The worker is to be given nothing for as long as it is there."""
+        self.workers[index].is_ending = True
+        self.set_aside(index, True)
 
     cdef void set_blocked(self, uint32_t index, bint is_blocked) noexcept nogil:
         """The worker is to be given nothing more until its next result, or is again like any other."""

@@ -49,8 +49,9 @@ class Place(NamedTuple):
     bell: int
 
 
-def hand_over(door: str, handle: Handle, pid: int, **about: Any) -> Place:
-    """Hand a worker's rings in at a scheduler's door. Refused with its sentence; DisconnectedError if nobody opens."""
+def hand_over(door: str, handle: Handle, pid: int, pidfd: int, **about: Any) -> Place:
+    """Hand a worker's rings in at a scheduler's door, with a descriptor of its process: what its number is here means
+    nothing to a scheduler in another PID namespace. Refused with its sentence; DisconnectedError if nobody opens."""
     request = {
         "role": "worker", "segment": "", "nonce": bytes(16).hex(), "layout": LAYOUT_VERSION,
         "python": list(sys.version_info[:2]), "pid": pid, "tag": handle.tag, **about,
@@ -61,7 +62,7 @@ def hand_over(door: str, handle: Handle, pid: int, **about: Any) -> Place:
         connection.settimeout(ANSWER_S)
         connection.connect(pack_address(door))
         check_user(connection)
-        socket.send_fds(connection, [json.dumps(request).encode()], [handle.doorbell, handle.memory])
+        socket.send_fds(connection, [json.dumps(request).encode()], [handle.doorbell, pidfd, handle.memory])
         packet, descriptors = receive_packet(connection, MOST_PACKET_BYTES, 1)
         if not packet:
             raise OSError("it hung up")

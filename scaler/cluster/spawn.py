@@ -9,9 +9,11 @@ Rule 1: who ends takes along what it had started in its session (a task's own pr
         its own.
 """
 
+import contextlib
 import json
 import logging
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -48,6 +50,7 @@ class Child:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.link = ours
         self.pid = 0  # not started yet
+        self.key = secrets.token_hex(8)  # what it is called where its number may mean another process
         self.descriptors: list[int] = []  # that came with the last report, and that nobody has taken
         _children.add(self)
         try:
@@ -101,6 +104,12 @@ class Child:
         taken, self.descriptors = self.descriptors, []
         return taken
 
+    def signal(self, number: int) -> None:
+        """Nothing if it has ended. Not Popen's, which may fetch the exit code, and with that what it has left stays."""
+        if self.process.returncode is None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):  # not ours, in a forked copy
+                os.kill(self.pid, number)  # nobody else's number before the code is fetched
+
     def find_code(self) -> int | None:
         """Its exit code, None while it runs. What it has started and left in its process group ends with it."""
         try:
@@ -137,7 +146,7 @@ def end_all(children: Sequence[Child], grace_s: float) -> list[int]:
         if _have_ended(children, deadline):
             break
         for child in children:
-            child.process.send_signal(number)
+            child.signal(number)
         deadline = time.monotonic() + SIGNAL_GRACE_S
     while not all([child.find_code() is not None for child in children]):
         time.sleep(POLL_S)

@@ -13,6 +13,7 @@ import json
 import logging
 import os
 import secrets
+import signal
 import socket
 import time
 from collections import deque
@@ -35,6 +36,7 @@ from scaler.link.names import is_over, sweep, sweep_orphans
 from scaler.protocol.frames import Role, Welcome
 from scaler.relay.host_relay import HostRelay
 from scaler.sparing_log import SparingLog
+from scaler.stopping import STOP_SIGNAL
 
 _log = logging.getLogger(__name__)
 _sparing = SparingLog(_log)
@@ -81,7 +83,7 @@ class Supervisor:
         self._children: dict[int, Child] = {}
         self._pidfds: dict[int, int] = {}
         self._handles: dict[int, Handle] = {}  # of workers that can go over to another scheduler
-        self._killed: set[int] = set()  # processes that were killed to stop what they ran
+        self._killed: set[str] = set()  # keys of processes that were killed to stop what they ran
         self._blocked: set[int] = set()  # places of workers whose task waits for another worker's
         self._identity = secrets.token_bytes(16)
         self._timer: asyncio.TimerHandle | None = None  # for those who wait for the end of a pause
@@ -95,7 +97,7 @@ class Supervisor:
         self._output = Output()
         self._pipes: dict[int, Pipe] = {}
         self._memory_watch = OutOfMemory()
-        self._facts: dict[int, dict[str, Any]] = {}  # of the dead, by process, until the relay has asked
+        self._facts: dict[str, dict[str, Any]] = {}  # of the dead, by their keys, until the relay has asked
 
     def stop(self) -> None:
         self._stopping.set()
@@ -180,10 +182,12 @@ class Supervisor:
             said = message_in(packet)
         except ValueError:
             return False
-        if isinstance(killed := said.get("killed"), int):
+        if isinstance(killed := said.get("killed"), str):
             self._killed.add(killed)
-        elif "shut_out" in said:
-            self._end_worker(said["shut_out"])
+        elif isinstance(shut_out := said.get("shut_out"), str):
+            self._signal_worker(shut_out, signal.SIGKILL)  # it is of no use: another takes its place
+        elif isinstance(process := said.get("process"), str):
+            self._signal_worker(process, said.get("signal"))
         elif said.get("shutdown"):
             self._stop_for_good()
             self._leave_door(entry)
@@ -196,11 +200,11 @@ class Supervisor:
         self._loop.remove_reader(entry.connection)
         self._gone.set()
 
-    def _end_worker(self, pid: int) -> None:
-        """The scheduler has no use for it any more: another takes its place."""
+    def _signal_worker(self, key: str, number: Any) -> None:
+        """Send one of two signals, for a scheduler that may not be able to, being in another PID namespace."""
         for child in self._children.values():
-            if child.pid == pid:
-                child.process.kill()
+            if child.key == key and number in (STOP_SIGNAL, signal.SIGKILL):
+                child.signal(number)
 
     def _on_relay_over(self, reason: str) -> None:
         _log.info("the session with the scheduler is over: %s", reason)
@@ -239,7 +243,7 @@ class Supervisor:
     def _retire(self, index: int) -> None:
         """Have it end after the task that it runs."""
         child = self._children[index]
-        self._killed.add(child.pid)
+        self._killed.add(child.key)
         with contextlib.suppress(OSError):  # it has gone
             child.link.shutdown(socket.SHUT_WR)
 
@@ -258,7 +262,7 @@ class Supervisor:
         }
         pipe = self._output.open()
         try:
-            child = Child("scaler.cluster.worker", settings, pipe.write_end, self._variables)
+            child = Child("scaler.cluster.worker", None, pipe.write_end, self._variables)
         except BaseException:
             self._output.last(pipe)
             raise
@@ -270,6 +274,7 @@ class Supervisor:
             child.end(0.0)
             self._output.last(pipe)
             raise
+        child.tell({**settings, "process": child.key})
         self._children[index], self._pipes[index] = child, pipe
         self._loop.add_reader(self._pidfds[index], self._on_exit, index)
         self._loop.add_reader(child.link, self._on_report, index)
@@ -295,7 +300,7 @@ class Supervisor:
             _log.info(
                 "worker %s (process %d) retires: %s", self._roster.places[index].name, child.pid, report["retires"]
             )
-            self._killed.add(child.pid)
+            self._killed.add(child.key)
         elif "error" in report:
             _log.error("worker %s could not join: %s", self._roster.places[index].name, report["error"])
         else:
@@ -313,9 +318,9 @@ class Supervisor:
             return  # its main thread has ended and others have not; it is looked at again
         facts = self._examine(index, child, code)
         self._forget(index).link.close()
-        self._tell_death(facts)
-        intended = child.pid in self._killed
-        self._killed.discard(child.pid)
+        self._tell_death(child.key, facts)
+        intended = child.key in self._killed
+        self._killed.discard(child.key)
         if self._roster.running and not self._stopping.is_set():
             how = f"by signal {-code}" if code < 0 else f"with exit code {code}"
             if not intended:
@@ -373,7 +378,10 @@ class Supervisor:
         for index, handle in list(self._handles.items()):
             child, name = self._children[index], self._roster.places[index].name
             try:
-                place = hand_over(self._door, handle, child.pid, name=name, grace_s=self._settings.grace_s)
+                place = hand_over(
+                    self._door, handle, child.pid, self._pidfds[index],
+                    process=child.key, name=name, grace_s=self._settings.grace_s,
+                )  # fmt: skip
             except Refused as error:
                 _log.error("worker %s is started anew: %s", name, error)
                 self._end([index])
@@ -388,31 +396,31 @@ class Supervisor:
 
     def _examine(self, index: int, child: Child, code: int) -> dict[str, Any]:
         """What is known of a worker that has ended."""
-        known = self._facts.pop(child.pid, None)
+        known = self._facts.pop(child.key, None)
         if known is not None:
             return known
         output = self._output.last(self._pipes[index])
         return facts_of(self._roster.places[index].name, child.pid, code, child.peak_bytes, output, self._memory_watch)
 
-    def _tell_death(self, facts: dict[str, Any]) -> None:
+    def _tell_death(self, key: str, facts: dict[str, Any]) -> None:
         """Tell whoever has noticed it, or will: the scheduler, or the relay when it asks."""
         if self._entry is not None:
             with contextlib.suppress(OSError):  # it has gone, or does not read: it waits for no report for long
                 self._entry.connection.send(
-                    json.dumps({"died": facts}, ensure_ascii=False).encode(), socket.MSG_DONTWAIT
+                    json.dumps({"died": facts, "process": key}, ensure_ascii=False).encode(), socket.MSG_DONTWAIT
                 )
         else:
-            self._facts[facts["pid"]] = facts
-            self._loop.call_later(FACTS_KEPT_S, self._facts.pop, facts["pid"], None)
+            self._facts[key] = facts
+            self._loop.call_later(FACTS_KEPT_S, self._facts.pop, key, None)
 
-    def _facts_of(self, pid: int) -> dict[str, Any]:
+    def _facts_of(self, key: str) -> dict[str, Any]:
         """How this worker of the relay has ended; nothing if it has only hung up."""
-        if pid in self._facts:
-            return self._facts[pid]
+        if key in self._facts:
+            return self._facts[key]
         for index, child in self._children.items():
-            code = child.find_code() if child.pid == pid else None
+            code = child.find_code() if child.key == key else None
             if code is not None:
-                facts = self._facts[pid] = self._examine(index, child, code)
+                facts = self._facts[key] = self._examine(index, child, code)
                 return facts
         return {}
 

@@ -105,7 +105,8 @@ def main() -> int:
     try:
         entry = knock(
             settings["door"], settings["life"], "worker", settings["ring_bytes"],
-            keeps_memory=settings["goes_over"], name=settings["name"], grace_s=settings["grace_s"],
+            keeps_memory=settings["goes_over"], process=settings["process"], name=settings["name"],
+            grace_s=settings["grace_s"],
         )  # fmt: skip
     except (ScalerError, NotCoLocated, Refused) as error:
         creator.report(error=str(error))

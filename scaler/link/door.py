@@ -1,13 +1,16 @@
 """The door: where a process of the same host hands over its rings.
 
 An abstract AF_UNIX socket, one packet each way. The visitor sends what it is and where its rings lie, with its doorbell
-(link.doorbell) attached; the owner opens the segment by name, compares the nonce, and answers yes, with its own bell
-attached, or no, with a sentence. Yes means that both have the same /dev/shm: co-location is found out, not configured.
+(link.doorbell) and a descriptor of its process attached; the owner opens the segment by name, compares the nonce, and
+answers yes, with its own bell attached, or no, with a sentence. Yes means that both have the same /dev/shm: co-location
+is found out, not configured.
 
 Rule 1: both sides check that the other runs as the same user.
 Rule 2: the visitor removes its segment's name at once, whatever the answer, so that it cannot leak.
-Rule 3: a process has died when its pidfd says so. A hang-up only means that every copy of the socket is closed: a
-        visitor that has left of its own will.
+Rule 3: a process has died when its descriptor says so. A hang-up only means that every copy of the socket is closed: a
+        visitor that has left of its own will, or that has no descriptor of itself.
+Rule 4: that descriptor comes with the request, from the process or from its supervisor. Neither the number in the
+        request nor the one that the kernel tells is made one of: see scaler.processes.
 Not here: what a visitor is then used for.
 """
 
@@ -27,6 +30,7 @@ from scaler._native import LAYOUT_VERSION, Segment, is_doorbell, nonce_of
 from scaler.descriptors import close_all, message_in, receive_packet
 from scaler.link.knock import MOST_PACKET_BYTES, NotCoLocated, Refused, check_user, pack_address
 from scaler.link.names import is_segment_of
+from scaler.processes import Process, is_process
 from scaler.sparing_log import SparingLog
 
 _log = logging.getLogger(__name__)
@@ -39,13 +43,24 @@ class Visitor:
     """The owner's side of one connection."""
 
     connection: socket.socket
-    pid: int
+    pid: int  # for people to read
     pidfd: int = -1
     request: dict[str, Any] = field(default_factory=dict)
     doorbell: int = -1
     memory: int = -1  # a descriptor of rings that were handed over by somebody else; closed once it is in
     peer: Any = None  # for whoever let it in
     accepted: bool = False
+
+    @property
+    def key(self) -> str:
+        """What the supervisor of its process calls that; empty if it has none."""
+        key = self.request.get("process")
+        return key if isinstance(key, str) else ""
+
+    @property
+    def process(self) -> Process:
+        """With a descriptor of its own."""
+        return Process(self.pidfd, self.pid, self.key)
 
 
 class Door:
@@ -118,7 +133,7 @@ class Door:
         if not packet:
             self._see_off(visitor)
             return
-        if visitor.doorbell >= 0 or len(descriptors) not in (1, 2):
+        if visitor.doorbell >= 0 or len(descriptors) not in (1, 2, 3):
             close_all(descriptors)
             if visitor.accepted:
                 self._hear(visitor, packet)
@@ -127,8 +142,10 @@ class Door:
                 self._see_off(visitor)
             return
         visitor.doorbell = descriptors[0]
-        if len(descriptors) == 2:
-            visitor.memory = descriptors[1]
+        if len(descriptors) >= 2:
+            visitor.pidfd = descriptors[1]
+        if len(descriptors) == 3:
+            visitor.memory = descriptors[2]
         self._welcome(visitor, packet)
         if visitor.memory >= 0:
             os.close(visitor.memory)
@@ -138,7 +155,9 @@ class Door:
             visitor.request = _checked(packet)
             if not is_doorbell(visitor.doorbell):
                 raise Refused("its doorbell is none that can be rung without waiting")
-            if visitor.memory >= 0:
+            if visitor.pidfd >= 0 and not is_process(visitor.pidfd):
+                raise Refused("what it says is a descriptor of its process is none")
+            if visitor.memory >= 0 or not visitor.pid:  # somebody else's, or one that has no number here
                 visitor.pid = int(visitor.request["pid"])
             answer = {"ok": True, **self._on_join(visitor)}
             visitor.accepted = True
@@ -149,11 +168,8 @@ class Door:
         if not visitor.accepted:
             self._see_off(visitor)
             return
-        try:
-            visitor.pidfd = os.pidfd_open(visitor.pid)
-        except (OSError, OverflowError):
-            return  # dead already (then the hang-up says so), or of another pid namespace
-        self._loop.add_reader(visitor.pidfd, self._see_off, visitor)
+        if visitor.pidfd >= 0:
+            self._loop.add_reader(visitor.pidfd, self._see_off, visitor)
 
     def _hear(self, visitor: Visitor, packet: bytes) -> None:
         """What a visitor has to say later. What means nothing is passed over: it may be of a version to come."""

@@ -17,6 +17,7 @@ from scaler.descriptors import message_in, receive_packet
 from scaler.exceptions import DisconnectedError
 from scaler.link.doorbell import new_doorbell
 from scaler.link.names import is_bell_of, make_segment, segment_file, segment_name
+from scaler.processes import open_own
 
 MOST_PACKET_BYTES = 65536
 CONTROL_RING_BYTES = 65536
@@ -36,12 +37,15 @@ def pack_address(address: str) -> str:
 
 
 def peer_credentials(connection: socket.socket) -> tuple[int, int]:
-    """(process id, user id) of whoever made the other end."""
+    """(process id, user id) of whoever made the other end. An id of 0 is a process of a namespace around this one, or
+    beside it.
+    """
     pid, uid, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
     return pid, uid
 
 
 def check_user(connection: socket.socket) -> int:
+    """The process id of the other side, for people to read. Refused if it runs as another user."""
     pid, uid = peer_credentials(connection)
     if uid != os.geteuid():
         raise Refused(f"the other side runs as user {uid}, this one as {os.geteuid()}")
@@ -148,9 +152,10 @@ def knock(
     descriptors: list[int] = []
     descriptor = os.open(segment_file(memory.name), os.O_RDWR | os.O_CLOEXEC) if keeps_memory else -1
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
+    process = open_own()
     request = {
         "role": role, "segment": memory.name, "nonce": nonce.hex(), "layout": LAYOUT_VERSION,
-        "python": list(sys.version_info[:2]), **about,
+        "python": list(sys.version_info[:2]), "pid": os.getpid(), **about,
     }  # fmt: skip
     try:
         lay_out_peer(memory, nonce, ring_bytes, CONTROL_RING_BYTES, children_bytes)
@@ -158,7 +163,7 @@ def knock(
         try:
             connection.connect(pack_address(address))
             check_user(connection)
-            socket.send_fds(connection, [json.dumps(request).encode()], [doorbell])
+            socket.send_fds(connection, [json.dumps(request).encode()], [doorbell, *process])
             packet, descriptors = receive_packet(connection, MOST_PACKET_BYTES, 1)
             if not packet:
                 raise DisconnectedError(f"the owner of the local address {address} hung up")
@@ -176,4 +181,6 @@ def knock(
         connection.close()
         raise
     finally:
+        for each in process:
+            os.close(each)
         Segment.unlink(memory.name)

@@ -25,6 +25,7 @@ from scaler.link.door import Door, Visitor, open_rings
 from scaler.link.knock import Refused
 from scaler.link.memory import ObjectMemory
 from scaler.link.names import BellPage, new_life, sweep, sweep_orphans, warn_of_files
+from scaler.processes import Process
 from scaler.protocol.frames import Hello, Welcome
 from scaler.relay.cluster_side import ClusterSide, store_tag, worker_tag
 from scaler.relay.dial_carrier import make_carrier
@@ -37,8 +38,9 @@ FACTS_WAIT_S, FACTS_PAUSE_S = 0.5, 0.003
 
 
 class HostRelay:
-    """`on_over(reason)` is called on the loop when the session is over; `facts_of(pid)` says how a worker ended;
-    `on_kill(pid)` is called in the relay's thread before one is killed to stop what it runs.
+    """`on_over(reason)` is called on the loop when the session is over; `facts_of(key)` says how a worker ended;
+    `on_kill(key)` is called in the relay's thread before one is killed to stop what it runs. The key is what its
+    supervisor calls its process.
     """
 
     def __init__(
@@ -51,8 +53,8 @@ class HostRelay:
         *,
         memory: ObjectMemory,
         timeout_s: float,
-        facts_of: Callable[[int], dict[str, Any]],
-        on_kill: Callable[[int], object],
+        facts_of: Callable[[str], dict[str, Any]],
+        on_kill: Callable[[str], object],
         on_over: Callable[[str], None],
     ) -> None:
         self.life = new_life()
@@ -63,7 +65,9 @@ class HostRelay:
         self._relay = Relay(self._page.memory, self._bell, False)
         self._memory, self._address, self._timeout_s = memory, address, timeout_s
         self._mappings = Mappings(self.life, memory.folder)
-        self._stopper: Stopper[RelayPeer] = Stopper(self._take_back, on_kill)
+        self._stopper: Stopper[RelayPeer] = Stopper(
+            self._take_back, lambda process: on_kill(process.key), self._on_unreachable
+        )
         self._doorbells: dict[RelayPeer, int] = {}
         self._is_closed = False
         self._calls: deque[Callable[[], None]] = deque()  # that no thread has made yet
@@ -127,16 +131,20 @@ class HostRelay:
         doorbell = os.dup(visitor.doorbell)  # the thread may ring it after the visitor's own is closed
         visitor.peer = self._relay.add(memory, doorbell, self._scheduler_life)
         self._doorbells[visitor.peer] = doorbell
-        self._call(partial(self._welcome, visitor.peer, visitor.pid, visitor.request))
+        self._call(partial(self._welcome, visitor.peer, visitor.process, visitor.request))
         tag = worker_tag(visitor.peer.number)
         return {
             "slot": visitor.peer.slot, "bell": self._page.name, "life": self.life, "tag": tag, "memory": self._memory
         }  # fmt: skip
 
-    def _welcome(self, peer: RelayPeer, pid: int, request: dict[str, Any]) -> None:
+    def _welcome(self, peer: RelayPeer, process: Process, request: dict[str, Any]) -> None:
         """In the relay's thread."""
-        self._stopper.add(peer, peer.running, pid, request)
-        self._side.on_joined(peer, str(request.get("name", "")), pid)
+        self._stopper.add(peer, peer.running, process, request)
+        self._side.on_joined(peer, str(request.get("name", "")), process.number)
+
+    def _on_unreachable(self, peer: RelayPeer, process: Process, number: int) -> None:
+        """A worker is this process's own child, so nobody else could do better."""
+        _sparing.error(process.number, "the worker that is process %d takes no signals from here", process.number)
 
     def _take_back(self, peer: RelayPeer) -> None:
         self._side.take_back_all(peer)
@@ -164,7 +172,7 @@ class HostRelay:
     def _await_facts(self, visitor: Visitor, until_s: float) -> None:
         if self._is_closed:
             return
-        facts = self._facts_of(visitor.pid)
+        facts = self._facts_of(visitor.key)
         if facts or time.monotonic() >= until_s:
             self._call(partial(self._see_off, visitor.peer, facts))
         else:

@@ -9,6 +9,7 @@ Not here: the handshake itself (link.door), what their records mean (the core).
 import asyncio
 import logging
 import secrets
+import signal
 import socket
 import time
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from scaler.link.door import Door, Visitor, rings_of
 from scaler.link.knock import Refused
 from scaler.link.memory import ObjectMemory
 from scaler.link.names import sweep_tag
+from scaler.processes import Process
 from scaler.sparing_log import SparingLog
 from scaler.stopping.stopper import Stopper
 
@@ -42,7 +44,7 @@ class LocalPeers:
     ) -> None:
         self._loop = loop
         self._pump, self._life, self._bell_name, self._queue_size = pump, life, bell_name, queue_size
-        self._stopper: Stopper[Peer] = Stopper(self._take_back, self._on_kill)
+        self._stopper: Stopper[Peer] = Stopper(self._take_back, self._on_kill, self._ask_clusters)
         self._timer: asyncio.TimerHandle | None = None
         self._memory = memory
         self._host = socket.gethostname()
@@ -51,9 +53,10 @@ class LocalPeers:
         self.door = Door(
             loop, f"scaler-{life}-{secrets.token_hex(4)}", pump.eventfd, self._join, self._leave, self._on_said
         )
-        self._told: dict[int, dict[str, Any]] = {}  # facts of deaths of processes that have not been seen to leave yet
+        # By what their supervisors call them, since a number may mean another process there.
+        self._told: dict[str, dict[str, Any]] = {}  # facts of deaths of processes that have not been seen to leave yet
         # Processes that have, and whose facts are waited for -> their tags, and what is known without them.
-        self._awaited: dict[int, tuple[int, dict[str, Any]]] = {}
+        self._awaited: dict[str, tuple[int, dict[str, Any]]] = {}
 
     def _join(self, visitor: Visitor) -> dict[str, Any]:
         request = visitor.request
@@ -62,7 +65,7 @@ class LocalPeers:
         if role == "worker":
             tag = int(request["tag"]) if visitor.memory >= 0 else 0  # it has outlived another scheduler
             peer = self._pump.add(memory, True, visitor.doorbell, queue_size=self._queue_size, tag=tag)
-            self._stopper.add(peer, peer.running, visitor.pid, request)
+            self._stopper.add(peer, peer.running, visitor.process, request)
         elif role == "client":
             bits, worker_tag = int(request.get("bits", 0)), int(request.get("worker_tag", 0))
             peer = self._pump.add(memory, False, visitor.doorbell, client_bits=bits, worker_tag=worker_tag)
@@ -101,25 +104,24 @@ class LocalPeers:
         peer = visitor.peer
         if not peer.is_worker:
             return self._pump.remove(peer)
-        told = self._told.pop(visitor.pid, None)
+        told = self._told.pop(visitor.key, None)
         about = {"worker": visitor.request.get("name", ""), "host": self._host, "pid": visitor.pid}
         left = self._pump.remove(peer, pack_facts({**about, **(told or {})}), told is None)
-        self._awaited = {pid: known for pid, known in self._awaited.items() if self._pump.core.awaits_death(known[0])}
+        self._awaited = {key: known for key, known in self._awaited.items() if self._pump.core.awaits_death(known[0])}
         if self._pump.core.awaits_death(peer.tag):
-            self._awaited[visitor.pid] = peer.tag, about
+            self._awaited[visitor.key] = peer.tag, about
         return left
 
     def _on_said(self, visitor: Visitor, message: dict[str, Any]) -> bool:
         """A supervisor has something to say: how a worker of its has died. False if it is nothing of that kind."""
-        facts = facts_from(message.get("died"))
-        pid = facts.get("pid", 0)
-        if visitor.request["role"] != "cluster" or not pid:
+        facts, key = facts_from(message.get("died")), message.get("process")
+        if visitor.request["role"] != "cluster" or not facts or not isinstance(key, str):
             return False
-        if pid in self._awaited:
-            tag, about = self._awaited.pop(pid)
+        if key in self._awaited:
+            tag, about = self._awaited.pop(key)
             self._pump.core.on_death_told(tag, pack_facts({**about, **facts}), time.monotonic_ns())
-        elif any(other.pid == pid for other in self._by_peer.values()):
-            self._told[pid] = facts
+        elif any(other.key == key for other in self._by_peer.values()):
+            self._told[key] = facts
         return True
 
     # stopping what they run
@@ -149,9 +151,15 @@ class LocalPeers:
     def _take_back(self, peer: Peer) -> None:
         self._pump.core.take_back_all(peer.index)
 
-    def _on_kill(self, pid: int) -> None:
+    def _on_kill(self, process: Process) -> None:
         """Its supervisor is to know that this is no accident."""
-        self._tell_clusters({"killed": pid})
+        self._tell_clusters({"killed": process.key})
+
+    def _ask_clusters(self, peer: Peer, process: Process, number: int) -> None:
+        """It takes no signals from here: its supervisor is to send this one."""
+        if number == signal.SIGKILL:
+            self._pump.core.on_worker_ends(peer.index)
+        self._tell_clusters({"signal": int(number), "process": process.key})
 
     def _tell_clusters(self, message: dict[str, Any]) -> None:
         for visitor in self.door.visitors:
@@ -184,7 +192,7 @@ class LocalPeers:
             )  # fmt: skip
             self.door.dismiss(visitor)
             if peer.is_worker:
-                self._tell_clusters({"shut_out": visitor.pid})
+                self._tell_clusters({"shut_out": visitor.key})
 
     def close(self) -> None:
         if self._timer is not None:

@@ -2,11 +2,12 @@
 
 Rule 1: before a worker is killed, all that it has not begun is taken back. So whatever else it may come to between the
         last look at it and the signal, it cannot be at anybody else's task.
+Rule 2: where a worker takes no signals from here, its supervisor is asked to send them. Once that is asked to kill, the
+        worker is given nothing more: it must not have come to another task by then.
 Not here: who is asked when (stops), what the worker does about it (native/process/worker.pyx).
 """
 
 import logging
-import os
 import pickle
 import signal
 import time
@@ -16,8 +17,9 @@ from typing import Any, Generic, TypeVar
 
 from scaler._native import KIND_RESULT, STATUS_RAISED, STATUS_STOPPED, RecordRun, RunningTask
 from scaler.exceptions import TaskTimeoutError
+from scaler.processes import Process
 from scaler.stopping import STOP_SIGNAL
-from scaler.stopping.stops import Ask, Kill, Stop, Stops
+from scaler.stopping.stops import AGAIN_S, Ask, Kill, Stop, Stops
 
 _log = logging.getLogger(__name__)
 GRACE_S = 2.0
@@ -27,12 +29,11 @@ Worker = TypeVar("Worker", bound=Hashable)
 
 
 @dataclass
-class _Process:
+class _Worker:
     """A worker's process, and what it runs."""
 
     running: RunningTask
-    pid: int
-    pidfd: int  # -1: of a process that is not to be seen here
+    process: Process
     name: str
     grace_s: float
 
@@ -40,36 +41,39 @@ class _Process:
 class Stopper(Generic[Worker]):
     """For the workers whose rings end here.
 
-    `take_back(worker)` takes back what it has not begun; `on_kill(pid)` is told before a process is killed.
+    `take_back(worker)` takes back what it has not begun; `on_kill(process)` is told before a process is killed.
+    `ask(worker, process, signal)` has a signal sent by somebody else, if the process takes none from here.
     """
 
-    def __init__(self, take_back: Callable[[Worker], object], on_kill: Callable[[int], object]) -> None:
-        self._take_back, self._on_kill = take_back, on_kill
-        self._processes: dict[Worker, _Process] = {}
+    def __init__(
+        self,
+        take_back: Callable[[Worker], object],
+        on_kill: Callable[[Process], object],
+        ask: Callable[[Worker, Process, int], object],
+    ) -> None:
+        self._take_back, self._on_kill, self._ask = take_back, on_kill, ask
+        self._processes: dict[Worker, _Worker] = {}
+        self._asked: dict[Worker, float] = {}  # to be killed by somebody else -> when to say so again
         self._stops: Stops[Worker] = Stops(self._is_running)
         self._next_look_s = 0.0
 
-    def add(self, worker: Worker, running: RunningTask, pid: int, request: dict[str, Any]) -> None:
+    def add(self, worker: Worker, running: RunningTask, process: Process, request: dict[str, Any]) -> None:
         """A worker has handed in its rings, with what it said then."""
-        try:
-            pidfd = os.pidfd_open(pid)
-        except (OSError, OverflowError):
-            pidfd = -1  # dead already, or of another pid namespace
         grace_s = request.get("grace_s")
         if not isinstance(grace_s, int | float) or not 0 <= grace_s <= MOST_GRACE_S:
             grace_s = GRACE_S
-        self._processes[worker] = _Process(running, pid, pidfd, str(request.get("name", "")), grace_s)
+        self._processes[worker] = _Worker(running, process, str(request.get("name", "")), grace_s)
 
     def remove(self, worker: Worker) -> RecordRun | None:
         """The worker has gone. The answer to be given in its place, if it was still at what it was to stop."""
-        process = self._processes.get(worker)
-        if process is None:
+        gone = self._processes.get(worker)
+        if gone is None:
             return None
         stop = self._stops.on_left(worker)
         del self._processes[worker]
-        if process.pidfd >= 0:
-            os.close(process.pidfd)
-        return None if stop is None else _answer(stop, process)
+        self._asked.pop(worker, None)
+        gone.process.close()
+        return None if stop is None else _answer(stop, gone)
 
     def stop(self, worker: Worker, task: int, attempt: int) -> None:
         """Nobody wants the result of this attempt: have it end, if it runs."""
@@ -92,7 +96,11 @@ class Stopper(Generic[Worker]):
 
     def tick(self) -> None:
         """Ask again, or kill."""
-        self._do(self._stops.on_tick(time.monotonic()))
+        now_s = time.monotonic()
+        self._do(self._stops.on_tick(now_s))
+        for worker, due_s in self._asked.items():
+            if due_s <= now_s:
+                self._have_killed(worker)
 
     def attend(self, now_s: float) -> None:
         """All that is due, for who calls this often."""
@@ -106,13 +114,14 @@ class Stopper(Generic[Worker]):
     @property
     def next_due_s(self) -> float | None:
         """When tick has something to do."""
-        return self._stops.next_due_s
+        due = [*self._asked.values(), *filter(None, [self._stops.next_due_s])]
+        return min(due) if due else None
 
     def close(self) -> None:
-        for process in self._processes.values():
-            if process.pidfd >= 0:
-                os.close(process.pidfd)
+        for worker in self._processes.values():
+            worker.process.close()
         self._processes.clear()
+        self._asked.clear()
 
     def _is_running(self, stop: Stop[Worker]) -> bool:
         return self._processes[stop.worker].running.is_it(stop.task, stop.attempt, stop.since_ns)
@@ -122,11 +131,12 @@ class Stopper(Generic[Worker]):
             process = self._processes[command.stop.worker]
             if isinstance(command, Ask):
                 process.running.ask_to_stop(command.stop.task, command.stop.attempt, command.stop.since_ns)
-                _send(process, STOP_SIGNAL)
+                if not process.process.signal(STOP_SIGNAL):
+                    self._ask(command.stop.worker, process.process, STOP_SIGNAL)
             else:
                 self._kill(command.stop, process)
 
-    def _kill(self, stop: Stop[Worker], process: _Process) -> None:
+    def _kill(self, stop: Stop[Worker], process: _Worker) -> None:
         self._take_back(stop.worker)
         if not self._is_running(stop):
             self._stops.on_spared(stop)
@@ -134,25 +144,19 @@ class Stopper(Generic[Worker]):
         why = "that ran longer than it may" if stop.is_overdue else "that nobody wants any more"
         _log.warning(
             "worker %s (process %d) goes on with task %#x, %s, %g s after it was asked to stop: it is killed",
-            process.name, process.pid, stop.task, why, process.grace_s,
+            process.name, process.process.number, stop.task, why, process.grace_s,
         )  # fmt: skip
-        self._on_kill(process.pid)
-        if not _send(process, signal.SIGKILL):
-            _log.error("worker %s (process %d) cannot be reached by signals from here", process.name, process.pid)
+        self._on_kill(process.process)
+        if not process.process.signal(signal.SIGKILL):
+            self._have_killed(stop.worker)
+
+    def _have_killed(self, worker: Worker) -> None:
+        """Have somebody else kill it; again and again, since one who does not listen just now hears nothing."""
+        self._asked[worker] = time.monotonic() + AGAIN_S
+        self._ask(worker, self._processes[worker].process, signal.SIGKILL)
 
 
-def _send(process: _Process, number: signal.Signals) -> bool:
-    """False if the process is not to be reached."""
-    if process.pidfd < 0:
-        return False
-    try:
-        signal.pidfd_send_signal(process.pidfd, number)
-    except ProcessLookupError:
-        pass  # it has just ended
-    return True
-
-
-def _answer(stop: Stop[Any], process: _Process) -> RecordRun:
+def _answer(stop: Stop[Any], process: _Worker) -> RecordRun:
     """What the worker would have said of the attempt it was killed for."""
     status, payload = STATUS_STOPPED, b""
     if stop.is_overdue:

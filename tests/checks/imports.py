@@ -35,6 +35,7 @@ MAY_IMPORT: dict[str, str] = {
     "scaler.logs": "descriptors exceptions threads",
     "scaler.signals": "",
     "scaler.orphans": "",
+    "scaler.processes": "",
     "scaler.context": "",
     "scaler.death_facts": "",
     "scaler.died": "death_facts exceptions",
@@ -44,18 +45,18 @@ MAY_IMPORT: dict[str, str] = {
     "scaler.running": "_native reference",
     "scaler.protocol": "_native address exceptions",
     "scaler.config": "address exceptions",
-    "scaler.link": "_native address descriptors exceptions protocol sparing_log threads",
-    "scaler.stopping": "_native exceptions",
-    "scaler.relay": "_native address death_facts exceptions link protocol sparing_log stopping threads",
+    "scaler.link": "_native address descriptors exceptions processes protocol sparing_log threads",
+    "scaler.stopping": "_native exceptions processes",
+    "scaler.relay": "_native address death_facts exceptions link processes protocol sparing_log stopping threads",
     "scaler.calls": "",
     "scaler.client": "_native address calls context exceptions link payload protocol reference relay retrying running "
     "threads",
     "scaler.cluster.worker": "_native cluster.creator cluster.handover context exceptions link payload reference "
     "running stopping threads",
     "scaler.cluster": "_native address cluster.creator cluster.handover config death_facts descriptors event_loop "
-    "exceptions link logs orphans protocol relay signals sparing_log threads",
+    "exceptions link logs orphans protocol relay signals sparing_log stopping threads",
     "scaler.scheduler": "_native address cluster.creator config death_facts event_loop exceptions link logs orphans "
-    "protocol signals sparing_log stopping",
+    "processes protocol signals sparing_log stopping",
     "scaler": "client cluster interpreter reference",
     "scaler.entry_points": ANYTHING,
 }

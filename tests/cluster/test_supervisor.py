@@ -23,7 +23,11 @@ class Fake:
     def __init__(self, module, settings, stderr, variables):
         self.pid, self.ended = os.getpid(), False
         self.link, self.other = os.pipe()
+        self.key = "key"
         FAKES.append(self)
+
+    def tell(self, message):
+        assert message["process"] == self.key
 
     def end(self, grace_s):
         self.ended = True

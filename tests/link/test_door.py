@@ -6,6 +6,7 @@ import os
 import resource
 import secrets
 import socket
+import subprocess
 import sys
 import threading
 
@@ -63,11 +64,11 @@ def visit(host):
     return visitor
 
 
-def answer_to(host, packet, doorbell=None):
-    """What the door says to a visitor that says this."""
+def answer_to(host, packet, doorbell=None, more=()):
+    """What the door says to a visitor that says this, and hands in these descriptors besides its doorbell."""
     doorbell = new_doorbell() if doorbell is None else doorbell
     with visit(host) as visitor:
-        socket.send_fds(visitor, [packet], [doorbell])
+        socket.send_fds(visitor, [packet], [doorbell, *more])
         os.close(doorbell)
         host.turn(10)
         said, descriptors, _, _ = socket.recv_fds(visitor, 65536, 1)
@@ -289,3 +290,39 @@ def test_who_answers_as_no_door_does_is_taken_for_nobody_and_nothing_is_left(ans
     with pytest.raises(error):
         knock(door.address, "0" * 16, "client", 4096, keeps_memory=True)
     wait_until(lambda: len(os.listdir("/proc/self/fd")) <= before)
+
+
+def test_what_is_no_descriptor_of_a_process_is_refused_as_one(host):
+    name = segment_name(host.life)
+    Segment.create(name, 4096)
+    request = {"role": "client", "segment": name, "nonce": "00" * 16, "layout": LAYOUT_VERSION, "bits": 5}
+    packet = json.dumps({**request, "python": list(sys.version_info[:2])}).encode()
+    others = [os.eventfd(0), os.open("/proc/self", os.O_RDONLY), os.open("/dev/null", os.O_RDONLY)]
+    try:
+        for other in others:
+            answer = answer_to(host, packet, more=[other])
+            assert (answer["ok"], answer["why"]) == (False, "what it says is a descriptor of its process is none")
+        assert not host.door.visitors
+    finally:
+        Segment.unlink(name)
+        for other in others:
+            os.close(other)
+
+
+def test_the_end_of_a_process_is_heard_though_somebody_holds_its_connection_open(host):
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        name = segment_name(host.life)
+        Segment.create(name, 4096)
+        pidfd = os.pidfd_open(process.pid)
+        request = {"role": "client", "segment": name, "nonce": "00" * 16, "layout": LAYOUT_VERSION}
+        packet = json.dumps({**request, "python": list(sys.version_info[:2]), "pid": 1}).encode()
+        doorbell = new_doorbell()
+        with visit(host) as visitor:
+            socket.send_fds(visitor, [packet], [doorbell, pidfd])
+            host.turn(10)
+            Segment.unlink(name)
+            assert len(host.joined) == 1
+            process.kill()
+            host.loop.run_until_complete(asyncio.wait_for(until(lambda: host.left), 20))
+        for descriptor in (doorbell, pidfd):
+            os.close(descriptor)

@@ -72,6 +72,25 @@ class FakeWorker:
         self.core.feed_worker(self.index, self.results_in, now)
 
 
+def test_a_worker_that_somebody_is_about_to_kill_is_given_nothing_more():
+    core = SchedulerCore()
+    client, worker = FakeClient(core, 5), FakeWorker(core)
+    tasks = [client.submit() for _ in range(3)]
+    core.step(0)
+    assert worker.begin()[1] == tasks[0]
+    core.take_back_all(worker.index)
+    core.on_worker_ends(worker.index)
+    core.on_worker_ends(worker.index)
+    worker.finish()
+    core.step(0)
+    assert worker.tasks.read() is None
+    core.on_worker_left(worker.index, 0)
+    core.on_worker_ends(worker.index)
+    other = FakeWorker(core)
+    core.step(0)
+    assert [other.tasks.read()[1] for _ in range(2)] == tasks[1:]
+
+
 def test_a_task_goes_to_a_worker_and_its_result_to_its_client():
     core = SchedulerCore()
     client, worker = FakeClient(core, 5), FakeWorker(core)
