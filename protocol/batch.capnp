@@ -20,7 +20,7 @@ struct Tasks {
   functions @3 :Data;                                   # UInt32  number of an announced function
   flags @4 :Data;                                       # UInt8   32: the payload names tasks or has their results
   items @5 :Data;                                       # UInt32  calls in this chunk of a map; 0: not a chunk
-  details @6 :Data;                                     # UInt32  from a nested client: how deep in tasks of tasks
+  details @6 :Data;                                     # UInt32  nested client: root << 8 | depth; to a cluster: root
   ends @7 :Data;                                        # UInt32
   payload @8 :Data;                                     # places of objects, inputs, pickle: what the flags say
   options @9 :Data;                                     # UInt32  bits 0 to 7: retries + 1, 0: 3; 8 to 15: priority; 16:

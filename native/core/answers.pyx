@@ -222,5 +222,6 @@ cdef class Answers:
             move(row, EVENT_IS_KEPT)
             return
         self.clients.forget_row(row_index)
+        self.ready.let_go(row)
         self.table.give_back(row_index)
         self.clients.release(client_index)

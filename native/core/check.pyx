@@ -25,13 +25,14 @@ cdef class Check:
     cdef uint64_t nodes
     cdef uint64_t payload_bytes
     cdef dict held                   # worker index -> its rows
+    cdef dict strand_users           # (client, which of its lists) -> rows that have it
     cdef dict users                  # function index -> how many there are
     cdef dict holders                # object -> how many there are
     cdef dict blobs                  # address -> how many hold it
 
     def __init__(self, SchedulerCore core not None):
         self.core = core
-        self.held, self.users, self.holders, self.blobs = {}, {}, {}, {}
+        self.held, self.users, self.holders, self.blobs, self.strand_users = {}, {}, {}, {}, {}
 
     cdef int run(self) except -1:
         cdef uint32_t index
@@ -130,6 +131,8 @@ cdef class Check:
         cdef Row *row = self.core.table.row(row_index)
         cdef uint32_t skip = 0
         cdef uint64_t queued = row.payload_bytes
+        if row.level >= PRIORITIES:
+            self.strand_users[client, row.level] = self.strand_users.get((client, row.level), 0) + 1
         if row_index == 0 or row_index >= self.core.table.fresh or row.task != task or row.client != client:
             fail(f"task {task:#x} is not in row {row_index}, where its client finds it")
         if row.state <= ROW_NEW or row.state >= STATES:
@@ -241,11 +244,14 @@ cdef class Check:
         for client in range(min(ready.client_room, self.core.clients.length)):
             if ready.clients[client] == NULL:
                 continue
-            for level in range(LEVELS):
+            for level in range(LISTS):
                 count += self.check_list(client, level)
+            self.check_strands(client)
+            for level in range(PRIORITIES):
+                self.check_group(client, level)
         if count != ready.size or count != self.states[ROW_READY]:
             fail(f"{self.states[ROW_READY]} tasks are ready, {count} are in lists, and {ready.size} are counted")
-        for level in range(LEVELS):
+        for level in range(PRIORITIES):
             if ready.turn[level]:
                 levels |= (<uint64_t>1) << level
                 self.check_turn(level)
@@ -274,7 +280,7 @@ cdef class Check:
         return count
 
     cdef int check_turn(self, uint32_t level) except -1:
-        """The turn has each client once that has something there and is not held."""
+        """The turn has each client once that has something there and is not held, or whose tasks have submitted something."""
         cdef ReadyQueue ready = self.core.ready
         cdef uint32_t first = ready.turn[level] - 1
         cdef uint32_t client = first
@@ -290,11 +296,69 @@ cdef class Check:
             if client == first:
                 break
         for client in range(min(ready.client_room, self.core.clients.length)):
-            if ready.clients[client] != NULL and ready.clients[client].at[level].head and not ready.clients[client].held:
+            if ready.clients[client] == NULL:
+                continue
+            if (ready.clients[client].at[level].head and not ready.clients[client].held
+                    or ready.clients[client].grouped >> level & 1):
                 wanted.add(client)
+            if (client in wanted) != ready.clients[client].in_turn >> level & 1:
+                fail(f"client {client} is in turn at level {level}, or is not, and says otherwise")
         if found != wanted:
             fail(f"clients {sorted(found)} take turns at level {level}, and {sorted(wanted)} have something there")
         return 0
+
+    cdef int check_strands(self, uint32_t client) except -1:
+        """Each strand has as many users as there are rows, and is in its group's turn if it has something."""
+        cdef ClientLists *lists = self.core.ready.clients[client]
+        cdef Strand *strand
+        cdef uint32_t at
+        cdef bint is_in_turn
+        for at in range(PRIORITIES, LISTS):
+            if lists.strands == NULL:
+                if lists.at[at].head or (client, at) in self.strand_users:
+                    fail(f"client {client} has tasks in a strand, and no strands")
+                continue
+            strand = &lists.strands[at - PRIORITIES]
+            if strand.users != self.strand_users.get((client, at), 0):
+                fail(f"strand {at} of client {client} has {self.strand_users.get((client, at), 0)} rows, not {strand.users}")
+            is_in_turn = name_of_strand(client, at) in self.strands_in_turn(strand.root, strand.priority, strand.depth)
+            if is_in_turn != (lists.at[at].head != 0 and not lists.held):
+                fail(f"strand {at} of client {client} is in turn and has nothing there, or the other way round")
+        return 0
+
+    cdef int check_group(self, uint32_t root, uint32_t priority) except -1:
+        cdef ClientLists *lists = self.core.ready.clients[root]
+        cdef uint32_t depth, name
+        cdef Strand *strand
+        if lists.groups == NULL or not lists.groups[priority].depths:
+            if lists.grouped >> priority & 1:
+                fail(f"client {root} has a group at level {priority} with nothing in it")
+            return 0
+        if not lists.grouped >> priority & 1:
+            fail(f"client {root} does not know of its group at level {priority}")
+        for depth in range(DEPTHS):
+            for name in self.strands_in_turn(root, priority, depth):
+                strand = &self.core.ready.clients[name // STRANDS].strands[name % STRANDS]
+                if strand.root != root or strand.priority != priority or strand.depth != depth:
+                    fail(f"strand {name} is in the group of client {root} at level {priority}, and does not belong there")
+        return 0
+
+    cdef set strands_in_turn(self, uint32_t root, uint32_t priority, uint32_t depth):
+        """The names of those that take turns in this group at this depth."""
+        cdef ClientLists *lists = self.core.ready.clients[root]
+        cdef uint32_t first, name, next
+        cdef set found = set()
+        if lists.groups == NULL or not lists.groups[priority].depths >> depth & 1:
+            return found
+        first = name = lists.groups[priority].turn[depth] - 1
+        while True:
+            next = self.core.ready.list_of(name).next_client
+            if name in found or self.core.ready.list_of(next).previous_client != name:
+                fail(f"the turn of client {root}'s group at level {priority} is torn at strand {name}")
+            found.add(name)
+            name = next
+            if name == first:
+                return found
 
     # workers
 

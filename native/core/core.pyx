@@ -99,6 +99,7 @@ cdef class SchedulerCore:
     def on_client_left(self, uint32_t index, uint64_t now):
         """A client is gone: nobody waits for its tasks any more. Names of the segments in its store that are still of use."""
         cdef uint64_t tag = self.clients.tag_of(index)
+        self.ready.orphan(index)
         self.clients.leave(index)
         self.clear(index, NUMBER_MASK + 1)
         names = self.objects.on_left(tag)
@@ -196,10 +197,13 @@ cdef class SchedulerCore:
         row.deaths = 0
         row.awaited = False
         note_options(row, record)
-        if self.clients.clients[index].worker_tag:
-            row.level = <uint8_t>(LEVEL_NESTED + min(record.detail, <uint32_t>(LEVELS - 1 - LEVEL_NESTED)))
+        if self.clients.clients[index].worker_tag and not self.find_strand(row, record.detail):
+            self.table.give_back(row_index)
+            self.refuse(index, record, b"the scheduler has no memory left")
+            return
         if (not self.table.set_payload(row, payload_of(record), payload_bytes_of(record))
                 or not self.clients.note_row(row_index)):
+            self.ready.let_go(row)
             self.table.give_back(row_index)
             self.refuse(index, record, b"the scheduler has no memory left")
             return
@@ -247,6 +251,14 @@ cdef class SchedulerCore:
         """Whether the client's task is still here, and in this state."""
         cdef uint32_t row_index = self.clients.find_row(index, task)
         return row_index and self.table.row(row_index).state == state
+
+    cdef bint find_strand(self, Row *row, uint32_t detail) noexcept nogil:
+        """Where a task belongs that another has submitted, whose `detail` says for whom and how deep (origin). False if there
+        is no memory."""
+        cdef uint32_t root = self.clients.bits.find(detail >> 8)
+        root = root - 1 if root and self.clients.clients[root - 1].present else row.client
+        row.level = <uint8_t>self.ready.take_strand(row.client, root, detail >> 8, row.level, detail & 0xFF)
+        return row.level != 0
 
     cdef void refuse(self, uint32_t index, Record *record, const char *text) noexcept nogil:
         self.refused += 1

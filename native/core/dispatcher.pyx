@@ -1,7 +1,7 @@
 # Dispatcher: gives ready tasks to workers, and takes back what waits behind a slow one.
 #
 # The head of the turn is placed, or nothing is. Of the tasks that could run, the highest priority comes first, then the
-# clients in turn, then arrival (ready); of the workers that are open (worker_pool) the least loaded one. A worker is
+# clients in turn, each with what its tasks have submitted, then arrival (ready); of the workers that are open (worker_pool) the least loaded one. A worker is
 # open whatever the task is, so a task is never passed over because it is longer, or less known, than those of others:
 # if no worker is open everybody waits, and the first that opens gets the task whose turn it is.
 #
@@ -65,7 +65,6 @@ cdef class Dispatcher:
         """Place the head of the turn, and the next, as long as a worker is open."""
         cdef uint64_t levels = self.ready.levels
         cdef uint32_t level
-        cdef uint32_t client_index
         cdef uint32_t row_index
         cdef uint32_t worker_index
         cdef uint32_t near
@@ -75,8 +74,7 @@ cdef class Dispatcher:
             if worker_index == 0:
                 return
             level = highest_of(levels)
-            client_index = self.ready.turn[level] - 1
-            row_index = self.ready.clients[client_index].at[level].head
+            row_index = self.ready.next_row(level)
             if self.objects.hosts:
                 near = self.near_inputs(row_index, worker_index)
                 worker_index = near if near else worker_index    # there may be no memory to find out
@@ -88,7 +86,7 @@ cdef class Dispatcher:
             elif outcome == NO_ROOM:
                 self.pool.set_full(worker_index - 1, True)
             else:
-                self.ready.pass_turn(client_index, level)
+                self.ready.pass_turn(self.table.row(row_index))
                 levels &= ~((<uint64_t>1) << level)    # another client's turn comes with the next event
 
     cdef uint32_t near_inputs(self, uint32_t row_index, uint32_t worker_index) noexcept nogil:
@@ -137,13 +135,14 @@ cdef class Dispatcher:
         if record == NULL:
             return self.why_no_room(row, worker)
         row.placements += 1
-        fill_record(record, KIND_TASK, row.flags, 0, function.number, row.task, self.table.attempt_of(row), row.items, 0)
-        set_options(record, word_of(row), row.limit_ms)
+        fill_record(record, KIND_TASK, row.flags, 0, function.number, row.task, self.table.attempt_of(row), row.items,
+                    self.ready.root_bits_of(row))
+        set_options(record, word_of(row, self.ready.priority_of(row)), row.limit_ms)
         memcpy(payload_of(record), self.table.payload(row), size)
         row.position = (<Outlet>worker.tasks).commit()
         if row.position == NOT_COMMITTED:
             return NO_ROOM
-        self.ready.pass_turn(row.client, row.level)
+        self.ready.pass_turn(row)
         self.ready.remove(row_index)
         row.asked = False
         move(row, EVENT_IS_GIVEN)
@@ -189,7 +188,7 @@ cdef class Dispatcher:
                     return PLACED
         if fits_any:
             return NEVER_ROOM
-        self.ready.pass_turn(row.client, row.level)
+        self.ready.pass_turn(row)
         self.ready.remove(row_index)
         self.answers.answer_text(row_index, STATUS_REFUSED,
                                  b"it, or its function, is larger than the rings of the workers have room for")

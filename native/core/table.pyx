@@ -28,7 +28,7 @@ cdef struct Row:
     uint8_t asked           # a relay was asked for it back
     uint8_t state
     uint8_t flags
-    uint8_t level
+    uint8_t level           # in which of its client's lists it stands when it is ready: of a priority, or a strand
     uint8_t deaths          # workers that died running it
     uint8_t retries         # how many deaths it may survive
     uint32_t limit_ms       # how long an attempt may run; 0: as long as it likes
@@ -41,9 +41,9 @@ cdef inline void move(Row *row, uint32_t event) noexcept nogil:
         refuse_event(row.state, event, row.task)
     row.state = step_of(event).after
 
-cdef inline uint32_t word_of(Row *row) noexcept nogil:
-    """The options of the row's task, as they came (a nested task's level is no priority)."""
-    return options_word(row.retries, min(<int>row.level - LEVEL_PLAIN, <int>MOST_PRIORITY))
+cdef inline uint32_t word_of(Row *row, uint32_t level) noexcept nogil:
+    """The options of the row's task, whose priority is this level."""
+    return options_word(row.retries, <int>level - LEVEL_PLAIN)
 
 cdef inline void note_options(Row *row, Record *task) noexcept nogil:
     """The row has the options of this record from now on."""

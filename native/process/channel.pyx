@@ -49,13 +49,13 @@ cdef class Channel:
         """Whether a task with such a payload can be put now."""
         return self.tasks.reserve(payload_bytes) != NULL
 
-    cdef inline bint put(self, int kind, int flags, uint32_t function, uint64_t task, uint32_t items, uint32_t depth,
+    cdef inline bint put(self, int kind, int flags, uint32_t function, uint64_t task, uint32_t items, uint32_t detail,
                          TaskOptions options, bytes payload) noexcept:
         """Write a record into the submit ring. False if there is no room."""
         cdef Record *record = self.tasks.reserve(<uint32_t>PyBytes_GET_SIZE(payload))
         if record == NULL:
             return False
-        fill_task(record, kind, flags, function, task, items, depth, options, payload)
+        fill_task(record, kind, flags, function, task, items, detail, options, payload)
         self.tasks.commit()
         self.tell()
         return True
@@ -127,9 +127,9 @@ cdef class Channel:
 
 
 cdef inline void fill_task(Record *record, int kind, int flags, uint32_t function, uint64_t task, uint32_t items,
-                           uint32_t depth, TaskOptions options, bytes payload) noexcept:
+                           uint32_t detail, TaskOptions options, bytes payload) noexcept:
     """All of a task's record but its length, which is there."""
-    fill_record(record, kind, flags, 0, function, task, 0, items, depth)
+    fill_record(record, kind, flags, 0, function, task, 0, items, detail)
     if options is not None:
         set_options(record, options.word, options.limit_ms)
     memcpy(payload_of(record), PyBytes_AS_STRING(payload), PyBytes_GET_SIZE(payload))

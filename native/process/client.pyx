@@ -197,7 +197,7 @@ cdef class ClientRings:
         cdef Record *record
         cdef PendingFuture future
         cdef int child = -1
-        cdef uint32_t depth = 0
+        cdef uint32_t detail = 0
         if self.mappings.given_back.length:
             self.say_given_back()
         future = new_object(self.future_class, ())
@@ -210,7 +210,8 @@ cdef class ClientRings:
         future.flags = <uint8_t>(flags | self.more_flags)
         future.options = self.options if options is None else options
         if self.nest is not None:
-            depth = <uint32_t>len(self.nest.chain)
+            detail = self.nest.origin.detail(len(self.nest.chain))
+            future.options = self.nest.origin.inherit(future.options)
         while True:
             if self.shore != ASHORE:
                 self.wait_ashore()
@@ -227,12 +228,12 @@ cdef class ClientRings:
         future.task_id = self.bits | self.open.next_number
         self.open.add(future)
         if child < 0:
-            self.channel.put(KIND_TASK, flags | self.more_flags, function, future.task_id, items, depth, future.options, payload)
+            self.channel.put(KIND_TASK, flags | self.more_flags, function, future.task_id, items, detail, future.options, payload)
         else:
             future.child = <uint16_t>(child + 1)
             record = self.nest.children.record(<uint32_t>child)
             record.record_bytes = RECORD_HEADER_BYTES + size
-            fill_task(record, KIND_TASK, flags | self.more_flags, function, future.task_id, items, depth, future.options, payload)
+            fill_task(record, KIND_TASK, flags | self.more_flags, function, future.task_id, items, detail, future.options, payload)
             self.nest.children.offer(<uint32_t>child)
             full_fence()                              # SYNC POINT hungry
             if load_acquire32(&self.channel.bell.hungry):

@@ -107,6 +107,7 @@ cdef class Nest:
     cdef dict watched             # task -> Watcher
     cdef set lent                 # tasks that the scheduler wants run here
     cdef list chain               # functions under way, outermost first
+    cdef Origin origin            # for whom they run
     cdef uint64_t asked_ns
     cdef uint64_t sent_number     # of the last child that was here when a task ended
     cdef object loads, loads_parcel, dumps, describe, load_function, finish, stop_with
@@ -124,6 +125,7 @@ cdef class Nest:
                  load_function, finish, stop_with,
                  bint sends_old=False, WorkerLoop loop=None):
         self.children = Children(memory)
+        self.origin = Origin() if loop is None else loop.origin
         self.mappings = mappings
         self.functions, self.waiting, self.watchers, self.watched = {}, {}, {}, {}
         self.lent, self.chain = set(), []

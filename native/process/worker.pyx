@@ -49,6 +49,7 @@ cdef class WorkerLoop:
     cdef int[4] watched
     cdef int watched_count
     cdef Meter meter
+    cdef readonly Origin origin  # of the task that runs
     cdef readonly Upkeep upkeep
     cdef readonly Retirement retirement
     cdef ChunkCalls chunk_calls
@@ -94,7 +95,7 @@ cdef class WorkerLoop:
             self.watched_count += 1
         self.functions = {}
         self.clients = []
-        self.meter, self.upkeep = Meter(), upkeep
+        self.meter, self.upkeep, self.origin = Meter(), upkeep, Origin()
         self.announced = {}
         self.chunk_calls = ChunkCalls()
         self.chunk_results = ChunkResults()
@@ -421,6 +422,7 @@ cdef class WorkerLoop:
         cdef int status = STATUS_OK
         cdef int flags = 0
         self.page.task, self.page.attempt = record.task, record.attempt
+        self.origin.begin(record)
         self.page.limit_ns = self.limit_of(record)
         self.stopped = NOT_STOPPED
         self.meter.begin(record.function, record.flags)

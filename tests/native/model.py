@@ -6,7 +6,8 @@ it again. `check` compares that with the core.
 
 What it holds of fairness (native/core/dispatcher.pyx): no task waits while a worker is open; no worker gets more than
 the credit and one task; nothing of a lower priority is placed while a higher one waits; and who waits sees each other
-client of that priority placed once at most before it is its turn (Turns).
+client of that priority placed once at most before it is its turn (Turns), where what a task has submitted counts as
+its root's, and is placed before that, the deeper the sooner.
 
 The peers here do what real ones do (claim before looking inside, skip what was withdrawn, read the control ring when
 idle), but only when told to.
@@ -129,6 +130,8 @@ class Task:
     flags: int
     code: int  # which function
     priority: int = 0
+    root: "ModelClient | None" = None  # in whose turns it is placed: its client's, or of whose task it was submitted
+    depth: int = 0  # on that task's stack; -1: it is its client's own
     wanted: bool = True  # its client waits for it
     deaths: int = 0
     result: tuple[int, bytes] | None = None  # (status, payload) that must reach the client
@@ -140,12 +143,15 @@ class Task:
 
 
 class ModelClient:
-    def __init__(self, model, bits, results_bytes):
+    def __init__(self, model, bits, results_bytes, worker=None):
+        """With `worker` it is the client of the tasks that run there."""
         self.model, self.core, self.bits, self.next = model, model.core, bits, 1
+        self.is_nested = worker is not None
         self.submits, self.results, self.control = VisibleRing(1 << 16), VisibleRing(results_bytes), VisibleRing(1024)
         self.index = self.core.on_client_joined(
-            bits, RingOutlet(self.results.producer), RingOutlet(self.control.producer)
-        )
+            bits, RingOutlet(self.results.producer), RingOutlet(self.control.producer),
+            self.core.worker_tag(worker.index) if worker else 0,
+        )  # fmt: skip
         self.numbers = {}  # of functions it has announced, by which they are
         self.next_number = 1
         self.next_object = 1
@@ -176,8 +182,11 @@ class ModelClient:
     def forget(self, function):
         self.core.on_forget(self.index, self.numbers.pop(function))
 
-    def submit(self, function, size, objects, priority=0):
-        """`objects`: "none", "new", "held" (new, and held to be named again) or "old" (one that is held)."""
+    def submit(self, function, size, objects, priority=0, root=None, depth=0):
+        """`root` is whose task submits it, if this is a worker's client.
+
+        `objects`: "none", "new", "held" (new, and held to be named again) or "old" (one that is held).
+        """
         self.announce(function)
         task, self.next = self.id_of(self.next), self.next + 1
         payload, flags = bytes([self.next % 251]) * size, 0
@@ -191,8 +200,9 @@ class ModelClient:
                 self.held_objects.append(made)
                 place_flags |= PLACE_HELD
             payload, flags = join_places([(*made.place, place_flags)], payload), FLAG_OBJECTS
-        self.model.tasks[task] = Task(self, payload, flags, function, priority)
-        self._write(task, payload, function, flags, priority)
+        known = root if self.is_nested and root in self.model.clients else self
+        self.model.tasks[task] = Task(self, payload, flags, function, priority, known, depth if self.is_nested else -1)
+        self._write(task, payload, function, flags, priority, (root.bits << 8 if root else 0) | depth)
         return task
 
     def release_held(self):
@@ -217,9 +227,11 @@ class ModelClient:
         """A second task of the same id: refused without a word."""
         self._write(task, b"again", next(iter(self.numbers)), 0)
 
-    def _write(self, task, payload, function, flags, priority=0):
-        number, options = self.numbers[function], TaskOptions(priority=priority)
-        position = self.submits.producer.write(KIND_TASK, task, payload, function=number, flags=flags, options=options)
+    def _write(self, task, payload, function, flags, priority=0, detail=0):
+        position = self.submits.producer.write(
+            KIND_TASK, task, payload, function=self.numbers[function], flags=flags, detail=detail,
+            options=TaskOptions(priority=priority),
+        )  # fmt: skip
         assert position is not None
         self.core.feed_client(self.index, self.submits.consumer)
 
@@ -522,8 +534,8 @@ class Turns:
         self.passed.clear()
 
     def on_placed(self, waited, wait, placed):
-        """One dispatch: who waited before, who does after it ((client, priority) each), and what was placed."""
-        counts = Counter((task.client, task.priority) for task in placed)
+        """One dispatch: who waited before, who does after it ((root, priority) each), and what was placed."""
+        counts = Counter((task.root, task.priority) for task in placed)
         for client, priority in waited & wait:
             mine = counts[client, priority]
             others = {one: count for (one, level), count in counts.items() if level == priority and one is not client}
@@ -597,6 +609,8 @@ class Model:
         for task in self.tasks.values():
             if task.client is client and task.result_object is not None:
                 task.result_object.is_kept_by_client = False
+            if task.root is client:
+                task.root = task.client
         self.core.on_client_left(client.index, self.now)
 
     def on_worker_died(self, worker, with_its_host=False):
@@ -631,10 +645,15 @@ class Model:
     def place(self):
         if self.see():
             self.turns.forget()
-        waited = {(task.client, task.priority) for task in self.placeable()}
+        waited = {(task.root, task.priority) for task in self.placeable()}
         self.core.step(self.now)
-        placed = self.see()
-        self.turns.on_placed(waited, {(task.client, task.priority) for task in self.placeable()}, placed)
+        placed, waiting = self.see(), self.placeable()
+        self.turns.on_placed(waited, {(task.root, task.priority) for task in waiting}, placed)
+        deepest = {}
+        for task in waiting:
+            deepest[task.root, task.priority] = max(task.depth, deepest.get((task.root, task.priority), -1))
+        for task in placed:
+            assert task.depth >= deepest.get((task.root, task.priority), -1), "somebody deeper waits"
 
     def see(self):
         """What has been placed since the last look."""

@@ -159,7 +159,7 @@ class Host:
         self.durations, self.runs = {}, {}
         self.clients = []
         self.alive = []
-        self.on_answers = None
+        self.on_answers = []  # called with a client and the tasks that have come back
         for player in players:
             self.join(player)
         self.after(TICK_NS, self.tick)
@@ -204,8 +204,8 @@ class Host:
             player.look()
         for client in self.clients:
             answers = client.read()
-            if answers and self.on_answers is not None:
-                self.on_answers(client, answers)
+            for call in self.on_answers if answers else ():
+                call(client, answers)
         self.core.step(self.now)
         for player in self.alive:
             player.look()

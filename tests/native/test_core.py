@@ -65,10 +65,12 @@ class FakeWorker:
             self.running = self.tasks.read(claim=True)
         return self.running
 
-    def finish(self, now=0):
+    def finish(self, now=0, duration_ns=0):
         _, task, payload, function, _, _, attempt, items, _ = self.running
         self.running = None
-        self.results_out.write(RESULT, task, payload.upper(), function=function, attempt=attempt, items=items)
+        self.results_out.write(
+            RESULT, task, payload.upper(), function=function, attempt=attempt, items=items, duration_ns=duration_ns
+        )
         self.core.feed_worker(self.index, self.results_in, now)
 
 

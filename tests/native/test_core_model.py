@@ -38,6 +38,13 @@ class CoreMachine(RuleBasedStateMachine):
         self.client_joins(is_small)
         self.worker_joins(is_remote, 1000)
 
+    @precondition(lambda self: len(self.model.clients) < MOST_CLIENTS and self.model.workers)
+    @rule(data=st.data(), is_small=st.booleans())
+    def task_makes_a_client(self, data, is_small):
+        self.bits += 1
+        worker = self.one_of(data, self.model.workers)
+        self.model.clients.append(ModelClient(self.model, self.bits, 1024 if is_small else 65536, worker))
+
     @precondition(lambda self: len(self.model.clients) < MOST_CLIENTS)
     @rule(is_small=st.sampled_from([True, True, False]))
     def client_joins(self, is_small):
@@ -92,8 +99,11 @@ class CoreMachine(RuleBasedStateMachine):
     )  # fmt: skip
     def submit(self, data, n, function, size, objects, priority):
         client = self.one_of(data, self.model.clients)
+        root, depth = None, 0
+        if client.is_nested:
+            root, depth = self.one_of(data, [None, *self.model.clients]), data.draw(st.sampled_from([0, 2]))
         for _ in range(n):
-            client.submit(function, size, objects, priority)
+            client.submit(function, size, objects, max(priority, 0) if client.is_nested else priority, root, depth)
 
     @precondition(lambda self: any(client.numbers for client in self.model.clients))
     @rule(data=st.data(), most=st.integers(1, 5))
@@ -281,6 +291,8 @@ def test_clients_that_flood_take_turns_whatever_workers_do(seed):
     model = Model(SchedulerCore(life=9))
     model.clients += [ModelClient(model, bits, 65536) for bits in (1, 2, 3)]
     model.workers += [chance.choice([LocalWorker, RemoteWorker])(model, chance.choice([2, 1000])) for _ in range(3)]
+    programs = list(model.clients)
+    model.clients += [ModelClient(model, bits, 65536, model.workers[bits & 1]) for bits in (4, 5)]
     durations = [chance.choice([2_000, 50_000, 700_000, 3 * MS, 50 * MS]) for _ in range(6)]
     passed = 0
     for _ in range(250):
@@ -288,8 +300,9 @@ def test_clients_that_flood_take_turns_whatever_workers_do(seed):
         client, worker = chance.choice(model.clients), chance.choice(model.workers)
         if what < 0.2:
             function, priority = chance.randint(1, 6), chance.choice([0, 0, 0, 0, 5])
+            root, depth = (chance.choice(programs), chance.choice([0, 0, 3])) if client.is_nested else (None, 0)
             for _ in range(chance.randint(1, 12)):
-                client.submit(function, chance.randint(0, 72), "none", priority)
+                client.submit(function, chance.randint(0, 72), "none", priority, root, depth)
         elif what < 0.23:
             model.on_time(chance.choice([1, 20]))
         elif what < 0.25:

@@ -40,7 +40,7 @@ class Flood:
 
     def __init__(self, host, client, duration, **fields):
         self.host, self.client, self.duration, self.fields = host, client, duration, fields
-        host.on_answers = self.on_answers
+        host.on_answers.append(self.on_answers)
         client.submit(FLOODING, [duration] * AHEAD, **fields)
 
     def on_answers(self, client, answers):
@@ -136,6 +136,20 @@ def test_a_task_s_children_take_turns_with_what_others_submit(duration, flood, i
     host.pass_time(host.now + 100 * MS)
     Flood(host, flooder, flood)
     ten_beside_a_flood(host, ten_of(nested, duration), duration, flood, is_known)
+
+
+@each_cell
+def test_a_flood_of_a_task_s_children_takes_its_root_s_turns(duration, flood, is_known):
+    """Two tasks of one client submit them, each in a worker of its own; elsewhere they would be two clients' turns."""
+    host, flooder, client = two_clients([1, 1, 1, 1], duration, is_known)
+    parents = flooder.submit(100, [3600_000 * MS] * 2)
+    host.settle()
+    for player in host.alive:
+        if player.running and player.running[1] in parents:
+            nested = host.add_client(player)
+            host.pass_time(host.now + 100 * MS)
+            Flood(host, nested, flood, detail=flooder.bits << 8 | 1)
+    ten_beside_a_flood(host, ten_of(client, duration), duration, flood, is_known)
 
 
 @each_cell

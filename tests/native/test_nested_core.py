@@ -2,8 +2,8 @@
 
 import pytest
 
-from scaler._native import SchedulerCore
-from tests.native.test_core import FakeClient, FakeWorker
+from scaler._native import SchedulerCore, TaskOptions
+from tests.native.test_core import MS, TASK, FakeClient, FakeWorker
 
 RUN_HERE = 14
 
@@ -11,7 +11,7 @@ RUN_HERE = 14
 class NestedClient(FakeClient):
     """The client of the tasks that run in `worker`."""
 
-    def __init__(self, core, bits, worker):
+    def __init__(self, core, bits, worker, capacity=65536):
         real_join = core.on_client_joined
         self.worker_tag = core.worker_tag(worker.index)
 
@@ -22,8 +22,17 @@ class NestedClient(FakeClient):
             def on_client_joined(_, *args):
                 return real_join(*args, self.worker_tag)
 
-        super().__init__(Core(), bits)
+        super().__init__(Core(), bits, capacity)
         self.core = core
+
+    def submit_for(self, root, depth=0, priority=0):
+        """What a task of `root` (a client) submits."""
+        task = (self.bits << 40) | self.next
+        self.next += 1
+        options, detail = TaskOptions(priority=priority), root.bits << 8 | depth
+        assert self.submits_out.write(TASK, task, b"child", function=0, options=options, detail=detail) is not None
+        self.core.feed_client(self.index, self.submits_in)
+        return task
 
     def asked_to_run(self):
         tasks = []
@@ -146,11 +155,11 @@ def test_a_lent_child_can_be_cancelled_and_goes_with_its_client(core, parent_at_
     assert core.counts()["rows"] == 1
 
 
-def test_children_go_before_what_waits_unnested(core, parent_at_work):
+def test_children_go_before_what_their_root_has_submitted_itself(core, parent_at_work):
     client, _, nested, _ = parent_at_work
     for _ in range(20):
         client.submit(b"plain")
-    child = nested.submit(b"child")
+    child = nested.submit_for(client)
     other = FakeWorker(core)
     core.step(0)
     assert other.begin()[1] == child
@@ -217,3 +226,109 @@ def test_a_wait_from_a_worker_without_a_task_does_not_count_as_load(core):
     core.on_wait(nested.index, child, 0)
     core.on_return(nested.index, child, True, 0)
     assert most_given_at_once() == before > 8
+
+
+def order_of(core, worker, count):
+    """What this worker is given, one by one."""
+    begun = []
+    for _ in range(count):
+        core.step(0)
+        begun.append(worker.begin()[1])
+        worker.finish(0)
+    return begun
+
+
+@pytest.fixture
+def two_parents_at_work(core):
+    """(client, nested clients of two workers that run tasks of it, a free worker)"""
+    client, workers = FakeClient(core, 5), [FakeWorker(core), FakeWorker(core)]
+    for _ in workers:
+        client.submit(b"parent")
+    core.step(0)
+    assert all(worker.begin() for worker in workers)
+    return client, [NestedClient(core, bits, worker) for bits, worker in zip((77, 78), workers, strict=True)]
+
+
+def test_what_tasks_submit_takes_turns_as_their_root_s_and_goes_before_its_own(core, two_parents_at_work):
+    client, nested = two_parents_at_work
+    other = FakeClient(core, 6)
+    own = client.submit()
+    children = [one.submit_for(client) for one in nested for _ in range(2)]
+    others = [other.submit() for _ in range(5)]
+    worker = FakeWorker(core)
+    begun = order_of(core, worker, 10)
+    assert [task in others for task in begun] == [False, True] * 5
+    assert begun[::2] == [children[0], children[2], children[1], children[3], own]
+
+
+def test_the_deeper_goes_first(core, two_parents_at_work):
+    client, nested = two_parents_at_work
+    tasks = [nested[number & 1].submit_for(client, depth) for number, depth in enumerate((0, 2, 1, 9, 200))]
+    assert order_of(core, FakeWorker(core), 5) == [tasks[4], tasks[3], tasks[1], tasks[2], tasks[0]]
+
+
+def test_what_tasks_submit_has_their_priority(core, two_parents_at_work):
+    client, nested = two_parents_at_work
+    other = FakeClient(core, 6)
+    low, high = nested[0].submit_for(client, priority=-2), nested[1].submit_for(client, priority=3)
+    middle = [other.submit() for _ in range(2)]
+    assert order_of(core, FakeWorker(core), 4) == [high, *middle, low]
+
+
+def test_a_worker_is_told_whose_a_task_is_that_another_has_submitted(core, two_parents_at_work):
+    client, nested = two_parents_at_work
+    client.submit()
+    nested[0].submit_for(client)
+    worker = FakeWorker(core)
+    core.step(0)
+    assert worker.begin()[8] == client.bits
+    worker.finish()
+    core.step(0)
+    assert worker.begin()[8] == 0  # its id says so
+
+
+def test_what_a_client_that_left_had_its_tasks_submit_has_turns_of_its_own(core, two_parents_at_work):
+    """Nobody need have waited for it. Who comes in the client's place has nothing to do with it."""
+    client, nested = two_parents_at_work
+    left = [nested[0].submit_for(client) for _ in range(3)]
+    core.on_client_left(client.index, 0)
+    other = FakeClient(core, 6)
+    others = [other.submit() for _ in range(3)]
+    late = nested[0].submit_for(client)
+    begun = order_of(core, FakeWorker(core), 7)
+    assert begun == [left[0], others[0], left[1], others[1], left[2], others[2], late]
+
+
+def test_a_worker_s_client_that_does_not_read_holds_up_only_its_own(core, two_parents_at_work):
+    client, nested = two_parents_at_work
+    worker = FakeWorker(core)
+    full = NestedClient(core, 79, worker, capacity=1024)
+    waiting = [full.submit_for(client) for _ in range(40)]
+    theirs = [nested[0].submit_for(client) for _ in range(40)]
+    begun = []
+    for _ in range(80):
+        core.step(0)
+        if worker.begin():
+            begun.append(worker.running[1])
+            worker.finish(0, 50 * MS)  # so it is given one at a time
+    nested[0].drain()
+    assert {task for task, _, _ in nested[0].answers} == set(theirs)
+    assert not set(waiting) <= set(begun)
+    for _ in range(80):
+        full.drain()
+        core.step(0)
+        if worker.begin():
+            worker.finish(0, 50 * MS)
+    assert {task for task, _, _ in full.answers} == set(waiting)
+
+
+def test_more_kinds_of_children_than_a_worker_has_room_to_tell_apart_all_run(core, two_parents_at_work):
+    client, nested = two_parents_at_work
+    roots = [client, *(FakeClient(core, bits) for bits in range(100, 140))]
+    tasks = [nested[0].submit_for(root, depth) for root in roots for depth in (0, 3)]
+    worker = FakeWorker(core)
+    assert set(order_of(core, worker, len(tasks))) == set(tasks)
+    for root in roots[1:]:
+        core.on_client_left(root.index, 0)
+    nested[0].drain()
+    assert len(nested[0].answers) == len(tasks)

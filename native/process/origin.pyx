@@ -1,0 +1,39 @@
+# Origin: for whom the task that runs here runs, which what it submits must say.
+#
+# What tasks submit comes from the client of their worker, and would have turns as if that were somebody by itself. So
+# each of its records says whose task submitted it: the root, the program's client at the beginning of it all, by its 24
+# bits. A worker knows that of a program's task by the task's id, of any other it is told. What a task submits has its
+# priority, unless it asks for another.
+#
+#   detail of a TASK record   to a worker: the root's 24 bits, of a task that a task has submitted; else 0
+#                             from a worker's client: the root's bits << 8 | how deep on the waiting stack, at most 255
+#
+# Rule 1: a worker has one task at a time, and its own client runs nothing that does not belong to that: so one of these
+#         serves all clients that its tasks use.
+# Not here: what the scheduler makes of it (ready).
+
+
+@cython.final
+cdef class Origin:
+    cdef uint32_t root
+    cdef int priority
+    cdef TaskOptions asked         # what was last asked for, and what became of it
+    cdef TaskOptions given
+
+    cdef inline void begin(self, Record *task) noexcept:
+        """This task begins."""
+        self.root = task.detail if task.detail else <uint32_t>(task.task >> 40)
+        self.priority = priority_in(options_of(task))
+
+    cdef inline uint32_t detail(self, size_t depth) noexcept:
+        return self.root << 8 | <uint32_t>min(depth, <size_t>255)
+
+    cdef TaskOptions inherit(self, TaskOptions options):
+        """What a task is submitted with that has been given these options."""
+        if self.priority == 0 or (options is not None and options.priority):
+            return options
+        if self.given is None or self.asked is not options or self.given.priority != self.priority:
+            self.asked = options
+            options = TaskOptions() if options is None else options
+            self.given = TaskOptions(retries=options.retries, priority=self.priority, limit_ms=options.limit_ms)
+        return self.given
