@@ -52,9 +52,11 @@ sanitize: setup
 	$(BIN)/python -m tests.sanitize $(SANITIZE)
 
 check: setup
-	$(BIN)/ruff check scaler tests perf examples
+	$(BIN)/ruff check setup.py scaler tests perf examples
+	$(BIN)/ruff format --check setup.py scaler tests perf examples
 	$(BIN)/mypy
-	$(BIN)/python -m tests.checks.stub
+	$(BIN)/stubtest --mypy-config-file pyproject.toml --ignore-disjoint-bases --ignore-unused-allowlist \
+		--allowlist tests/checks/stub_allowlist.txt scaler._native
 	$(BIN)/python -m tests.checks.imports
 	$(BIN)/python -m tests.checks.options
 	$(BIN)/python -m tests.checks.states

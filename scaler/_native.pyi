@@ -1,13 +1,14 @@
 """What Python sees of the extension, whose sources are in native/.
 
 Rule 1: every public name of the built module stands here, in the order of native/_native.pyx, and nothing else:
-        `python -m tests.checks.stub` compares the two.
+        `make check` has mypy's stubtest compare the two.
+        A constructor stands as `__new__` where it is Cython's `__cinit__`.
 Rule 2: numbers of the layout have no value here: native/memory/layout.pxi is the only place that has it.
 Not here: what a name means (its docstring), names that begin with an underscore.
 """
 
 from collections.abc import Callable, Container, Iterable, Sequence
-from typing import Any, Final, NoReturn, TypeAlias
+from typing import Any, Final, NoReturn, Self, TypeAlias, final
 
 from typing_extensions import Buffer
 
@@ -94,6 +95,7 @@ MOST_RETRIES: Final[int]
 MOST_PRIORITY: Final[int]
 KNOWN_OPTIONS: Final[int]
 
+@final
 class TaskOptions:
     def __init__(self, *, retries: int = 3, priority: int = 0, limit_ms: int = 0) -> None: ...
     @property
@@ -130,8 +132,9 @@ class Segment:
 
 # ring
 
+@final
 class Ring:
-    def __init__(self, memory: Segment, offset: int, capacity: int, data_offset: int = 0) -> None: ...
+    def __new__(cls, memory: Segment, offset: int, capacity: int, data_offset: int = 0) -> Self: ...
     @property
     def capacity(self) -> int: ...
     @property
@@ -140,7 +143,7 @@ class Ring:
         self,
         kind: int,
         task: int = 0,
-        payload: Buffer = b"",
+        payload: Buffer = ...,
         *,
         function: int = 0,
         flags: int = 0,
@@ -162,7 +165,7 @@ class Ring:
 # place
 
 def stream_offset(places: int) -> int: ...
-def join_places(places: Iterable[_Place], stream: Buffer = b"") -> bytes: ...
+def join_places(places: Iterable[_Place], stream: Buffer = ...) -> bytes: ...
 def bare(payload: bytes) -> bytes: ...
 def area_name(life: str, folder: str, segment: int) -> str: ...
 def maker_of(object: int) -> int: ...
@@ -187,11 +190,13 @@ def pack_inputs(ids: Iterable[int], expected: int, promised: int, inner: bool) -
 def pack_supply(status: int) -> bytes: ...
 def pack_give_up() -> bytes: ...
 
+@final
 class InputSlot:
     def __init__(self, number: int, load: Callable[[int], Any]) -> None: ...
     @property
     def number(self) -> int: ...
 
+@final
 class TaskInput:
     @property
     def flags(self) -> int: ...
@@ -224,7 +229,7 @@ class Store:
     @property
     def idle_bytes(self) -> int: ...
     def __len__(self) -> int: ...
-    def __contains__(self, object: int) -> bool: ...
+    def __contains__(self, object: int, /) -> bool: ...
     def put(self, data: Buffer, flags: int = 0, is_lasting: bool = False) -> _Place: ...
     def put_packed(self, stream: Buffer, buffers: Sequence[memoryview], flags: int = 0) -> _Place: ...
     def reserve(self, object: int, size: int) -> _Place: ...
@@ -274,6 +279,7 @@ def borrow(mappings: Mappings, payload: bytes) -> tuple[Any, list[Any], list[Loa
 
 class Outlet: ...
 
+@final
 class RingOutlet(Outlet):
     def __init__(
         self,
@@ -288,6 +294,7 @@ class RingOutlet(Outlet):
 
 # stopping
 
+@final
 class RunningTask:
     def __init__(self, memory: Segment, tasks: Ring) -> None: ...
     def is_it(self, task: int, attempt: int, since_ns: int = 0) -> bool: ...
@@ -300,7 +307,7 @@ class RunningTask:
 # run
 
 class RecordRun:
-    def __init__(self, most_bytes: int = 1073741824) -> None: ...
+    def __new__(cls, most_bytes: int = 1073741824) -> Self: ...
     @property
     def most_bytes(self) -> int: ...
     @property
@@ -323,7 +330,7 @@ class RecordRun:
         self,
         kind: int,
         task: int = 0,
-        payload: Buffer = b"",
+        payload: Buffer = ...,
         *,
         function: int = 0,
         flags: int = 0,
@@ -345,7 +352,7 @@ def runs_to_task_columns(runs: list[tuple[int, RecordRun]], most_bytes: int = 13
 def runs_to_result_columns(runs: list[tuple[int, RecordRun]], most_bytes: int = 131072) -> _Columns | None: ...
 
 class RecordBatch:
-    def __init__(self, most_bytes: int = 1073741824) -> None: ...
+    def __new__(cls, most_bytes: int = 1073741824) -> Self: ...
     @property
     def run(self) -> RecordRun: ...
     def __len__(self) -> int: ...
@@ -360,15 +367,18 @@ def decode_batch(data: bytes) -> tuple[int, int, int, _Columns] | None: ...
 
 # table, bits, objects, clients, ready, functions, workers, dispatcher, answers
 
+@final
 class TaskTable:
-    def __init__(self, life: int = 1) -> None: ...
+    def __new__(cls, life: int = 1) -> Self: ...
     @property
     def used(self) -> int: ...
     @property
     def payload_bytes(self) -> int: ...
 
+@final
 class ClientBits: ...
 
+@final
 class Check:
     def __init__(self, core: SchedulerCore) -> None: ...
 
@@ -376,6 +386,7 @@ def states() -> list[tuple[str, str]]: ...
 def transitions() -> list[tuple[str, str, list[str], str]]: ...
 def is_checked() -> bool: ...
 
+@final
 class AbsentInputs:
     @property
     def count(self) -> int: ...
@@ -404,63 +415,72 @@ class ObjectTable:
     def holders_of(self, object: int) -> int: ...
     def place_of(self, object: int) -> _Place | None: ...
 
+@final
 class ClientTable:
-    def __init__(self, table: TaskTable) -> None: ...
+    def __new__(cls, table: TaskTable) -> Self: ...
 
+@final
 class ReadyQueue:
-    def __init__(self, table: TaskTable) -> None: ...
+    def __new__(cls, table: TaskTable) -> Self: ...
     @property
     def size(self) -> int: ...
 
+@final
 class Announced: ...
 
+@final
 class FunctionTable:
-    def __init__(self, objects: ObjectTable) -> None: ...
+    def __new__(cls, objects: ObjectTable) -> Self: ...
 
+@final
 class WorkerPool:
     @property
     def present(self) -> int: ...
 
+@final
 class Dispatcher:
-    def __init__(
-        self,
+    def __new__(
+        cls,
         table: TaskTable,
         ready: ReadyQueue,
         functions: FunctionTable,
         pool: WorkerPool,
         objects: ObjectTable,
         answers: Answers,
-    ) -> None: ...
+    ) -> Self: ...
 
+@final
 class Answers:
-    def __init__(
-        self,
+    def __new__(
+        cls,
         table: TaskTable,
         ready: ReadyQueue,
         clients: ClientTable,
         objects: ObjectTable,
         functions: FunctionTable,
         edges: Edges,
-    ) -> None: ...
+    ) -> Self: ...
 
 # survivors
 
+@final
 class Survivors:
-    def __init__(
-        self,
+    def __new__(
+        cls,
         table: TaskTable,
         ready: ReadyQueue,
         clients: ClientTable,
         pool: WorkerPool,
         objects: ObjectTable,
         answers: Answers,
-    ) -> None: ...
+    ) -> Self: ...
 
 # core
 
+@final
 class Edges:
     store: Store | None
-    def __init__(self, table: TaskTable, clients: ClientTable, objects: ObjectTable, own_tag: int) -> None: ...
+    def __new__(cls, table: TaskTable, clients: ClientTable, objects: ObjectTable, own_tag: int) -> Self: ...
     def __len__(self) -> int: ...
     @property
     def nodes(self) -> int: ...
@@ -469,13 +489,15 @@ class Edges:
     @property
     def blob_bytes(self) -> int: ...
 
+@final
 class Deaths:
-    def __init__(self, table: TaskTable, answers: Answers) -> None: ...
+    def __new__(cls, table: TaskTable, answers: Answers) -> Self: ...
 
+@final
 class SchedulerCore:
     client_queue_bytes: int
     most_waiting: int
-    def __init__(self, life: int = 1, life_name: str | None = None, folder: str | None = None) -> None: ...
+    def __new__(cls, life: int = 1, life_name: str | None = None, folder: str | None = None) -> Self: ...
     @property
     def objects(self) -> ObjectTable: ...
     @property
@@ -617,6 +639,7 @@ def nonce_of(memory: Segment) -> bytes: ...
 
 CHILDREN_BYTES: Final[int]
 
+@final
 class Children:
     def __init__(self, memory: Segment) -> None: ...
     def put(self, task: int, payload: bytes) -> bool: ...
@@ -725,6 +748,7 @@ class Meter: ...
 
 def keep_freed_memory(trim_bytes: int, environment: Container[str]) -> None: ...
 
+@final
 class Upkeep:
     def __init__(self, interval_s: float = 30.0, trim_bytes: int = 1 << 30) -> None: ...
     def on_idle(self, now: int, done: int) -> None: ...
@@ -735,6 +759,7 @@ class Upkeep:
 
 # retirement
 
+@final
 class Retirement:
     def __init__(self, most_tasks: int = 0, most_bytes: int = 0) -> None: ...
     def ask(self, reason: str) -> None: ...
@@ -810,14 +835,15 @@ def end_forked(error: BaseException | None = None) -> NoReturn: ...
 
 # future
 
+@final
 class WakeUp:
     def __init__(self) -> None: ...
     def set(self) -> None: ...
     def wait(self, timeout: float) -> bool: ...
 
 class PendingFuture:
-    def __setattr__(self, name: str, value: Any) -> None: ...
-    def __delattr__(self, name: str) -> None: ...
+    def __setattr__(self, name: str, value: Any, /) -> None: ...
+    def __delattr__(self, name: str, /) -> None: ...
     def is_of(self, client: ClientRings) -> bool: ...
     @property
     def task_id(self) -> int: ...
@@ -868,6 +894,7 @@ class Nest:
     def runs(self) -> int: ...
     quiet_ns: int
 
+@final
 class Watcher: ...
 
 class OwnCopy:
@@ -877,16 +904,20 @@ class OwnCopy:
 # open_futures
 
 class FuturePage: ...
+
+@final
 class OpenFutures: ...
 
 # resend
 
+@final
 class CallerFunctions: ...
 
 # graph table
 
 PLAIN_ARGUMENTS: Final[int]
 
+@final
 class Call:
     def __init__(
         self, function: Callable[..., Any], args: tuple[Any, ...], inputs: list[Any], is_flat: bool
@@ -900,8 +931,10 @@ class Call:
     @property
     def is_flat(self) -> bool: ...
 
+@final
 class CallIndex: ...
 
+@final
 class GraphTable:
     @property
     def keys(self) -> list[Any]: ...
@@ -925,16 +958,20 @@ class GraphTable:
 
 # client
 
+@final
 class Channel:
     def __init__(
         self, memory: Segment, doorbell: int, bell_memory: Segment, slot: int, bell_eventfd: int, lifeline: int
     ) -> None: ...
 
+@final
 class KnownObjects:
-    def __init__(self, store: Store) -> None: ...
+    def __new__(cls, store: Store) -> Self: ...
 
+@final
 class Supplies: ...
 
+@final
 class SentGraph:
     def __init__(self, options: TaskOptions) -> None: ...
 

@@ -1,4 +1,4 @@
-"""A source distribution holds all it takes: it is made, built and installed where nothing else of this tree is, and used.
+"""A source distribution holds all it takes: it is built and installed where nothing else of this tree is, and used.
 
 The environment is a new one, and the demo is that of the distribution, so a file that was forgotten is missing there.
 """
