@@ -44,6 +44,9 @@ def receive_packet(connection: socket.socket, most_bytes: int, most_descriptors:
     if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
         close_all(descriptors)
         raise ValueError(f"a packet has more than {most_bytes} bytes or {most_descriptors} descriptors")
+    if not packet:  # a packet of no bytes looks like a hang-up, and is taken for one, but may have brought some
+        close_all(descriptors)
+        return b"", []
     return packet, descriptors.tolist()
 
 

@@ -41,6 +41,13 @@ def test_a_packet_that_does_not_come_whole_is_none_and_leaves_nothing(pair, size
     assert open_descriptors() == before
 
 
+def test_descriptors_that_come_with_no_bytes_are_closed(pair):
+    before = open_descriptors()
+    socket.send_fds(pair[0], [b""], [0, 0])
+    assert receive_packet(pair[1], 100, 4) == (b"", [])
+    assert open_descriptors() == before
+
+
 def test_a_hang_up_is_no_bytes(pair):
     pair[0].shutdown(socket.SHUT_RDWR)
     assert has_packet(pair[1], 0)

@@ -6,8 +6,8 @@ other hosts: those have a RunOutlet, and a relay that answers when it likes.
 
 What the shell promises is kept: an index is that of a peer that is here, and time does not go back.
 
-Held: the core's own checks after every event (in a build that has them), no client is answered more often than it has
-submitted a task, and when all have left every table is empty.
+Held: what the core checks of itself, in every build and in the checked one (a state that cannot become another ends the
+process); no client is answered more often than it has submitted a task; and when all have left every table is empty.
 """
 
 import random
@@ -31,6 +31,7 @@ from scaler._native import (
 )
 
 EVENTS = 2000  # of an episode
+CHECK_EVERY = 100  # events, since it looks at everything
 MS = 1_000_000
 MOST_CLIENTS, MOST_WORKERS = 4, 4
 NOISE = random.Random(0).randbytes(1 << 16)
@@ -552,6 +553,7 @@ class CoreFuzz:
             self.now += 40_000 * MS
             self.core.on_tick(self.now)
         self.look()
+        self.core.check()
         core, counts = self.core, self.core.counts()
         left = {
             name: counts[name]
@@ -595,5 +597,7 @@ def episode(seed: int, events: int, on_event: Callable[[int], None]) -> None:
     for number in range(events):
         on_event(number)
         table[int(random_bits() * count)]()
+        if number % CHECK_EVERY == 0:
+            fuzz.core.check()
     on_event(events)
     fuzz.take_down()

@@ -5,6 +5,7 @@ memory that its parent has too.
 """
 
 import importlib
+import logging
 import mmap
 import os
 import signal
@@ -17,6 +18,20 @@ from dataclasses import dataclass
 
 FUZZERS = {
     "core": "the scheduler's core, by every event that its shell may call",
+    "frames": "a scheduler to which remote peers say anything",
+    "relays": "relays of clients and clusters to which a scheduler says anything",
+    "door": "the door, at which anybody of this host says anything",
+    "objects": "both ends of the connections for objects",
+    "segments": "a scheduler's pump whose peers write anywhere into their shared memory",
+}
+
+EVENTS = {  # for each commit, and at night
+    "core": (100_000, 10_000_000),
+    "frames": (2_000, 200_000),
+    "relays": (600, 50_000),
+    "segments": (20_000, 1_000_000),
+    "door": (3_000, 100_000),
+    "objects": (80, 2_000),
 }
 
 
@@ -80,6 +95,7 @@ def run(name: str, seed: int, events: int) -> Outcome:
 def _in_child(episode: Episode, progress: Progress, seed: int, events: int, most: int) -> None:
     """Never returns."""
     status = 1
+    logging.disable(logging.CRITICAL)  # that nonsense was refused
     try:
         total = 0
         while total < events:

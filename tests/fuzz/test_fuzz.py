@@ -1,18 +1,17 @@
-"""A little of each fuzzer for every commit, always the same; `make nightly` has new seeds and many more events."""
+"""A little of each fuzzer for every commit, always the same; at night many more events, on fresh seeds."""
 
 import os
 import signal
 
 import pytest
 
-from tests.fuzz.run import FUZZERS, run
-
-EVENTS = {"core": 200_000}
+from tests.effort import NIGHTLY, seeds
+from tests.fuzz.run import EVENTS, FUZZERS, run
 
 
 @pytest.mark.parametrize("name", FUZZERS)
 def test_what_peers_may_say_and_do_breaks_nothing_that_must_hold(name):
-    outcome = run(name, 1, EVENTS[name])
+    outcome = run(name, seeds(1)[0], EVENTS[name][NIGHTLY])
     assert outcome.failure is None, outcome.failure
 
 

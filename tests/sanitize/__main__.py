@@ -5,7 +5,7 @@ a few tasks reach them (setup.py, native/memory/limits.h). It stands under build
 not touched. The first finding ends the program with status 99 and says where it was.
 
     python -m tests.sanitize                                  what every commit has time for
-    python -m tests.sanitize --all                            everything, with seeds of today's
+    python -m tests.sanitize --all                            everything, and the fuzzers on fresh seeds
     python -m tests.sanitize pytest tests/native -k edges     one module, with its arguments
     python -m tests.sanitize tests.fuzz core --seed 7
 
@@ -23,6 +23,8 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+
+from tests.fuzz.run import EVENTS, FUZZERS
 
 log = logging.getLogger("sanitize")
 ROOT = Path(__file__).parents[2]
@@ -46,7 +48,12 @@ LEFT_OUT = [
     # This heap has nothing to trim, of which the C library is asked.
     "--deselect=tests/native/test_upkeep.py::test_what_lies_free_goes_back_once_a_worker_has_been_idle_for_an_interval",
 ]
-TESTS = ["tests/native", "tests/link", "tests/protocol", "tests/sim"]
+TESTS = ["tests/fuzz", "tests/native", "tests/link", "tests/protocol", "tests/sim"]
+LONG = [  # what every commit has no time for
+    "--ignore=tests/protocol",  # frames in Python and Cap'n Proto; what is native of it is in tests/native, too
+    "--ignore=tests/sim/test_objects.py",
+    "--ignore=tests/sim/test_wire.py",
+]
 
 
 def build() -> Path:
@@ -119,12 +126,15 @@ def readable(report: str) -> str:
 
 def jobs(everything: bool) -> list[list[str]]:
     """What there is to run."""
-    return [["pytest", "--timeout=600", *LEFT_OUT, *TESTS]]
+    tests = ["pytest", "-n2", "--dist=worksteal", "--timeout=900", *LEFT_OUT, *TESTS]
+    if not everything:
+        return [[*tests, *LONG]]
+    return [tests, *(["tests.fuzz", name, "--events", str(10 * EVENTS[name][0])] for name in FUZZERS)]
 
 
 def main() -> int:
     parser = argparse.ArgumentParser("python -m tests.sanitize", description=__doc__.splitlines()[0])
-    parser.add_argument("--all", action="store_true", help="everything, with seeds of today's")
+    parser.add_argument("--all", action="store_true", help="everything, and the fuzzers on fresh seeds")
     parser.add_argument("module", nargs=argparse.REMAINDER, help="a module to run instead, and its arguments")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s")

@@ -1,0 +1,153 @@
+"""Both ends of the connections for objects: a port at which strangers say anything, a dialer that is answered anything.
+
+Sockets and threads are real, so which of them is first is not the seed's to say; what is said is.
+
+Held: an honest transfer each way succeeds in the end, and its bytes are right; nobody without a token gets a byte of
+what is served; an object that was never whole is not said to be; and each fetch ends, once.
+"""
+
+import os
+import random
+import secrets
+import socket
+import struct
+import threading
+from collections.abc import Callable
+
+from scaler._native import Segment
+from scaler.address import Place
+from scaler.link.arrival import Arrival
+from scaler.link.object_dialer import ObjectDialer
+from scaler.link.object_port import ObjectPort
+
+EVENTS = 40  # of an episode
+HOST = "127.0.0.1"
+SECRET = b"the bytes of an object " * 200
+NUMBERS = (0, 1, 2, 3, 100, len(SECRET) - 1, len(SECRET), len(SECRET) + 1, 2**31, 2**63, 2**64 - 1)
+
+
+class Liar:
+    """Listens as a port does, and answers what is drawn."""
+
+    def __init__(self, chance: random.Random) -> None:
+        self.chance = chance
+        self.listener = socket.create_server((HOST, 0))
+        self.port: int = self.listener.getsockname()[1]
+        self.answers: list[bytes] = []
+        self.thread = threading.Thread(target=self.listen, daemon=True)
+        self.thread.start()
+
+    def listen(self) -> None:
+        while True:
+            try:
+                connection, _ = self.listener.accept()
+            except OSError:
+                return
+            with connection:
+                try:
+                    connection.settimeout(1)
+                    connection.recv(32)
+                    connection.sendall(self.answers.pop() if self.answers else b"")
+                except OSError:
+                    pass
+
+    def close(self) -> None:
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+        self.thread.join(10)
+
+
+class ObjectsFuzz:
+    def __init__(self, seed: int) -> None:
+        self.chance = random.Random(seed)
+        self.port = ObjectPort(HOST)
+        self.liar = Liar(self.chance)
+        self.token = self.port.serve(7, memoryview(SECRET))
+        self.dialer = ObjectDialer(Place(HOST, self.port.port), lambda what: what())
+
+    def start(self) -> bytes:
+        chance = self.chance
+        magic = b"SCOB" if chance.random() < 0.9 else chance.randbytes(4)
+        return magic + struct.pack("<H", 1 if chance.random() < 0.9 else chance.getrandbits(16))
+
+    def ask(self) -> None:
+        """A stranger at the port."""
+        chance = self.chance
+        token = secrets.token_bytes(16) if chance.random() < 0.9 else self.token[:15] + bytes([self.token[15] ^ 1])
+        said = self.start() + struct.pack("<HQ", chance.choice((0, 1, 1, 2, 3, 65535)), chance.choice(NUMBERS)) + token
+        if said[6] == 2:  # whoever brings something has patience, and is given some
+            said = said[:6] + b"\1\0" + said[8:]
+        said = said[: chance.choice((32, 32, 32, 31, 5, 0))] + chance.randbytes(chance.choice((0, 0, 1, 100)))
+        with socket.create_connection((HOST, self.port.port)) as connection:
+            connection.settimeout(10)
+            heard = b""
+            try:
+                connection.sendall(said)
+                connection.shutdown(socket.SHUT_WR)
+                while data := connection.recv(65536):
+                    heard += data
+            except OSError:
+                pass
+        assert SECRET[:10] not in heard, "a stranger was given an object"
+        assert len(heard) <= 24 * 4
+
+    def ask_rightly(self) -> None:
+        """Who has the token may ask for any part, and hang up."""
+        offset = self.chance.choice(NUMBERS)
+        with socket.create_connection((HOST, self.port.port)) as connection:
+            connection.settimeout(10)
+            try:
+                connection.sendall(struct.pack("<4sHHQ16s", b"SCOB", 1, 1, offset, self.token))
+                if self.chance.random() < 0.5:
+                    connection.recv(self.chance.choice((1, 24, 1000)))
+            except OSError:
+                pass
+
+    def dial(self) -> None:
+        """The dialer fetches from somebody who lies."""
+        chance = self.chance
+        size = chance.choice((0, 1, 100, 5000))
+        memory = Segment.private(8192)
+        arrival = Arrival(1, size, memoryview(memory)[:size])
+        total, offset = (size if chance.random() < 0.7 else chance.choice(NUMBERS)), chance.choice((0, 0, *NUMBERS))
+        lie = self.start() + struct.pack("<HQQ", chance.choice((1, 1, 1, 2, 9)), offset, total)
+        is_long = chance.random() < 0.5
+        lie = lie[: chance.choice((24, 24, 24, 23, 0))] + bytes(
+            size if is_long else chance.choice((0, size // 2, 6000))
+        )
+        self.liar.answers = [lie] * 4
+        done, said = threading.Event(), []
+
+        def on_done(is_there: bool) -> None:
+            said.append(is_there)
+            done.set()
+
+        where = Place(HOST, self.liar.port)
+        if chance.random() < 0.1:
+            where = chance.choice((Place("a" * 70, 1), Place("", 1), Place("::1", 1), Place("a" * 300 + ".b", 70000)))
+        self.dialer.fetch(arrival, [(where, secrets.token_bytes(16))], on_done)
+        assert done.wait(60), "a fetch has not ended"
+        assert said == [arrival.is_whole]
+        assert bytes(memoryview(memory)[size:]) == bytes(8192 - size), "more was written than the object has"
+
+    def take_down(self) -> None:
+        """Fetch it from the port, rightly."""
+        memory = bytearray(len(SECRET))
+        arrival, done = Arrival(1, len(SECRET), memoryview(memory)), threading.Event()
+        self.dialer.fetch(arrival, [(Place(HOST, self.port.port), self.token)], lambda is_there: done.set())
+        assert done.wait(60)
+        assert arrival.is_whole
+        assert memory == SECRET
+        self.dialer.close()
+        self.liar.close()
+        self.port.close()
+
+
+def episode(seed: int, events: int, on_event: Callable[[int], None]) -> None:
+    fuzz = ObjectsFuzz(seed)
+    for number in range(events):
+        on_event(number)
+        fuzz.chance.choice((fuzz.ask, fuzz.ask, fuzz.ask_rightly, fuzz.dial))()
+    on_event(events)
+    fuzz.take_down()
+    assert len(os.listdir("/proc/self/fd")) < 100
