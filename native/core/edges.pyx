@@ -415,7 +415,7 @@ cdef class Edges:
         memcpy(at, &node.count, 4)
         memcpy(at + 4, &section_bytes, 4)
         memcpy(at + SECTION_HEADER_BYTES + section_bytes, old + rest, rest_bytes)
-        if (objects or spill) and not self.write_places(node, made, own, spill, entries, section):
+        if (objects or spill) and not self.write_places(node, made, own, objects, spill, entries, section):
             free(made)
             made = NULL
         if spill:
@@ -443,24 +443,31 @@ cdef class Edges:
                 memcpy(at, bytes_of(blob), blob.size)
                 at += padded(blob.size)
 
-    cdef bint write_places(self, Node *node, char *payload, uint32_t at, bint spill, const char *entries,
-                           size_t section) noexcept nogil:
+    cdef bint write_places(self, Node *node, char *payload, uint32_t own, uint32_t objects, bint spill,
+                           const char *entries, size_t section) noexcept nogil:
         """Places of the inputs that are objects, which the task holds from now on; and of the section, if it is one."""
         with gil:
             try:
-                if not spill:
-                    self.write_input_places(node, payload, at)
-                elif self.store is not None:
-                    spilled = self.store.put(PyBytes_FromStringAndSize(entries, section), PLACE_NEW)
-                    self.write_spilled(place_at(payload, self.write_input_places(node, payload, at)), spilled)
-                else:
-                    return False
+                if spill and not self.write_spilled(place_at(payload, own + objects), entries, section):
+                    return False                      # before the others: then the task holds none of them yet
+                self.write_input_places(node, payload, own)
             except (OSError, MemoryError):
                 return False
         return True
 
-    cdef uint32_t write_input_places(self, Node *node, char *payload, uint32_t at) except? 0:
-        """Number of the place behind the last."""
+    cdef bint write_spilled(self, Place *place, const char *entries, size_t section) except -1:
+        """The place of the section, as an object of the scheduler's. False if it cannot be one."""
+        if self.store is None:
+            return False
+        (place.object, place.segment, place.offset, place.size,
+         place.flags) = self.store.put(PyBytes_FromStringAndSize(entries, section), PLACE_NEW)
+        if self.objects.take_one(place, self.own_tag, False) != PLACES_GOOD:
+            self.store.free(place.object)
+            return False
+        place.flags = PLACE_STREAM | PLACE_INPUT
+        return True
+
+    cdef int write_input_places(self, Node *node, char *payload, uint32_t at) except -1:
         cdef Place *place
         cdef Blob *blob
         cdef uint32_t k
@@ -473,10 +480,4 @@ cdef class Edges:
                 self.objects.complete(place)
                 place.flags = PLACE_PACKED | PLACE_INPUT
                 at += 1
-        return at
-
-    cdef int write_spilled(self, Place *place, tuple spilled) except -1:
-        place.object, place.segment, place.offset, place.size, place.flags = spilled
-        self.objects.take_one(place, self.own_tag, False)
-        place.flags = PLACE_STREAM | PLACE_INPUT
         return 0

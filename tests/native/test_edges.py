@@ -440,3 +440,26 @@ def test_random_graphs_end_as_their_edges_say(seed):
         if i not in cancelled:
             assert answers.get(ids[i]) == (None if inner[i] else wanted[i])
     assert_empty(core)
+
+
+def test_inputs_that_are_written_into_an_object_which_cannot_be_are_not_held(core, client, worker):
+    """A store that gives out what is nowhere: the task is refused, and holds nothing of it."""
+    freed = []
+
+    class OddStore:
+        def put(self, data, flags):
+            return core.own_tag << 40 | 1, 0, 0, len(data), flags
+
+        def free(self, number):
+            freed.append(number)
+
+    core.edges.store = OddStore()
+    first = client.submit()
+    run_all(core, client, worker)
+    late = client.node([first] * 6, expected=0)
+    client.supply(first, bytes(7000))
+    client.drain()
+    assert [answer[:2] for answer in client.answers] == [(first, STATUS_OK), (late, STATUS_REFUSED)]
+    assert freed == [core.own_tag << 40 | 1]
+    assert len(core.objects) == 0
+    assert_empty(core)
