@@ -82,6 +82,14 @@ cdef class RunningTask:
             return None
         return (task, attempt, since, limit) if limit and now > since + limit else None
 
+    def find_last(self):
+        """(task, attempt) in progress that is not to be run again if the worker has died, since a child that may not be
+        was under way on its stack; else None."""
+        cdef Record *record = self.find_claimed()
+        if record == NULL or load_acquire(&self.page.once) != record.attempt or record.attempt == 0:
+            return None
+        return record.task, record.attempt
+
     cdef int add_noted(self, list claimed) except -1:
         """Add what the worker's page says that it runs: who is to be charged if its ring does not tell that any more."""
         noted = load_acquire(&self.page.task), load_acquire(&self.page.attempt)

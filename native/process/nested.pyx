@@ -111,7 +111,8 @@ cdef class Nest:
     cdef uint64_t asked_ns
     cdef uint64_t sent_number     # of the last child that was here when a task ended
     cdef object loads, loads_parcel, dumps, describe, load_function, finish, stop_with
-    cdef WorkerLoop loop          # of the worker, for time limits; None: there are none
+    cdef WorkerLoop loop          # of the worker, for time limits and what is not to be run again; None: there are none
+    cdef uint32_t last_runs       # how many run here that are not to be run again
     cdef bint sends_old           # no scheduler looks at the children
     cdef uint64_t old_number, next_sending_ns
     cdef unsigned int forks       # there had been so many when this was made: a forked copy counts more
@@ -369,6 +370,7 @@ cdef class Nest:
         cdef object stopped = None
         cdef size_t depth = len(self.chain)
         cdef CallLimit limit
+        cdef bint is_last_run = self.loop is not None and future.options is not None and retries_in(future.options.word) == 0
         limit.since_ns = 0
         try:
             function = self.function(client, future.function)
@@ -376,6 +378,9 @@ cdef class Nest:
             if stack_is_short():
                 raise RecursionError(self.say_chain())
             self.begin_limit(future, &limit, function)
+            if is_last_run:
+                self.last_runs += 1
+                store_release(&self.loop.page.once, self.loop.page.attempt)
             Py_SetRecursionLimit(Py_GetRecursionLimit() + MORE_FRAMES)
             try:
                 if future.flags & FLAG_CHUNK:
@@ -384,6 +389,10 @@ cdef class Nest:
                     value = self.call(future, function, &status)
             finally:
                 Py_SetRecursionLimit(Py_GetRecursionLimit() - MORE_FRAMES)
+                if is_last_run:
+                    self.last_runs -= 1
+                    if self.last_runs == 0:
+                        store_release(&self.loop.page.once, 0)
             if status == STATUS_OK and not flags:
                 if plain_value(small, value):
                     state = FUTURE_DONE

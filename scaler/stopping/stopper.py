@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from scaler._native import KIND_RESULT, STATUS_RAISED, STATUS_STOPPED, RecordRun, RunningTask
-from scaler.exceptions import TaskTimeoutError
+from scaler.exceptions import TaskTimeoutError, WorkerDiedError
 from scaler.processes import Process
 from scaler.stopping import STOP_SIGNAL
 from scaler.stopping.stops import AGAIN_S, Ask, Kill, Stop, Stops
@@ -65,7 +65,10 @@ class Stopper(Generic[Worker]):
         self._processes[worker] = _Worker(running, process, str(request.get("name", "")), grace_s)
 
     def remove(self, worker: Worker) -> RecordRun | None:
-        """The worker has gone. The answer to be given in its place, if it was still at what it was to stop."""
+        """The worker has gone. The answer to be given in its place, if it was still at what it was to stop.
+
+        Or if it was at what is not to be run again.
+        """
         gone = self._processes.get(worker)
         if gone is None:
             return None
@@ -73,7 +76,10 @@ class Stopper(Generic[Worker]):
         del self._processes[worker]
         self._asked.pop(worker, None)
         gone.process.close()
-        return None if stop is None else _answer(stop, gone)
+        if stop is not None:
+            return _answer(stop, gone)
+        last = gone.running.find_last()
+        return None if last is None else _answer_of_last(*last, gone)
 
     def stop(self, worker: Worker, task: int, attempt: int) -> None:
         """Nobody wants the result of this attempt: have it end, if it runs."""
@@ -154,6 +160,19 @@ class Stopper(Generic[Worker]):
         """Have somebody else kill it; again and again, since one who does not listen just now hears nothing."""
         self._asked[worker] = time.monotonic() + AGAIN_S
         self._ask(worker, self._processes[worker].process, signal.SIGKILL)
+
+
+def _answer_of_last(task: int, attempt: int, process: _Worker) -> RecordRun:
+    """What is said of a task whose worker has died in the midst of a child that may not be run again."""
+    error = WorkerDiedError(
+        f"worker {process.name} (process {process.process.number}) died while a task with retries=0 ran there in place "
+        f"of the one that waited for it (task {task:#x}), which is not run again either: it would submit that anew; "
+        "the worker's log says how it died"
+    )
+    run = RecordRun()
+    data = pickle.dumps((error, f"{type(error).__name__}: {error}\n"), 5)
+    run.write(KIND_RESULT, task, data, status=STATUS_RAISED, attempt=attempt)
+    return run
 
 
 def _answer(stop: Stop[Any], process: _Worker) -> RecordRun:

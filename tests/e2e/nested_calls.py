@@ -11,7 +11,7 @@ import numpy as np
 
 from scaler import Client, current_client
 from scaler.exceptions import TaskTimeoutError
-from tests.e2e.calls import fail_times
+from tests.e2e.calls import fail_times, note_and_die
 from tests.e2e.stoppable import last_for_ever, sleep_item
 
 Tree = tuple[str, list[Any]]
@@ -351,13 +351,13 @@ def limit_child(client: Client, folder: str, way: str, seconds: float = 0.3) -> 
     except TaskTimeoutError as error:
         said = str(error)
     time.sleep(0.4)  # longer than the child's limit, which is not ours
-    return said, view.submit(add_one, 0).result()
+    return said, client.submit(add_one, 0).result()
 
 
 def limit_map(client: Client, seconds: float) -> list[int]:
     """Calls that take longer than their limit together, but for one."""
-    items = [(i, seconds if i == 20 else 0.02) for i in range(40)]
-    return client.options(timeout=0.3).map(sleep_item, items)
+    items = [(i, seconds if i == 20 else 0.04) for i in range(40)]
+    return client.options(timeout=1.0).map(sleep_item, items)
 
 
 def limit_below(client: Client, folder: str) -> str:
@@ -380,3 +380,18 @@ def retry_child(client: Client, path: str, how: str) -> list[int]:
     if how == "map":
         return view.map(fail_times, [args])[0]
     return view.get({path: path, "KeyError": "KeyError", "node": (fail_times, *args)}, "node")
+
+
+def die_once(client: Client, path: str, way: str) -> None:
+    """Wait for a child that kills its worker, and may not be run again."""
+    view = client.options(retries=0)
+    if way == "submit":
+        view.submit(note_and_die, path, 1).result()
+    else:
+        view.map(note_and_die, [(path, 1)])
+
+
+def die_after_child(client: Client, path: str) -> None:
+    """A child that may not be run again is over when the worker dies."""
+    assert client.options(retries=0).submit(add_one, 1).result() == 2
+    note_and_die(path, 2)

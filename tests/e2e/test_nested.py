@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from scaler import Client, SchedulerClusterCombo, current_client
-from scaler.exceptions import ScalerError, TaskTimeoutError
+from scaler.exceptions import ScalerError, TaskTimeoutError, WorkerDiedError
 from tests.e2e import nested_calls as calls
 from tests.effort import rounds
 from tests.elsewhere import RemoteCluster
@@ -85,8 +85,8 @@ def test_a_childs_own_time_limit_holds_wherever_it_runs(nesting, tmp_path, way):
 
 
 def test_a_limit_is_each_calls_own_in_a_childs_map(nesting):
-    assert run(nesting, calls.limit_map, nesting, 0.0) == list(range(40))
-    with pytest.raises(TaskTimeoutError, match=r"sleep_item ran longer than its limit of 0\.3 s"):
+    assert run(nesting, calls.limit_map, nesting, 0.04) == list(range(40))
+    with pytest.raises(TaskTimeoutError, match=r"sleep_item ran longer than its limit of 1 s"):
         run(nesting, calls.limit_map, nesting, 60.0)
 
 
@@ -102,6 +102,17 @@ def test_the_limit_that_ends_first_holds(nesting, tmp_path):
 @pytest.mark.parametrize("how", ["submit", "map", "get"])
 def test_a_childs_call_is_made_again_after_exceptions_of_its_own(nesting, tmp_path, how):
     assert run(nesting, calls.retry_child, nesting, str(tmp_path / "marks"), how) == [1]
+
+
+@pytest.mark.parametrize("way", ["submit", "map"])
+def test_a_child_that_may_not_run_again_is_not_run_again_with_its_parent(nesting, tmp_path, way):
+    path = tmp_path / "marks"
+    with pytest.raises(WorkerDiedError):
+        run(nesting, calls.die_once, nesting, str(path), way)
+    assert path.read_text().split() == ["1"]
+    with pytest.raises(WorkerDiedError):
+        run(nesting, calls.die_after_child, nesting, str(path))
+    assert path.read_text().split() == ["1"] + ["2"] * 4  # the parent itself may run four times
 
 
 def test_arrays_and_references(nesting):
