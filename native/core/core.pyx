@@ -330,6 +330,10 @@ cdef class SchedulerCore:
         self.clear(index, NUMBER_MASK + 1 if before == <uint64_t>-1 else before & NUMBER_MASK)
         self.dispatch(now)
 
+    def is_clearing(self, uint32_t index):
+        """Whether something of this client is still to be cleared: what it says next has to wait for that."""
+        return self.clients.clients[index].unfinished
+
     def on_client_release(self, uint32_t index, objects):
         """The client holds these objects no more."""
         self.release(self.clients.tag_of(index), objects)

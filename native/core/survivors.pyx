@@ -16,6 +16,9 @@
 
 cdef uint64_t HOLD_NS = 1000000000           # how long a task that was sent again waits for somebody who has it
 cdef size_t MOST_UNWANTED = 100000           # tasks that are remembered for RESULT_WAIT_NS: clients name them
+cdef size_t MOST_RESULTS = 100000            # that wait for their clients; of more, their tasks run again
+cdef uint64_t MOST_RESULT_BYTES = 256 << 20
+cdef size_t MOST_DUE = 1000                  # of these that are dropped in one tick
 cdef uint64_t RESULT_WAIT_NS = 30000000000   # how long a result waits for its client
 
 
@@ -30,6 +33,9 @@ cdef class Survivors:
     cdef dict running           # task -> [(attempt, worker index), ...]
     cdef dict task_of           # worker index -> (task, attempt) that it runs
     cdef dict results           # task -> (end of waiting, worker index, the record as bytes)
+    cdef uint64_t result_bytes  # of these
+    cdef set unready            # of their tasks, those that were sent again when what the result brings was not to be had
+    cdef set came               # workers that have come over: nobody else has results of another life
     cdef dict held_back         # row -> end of waiting, by arrival
     cdef set unwanted           # tasks that were cancelled while they were held back, or before they were sent again
     cdef set unwanted_before    # those of RESULT_WAIT_NS ago, which are forgotten next
@@ -48,6 +54,7 @@ cdef class Survivors:
         self.answers = answers
         self.running, self.task_of, self.results, self.held_back = {}, {}, {}, {}
         self.unwanted, self.unwanted_before, self.unasked = set(), set(), {}
+        self.unready, self.came = set(), set()
         self.rotate_ns = 0
 
     cdef bint is_empty(self):
@@ -117,6 +124,7 @@ cdef class Survivors:
         """This worker has come over from another scheduler. `running`: (task, attempt) that it was given by that."""
         cdef uint32_t row_index
         self.any_lives = True
+        self.came.add(worker_index)
         if running is None:
             return 0
         task, attempt = running
@@ -143,12 +151,11 @@ cdef class Survivors:
     cdef int on_worker_left(self, uint32_t worker_index) except -1:
         """This worker has gone: what it still ran goes elsewhere, and its results can be had no more."""
         cdef uint32_t row_index
-        cdef bytes kept
-        if not self.any_lives:
+        if worker_index not in self.came:
             return 0
-        for task, (_, index, kept) in list(self.results.items()):
-            if index == worker_index:
-                self.drop_result(task)
+        self.came.discard(worker_index)
+        for task in [task for task, (_, index, _) in self.results.items() if index == worker_index]:
+            self.drop_result(task)
         what = self.task_of.get(worker_index)
         if what is None:
             return 0
@@ -220,13 +227,16 @@ cdef class Survivors:
         """A worker has answered what another scheduler gave it."""
         cdef uint32_t row_index = self.clients.find_open(record.task)
         self.on_idle(worker_index, record.task, record.attempt)
-        if (row_index and self.table.row(row_index).state not in (ROW_HELD_BACK, ROW_READY, ROW_WAITING)
+        if (worker_index not in self.came or len(self.results) >= MOST_RESULTS
+                or self.result_bytes + record.record_bytes > MOST_RESULT_BYTES
+                or row_index and self.table.row(row_index).state not in (ROW_HELD_BACK, ROW_READY, ROW_WAITING)
                 or record.task in self.results or self.is_unwanted(record.task) or record.status == STATUS_STOPPED):
             self.late += 1
             self.answers.discard(record, self.pool.workers[worker_index].maker)
             return 0
         self.results[record.task] = (now + RESULT_WAIT_NS, worker_index,
                                      PyBytes_FromStringAndSize(<char *>record, record.record_bytes))
+        self.result_bytes += record.record_bytes
         if row_index:
             if self.table.row(row_index).state == ROW_READY:
                 self.keep_back(row_index, now + HOLD_NS)
@@ -241,8 +251,9 @@ cdef class Survivors:
         _, worker_index, kept = self.results[task]
         record = <Record *>PyBytes_AS_STRING(kept)
         if not self.is_to_be_had(worker_index, record):
+            self.unready.add(task)
             return 0
-        del self.results[task]
+        self.take_out(task)
         self.held_back.pop(row_index, None)           # one that waits for its inputs needs them no more
         self.answers.answer_with(row_index, record, self.pool.workers[worker_index].maker)
         return 0
@@ -257,14 +268,29 @@ cdef class Survivors:
         place = place_at(payload_of(record), 0)
         return Segment.exists(area_name(self.objects.life, self.objects.folder, place.segment))
 
+    cdef tuple take_out(self, task):
+        cdef tuple result = self.results.pop(task)
+        self.result_bytes -= len(<bytes>result[2])
+        self.unready.discard(task)
+        return result
+
     cdef int drop_result(self, task) except -1:
         """Nobody will have it."""
         cdef bytes kept
-        _, worker_index, kept = self.results.pop(task)
+        _, worker_index, kept = self.take_out(task)
         self.answers.discard(<Record *>PyBytes_AS_STRING(kept), self.pool.workers[worker_index].maker)
         return 0
 
     # time
+
+    cdef list results_due(self, uint64_t now):
+        """Tasks whose results have waited long enough: they stand in the order in which they have come."""
+        cdef list due = []
+        for task, (end, _, _) in self.results.items():
+            if end > now or <size_t>len(due) >= MOST_DUE:
+                break
+            due.append(task)
+        return due
 
     cdef int on_tick(self, uint64_t now) except -1:
         """Place what nobody turned out to have; drop results, and stop tasks, that nobody turned out to want."""
@@ -273,13 +299,16 @@ cdef class Survivors:
         for index, (task, attempt) in list(self.task_of.items()):
             if self.is_run_in_vain(index, self.clients.find_open(task) != 0, now):
                 self.stop(index, task, attempt)
-        for task, (end, _, _) in list(self.results.items()):
+        for task in list(self.unready):
             row_index = self.clients.find_open(task)
             if row_index and self.table.row(row_index).state in (ROW_HELD_BACK, ROW_WAITING):
                 self.answer(row_index)
-            elif end <= now or row_index:
+            else:
                 self.late += 1
                 self.drop_result(task)
+        for task in self.results_due(now):
+            self.late += 1
+            self.drop_result(task)
         for row_index in self.take_due(now):
             self.ready.push(row_index, EVENT_IS_NOWHERE, False)
         return 0

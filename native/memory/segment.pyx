@@ -4,7 +4,8 @@
 # unlinks it when the attaching process exits; it keeps two descriptors open; and it only truncates, so that a full
 # /dev/shm kills with SIGBUS at the first touch. The names are readable by it all the same.
 #
-# Rule 1: pages are allocated before the first write, so a full /dev/shm is a clean OSError (ENOSPC) here.
+# Rule 1: pages are allocated before the first write, so a full /dev/shm is a clean OSError (ENOSPC) here. Of what comes
+#         over a wire they are allocated as it comes, since nobody is to have much memory set aside by a few bytes.
 # Rule 2: no descriptor stays open. Rule 3: memory is unmapped when the last view is gone, never before.
 
 import errno as _errno
@@ -50,21 +51,37 @@ cdef class Segment:
         return self
 
     @staticmethod
-    def create(str name, size_t size):
-        """Make a segment of `size` bytes. OSError if it exists or there is no room for it."""
+    def create(str name, size_t size, bint grows=False, size_t promised=0):
+        """Make a segment of `size` bytes. OSError if it exists or there is no room for it.
+
+        One that `grows` has no pages yet: `allocate` comes before the first write to each. `promised` bytes of the room
+        that there is are for others that grow.
+        """
         fd = _os.open(segment_path(name), _os.O_RDWR | _os.O_CREAT | _os.O_EXCL | _os.O_CLOEXEC, 0o600)
         try:
             if size:
                 room = _os.fstatvfs(fd)
-                if room.f_blocks and room.f_bfree * room.f_frsize < size:    # else all there is would be filled first
+                if room.f_blocks and room.f_bfree * room.f_frsize < size + promised:    # else all there is would be filled first
                     raise OSError(_errno.ENOSPC, _os.strerror(_errno.ENOSPC), segment_path(name))
-                _os.posix_fallocate(fd, 0, size)
+                if grows:
+                    _os.ftruncate(fd, size)
+                else:
+                    _os.posix_fallocate(fd, 0, size)
             return Segment.map(name, fd, size)
         except BaseException:
             Segment.unlink(name)
             raise
         finally:
             _os.close(fd)
+
+    cdef int allocate(self, size_t offset, size_t size) except -1:
+        """See to it that these bytes have pages. OSError if there is no room for them."""
+        fd = _os.open(segment_path(self.name), _os.O_RDWR | _os.O_CLOEXEC | _os.O_NOFOLLOW)
+        try:
+            _os.posix_fallocate(fd, offset, size)
+        finally:
+            _os.close(fd)
+        return 0
 
     @staticmethod
     def open(str name):

@@ -13,6 +13,7 @@
 # Not here: reading (loan), who holds what (objects), what the bytes mean (scaler.payload).
 
 cdef enum:
+    GROWTH_BYTES = 1 << 22           # pages are allocated for as much again as there is, but at most for so much
     AREA_BYTES = 1 << 20             # larger objects have a segment of their own
     SLOTS_PER_AREA = 8
     LEAST_AREA_BYTES = 1 << 16
@@ -34,6 +35,7 @@ cdef class Area:
     cdef size_t slot_bytes
     cdef uint32_t used               # slots
     cdef uint64_t idle_since_ns      # when the last slot was freed
+    cdef size_t allocated            # so much of it, from the beginning, has pages
     cdef bint is_retired             # of a scheduler that is gone: no slot of it is given out again
 
 
@@ -118,6 +120,7 @@ cdef class Store:
     cdef readonly uint64_t used_bytes    # in slots that hold an object
     cdef readonly uint64_t lasting_bytes # of these, in slots whose objects no end of a task will free
     cdef readonly uint64_t kept_bytes    # of all segments
+    cdef readonly uint64_t promised_bytes   # of these, without pages so far
     cdef public uint64_t most_bytes
 
     def __init__(self, str life not None, uint64_t tag, str folder not None, on_files=None, uint64_t most_bytes=0):
@@ -137,22 +140,49 @@ cdef class Store:
 
     # making
 
-    cdef Slot take(self, size_t size):
-        """A slot with room for so many bytes. OSError if there is none to be had."""
+    cdef Slot take(self, size_t size, bint grows=False):
+        """A slot with room for so many bytes. OSError if there is none to be had.
+
+        One that `grows` may be without pages: `allocate` comes before each write.
+        """
         cdef size_t slot_bytes = slot_bytes_for(size)
         cdef list free = self.free_slots.get(slot_bytes)
         cdef Slot slot
         while not free:
-            self.make_area(slot_bytes)
+            self.make_area(slot_bytes, grows)
             free = self.free_slots.get(slot_bytes)
         slot = free.pop()
+        if not grows and slot.area.allocated < slot.area.memory.size:
+            try:
+                self.allocate_area(slot.area, slot.area.memory.size)
+            except OSError:
+                self.free_slots.setdefault(slot_bytes, []).append(slot)
+                raise
         slot.size = size
         unpoison(slot.area.memory.start + slot.offset, size)
         slot.area.used += 1
         self.used_bytes += slot_bytes
         return slot
 
-    cdef int make_area(self, size_t slot_bytes) except -1:
+    cdef int allocate_area(self, Area area, size_t end) except -1:
+        """Have pages up to there. OSError if there is no room for them."""
+        if end > area.allocated:
+            end = min(area.memory.size, max(end, area.allocated + min(area.allocated, <size_t>GROWTH_BYTES)))
+            area.memory.allocate(area.allocated, end - area.allocated)
+            self.promised_bytes -= end - area.allocated
+            area.allocated = end
+        return 0
+
+    def allocate(self, uint64_t object, size_t end):
+        """The kernel has written an object that was reserved up to `end`. OSError if there is no room for that.
+
+        In a segment that is shared that counts once the object is whole, since all before it gets pages with it.
+        """
+        cdef Slot slot = self.slots[object]
+        if end == slot.size or slot.area.slot_bytes > AREA_BYTES:
+            self.allocate_area(slot.area, slot.offset + end)
+
+    cdef int make_area(self, size_t slot_bytes, bint grows=False) except -1:
         cdef Area area = Area.__new__(Area)
         cdef Slot slot
         cdef size_t offset = 0
@@ -161,12 +191,14 @@ cdef class Store:
         if slot_bytes <= AREA_BYTES:
             size = max(slot_bytes * SLOTS_PER_AREA, <size_t>LEAST_AREA_BYTES) // slot_bytes * slot_bytes
         try:
-            self.make_segment(area, size)
+            self.make_segment(area, size, grows)
         except OSError:
             if size == slot_bytes:
                 raise
             size = slot_bytes          # if not for eight, then for one
-            self.make_segment(area, size)
+            self.make_segment(area, size, grows)
+        area.allocated = 0 if grows else size
+        self.promised_bytes += size - area.allocated
         poison(area.memory.start, size)
         area.slot_bytes = slot_bytes
         area.idle_since_ns = now_ns()
@@ -183,12 +215,12 @@ cdef class Store:
         self.free_slots[slot_bytes] = slots
         return 0
 
-    cdef int make_segment(self, Area area, size_t size) except -1:
+    cdef int make_segment(self, Area area, size_t size, bint grows) except -1:
         if self.kept_bytes - self.used_bytes > POOL_BYTES:
             self.trim(now_ns(), True)
         if not self.is_full(size):
             try:
-                self.create(area, size, self.next_segment)
+                self.create(area, size, self.next_segment, grows)
                 return 0
             except OSError as error:
                 if error.errno != _errno.ENOSPC and error.errno != _errno.ENOMEM:
@@ -197,19 +229,19 @@ cdef class Store:
         try:
             if self.is_full(size):
                 raise OSError(_errno.ENOSPC, f"/dev/shm may hold {self.most_bytes} bytes here")
-            self.create(area, size, self.next_segment)
+            self.create(area, size, self.next_segment, grows)
         except OSError as error:
-            self.create(area, size, self.next_segment | <uint64_t>1 << SEGMENT_FILE_BIT)
+            self.create(area, size, self.next_segment | <uint64_t>1 << SEGMENT_FILE_BIT, grows)
             if not self.warned:
                 self.warned = True
                 if self.on_files is not None:
                     self.on_files(area.memory.name, error)
         return 0
 
-    cdef int create(self, Area area, size_t size, uint64_t number) except -1:
+    cdef int create(self, Area area, size_t size, uint64_t number, bint grows) except -1:
         cdef str life = self.life
         area.segment = number | self.tag << 32
-        area.memory = Segment.create(area_name(life, self.folder, area.segment), size)
+        area.memory = Segment.create(area_name(life, self.folder, area.segment), size, grows, self.promised_bytes)
         self.next_segment += 1
         if life is not self.life:      # others got on meanwhile
             self.rename(area)
@@ -220,7 +252,7 @@ cdef class Store:
         if self.most_bytes == 0:
             return False
         room = _os.statvfs("/dev/shm")
-        return (room.f_blocks - room.f_bfree) * room.f_frsize + more > self.most_bytes
+        return (room.f_blocks - room.f_bfree) * room.f_frsize + self.promised_bytes + more > self.most_bytes
 
     cdef bint is_pressed(self) except -1:
         """Whether /dev/shm is so full that others may soon want what lies idle here."""
@@ -265,19 +297,20 @@ cdef class Store:
         store's: its place. OSError if there is no room."""
         if object in self.slots:
             raise ValueError(f"object {object:#x} is here already")
-        return self.note(self.take(size), object, 0)
+        return self.note(self.take(size, True), object, 0)
 
     def open(self, uint64_t object):
-        """The bytes of an object that was reserved, to be written."""
+        """The bytes of an object that was reserved, to be written: what was not allocated before, by the kernel only."""
         cdef Slot slot = self.slots[object]
         return memoryview(slot.area.memory)[slot.offset:slot.offset + slot.size]
 
     def fill(self, uint64_t object, size_t offset, const unsigned char[:] data):
-        """Write a part of an object that was reserved."""
+        """Write a part of an object that was reserved. OSError if there is no room for it."""
         cdef Slot slot = self.slots[object]
         cdef size_t size = data.shape[0]
         if offset > slot.size or size > slot.size - offset:
             raise ValueError(f"object {object:#x} has {slot.size} bytes: {size} at {offset} do not lie in it")
+        self.allocate_area(slot.area, slot.offset + offset + size)
         copy_bytes(slot.area.memory.start + slot.offset + offset, data)
 
     # what is there
@@ -373,6 +406,7 @@ cdef class Store:
             self.free_slots.pop(area.slot_bytes, None)
         del self.areas[area.segment]
         self.kept_bytes -= area.memory.size
+        self.promised_bytes -= area.memory.size - area.allocated
         Segment.unlink(area.memory.name)
 
     # another scheduler
@@ -412,6 +446,8 @@ cdef class Store:
             memory.rename(name)                   # whoever finds it there finds all of it
             Segment.unlink(area.memory.name)
             area.memory = memory
+            self.promised_bytes -= memory.size - area.allocated
+            area.allocated = memory.size
         return 0
 
     cdef int lose(self, Area area) except -1:
@@ -435,7 +471,7 @@ cdef class Store:
         self.areas.clear()
         self.slots.clear()
         self.free_slots.clear()
-        self.used_bytes = self.lasting_bytes = self.kept_bytes = 0
+        self.used_bytes = self.lasting_bytes = self.kept_bytes = self.promised_bytes = 0
 
 
 def address_of(const unsigned char[:] data):

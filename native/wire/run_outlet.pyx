@@ -131,8 +131,9 @@ cdef tuple record_tuple(Record *record):
             record.memory_peak_kib)
 
 
-def feed_tasks(SchedulerCore core not None, uint32_t client, RecordBatch batch not None, uint64_t now):
-    """Give a remote client's tasks to the core, as long as it may have more queued.
+def feed_tasks(SchedulerCore core not None, uint32_t client, RecordBatch batch not None, uint64_t now,
+               uint32_t most=<uint32_t>-1):
+    """Give a remote client's tasks to the core, at most so many, as long as it may have more queued.
 
     Stops at one whose payload names objects, and returns its tuple: the caller finds those, feeds it by itself, and calls
     again, since what comes behind it may need its result. None when that is all for now.
@@ -140,7 +141,8 @@ def feed_tasks(SchedulerCore core not None, uint32_t client, RecordBatch batch n
     cdef Record *record
     cdef uint32_t peer = 0
     cdef object large = None
-    while large is None and not core.is_over_quota(client):
+    while large is None and most and not core.is_over_quota(client):
+        most -= 1
         record = batch.peek(&peer)
         if record == NULL:
             break
@@ -152,8 +154,9 @@ def feed_tasks(SchedulerCore core not None, uint32_t client, RecordBatch batch n
     return large
 
 
-def feed_results(SchedulerCore core not None, dict workers not None, RecordBatch batch not None, uint64_t now):
-    """Give results of remote workers to the core; workers[peer] is a worker's index: who is not there has left.
+def feed_results(SchedulerCore core not None, dict workers not None, RecordBatch batch not None, uint64_t now,
+                 uint32_t most=<uint32_t>-1):
+    """Give results of remote workers to the core, at most so many. workers[peer] is a worker's index: else it has left.
 
     Returns (peer, tuple) of those whose payload names objects, of workers that have left, too.
     """
@@ -162,7 +165,8 @@ def feed_results(SchedulerCore core not None, dict workers not None, RecordBatch
     cdef int64_t last = -1           # whose index `worker` is: the records of a batch come peer by peer
     cdef object worker = None
     cdef list large = []
-    while True:
+    while most:
+        most -= 1
         record = batch.peek(&peer)
         if record == NULL:
             break

@@ -13,11 +13,18 @@ PATIENCE_S = 5.0
 
 
 class Arrival:
-    """`here` is its id in the store, 0 if there is no room for it; `view` is that room."""
+    """`here` is its id in the store, 0 if there is no room for it; `view` is that room.
 
-    def __init__(self, here: int, total: int, view: memoryview | None) -> None:
+    `allocate(end)` is told how much of the room has been written, which has pages by then.
+    """
+
+    def __init__(
+        self, here: int, total: int, view: memoryview | None, allocate: Callable[[int], object] | None = None
+    ) -> None:
+        self._allocate = allocate
         self.here, self.total = here, total
         self.have = 0  # so much has come
+        self.parts: list[bytes] | None = None  # which is kept here, until it is whole and gets its room
         self._view = view
         self._condition = threading.Condition()
         self._connection: socket.socket | None = None  # whose thread writes
@@ -31,7 +38,7 @@ class Arrival:
     @property
     def is_whole_or_nowhere(self) -> bool:
         """Nothing more is to come, since all is here or there is no room for it."""
-        return self.have == self.total or not self.here
+        return self.have == self.total or (not self.here and self.parts is None)
 
     @property
     def is_stopped(self) -> bool:
@@ -50,6 +57,8 @@ class Arrival:
             return self._view
 
     def note(self, have: int) -> None:
+        if self._allocate is not None:
+            self._allocate(have)
         self.have = have
 
     def end(self) -> None:

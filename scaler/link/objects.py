@@ -24,6 +24,7 @@ from scaler.protocol.bounds import CHUNK_BYTES
 from scaler.protocol.frames import Chunk, FrameError, Offer
 from scaler.sparing_log import SparingLog
 
+SMALL_BYTES = 1 << 20  # of what shares segments with others (store)
 MOST_INCOMPLETE = 1024  # objects of one session that have not come whole
 MOST_OFFERED = 512  # that the other side has not fetched, so that it stays below that
 Place = tuple[int, int, int, int, int]  # object, segment, offset, size, flags
@@ -252,12 +253,32 @@ class IncomingObjects:
             raise FrameError(
                 f"object {chunk.object:#x}: chunk at {chunk.offset} came after {arrival.have} of {arrival.total} bytes"
             )
-        if arrival.here:
-            self._store.fill(arrival.here, arrival.have, chunk.data)
         arrival.have += len(chunk.data)
+        if arrival.parts is not None:
+            arrival.parts.append(chunk.data)
+            if arrival.is_whole:
+                self._put_together(chunk.object, arrival)
+        elif arrival.here:
+            self._fill(arrival, chunk)
         self._open[chunk.object] = arrival
         if arrival.is_whole and not self._until_named:
             del self._open[chunk.object]
+
+    def _put_together(self, object_id: int, arrival: Arrival) -> None:
+        """A small object shares its segment with others, so it gets its place there when all of it has come."""
+        parts, arrival.parts = arrival.parts or [], None
+        arrival.here = self._reserve(object_id, arrival.total)
+        if arrival.here:
+            self._fill(arrival, Chunk(object_id, 0, arrival.total, parts[0] if len(parts) == 1 else b"".join(parts)))
+
+    def _fill(self, arrival: Arrival, chunk: Chunk) -> None:
+        """Memory is taken as it is filled, not at the word of whoever says how large an object will be."""
+        try:
+            self._store.fill(arrival.here, chunk.offset, chunk.data)
+        except OSError as error:
+            _sparing.warning(self._client_bits, "no room for an object of %d bytes: %s", chunk.total_bytes, error)
+            self._store.free(arrival.here)
+            arrival.here = 0
 
     def expect(self, offer: Offer) -> Arrival:
         """Make room for an object that comes by a carrier. FrameError if there is one of that id already."""
@@ -276,8 +297,14 @@ class IncomingObjects:
             raise FrameError(f"object {object_id:#x}: {len(self._open)} others have not been named yet")
         if not object_id or self._client_bits not in (None, object_id >> 40):
             raise FrameError(f"object {object_id:#x} is not this peer's")
+        if not is_carried and total <= SMALL_BYTES:
+            arrival = Arrival(0, total, None)
+            arrival.parts = []
+            arrival.stop()
+            return arrival
         here = self._reserve(object_id, total)
-        arrival = Arrival(here, total, self._store.open(here) if here and is_carried else None)
+        view = self._store.open(here) if here and is_carried else None
+        arrival = Arrival(here, total, view, partial(self._store.allocate, here) if here else None)
         if not is_carried:
             arrival.stop()
         return arrival

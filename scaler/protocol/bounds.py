@@ -15,8 +15,8 @@ from scaler._native import DIGEST_BYTES, KNOWN_FLAGS, MOST_FUNCTION_BYTES, MOST_
 
 __all__ = ["DIGEST_BYTES", "KNOWN_FLAGS", "MOST_FUNCTION_BYTES", "MOST_PAYLOAD_BYTES"]
 
-FRAME_LIMIT_BYTES = 256 << 20
-HELLO_LIMIT_BYTES = 1 << 20  # for the first frame of a session, which anybody may send
+FRAME_LIMIT_BYTES = 4 << 20  # reading one takes a few milliseconds, and what it asks for is done in slices
+HELLO_LIMIT_BYTES = 256 << 10  # for the first frame of a session, which anybody may send
 CHUNK_BYTES = 128 << 10  # to send; larger ones cost ten times as much per byte (codec.encode)
 MOST_CHUNK_BYTES = 1 << 20  # to accept
 MOST_OBJECT_BYTES = 1 << 40
@@ -25,6 +25,7 @@ SESSION_BYTES = 16
 TOKEN_BYTES = 16
 MOST_ADDRESS_BYTES = 107  # of an AF_UNIX socket
 MOST_TEXT_LENGTH = 4096
+MOST_CLAIMED = 4096  # tasks that a worker had begun and not answered when it left
 MOST_FACTS_LENGTH = 1 << 18  # of what is told of a worker's death, before it is cut
 ROWS_AT_ONCE = 16_384  # of ids in one frame, to send: so that it is no large one
 

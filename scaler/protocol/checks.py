@@ -14,6 +14,7 @@ from scaler.exceptions import AddressError
 from scaler.protocol.bounds import (
     MOST_ADDRESS_BYTES,
     MOST_CHUNK_BYTES,
+    MOST_CLAIMED,
     MOST_FACTS_LENGTH,
     MOST_IDENTITY_BYTES,
     MOST_OBJECT_BYTES,
@@ -85,6 +86,8 @@ def _joined(joined: Joined) -> str | None:
 def _left(left: Left) -> str | None:
     if len(left.reason) > MOST_FACTS_LENGTH:
         return f"left: what is told of a death has more than {MOST_FACTS_LENGTH} characters"
+    if len(left.tasks) > 8 * MOST_CLAIMED:
+        return f"left: more than {MOST_CLAIMED} tasks that a worker had begun"
     return None
 
 

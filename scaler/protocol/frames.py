@@ -11,11 +11,11 @@ Not here: Cap'n Proto (codec), the rows of Tasks and Results (scaler._native.Rec
 
 import sys
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 from itertools import pairwise
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 from scaler.protocol.bounds import DIGEST_BYTES, KNOWN_FLAGS, MOST_FUNCTION_BYTES
 
@@ -48,6 +48,9 @@ class Role(IntEnum):
 
 # columns by hand, for the rare bodies
 
+ALL = slice(None)
+ROWS_PER_SLICE = 512  # whoever takes a frame apart does other things after so many
+
 
 def column(typecode: str, values: Iterable[int]) -> bytes:
     """Little-endian numbers of fixed width; empty if all are 0."""
@@ -57,14 +60,16 @@ def column(typecode: str, values: Iterable[int]) -> bytes:
     return numbers.tobytes() if any(numbers) else b""
 
 
-def values(name: str, typecode: str, data: bytes, rows: int) -> list[int]:
-    """The numbers of a column that has so many rows; an empty one stands for zeros."""
+def values(name: str, typecode: str, data: bytes, rows: int, some: slice = ALL) -> list[int]:
+    """The numbers of a column that has so many rows, or some of them; an empty one stands for zeros."""
     if not data:
-        return [0] * rows
+        return [0] * len(range(rows)[some])
     numbers = array(typecode)
-    if len(data) != rows * numbers.itemsize:
-        raise FrameError(f"{name}: {len(data)} bytes are not {rows} rows of {numbers.itemsize} bytes")
-    numbers.frombytes(data)
+    width = numbers.itemsize
+    if len(data) != rows * width:
+        raise FrameError(f"{name}: {len(data)} bytes are not {rows} rows of {width} bytes")
+    start, stop, _ = some.indices(rows)
+    numbers.frombytes(data[start * width : stop * width])
     if sys.byteorder != "little":
         numbers.byteswap()
     return numbers.tolist()
@@ -80,6 +85,13 @@ def row_count(name: str, data: bytes, width_bytes: int) -> int:
 def _ids(tasks: list[int]) -> bytes:
     """A column of task ids, which is there even if all are 0, because it says how many rows there are."""
     return column("Q", tasks) or bytes(8 * len(tasks))
+
+
+def slices_of(body: "Functions | Forget | Selection | Withdrawn | Objects") -> Iterator[list[Any]]:
+    """The rows of a body, some at a time. FrameError, before the first, if the columns don't fit each other."""
+    body.rows(slice(0, 0))
+    for at in range(0, body.n_rows(), ROWS_PER_SLICE):
+        yield body.rows(slice(at, at + ROWS_PER_SLICE))
 
 
 # the session
@@ -229,6 +241,9 @@ class Results(NamedTuple):
     payload: bytes = b""
 
 
+_FLAGS = bytes(flags for flags in range(256) if not flags & ~KNOWN_FLAGS)
+
+
 class Function(NamedTuple):
     """One announced function. With FLAG_OBJECTS the payload begins with the places of objects."""
 
@@ -264,31 +279,40 @@ class Functions(NamedTuple):
             b"".join(row.payload for row in rows),
         )
 
-    def rows(self) -> list[Function]:
-        """One Function per row; FrameError if the columns don't fit each other."""
+    def n_rows(self) -> int:
+        """How many rows there are; FrameError if the columns don't fit each other, or a row makes no sense."""
         n = row_count("digests", self.digests, DIGEST_BYTES)
-        ends = values("ends", "I", self.ends, n)
-        if any(a > b for a, b in pairwise(ends)) or ends[-1] != len(self.payload):
+        ends = [0, *values("ends", "I", self.ends, n)]
+        sizes = [b - a for a, b in pairwise(ends)]
+        if min(sizes) < 0 or ends[-1] != len(self.payload):
             raise FrameError("ends: they do not rise to the end of the payload")
-        rows = [
+        if max(sizes) > MOST_FUNCTION_BYTES:
+            raise FrameError(f"a function of {max(sizes)} bytes is an object, not a payload")
+        values("flags", "B", self.flags, n)
+        if odd := self.flags.translate(None, _FLAGS):
+            raise FrameError(f"flags: {odd[0]} has a bit that this version does not know")
+        values("peers", "I", self.peers, n)
+        values("numbers", "I", self.numbers, n)
+        return n
+
+    def rows(self, some: slice = ALL) -> list[Function]:
+        """One Function per row; FrameError if the columns don't fit each other, or a row makes no sense."""
+        n = self.n_rows() if some == ALL else row_count("digests", self.digests, DIGEST_BYTES)
+        start, stop, _ = some.indices(n)
+        begin = values("ends", "I", self.ends, n, slice(start - 1, start))[0] if start else 0
+        ends = values("ends", "I", self.ends, n, some)
+        return [
             Function(peer, number, self.digests[i * DIGEST_BYTES : (i + 1) * DIGEST_BYTES], flags, self.payload[a:b])
-            for i, (peer, number, flags, a, b) in enumerate(
-                zip(
-                    values("peers", "I", self.peers, n),
-                    values("numbers", "I", self.numbers, n),
-                    values("flags", "B", self.flags, n),
-                    [0, *ends],
-                    ends,
-                    strict=False,
-                )
+            for i, peer, number, flags, a, b in zip(
+                range(start, stop),
+                values("peers", "I", self.peers, n, some),
+                values("numbers", "I", self.numbers, n, some),
+                values("flags", "B", self.flags, n, some),
+                [begin, *ends],
+                ends,
+                strict=False,
             )
         ]
-        for row in rows:
-            if len(row.payload) > MOST_FUNCTION_BYTES:
-                raise FrameError(f"function {row.number}: {len(row.payload)} bytes are an object, not a payload")
-            if row.flags & ~KNOWN_FLAGS:
-                raise FrameError(f"flags: {row.flags} has a bit that this version does not know")
-        return rows
 
 
 class Forget(NamedTuple):
@@ -303,10 +327,15 @@ class Forget(NamedTuple):
         peers, numbers = map(list, zip(*functions, strict=True))
         return cls(column("I", peers), column("I", numbers) or bytes(4 * len(numbers)))
 
-    def rows(self) -> list[tuple[int, int]]:
+    def n_rows(self) -> int:
+        """How many rows there are."""
+        return row_count("numbers", self.numbers, 4)
+
+    def rows(self, some: slice = ALL) -> list[tuple[int, int]]:
         """(peer, number) per row; FrameError if the columns don't fit each other."""
-        n = row_count("numbers", self.numbers, 4)
-        return list(zip(values("peers", "I", self.peers, n), values("numbers", "I", self.numbers, n), strict=True))
+        n = self.n_rows()
+        peers = values("peers", "I", self.peers, n, some)
+        return list(zip(peers, values("numbers", "I", self.numbers, n, some), strict=True))
 
 
 def _three_columns(rows: Iterable[tuple[int, int, int]]) -> tuple[bytes, bytes, bytes]:
@@ -315,11 +344,13 @@ def _three_columns(rows: Iterable[tuple[int, int, int]]) -> tuple[bytes, bytes, 
     return column("I", peers), _ids(ids), column("Q", others)
 
 
-def _three_values(peers: bytes, ids: bytes, others: bytes, names: tuple[str, str]) -> Iterable[tuple[int, int, int]]:
+def _three_values(
+    peers: bytes, ids: bytes, others: bytes, names: tuple[str, str], some: slice = ALL
+) -> Iterable[tuple[int, int, int]]:
     """The rows of such columns; `names` are those of the last two. FrameError if they don't fit each other."""
     n = row_count(names[0], ids, 8)
-    ids_of_rows = values(names[0], "Q", ids, n)
-    return zip(values("peers", "I", peers, n), ids_of_rows, values(names[1], "Q", others, n), strict=True)
+    ids_of_rows = values(names[0], "Q", ids, n, some)
+    return zip(values("peers", "I", peers, n, some), ids_of_rows, values(names[1], "Q", others, n, some), strict=True)
 
 
 class Choice(NamedTuple):
@@ -342,9 +373,13 @@ class Selection(NamedTuple):
         """The columns of (peer, task, attempt), at least one."""
         return cls(*_three_columns(choices))
 
-    def rows(self) -> list[Choice]:
+    def n_rows(self) -> int:
+        """How many rows there are."""
+        return row_count("tasks", self.tasks, 8)
+
+    def rows(self, some: slice = ALL) -> list[Choice]:
         """One Choice per row; FrameError if the columns don't fit each other."""
-        return [Choice(*row) for row in _three_values(*self, ("tasks", "attempts"))]
+        return [Choice(*row) for row in _three_values(*self, ("tasks", "attempts"), some)]
 
 
 class Cancel(Selection):
@@ -392,12 +427,17 @@ class Withdrawn(NamedTuple):
         peers, tasks, attempts, took = map(list, zip(*verdicts, strict=True))
         return cls(column("I", peers), _ids(tasks), column("Q", attempts), column("B", took))
 
-    def rows(self) -> list[Verdict]:
+    def n_rows(self) -> int:
+        """How many rows there are; FrameError if one of them makes no sense."""
+        if odd := self.took.translate(None, b"\0\1"):
+            raise FrameError(f"took: {odd[0]} is neither 0 nor 1")
+        return row_count("tasks", self.tasks, 8)
+
+    def rows(self, some: slice = ALL) -> list[Verdict]:
         """One Verdict per row; FrameError if the columns don't fit each other."""
-        choices = Selection(self.peers, self.tasks, self.attempts).rows()
-        took = values("took", "B", self.took, len(choices))
-        if max(took) > 1:
-            raise FrameError(f"took: {max(took)} is neither 0 nor 1")
+        n = self.n_rows() if some == ALL else row_count("tasks", self.tasks, 8)
+        choices = Selection(self.peers, self.tasks, self.attempts).rows(some)
+        took = values("took", "B", self.took, n, some)
         return [Verdict(*choice, bool(flag)) for choice, flag in zip(choices, took, strict=True)]
 
 
@@ -452,10 +492,15 @@ class Objects(NamedTuple):
         ids = list(objects)
         return cls(column("I", [peer] * len(ids)), _ids(ids))
 
-    def rows(self) -> list[tuple[int, int]]:
+    def n_rows(self) -> int:
+        """How many rows there are."""
+        return row_count("objects", self.objects, 8)
+
+    def rows(self, some: slice = ALL) -> list[tuple[int, int]]:
         """(peer, object) per row; FrameError if the columns don't fit each other."""
-        n = row_count("objects", self.objects, 8)
-        return list(zip(values("peers", "I", self.peers, n), values("objects", "Q", self.objects, n), strict=True))
+        n = self.n_rows()
+        peers = values("peers", "I", self.peers, n, some)
+        return list(zip(peers, values("objects", "Q", self.objects, n, some), strict=True))
 
 
 class Release(Objects):

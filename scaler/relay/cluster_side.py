@@ -17,7 +17,7 @@ from scaler._native import (
 )
 from scaler.link.objects import Place, pack_ids, unpack_ids
 from scaler.link.single import with_payload
-from scaler.protocol.bounds import MOST_FACTS_LENGTH, plain_text
+from scaler.protocol.bounds import MOST_CLAIMED, MOST_FACTS_LENGTH, plain_text
 from scaler.protocol.frames import (
     FLAG_OBJECTS,
     Body,
@@ -194,7 +194,8 @@ class ClusterSide(RelaySide):
 
     def _say_left(self, number: int, exit_code: int, reason: str, claimed: list[tuple[int, int]]) -> None:
         self._leaving.remove(number)
-        self.talk.post(Left(number, exit_code, plain_text(reason, MOST_FACTS_LENGTH), **Left.columns_of(claimed)))
+        begun = Left.columns_of(claimed[:MOST_CLAIMED])
+        self.talk.post(Left(number, exit_code, plain_text(reason, MOST_FACTS_LENGTH), **begun))
         self._made.on_left(number, worker_tag(number))  # its results have been sent, or never will be
 
     # another scheduler

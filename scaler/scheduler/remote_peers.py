@@ -8,6 +8,10 @@ pings: that process lives, and something holds its interpreter (a call into C th
 Then it is given HUNG_TIMES as long. A host whose connection was closed is not waited for so long: who lives comes back
 at once. Time during which this process itself did not run (it was stopped, or the machine slept) is nobody's silence.
 
+No frame holds the scheduler up. What is to be done about one is done in slices, one at a time while others have their
+turn; what comes from the same peer meanwhile waits behind it, unacknowledged, in a queue of that session which is
+bounded: who goes on sending though nothing is acknowledged is shut out.
+
 Rule 1: nothing that comes in may hurt anybody but who sent it: it is counted, logged, answered with a refusal if it is
         a frame at all, and dropped.
 Not here: what clients and clusters say (remote_session).
@@ -37,14 +41,16 @@ from scaler.protocol.frames import (
     Joined,
     Left,
     Refusal,
+    Returned,
     Role,
     Serves,
     Shutdown,
     ShutdownAnswer,
+    Wait,
     Welcome,
     Workers,
 )
-from scaler.scheduler.remote_session import HostObjects, RemoteClient, RemoteCluster, RemoteSession
+from scaler.scheduler.remote_session import HostObjects, RemoteClient, RemoteCluster, RemoteSession, Steps, Waiting
 from scaler.sparing_log import SparingLog
 
 _log = logging.getLogger(__name__)
@@ -52,6 +58,12 @@ _sparing = SparingLog(_log)
 ACKNOWLEDGE_S = 0.02
 WARNING_S = 1.0
 MOST_UNTAKEN_BYTES = 4 * WINDOW_BYTES
+WAITING_BYTES = 512  # what a frame that waits takes besides its bytes
+TURN_BYTES = 64 << 10  # of frames that one session is given in a turn; the last may be larger, and be done in slices
+MOST_EARLY = 1000  # frames of one session of which something is done before their turn
+MOST_UNACKNOWLEDGED = 1 << 17  # frames that one session is told and does not acknowledge
+EARLY = (Cancel, Clear, Wait, Returned)
+DONE = object()  # what a generator that is over is said to have yielded
 HUNG_TIMES = 10
 CLOSED_S = 10.0
 
@@ -67,8 +79,20 @@ class _Link:
     has_begun: bool = False  # said anything after its hello
     is_reachable: bool = True  # there is a connection, as far as ZeroMQ knows
     closed_s: float | None = None  # when the connection was found to have been closed, and not for its silence
-    untaken: deque[tuple[Frame, int]] = field(default_factory=deque)  # and sizes, while its client has too much queued
+    steps: Steps | None = None  # what is still to be done about the last frame that was taken
+    early: deque[Steps] = field(default_factory=deque)  # what can be done already about those that wait
+    untaken: deque[Waiting] = field(default_factory=deque)  # frames that wait behind it
     untaken_bytes: int = 0
+
+    @property
+    def is_busy(self) -> bool:
+        """What comes now has to wait."""
+        return self.steps is not None or bool(self.untaken)
+
+    @property
+    def can_go_on(self) -> bool:
+        """There is something to be done for it that waits for nothing but its turn."""
+        return bool(self.early) or (self.is_busy and not self.session.is_full)
 
 
 class RemotePeers:
@@ -103,6 +127,7 @@ class RemotePeers:
         self._by_token: dict[bytes, _Link] = {}
         self._by_session: dict[RemoteSession, _Link] = {}
         self._ready: set[RemoteSession] = set()  # that may have something to say, or to take
+        self._leaving: deque[Steps] = deque()  # what is still to be done about those that have gone
         self._owing: set[_Link] = set()  # who waits for an acknowledgement
         self._now_ns = 0  # as the caller's clock has it
         self._next_heartbeat_s = self._last_heartbeat_s = 0.0
@@ -126,44 +151,56 @@ class RemotePeers:
             else:
                 link.heard_s = now_s
                 self._ready.add(link.session)
-                if link.untaken or link.session.is_held_back:
+                if link.is_busy:
                     self._put_off(link, frame, len(parts[0]))
                 else:
                     self._take(link, frame)
         except Exception as error:  # whatever a frame can bring about is its sender's trouble
             self._drop(routing_id, link, error, now_s)
 
-    def _take(self, link: _Link, frame: Frame) -> None:
+    def _take(self, link: _Link, frame: Frame, is_cleared: bool = False) -> None:
         body = link.session.talk.take(frame)
         if frame.number:
             self._owing.add(link)
         if body is not None:
-            self._on_body(link, body)
+            self._on_body(link, body, is_cleared)
+        if link.session.talk.ledger.unacknowledged > MOST_UNACKNOWLEDGED:
+            raise FrameError("it acknowledges nothing of what it is told")
 
     def _put_off(self, link: _Link, frame: Frame, size: int) -> None:
-        """Its client has too much queued: what is numbered waits here unacknowledged, which stops its relay."""
-        if isinstance(frame.body, Goodbye):
+        """Something is still to be done about what came before: what is numbered waits here unacknowledged."""
+        is_client = link.session.hello.role == Role.CLIENT
+        if isinstance(frame.body, Goodbye) and is_client:
             self._end(link, "it said goodbye")
         elif not frame.number:
             self._take(link, frame)
         elif link.untaken_bytes > MOST_UNTAKEN_BYTES:
             raise FrameError("it goes on sending though nothing was acknowledged")
         else:
-            if isinstance(frame.body, Shutdown):
+            if isinstance(frame.body, Shutdown) and is_client:
                 self._shut_down(link)
                 frame = Frame(Acknowledge(), frame.number, frame.acknowledged)  # its number is still to be taken
-            if isinstance(frame.body, Cancel | Clear):
-                link.session.cancel_early(frame.body, [put_off.body for put_off, _ in link.untaken], self._now_ns)
-            link.untaken.append((frame, size))
-            link.untaken_bytes += size
+            if isinstance(frame.body, EARLY) and is_client and len(link.early) < MOST_EARLY:
+                link.early.append(link.session.do_early(frame.body, list(link.untaken)))
+            link.untaken.append(Waiting(frame, size))
+            link.untaken_bytes += size + WAITING_BYTES
 
-    def _take_on(self, link: _Link) -> None:
-        """Take what was put off, as long as its client may have more queued."""
-        link.session.read_on(self._now_ns)
-        while link.untaken and not link.session.is_held_back and link.token in self._by_token:
-            frame, size = link.untaken.popleft()
-            link.untaken_bytes -= size
-            self._take(link, frame)
+    def _go_on(self, link: _Link) -> None:
+        """Give it its turn: a slice of what can be done early, and of what is to be done next."""
+        link.session.now_ns = self._now_ns
+        if link.early and next(link.early[0], DONE) is DONE:
+            link.early.popleft()
+        left = TURN_BYTES
+        while link.is_busy and left > 0 and link.token in self._by_token:
+            if link.steps is None:
+                waiting = link.untaken.popleft()
+                link.untaken_bytes -= waiting.size + WAITING_BYTES
+                left -= waiting.size + WAITING_BYTES
+                self._take(link, waiting.frame, waiting.is_cleared)
+            elif next(link.steps, DONE) is DONE:
+                link.steps = None
+            else:
+                return
 
     def _drop(self, routing_id: bytes, link: _Link | None, error: Exception, now_s: float) -> None:
         """A frame could not be taken: whoever sent it hears why, and its session is over."""
@@ -193,6 +230,7 @@ class RemotePeers:
         if link is not None:
             link.session.talk.resume(hello.received)
             link.untaken.clear()  # they come again
+            link.early.clear()
             link.untaken_bytes = 0
             del self._links[link.routing_id]
             link.routing_id, link.heard_s = routing_id, now_s
@@ -220,7 +258,7 @@ class RemotePeers:
         self._by_token[link.token] = self._by_session[session] = link
         return link
 
-    def _on_body(self, link: _Link, body: Body) -> None:
+    def _on_body(self, link: _Link, body: Body, is_cleared: bool = False) -> None:
         link.has_begun = link.has_begun or not isinstance(body, Acknowledge | Heartbeat | Goodbye)
         if isinstance(body, Acknowledge | Heartbeat):
             return
@@ -231,7 +269,11 @@ class RemotePeers:
         elif isinstance(body, Serves):
             link.session.on_serves(body)
         else:
-            link.session.on_body(body, self._now_ns)
+            session = link.session
+            session.now_ns = self._now_ns
+            steps = session.on_body(body, is_cleared)
+            if next(steps, DONE) is not DONE:
+                link.steps = steps
             if isinstance(body, Joined | Left):
                 _sparing.info((link.token, body.peer), "%s: %s", link.session.hello.host_name, body)
                 self._on_change()
@@ -248,7 +290,11 @@ class RemotePeers:
         if link.has_begun:
             hello = link.session.hello
             _sparing.info(hello.host_name, "a %s on %s left: %s", Role(hello.role).name.lower(), hello.host_name, why)
-        link.session.on_left(self._now_ns)
+        link.session.now_ns = self._now_ns
+        link.steps = None
+        leaving = link.session.on_left()
+        if next(leaving, DONE) is not DONE:
+            self._leaving.append(leaving)
         self._on_change()
 
     def _refuse(self, routing_id: bytes, reason: str, is_temporary: bool = False) -> None:
@@ -274,8 +320,8 @@ class RemotePeers:
                 continue  # it has ended
             link = self._by_session[session]
             try:
-                if link.untaken or session.is_held_back:
-                    self._take_on(link)
+                if link.early or link.is_busy:
+                    self._go_on(link)
                 if session.has_more:
                     session.flush()
             except Exception as error:  # in a frame that had to wait for its turn
@@ -283,9 +329,18 @@ class RemotePeers:
                 sent = True
             else:
                 sent = self._empty(link) or sent
-                if link.untaken or session.is_held_back or session.can_go_on:
+                if link.early or link.is_busy or session.can_go_on:
                     self._ready.add(session)
+        if self._leaving and next(self._leaving[0], DONE) is DONE:
+            self._leaving.popleft()
         return sent
+
+    @property
+    def can_go_on(self) -> bool:
+        """There is more to be done at the next flush, whether anybody says something or not."""
+        return bool(self._leaving) or any(
+            session in self._by_session and self._by_session[session].can_go_on for session in self._ready
+        )
 
     def _empty(self, link: _Link) -> bool:
         outbox = link.session.talk.outbox

@@ -7,11 +7,14 @@ Rule 1: a function goes out before the first task that names it and is forgotten
         before the first record that names it. A host gets each object once, however many of its workers need it, and
         keeps it as long as anybody holds it.
 Rule 2: a client that has too much queued is not read on: its frames wait here unacknowledged, which stops its relay.
+Rule 3: no frame holds the scheduler up: what is to be done about one is a generator that yields after each slice, and
+        is gone on with when others have had their turn. Order within a session is kept.
 Not here: which session a frame belongs to (remote_peers), numbering (link.conversation).
 """
 
 import logging
 from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -49,10 +52,12 @@ from scaler.link.single import with_payload
 from scaler.protocol.bounds import CHUNK_BYTES, DIGEST_BYTES, MOST_FUNCTION_BYTES, parts_of
 from scaler.protocol.frames import (
     FLAG_OBJECTS,
+    ROWS_PER_SLICE,
     Body,
     Cancel,
     Clear,
     Forget,
+    Frame,
     FrameError,
     Freed,
     Function,
@@ -67,9 +72,11 @@ from scaler.protocol.frames import (
     Serves,
     Taken,
     Tasks,
+    Verdict,
     Wait,
     Withdraw,
     Withdrawn,
+    slices_of,
 )
 from scaler.scheduler.freed_in_order import FreedInOrder
 from scaler.scheduler.object_directory import Host, ObjectDirectory
@@ -77,6 +84,8 @@ from scaler.scheduler.port_carrier import PortCarrier
 from scaler.sparing_log import SparingLog
 
 _sparing = SparingLog(logging.getLogger(__name__))
+Steps = Iterator[None]
+MOST_CANCELLED_EARLY = 100_000  # of more, what waits to be fed is cancelled in its turn
 MOST_WORKERS = NEWS_WORDS * 64  # of one host at a time
 FUNCTIONS_AT_ONCE = CHUNK_BYTES // MOST_FUNCTION_BYTES  # in one frame
 _LOST = b"the object that has its result is not to be had any more"
@@ -91,6 +100,15 @@ class HostObjects:
     mappings: Mappings
     directory: ObjectDirectory = field(default_factory=ObjectDirectory)
     port: ObjectPort | None = None  # None: objects go in chunks
+
+
+@dataclass(eq=False)
+class Waiting:
+    """A frame that has come, and what it takes."""
+
+    frame: Frame
+    size: int
+    is_cleared: bool = False  # tasks that nobody wants any more when they are fed
 
 
 class RemoteSession(ABC):
@@ -111,6 +129,7 @@ class RemoteSession(ABC):
         self.talk = Conversation(incoming)
         self.carrier: PortCarrier | None = None
         self.is_over = False
+        self.now_ns = 0  # as the caller's clock has it
         self._batch = RecordBatch()
         self._dirty: list[RunOutlet] = []
         self._dirty_control: list[RunOutlet] = []
@@ -119,8 +138,11 @@ class RemoteSession(ABC):
         self._large: list[tuple[int, tuple[Any, ...]]] = []
 
     @abstractmethod
-    def on_body(self, body: Body, now_ns: int) -> None:
-        """Act on what the other side says. FrameError ends the session."""
+    def on_body(self, body: Body, is_cleared: bool = False) -> Steps:
+        """Act on what the other side says, slice by slice. FrameError ends the session.
+
+        `is_cleared`: nobody wants the tasks of this one any more.
+        """
 
     def on_serves(self, body: Serves) -> None:
         """The other side can come to the port here. What a cluster has got from there others can have from it."""
@@ -133,19 +155,17 @@ class RemoteSession(ABC):
         self.talk.use(self.carrier)
 
     @abstractmethod
-    def on_left(self, now_ns: int) -> None:
+    def on_left(self) -> Steps:
         """The other side has gone for good."""
 
     @property
-    def is_held_back(self) -> bool:
-        """Nothing more is to be taken from it now."""
+    def is_full(self) -> bool:
+        """It has as much queued as it may: what is being done about its last frame waits for room."""
         return False
 
-    def read_on(self, now_ns: int) -> None:  # noqa: B027  (only a client is ever held back)
-        """Act on what was held back, as far as that is possible now."""
-
-    def cancel_early(self, body: Cancel | Clear, put_off: list[Body], now_ns: int) -> None:  # noqa: B027
-        """Do what can be done now about a body that waits behind those that were put off."""
+    def do_early(self, body: Body, waiting: "Iterable[Waiting]") -> Steps:
+        """Do what can be done now about a body that waits behind others."""
+        yield from ()
 
     @property
     def has_more(self) -> bool:
@@ -208,7 +228,8 @@ class RemoteClient(RemoteSession):
         self.index: int | None = None
         self._outlet: RunOutlet | None = None  # of its results
         self._has_room_again = False  # for results that wait in the core
-        self._tasks_in_batch = b""
+        self._is_full = False
+        self._batch_is_cleared = False  # nobody wants the tasks of the batch that is being fed
         self._cancelled_early: set[int] = set()  # what is still to come of it ends as it is fed
         self._freed = FreedInOrder()
         self._lent: set[int] = set()  # objects that it was given, under the names they have here
@@ -216,75 +237,106 @@ class RemoteClient(RemoteSession):
         self._last_name = objects.store.tag << 40 | 1 << 39  # the store's own count up from 1
 
     @property
-    def is_held_back(self) -> bool:
-        return bool(len(self._batch))
+    def is_full(self) -> bool:
+        return self._is_full
 
-    def on_body(self, body: Body, now_ns: int) -> None:
+    def on_body(self, body: Body, is_cleared: bool = False) -> Steps:
         if self.index is None:
             results = RunOutlet(0, self._dirty, self._asks, self._large, self.ready, self)
             control = RunOutlet(0, self._dirty_control, [], [], self.ready, self)
             self._outlet = results
             worker_tag = SOME_WORKER if self.hello.is_nested else 0
             self.index = self.core.on_client_joined(self.hello.client_bits, results, control, worker_tag)
-        index = self.index
+        core, index = self.core, self.index
         if isinstance(body, Tasks):
-            self._batch.put_tasks(body, client_bits=self.hello.client_bits)
-            self._tasks_in_batch = body.tasks
-            self._feed(now_ns)
+            self._batch_is_cleared = is_cleared
+            yield from self._feed(body)
         elif isinstance(body, Functions):
-            for row in body.rows():
-                payload = self.talk.incoming.take(row.payload) if row.flags & FLAG_OBJECTS else row.payload
-                self.core.on_function(index, row.number, row.digest, row.flags, payload)
+            for functions in slices_of(body):
+                for row in functions:
+                    payload = self.talk.incoming.take(row.payload) if row.flags & FLAG_OBJECTS else row.payload
+                    core.on_function(index, row.number, row.digest, row.flags, payload)
+                yield
         elif isinstance(body, Forget):
-            for _, number in body.rows():
-                self.core.on_forget(index, number)
+            for numbers in slices_of(body):
+                for _, number in numbers:
+                    core.on_forget(index, number)
+                yield
         elif isinstance(body, Cancel):
-            for choice in body.rows():
-                self.core.on_cancel(index, choice.task, now_ns)
-                self._cancelled_early.discard(choice.task)
+            for choices in slices_of(body):
+                for choice in choices:
+                    core.on_cancel(index, choice.task, self.now_ns)
+                    self._cancelled_early.discard(choice.task)
+                yield
         elif isinstance(body, Wait):
-            for choice in body.rows():
-                self.core.on_wait(index, choice.task, now_ns)
+            for choices in slices_of(body):
+                for choice in choices:
+                    core.on_wait(index, choice.task, self.now_ns)
+                yield
         elif isinstance(body, Returned):
-            for verdict in body.rows():
-                self.core.on_return(index, verdict.task, verdict.took, now_ns)
+            for verdicts in slices_of(body):
+                for verdict in verdicts:
+                    core.on_return(index, verdict.task, verdict.took, self.now_ns)
+                yield
         elif isinstance(body, Release):
-            self._release([object_id for _, object_id in body.rows()])
+            for released in slices_of(body):
+                self._release([object_id for _, object_id in released])
+                yield
         elif isinstance(body, Clear):
-            self.core.on_clear(index, now_ns)
+            yield from self._clear()
             self._cancelled_early.clear()
         elif not isinstance(body, Joined):
             raise FrameError(f"a client does not say {type(body).__name__}")
 
-    def read_on(self, now_ns: int) -> None:
-        if len(self._batch):
-            self._feed(now_ns)
-
-    def cancel_early(self, body: Cancel | Clear, put_off: list[Body], now_ns: int) -> None:
-        """Cancel what is in the core, and what is still to be fed as it is fed: a client gets room by cancelling."""
+    def _clear(self) -> Steps:
         assert self.index is not None
-        if isinstance(body, Cancel):
-            self._cancelled_early.update(choice.task for choice in body.rows())
-            for choice in body.rows():
-                self.core.on_cancel(self.index, choice.task, now_ns)
-            return
-        tasks = [each.tasks for each in put_off if isinstance(each, Tasks)]
-        for column in (self._tasks_in_batch, *tasks):
-            self._cancelled_early.update(memoryview(column).cast("Q"))
-        self.core.on_clear(self.index, now_ns)
+        self.core.on_clear(self.index, self.now_ns)
+        while self.core.is_clearing(self.index):  # else what is said next would be cleared, too
+            yield
+            self.core.go_on(self.now_ns)
 
-    def _feed(self, now_ns: int) -> None:
+    def do_early(self, body: Body, waiting: Iterable[Waiting]) -> Steps:
+        """Cancel what is in the core, and what is still to be fed as it is fed: a client gets room by cancelling.
+
+        What it waits for, and what it gives back, is the way on for tasks that hold workers.
+        """
+        if isinstance(body, Clear):
+            for one in waiting:
+                one.is_cleared = True
+            self._batch_is_cleared = True
+            yield from self._clear()
+        elif isinstance(body, Wait | Returned):
+            yield from self.on_body(body)
+        elif isinstance(body, Cancel):
+            assert self.index is not None
+            for choices in slices_of(body):
+                for choice in choices:
+                    self.core.on_cancel(self.index, choice.task, self.now_ns)
+                    if len(self._cancelled_early) < MOST_CANCELLED_EARLY:
+                        self._cancelled_early.add(choice.task)
+                yield
+
+    def _feed(self, body: Tasks) -> Steps:
         assert self.index is not None
-        while True:
-            left = len(self._batch)
-            while (record := feed_tasks(self.core, self.index, self._batch, now_ns)) is not None:
-                feed_one(self.core, self.index, with_payload(record, self.talk.incoming.take(record[2])), now_ns)
-            if not self._cancelled_early:
-                return
-            for task in self._cancelled_early.intersection(memoryview(self._tasks_in_batch).cast("Q")):
-                self.core.on_cancel(self.index, task, now_ns)
-            if len(self._batch) in (0, left):
-                return
+        core, index, batch = self.core, self.index, self._batch
+        batch.put_tasks(body, client_bits=self.hello.client_bits)
+        in_slice = 0
+        while left := len(batch):
+            record = feed_tasks(core, index, batch, self.now_ns, ROWS_PER_SLICE)
+            if record is not None:
+                payload = self.talk.incoming.take(record[2])
+                feed_one(core, index, with_payload(record, payload), self.now_ns)
+            fed = left - len(batch)
+            if self._batch_is_cleared or self._cancelled_early:
+                tasks = memoryview(body.tasks).cast("Q")
+                for task in tasks[len(tasks) - left : len(tasks) - left + fed]:
+                    if self._batch_is_cleared or task in self._cancelled_early:
+                        core.on_cancel(index, task, self.now_ns)
+            self._is_full = not fed
+            in_slice += fed
+            if in_slice >= ROWS_PER_SLICE or not fed:
+                in_slice = 0
+                yield
 
     def _post_runs(self, runs: list[tuple[int, Any]]) -> bool:
         columns = runs_to_result_columns(runs)
@@ -349,11 +401,12 @@ class RemoteClient(RemoteSession):
             self._has_room_again = False
             self.core.deliver(self.index)
 
-    def on_left(self, now_ns: int) -> None:
-        if self.index is not None:
-            self.core.on_client_left(self.index, now_ns)
-            self.index = None
+    def on_left(self) -> Steps:
         self.talk.close()
+        if self.index is not None:
+            self.core.on_client_left(self.index, self.now_ns)
+            self.index = None
+        yield from ()
 
 
 class RemoteCluster(RemoteSession):
@@ -372,27 +425,29 @@ class RemoteCluster(RemoteSession):
         self._large_functions: list[tuple[int, tuple[Any, ...]]] = []
         self._present: set[int] = set()  # objects that its host has, or that are on their way there
 
-    def on_body(self, body: Body, now_ns: int) -> None:
+    def on_body(self, body: Body, is_cleared: bool = False) -> Steps:
         if isinstance(body, Results):
             self._batch.put_results(body, peers=MOST_NUMBERS)
-            taken: list[tuple[int, int, int]] = []
-            for peer, record in feed_results(self.core, self.workers, self._batch, now_ns):
-                taken += self._take_large(peer, record, now_ns)
-            for part in parts_of(taken):
-                self.talk.post(Taken.of(part))
+            while len(self._batch):
+                taken: list[tuple[int, int, int]] = []
+                for peer, record in feed_results(self.core, self.workers, self._batch, self.now_ns, ROWS_PER_SLICE):
+                    taken += self._take_large(peer, record, self.now_ns)
+                if taken:
+                    self.talk.post(Taken.of(taken))
+                if len(self._batch):
+                    yield
         elif isinstance(body, Withdrawn):
-            for verdict in body.rows():
-                worker = self.workers.get(verdict.peer)
-                if worker is None:
-                    continue
-                self.core.on_withdrawn(worker, verdict.task, verdict.attempt, verdict.took, now_ns)
-                if not verdict.took:  # nobody asked: what it ran for another scheduler has ended
-                    self.core.on_survivor_idle(worker, verdict.task, verdict.attempt)
+            for verdicts in slices_of(body):
+                for verdict in verdicts:
+                    self._on_verdict(verdict)
+                yield
         elif isinstance(body, Release):
-            for peer, object_id in body.rows():
-                worker = self.workers.get(peer)
-                if worker is not None:
-                    self.core.on_worker_release(worker, [object_id])
+            for released in slices_of(body):
+                for peer, object_id in released:
+                    worker = self.workers.get(peer)
+                    if worker is not None:
+                        self.core.on_worker_release(worker, [object_id])
+                yield
         elif isinstance(body, Joined):
             self._on_joined(body)
         elif isinstance(body, Left):
@@ -400,9 +455,17 @@ class RemoteCluster(RemoteSession):
             worker = self.workers.pop(body.peer, None)
             if worker is not None:
                 del self._outlets[body.peer]
-                self.core.on_worker_left(worker, now_ns, claimed, facts)
+                self.core.on_worker_left(worker, self.now_ns, claimed, facts)
         else:
             raise FrameError(f"a cluster does not say {type(body).__name__}")
+
+    def _on_verdict(self, verdict: Verdict) -> None:
+        worker = self.workers.get(verdict.peer)
+        if worker is None:
+            return
+        self.core.on_withdrawn(worker, verdict.task, verdict.attempt, verdict.took, self.now_ns)
+        if not verdict.took:  # nobody asked: what it ran for another scheduler has ended
+            self.core.on_survivor_idle(worker, verdict.task, verdict.attempt)
 
     def _take_large(self, peer: int, record: tuple[Any, ...], now_ns: int) -> list[tuple[int, int, int]]:
         """Take a result that brings an object: what its maker is to hear of that, as a Taken has it."""
@@ -533,10 +596,11 @@ class RemoteCluster(RemoteSession):
             self.talk.post(Tasks(*columns))
         return columns is not None
 
-    def on_left(self, now_ns: int) -> None:
+    def on_left(self) -> Steps:
         facts = pack_facts({"host": self.hello.host_name, "lost": True})
-        self.core.on_workers_left(list(self.workers.values()), now_ns, facts)
+        self.core.on_workers_left(list(self.workers.values()), self.now_ns, facts)
         self.core.objects.remove_host(self._host)
         self.workers.clear()
         self._outlets.clear()
         self.talk.close()
+        yield from ()

@@ -38,6 +38,7 @@ _sparing = SparingLog(_log)
 MORE = int(zmq.RCVMORE)
 SEND_MORE = int(zmq.SNDMORE | zmq.NOBLOCK)
 MOST_MESSAGES = 64  # read in a row, before their tasks are placed
+TURN_S = 0.005  # the same in time, since frames may be large
 MOST_TURNS = 4  # of that, before the rings get their turn
 Watch = Callable[[int, Callable[[], bool]], None]
 PROTECTED = "the scheduler is protected: it is stopped where it was started, not by a client"
@@ -130,7 +131,7 @@ class SchedulerServer:
         if self._remote.flush(time.monotonic()):
             # Once a socket has been written to, its descriptor may have swallowed the news of a message.
             wanted = self._read() or wanted
-        return (self._has_upkeep() and self._set_timer()) or wanted
+        return (self._has_upkeep() and self._set_timer()) or wanted or self._remote.can_go_on
 
     def _has_upkeep(self) -> bool:
         """There are remote peers, or memory that the last of them has left."""
@@ -216,9 +217,9 @@ class SchedulerServer:
 
     def _read(self) -> bool:
         """Take what messages there are. True if the event loop has something to do now."""
-        turns = 0
+        turns, first_s = 0, time.monotonic()
         while self._has_message():
-            if turns == MOST_TURNS:
+            if turns == MOST_TURNS or time.monotonic() > first_s + TURN_S:
                 self._loop.call_soon(self._read)
                 return True
             turns += 1
@@ -226,7 +227,7 @@ class SchedulerServer:
             for _ in range(MOST_MESSAGES):
                 routing_id, *parts = self._receive()
                 self._remote.on_message(routing_id, parts, now_s)
-                if not self._has_message():
+                if not self._has_message() or time.monotonic() > now_s + TURN_S:
                     break
             self.core.step(time.monotonic_ns())
             self._remote.flush(now_s)
