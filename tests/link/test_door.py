@@ -19,6 +19,7 @@ from scaler.link.door import Door, open_rings
 from scaler.link.doorbell import new_doorbell
 from scaler.link.knock import NotCoLocated, Refused, knock, pack_address
 from scaler.link.names import BellPage, new_life, segment_name
+from scaler.sparing_log import SparingLog
 from tests.processes import wait_until
 
 
