@@ -28,6 +28,8 @@ cdef class Check:
     cdef dict strand_users           # (client, which of its lists) -> rows that have it
     cdef dict users                  # function index -> how many there are
     cdef dict holders                # object -> how many there are
+    cdef uint64_t node_bytes         # of the client that is looked at
+    cdef uint64_t written_bytes
     cdef dict blobs                  # address -> how many hold it
 
     def __init__(self, SchedulerCore core not None):
@@ -66,9 +68,15 @@ cdef class Check:
             fail(f"client {index} is not found by its number")
         if (client.outlet != NULL) != client.present:
             fail(f"client {index} has an outlet and is not present, or the other way round")
+        self.node_bytes = self.written_bytes = 0
         for number, row_index in self.look_at_directory(&client.directory, f"tasks of client {index}"):
             queued += self.look_at_row(index, row_index, client.bits | <uint64_t>number)
             rows += 1
+        if self.node_bytes != client.node_bytes or self.written_bytes != client.written_bytes:
+            fail(f"client {index} has nodes of {self.node_bytes} bytes and {self.written_bytes} written, not "
+                 f"{client.node_bytes} and {client.written_bytes}")
+        if client.put_off_first and not client.written_bytes and not self.core.edges.first_touched:
+            fail(f"client {index} has tasks that are put off, and nothing that they would wait for")
         if rows != client.open_tasks or queued != client.queued_bytes:
             fail(f"client {index} has {rows} tasks of {queued} bytes, not {client.open_tasks} of {client.queued_bytes}")
         self.look_at_numbers(index)
@@ -436,8 +444,10 @@ cdef class Check:
         cdef Edge *edge
         cdef uint32_t k
         self.nodes += 1
-        if node.is_touched:
-            fail(f"task {row.task:#x}: something is still to be done about it")
+        self.node_bytes += bytes_of_node(node)
+        self.written_bytes += node.written
+        if node.is_touched and (node.is_put_off or self.core.edges.first_touched == 0):
+            fail(f"task {row.task:#x}: something is to be done about it, and nobody will do it")
         for k in range(node.count):
             edge = &edges_of(node)[k]
             if edge.dependant != row_index or (edge.link == NULL) != (edge.input == 0) or (edge.blob != NULL and edge.input):
@@ -454,7 +464,8 @@ cdef class Check:
                     self.edges_of_rows += 1
         if waits_for != node.open:
             fail(f"task {row.task:#x} waits for {waits_for} inputs, not {node.open}")
-        if (row.state == ROW_WAITING) != (waits_for != 0) or row.state == ROW_WAITING and (lacks or node.failed or node.lost):
+        if not node.is_touched and ((row.state == ROW_WAITING) != (waits_for != 0 or node.is_put_off)
+                                    or row.state == ROW_WAITING and (lacks or node.failed or node.lost)):
             fail(f"task {row.task:#x} is {_STATE_WORDS[row.state][0]} and waits for {waits_for} inputs, or for none in vain")
         if node.ended and (node.dependants != NULL or row.state != ROW_KEPT and row.state != ROW_ANSWERED):
             fail(f"task {row.task:#x} has ended, and is {_STATE_WORDS[row.state][0]} or has dependants that wait")
@@ -488,7 +499,7 @@ cdef class Check:
     cdef int check_edges(self) except -1:
         cdef Edges edges = self.core.edges
         cdef uint64_t n_bytes = 0
-        if edges.first_touched or edges.last_touched or edges.settling:
+        if (edges.first_touched == 0) != (edges.last_touched == 0) or edges.settling:
             fail("something is still to be done about tasks that wait for others")
         if edges.nodes != self.nodes:
             fail(f"{self.nodes} tasks have to do with others, not {edges.nodes}")

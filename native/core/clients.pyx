@@ -27,6 +27,11 @@ cdef struct Client:
     uint64_t worker_tag    # of the worker whose tasks it is the client of; 0: it is a program's
     uint64_t open_tasks
     uint64_t queued_bytes
+    uint64_t node_bytes    # of the nodes of its tasks, edges included
+    uint64_t blob_bytes    # of results that are kept for its tasks
+    uint64_t written_bytes # of inputs that were written into payloads of tasks that are still open
+    uint32_t put_off_first # rows whose inputs are complete, and wait until fewer of these are
+    uint32_t put_off_last
     uint32_t last_number   # of a function, what was looked for last
     uint32_t last_function # and what it means: 0 if it has been forgotten since
     Directory directory
@@ -166,7 +171,7 @@ cdef class ClientTable:
     cdef inline uint64_t kept_bytes(self, uint32_t index) noexcept nogil:
         """What is kept here for this client."""
         cdef Client *client = &self.clients[index]
-        return (client.queued_bytes + client.function_bytes + client.open_tasks * sizeof(Row)
+        return (client.queued_bytes + client.node_bytes + client.function_bytes + client.open_tasks * sizeof(Row)
                 + (client.directory.pages + client.functions.pages) * DIRECTORY_PAGE_BYTES)
 
     # its functions

@@ -27,6 +27,7 @@ cdef enum:
     MOST_TAG = (1 << 24) - 1 # tags of workers are counted down from here, those of clients are drawn
 
 cdef int64_t MOST_CLEARED = 4096    # tasks and functions that are ended in one go, and then others have their turn
+cdef uint64_t MOST_SETTLED_BYTES = 4 << 20    # of inputs that are written in one go
 
 
 @cython.final
@@ -89,6 +90,7 @@ cdef class SchedulerCore:
         if not self.ready.add_client(index):
             raise MemoryError("no memory for another client")
         self.clients.add(index, client_bits, results, control)
+        self.edges.client_bytes = self.client_queue_bytes
         self.clients.clients[index].worker_tag = worker_tag
         return index
 
@@ -359,10 +361,11 @@ cdef class SchedulerCore:
 
     cdef bint has_unfinished(self):
         """Whether `go_on` has something to do."""
-        return len(self.unfinished) != 0
+        return len(self.unfinished) != 0 or self.edges.first_touched != 0
 
     def go_on(self, uint64_t now):
-        """Clear some more of what clients want no more. True if there is still something left."""
+        """Clear some more of what clients want no more, and settle some more. True if there is still something left."""
+        self.settle()
         for index in list(self.unfinished):
             if self.clear_some(index):
                 self.unfinished.remove(index)
@@ -501,7 +504,7 @@ cdef class SchedulerCore:
             return True
         if not inputs.about & INPUTS_SUPPLY:
             return False
-        if not self.edges.supply(record, inputs.about >> 16, self.clients.tag_of(index)):
+        if not self.edges.supply(index, record, inputs.about >> 16, self.clients.tag_of(index)):
             self.refused += 1
         self.settle()
         return True
@@ -548,11 +551,15 @@ cdef class SchedulerCore:
 
     cdef void settle_touched(self) noexcept nogil:
         cdef uint32_t row_index
+        cdef int64_t left = MOST_CLEARED
         self.edges.settling = True
-        while self.edges.first_touched:
+        self.edges.settled_bytes = 0
+        while self.edges.first_touched and left > 0 and self.edges.settled_bytes < MOST_SETTLED_BYTES:
+            left -= 1
             row_index = self.edges.first_touched
             self.edges.untouch(self.edges.node(row_index))
             self.settle_one(row_index)
+        self.edges.is_cut = self.edges.first_touched != 0
         self.edges.settling = False
 
     cdef void settle_one(self, uint32_t row_index) noexcept nogil:
@@ -569,7 +576,10 @@ cdef class SchedulerCore:
             elif node.lost:
                 self.answers.answer_text(row_index, STATUS_REFUSED, b"one of its inputs is not there: it was cancelled, there was no room for it, or it went with another scheduler")
             elif node.open == 0:
-                if self.edges.complete(row_index):
+                if not self.edges.has_room(row_index):
+                    self.edges.put_off(row_index)
+                elif self.edges.complete(row_index):
+                    self.edges.take_up(&self.clients.clients[self.table.row(row_index).client])
                     self.ready.push(row_index, EVENT_IS_COMPLETE, True)
                 else:
                     self.answers.answer_text(row_index, STATUS_REFUSED, b"there was no room for its inputs, or it names so many objects besides that no record has room for them all")
@@ -824,7 +834,8 @@ cdef class SchedulerCore:
         """Place what can be placed."""
         self.settle()
         self.dispatcher.dispatch(now)
-        while self.edges.first_touched and not self.edges.settling:     # one was ended that others wait for
+        # One may have been ended that others wait for. What is too much for one go is left for `go_on`.
+        while self.edges.first_touched and not self.edges.settling and not self.edges.is_cut:
             self.settle()
             self.dispatcher.dispatch(now)
 

@@ -52,9 +52,11 @@ cdef inline uint64_t directory_slot(Directory *directory, uint64_t key) noexcept
 
 
 cdef inline Page *directory_page(Directory *directory, uint64_t key) noexcept nogil:
-    """The page with this key; NULL if there is none."""
+    """The page with this key; NULL if there is none. Tasks come on the last one while others end on the one found last."""
     if directory.recent != NULL and directory.recent.key == key:
         return directory.recent
+    if directory.last != NULL and directory.last.key == key:
+        return directory.last
     return directory_search(directory, key)
 
 
@@ -117,7 +119,7 @@ cdef Page *directory_add(Directory *directory, uint64_t key) noexcept nogil:
         directory.last.next = page
     else:
         directory.first = page
-    directory.last = directory.recent = page
+    directory.last = page
     directory.pages += 1
     directory_put(directory, page)
     return page

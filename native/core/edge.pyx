@@ -18,7 +18,7 @@ cdef struct Blob:             # a result; its bytes follow
     uint32_t size
     uint16_t status
     uint16_t flags
-    uint32_t gap
+    uint32_t client          # whose tasks it is for
 
 cdef struct Edge:
     Edge *next               # in its list
@@ -35,10 +35,13 @@ cdef struct Node:             # its edges follow
     uint32_t served          # that nobody had promised, and that have been given its result
     uint32_t open            # inputs that have not ended
     uint32_t count
+    uint32_t edges           # that there is room for
+    uint64_t written         # bytes of inputs that its payload, or an object of the scheduler's, has
     uint32_t expected        # of these, the first were promised to it
     uint32_t next_touched    # rows, in the list of those about which something is to be done
     uint32_t previous_touched
     uint8_t is_touched
+    uint8_t is_put_off       # its inputs are complete: the same list, but of its client's rows that are put off
     uint8_t inner            # nobody but dependants wants its result
     uint8_t ended
     uint8_t failed           # an input has

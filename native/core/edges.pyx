@@ -13,12 +13,20 @@
 #
 # What nobody but dependants wanted (inner) is cancelled when none of them is left.
 #
-# Rule 1: a row is ROW_WAITING if and only if inputs of it are open and none has failed.
+# Rule 1: a row is ROW_WAITING if and only if inputs of it are open and none has failed, or it is put off.
 # Rule 2: inputs have lower numbers than their dependants, so there are no cycles.
+# A result is copied for each task that needs it, so few bytes can ask for many. What is kept and what is written counts
+# against the client: no more results are kept for it than its quota, and while half as much has been written into its
+# payloads the next task whose inputs are complete is put off until one of these has ended.
+#
 # Rule 3: nothing here recurses: who is concerned by an event is noted (`touch`), and worked off by the core.
 # Rule 4: noting allocates nothing, nor does waiting: a task must not be forgotten because there is no memory to remember
 #         it with. What allocates (a Node, a Blob, a payload) does so before anything is changed.
 # Not here: what edges look like (edge), what is done about those who are touched (core).
+
+cdef inline uint64_t bytes_of_node(Node *node) noexcept nogil:
+    return sizeof(Node) + <uint64_t>node.edges * sizeof(Edge)
+
 
 @cython.final
 cdef class Edges:
@@ -30,10 +38,13 @@ cdef class Edges:
     cdef uint32_t first_touched  # row
     cdef uint32_t last_touched
     cdef bint settling
+    cdef bint is_cut             # there was more to settle than is done in one go
+    cdef uint64_t settled_bytes  # of inputs that were written since the core has begun to settle
     cdef readonly uint64_t nodes
     cdef readonly uint64_t blobs
     cdef readonly uint64_t blob_bytes
     cdef uint64_t own_tag
+    cdef uint64_t client_bytes   # the quota of each client
     cdef public object store     # where what is too large for a record goes
 
     def __cinit__(self, TaskTable table, ClientTable clients, ObjectTable objects, uint64_t own_tag):
@@ -50,10 +61,12 @@ cdef class Edges:
         return <Node *>self.table.row(row_index).node
 
     cdef Node *make(self, uint32_t row_index, uint32_t count) noexcept nogil:
+        cdef Client *client = &self.clients.clients[self.table.row(row_index).client]
         cdef Node *node = <Node *>malloc(sizeof(Node) + <size_t>count * sizeof(Edge))
         if node != NULL:
             memset(node, 0, sizeof(Node))
-            node.count = count
+            node.count = node.edges = count
+            client.node_bytes += bytes_of_node(node)
             self.nodes += 1
             self.table.row(row_index).node = node
         return node
@@ -63,6 +76,8 @@ cdef class Edges:
         cdef Node *node = self.node(row_index)
         if node.is_touched:
             return
+        if node.is_put_off:
+            self.unlist_put_off(row_index)
         node.is_touched = True
         node.next_touched = 0
         node.previous_touched = self.last_touched
@@ -84,11 +99,66 @@ cdef class Edges:
         else:
             self.last_touched = node.previous_touched
 
+    cdef void put_off(self, uint32_t row_index) noexcept nogil:
+        """The row, which is not touched, waits until less is written for its client. It stands before all others."""
+        cdef Client *client = &self.clients.clients[self.table.row(row_index).client]
+        cdef Node *node = self.node(row_index)
+        node.is_put_off = True
+        node.previous_touched = 0
+        node.next_touched = client.put_off_first
+        if client.put_off_first:
+            self.node(client.put_off_first).previous_touched = row_index
+        else:
+            client.put_off_last = row_index
+        client.put_off_first = row_index
+
+    cdef void unlist_put_off(self, uint32_t row_index) noexcept nogil:
+        cdef Client *client = &self.clients.clients[self.table.row(row_index).client]
+        cdef Node *node = self.node(row_index)
+        node.is_put_off = False
+        if node.previous_touched:
+            self.node(node.previous_touched).next_touched = node.next_touched
+        else:
+            client.put_off_first = node.next_touched
+        if node.next_touched:
+            self.node(node.next_touched).previous_touched = node.previous_touched
+        else:
+            client.put_off_last = node.previous_touched
+
+    cdef inline void forget_written(self, Client *client, Node *node) noexcept nogil:
+        """The task has ended, and what was written for it goes."""
+        if node.written:
+            client.written_bytes -= node.written
+            node.written = 0
+            self.take_up(client)
+
+    cdef inline void take_up(self, Client *client) noexcept nogil:
+        """There may be room for the next one that was put off."""
+        if client.put_off_first:
+            self.touch(client.put_off_first)
+
+    cdef bint has_room(self, uint32_t row_index) noexcept nogil:
+        """Whether its inputs may be written now. The only ones always may."""
+        cdef Client *client = &self.clients.clients[self.table.row(row_index).client]
+        cdef Node *node = self.node(row_index)
+        cdef uint64_t section = 0
+        cdef uint32_t k
+        if client.written_bytes == 0:
+            return True
+        for k in range(node.count):
+            section += ENTRY_HEADER_BYTES + edges_of(node)[k].blob.size
+        return client.written_bytes + section <= self.client_bytes // 2
+
     cdef void drop_node(self, uint32_t row_index) noexcept nogil:
         cdef Row *row = self.table.row(row_index)
+        cdef Client *client = &self.clients.clients[row.client]
         cdef Node *node = <Node *>row.node
         if node.is_touched:
             self.untouch(node)
+        if node.is_put_off:
+            self.unlist_put_off(row_index)
+        client.node_bytes -= bytes_of_node(node)
+        self.forget_written(client, node)
         if node.blob != NULL:
             self.let_go(node.blob)
         free(node)
@@ -181,10 +251,14 @@ cdef class Edges:
         cdef Node *node = self.node(row_index)
         cdef Blob *blob = NULL
         self.detach_all(row_index)
+        self.forget_written(&self.clients.clients[self.table.row(row_index).client], node)
+        if node.is_put_off:
+            self.unlist_put_off(row_index)
         node.ended = True
         if node.dependants == NULL and node.promised == 0:
             return
-        blob = self.make_blob(payload_of(result), payload_bytes_of(result), result.status, result.flags)
+        blob = self.make_blob(self.table.row(row_index).client, payload_of(result), payload_bytes_of(result),
+                              result.status, result.flags)
         if blob == NULL:
             node.ended = False
             self.lose_dependants(node)
@@ -275,9 +349,13 @@ cdef class Edges:
 
     # results that are shared
 
-    cdef Blob *make_blob(self, const char *payload, uint32_t size, int status, int flags) noexcept nogil:
-        """Held once, by the caller; NULL if there is no memory."""
-        cdef Blob *blob = <Blob *>malloc(sizeof(Blob) + size)
+    cdef Blob *make_blob(self, uint32_t client, const char *payload, uint32_t size, int status, int flags) noexcept nogil:
+        """Held once, by the caller; NULL if there is no memory, or if as much is kept for this client as may be."""
+        cdef Client *owner = &self.clients.clients[client]
+        cdef Blob *blob
+        if owner.blob_bytes + size > self.client_bytes:
+            return NULL
+        blob = <Blob *>malloc(sizeof(Blob) + size)
         if blob == NULL or flags & FLAG_OBJECTS and not self.objects.hold_record(payload, size):
             free(blob)
             return NULL
@@ -286,16 +364,20 @@ cdef class Edges:
         blob.status = <uint16_t>status
         blob.flags = <uint16_t>flags
         memcpy(bytes_of(blob), payload, size)
+        blob.client = client
+        owner.blob_bytes += sizeof(Blob) + size
         self.blobs += 1
         self.blob_bytes += size
         return blob
 
     cdef void let_go(self, Blob *blob) noexcept nogil:
+        cdef Client *client = &self.clients.clients[blob.client]
         blob.holders -= 1
         if blob.holders:
             return
         if blob.flags & FLAG_OBJECTS:
             self.objects.drop_record(bytes_of(blob), blob.size)
+        client.blob_bytes -= sizeof(Blob) + blob.size
         self.blobs -= 1
         self.blob_bytes -= blob.size
         free(blob)
@@ -312,8 +394,8 @@ cdef class Edges:
 
     # results that the client hands in
 
-    cdef bint supply(self, Record *record, int status, uint64_t tag) noexcept nogil:
-        """The client with this tag hands in a result that it has: those that wait for it get it, or hear that it is lost.
+    cdef bint supply(self, uint32_t client, Record *record, int status, uint64_t tag) noexcept nogil:
+        """The client, which has this tag, hands in a result that it has: those that wait for it get it, or hear that it is lost.
 
         False if it makes no sense or there is no room for it. What it brings is seen to in any case.
         """
@@ -323,10 +405,10 @@ cdef class Edges:
         cdef Edge *first = self.absent.take(record.task)
         cdef Blob *blob = NULL
         if record.flags & FLAG_OBJECTS:
-            blob = self.supplied_object(payload, size, offset, status, tag)
+            blob = self.supplied_object(client, payload, size, offset, status, tag)
         elif is_known_status(<uint16_t>status):
             offset += INPUTS_HEADER_BYTES
-            blob = self.make_blob(payload + offset, size - offset, status, 0)
+            blob = self.make_blob(client, payload + offset, size - offset, status, 0)
         if blob == NULL:
             self.lose_list(first)
             return False
@@ -334,7 +416,8 @@ cdef class Edges:
         self.let_go(blob)
         return True
 
-    cdef Blob *supplied_object(self, char *payload, uint32_t size, uint32_t places_bytes, int status, uint64_t tag) noexcept nogil:
+    cdef Blob *supplied_object(self, uint32_t client, char *payload, uint32_t size, uint32_t places_bytes, int status,
+                               uint64_t tag) noexcept nogil:
         """A result that is an object of the client; NULL if it cannot be had."""
         cdef Blob *blob
         if places_in(payload, size) != 1 or not is_known_status(<uint16_t>status):
@@ -342,7 +425,7 @@ cdef class Edges:
             return NULL
         if self.objects.take_record(payload, size, tag, True) != PLACES_GOOD:
             return NULL
-        blob = self.make_blob(payload, places_bytes, status, FLAG_OBJECTS)
+        blob = self.make_blob(client, payload, places_bytes, status, FLAG_OBJECTS)
         self.objects.drop_record(payload, size)
         return blob
 
@@ -376,6 +459,9 @@ cdef class Edges:
             return True
         if not self.write(row, node, places, section, rest, rest_bytes):
             return False
+        node.written = section
+        self.settled_bytes += section
+        client.written_bytes += section
         self.detach_all(row_index)
         return True
 

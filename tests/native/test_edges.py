@@ -80,9 +80,13 @@ def outcome(number, inputs):
 def run_all(core, client, worker):
     while True:
         core.step(0)
+        while core.go_on(0):  # many are settled in pieces
+            core.check()
         if worker.begin() is None:
             break
         worker.answer()
+    while core.go_on(0):
+        pass
     client.drain()
     core.check()
 
@@ -189,6 +193,8 @@ def test_what_only_a_cancelled_task_needed_is_cancelled_too(core, client, worker
         last = client.node([last], promised=1, inner=True)
     last = client.node([last])
     core.on_cancel(client.index, last, 0)
+    while core.go_on(0):
+        core.check()
     assert core.counts()["rows"] == 1
     worker.answer()
     client.drain()
@@ -463,3 +469,96 @@ def test_inputs_that_are_written_into_an_object_which_cannot_be_are_not_held(cor
     assert freed == [core.own_tag << 40 | 1]
     assert len(core.objects) == 0
     assert_empty(core)
+
+
+def finish_small(worker):
+    """Answer with little, whatever the task was given."""
+    worker.running = (*worker.running[:2], b"", *worker.running[3:])
+    worker.finish()
+
+
+def test_inputs_are_written_for_as_many_tasks_as_the_quota_allows_and_the_others_have_their_turn_later():
+    core = SchedulerCore()
+    core.client_queue_bytes = 400_000
+    client, worker = GraphClient(core, 5), FakeWorker(core)
+    gone = client.bits << 40 | 1
+    client.next = 2
+    tasks = [client.node([gone] * 4, expected=0) for _ in range(100)]
+    client.supply(gone, bytes(6000))
+    core.step(0)
+    core.check()
+    done = []
+    while len(done) < len(tasks):
+        assert core.kept_bytes(client.index) < 400_000
+        done.append(worker.begin()[1])
+        finish_small(worker)
+        core.step(0)
+        client.drain()
+        core.check()
+    assert sorted(done) == tasks
+    counts = core.counts()
+    assert (counts["rows"], len(core.edges), core.edges.blobs) == (0, 0, 0)
+
+
+def test_a_task_whose_inputs_alone_are_more_than_the_quota_has_its_turn():
+    core = SchedulerCore()
+    core.client_queue_bytes = 20_000
+    client, worker = GraphClient(core, 5), FakeWorker(core)
+    gone = client.bits << 40 | 1
+    client.next = 2
+    tasks = [client.node([gone] * 3, expected=0) for _ in range(3)]
+    client.supply(gone, bytes(7000))
+    for _ in tasks:
+        core.step(0)
+        assert core.counts()["ready"] + (worker.begin() is not None) == 1
+        finish_small(worker)
+    core.step(0)
+    assert core.counts()["rows"] == 0
+    core.check()
+
+
+@pytest.mark.parametrize("end", ["cancelled", "cleared", "left"])
+def test_tasks_that_are_put_off_end_as_others_do(end):
+    core = SchedulerCore()
+    core.client_queue_bytes = 40_000
+    client, worker = GraphClient(core, 5), FakeWorker(core)
+    gone = client.bits << 40 | 1
+    client.next = 2
+    tasks = [client.node([gone] * 3, expected=0) for _ in range(9)]
+    client.supply(gone, bytes(6000))
+    core.step(0)
+    assert worker.begin() is not None
+    core.check()
+    if end == "cancelled":
+        for task in tasks:
+            core.on_cancel(client.index, task, 0)
+            core.check()
+    elif end == "cleared":
+        core.on_clear(client.index, 0)
+    else:
+        core.on_client_left(client.index, 0)
+    core.check()
+    finish_small(worker)
+    core.step(0)
+    core.check()
+    assert (core.counts()["rows"], len(core.edges), core.edges.blobs) == (0, 0, 0)
+
+
+def test_results_that_nobody_names_are_kept_up_to_the_quota():
+    core = SchedulerCore()
+    core.client_queue_bytes = 50_000
+    client, worker = GraphClient(core, 5), FakeWorker(core)
+    kept = [client.node(promised=1, inner=True, rest=bytes(7000)) for _ in range(20)]
+    for _ in kept:
+        core.step(0)
+        worker.begin()
+        worker.finish()
+    core.step(0)
+    core.check()
+    assert core.edges.blob_bytes <= 50_000
+    late = [client.node([task]) for task in (kept[-1], kept[0])]  # the youngest have run first
+    core.step(0)
+    assert worker.begin()[1] == late[0]
+    client.drain()
+    assert [(task, status) for task, status, _ in client.answers] == [(late[1], STATUS_REFUSED)]
+    core.check()
