@@ -8,8 +8,8 @@
 # How long that may take. A worker holds less than CREDIT_NS of known work and one task, so it opens after that time and
 # what that task takes. A task that was placed waits as long at most behind others, and if one of these runs ten times
 # longer than its kind does, what stands behind that is taken back and keeps its place before its client's others
-# (relieve_slow). So between n clients with tasks of the lengths e1 to en each gets one placed in the time that one round
-# of turns takes, and waits for CREDIT_NS and one running task besides.
+# (relieve_slow). A turn is one task, or some that are quick (TURN_NS). So each of n clients gets a task placed in the time
+# that one round of n turns takes, and that waits for CREDIT_NS and one running task besides.
 #
 # Who is passed over nevertheless:
 #   * lower priorities, by all higher ones, as long as there are any: that is what they are for;
@@ -142,7 +142,7 @@ cdef class Dispatcher:
         row.position = (<Outlet>worker.tasks).commit()
         if row.position == NOT_COMMITTED:
             return NO_ROOM
-        self.ready.pass_turn(row)
+        self.ready.spend(row, max(expected_ns(function, row.items), <uint64_t>function.floor_ns // 2))
         self.ready.remove(row_index)
         row.asked = False
         move(row, EVENT_IS_GIVEN)

@@ -5,6 +5,10 @@
 # comes from clients of their own, those of the workers they run in, and counts as their root's, at the priority of the
 # task that submitted it: who makes a thousand tasks from within one has no more turns than who submits them all at once.
 #
+# A turn is one task, or as many as it takes to fill TURN_NS. Else who has ten quick tasks beside somebody's long ones
+# would wait for ten of those. One of unknown length takes half of what it is charged, so that ten of these are two or
+# three turns, and whoever has nothing but new functions has no more than three in a turn.
+#
 # Every list is intrusive in the rows, so cancelling is O(1) and there is nothing to allocate per task. A client has a
 # list for each priority, and the client of a worker some more, its *strands*: one for each (root, priority, depth) of
 # which it has tasks. Those of one root and priority are a *group*, in which the strands of a depth take turns.
@@ -23,6 +27,7 @@ cdef enum:
     PRIORITIES = 48            # lists below are of priorities, the others strands
     STRANDS = 16
     DEPTHS = 16                # deeper tasks count as that deep
+    TURN_NS = 5000000          # so that ten tasks of half a millisecond are one
 
 cdef struct Level:             # one list of one client, and its neighbours in the turn: all of it in one cache line
     uint32_t head
@@ -70,6 +75,7 @@ cdef class ReadyQueue:
     cdef uint32_t client_room
     cdef uint64_t levels           # bit per priority that has a task in turn
     cdef uint32_t turn[64]         # by priority: whose turn it is, client index + 1
+    cdef uint64_t spent_ns[64]     # of that turn
     cdef readonly uint64_t size
 
     def __cinit__(self, TaskTable table):
@@ -175,9 +181,17 @@ cdef class ReadyQueue:
         else:
             self.pass_strand(row.client, row.level)
 
+    cdef inline void spend(self, Row *row, uint64_t cost_ns) noexcept nogil:
+        """This row, which is in its list still, is placed for so much: its root has the turn for what is left of it."""
+        cdef uint32_t priority = self.priority_of(row)
+        self.spent_ns[priority] += cost_ns
+        if self.spent_ns[priority] >= TURN_NS:
+            self.pass_turn(row)
+
     cdef inline void pass_root(self, uint32_t root, uint32_t priority) noexcept nogil:
         if self.turn[priority] == root + 1:
             self.turn[priority] = self.clients[root].at[priority].next_client + 1
+            self.spent_ns[priority] = 0
 
     cdef void pass_strand(self, uint32_t client, uint32_t at) noexcept nogil:
         cdef Strand *strand = &self.clients[client].strands[at - PRIORITIES]
@@ -335,6 +349,8 @@ cdef class ReadyQueue:
     cdef void leave_turn(self, uint32_t client, uint32_t level) noexcept nogil:
         cdef uint32_t after = self.clients[client].at[level].next_client
         cdef uint32_t before = self.clients[client].at[level].previous_client
+        if self.turn[level] == client + 1:
+            self.spent_ns[level] = 0
         if after == client:
             self.turn[level] = 0
             self.levels &= ~((<uint64_t>1) << level)

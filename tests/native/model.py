@@ -6,7 +6,7 @@ it again. `check` compares that with the core.
 
 What it holds of fairness (native/core/dispatcher.pyx): no task waits while a worker is open; no worker gets more than
 the credit and one task; nothing of a lower priority is placed while a higher one waits; and who waits sees each other
-client of that priority placed once at most before it is its turn (Turns), where what a task has submitted counts as
+client of that priority have one turn at most before it has its own (Turns), where what a task has submitted counts as
 its root's, and is placed before that, the deeper the sooner.
 
 The peers here do what real ones do (claim before looking inside, skip what was withdrawn, read the control ring when
@@ -14,7 +14,7 @@ idle), but only when told to.
 """
 
 import struct
-from collections import Counter
+from collections import defaultdict
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
@@ -51,7 +51,7 @@ RING_HEADER_BYTES = 128
 RECORD_HEADER_BYTES = 56
 CLAIM_WITHDRAWN = 2
 MOST_DEATHS = 3
-CREDIT_NS, QUICK_NS, LEAST_TASK_NS = 4 * MS, MS, 500
+CREDIT_NS, TURN_NS, QUICK_NS, LEAST_TASK_NS = 4 * MS, 5 * MS, MS, 500
 ROOM_BYTES = 400  # a ring with so much room takes whatever is written here
 
 
@@ -516,6 +516,11 @@ class FunctionModel:
     def charge_ns(self):
         return max(self.mean_ns, self.floor_ns)
 
+    @property
+    def cost_ns(self):
+        """Of the turn in which it is placed."""
+        return max(self.mean_ns, self.floor_ns // 2)
+
     def note(self, duration_ns):
         self.mean_ns = (self.mean_ns * 7 + duration_ns) // 8 if self.mean_ns else duration_ns
         self.mean_ns = max(self.mean_ns, LEAST_TASK_NS)
@@ -527,7 +532,7 @@ class Turns:
     """Who has been passed over by whom, as long as both wait at the same priority."""
 
     def __init__(self):
-        self.passed = {}  # (who waits, priority) -> {another client: how often it was placed}
+        self.passed = {}  # (who waits, priority) -> {another client: what its tasks cost that were placed}
 
     def forget(self):
         """Something was placed that nobody looked at."""
@@ -535,22 +540,21 @@ class Turns:
 
     def on_placed(self, waited, wait, placed):
         """One dispatch: who waited before, who does after it ((root, priority) each), and what was placed."""
-        counts = Counter((task.root, task.priority) for task in placed)
+        costs = defaultdict(list)
+        for task, cost in placed:
+            costs[task.root, task.priority].append(cost)
         for client, priority in waited & wait:
-            mine = counts[client, priority]
-            others = {one: count for (one, level), count in counts.items() if level == priority and one is not client}
-            for other in others:
-                assert (other, priority) not in waited & wait or abs(others[other] - mine) <= 1, "not in turn"
             known = self.passed.setdefault((client, priority), {})
-            if mine:
+            if (client, priority) in costs:
                 known.clear()
                 continue
-            for other, count in others.items():
-                known[other] = known.get(other, 0) + count
-                assert known[other] <= 1, "passed over twice"
+            for (other, level), more in costs.items():
+                if level == priority:
+                    known[other] = [*known.get(other, ()), *more]
+                    assert sum(known[other]) - max(known[other]) < TURN_NS, "passed over for more than a turn"
         for key in self.passed.keys() - (waited & wait):
             del self.passed[key]
-        lowest = min((task.priority for task in placed), default=0)
+        lowest = min((task.priority for task, _ in placed), default=0)
         assert not placed or all(priority <= lowest for _, priority in wait), "a higher priority was passed over"
 
 
@@ -652,25 +656,28 @@ class Model:
         deepest = {}
         for task in waiting:
             deepest[task.root, task.priority] = max(task.depth, deepest.get((task.root, task.priority), -1))
-        for task in placed:
+        for task, _ in placed:
             assert task.depth >= deepest.get((task.root, task.priority), -1), "somebody deeper waits"
 
     def see(self):
-        """What has been placed since the last look."""
+        """What has been placed since the last look: (task, what it costs of a turn)."""
         return [task for worker in self.workers for task in self._see(worker)]
 
     def _see(self, worker):
         seen = worker.see()
         tasks = [task for task, _, _ in seen]
         assert len(set(tasks)) == len(tasks), "a worker has a task twice"
-        known = [task for task in worker.held if task in tasks]
-        worker.held = known + [task for task in tasks if task not in known]
+        before = [task for task in worker.held if task in tasks]
+        worker.held = before + [task for task in tasks if task not in before]
         charges, worker.charges, new = worker.charges, {}, []
         for task, attempt, function in seen:
             if (task, attempt) not in charges:
-                new.append(self.tasks[task])
-                charges[task, attempt] = self.functions.setdefault(function, FunctionModel()).charge_ns
-                assert not new[-1].client.undelivered(), "a task is placed though its client's results do not fit"
+                known = self.functions.setdefault(function, FunctionModel())
+                charges[task, attempt] = known.charge_ns
+                new.append((self.tasks[task], known.cost_ns))
+                assert not self.tasks[task].client.undelivered(), (
+                    "a task is placed though its client's results do not fit"
+                )
             worker.charges[task, attempt] = charges[task, attempt]
         return new
 

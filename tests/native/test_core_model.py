@@ -319,7 +319,7 @@ def test_clients_that_flood_take_turns_whatever_workers_do(seed):
             worker.finish(durations[model.tasks[worker.running.task].code - 1], False)
         model.settle()
         model.check()
-        passed += any(count for known in model.turns.passed.values() for count in known.values())
+        passed += any(model.turns.passed.values())
         if what > 0.9:
             client.drain()
     assert passed > 10  # or there were no turns to be seen

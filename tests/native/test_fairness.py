@@ -48,9 +48,9 @@ class Flood:
             client.submit(FLOODING, [self.duration] * len(answers), **self.fields)
 
 
-def teach(host, client, function, duration):
+def teach(host, client, function, duration, **fields):
     """Have the core know how long this function takes."""
-    tasks = client.submit(function, [duration] * 40)
+    tasks = client.submit(function, [duration] * 40, **fields)
     host.pass_time(lambda: tasks[-1] in client.answers)
 
 
@@ -87,11 +87,11 @@ each_cell = pytest.mark.parametrize(
 )
 
 
-def two_clients(players, duration, is_known):
+def two_clients(players, duration, is_known, **fields):
     host = Host(players)
     flooder, client = host.add_client(), host.add_client()
     if is_known:
-        teach(host, client, TAUGHT, duration)
+        teach(host, client, TAUGHT, duration, **fields)
     return host, flooder, client
 
 
@@ -101,6 +101,17 @@ def test_ten_tasks_beside_a_flood_take_turns_with_it(player, duration, flood, is
     host, flooder, client = two_clients([player, player], duration, is_known)
     Flood(host, flooder, flood)
     ten_beside_a_flood(host, ten_of(client, duration), duration, flood, is_known)
+
+
+@pytest.mark.parametrize("duration", [50 * US, 500 * US])
+@pytest.mark.parametrize("flood", [5 * MS, 50 * MS])
+def test_ten_quick_tasks_beside_long_ones_are_a_turn_or_two_and_not_ten(duration, flood):
+    host, flooder, client = two_clients([1, 1], duration, True)
+    Flood(host, flooder, flood)
+    host.pass_time(host.now + 8 * flood)
+    start, tasks = host.now, client.submit(TAUGHT, [duration] * TEN)
+    host.pass_time(lambda: all(task in client.answers for task in tasks))
+    assert host.now - start <= 1.2 * (flood + TEN * duration) + 2 * MS
 
 
 @each_cell
@@ -113,7 +124,7 @@ def test_a_flood_that_nobody_has_timed_yet(duration, flood, is_known):
 
 @each_cell
 def test_chunks_of_maps_are_tasks_like_others(duration, flood, is_known):
-    host, flooder, client = two_clients([1, 1], duration, is_known)
+    host, flooder, client = two_clients([1, 1], duration, is_known, items=5)
     Flood(host, flooder, flood, items=20)
     ten_beside_a_flood(host, ten_of(client, duration, items=5), duration, flood, is_known)
 

@@ -234,7 +234,7 @@ def order_of(core, worker, count):
     for _ in range(count):
         core.step(0)
         begun.append(worker.begin()[1])
-        worker.finish(0)
+        worker.finish(0, 50 * MS)
     return begun
 
 
@@ -242,6 +242,10 @@ def order_of(core, worker, count):
 def two_parents_at_work(core):
     """(client, nested clients of two workers that run tasks of it, a free worker)"""
     client, workers = FakeClient(core, 5), [FakeWorker(core), FakeWorker(core)]
+    client.submit()
+    core.step(0)
+    begun = next(worker for worker in workers if worker.begin())
+    begun.finish(0, 50 * MS)  # so each is a turn
     for _ in workers:
         client.submit(b"parent")
     core.step(0)
