@@ -51,17 +51,16 @@ cdef class Segment:
         return self
 
     @staticmethod
-    def create(str name, size_t size, bint grows=False, size_t promised=0):
+    def create(str name, size_t size, bint grows=False):
         """Make a segment of `size` bytes. OSError if it exists or there is no room for it.
 
-        One that `grows` has no pages yet: `allocate` comes before the first write to each. `promised` bytes of the room
-        that there is are for others that grow.
+        One that `grows` has no pages yet: `allocate` comes before the first write to each.
         """
         fd = _os.open(segment_path(name), _os.O_RDWR | _os.O_CREAT | _os.O_EXCL | _os.O_CLOEXEC, 0o600)
         try:
             if size:
                 room = _os.fstatvfs(fd)
-                if room.f_blocks and room.f_bfree * room.f_frsize < size + promised:    # else all there is would be filled first
+                if room.f_blocks and room.f_bfree * room.f_frsize < size:    # else all there is would be filled first
                     raise OSError(_errno.ENOSPC, _os.strerror(_errno.ENOSPC), segment_path(name))
                 if grows:
                     _os.ftruncate(fd, size)

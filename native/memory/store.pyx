@@ -120,7 +120,6 @@ cdef class Store:
     cdef readonly uint64_t used_bytes    # in slots that hold an object
     cdef readonly uint64_t lasting_bytes # of these, in slots whose objects no end of a task will free
     cdef readonly uint64_t kept_bytes    # of all segments
-    cdef readonly uint64_t promised_bytes   # of these, without pages so far
     cdef public uint64_t most_bytes
 
     def __init__(self, str life not None, uint64_t tag, str folder not None, on_files=None, uint64_t most_bytes=0):
@@ -169,7 +168,6 @@ cdef class Store:
         if end > area.allocated:
             end = min(area.memory.size, max(end, area.allocated + min(area.allocated, <size_t>GROWTH_BYTES)))
             area.memory.allocate(area.allocated, end - area.allocated)
-            self.promised_bytes -= end - area.allocated
             area.allocated = end
         return 0
 
@@ -198,7 +196,6 @@ cdef class Store:
             size = slot_bytes          # if not for eight, then for one
             self.make_segment(area, size, grows)
         area.allocated = 0 if grows else size
-        self.promised_bytes += size - area.allocated
         poison(area.memory.start, size)
         area.slot_bytes = slot_bytes
         area.idle_since_ns = now_ns()
@@ -241,7 +238,7 @@ cdef class Store:
     cdef int create(self, Area area, size_t size, uint64_t number, bint grows) except -1:
         cdef str life = self.life
         area.segment = number | self.tag << 32
-        area.memory = Segment.create(area_name(life, self.folder, area.segment), size, grows, self.promised_bytes)
+        area.memory = Segment.create(area_name(life, self.folder, area.segment), size, grows)
         self.next_segment += 1
         if life is not self.life:      # others got on meanwhile
             self.rename(area)
@@ -252,7 +249,7 @@ cdef class Store:
         if self.most_bytes == 0:
             return False
         room = _os.statvfs("/dev/shm")
-        return (room.f_blocks - room.f_bfree) * room.f_frsize + self.promised_bytes + more > self.most_bytes
+        return (room.f_blocks - room.f_bfree) * room.f_frsize + more > self.most_bytes
 
     cdef bint is_pressed(self) except -1:
         """Whether /dev/shm is so full that others may soon want what lies idle here."""
@@ -406,7 +403,6 @@ cdef class Store:
             self.free_slots.pop(area.slot_bytes, None)
         del self.areas[area.segment]
         self.kept_bytes -= area.memory.size
-        self.promised_bytes -= area.memory.size - area.allocated
         Segment.unlink(area.memory.name)
 
     # another scheduler
@@ -446,7 +442,6 @@ cdef class Store:
             memory.rename(name)                   # whoever finds it there finds all of it
             Segment.unlink(area.memory.name)
             area.memory = memory
-            self.promised_bytes -= memory.size - area.allocated
             area.allocated = memory.size
         return 0
 
@@ -471,7 +466,7 @@ cdef class Store:
         self.areas.clear()
         self.slots.clear()
         self.free_slots.clear()
-        self.used_bytes = self.lasting_bytes = self.kept_bytes = self.promised_bytes = 0
+        self.used_bytes = self.lasting_bytes = self.kept_bytes = 0
 
 
 def address_of(const unsigned char[:] data):
