@@ -53,5 +53,6 @@ struct Frame {
     runHere @30 :Batch.Selection;                       # scheduler -> nested client, answers a wait
     returned @31 :Batch.Withdrawn;                      # nested client -> scheduler, answers each runHere
     taken @32 :Object.Taken;                            # scheduler -> cluster, answers each result with an object
+    unable @33 :Session.Unable;                         # cluster -> scheduler
   }
 }

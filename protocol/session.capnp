@@ -64,6 +64,10 @@ struct Workers {
   count @0 :UInt32;                                     # how many there are now, for a map to be cut by
 }
 
+struct Unable {
+  reason @0 :Text;                                      # why no worker can start; empty: one has
+}
+
 struct ShutdownAnswer {
   reason @0 :Text;                                      # empty: it is done; else why it is not
 }

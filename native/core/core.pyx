@@ -309,6 +309,22 @@ cdef class SchedulerCore:
         self.answers.answer_text(row_index, STATUS_NO_WORKER, b"no worker has room for it, and no more tasks may wait")
         self.settle()
 
+    def fail_waiting(self, bytes text not None, uint32_t most):
+        """No worker will come for what waits for one: answer up to so many with this. True if there are more.
+
+        What waits for its inputs, or for its client to read, is in no turn yet and comes to it later.
+        """
+        cdef uint32_t level, row_index
+        while most and self.ready.levels:
+            level = highest_of(self.ready.levels)
+            row_index = self.ready.clients[self.ready.turn[level] - 1].at[level].head
+            self.turned_away += 1
+            self.ready.remove(row_index)
+            self.answers.answer_text(row_index, STATUS_NO_WORKER, text)
+            self.settle()
+            most -= 1
+        return self.ready.levels != 0
+
     def on_cancel(self, uint32_t index, uint64_t task, uint64_t now):
         """The client does not want this task any more.
 

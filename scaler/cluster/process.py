@@ -20,7 +20,10 @@ def main() -> int:
         config = make_config(ClusterConfig, settings)
         hold()
         logs.set_up(config.logging_paths, config.logging_level, config.logging_config_file)
-        return run(config, creator.fileno(), lambda: creator.report(ready=True), sys_path)
+        return run(
+            config, creator.fileno(), lambda: creator.report(ready=True), sys_path,
+            lambda why: creator.report(error=why),
+        )  # fmt: skip
     except (ScalerError, OSError) as error:
         creator.report(error=str(error))
         return 1

@@ -25,19 +25,28 @@ def run(
     lifeline: int = -1,
     on_ready: Callable[[], None] = lambda: None,
     sys_path: list[str] | None = None,
+    on_unable: Callable[[str], None] = lambda why: None,
 ) -> int:
     """Run workers until a signal, the scheduler, or the end of `lifeline` (a descriptor of the creator) stops them.
 
-    `sys_path` is the workers'; by default it is what Python gives them, behind their working directory.
+    `on_ready` is called once, when all workers have joined; `on_unable` with a sentence each time that none can start,
+    unless it was ready before. `sys_path` is the workers'; by default it is what Python gives them, behind their
+    working directory.
     """
     check_event_loop(config.event_loop)
     raise_descriptor_limit()
     with asyncio.Runner(loop_factory=lambda: new_event_loop(config.event_loop)) as runner:
-        runner.run(_serve(config, lifeline, on_ready, sys_path or []))
+        runner.run(_serve(config, lifeline, on_ready, sys_path or [], on_unable))
     return 0
 
 
-async def _serve(config: ClusterConfig, lifeline: int, on_ready: Callable[[], None], sys_path: list[str]) -> None:
+async def _serve(
+    config: ClusterConfig,
+    lifeline: int,
+    on_ready: Callable[[], None],
+    sys_path: list[str],
+    on_unable: Callable[[str], None],
+) -> None:
     names = worker_names(config)
     is_announced = False
 
@@ -65,6 +74,7 @@ async def _serve(config: ClusterConfig, lifeline: int, on_ready: Callable[[], No
         memory=object_memory(config.object_folder, config.object_memory_bytes),
         death_timeout_s=config.death_timeout_seconds,
         on_ready=announce,
+        on_unable=lambda why: None if is_announced else on_unable(why),
     )
     loop: Any = asyncio.get_running_loop()
     adopt_orphans(loop, own_children)

@@ -5,6 +5,9 @@ the next one is started at once, so that its task waits for no longer than a sta
 lived for less than SETTLED_S there is a pause that doubles up to MOST_JOINED_PAUSE_S. One that could not even join (a
 broken environment) is not to keep the host busy: that pause doubles up to MOST_PAUSE_S.
 
+If START_FAILURES in a row could not even join, at each place, and none is there, no worker can start (`is_unable`):
+what waits for one would wait for ever. They are tried again all the same: what keeps them from it may be mended.
+
 One that was killed to stop what it ran is started again at once, and does not count.
 
 Spares stand in for workers whose task waits for another worker's: as many as there are such, up to the number of spare
@@ -22,6 +25,7 @@ MOST_PAUSE_S = 10.0
 MOST_JOINED_PAUSE_S = 0.5
 SETTLED_S = 0.3
 QUICK_DEATHS = 3  # in a row, before there is a pause
+START_FAILURES = 3  # in a row, before there is no hope
 SPARE_LINGER_S = 5.0
 
 
@@ -43,6 +47,7 @@ class Place:
     since_s: float = 0.0
     pause_s: float = 0.0
     quick_deaths: int = 0  # in a row, after joining
+    failures: int = 0  # to join, in a row
     is_spare: bool = False
 
     @property
@@ -84,7 +89,7 @@ class Roster:
         self.running = True
         for index, place in enumerate(self.places):
             if index not in alive:
-                place.state, place.due_s, place.pause_s = State.WAITING, now_s, 0.0
+                place.state, place.due_s, place.pause_s, place.failures = State.WAITING, now_s, 0.0, 0
                 if place.is_spare:
                     place.state = State.STOPPED
         return self.on_tick(now_s)
@@ -126,7 +131,8 @@ class Roster:
 
     def on_joined(self, index: int, now_s: float) -> None:
         """This worker's process has joined the scheduler."""
-        self.places[index].state, self.places[index].since_s = State.JOINED, now_s
+        place = self.places[index]
+        place.state, place.since_s, place.failures = State.JOINED, now_s, 0
 
     def on_exited(self, index: int, now_s: float, intended: bool = False) -> list[Start | Retire]:
         """This worker's process has ended: by itself, or it was killed to stop what it ran (`intended`)."""
@@ -135,6 +141,7 @@ class Roster:
             place.state = State.STOPPED
             return self.on_blocked(self._spares_wanted, now_s)
         has_joined = place.state is State.JOINED
+        place.failures += not has_joined and not intended
         if has_joined and now_s - place.since_s >= SETTLED_S:
             place.pause_s, place.quick_deaths = 0.0, 0
         elif has_joined and not intended and place.quick_deaths < QUICK_DEATHS:
@@ -163,6 +170,14 @@ class Roster:
     @property
     def all_joined(self) -> bool:
         return all(place.state is State.JOINED for place in self.places if not place.is_spare)
+
+    @property
+    def is_unable(self) -> bool:
+        """No worker is there, and it seems that none can start."""
+        return all(
+            place.is_spare or (place.state is not State.JOINED and place.failures >= START_FAILURES)
+            for place in self.places
+        )
 
     @property
     def _has_spares_too_many(self) -> bool:

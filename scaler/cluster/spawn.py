@@ -50,6 +50,7 @@ class Child:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.link = ours
         self.pid = 0  # not started yet
+        self.error = ""  # what it has reported of why it cannot go on
         self.key = secrets.token_hex(8)  # what it is called where its number may mean another process
         self.descriptors: list[int] = []  # that came with the last report, and that nobody has taken
         _children.add(self)

@@ -25,7 +25,7 @@ from scaler.cluster.autopsy import OutOfMemory, facts_of
 from scaler.cluster.cores import thread_share
 from scaler.cluster.handover import Handle, hand_over, tell_worker
 from scaler.cluster.output import Output, Pipe
-from scaler.cluster.roster import Retire, Roster, Start
+from scaler.cluster.roster import START_FAILURES, Retire, Roster, Start
 from scaler.cluster.spawn import Child, end_all
 from scaler.descriptors import message_in
 from scaler.exceptions import DisconnectedError
@@ -43,6 +43,7 @@ _sparing = SparingLog(_log)
 SMALLEST_RING_BYTES = 1024
 FACTS_KEPT_S = 5.0
 MOST_SPARES = 2
+MOST_SAID = 1000  # characters of what a worker said that could not start
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,7 @@ class Supervisor:
         memory: ObjectMemory,
         death_timeout_s: float = 300.0,
         on_ready: Callable[[], None] = lambda: None,
+        on_unable: Callable[[str], None] = lambda why: None,
     ) -> None:
         self._address = address
         self._roster = Roster(names, [f"{names[0]}-spare-{number}" for number in range(1, 1 + MOST_SPARES)])
@@ -79,7 +81,9 @@ class Supervisor:
         self._variables = thread_share(len(names))
         self._memory = memory
         self._death_timeout_s = death_timeout_s
-        self._on_ready = on_ready
+        self._on_ready, self._on_unable = on_ready, on_unable
+        self._unable = ""  # why no worker can start, once that has been said
+        self._failure = ""  # how the last one failed to
         self._children: dict[int, Child] = {}
         self._pidfds: dict[int, int] = {}
         self._handles: dict[int, Handle] = {}  # of workers that can go over to another scheduler
@@ -109,6 +113,7 @@ class Supervisor:
                 await self._connect()
                 if self._stopping.is_set():
                     return
+                self._unable = ""  # this scheduler has not heard of it
                 self._start(self._roster.on_connected(time.monotonic(), self._hand_over()))
                 await self._first_of(self._gone, self._stopping)
                 self._roster.on_disconnected()
@@ -237,7 +242,9 @@ class Supervisor:
                 self._start_worker(index)
             except (OSError, RuntimeError) as error:  # no process, thread or descriptor to be had just now
                 _log.error("worker %s could not be started: %s", self._roster.places[index].name, error)
+                self._failure = f"its process could not be started: {error}"
                 waiting += self._roster.on_exited(index, time.monotonic())
+        self._look_whether_unable()
         self._start_later()
 
     def _retire(self, index: int) -> None:
@@ -291,6 +298,10 @@ class Supervisor:
                 memory, doorbell = child.take_descriptors()
                 self._handles[index] = Handle(memory, doorbell, report["tag"])
             self._roster.on_joined(index, time.monotonic())
+            if self._unable:
+                self._unable = ""
+                _log.info("workers of this cluster can start again")
+                self._tell_unable()
             if self._roster.all_joined:
                 self._on_ready()
         elif "blocked" in report:
@@ -303,6 +314,7 @@ class Supervisor:
             self._killed.add(child.key)
         elif "error" in report:
             _log.error("worker %s could not join: %s", self._roster.places[index].name, report["error"])
+            child.error = str(report["error"])
         else:
             self.odd += 1
             _sparing.warning(index, "worker %s reports what means nothing", self._roster.places[index].name)
@@ -326,8 +338,31 @@ class Supervisor:
             if not intended:
                 how += ": the kernel had no memory left" if facts["oom"] else ""
                 _log.warning("worker %s (process %d) ended %s", self._roster.places[index].name, child.pid, how)
+            self._failure = f"it ended {how}"
+            if said := child.error or str(facts.get("output") or ""):
+                self._failure += ", and the last that it said is:\n" + said[-MOST_SAID:]
             self._roster.on_blocked(len(self._blocked), time.monotonic())
             self._start(self._roster.on_exited(index, time.monotonic(), intended))
+
+    def _look_whether_unable(self) -> None:
+        """Say it once if no worker can start: to the log, to whoever started this, and to the scheduler."""
+        if self._unable or not self._roster.running or not self._roster.is_unable:
+            return
+        self._unable = (
+            f"no worker of the cluster on {socket.gethostname()} can start: at each place {START_FAILURES} or more in "
+            f"a row ended before they had joined. Of the last one: {self._failure}"
+        )
+        _log.error("%s", self._unable)
+        self._tell_unable()
+        self._on_unable(self._unable)
+
+    def _tell_unable(self) -> None:
+        if self._relay is not None:
+            self._relay.tell_unable(self._unable)
+        elif self._entry is not None:
+            message = json.dumps({"unable": self._unable}, ensure_ascii=False).encode()
+            with contextlib.suppress(OSError):  # it has gone, or does not read
+                self._entry.connection.send(message, socket.MSG_DONTWAIT)
 
     def _start_later(self) -> None:
         """Look at the roster again when the pause of somebody is over."""

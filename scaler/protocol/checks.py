@@ -35,6 +35,7 @@ from scaler.protocol.frames import (
     Role,
     Serves,
     ShutdownAnswer,
+    Unable,
     Welcome,
 )
 
@@ -75,7 +76,7 @@ def _refusal(refusal: Refusal) -> str | None:
     return _reason(refusal) if refusal.reason else "refusal: it gives no reason"
 
 
-def _reason(body: Refusal | Goodbye | ShutdownAnswer) -> str | None:
+def _reason(body: Refusal | Goodbye | ShutdownAnswer | Unable) -> str | None:
     return _long_text(type(body).__name__.lower(), body.reason)
 
 
@@ -137,6 +138,7 @@ _CHECKS: dict[type[Body], Callable[[Any], str | None]] = {
     Refusal: _refusal,
     Goodbye: _reason,
     ShutdownAnswer: _reason,
+    Unable: _reason,
     Joined: _joined,
     Left: _left,
     Chunk: _chunk,

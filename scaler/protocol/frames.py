@@ -193,6 +193,13 @@ class ShutdownAnswer:
 
 
 @dataclass(frozen=True, slots=True)
+class Unable:
+    """No worker of a cluster can start; without a reason one has."""
+
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Workers:
     """How many workers the scheduler has."""
 
@@ -564,6 +571,7 @@ Body = (
     | Clear
     | Shutdown
     | ShutdownAnswer
+    | Unable
     | Workers
     | Chunk
     | Offer

@@ -26,7 +26,7 @@ from scaler.link.knock import Refused
 from scaler.link.memory import ObjectMemory
 from scaler.link.names import BellPage, new_life, sweep, sweep_orphans, warn_of_files
 from scaler.processes import Process
-from scaler.protocol.frames import Hello, Welcome
+from scaler.protocol.frames import Hello, Unable, Welcome
 from scaler.relay.cluster_side import ClusterSide, store_tag, worker_tag
 from scaler.relay.dial_carrier import make_carrier
 from scaler.relay.relay_thread import RelayThread
@@ -110,6 +110,10 @@ class HostRelay:
     def _make_calls(self) -> None:
         while self._calls:
             self._calls.popleft()()
+
+    def tell_unable(self, why: str) -> None:
+        """Tell the scheduler that no worker can start here, or with an empty text that one could."""
+        self._call(lambda: self._side.talk.post(Unable(why)))
 
     @property
     def door(self) -> str:

@@ -54,6 +54,7 @@ class LocalPeers:
             loop, f"scaler-{life}-{secrets.token_hex(4)}", pump.eventfd, self._join, self._leave, self._on_said
         )
         # By what their supervisors call them, since a number may mean another process there.
+        self.unable: dict[Visitor, str] = {}  # the supervisors here, and why no worker of theirs can start
         self._told: dict[str, dict[str, Any]] = {}  # facts of deaths of processes that have not been seen to leave yet
         # Processes that have, and whose facts are waited for -> their tags, and what is known without them.
         self._awaited: dict[str, tuple[int, dict[str, Any]]] = {}
@@ -71,6 +72,7 @@ class LocalPeers:
             peer = self._pump.add(memory, False, visitor.doorbell, client_bits=bits, worker_tag=worker_tag)
         elif role == "cluster":
             # It wants to know whether its workers may come here, and to hear when they shall stop.
+            self.unable[visitor] = ""
             return {"slot": 0, "bell": self._bell_name, "life": self._life, "tag": 0, "memory": self._memory}
         else:
             raise Refused(f"{role!r} is no kind of peer that has rings")
@@ -86,6 +88,7 @@ class LocalPeers:
 
     def _leave(self, visitor: Visitor) -> None:
         if visitor.peer is None:
+            self.unable.pop(visitor, None)
             return
         del self._by_peer[visitor.peer]
         answer = self._stopper.remove(visitor.peer)
@@ -113,7 +116,12 @@ class LocalPeers:
         return left
 
     def _on_said(self, visitor: Visitor, message: dict[str, Any]) -> bool:
-        """A supervisor has something to say: how a worker of its has died. False if it is nothing of that kind."""
+        """A supervisor has something to say: how a worker of its has died, or that none can start. False if it is
+        nothing of that kind.
+        """
+        if visitor in self.unable and isinstance(why := message.get("unable"), str):
+            self.unable[visitor] = why
+            return True
         facts, key = facts_from(message.get("died")), message.get("process")
         if visitor.request["role"] != "cluster" or not facts or not isinstance(key, str):
             return False

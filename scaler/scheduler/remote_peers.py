@@ -392,6 +392,11 @@ class RemotePeers:
         """There is somebody."""
         return bool(self._links)
 
+    @property
+    def unable(self) -> list[str]:
+        """Of each cluster why no worker can start there; empty if one can."""
+        return [session.unable for session in self._by_session if isinstance(session, RemoteCluster)]
+
     def shut_down_clusters(self) -> None:
         """Tell all clusters that they are not wanted any more."""
         for link in self._links.values():

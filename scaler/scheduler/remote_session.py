@@ -72,6 +72,7 @@ from scaler.protocol.frames import (
     Serves,
     Taken,
     Tasks,
+    Unable,
     Verdict,
     Wait,
     Withdraw,
@@ -423,10 +424,13 @@ class RemoteCluster(RemoteSession):
         self._next_number = 0  # none below it joins any more
         self._functions_under_way = 0
         self._large_functions: list[tuple[int, tuple[Any, ...]]] = []
+        self.unable = ""  # why no worker can start there
         self._present: set[int] = set()  # objects that its host has, or that are on their way there
 
     def on_body(self, body: Body, is_cleared: bool = False) -> Steps:
-        if isinstance(body, Results):
+        if isinstance(body, Unable):
+            self.unable = body.reason
+        elif isinstance(body, Results):
             self._batch.put_results(body, peers=MOST_NUMBERS)
             while len(self._batch):
                 taken: list[tuple[int, int, int]] = []

@@ -38,6 +38,8 @@ _sparing = SparingLog(_log)
 MORE = int(zmq.RCVMORE)
 SEND_MORE = int(zmq.SNDMORE | zmq.NOBLOCK)
 MOST_MESSAGES = 64  # read in a row, before their tasks are placed
+MOST_FAILED = 500  # tasks that no worker will come for, in a row
+MOST_REASON_BYTES = 2000
 TURN_S = 0.005  # the same in time, since frames may be large
 MOST_TURNS = 4  # of that, before the rings get their turn
 Watch = Callable[[int, Callable[[], bool]], None]
@@ -128,10 +130,25 @@ class SchedulerServer:
     def after_run(self) -> bool:
         """Do what the pump left to Python. True if the event loop has something to do now."""
         wanted = self._look_after_local_peers()
+        if self.core.pool.present == 0:
+            self._fail_what_waits()
         if self._remote.flush(time.monotonic()):
             # Once a socket has been written to, its descriptor may have swallowed the news of a message.
             wanted = self._read() or wanted
         return (self._has_upkeep() and self._set_timer()) or wanted or self._remote.can_go_on
+
+    def _fail_what_waits(self) -> None:
+        """If every cluster there is has said that no worker can start, tasks that wait for one fail with that.
+
+        Without any cluster they wait, since a program may start its client first; and as long as one has not said so.
+        """
+        said = [*self._local.unable.values(), *self._remote.unable]
+        if not all(said) or not said:
+            return
+        text = "\n".join(dict.fromkeys(said)).encode("utf-8", "replace")[:MOST_REASON_BYTES].replace(b"\0", b"?")
+        if self.core.fail_waiting(text, MOST_FAILED):
+            self._loop.call_soon(lambda: None)  # the rest when the loop comes by again
+        self.core.step(time.monotonic_ns())
 
     def _has_upkeep(self) -> bool:
         """There are remote peers, or memory that the last of them has left."""

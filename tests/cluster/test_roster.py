@@ -6,6 +6,7 @@ from scaler.cluster.roster import (
     QUICK_DEATHS,
     SETTLED_S,
     SPARE_LINGER_S,
+    START_FAILURES,
     Retire,
     Roster,
     Start,
@@ -100,3 +101,34 @@ def test_spares_are_not_started_for_a_scheduler_that_nobody_waits_for():
     assert roster.on_blocked(0, 1.0) == []
     assert roster.on_connected(2.0) == [Start(0)]
     assert roster.names == ("a",)
+
+
+def test_no_worker_can_start_once_several_in_a_row_failed_at_each_place_and_none_is_there():
+    roster = Roster(["a", "b"], ["spare"])
+    now = 0.0
+    roster.on_connected(now)
+    for failures in range(1, START_FAILURES + 1):
+        assert not roster.is_unable
+        roster.on_exited(0, now)
+        assert not roster.is_unable
+        roster.on_exited(1, now, intended=failures == 1)
+        now += 100
+        roster.on_tick(now)
+    assert not roster.is_unable  # one of those was killed on purpose
+    roster.on_exited(1, now)
+    assert roster.is_unable
+    now += 100
+    roster.on_tick(now)
+    assert roster.is_unable
+    roster.on_joined(1, now)
+    assert not roster.is_unable
+    roster.on_exited(1, now)
+    assert not roster.is_unable  # it had joined
+    for _ in range(START_FAILURES):
+        now += 100
+        roster.on_tick(now)
+        roster.on_exited(1, now)
+    assert roster.is_unable
+    roster.on_disconnected()
+    roster.on_connected(now)
+    assert not roster.is_unable

@@ -86,6 +86,7 @@ BODIES = st.one_of(
     st.builds(Clear),
     st.builds(frames.Shutdown),
     st.builds(frames.ShutdownAnswer, TEXT),
+    st.builds(frames.Unable, TEXT),
     st.builds(frames.Workers, st.integers(0, 2**32 - 1)),
     st.builds(frames.Offer, U64, st.integers(1, 2**40), KEY, PLACE, KEY),
     st.builds(frames.Fetched, U64, st.booleans()),

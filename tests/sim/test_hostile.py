@@ -49,6 +49,7 @@ def nonsense(chance: random.Random) -> Body:
             frames.Clear(),
             frames.Shutdown(),
             frames.ShutdownAnswer("no"),
+            frames.Unable("none starts"),
             frames.Workers(3),
             frames.Goodbye("bye"),
             frames.Heartbeat(1),

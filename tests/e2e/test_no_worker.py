@@ -1,0 +1,111 @@
+"""A cluster none of whose workers can start says so: to its log, to what started it, and to those that wait."""
+
+import contextlib
+import re
+
+import pytest
+
+from scaler import Client, Cluster, Scheduler, SchedulerClusterCombo
+from scaler.exceptions import NoWorkerError, ScalerError
+from tests.e2e import calls
+from tests.elsewhere import start_elsewhere
+from tests.entry_points.commands import Command, SchedulerCommand
+from tests.processes import wait_until
+
+SENTENCE = "no worker of the cluster on .* can start: at each place 3 or more in a row ended before they had joined"
+READY = r"cluster is ready: (\d+) workers"
+
+
+@pytest.fixture(params=["rings", "wire"])
+def address(request):
+    """Of a scheduler without a cluster."""
+    if request.param == "rings":
+        with SchedulerCommand() as scheduler:
+            yield scheduler.address
+            assert scheduler.stop() == 0
+    else:
+        process, made = start_elsewhere()
+        yield made
+        process.communicate(timeout=20)
+
+
+KEEP_OUT = """
+import os, sys
+if "scaler.cluster.worker" in sys.orig_argv and os.path.exists(os.path.join(os.path.dirname(__file__), "broken")):
+    sys.stderr.write("workers cannot start here\\n")
+    sys.stderr.flush()
+    os._exit(1)
+"""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """In front of all imports: no worker starts while there is a file `broken` in it."""
+    (tmp_path / "sitecustomize.py").write_text(KEEP_OUT)
+    return tmp_path
+
+
+@pytest.fixture
+def broken(address, folder):
+    """A cluster whose workers can start no more once they have ended, as where their environment is taken away."""
+    with Command("scaler_cluster", address, "-n", "2", before=("env", f"PYTHONPATH={folder}")) as cluster:
+        cluster.await_line(READY)
+        (folder / "broken").touch()
+        yield cluster, folder
+
+
+def kill_workers(client, cluster):
+    """Those that are there die of their tasks; the next ones cannot start."""
+    futures = [client.options(retries=0).submit(calls.die) for _ in range(2)]
+    assert all(future.exception(20) for future in futures)
+    wait_until(lambda: re.search(SENTENCE, cluster.out))
+
+
+def test_what_waits_fails_with_the_sentence_and_goes_on_once_it_is_mended(address, broken):
+    cluster, folder = broken
+    with Client(address, timeout_seconds=20) as client:
+        kill_workers(client, cluster)
+        with pytest.raises(NoWorkerError, match=SENTENCE) as failed:
+            client.submit(calls.add_one, 1).result(20)
+        assert "workers cannot start here" in str(failed.value)  # the last that the worker said
+        with pytest.raises(NoWorkerError, match=SENTENCE):
+            client.map(calls.add_one, [(i,) for i in range(2000)])
+        first = client.submit(calls.add_one, 1)
+        assert isinstance(client.submit(calls.add_one, first).exception(20), NoWorkerError)
+        many = [client.submit(calls.add_one, i) for i in range(3000)]
+        assert {type(future.exception(30)) for future in many} == {NoWorkerError}
+        assert cluster.out.count("[ERROR]") == 1
+        (folder / "broken").unlink()
+        wait_until(lambda: "workers of this cluster can start again" in cluster.out)
+        assert client.submit(calls.add_one, 1).result(20) == 2
+    assert cluster.stop() == 0
+
+
+def test_as_long_as_another_cluster_may_have_a_worker_tasks_wait(address, broken):
+    cluster, _ = broken
+    with Client(address, timeout_seconds=20) as client, contextlib.ExitStack() as stack:
+        kill_workers(client, cluster)
+        with pytest.raises(NoWorkerError):
+            client.submit(calls.add_one, 1).result(20)
+        other = stack.enter_context(Command("scaler_cluster", address, "-n", "1"))
+        other.await_line(READY)
+        assert client.submit(calls.add_one, 1).result(20) == 2
+        assert other.stop() == 0
+        assert isinstance(client.submit(calls.add_one, 1).exception(20), NoWorkerError)
+        assert cluster.stop() == 0
+        waiting = client.submit(calls.add_one, 1)  # there is no cluster, and one may come
+        with pytest.raises(TimeoutError):
+            waiting.result(0.5)
+
+
+def test_what_starts_such_a_cluster_from_code_gets_the_sentence(folder, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+    (folder / "broken").touch()
+    with pytest.raises(ScalerError, match=SENTENCE) as failed:
+        SchedulerClusterCombo(1)
+    assert "workers cannot start here" in str(failed.value)
+    with Scheduler() as scheduler, Client(scheduler.get_address(), timeout_seconds=20) as client:
+        waiting = client.submit(calls.add_one, 1)
+        (folder / "broken").unlink()
+        with Cluster(scheduler.get_address(), 1):
+            assert waiting.result(20) == 2
