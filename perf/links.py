@@ -7,6 +7,8 @@ shares memory with it and every task goes through a relay and ZeroMQ twice, on t
 import multiprocessing.pool
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
+from types import TracebackType
+from typing import Protocol, Self
 
 from perf.work import same
 from scaler import Client, SchedulerClusterCombo
@@ -17,7 +19,19 @@ WIRE = "wire"
 LINKS = (RINGS, WIRE)
 WORKERS = 2
 
-Cluster = SchedulerClusterCombo | RemoteCluster
+
+class Cluster(Protocol):
+    """A scheduler with workers, ended at the end of its `with`."""
+
+    def get_address(self) -> str: ...
+
+    def shutdown(self) -> None: ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None, /
+    ) -> None: ...
 
 
 def open_cluster(link: str, n_workers: int = WORKERS) -> Cluster:

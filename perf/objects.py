@@ -204,7 +204,7 @@ def partial(links: tuple[str, ...]) -> list[Figure]:
             client = open_client(stack, link)
             copy_s = timed(lambda: array.copy()[0], 1)
             first_s = timed(functools.partial(job, client, function, FIRST_CALLS), expected[:FIRST_CALLS])
-            turns = {"plain": same, "partial": function}
+            turns: dict[str, Callable[[int], int]] = {"plain": same, "partial": function}
             rates = alternate({name: functools.partial(rate, client, of) for name, of in turns.items()})
         figures.append(Figure(f"{link}, the first tasks", first_s, "s", at_most=True))
         figures.append(Figure(f"{link}, the first tasks / array.copy()", first_s / copy_s, "x", at_most=True))

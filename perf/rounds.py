@@ -7,9 +7,10 @@ what is reported is their median and their worst. So a machine that slows down f
 import gc
 import statistics
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Hashable, Mapping
+from typing import Any, TypeVar
 
+K = TypeVar("K", bound=Hashable)
 ROUNDS = 9
 
 
@@ -36,10 +37,10 @@ def p50_s(call: Callable[[int], int], n: int) -> float:
     return median(times)
 
 
-def alternate(turns: dict[str, Callable[[], float]], rounds: int = ROUNDS) -> dict[str, list[float]]:
+def alternate(turns: Mapping[K, Callable[[], float]], rounds: int = ROUNDS) -> dict[K, list[float]]:
     """What each turn gave, by name, one value per round."""
     names = list(turns)
-    values: dict[str, list[float]] = {name: [] for name in names}
+    values: dict[K, list[float]] = {name: [] for name in names}
     for number in range(rounds):
         at = number % len(names)
         for name in names[at:] + names[:at]:
