@@ -7,12 +7,35 @@ from typing import Any
 import pytest
 
 from scaler import Client, SchedulerClusterCombo
+from tests.effort import NIGHTLY
 from tests.elsewhere import RemoteCluster
 
 pytest_plugins = ["tests.effort", "tests.leaks"]
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell's background job, and all that it starts
     signal.signal(signal.SIGINT, signal.default_int_handler)
 Cluster = SchedulerClusterCombo | RemoteCluster
+
+# Files whose subject is not changed by how much a ring holds. On small rings they are run at night only.
+RING_SIZE_IS_NOT_THE_POINT = {
+    "test_client_death.py",
+    "test_deaths.py",
+    "test_failures_are_let_go.py",
+    "test_fairness.py",
+    "test_forks.py",
+    "test_graph_restart.py",
+    "test_options.py",
+    "test_retirement.py",
+}
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    def is_for_the_night(item: pytest.Item) -> bool:
+        return "small rings" in item.name and item.path.name in RING_SIZE_IS_NOT_THE_POINT
+
+    left_out = [] if NIGHTLY else [item for item in items if is_for_the_night(item)]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
 
 
 def make_cluster(link: str, scheduler: dict[str, Any] | None = None, **options: Any) -> Cluster:
@@ -24,7 +47,7 @@ def make_cluster(link: str, scheduler: dict[str, Any] | None = None, **options: 
 
 @pytest.fixture(scope="session", params=["rings", "small rings", "wire"])
 def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
-    """Everything that uses this fixture runs on every kind of link."""
+    """Everything that uses this fixture runs on every kind of link (but see RING_SIZE_IS_NOT_THE_POINT)."""
     with make_cluster(request.param) as made:
         yield made
 

@@ -5,6 +5,7 @@ a few tasks reach them (setup.py, native/memory/limits.h). It stands under build
 not touched. The first finding ends the program with status 99 and says where it was.
 
     python -m tests.sanitize                                  what every commit has time for
+    python -m tests.sanitize --build                          only the extension
     python -m tests.sanitize --all                            everything, and the fuzzers on fresh seeds
     python -m tests.sanitize pytest tests/native -k edges     one module, with its arguments
     python -m tests.sanitize tests.fuzz core --seed 7
@@ -134,6 +135,7 @@ def jobs(everything: bool) -> list[list[str]]:
 
 def main() -> int:
     parser = argparse.ArgumentParser("python -m tests.sanitize", description=__doc__.splitlines()[0])
+    parser.add_argument("--build", action="store_true", help="build the extension and no more")
     parser.add_argument("--all", action="store_true", help="everything, and the fuzzers on fresh seeds")
     parser.add_argument("module", nargs=argparse.REMAINDER, help="a module to run instead, and its arguments")
     arguments = parser.parse_args()
@@ -141,6 +143,8 @@ def main() -> int:
     start = time.monotonic()
     extension = build()
     log.info("built in %.0f s", time.monotonic() - start)
+    if arguments.build:
+        return 0
     for job in [arguments.module] if arguments.module else jobs(arguments.all):
         if (status := run(job, extension)) != 0:
             return status
