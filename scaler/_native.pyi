@@ -878,6 +878,7 @@ class MapProgress(PendingFuture):
 
 # nested
 
+@final
 class Origin: ...
 
 class Nest:

@@ -24,7 +24,7 @@ def test_the_tree_keeps_the_rules():
         ("scaler/client/client.py", "from ..scheduler import program"),
         ("scaler/client/__init__.py", "from ..scheduler import program"),
         ("scaler/client/client.py", "importlib.import_module('scaler.scheduler')"),
-        ("scaler/protocol/codec.py", "from scaler.exceptions import ScalerError"),
+        ("scaler/protocol/codec.py", "from scaler.payload import dumps"),
         ("scaler/exceptions.py", "from scaler.payload import dumps"),
         ("scaler/link/dealer.py", "from scaler.payload import dumps"),
         ("scaler/link/dealer.py", "from scaler.relay.relay import RelaySide"),
