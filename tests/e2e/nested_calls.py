@@ -382,7 +382,7 @@ def retry_child(client: Client, path: str, how: str) -> list[int]:
     return view.get({path: path, "KeyError": "KeyError", "node": (fail_times, *args)}, "node")
 
 
-def die_once(client: Client, path: str, way: str) -> None:
+def lose_a_child_for_good(client: Client, path: str, way: str) -> None:
     """Wait for a child that kills its worker, and may not be run again."""
     view = client.options(retries=0)
     if way == "submit":

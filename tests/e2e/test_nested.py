@@ -108,7 +108,7 @@ def test_a_childs_call_is_made_again_after_exceptions_of_its_own(nesting, tmp_pa
 def test_a_child_that_may_not_run_again_is_not_run_again_with_its_parent(nesting, tmp_path, way):
     path = tmp_path / "marks"
     with pytest.raises(WorkerDiedError):
-        run(nesting, calls.die_once, nesting, str(path), way)
+        run(nesting, calls.lose_a_child_for_good, nesting, str(path), way)
     assert path.read_text().split() == ["1"]
     with pytest.raises(WorkerDiedError):
         run(nesting, calls.die_after_child, nesting, str(path))
