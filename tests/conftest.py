@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from scaler import Client, SchedulerClusterCombo
-from tests.effort import NIGHTLY
 from tests.elsewhere import RemoteCluster
 
 pytest_plugins = ["tests.effort", "tests.leaks"]
@@ -29,6 +28,8 @@ RING_SIZE_IS_NOT_THE_POINT = {
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    from tests.effort import NIGHTLY  # a plugin, which pytest wants to be the first to import
+
     def is_for_the_night(item: pytest.Item) -> bool:
         return "small rings" in item.name and item.path.name in RING_SIZE_IS_NOT_THE_POINT
 
