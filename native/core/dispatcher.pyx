@@ -207,6 +207,8 @@ cdef class Dispatcher:
         else:
             worker.tail = row.previous
         worker.held -= 1
+        if worker.held == 0:
+            worker.is_blocked = False                 # there is nothing left there that could wait
         worker.load_ns -= row.charge_ns
         worker.is_full = False
         self.pool.settle(row.worker)

@@ -19,7 +19,7 @@
 #define PAGE_SHIFT 1
 #define FUTURE_PAGE 8
 #define MOST_FREED 4
-#define MOST_RECORDS 8
+#define MOST_RECORDS 32
 #define FLUSH_RECORDS 4
 #define MOST_UNREAD_BYTES (1 << 16)
 #define RUN_FIRST_BYTES 256

@@ -203,6 +203,24 @@ def test_children_may_be_heard_of_in_any_order(core, parent_at_work):
     assert core.counts()["rows"] == 1
 
 
+@pytest.mark.parametrize("how", ["is taken back for who waits", "is cancelled"])
+def test_a_worker_that_has_nothing_left_is_not_taken_for_one_that_waits(core, how):
+    client, worker = FakeClient(core, 5), FakeWorker(core)
+    nested = NestedClient(core, 77, worker)
+    child = nested.submit_for(client) if how == "is taken back for who waits" else client.submit(b"task")
+    core.step(0)  # the worker has it, and has not begun it
+    waited_for = child if how == "is taken back for who waits" else nested.submit_for(client)
+    core.on_wait(nested.index, waited_for, 0)
+    if how == "is cancelled":
+        core.on_cancel(client.index, child, 0)
+    core.check()
+    other = client.submit(b"another")
+    core.step(0)
+    while (begun := worker.tasks.read(claim=True)) is not None and begun[1] != other:
+        pass
+    assert begun is not None
+
+
 def test_a_wait_from_a_worker_without_a_task_does_not_count_as_load(core):
     """A thread that its task has left behind waits for what it has submitted."""
     client, worker = FakeClient(core, 5), FakeWorker(core)
