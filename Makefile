@@ -40,9 +40,16 @@ TEST_PROCESSES ?= 3
 test: setup
 	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist worksteal
 
-# The same with much more of everything that is random, on seeds that nobody has seen.
+# Everything, with much more of what is random, on seeds that nobody has seen. The first failure ends it.
 nightly: setup
 	SCALER_TESTS=nightly $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist worksteal --timeout 3600
+	$(BIN)/python -m tests.fuzz all --events $(FUZZ_EVENTS)
+	$(BIN)/python -m tests.sanitize --all
+	$(BIN)/python -m tests.chaos
+	$(BIN)/python -m tests.soak
+
+# Of each fuzzer.
+FUZZ_EVENTS ?= 2000000
 
 test-all:
 	@tests/on_each_python.sh
