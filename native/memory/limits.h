@@ -30,7 +30,7 @@
 #define SLAB_SHIFT 12              /* rows of one slab of the table of tasks, as a power of two */
 #define TABLE_STEP 1024            /* slabs by which the list of slabs grows */
 #define INLINE_BYTES 32            /* of a payload that stands in the row itself */
-#define PAGE_SHIFT 5               /* numbers in one page of a directory, as a power of two */
+#define PAGE_SHIFT 6               /* numbers in one page of a directory, as a power of two */
 #define FUTURE_PAGE 4096           /* futures of a client with consecutive numbers, in one page */
 #define MOST_FREED 256             /* ids of freed objects in one control record */
 #define MOST_RECORDS 512           /* of one peer, taken in one turn; long ones count for several */

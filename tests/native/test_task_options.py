@@ -77,9 +77,7 @@ def test_what_has_more_priority_runs_first_and_within_it_clients_take_turns():
     clients[0].submit()
     core.step(0)
     assert worker.begin()
-    worker.finish(
-        duration_ns=100 * 10**6
-    )  # so it is known that these are slow: quick ones, and the first of a kind, share a turn
+    worker.finish(duration_ns=100 * 10**6)  # known to be slow: quick ones, and the first of a kind, share a turn
     priorities = [-15, -1, 0, 1, 15] * 20
     random.Random(1).shuffle(priorities)
     wanted = {}
