@@ -25,7 +25,7 @@ class Restartable:
         self.cluster = Cluster(self.address, n_workers, ring_bytes=ring_bytes, death_timeout_seconds=30)
 
     def start(self) -> None:
-        options = {"address": self.address, "logging_level": "ERROR"}
+        options: dict[str, Any] = {"address": self.address, "logging_level": "ERROR"}
         if self.link == "wire":
             self._scheduler, self.address = start_elsewhere(**options)
         else:

@@ -31,7 +31,7 @@ def _logging_as_it_was(monkeypatch):
     for handler in set(root.handlers) - set(handlers):
         handler.close()
     root.handlers[:], root.level = handlers, level
-    logging.root.manager._clear_cache()
+    logging.root.manager._clear_cache()  # type: ignore[attr-defined]  # no part of its interface
 
 
 def test_one_line_to_every_place_once(tmp_path, capfd):

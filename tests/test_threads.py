@@ -1,6 +1,7 @@
 """Threads of ours: what becomes of one that raises, or does not end in time."""
 
 import threading
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,10 @@ def test_all_threads_together_are_waited_for_and_those_that_go_on_are_named(capl
 
 def test_what_a_thread_uses_is_given_up_by_whichever_is_last():
     given_up, gate = [], threading.Event()
+
+    def give_up(is_late):
+        given_up.append((is_late, threading.current_thread()))
+
     for is_late in (False, True):
         gate.clear()
         used = GivenUpLast()
@@ -56,7 +61,7 @@ def test_what_a_thread_uses_is_given_up_by_whichever_is_last():
         if not is_late:
             gate.set()
             thread.join(20)
-        used.leave(lambda is_late=is_late: given_up.append((is_late, threading.current_thread())))
+        used.leave(partial(give_up, is_late))
         if is_late:
             assert len(given_up) == 1
             gate.set()

@@ -4,12 +4,14 @@ import functools
 import gc
 import random
 import threading
+from collections.abc import Callable
+from typing import Any, cast
 
 import pytest
 
 from scaler import payload
 from scaler._native import join_places
-from scaler.client import functions
+from scaler.client import functions, objects
 from scaler.client.functions import FunctionNumbers
 
 MOST = 5
@@ -34,7 +36,7 @@ class Scheduler:
     def __init__(self):
         self.known, self.said = {}, []
         self.is_full = False
-        self.numbers = FunctionNumbers(Parcel, self.announce, self.forget, 8000)
+        self.numbers = FunctionNumbers(cast(type[objects.Parcel], Parcel), self.announce, self.forget, 8000)
 
     def announce(self, number, digest, payload, flags):
         assert number not in self.known
@@ -198,6 +200,7 @@ def test_many_threads_never_get_a_number_that_is_forgotten(scheduler):
         own = []
         for _ in range(2000):
             what = chance.random()
+            function: Callable[..., Any]
             if what < 0.3:
                 function = chance.choice(shared)
             elif what < 0.6:
@@ -257,7 +260,8 @@ def test_a_builtin_that_is_bound_to_an_object_is_another_when_that_has_changed(s
 
 
 def test_a_signals_handler_may_submit_while_a_function_waits_for_room(scheduler, monkeypatch):
-    function, handled = functools.partial(print, 1), []
+    function: Any = functools.partial(print, 1)
+    handled = []
 
     def announce(number, digest, payload, flags):
         if not handled:
@@ -281,7 +285,7 @@ def test_a_client_that_is_gone_says_so_though_the_lock_is_taken(scheduler):
     def gone():
         raise RuntimeError("gone")
 
-    numbers = FunctionNumbers(Parcel, scheduler.announce, scheduler.forget, 8000, gone)
+    numbers = FunctionNumbers(cast(type[objects.Parcel], Parcel), scheduler.announce, scheduler.forget, 8000, gone)
     done = threading.Event()
     taken = threading.Event()
 

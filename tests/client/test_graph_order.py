@@ -52,7 +52,8 @@ def needs(order: Order, number: int) -> list[Any]:
 
 def described(order: Order) -> dict[Any, Any]:
     """What each node says, by its key: the numbers depend on who has read it."""
-    table, made = order.table, {}
+    table = order.table
+    made: dict[Any, Any] = {}
     for number, key in enumerate(table.keys):
         node = table.node(number)
         if type(node) is Call:

@@ -33,6 +33,7 @@ class Client:
     def pack(self, *args):
         """A record that is still to be written, and its places."""
         packed = self.objects.dumps(args, MOST)
+        assert not isinstance(packed, bytes)
         return packed, split_places(packed.payload)[0]
 
     def submit(self, *args):

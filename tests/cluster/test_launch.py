@@ -33,6 +33,7 @@ def test_scheduler_and_clusters_by_themselves():
         with Cluster(scheduler.get_address(), 1) as cluster:
             assert future.result(10) == 2
             with Cluster(scheduler.get_address(), worker_names=["left", "right"]) as other:
+                assert other.child is not None
                 assert len(tree(other.child.pid)) == 3
             cluster.shutdown()
             cluster.shutdown()
@@ -170,6 +171,7 @@ def test_a_forked_copy_of_the_creator_neither_stops_it_nor_keeps_it_alive(in_cop
         "print(pid, scheduler.child.pid, flush=True); sys.stdin.read()"
     )
     creator = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert creator.stdout is not None
     copy, scheduler = map(psutil.Process, map(int, creator.stdout.readline().split()))
     try:
         creator.kill()

@@ -44,11 +44,14 @@ def test_it_is_copied_and_the_last_is_kept(target):
 def test_of_a_flood_little_is_kept_and_all_is_copied(target):
     output = Output(target[1])
     taken = []
-    reader = threading.Thread(
-        target=lambda: [
-            taken.append(os.read(target[0], 65536)) for _ in iter(lambda: sum(map(len, taken)) < 2_000_008, False)
-        ]
-    )
+
+    def read():
+        read_bytes = 0
+        while read_bytes < 2_000_008:
+            taken.append(os.read(target[0], 65536))
+            read_bytes += len(taken[-1])
+
+    reader = threading.Thread(target=read)
     reader.start()
     pipe, process = run(
         output, "import os\nfor i in range(200): os.write(2, b'x' * 9999 + b'\\n')\nos.write(2, b'the end\\n')"
@@ -79,6 +82,7 @@ def test_a_reader_that_does_not_read_holds_up_neither_last_nor_close(target):
     assert output.last(pipe).startswith("x")
     output.close()
     os.set_blocking(target[0], False)
+    assert output._thread is not None
     while output._thread.is_alive():  # it writes to this number, which another pipe is about to have
         with contextlib.suppress(BlockingIOError):
             os.read(target[0], 1 << 20)

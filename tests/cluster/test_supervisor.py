@@ -6,6 +6,7 @@ import os
 import socket
 import time
 from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
@@ -14,6 +15,7 @@ from scaler.cluster.roster import State
 from scaler.cluster.spawn import Child
 from scaler.cluster.supervisor import Supervisor, WorkerSettings
 from scaler.descriptors import has_packet
+from scaler.link.knock import Entry
 from scaler.link.memory import object_memory
 
 
@@ -63,7 +65,7 @@ def test_what_means_nothing_to_a_supervisor_is_counted_and_logged_and_stops_nobo
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with ours, theirs:
             made = Supervisor("tcp://127.0.0.1:9", ["a"], WorkerSettings(), memory=object_memory(None, 0))
-            made._entry = SimpleNamespace(connection=ours)
+            made._entry = cast(Entry, SimpleNamespace(connection=ours))
             made._loop.add_reader(ours, made._on_scheduler_says)
             odd = (
                 b"no json",
@@ -120,7 +122,7 @@ def test_a_worker_that_cannot_be_started_is_tried_again(monkeypatch, place):
         assert [at.state for at in made._roster.places if not at.is_spare] == [State.STARTING] * 2
         assert made._timer is None
         for index in (0, 1):
-            assert not made._forget(index).ended
+            assert not cast(Fake, made._forget(index)).ended
 
     asyncio.run(start())
     assert [fake.ended for fake in FAKES].count(False) == 2

@@ -61,8 +61,11 @@ TASKS: list[Callable[[str], None]] = [sleep, hold_the_lock_in_c, swallow_excepti
 def main() -> None:
     link, folder = sys.argv[1:]
     cluster = RemoteCluster(len(TASKS) + 1) if link == "wire" else SchedulerClusterCombo(len(TASKS) + 1)
-    supervisor = cluster.cluster.child.pid if isinstance(cluster, RemoteCluster) else cluster._cluster.child.pid
-    scheduler = cluster.scheduler.pid if isinstance(cluster, RemoteCluster) else cluster._scheduler.child.pid
+    started = cluster.cluster.child if isinstance(cluster, RemoteCluster) else cluster._cluster.child
+    listening = cluster.scheduler if isinstance(cluster, RemoteCluster) else cluster._scheduler.child
+    assert started is not None
+    assert listening is not None
+    supervisor, scheduler = started.pid, listening.pid
     client = Client(cluster.get_address(), timeout_seconds=20)
     marks = [Path(folder, task.__name__) for task in TASKS]
     futures = [client.submit(task, str(mark)) for task, mark in zip(TASKS, marks, strict=True)]

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 from scaler import Client, context, current_client
 
@@ -21,8 +22,8 @@ def code_of(pid: int) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
-def come_back(how: str) -> str:
-    """In the child: come back this way."""
+def come_back(how: str) -> Any:
+    """In the child: come back this way, with something else than the parent returns."""
     print("written by the child")
     if how == "raise":
         raise ValueError("raised in the child")
@@ -44,7 +45,8 @@ def fork_and_tell(how: str) -> tuple[int, str, str]:
         os.close(write_end)
         with open(read_end) as file:
             texts.append(file.read())
-    return code_of(pid), *texts
+    out, err = texts
+    return code_of(pid), out, err
 
 
 def fork_and_return(number: int = 0) -> tuple[int, int]:
@@ -136,7 +138,7 @@ class ForksWhen:
             with open(self.path, "a") as file:
                 print(code_of(pid), file=file)
 
-    def __reduce__(self) -> object:
+    def __reduce__(self) -> tuple[Any, ...]:
         if self.when == "pickled" and "SCALER_FORKS_HERE" in os.environ:
             self.fork()
         return make_forks_when, (self.when, self.path)

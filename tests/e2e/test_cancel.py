@@ -5,6 +5,7 @@ import random
 import signal
 import threading
 import time
+from functools import partial
 
 import psutil
 import pytest
@@ -23,6 +24,10 @@ def is_alive(pid):
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+def is_dead(pid):
+    return not is_alive(pid)
 
 
 @pytest.fixture(scope="module", params=["rings", "wire"])
@@ -77,7 +82,7 @@ def test_many_that_must_be_killed_are_not_held_against_anybody(hasty, tmp_path):
     for number in range(5):  # more often than a task may lose its worker, and a worker may end without a pause
         future, process = begin(hasty, tmp_path, "swallow everything")
         future.cancel()
-        wait_until(lambda pid=process: not is_alive(pid))
+        wait_until(partial(is_dead, process))
         assert hasty.submit(calls.add_one, number).result(30) == number + 1
 
 

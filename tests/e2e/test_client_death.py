@@ -45,6 +45,7 @@ def run_client(address, folder, end):
         stderr=subprocess.DEVNULL,
         text=True,
     )
+    assert client.stdout is not None
     assert client.stdout.readline() == "begun\n"
     if end == "is interrupted in a map":
         wait_until(lambda: len(marks(folder, "hold began")) >= 4)

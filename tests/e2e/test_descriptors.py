@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from functools import partial
 
 import pytest
 
@@ -23,6 +24,10 @@ def inherited():
     """What a program that inherits all it can has open, besides the first three."""
     current_client().submit(calls.add_one, 1).result()  # so that this worker has a client of its own
     return subprocess.run([sys.executable, "-c", LIST], close_fds=False, capture_output=True, text=True).stdout
+
+
+def none_inheritable(pids):
+    return not any(inheritable(pid) for pid in pids)
 
 
 def inheritable(pid):
@@ -53,9 +58,10 @@ def test_exec_closes_all_that_our_processes_have_open_also_after_another_schedul
                     made.restart()
                 assert [client.submit(inherited).result(20) for _ in range(4)] == [""] * 4
                 assert len(client.submit(bytes, 3_000_000).result(20)) == 3_000_000  # over a connection of its own
+                assert made.cluster.child is not None
                 pids = {made.process.pid, made.cluster.child.pid, *made.workers()}
                 assert len(pids) >= 4
                 # A spare that has just been started has yet to see to the socket to its supervisor.
-                wait_until(lambda pids=pids: not any(inheritable(pid) for pid in pids))
+                wait_until(partial(none_inheritable, pids))
     finally:
         made.close()

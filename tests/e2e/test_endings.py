@@ -35,7 +35,9 @@ def own_descendants():
 def life_of(pid):
     """The life of the scheduler that this process is, as its bell page is named."""
     with open(f"/proc/{pid}/maps") as maps:
-        return re.search(r"/dev/shm/scaler-([0-9a-f]{16})-bell", maps.read())[1]
+        found = re.search(r"/dev/shm/scaler-([0-9a-f]{16})-bell", maps.read())
+    assert found, "it has mapped no bell page"
+    return found[1]
 
 
 def test_combo_leaves_no_process_and_no_segment():
@@ -96,6 +98,7 @@ def test_processes_end_with_their_creator():
         "print(*(child.pid for child in c._children), flush=True); time.sleep(60)"
     )
     creator = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert creator.stdout is not None
     processes = [psutil.Process(int(pid)) for pid in creator.stdout.readline().split()]
     processes += [child for process in processes for child in process.children()]
     assert len(processes) == 3

@@ -34,13 +34,14 @@ def gate(tmp_path):
 
 def test_one_long_task_among_many_short_ones_holds_none_of_them_up(client, gate):
     assert client.map(calls.add_one, [(i,) for i in range(2000)])  # their duration is known now
-    long_one = 0
+    long_one = None
     futures = []
     for i in range(3000):
         if i == 700:
             long_one = client.submit(calls.wait_for, gate.path)
         futures.append(client.submit(calls.add_one, i))
     assert [future.result(20) for future in futures] == list(range(1, 3001))
+    assert long_one is not None
     assert not long_one.done()
     gate.open()
     assert long_one.result(20) == gate.path
@@ -106,6 +107,7 @@ def test_a_client_that_does_not_read_its_results_holds_up_nobody(cluster, client
     )
     stopped = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     try:
+        assert stopped.stdout is not None
         assert stopped.stdout.readline() == "submitted\n"
         stopped.send_signal(signal.SIGSTOP)
         assert [client.submit(calls.add_one, i).result(20) for i in range(500)] == list(range(1, 501))

@@ -9,6 +9,7 @@ import threading
 import time
 from operator import add
 from types import MappingProxyType
+from typing import Any
 
 import dask
 import dask.array as da
@@ -146,7 +147,7 @@ def test_a_node_whose_result_cannot_be_pickled(client):
 def test_a_cancelled_graph_stops(client, tmp_path):
     mark = str(tmp_path / "mark")
     note = functools.partial(calls.note, mark)
-    graph = {"a": (nap_and_echo, 1.5, 1.0)}
+    graph: dict[str, Any] = {"a": (nap_and_echo, 1.5, 1.0)}
     for i in range(50):
         graph[f"b{i}"] = (note, "a") if i % 2 else (add, "a", "a")
     graph["end"] = (sum, [f"b{i}" for i in range(50)])
@@ -159,7 +160,7 @@ def test_a_cancelled_graph_stops(client, tmp_path):
 
 def test_workers_killed_in_the_middle(client):
     pids = {client.submit(calls.process_id).result(20) for _ in range(20)}
-    graph = {i: (add, 2 * i + 1, 2 * i + 2) for i in range(255)}
+    graph: dict[int, Any] = {i: (add, 2 * i + 1, 2 * i + 2) for i in range(255)}
     graph |= {i: (nap_and_echo, 1.5, 0.01) for i in range(255, 511)}
     futures = client.get(graph, [0], block=False)
     time.sleep(0.3)
@@ -179,7 +180,7 @@ def test_a_chain_and_a_wide_fan(client):
 
 
 def test_large_results_between_nodes(client):
-    graph = {i: (np.full, 50_000, i + 0.5) for i in range(8)}
+    graph: dict[Any, Any] = {i: (np.full, 50_000, i + 0.5) for i in range(8)}
     graph["all"] = (np.concatenate, list(range(8)))
     graph["sum"] = (np.sum, "all")
     assert client.get(graph, ["sum"])["sum"] == 50_000 * 32
@@ -215,7 +216,7 @@ def reference_values(graph):
 @pytest.mark.parametrize("seed", seeds(12))
 def test_random_graphs(client, seed):
     chance = random.Random(seed)
-    graph = {}
+    graph: dict[str, Any] = {}
     for i in range(chance.randrange(1, 150)):
         below = [f"n{chance.randrange(i)}" for _ in range(chance.randrange(4))] if i else []
         if below and chance.random() < 0.03:

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from operator import add
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -46,7 +47,7 @@ def runs(path: Path) -> Counter:
 
 
 def random_graph(chance: random.Random, size: int) -> dict:
-    graph = {}
+    graph: dict[str, Any] = {}
     for i in range(size):
         below = [f"n{chance.randrange(max(0, i - 60), i)}" for _ in range(chance.randrange(4))] if i else []
         if len(below) == 1 and chance.random() < 0.7:

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from dataclasses import asdict
+from functools import partial
 
 import psutil
 import pytest
@@ -86,13 +87,17 @@ def say_nonsense(chance, send, count, but=()):
             send(bytes(data))
 
 
+def hello_of(role, bits):
+    return new_hello(role, os.urandom(16), client_bits=bits)
+
+
 def test_a_schedulers_socket_takes_any_frames(cluster, chance):
     address = cluster.get_address()
     with honest_work(address):
         for turn in range(60):
             role = chance.choice((Role.CLIENT, Role.CLUSTER))
             bits = 0 if role == Role.CLUSTER else chance.randrange(1, 1 << 20)
-            dealer, _ = greet(address, lambda r=role, b=bits: new_hello(r, os.urandom(16), client_bits=b), 20)
+            dealer, _ = greet(address, partial(hello_of, role, bits), 20)
             say_nonsense(chance, dealer.send, 20)
             if turn % 2:
                 dealer.wait(0.1)
@@ -105,8 +110,9 @@ def test_a_schedulers_socket_takes_any_hello(cluster, chance):
         for _ in range(40):
             dealer = Dealer(address)
             noise = chance.randbytes
+            role, (major, minor) = chance.choice((0, 1, 2, 255)), chance.choice((sys.version_info[:2], (3, 8), (0, 0)))
             hello = Hello(
-                chance.choice((0, 1, 2, 255)), *chance.choice((sys.version_info[:2], (3, 8), (0, 0))),
+                role, major, minor,
                 noise(chance.choice((0, 1, 16, 64, 65))), chance.choice((0, 5, 2**24 - 1, 2**32 - 1)),
                 session=noise(chance.choice((0, 16, 17))), received=chance.choice((0, 1, 2**63)),
                 host_name=chance.choice(("", "x" * 5000, "\0\n")), worker_names=("a",) * chance.choice((0, 3, 1000)),

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 
 import psutil
 import pytest
@@ -27,6 +28,14 @@ READY = r"cluster is ready: (\d+) workers"
 APART = {"scheduler apart": (True, False), "cluster apart": (False, True), "each by itself": (True, True)}
 
 
+class WatchedClient(Client):
+    """A client, where it is connected to, and what the programs there have logged."""
+
+    address: str
+    cluster_log: Callable[[], str]
+    scheduler_log: Callable[[], str]
+
+
 @pytest.fixture(params=APART)
 def client(request):
     """Of a scheduler with one worker, both over shared memory."""
@@ -38,10 +47,9 @@ def client(request):
         ) as cluster:
             cluster.await_line(READY)
             scheduler.await_line("worker .* joined over shared memory")
-            with Client(address, timeout_seconds=20) as made:
-                made.address, made.cluster_log, made.scheduler_log = (
-                    address, lambda: cluster.out, lambda: scheduler.out,
-                )  # fmt: skip
+            made = WatchedClient(address, timeout_seconds=20)
+            made.address, made.cluster_log, made.scheduler_log = address, lambda: cluster.out, lambda: scheduler.out
+            with made:
                 yield made
             assert [cluster.stop(), scheduler.stop()] == [0, 0]
             assert (scheduler.err, cluster.err) == ("", "")

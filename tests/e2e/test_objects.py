@@ -381,6 +381,7 @@ def test_when_a_client_is_killed_its_memory_goes():
             stdout=subprocess.PIPE,
             text=True,
         )
+        assert process.stdout is not None
         tag = int(process.stdout.readline().split()[0])
         with Client(combo.get_address()) as client:
 

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -108,7 +109,7 @@ def test_a_call_is_made_again_after_exceptions_of_its_own(client, tmp_path):
 def test_a_node_of_a_graph_is_made_again_after_exceptions_of_its_own(client, tmp_path):
     view = client.options(retries=2, retry_on=KeyError)
     path = str(tmp_path / "marks")
-    graph = {
+    graph: dict[str, Any] = {
         "a": (calls.fail_times, f"{path} a", 2, "KeyError", []),
         "b": (calls.append_to, "a", 2),  # in one task with a
         "c": (calls.fail_times, f"{path} c", 1, "KeyError", "b"),

@@ -1,5 +1,7 @@
 """Workers that are replaced when they have done enough."""
 
+from collections.abc import Callable
+
 import pytest
 
 from scaler import Client, Cluster, SchedulerClusterCombo
@@ -18,7 +20,7 @@ def hoard(number):
 @pytest.fixture(params=["rings", "small rings", "wire"])
 def retiring(request):
     """`retiring(**options)` is a client of workers that retire by these options."""
-    made = []
+    made: list[Callable[[], object]] = []
 
     def make(**options):
         ring_bytes = 65536 if request.param == "small rings" else 262144

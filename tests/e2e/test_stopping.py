@@ -33,6 +33,7 @@ class Busy:
             env={**os.environ, "PYTHONFAULTHANDLER": "1"},
         )  # fmt: skip
         self.link = link
+        assert self.process.stdout is not None
         said = json.loads(self.process.stdout.readline())
         self.pids = {"program": self.process.pid, **said, "worker": said["workers"][0]}
         self.others = [psutil.Process(pid) for pid in (said["scheduler"], said["supervisor"], *said["workers"])]
@@ -64,6 +65,7 @@ class Busy:
             if process.is_running():
                 process.kill()
         for pipe in (self.process.stdin, self.process.stdout, self.process.stderr):
+            assert pipe is not None
             pipe.close()
 
 

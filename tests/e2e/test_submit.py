@@ -59,7 +59,7 @@ def test_arguments_reach_the_function_as_python_passes_them(client):
 
 
 def test_arguments_are_what_they_were_at_the_call(client):
-    items = [1]
+    items: list[object] = [1]
     future = client.submit(calls.append_to, items, 2)
     items.append("later")
     assert future.result(10) == [1, 2]

@@ -18,7 +18,7 @@ BLOCKS, BLOCK_BYTES = 2000, 100_000  # below what the C library maps apart
 
 
 class Node:
-    pass
+    itself: "Node"
 
 
 def leave_a_cycle():
@@ -26,7 +26,7 @@ def leave_a_cycle():
     gc.disable()
     node = Node()
     node.itself = node
-    sys.modules["scaler"].left = weakref.ref(node)
+    vars(sys.modules["scaler"])["left"] = weakref.ref(node)
 
 
 def is_left():

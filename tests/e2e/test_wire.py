@@ -124,6 +124,7 @@ def test_a_host_that_is_killed_gives_its_tasks_back_when_another_comes():
     with RemoteCluster(1) as cluster, Client(cluster.get_address()) as client:
         futures = [client.submit(calls.sleep_for, 0.01) for _ in range(50)]
         cluster.add_workers(1)
+        assert cluster.cluster.child is not None
         os.kill(cluster.cluster.child.pid, signal.SIGTERM)
         assert [future.result(30) for future in futures] == [0.01] * 50
 
@@ -168,6 +169,7 @@ def test_a_host_that_dies_while_objects_are_on_their_way_to_it_and_from_it(tmp_p
         futures = [client.submit(calls.big, 30_000_000) for _ in range(6)]
         futures += [client.submit(calls.echo, b"x" * 30_000_000) for _ in range(6)]
         futures[0].result(60)
+        assert cluster.cluster.child is not None
         for process in tree(cluster.cluster.child.pid)[::-1]:
             process.kill()
         cluster.add_workers(1)

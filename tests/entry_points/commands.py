@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 from tests.processes import assert_gone, tree, wait_until
 
@@ -66,7 +67,7 @@ class Command:
         assert_gone(processes or [])
         return status
 
-    def __enter__(self) -> "Command":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:

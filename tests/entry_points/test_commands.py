@@ -64,12 +64,12 @@ def test_every_signal_that_ends_the_commands_takes_along_what_tasks_have_started
 def test_a_hang_up_that_is_ignored_at_the_start_stays_ignored():
     nohup = ("sh", "-c", 'trap "" HUP; exec "$@"', "sh")
     with Command("scaler_scheduler", LOCAL, before=nohup) as scheduler:
-        scheduler.address = scheduler.await_line(r"scheduler listens at (\S+)")
-        with cluster_of(scheduler, "-n", "1", before=nohup) as cluster:
+        address = scheduler.await_line(r"scheduler listens at (\S+)")
+        with Command("scaler_cluster", address, "-n", "1", before=nohup) as cluster:
             cluster.await_line(READY)
             for each in (scheduler, cluster):
                 each.process.send_signal(signal.SIGHUP)
-            with Client(scheduler.address, timeout_seconds=20) as client:
+            with Client(address, timeout_seconds=20) as client:
                 assert client.submit(calls.add_one, 1).result(20) == 2
             assert [cluster.stop(), scheduler.stop()] == [0, 0]
 

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass
 from hashlib import blake2b
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 from scaler._native import join_places
 from scaler.protocol.codec import encode
@@ -133,7 +133,8 @@ class Drawn:
         kind = chance.choice(likely if chance.random() < 0.93 else KINDS)
         self.peers = peers if chance.random() < 0.97 else 5
         if is_dataclass(kind):
-            return kind(**{each.name: self.value(kind, each.name, each.default) for each in fields(kind)})
+            values = {each.name: self.value(kind, each.name, each.default) for each in fields(kind)}
+            return cast(Body, kind(**values))
         said: dict[str, Any] = {}
         rows = chance.choice((1, 1, 2, 3))
         flags = [chance.getrandbits(8) if chance.random() < 0.1 else chance.choice((0, 1, 32, 33)) for _ in range(rows)]

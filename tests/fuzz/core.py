@@ -15,16 +15,19 @@ import struct
 from collections import Counter
 from collections.abc import Callable
 from hashlib import blake2b
+from typing import Any, cast
 
 from scaler._native import (
     KIND_RESULT,
     KIND_TASK,
     PLACE_NEW,
+    RecordRun,
     Ring,
     RingOutlet,
     RunOutlet,
     SchedulerCore,
     Segment,
+    Store,
     TaskOptions,
     join_places,
     pack_supply,
@@ -90,24 +93,26 @@ class Worker:
         chance, core = fuzz.chance, fuzz.core
         self.held: list[tuple[int, int, int, int]] = []
         self.asks: list[tuple[int, int, int]] = []
-        self.large: list[tuple[int, tuple[int, ...]]] = []
+        self.large: list[tuple[int, Any]] = []  # (peer, record)
         self.is_remote = tag == 0 and chance.random() < 0.4
         self.results, self.results_in = ring_pair(chance.choice(fuzz.ring_bytes))
         self.most = self.results.capacity // 8 - 56
         queue_size = chance.choice((1, 2, 5, 1000))
         if self.is_remote:
             self.outlet = RunOutlet(0, [], self.asks, self.large, stops=[])
-            self.control: RunOutlet | Ring = RunOutlet(0, [], [], [])
-            self.index = core.on_worker_joined(self.outlet, self.control, queue_size, host=fuzz.host())
+            control = RunOutlet(0, [], [], [])
+            self.control: RecordRun | Ring = control.run
+            self.index = core.on_worker_joined(self.outlet, control, queue_size, host=fuzz.host())
         else:
             tasks, self.tasks = ring_pair(chance.choice(fuzz.ring_bytes))
-            control, self.control = ring_pair(chance.choice((1024, 4096)))
-            self.index = core.on_worker_joined(RingOutlet(tasks, stops=[]), RingOutlet(control), queue_size, tag=tag)
+            control_in, self.control = ring_pair(chance.choice((1024, 4096)))
+            self.index = core.on_worker_joined(RingOutlet(tasks, stops=[]), RingOutlet(control_in), queue_size, tag=tag)
         self.tag = core.worker_tag(self.index)
         self.maker = core.own_tag if self.is_remote else self.tag
 
     def take(self) -> None:
         """Begin with what there is, one task."""
+        record: tuple[Any, ...] | None
         if self.is_remote:
             record = self.outlet.run.read()
             if record is None and self.large:
@@ -119,8 +124,7 @@ class Worker:
             self.held.append((record[1], record[6], record[3], record[7]))
 
     def hear(self) -> None:
-        source = self.control.run if self.is_remote else self.control
-        while source.read() is not None:
+        while self.control.read() is not None:
             pass
 
 
@@ -130,7 +134,7 @@ class CoreFuzz:
     def __init__(self, seed: int) -> None:
         self.chance = chance = random.Random(seed)
         self.core = core = SchedulerCore(chance.choice((1, 2, 2**32 - 1)), "fuzz", "/nowhere")
-        core.edges.store = SpillStore(core.own_tag, chance)
+        core.edges.store = cast(Store, SpillStore(core.own_tag, chance))
         core.most_waiting = chance.choice((-1, -1, -1, 0, 3))
         core.client_queue_bytes = chance.choice((1 << 30, 10_000))
         self.now = 1

@@ -9,12 +9,13 @@ answered; and when all have left, no table has anything left in it and the sched
 
 import random
 from collections.abc import Callable
+from typing import cast
 
 from scaler._native import SchedulerCore
 from scaler.protocol.codec import decode
 from scaler.protocol.frames import Results, Role, Tasks, Welcome
 from tests.fuzz.bodies import SAID_BY_CLIENT, SAID_BY_CLUSTER, Drawn
-from tests.sim.wire import RemoteClient, RemoteCluster, World
+from tests.sim.wire import Link, RemoteClient, RemoteCluster, World
 
 EVENTS = 300  # of an episode
 CHECK_EVERY = 5
@@ -32,7 +33,7 @@ class Stranger:
         self.bits = 5
         self.role = drawn.chance.choice((Role.CLIENT, Role.CLUSTER))
         self.is_greeted, self.is_hostile = False, True
-        world.links[name] = self  # type: ignore[assignment]  (it has what the world's side needs: `down`)
+        world.links[name] = cast(Link, self)  # it has what the world's side needs: `down`
 
     def next_number(self) -> int:
         self.number += 1

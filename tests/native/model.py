@@ -279,11 +279,14 @@ class Running:
 class ModelWorker:
     """What local and remote workers have in common. `held`: the tasks the core must count as theirs, oldest first."""
 
+    index: int  # under which the core knows it
+    maker: int  # the tag of what makes its objects
+
     def __init__(self, model, queue_size):
         self.model, self.core, self.queue_size = model, model.core, queue_size
         self.results = VisibleRing(4096)
-        self.running = None
-        self.last_result = None
+        self.running: Running | None = None
+        self.last_result: tuple[int, bytes, int, int] | None = None
         self.held = []
         self.charges = {}  # (task, attempt) that it holds -> what it was charged for that
         self.overdue = set()  # of these, what it held when time passed: it may be charged for more since
@@ -294,6 +297,7 @@ class ModelWorker:
 
     def finish(self, duration_ns, makes_object, keeps=False):
         running, self.running = self.running, None
+        assert running is not None
         task = self.model.tasks[running.task]
         payload, flags = running.payload[::-1], 0
         if makes_object:
@@ -315,9 +319,14 @@ class ModelWorker:
     def stop(self):
         """Give up what it runs, since nobody wants it."""
         running, self.running = self.running, None
+        assert running is not None
         self.last_result = (running.task, b"", running.function, running.attempt)
         self.held.remove(running.task)
         self._send(running.task, b"", running.function, running.attempt, 1, status=STATUS_STOPPED)
+
+    def has_room(self):
+        """Whether a record more fits into what the core writes for it."""
+        raise NotImplementedError
 
     def is_open(self):
         """Whether it may be given any one more task, for all that is known here."""
@@ -339,7 +348,9 @@ class ModelWorker:
             assert task in self.held
             assert not self.model.tasks[task].wanted
         self.stops_checked = len(stops)
-        assert not self.runs_unwanted() or (self.running.task, self.running.attempt) in stops
+        if self.runs_unwanted():
+            assert self.running is not None
+            assert (self.running.task, self.running.attempt) in stops
 
     def release(self):
         """Nobody looks any more at what it has kept."""
@@ -564,7 +575,7 @@ class Model:
     now: int = 0
     tasks: dict[int, Task] = field(default_factory=dict)
     clients: list[ModelClient] = field(default_factory=list)
-    workers: list[ModelWorker] = field(default_factory=list)
+    workers: list["LocalWorker | RemoteWorker"] = field(default_factory=list)
     functions: dict[int, FunctionModel] = field(default_factory=dict)  # by the core's number
     live_functions: dict[int, Object | None] = field(default_factory=dict)  # that have users: what each carries
     objects: dict[int, Object] = field(default_factory=dict)

@@ -116,6 +116,7 @@ class FakeWorker(Maker):
         return None if self.running is None else split_places(self.running[2])[0]
 
     def finish(self, *places, kept=0, payload=None):
+        assert self.running is not None
         _, task, _, function, _, _, attempt, items, _ = self.running
         self.running = None
         self.answer(task, attempt, *places, kept=kept, payload=payload, function=function, items=items)

@@ -1,10 +1,11 @@
 """The core's look at itself: it finds what is not where it must be, and the table of states says what can be."""
 
 import os
+from typing import cast
 
 import pytest
 
-from scaler._native import STATUS_OK, STATUS_REFUSED, SchedulerCore, is_checked, states, transitions
+from scaler._native import STATUS_OK, STATUS_REFUSED, SchedulerCore, Store, is_checked, states, transitions
 from tests.checks.states import BEGIN, END, find_stale
 from tests.native.test_core import FakeClient, FakeWorker
 from tests.native.test_edges import GraphClient, GraphWorker, run_all
@@ -95,7 +96,7 @@ def test_in_the_middle_of_an_event_the_core_does_not_agree_with_itself():
             said.append(str(caught.value))
             raise OSError("no room")
 
-    core.edges.store = LookingStore()
+    core.edges.store = cast(Store, LookingStore())
     first = client.submit()
     run_all(core, client, worker)
     late = client.node([first] * 6, expected=0)

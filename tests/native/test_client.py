@@ -47,6 +47,8 @@ LIFE = "0123456789abcdef"
 class Scheduler:
     """The other end of a client's rings."""
 
+    children: Children  # of a client in a worker
+
     def __init__(self, ring_bytes=65536, nest=None):
         self.rings = Rings(ring_bytes)
         self.lifeline, self.line = os.pipe()
@@ -496,8 +498,9 @@ def parent():
     memory = Segment.private(peer_segment_bytes(4096, 4096, CHILDREN_BYTES))
     lay_out_peer(memory, bytes(16), 4096, 4096, CHILDREN_BYTES)
     nest = Nest(
-        memory, Mappings(LIFE, "/tmp"), loads=pickle.loads, loads_parcel=pickle.loads, dumps=payload.dumps_result,
-        describe=payload.describe, load_function=lambda data, flags: pickle.loads(data), finish=None,
+        memory, Mappings(LIFE, "/tmp"), loads=pickle.loads, loads_parcel=lambda data, loan, buffers: pickle.loads(data),
+        dumps=payload.dumps_result, describe=payload.describe, load_function=lambda data, flags: pickle.loads(data),
+        finish=lambda value: value,
         stop_with=KeyboardInterrupt, sends_old=True,
     )  # fmt: skip
     made = Scheduler(1024, nest)

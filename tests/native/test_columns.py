@@ -26,8 +26,9 @@ U32, U64 = st.integers(0, 2**32 - 1), st.integers(0, 2**64 - 1)
 WIDTHS = ("<I", "<Q", "<Q", "<I", "<B", "<H", "<I", "<I", "<Q", "<I", "<I")
 OPTIONS = "cpu_us"  # where a task's record has them
 LIMIT_MS = "memory_peak_kib"
-FIELDS = ("task", "attempt", "function", "flags", "status", "items", "detail")
-FIELDS += ("duration_ns", "cpu_us", "memory_peak_kib")
+FIELDS = (
+    "task", "attempt", "function", "flags", "status", "items", "detail", "duration_ns", "cpu_us", "memory_peak_kib",
+)  # fmt: skip
 TASK_FIELDS = ("task", "attempt", "function", "flags", "items", "detail")
 
 TASKS = st.fixed_dictionaries(
@@ -105,6 +106,20 @@ def as_read(kind, row):
     )
 
 
+def task_columns(runs, most_bytes=131072):
+    """The columns of a batch that is not empty."""
+    columns = runs_to_task_columns(runs, most_bytes)
+    assert columns is not None
+    return columns
+
+
+def written(run, task, payload=b""):
+    """The position of a task for which there is room."""
+    position = run.write(TASK, task, payload)
+    assert position is not None
+    return position
+
+
 def read_all(source):
     return list(iter(source.read, None))
 
@@ -113,7 +128,7 @@ def read_all(source):
 @settings(deadline=None)
 def test_tasks_travel_as_the_schema_says(rows):
     runs = runs_of(TASK, rows)
-    columns = runs_to_task_columns(runs)
+    columns = task_columns(runs)
     assert columns == model_columns(rows, TASK_FIELDS, (OPTIONS, LIMIT_MS))
     assert runs_to_task_columns(runs) is None
     batch = RecordBatch()
@@ -125,6 +140,7 @@ def test_tasks_travel_as_the_schema_says(rows):
 @settings(deadline=None)
 def test_results_travel_as_the_schema_says(rows):
     columns = runs_to_result_columns(runs_of(RESULT, rows))
+    assert columns is not None
     assert columns == model_columns(rows, FIELDS)
     batch = RecordBatch()
     assert batch.put_results(columns, peers=5, client_bits=CLIENT) == len(rows)
@@ -151,24 +167,24 @@ def test_a_record_larger_than_the_limit_travels_alone():
     run = RecordRun()
     for size in (10, 5000, 10):
         run.write(TASK, 1, b"x" * size)
-    assert [len(runs_to_task_columns([(0, run)], 1000)[8]) for _ in range(3)] == [10, 5000, 10]
+    assert [len(task_columns([(0, run)], 1000)[8]) for _ in range(3)] == [10, 5000, 10]
 
 
 def test_a_withdrawn_record_does_not_travel():
     run = RecordRun()
-    positions = [run.write(TASK, number, b"payload") for number in range(4)]
+    positions = [written(run, number, b"payload") for number in range(4)]
     assert run.take_back(positions[0])
     assert run.take_back(positions[2])
     assert not run.take_back(positions[2])
     assert len(run) == 2
-    assert array("Q", runs_to_task_columns([(0, run)])[1]).tolist() == [1, 3]
+    assert array("Q", task_columns([(0, run)])[1]).tolist() == [1, 3]
     assert not run.take_back(positions[3])
     assert len(run) == 0
 
 
 def test_a_run_of_withdrawn_records_only_is_no_batch():
     run = RecordRun()
-    run.take_back(run.write(TASK, 1))
+    run.take_back(written(run, 1))
     assert runs_to_task_columns([(0, run)]) is None
     assert runs_to_task_columns([]) is None
 
@@ -190,7 +206,7 @@ def test_where_an_object_lies_does_not_leave_its_host():
         runs_to_task_columns([(0, run)])
     run.clear()
     run.write(TASK, 1, bare(payload), flags=FLAG_OBJECTS)
-    assert runs_to_task_columns([(0, run)])[4] == bytes([FLAG_OBJECTS])
+    assert task_columns([(0, run)])[4] == bytes([FLAG_OBJECTS])
 
 
 def test_a_run_named_twice_is_refused():
@@ -342,7 +358,9 @@ def test_a_run_that_is_never_quite_empty_does_not_grow():
         batch.put_tasks((struct.pack("<2I", number, number + 1), struct.pack("<2Q", number, 0), *[b""] * 9), peers=3000)
         expected += [(number, number), (number + 1, 0)]
         while len(batch) > 1:
-            peer, record = batch.read()
+            read = batch.read()
+            assert read is not None
+            peer, record = read
             seen.append((peer, record[1]))
     assert seen == expected[:-1]
     assert batch.run.room_bytes < 1 << 16
@@ -371,7 +389,9 @@ class RunMachine(RuleBasedStateMachine):
     @rule()
     def read(self):
         position, task, payload = self.model.pop(0)
-        assert self.run.read()[:3] == (TASK, task, payload)
+        record = self.run.read()
+        assert record is not None
+        assert record[:3] == (TASK, task, payload)
         self.gone.append(position)
 
     @precondition(lambda self: self.model)

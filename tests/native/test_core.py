@@ -66,6 +66,7 @@ class FakeWorker:
         return self.running
 
     def finish(self, now=0, duration_ns=0):
+        assert self.running is not None
         _, task, payload, function, _, _, attempt, items, _ = self.running
         self.running = None
         self.results_out.write(
@@ -289,8 +290,8 @@ def test_a_worker_without_room_for_the_head_of_the_turn_is_given_nothing_else_un
     large = other.submit(bytes(1500))
     begun = []
     for _ in range(held + 110):
-        if worker.begin():
-            begun.append(worker.running[1])
+        if running := worker.begin():
+            begun.append(running[1])
             worker.finish(0, MS // 20)
         core.on_worker_room(worker.index)
         core.step(0)
@@ -306,8 +307,8 @@ def test_two_clients_take_turns():
     wanted = [few.submit() for _ in range(3)]
     order = []
     core.step(0)
-    while worker.begin():
-        order.append(worker.running[1])
+    while running := worker.begin():
+        order.append(running[1])
         worker.finish()
         core.step(0)
     assert max(order.index(task) for task in wanted) < 12
@@ -330,8 +331,8 @@ def test_what_waits_behind_a_slow_task_is_taken_back():
     core.on_tick(100 * MS)
     core.step(100 * MS)
     seen = set()
-    while idle.begin():
-        seen.add(idle.running[1])
+    while running := idle.begin():
+        seen.add(running[1])
         idle.finish()
         core.step(100 * MS)
     assert seen == others
@@ -620,8 +621,8 @@ def test_workers_that_leave_together_are_not_given_each_others_tasks():
     core.step(0)
     assert [worker.tasks.read() is not None for worker in workers[:2]].count(True) <= 2
     seen = []
-    while workers[2].begin():
-        seen.append(workers[2].running[1])
+    while running := workers[2].begin():
+        seen.append(running[1])
         workers[2].finish()
         core.step(0)
     assert sorted(seen) == tasks

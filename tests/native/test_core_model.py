@@ -258,7 +258,7 @@ class CoreMachine(RuleBasedStateMachine):
             for client in model.clients:
                 client.drain()
             for worker in model.workers:
-                while getattr(worker, "asks", None):
+                while isinstance(worker, RemoteWorker) and worker.asks:
                     worker.answer()
                     model.settle()  # what came back may have gone to somebody else at once
                 if worker.running or worker.claim():
@@ -290,7 +290,8 @@ def test_clients_that_flood_take_turns_whatever_workers_do(seed):
     chance = random.Random(seed)
     model = Model(SchedulerCore(life=9))
     model.clients += [ModelClient(model, bits, 65536) for bits in (1, 2, 3)]
-    model.workers += [chance.choice([LocalWorker, RemoteWorker])(model, chance.choice([2, 1000])) for _ in range(3)]
+    kinds: list[type[LocalWorker] | type[RemoteWorker]] = [LocalWorker, RemoteWorker]
+    model.workers += [chance.choice(kinds)(model, chance.choice([2, 1000])) for _ in range(3)]
     programs = list(model.clients)
     model.clients += [ModelClient(model, bits, 65536, model.workers[bits & 1]) for bits in (4, 5)]
     durations = [chance.choice([2_000, 50_000, 700_000, 3 * MS, 50 * MS]) for _ in range(6)]
@@ -311,7 +312,7 @@ def test_clients_that_flood_take_turns_whatever_workers_do(seed):
             model.core.on_cancel(client.index, number, model.now)
             if number in model.tasks:
                 model.on_unwanted(number)
-        elif getattr(worker, "asks", None):
+        elif isinstance(worker, RemoteWorker) and worker.asks:
             worker.answer()
         elif worker.running is None:
             worker.claim()

@@ -48,7 +48,8 @@ class GraphClient(FakeClient):
 class GraphWorker(FakeWorker):
     """Answers with the task's number and its inputs, or fails if it is told to."""
 
-    def inputs_of(self, record):
+    @staticmethod
+    def inputs_of(record):
         payload, flags = record[2], record[4]
         if not flags & FLAG_INPUTS:
             return [], payload
@@ -63,6 +64,7 @@ class GraphWorker(FakeWorker):
 
     def answer(self):
         record, self.running = self.running, None
+        assert record is not None
         inputs, rest = self.inputs_of(record)
         task = record[1]
         number = task & 0xFFFFFFFF

@@ -83,7 +83,9 @@ def catch_dependant(scheduler, large):
         with pytest.raises(ValueError, match="no"):
             one.result()
     assert later.exception() is future.exception()
-    assert InputEnded(later).error.args == ("no",)
+    error = InputEnded(later).error
+    assert error is not None
+    assert error.args == ("no",)
 
 
 @pytest.mark.parametrize(

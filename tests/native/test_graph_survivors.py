@@ -101,7 +101,7 @@ class GraphWorld(World):
     def finish(self, index: int) -> None:
         if self.started[index]:
             record = self.started[index].pop(0)
-            inputs, _ = GraphWorker.inputs_of(None, record)
+            inputs, _ = GraphWorker.inputs_of(record)
             value = outcome(record[1] & 0xFFFFFFFF, inputs)
             written = self.workers[index].results.write(
                 KIND_RESULT, record[1], value, function=record[3], attempt=record[6]

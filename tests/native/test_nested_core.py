@@ -330,8 +330,8 @@ def test_a_worker_s_client_that_does_not_read_holds_up_only_its_own(core, two_pa
     begun = []
     for _ in range(80):
         core.step(0)
-        if worker.begin():
-            begun.append(worker.running[1])
+        if running := worker.begin():
+            begun.append(running[1])
             worker.finish(0, 50 * MS)  # so it is given one at a time
     nested[0].drain()
     assert {task for task, _, _ in nested[0].answers} == set(theirs)

@@ -53,6 +53,7 @@ def own(client, number):
 
 MISSING = 5 << 40 | 9999  # an object that nobody has brought
 BOTH = FLAG_OBJECTS | FLAG_INPUTS
+CARRYING = blake2b(b"carrying", digest_size=16).digest()
 WAYS = {
     "a task of another client": lambda client, place: say(client, 6 << 40 | 1, [place]),
     "an id that is in use": lambda client, place: say(client, own(client, 1), [place]),
@@ -107,7 +108,6 @@ WAYS = {
         ),
     ),
 }  # fmt: skip
-CARRYING = blake2b(b"carrying", digest_size=16).digest()
 
 
 @pytest.mark.parametrize("is_held", [False, True], ids=["not held", "held"])

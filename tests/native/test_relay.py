@@ -310,7 +310,9 @@ def test_what_comes_for_a_worker_that_has_left_is_not_for_who_has_its_slot_now(h
     assert there.slot == gone.slot
     assert host.relay.find_peer(gone.number) is None
     batch = RecordBatch()
-    batch.put_tasks(runs_to_task_columns([(gone.number, one(1)), (there.number, one(2, 12))]), peers=2)
+    columns = runs_to_task_columns([(gone.number, one(1)), (there.number, one(2, 12))])
+    assert columns is not None
+    batch.put_tasks(columns, peers=2)
     assert host.relay.deliver(batch) == []
     host.relay.deliver_one(gone.number, one(3))
     host.relay.tell(gone.number, KIND_FORGET, function=5)

@@ -448,6 +448,7 @@ def test_what_is_made_anew_under_the_names_of_another_life_is_seen_whole_or_not_
         os.unlink(f"/dev/shm/{name}")
     path = f"/dev/shm/scaler-{later}-{TAG:06x}-{segment & 0xFFFFFFFF}"
     looking = subprocess.Popen([sys.executable, "-c", LOOK, path, str(offset + size - 1)], stdout=subprocess.PIPE)
+    assert looking.stdout is not None
     assert looking.stdout.readline() == b"looking\n"
     store.begin_life(later, str(tmp_path))
     assert looking.communicate(timeout=20)[0] == b"1\n"

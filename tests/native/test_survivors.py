@@ -189,7 +189,9 @@ def test_what_a_worker_ran_that_died_then_is_run_by_another():
     world.pass_time(5)
     assert world.workers[1 - here].tasks.read(claim=True) is None
     world.pump.remove(world.peers[here])
-    assert world.workers[1 - here].tasks.read(claim=True)[1] == task
+    record = world.workers[1 - here].tasks.read(claim=True)
+    assert record is not None
+    assert record[1] == task
 
 
 def test_what_was_not_claimed_is_taken_back_by_the_next_scheduler():
@@ -199,7 +201,9 @@ def test_what_was_not_claimed_is_taken_back_by_the_next_scheduler():
     world.restart()
     assert world.workers[0].tasks.read(claim=True) is None
     world.pass_time(2)
-    assert world.workers[0].tasks.read(claim=True)[1] == BITS << 40 | 1
+    record = world.workers[0].tasks.read(claim=True)
+    assert record is not None
+    assert record[1] == BITS << 40 | 1
 
 
 def stops(world: World) -> list[tuple[int, int]]:

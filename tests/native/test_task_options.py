@@ -85,8 +85,8 @@ def test_what_has_more_priority_runs_first_and_within_it_clients_take_turns():
         client = clients[i % 2]
         wanted[client.submit(options=TaskOptions(priority=priority))] = priority, client.bits
     ran = []
-    while worker.begin() or core.step(0) or worker.begin():
-        ran.append(worker.running[1])
+    while running := worker.begin() or core.step(0) or worker.begin():
+        ran.append(running[1])
         worker.finish(duration_ns=100 * 10**6)
     assert [wanted[task][0] for task in ran] == sorted(priorities, reverse=True)
     for level in set(priorities):

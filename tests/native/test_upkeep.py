@@ -12,7 +12,7 @@ S = 10**9
 
 
 class Node:
-    pass
+    itself: "Node"
 
 
 def test_garbage_is_collected_once_the_interval_is_over_and_something_has_run():

@@ -24,10 +24,10 @@ from scaler._native import (
     WorkerLoop,
     join_places,
 )
-from scaler.cluster.worker import function_loader
 from scaler.link.doorbell import new_doorbell
 from scaler.link.names import sweep
 from scaler.reference import load_given, loads
+from scaler.running import function_loader
 from tests.processes import in_child
 from tests.sim.wire import Rings
 
@@ -51,7 +51,7 @@ class Worker:
         self.bell = Segment.private(PAGE)
         self.supervisor = os.pipe()
         self.bells = [new_doorbell(), os.eventfd(0, os.EFD_NONBLOCK)]
-        self.scheduler = os.pipe()
+        self.scheduler: tuple[int, ...] = os.pipe()
         watched = [self.scheduler[0], self.supervisor[0]] if on_word else [self.supervisor[0]]
         mappings = Mappings(LIFE, "/tmp")
         self.store = Store(LIFE, 5, "/tmp")  # of a client
@@ -343,6 +343,7 @@ def test_a_function_whose_objects_may_have_gone_with_the_scheduler_waits_for_the
 
 @pytest.mark.parametrize("length", [0, 8, 1 << 31])
 def test_a_worker_whose_unread_results_were_written_over_goes_on_with_another_scheduler(length):
+    worker: Worker
     words = iter((False, True, False))  # it is moved when it looks for the second time
 
     def on_word():

@@ -30,15 +30,25 @@ ATTEMPT = 1 << 32 | 1
 SECOND_NS = 1_000_000_000
 
 
+class StoppedWorker(Worker):
+    """What it runs is asked to stop; `said`: what was raised where nobody can catch it."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.running = RunningTask(self.memory, self.tasks)
+        self.said = []
+
+
+_worker: StoppedWorker  # the test's, while it runs
+
+
 @pytest.fixture
 def worker(monkeypatch):
     """A worker whose loop is in this thread, and what the functions below act on."""
-    made = Worker(
+    made = StoppedWorker(
         describe_overdue=overdue_describer("worker-3"), stop_with=TaskCancelled, is_importing=is_importing,
         limit_ns=SECOND_NS,
     )  # fmt: skip
-    made.running = RunningTask(made.memory, made.tasks)
-    made.said = []
     monkeypatch.setattr(sys, "unraisablehook", lambda unraisable: made.said.append(unraisable.exc_type))
     before = signal.getsignal(signal.SIGURG)
     obey_signals(made.loop)
@@ -72,7 +82,9 @@ def stop(task, attempt=ATTEMPT, since_ns=0):
 
 def stop_since_now(task):
     """As who finds that it is overdue."""
-    _, _, since_ns, limit_ns = _worker.running.find_overdue(1 << 62)  # noqa: F821
+    overdue = _worker.running.find_overdue(1 << 62)  # noqa: F821
+    assert overdue is not None
+    _, _, since_ns, limit_ns = overdue
     assert limit_ns == SECOND_NS
     stop(task, since_ns=since_ns)
 
@@ -207,7 +219,7 @@ def test_nothing_more_of_a_chunk_is_run_once_nobody_wants_it(worker, tmp_path):
 def import_then_go_on(task, folder):
     sys.path.insert(0, folder)
     try:
-        import stops_while_it_is_imported
+        import stops_while_it_is_imported  # type: ignore[import-not-found]  # the test writes it
 
         assert stops_while_it_is_imported.is_whole
     finally:

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -25,7 +26,11 @@ def children() -> list[psutil.Process]:
     return psutil.Process().children(recursive=True)
 
 
-@pytest.fixture(scope="module", params=ENGINES.values(), ids=ENGINES)
+def are_stopped(processes: list[psutil.Process]) -> bool:
+    return all(process.status() == psutil.STATUS_STOPPED for process in processes)
+
+
+@pytest.fixture(scope="module", params=list(ENGINES.values()), ids=list(ENGINES))
 def player(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Player]:
     with contextlib.closing(Player(request.param, tmp_path_factory.mktemp("players") / "one")) as made:
         yield made
@@ -49,7 +54,7 @@ def test_who_stops_does_so_with_its_workers_and_plays_when_it_is_its_turn(tmp_pa
             player.play("map", n=20)
             tree = [process for process in children() if process not in before]
             assert len(tree) == 3
-            wait_until(lambda tree=tree: all(process.status() == psutil.STATUS_STOPPED for process in tree))
+            wait_until(partial(are_stopped, tree))
     assert_gone(tree)
 
 

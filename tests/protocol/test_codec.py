@@ -301,7 +301,7 @@ damage_frames(int(sys.argv[2]), 30_000)
 def damage_frames(seed, count):
     """Words of frames overwritten by pointers, by each other and by noise. In a process of its own: C++ may abort."""
     rng = random.Random(seed)
-    bodies = [
+    bodies: list[frames.Body] = [
         replace(HELLO, worker_names=("one", "two")),
         WELCOME,
         Heartbeat(1),

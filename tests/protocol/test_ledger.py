@@ -165,6 +165,7 @@ class LossyLink(RuleBasedStateMachine):
         frame = decode(data)
         side.came.append(data)
         if side.ledger.take(frame) and frame.number:
+            assert isinstance(frame.body, Left)
             side.given.append(frame.body.peer)
 
     @precondition(lambda self: self.hello_is_out)

@@ -15,13 +15,7 @@ from scaler.relay.client_relay import RELAY_TAG
 from scaler.relay.cluster_side import ClusterSide
 from scaler.relay.relay_thread import RelayThread
 from tests.processes import wait_until
-
-
-class Stopper:
-    next_due_s = None
-
-    def attend(self, now_s):
-        pass
+from tests.sim.wire import Stopper
 
 
 @pytest.fixture

@@ -316,14 +316,14 @@ class Storm:
         self.done["kill scheduler"] += 1
         self.world.start()
         for peer in self.peers:
-            if peer.link.is_over:  # type: ignore[attr-defined]
+            if peer.link.is_over:
                 continue
             if isinstance(peer, RemoteClient):
                 peer.come_back()
             else:
                 peer.go_on()
 
-    def give_up(self, peers: list, place: int) -> None:  # type: ignore[type-arg]
+    def give_up(self, peers: list, place: int) -> None:
         """Its processes are no more."""
         self.world.links.pop(peers[place].link.routing_id, None)
         del peers[place]
@@ -352,7 +352,7 @@ class Storm:
         """Nothing happens any more but what must, until nothing is left to do."""
         for peer in self.peers:
             peer.link.held_s = 0.0  # type: ignore[attr-defined]
-            if self.done["lose"] and not peer.link.is_over:  # type: ignore[attr-defined]
+            if self.done["lose"] and not peer.link.is_over:
                 peer.link.cut()  # else a lost frame (no TCP loses one) is missed only when another one follows it
         for _ in range(CALM_TURNS):
             self.turn()

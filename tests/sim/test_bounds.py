@@ -4,6 +4,7 @@ import json
 import os
 import random
 from hashlib import blake2b
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -176,7 +177,7 @@ def test_what_is_told_of_a_death_reaches_its_client_however_long_and_odd_it_is()
         world.left_over(client, cluster)
 
 
-ODD_RESULTS = {
+ODD_RESULTS: dict[str, tuple[int, Any, int, int]] = {
     "nothing released": (KIND_RELEASE, b"", 0, 0),
     "half an id released": (KIND_RELEASE, b"1234", 0, 0),
     "two objects": (KIND_RESULT, lambda a, b: join_places([a, b]), FLAG_OBJECTS, 0),

@@ -65,8 +65,9 @@ def test_well_formed_nonsense_hurts_only_who_says_it(seed):
     chance = random.Random(seed)
     world = World()
     client, cluster = RemoteClient(world, 5), RemoteCluster(world, 1)
-    hostile = [RemoteClient(world, 6), RemoteCluster(world, 1)]
-    for peer in (client, cluster, *hostile):
+    hostile: list[RemoteClient | RemoteCluster] = [RemoteClient(world, 6), RemoteCluster(world, 1)]
+    everybody = [client, cluster, *hostile]
+    for peer in everybody:
         peer.link.carry_up()
         peer.link.carry_down()
         peer.link.speak()

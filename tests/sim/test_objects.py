@@ -42,7 +42,7 @@ def test_each_task_is_answered_once_whatever_becomes_of_transfers_and_links(seed
     world.transfers_end = False
     workers = [worker for cluster in clusters for worker in cluster.workers]
     links = [client.link, *(cluster.link for cluster in clusters)]
-    wanted, held = {}, None
+    wanted, held = {}, b""
     for _ in range(400):
         what = chance.random()
         if what < 0.15:

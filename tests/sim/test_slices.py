@@ -2,6 +2,7 @@
 
 import os
 from array import array
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from scaler.protocol import frames
 from scaler.protocol.bounds import FRAME_LIMIT_BYTES
 from scaler.protocol.codec import encode
-from scaler.protocol.frames import ROWS_PER_SLICE, Chunk, Clear, Frame, Function, Functions, Shutdown, Tasks
+from scaler.protocol.frames import ROWS_PER_SLICE, Body, Chunk, Clear, Frame, Function, Functions, Shutdown, Tasks
 from scaler.scheduler.remote_peers import MOST_UNACKNOWLEDGED
 from tests.sim.test_bounds import RING_BYTES, announce, digest
 from tests.sim.test_wire import settle
@@ -23,7 +24,7 @@ def ids(count=MANY, first=1):
     return array("Q", (BITS << 40 | first + i for i in range(count))).tobytes()
 
 
-LARGE = {
+LARGE: dict[str, tuple[bool, Callable[[], Body]]] = {
     "cancel": (False, lambda: frames.Cancel(tasks=ids())),
     "wait": (False, lambda: frames.Wait(tasks=ids())),
     "returned": (False, lambda: frames.Returned(tasks=ids(), took=b"\1" * MANY)),

@@ -24,7 +24,7 @@ from scaler._native import (
 )
 from scaler.link import conversation
 from scaler.protocol.codec import decode, encode
-from scaler.protocol.frames import Clear, Frame, FrameError, Goodbye, Hello, Refusal, Results, Tasks
+from scaler.protocol.frames import Clear, Frame, FrameError, Goodbye, Hello, Refusal, Results, Role, Tasks
 from scaler.relay.cluster_side import worker_tag
 from scaler.scheduler.remote_peers import WAITING_BYTES
 from tests.effort import rounds
@@ -65,7 +65,7 @@ def test_each_task_is_answered_once_whatever_the_links_lose(seed):
     wanted = {client: {} for client in clients}
     held = {}
     workers = [worker for cluster in clusters for worker in cluster.workers]
-    links = [peer.link for peer in (*clients, *clusters)]
+    links = [*(client.link for client in clients), *(cluster.link for cluster in clusters)]
     for _ in range(400):
         what = chance.random()
         if what < 0.2:
@@ -228,7 +228,7 @@ def test_a_client_number_in_use_is_refused_until_another_is_drawn():
     world = World()
     client = RemoteClient(world, 5)
     settle(world, [client], [], 2)
-    answer = say_hello(world, hello(0, 5))
+    answer = say_hello(world, hello(Role.CLIENT, 5))
     assert isinstance(answer, Refusal)
     assert answer.is_temporary
 
@@ -370,7 +370,7 @@ def test_what_a_worker_has_answered_is_not_run_again_though_the_window_was_full_
         gone.step()
         assert gone.ran
         cluster.link.speak()
-        cluster.link.side.on_left(gone.peer, 0, "")
+        cluster.side.on_left(gone.peer, 0, "")
     settle(world, [client], [cluster])
     assert len(client.answers) == 20
     assert not set(gone.ran) & set(cluster.workers[0].ran)
@@ -380,7 +380,8 @@ def count_peers() -> tuple[int, int]:
     """How many peers of relays there are, and how many outlets."""
     gc.collect()
     there = gc.get_objects()
-    return tuple(sum(isinstance(each, kind) for each in there) for kind in (RelayPeer, RunOutlet))
+    peers, outlets = (sum(isinstance(each, kind) for each in there) for kind in (RelayPeer, RunOutlet))
+    return peers, outlets
 
 
 def test_workers_come_and_go_in_one_session_without_end():
@@ -388,7 +389,7 @@ def test_workers_come_and_go_in_one_session_without_end():
     world = World()
     client, cluster = RemoteClient(world, 5), RemoteCluster(world, 1)
     settle(world, [client], [cluster], 2)
-    side, rings = cluster.link.side, Rings(8192)
+    side, rings = cluster.side, Rings(8192)
     for _ in range(NEWS_WORDS * 64):  # as many as there are slots have come and gone
         side.relay.remove(side.relay.add(rings.memory, -1))
     tasks, ran = [], []
@@ -418,7 +419,9 @@ def test_what_workers_have_said_that_went_before_the_session_began_is_passed_ove
     for payload, flags in ((b"a", 0), (join_places([place]), FLAG_OBJECTS)):
         said = RecordRun()
         said.write(KIND_RESULT, 5 << 40 | 1, payload, flags=flags, attempt=1)
-        cluster.link.side.relay.asides.append((7, said.read() if flags else said))
+        aside = said.read() if flags else said
+        assert aside is not None
+        cluster.link.side.relay.asides.append((7, aside))
     task = client.submit(0, b"abc")
     settle(world, [client], [cluster])
     assert world.remote.dropped == 0
@@ -436,7 +439,9 @@ def test_an_object_that_never_came_cannot_be_named():
     columns = RecordRun()
     columns.write(KIND_RESULT, 5 << 40 | 1, nothing, flags=FLAG_OBJECTS)
     cluster.link.is_hostile = True
-    cluster.link.side.talk.post(Results(*runs_to_result_columns([(0, columns)])))
+    results = runs_to_result_columns([(0, columns)])
+    assert results is not None
+    cluster.link.side.talk.post(Results(*results))
     cluster.link.speak()
     cluster.link.carry_up()
     assert world.remote.dropped == 1

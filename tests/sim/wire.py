@@ -233,6 +233,7 @@ class Link:
             self.hello = replace(self.hello, session=self.welcome.session, received=self.side.talk.ledger.received)
         self.connect()
 
+    is_over = False  # ended for good: only a link that may give up is
     is_hostile = False  # says what it likes; else what it says is not refused
 
     def speak(self) -> None:
@@ -293,7 +294,7 @@ def read(ring: Ring, **how: bool) -> tuple[Any, ...] | None:
 class World:
     """The scheduler's side; `peers` holds the links of all clients and clusters."""
 
-    link_class = Link
+    link_class: type[Link] = Link
 
     def __init__(self, timeout_s: float = 60.0, heartbeat_s: float = 2.0) -> None:
         self.timeout_s, self.heartbeat_s = timeout_s, heartbeat_s
@@ -674,22 +675,22 @@ class RemoteCluster:
         self._connect(Relay(Segment.private(4096), -1, False))
         self.workers += [RemoteWorker(self, ring_bytes) for _ in range(n_workers)]
         for number, worker in enumerate(self.workers):
-            self.link.side.on_joined(worker.peer, f"worker-{number}", number)
+            self.side.on_joined(worker.peer, f"worker-{number}", number)
 
     def _connect(self, relay: Relay) -> None:
         self.link = self.world.link_class(self.world, hello(Role.CLUSTER))
-        self.link.side = ClusterSide(
+        self.link.side = self.side = ClusterSide(
             relay, self.host.life, object_folder(), self.relay_stores[-1], self.host.mappings, self.broken.append,
             Stopper(),
         )  # fmt: skip
 
     def go_on(self) -> None:
         """There is another scheduler: a new session with the same workers."""
-        before = self.link.side
+        before = self.side
         before.talk.close()
         self.relay_stores.append(self.host.store(store_tag(len(self.relay_stores))))
         self._connect(before.relay)
-        self.link.side.take_over(before, int(self.world.life, 16))
+        self.side.take_over(before, int(self.world.life, 16))
         for worker in self.workers:
             worker.begin_life()
 
