@@ -11,6 +11,8 @@ Rule 3: a process has died when its descriptor says so. A hang-up only means tha
         visitor that has left of its own will, or that has no descriptor of itself.
 Rule 4: that descriptor comes with the request, from the process or from its supervisor. Neither the number in the
         request nor the one that the kernel tells is made one of: see scaler.processes.
+Rule 5: a visitor that has not said what it wants may wait PATIENCE_S for that, and MOST_SILENT may wait at a time: else
+        whoever connects and says nothing takes the owner's descriptors, which others need.
 Not here: what a visitor is then used for.
 """
 
@@ -36,6 +38,8 @@ from scaler.sparing_log import SparingLog
 _log = logging.getLogger(__name__)
 _sparing = SparingLog(_log)
 PAUSE_S = 1.0  # of a door that has run out of descriptors
+PATIENCE_S = 30.0  # as long as a visitor waits for its answer (link.knock)
+MOST_SILENT = 512
 
 
 @dataclass(eq=False)
@@ -85,6 +89,7 @@ class Door:
         self._eventfd = eventfd
         self._on_join, self._on_left, self._on_said = on_join, on_left, on_said
         self._visitors: set[Visitor] = set()
+        self._silent: dict[Visitor, asyncio.TimerHandle] = {}  # in the order in which they came
         self.odd = 0
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
         self._socket.bind(pack_address(address))
@@ -117,6 +122,18 @@ class Door:
                 continue
             self._visitors.add(visitor)
             self._loop.add_reader(connection, self._on_packet, visitor)
+            self._silent[visitor] = self._loop.call_later(PATIENCE_S, self._lose_patience, visitor)
+            if len(self._silent) > MOST_SILENT:
+                self._lose_patience(next(iter(self._silent)))
+
+    def _lose_patience(self, visitor: Visitor) -> None:
+        """It has not said what it wants, for too long or while too many others wait."""
+        _sparing.warning(None, "a local process (%d) was hung up on: it had not said what it wants", visitor.pid)
+        self._see_off(visitor)
+
+    def _stop_waiting(self, visitor: Visitor) -> None:
+        if (timer := self._silent.pop(visitor, None)) is not None:
+            timer.cancel()
 
     def _on_packet(self, visitor: Visitor) -> None:
         try:
@@ -142,6 +159,7 @@ class Door:
                 self._see_off(visitor)
             return
         visitor.doorbell = descriptors[0]
+        self._stop_waiting(visitor)
         if len(descriptors) >= 2:
             visitor.pidfd = descriptors[1]
         if len(descriptors) == 3:
@@ -200,6 +218,7 @@ class Door:
         if visitor not in self._visitors:
             return
         self._visitors.discard(visitor)
+        self._stop_waiting(visitor)
         self._loop.remove_reader(visitor.connection)
         visitor.connection.close()
         if visitor.pidfd >= 0:

@@ -172,6 +172,43 @@ async def until(condition):
         await asyncio.sleep(0.01)
 
 
+def is_hung_up(visitor):
+    visitor.setblocking(False)
+    try:
+        return visitor.recv(1, socket.MSG_PEEK) == b""
+    except BlockingIOError:
+        return False
+
+
+def test_of_visitors_that_say_nothing_only_so_many_may_wait_and_the_oldest_are_hung_up_on(host, monkeypatch):
+    monkeypatch.setattr(door, "MOST_SILENT", 3)
+    visitors = []
+    for _ in range(5):
+        visitors.append(visit(host))
+        host.turn(10)
+    assert [is_hung_up(visitor) for visitor in visitors] == [True, True, False, False, False]
+    assert answer_to(host, b"{}")["why"]  # others are still heard
+    for visitor in visitors:
+        visitor.close()
+    host.turn(10)
+    assert not host.door.visitors
+
+
+def test_a_visitor_that_says_nothing_for_too_long_is_hung_up_on(host, monkeypatch):
+    monkeypatch.setattr(door, "PATIENCE_S", 0.05)
+    with visit(host) as silent:
+        host.turn(10)
+        assert len(host.door.visitors) == 1
+        wait_until(lambda: host.turn() or is_hung_up(silent))
+    assert not host.door.visitors
+    knocking = host.loop.run_in_executor(None, knock, host.address, host.life, "client", 4096)
+    entry = host.loop.run_until_complete(knocking)
+    host.loop.run_until_complete(asyncio.sleep(0.2))
+    assert len(host.door.visitors) == 1  # one that was let in may be silent as long as it likes
+    entry.close()
+    host.loop.run_until_complete(asyncio.wait_for(until(lambda: host.left), 20))
+
+
 def test_a_visitor_of_another_user_is_hung_up_on_before_it_says_anything(host, monkeypatch):
     monkeypatch.setattr(os, "geteuid", lambda: 2**31)
     with visit(host) as visitor:
