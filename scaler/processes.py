@@ -42,7 +42,9 @@ class Process:
 
     def __init__(self, descriptor: int, number: int, key: str) -> None:
         self.number, self.key = number, key
-        self._descriptor = -1 if descriptor < 0 else os.dup(descriptor)
+        self._descriptor = -1
+        if descriptor >= 0:
+            self._descriptor = os.dup(descriptor)
 
     def signal(self, number: int) -> bool:
         """False if it takes no signals from here."""

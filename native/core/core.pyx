@@ -314,10 +314,9 @@ cdef class SchedulerCore:
 
         What waits for its inputs, or for its client to read, is in no turn yet and comes to it later.
         """
-        cdef uint32_t level, row_index
+        cdef uint32_t row_index
         while most and self.ready.levels:
-            level = highest_of(self.ready.levels)
-            row_index = self.ready.clients[self.ready.turn[level] - 1].at[level].head
+            row_index = self.ready.next_row(highest_of(self.ready.levels))
             self.turned_away += 1
             self.ready.remove(row_index)
             self.answers.answer_text(row_index, STATUS_NO_WORKER, text)
@@ -397,6 +396,7 @@ cdef class SchedulerCore:
         cdef uint64_t number = 0
         cdef uint32_t i, row_index
         while left > 0 and directory_step(&client.directory, &number):
+            left -= 1                                 # for the page, which may have nothing that is meant
             for i in range(PAGE_NUMBERS):
                 row_index = directory_find(&client.directory, number + i) if number + i < client.clear_before else 0
                 if row_index:
@@ -404,6 +404,7 @@ cdef class SchedulerCore:
                     left -= 1
         self.settle()
         while left > 0 and directory_step(&client.functions, &number):
+            left -= 1
             for i in range(PAGE_NUMBERS):
                 if directory_find(&client.functions, number + i):
                     self.on_forget(index, <uint32_t>(number + i))
@@ -590,7 +591,8 @@ cdef class SchedulerCore:
             if node.failed:
                 self.fail_as_input(row_index, self.edges.failure_of(node))
             elif node.lost:
-                self.answers.answer_text(row_index, STATUS_REFUSED, b"one of its inputs is not there: it was cancelled, there was no room for it, or it went with another scheduler")
+                self.answers.answer_text(row_index, STATUS_REFUSED, b"one of its inputs is not there: it was cancelled, "
+                                         b"there was no room for it, or it went with another scheduler")
             elif node.open == 0:
                 if not self.edges.has_room(row_index):
                     self.edges.put_off(row_index)
@@ -598,7 +600,8 @@ cdef class SchedulerCore:
                     self.edges.take_up(&self.clients.clients[self.table.row(row_index).client])
                     self.ready.push(row_index, EVENT_IS_COMPLETE, True)
                 else:
-                    self.answers.answer_text(row_index, STATUS_REFUSED, b"there was no room for its inputs, or it names so many objects besides that no record has room for them all")
+                    self.answers.answer_text(row_index, STATUS_REFUSED, b"there was no room for its inputs, or it names "
+                                             b"so many objects besides that no record has room for them all")
 
     cdef void fail_as_input(self, uint32_t row_index, Blob *blob) noexcept nogil:
         """It ends as its input did."""

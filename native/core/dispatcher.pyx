@@ -1,8 +1,8 @@
 # Dispatcher: gives ready tasks to workers, and takes back what waits behind a slow one.
 #
 # The head of the turn is placed, or nothing is. Of the tasks that could run, the highest priority comes first, then the
-# clients in turn, each with what its tasks have submitted, then arrival (ready); of the workers that are open (worker_pool) the least loaded one. A worker is
-# open whatever the task is, so a task is never passed over because it is longer, or less known, than those of others:
+# clients in turn, each with what its tasks have submitted, then arrival (ready); of the workers that are open
+# (worker_pool) the least loaded one. A worker is open whatever the task is, so a task is never passed over because it is longer, or less known, than those of others:
 # if no worker is open everybody waits, and the first that opens gets the task whose turn it is.
 #
 # How long that may take. A worker holds less than CREDIT_NS of known work and one task, so it opens after that time and

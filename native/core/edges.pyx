@@ -164,6 +164,8 @@ cdef class Edges:
         free(node)
         row.node = NULL
         self.nodes -= 1
+        if client.written_bytes == 0:                    # it may have been taken up to be written, and has ended before
+            self.take_up(client)
 
     # a task arrives
 
@@ -219,9 +221,12 @@ cdef class Edges:
             if input == NULL:
                 node.lost = True
                 return
-        if input.ended and input.blob == NULL:
-            node.open += 1
-            self.absent.add(edge)
+        if input.ended and input.blob == NULL:           # there was no room to keep its result
+            if may_come:
+                node.open += 1
+                self.absent.add(edge)
+            else:
+                node.lost = True
             return
         if input.ended:
             self.give(node, edge, input.blob)

@@ -164,9 +164,11 @@ class Door:
             visitor.pidfd = descriptors[1]
         if len(descriptors) == 3:
             visitor.memory = descriptors[2]
-        self._welcome(visitor, packet)
-        if visitor.memory >= 0:
-            os.close(visitor.memory)
+        try:
+            self._welcome(visitor, packet)
+        finally:
+            if visitor.memory >= 0:
+                os.close(visitor.memory)
 
     def _welcome(self, visitor: Visitor, packet: bytes) -> None:
         try:
@@ -245,7 +247,7 @@ class Door:
 
 
 def raise_descriptor_limit() -> None:
-    """Let this process have as many descriptors as it may: a visitor takes three, and the usual limit is 1,024."""
+    """Let this process have as many descriptors as it may: a visitor takes four, and the usual limit is 1,024."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 

@@ -148,37 +148,45 @@ def knock(
     nonce = secrets.token_bytes(16)
     size = peer_segment_bytes(ring_bytes, CONTROL_RING_BYTES, children_bytes)
     memory = make_segment(segment_name(life), size)
-    doorbell = new_doorbell()
-    descriptors: list[int] = []
-    descriptor = os.open(segment_file(memory.name), os.O_RDWR | os.O_CLOEXEC) if keeps_memory else -1
-    connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
-    process = open_own()
-    request = {
-        "role": role, "segment": memory.name, "nonce": nonce.hex(), "layout": LAYOUT_VERSION,
-        "python": list(sys.version_info[:2]), "pid": os.getpid(), **about,
-    }  # fmt: skip
+    descriptors: list[int] = []  # those that the entry keeps
+    process: list[int] = []
+    connection = None
     try:
+        doorbell = new_doorbell()
+        descriptors.append(doorbell)
+        descriptor = -1
+        if keeps_memory:
+            descriptor = os.open(segment_file(memory.name), os.O_RDWR | os.O_CLOEXEC)
+            descriptors.append(descriptor)
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
+        process.extend(open_own())
+        request = {
+            "role": role, "segment": memory.name, "nonce": nonce.hex(), "layout": LAYOUT_VERSION,
+            "python": list(sys.version_info[:2]), "pid": os.getpid(), **about,
+        }  # fmt: skip
         lay_out_peer(memory, nonce, ring_bytes, CONTROL_RING_BYTES, children_bytes)
         connection.settimeout(30)
         try:
             connection.connect(pack_address(address))
             check_user(connection)
             socket.send_fds(connection, [json.dumps(request).encode()], [doorbell, *process])
-            packet, descriptors = receive_packet(connection, MOST_PACKET_BYTES, 1)
+            packet, received = receive_packet(connection, MOST_PACKET_BYTES, 1)
+            descriptors.extend(received)
             if not packet:
                 raise DisconnectedError(f"the owner of the local address {address} hung up")
-            answer = answer_in(packet, len(descriptors), life)
+            answer = answer_in(packet, len(received), life)
         except (OSError, ValueError) as error:
             raise DisconnectedError(f"nobody opens at the local address {address}: {error}") from error
         connection.settimeout(None)
         try:
-            return Entry(connection, memory, descriptor, doorbell, descriptors[0], answer)
+            return Entry(connection, memory, descriptor, doorbell, received[0], answer)
         except FileNotFoundError as error:  # its bell page
             raise DisconnectedError(f"the owner of the local address {address} has gone") from error
     except BaseException:
-        for each in (doorbell, *descriptors, *([descriptor] if keeps_memory else ())):
+        for each in descriptors:
             os.close(each)
-        connection.close()
+        if connection is not None:
+            connection.close()
         raise
     finally:
         for each in process:

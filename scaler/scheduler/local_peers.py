@@ -65,8 +65,9 @@ class LocalPeers:
         role = request["role"]
         if role == "worker":
             tag = int(request["tag"]) if visitor.memory >= 0 else 0  # it has outlived another scheduler
+            process = visitor.process  # first, since it fails where there are no descriptors left
             peer = self._pump.add(memory, True, visitor.doorbell, queue_size=self._queue_size, tag=tag)
-            self._stopper.add(peer, peer.running, visitor.process, request)
+            self._stopper.add(peer, peer.running, process, request)
         elif role == "client":
             bits, worker_tag = int(request.get("bits", 0)), int(request.get("worker_tag", 0))
             peer = self._pump.add(memory, False, visitor.doorbell, client_bits=bits, worker_tag=worker_tag)

@@ -181,7 +181,10 @@ class RemotePeers:
                 self._shut_down(link)
                 frame = Frame(Acknowledge(), frame.number, frame.acknowledged)  # its number is still to be taken
             if isinstance(frame.body, EARLY) and is_client and len(link.early) < MOST_EARLY:
-                link.early.append(link.session.do_early(frame.body, list(link.untaken)))
+                before = list(link.untaken) if isinstance(frame.body, Clear) else ()
+                link.early.append(link.session.do_early(frame.body, before))
+                if isinstance(frame.body, Returned):  # done: in its turn the same task may have been lent once more
+                    frame = Frame(Acknowledge(), frame.number, frame.acknowledged)
             link.untaken.append(Waiting(frame, size))
             link.untaken_bytes += size + WAITING_BYTES
 

@@ -546,6 +546,30 @@ def test_tasks_that_are_put_off_end_as_others_do(end):
     assert (core.counts()["rows"], len(core.edges), core.edges.blobs) == (0, 0, 0)
 
 
+def test_a_task_that_is_put_off_is_taken_up_though_the_one_taken_up_before_it_has_ended_at_once():
+    core = SchedulerCore()
+    core.client_queue_bytes = 40_000
+    client = GraphClient(core, 5)
+    gone = [client.bits << 40 | number for number in (1, 2, 3)]
+    client.next = 4
+    written, next_up, last = (client.node([name] * 3, expected=0) for name in gone)
+    for name in (gone[0], gone[2], gone[1]):  # so the last is put off before the one that is cleared, and behind it
+        client.supply(name, bytes(6000))
+        core.step(0)
+        core.check()
+    assert written < next_up < last
+    core.on_clear(client.index, 0, last)  # what was written ends, the next is taken up, and ends in the same event
+    core.step(0)
+    core.check()
+    worker = FakeWorker(core)
+    core.step(0)
+    assert worker.begin()[1] == last
+    finish_small(worker)
+    core.step(0)
+    core.check()
+    assert core.counts()["rows"] == 0
+
+
 def test_results_that_nobody_names_are_kept_up_to_the_quota():
     core = SchedulerCore()
     core.client_queue_bytes = 50_000

@@ -3,7 +3,7 @@
 import pytest
 
 from scaler._native import SchedulerCore, TaskOptions
-from tests.native.test_core import MS, TASK, FakeClient, FakeWorker
+from tests.native.test_core import MS, NO_WORKER, TASK, FakeClient, FakeWorker
 
 RUN_HERE = 14
 
@@ -354,3 +354,20 @@ def test_more_kinds_of_children_than_a_worker_has_room_to_tell_apart_all_run(cor
         core.on_client_left(root.index, 0)
     nested[0].drain()
     assert len(nested[0].answers) == len(tasks)
+
+
+def test_children_for_which_no_worker_will_come_are_answered_as_others_are(core, parent_at_work):
+    client, worker, nested, _ = parent_at_work
+    core.on_worker_left(worker.index, 0, [(worker.running[1], worker.running[6])])
+    children = [nested.submit_for(client, depth) for depth in (0, 1, 1)]
+    own = client.submit(b"own")
+    assert core.fail_waiting(b"no worker can start", 2)
+    core.check()
+    assert not core.fail_waiting(b"no worker can start", 10)
+    core.step(0)
+    core.check()
+    nested.drain()
+    client.drain()
+    assert {(task, status) for task, status, _ in nested.answers} == {(child, NO_WORKER) for child in children}
+    assert (own, NO_WORKER) in {(task, status) for task, status, _ in client.answers}
+    assert core.counts()["rows"] == 0
