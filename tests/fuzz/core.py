@@ -181,6 +181,7 @@ class CoreFuzz:
             self.survivor_comes: 4,
             self.survivor_idle: 4,
             self.take_back_all: 3,
+            self.no_worker_can_start: 2,
             self.look: 5,
         }
         return [event for event, weight in weights.items() for _ in range(weight)]
@@ -514,6 +515,9 @@ class CoreFuzz:
     def take_back_all(self) -> None:
         if self.workers:
             self.core.take_back_all(self.worker().index)
+
+    def no_worker_can_start(self) -> None:
+        self.core.fail_waiting(b"none can start", self.chance.choice((1, 3, 500)))
 
     def survivor_comes(self) -> None:
         if len(self.workers) < MOST_WORKERS:
