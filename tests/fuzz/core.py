@@ -521,7 +521,10 @@ class CoreFuzz:
 
     def survivor_comes(self) -> None:
         if len(self.workers) < MOST_WORKERS:
-            self.join_worker(1000 + self.chance.getrandbits(8)) if self.chance.random() < 0.1 else self.join_worker()
+            tag = 1000 + self.chance.getrandbits(8) if self.chance.random() < 0.1 else 0
+            if tag and any(self.core.worker_tag(worker.index) == tag for worker in self.workers):
+                return  # two have never the same: the shell is refused the second one
+            self.join_worker(tag)
             running = self.chance.choice(self.before) if self.chance.random() < 0.8 else None
             self.core.on_survivor(self.workers[-1].index, running)
 
