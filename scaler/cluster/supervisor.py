@@ -341,8 +341,9 @@ class Supervisor:
             self._failure = f"it ended {how}"
             if said := child.error or str(facts.get("output") or ""):
                 self._failure += ", and the last that it said is:\n" + said[-MOST_SAID:]
-            self._roster.on_blocked(len(self._blocked), time.monotonic())
-            self._start(self._roster.on_exited(index, time.monotonic(), intended))
+            now_s = time.monotonic()
+            commands = self._roster.on_exited(index, now_s, intended)  # first, so that it is not retired any more
+            self._start([*commands, *self._roster.on_blocked(len(self._blocked), now_s)])
 
     def _look_whether_unable(self) -> None:
         """Say it once if no worker can start: to the log, to whoever started this, and to the scheduler."""

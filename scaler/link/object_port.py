@@ -148,7 +148,9 @@ class ObjectPort:
                 prepare(connection, STALL_S)
                 if not (self._give if request.what == FETCH else self._take)(connection, request):
                     answer(connection, NO)
-                    raise StreamError("it has no token for that, or that is not wanted any more")
+                    # Mostly the latter, of which a user has nothing to do: no warning.
+                    self._complain("it has no token for that, or that is not wanted any more", logging.INFO)
+                    break
                 prepare(connection, IDLE_S)
         except BlockingIOError:
             pass  # it has had nothing to say, or moves no bytes
@@ -159,12 +161,12 @@ class ObjectPort:
         finally:
             self._forget(connection)
 
-    def _complain(self, error: Exception) -> None:
+    def _complain(self, error: object, level: int = logging.WARNING) -> None:
         with self._lock:
             self.refused += 1
-        self._warn("a connection for objects was closed (%d in all): %s", self.refused, error)
+        self._warn("a connection for objects was closed (%d in all): %s", self.refused, error, level=level)
 
-    def _warn(self, text: str, *about: object) -> None:
+    def _warn(self, text: str, *about: object, level: int = logging.WARNING) -> None:
         """Log this, unless something was logged just now: a flood of strangers is not to become one of lines."""
         with self._lock:
             now_s = time.monotonic()
@@ -172,7 +174,7 @@ class ObjectPort:
             if is_due:
                 self._next_warning_s = now_s + WARNING_S
         if is_due:
-            _log.warning(text, *about)
+            _log.log(level, text, *about)
 
     def _give(self, connection: socket.socket, request: Request) -> bool:
         with self._lock:

@@ -58,7 +58,10 @@ def kill_workers(client, cluster):
     """Those that are there die of their tasks; the next ones cannot start."""
     futures = [client.options(retries=0).submit(calls.die) for _ in range(2)]
     assert all(future.exception(20) for future in futures)
-    wait_until(lambda: re.search(SENTENCE, cluster.out))
+    try:
+        wait_until(lambda: re.search(SENTENCE, cluster.out))
+    except AssertionError as error:
+        raise AssertionError(f"the cluster has said nothing of it, but:\n{cluster.out}") from error
 
 
 def test_what_waits_fails_with_the_sentence_and_goes_on_once_it_is_mended(address, broken):
