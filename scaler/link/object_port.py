@@ -23,6 +23,7 @@ from scaler.link.object_stream import (
     NO,
     STALL_S,
     YES,
+    HungUp,
     Request,
     StreamError,
     answer,
@@ -154,6 +155,8 @@ class ObjectPort:
                 prepare(connection, IDLE_S)
         except BlockingIOError:
             pass  # it has had nothing to say, or moves no bytes
+        except HungUp as error:
+            self._complain(error, logging.INFO)  # whoever needs it comes again
         except (StreamError, ValueError) as error:
             self._complain(error)
         except OSError:

@@ -42,6 +42,10 @@ class StreamError(OSError):
     """The other side broke off, or says what makes no sense."""
 
 
+class HungUp(StreamError):
+    """It broke off, as processes do that end."""
+
+
 class Refusal(OSError):
     """The other side says no: asking again is of no use."""
 
@@ -124,7 +128,7 @@ def receive(connection: socket.socket, view: memoryview, offset: int, note: Call
         end = min(offset + PIECE_BYTES, view.nbytes)
         count = connection.recv_into(view[offset:end], 0, socket.MSG_WAITALL)
         if not count:
-            raise StreamError(f"the other side hung up after {offset} of {view.nbytes} bytes")
+            raise HungUp(f"the other side hung up after {offset} of {view.nbytes} bytes")
         offset += count
         note(offset)
 
