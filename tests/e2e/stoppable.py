@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +29,12 @@ def marks(folder: str | Path, name: str) -> list[int]:
 
 
 def last_for_ever(folder: str, way: str) -> str:
-    mark(folder, f"{way} began")
     try:
-        WAYS[way]()
+        if way == "swallow everything":
+            swallow_everything(lambda: mark(folder, f"{way} began"))
+        else:
+            mark(folder, f"{way} began")
+            WAYS[way]()
     finally:
         mark(folder, f"{way} ended")
     return way
@@ -65,10 +69,15 @@ def wait_for_a_process() -> None:
     subprocess.run([sys.executable, "-c", f"import time; time.sleep({LONG_S})"], check=True)
 
 
-def swallow_everything() -> None:
+def swallow_everything(within: Callable[[], object] = lambda: None) -> None:
+    """`within()` is called once nothing that is raised ends this any more."""
     end = time.monotonic() + LONG_S
+    is_told = False
     while time.monotonic() < end:
         try:
+            if not is_told:
+                is_told = True
+                within()
             time.sleep(0.001)
         except BaseException:
             pass
@@ -112,7 +121,6 @@ WAYS = {
     "swallow": swallow_exceptions,
     "process": wait_for_a_process,
     "raise another": raise_another,
-    "swallow everything": swallow_everything,
     "never return": never_return,
     "tidy up": tidy_up_for_ever,
 }
@@ -146,9 +154,12 @@ def _own_rings() -> list[tuple[int, int]]:
 def leave_a_process(folder: str) -> None:
     """Start a process that stays, and go on whatever is raised."""
     child = subprocess.Popen([sys.executable, "-c", f"import time; time.sleep({LONG_S})"])
-    with open(Path(folder) / "child", "w") as file:
-        file.write(f"{child.pid}\n")
-    swallow_everything()
+
+    def tell() -> None:
+        with open(Path(folder) / "child", "w") as file:
+            file.write(f"{child.pid}\n")
+
+    swallow_everything(tell)
 
 
 def hold(folder: str, array: Any) -> int:
