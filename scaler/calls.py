@@ -36,7 +36,11 @@ class Steps:
 
 
 class Inner:
-    """A call among the arguments of another."""
+    """A call among the arguments of another; or a list, tuple or dict with such calls in it, as the call that makes it.
+
+    Only what is written as a call in a graph becomes one of these, so that nothing has to be looked for in values: the
+    result of another node reaches the function as the object that was unpickled, whatever is in it.
+    """
 
     __slots__ = ("args", "function")
 
@@ -53,15 +57,18 @@ def call_nested(function: Callable[..., Any], args: list[Any]) -> Any:
 
 
 def evaluate(value: Any) -> Any:
-    """The value, with the calls in it made."""
-    kind = type(value)
-    if kind is Inner:
-        return call_nested(value.function, value.args)
-    if kind is list or kind is tuple:
-        return kind([evaluate(item) for item in value])
-    if kind is dict:
-        return {key: evaluate(item) for key, item in value.items()}
-    return value
+    """What this call makes; any other value as it is."""
+    return call_nested(value.function, value.args) if type(value) is Inner else value
+
+
+def make_list(*items: Any) -> list[Any]:
+    """The list of these."""
+    return list(items)
+
+
+def make_dict(keys: list[Any], *items: Any) -> dict[Any, Any]:
+    """The dict of these, by key."""
+    return dict(zip(keys, items, strict=True))
 
 
 def call_with_keywords(function: Callable[..., Any], args: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
@@ -75,7 +82,7 @@ def call_node(node: Any, keys: list[Any], values: list[Any]) -> Any:
 
 
 def gather(*values: Any) -> tuple[Any, ...]:
-    """Some of the many inputs of one node."""
+    """The tuple of these: one with calls in it, or some of the many inputs of one node."""
     return values
 
 

@@ -190,16 +190,15 @@ class Client:
         node that fails does so for exactly the keys that need it. docs/graphs.md says how graphs are run.
         """
         is_plain = type(graph) is dict and not _has_lists(keys)
-        wanted: list[Any] = list(_flatten(keys)) if isinstance(keys, list | tuple | set) and not is_plain else []
         if is_plain:
-            if not isinstance(keys, list | set | frozenset) and _is_in(keys, graph):
+            if _is_one_key(keys, graph):
                 return self.get(graph, [keys], block)[keys]
             wanted = list(keys)
             if len(set(wanted)) < len(wanted):
                 twice = next(key for i, key in enumerate(wanted) if key in wanted[:i])
                 raise KeyError(f"{twice!r} is asked for twice")
-        elif not isinstance(keys, list):
-            wanted = [keys]
+        else:
+            wanted = list(_flatten(keys)) if isinstance(keys, list) else [keys]
         futures = self._start_graph(graph, wanted)
         values: list[Any] = futures
         if block:
@@ -240,7 +239,7 @@ class Client:
 
         Costs next to nothing, shares the connection, and can be called again: what is not named stays as it was.
         """
-        return OptionsView(self, self._options.changed(**options))
+        return ClientWithOptions(self, self._options.changed(**options))
 
     def send_object(self, obj: Any, name: bytes | None = None) -> ObjectReference:
         """Send an object once, for many tasks: pass the reference, anywhere inside arguments, and they get the object.
@@ -332,8 +331,11 @@ class Client:
             self._leave()
 
 
-class OptionsView(Client):
-    """A client with other options for its calls; all else is the client's own, now and later."""
+class ClientWithOptions(Client):
+    """A client with other options for its calls; all else is the client's own, now and later.
+
+    Dask takes for a client whatever has "Client" in its class's name.
+    """
 
     def __init__(self, owner: Client, options: CallOptions) -> None:
         self._owner, self._options = owner, options
@@ -353,7 +355,7 @@ class OptionsView(Client):
         return (lambda fn: number_of(self._options.wrap(fn))) if self._options.retry_on else number_of
 
     def options(self, **options: Any) -> "Client":
-        return OptionsView(self._owner, self._options.changed(**options))
+        return ClientWithOptions(self._owner, self._options.changed(**options))
 
     def __del__(self) -> None:
         """The connection is the owner's."""
@@ -363,10 +365,18 @@ def _has_lists(keys: Any) -> bool:
     return isinstance(keys, list) and any(isinstance(key, list) for key in keys)
 
 
-def _is_in(key: Any, graph: dict[Any, Any]) -> bool:
+def _is_one_key(keys: Any, graph: dict[Any, Any]) -> bool:
+    """Whether this is a key, there or not, and no collection of keys.
+
+    A tuple may be both: it is a collection if it is no key of the graph and all that is in it are.
+    """
+    if isinstance(keys, str | bytes) or not isinstance(keys, Iterable):
+        return True
     try:
-        return key in graph
-    except TypeError:
+        if keys in graph:
+            return not isinstance(keys, set | frozenset)
+        return isinstance(keys, tuple) and not all(key in graph for key in keys)
+    except TypeError:  # what cannot be hashed is no key
         return False
 
 

@@ -201,3 +201,7 @@ async def fail_times_later(path: str, times: int) -> list[int]:
     """`fail_times` as a coroutine."""
     await asyncio.sleep(0)
     return fail_times(path, times, "KeyError", [])
+
+
+def raise_here(kind, *args):
+    raise kind(*args)

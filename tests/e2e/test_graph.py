@@ -111,6 +111,54 @@ def test_errors_before_anything_is_sent(client):
         client.get([1], ["a"])
 
 
+@pytest.mark.parametrize("key", ["total", b"total", 7, None, ("x", 0), ("a", 0), 1.5, frozenset("ab")])
+def test_one_key_that_is_missing_is_named_as_one(client, key):
+    with pytest.raises(KeyError) as error:
+        client.get({"a": 1, "t": 2, "o": 3}, key if type(key) is not frozenset else [key])
+    assert repr(key) in str(error.value)
+
+
+def test_keys_may_come_as_any_collection(client):
+    graph = {"a": 1, "b": (inc, "a"), ("a", "b"): 7}
+    assert client.get(graph, ("b", "a")) == {"b": 2, "a": 1}
+    assert client.get(graph, ("a", "b")) == 7
+    assert client.get(graph, {"a", "b"}) == client.get(graph, frozenset("ab")) == {"a": 1, "b": 2}
+    assert client.get(graph, (key for key in "ba")) == client.get(graph, {"b": 0, "a": 0}.keys()) == {"b": 2, "a": 1}
+
+
+def deep_list(depth):
+    made = []
+    for _ in range(depth):
+        made = [made]
+    return [made]
+
+
+def depth_of(value, *_):
+    depth = 0
+    while value:
+        depth, value = depth + 1, value[0]
+    return depth
+
+
+def are_one(first, others):
+    return first is others[0] is others[1][0] is others[2]["k"]
+
+
+def test_a_call_beside_an_input_leaves_the_input_as_it_is(client):
+    graph = {
+        "list": (list, (range, 3)),
+        "same": (are_one, "list", ["list", ("list", (inc, 1)), {"k": "list", "n": (inc, 2)}]),
+        "deep": (deep_list, 480),
+        "depth": (depth_of, "deep", (inc, 1)),
+        "depth of a list": (depth_of, ["deep", [(inc, 1)]]),
+        "made": (nested, [(inc, 0.5), ((inc, 1),), {"k": (inc, 2), "l": "list"}]),
+    }
+    expected = {"same": True, "depth": 481, "depth of a list": 482, "made": [1.5, (2,), {"k": 3, "l": [0, 1, 2]}]}
+    assert client.get(graph, list(expected)) == expected
+    form = MappingProxyType({**graph, "listed": [(inc, 1), "list"], "calls": [(inc, 1)]})
+    assert client.get(form, [*expected, "listed", "calls"]) == (*expected.values(), [2, [0, 1, 2]], [2])
+
+
 def test_an_argument_that_cannot_be_pickled(client):
     with pytest.raises(TypeError):
         client.get({"a": (inc, 1.5), "b": (add, "a", threading.Lock()), "c": (inc, "b")}, ["c"])
@@ -264,6 +312,18 @@ def test_dask_delayed_and_bags(client):
     assert dask.compute(made, 5, {"k": one}, scheduler=client) == (6, 5, {"k": 1})
     bag = db.from_sequence(range(100), npartitions=9).map(inc).filter(lambda v: v % 2).fold(add)
     assert bag.compute(scheduler=client) == sum(v for v in range(1, 101) if v % 2)
+
+
+def test_dask_with_options_of_calls(client):
+    one = dask.delayed(inc)(0)
+    with_options = client.options(timeout=9, retries=1)
+    assert dask.compute(one, scheduler=with_options) == (1,)
+    assert dask.compute(one, scheduler=with_options.options(priority=1)) == (1,)
+    with dask.config.set(scheduler=with_options):
+        assert one.compute() == 1
+    assert one.persist(scheduler=with_options).compute(scheduler="sync") == 1
+    with pytest.raises(TimeoutError, match="limit"):
+        dask.delayed(calls.sleep_for)(5).compute(scheduler=client.options(timeout=0.2))
 
 
 def test_data_that_is_asked_for_and_needed(client):

@@ -18,7 +18,7 @@ from graphlib import CycleError
 from typing import Any
 
 from scaler._native import Call, InputSlot
-from scaler.calls import Inner, call_nested, call_node, call_with_keywords, evaluate
+from scaler.calls import Inner, call_nested, call_node, call_with_keywords, evaluate, gather, make_dict, make_list
 from scaler.reference import load_input
 
 Key = Any
@@ -166,7 +166,7 @@ class Reader:
                 before = len(inputs)
                 args.append(self._argument(key, value, inputs, False))
                 is_flat = is_flat and len(inputs) == before and args[-1] is value
-                is_nested = is_nested or _has_calls(args[-1])
+                is_nested = is_nested or type(args[-1]) is Inner
             else:
                 self._check_literal(key, value)
                 args.append(value)
@@ -192,12 +192,14 @@ class Reader:
             return Inner(value[0], [self._argument(key, item, inputs, True) for item in value[1:]])
         if kind is list or kind is tuple:
             items = [self._argument(key, item, inputs, is_inner) for item in value]
-            same = all(map(operator.is_, items, value))
-            return value if same else kind(items)
+            if any(type(item) is Inner for item in items):
+                return Inner(make_list if kind is list else gather, items)
+            return value if all(map(operator.is_, items, value)) else kind(items)
         if kind is dict:
-            made = {name: self._argument(key, item, inputs, is_inner) for name, item in value.items()}
-            same = all(map(operator.is_, made.values(), value.values()))
-            return value if same else made
+            items = [self._argument(key, item, inputs, is_inner) for item in value.values()]
+            if any(type(item) is Inner for item in items):
+                return Inner(make_dict, [list(value), *items])
+            return value if all(map(operator.is_, items, value.values())) else dict(zip(value, items, strict=True))
         return value
 
     # nodes of dask._task_spec
@@ -241,14 +243,3 @@ class Reader:
             return self._input(by, node.key if isinstance(node, self._spec.TaskRef) else node.target, inputs)
         keys = list(node.dependencies)
         return Inner(call_node, [node, keys, [self._input(by, key, inputs) for key in keys]])
-
-
-def _has_calls(value: Any) -> bool:
-    kind = type(value)
-    if kind is Inner:
-        return True
-    if kind is list or kind is tuple:
-        return any(_has_calls(item) for item in value)
-    if kind is dict:
-        return any(_has_calls(item) for item in value.values())
-    return False
