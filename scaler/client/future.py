@@ -2,12 +2,17 @@
 
 The state lives in native/process/future.pyx; the standard class stands behind it, so that isinstance, `wait`,
 `as_completed` and asyncio take it for what it is.
+
+asyncio copies the outcome into a future of its own, and that one refuses some exceptions (StopIteration, on Python
+3.11): a coroutine that awaits it would wait for ever. So asyncio is given a view of the future that raises what a
+coroutine would raise in its place. `result()` raises what the task has raised, as it does in `concurrent.futures`.
 """
 
 import asyncio
 import concurrent.futures
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 from scaler._native import PendingFuture
@@ -34,6 +39,15 @@ class ScalerFuture(PendingFuture, concurrent.futures.Future[Any]):
     def __await__(self) -> Generator[Any, None, Any]:
         return asyncio.wrap_future(self).__await__()
 
+    def add_done_callback(self, fn: Callable[[Any], object]) -> None:
+        """Call fn(future) once it is done: in a thread that the client has for this, or here and now if it is done.
+
+        A callback may take its time, wait for other tasks, and submit. What it raises is logged.
+        """
+        if getattr(fn, "__module__", None) == "asyncio.futures":
+            fn = partial(_call_for_asyncio, fn)
+        super().add_done_callback(fn)
+
     def __reduce__(self) -> Any:
         if slots.packing is None:
             raise TypeError("a future cannot be pickled; as an argument of a task it stands for its result")
@@ -45,3 +59,34 @@ class ScalerFuture(PendingFuture, concurrent.futures.Future[Any]):
             raise ValueError(f"task {self.task_id:#x} is not done yet")
         duration_ns, cpu_us, memory_peak_kib = self.profile
         return ProfileResult(duration_ns / 1e9, memory_peak_kib * 1024, cpu_us / 1e6)
+
+
+class _ForAsyncio:
+    """A future that is done, as asyncio copies it."""
+
+    def __init__(self, future: ScalerFuture) -> None:
+        self._future = future
+
+    def done(self) -> bool:
+        return True
+
+    def cancelled(self) -> bool:
+        return self._future.cancelled()
+
+    def exception(self) -> BaseException | None:
+        try:
+            error = self._future.exception()
+        except BaseException as raised:  # by what unpickles it: in the event loop that would reach nobody
+            return raised
+        if isinstance(error, StopIteration):
+            replacement = RuntimeError(f"task {self._future.task_id:#x} raised {type(error).__name__}: {error}")
+            replacement.__cause__ = error
+            return replacement
+        return error
+
+    def result(self) -> Any:
+        return self._future.result()
+
+
+def _call_for_asyncio(callback: Callable[[Any], object], future: ScalerFuture) -> None:
+    callback(_ForAsyncio(future))
