@@ -12,7 +12,9 @@ name) and we have not.
 
 Rule 1: what is about to go has some seconds to do so (--leaks-grace).
 Rule 2: processes and their files are not put away here: what is left is there to be looked at.
-Rule 3: where tests are spread over processes (pytest-xdist), the one that spreads them looks, after these have ended.
+Rule 3: where tests are spread over processes (pytest-xdist), the one that spreads them looks for processes and ports,
+        after these have ended. Each of them has memory of its own, too, since a program under test sweeps away what
+        another's test has left there; so each looks for its own files, and the one that spreads them is told.
 Not here: what a single test says about its own processes (tests.processes).
 """
 
@@ -33,6 +35,7 @@ from tests.own_memory import OwnMemory
 
 LOOK_EVERY_S = 0.1
 _TIMES = "scaler-test-times"  # what processes of pytest-xdist are told, by this name
+_LEFT = "scaler-left-behind"  # and what they tell
 CLOCKS_DIFFER_S = 0.01  # the kernel counts in ticks; what a shorter test has made may be put down to the next one
 _LIFE = re.compile(r"/scaler-([0-9a-z]+)-")
 
@@ -72,7 +75,7 @@ class Watch:
         files = [(path, made_s) for path, made_s in _files() if path not in self._files]
         lives_of_others = self._lives_of_others(processes) if files else set()
         return lines + [
-            f"{path}, made {self._when(made_s)}"
+            f"{path}, made {self._times.when(made_s)}"
             for path, made_s in files
             if not lives_of_others & {*_LIFE.findall(path)}
         ]
@@ -106,11 +109,7 @@ class Watch:
             ports = "".join(f", listens on {port}" for port in _ports(process))
         except psutil.Error:
             return None
-        return f"process {process.pid} (parent {parent}){ports}, started {self._when(made_s)}: {command}"
-
-    def _when(self, time_s: float) -> str:
-        running = self._times.running_at(time_s + CLOCKS_DIFFER_S)
-        return f"during {' or '.join(running)}" if running else "before the first test"
+        return f"process {process.pid} (parent {parent}){ports}, started {self._times.when(made_s)}: {command}"
 
 
 class TestTimes:
@@ -124,6 +123,11 @@ class TestTimes:
     def pytest_runtest_logstart(self, nodeid: str) -> None:
         with open(self.path, "a") as file:  # one write to the end of the file: no other process's comes between
             file.write(f"{time.time()} {os.getpid()} {nodeid}\n")
+
+    def when(self, time_s: float) -> str:
+        """In words, during which tests this was."""
+        running = self.running_at(time_s + CLOCKS_DIFFER_S)
+        return f"during {' or '.join(running)}" if running else "before the first test"
 
     def running_at(self, time_s: float) -> list[str]:
         """Of each process the last test that had begun by then: what its fixtures do after it counts as the test's."""
@@ -195,16 +199,48 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if hasattr(config, "workerinput"):
-        config.pluginmanager.register(TestTimes(config.workerinput[_TIMES]), "scaler-test-times")
-        return  # rule 3
     own_memory = None if config.getoption("--shared-memory-of-the-host") else OwnMemory()
+    if hasattr(config, "workerinput"):  # rule 3
+        times = TestTimes(config.workerinput[_TIMES])
+        config.pluginmanager.register(times, "scaler-test-times")
+        if own_memory is not None:
+            look = OwnFiles(config.getoption("--leaks-grace"), own_memory, times)
+            config.pluginmanager.register(look, "scaler-leak-check")
+        return
     descriptor, path = tempfile.mkstemp(prefix="test-times-")
     os.close(descriptor)
     times = TestTimes(path)
     if not config.getoption("numprocesses", None):
         config.pluginmanager.register(times, "scaler-test-times")
     config.pluginmanager.register(LeakCheck(config.getoption("--leaks-grace"), own_memory, times), "scaler-leak-check")
+
+
+class OwnFiles:
+    """One process of pytest-xdist, with its own memory, or its own temporary folder where no more is permitted."""
+
+    def __init__(self, grace_s: float, own_memory: OwnMemory, times: TestTimes) -> None:
+        self._grace_s, self._own_memory, self._times = grace_s, own_memory, times
+        self._before = {path for path, _ in _files()}  # of the host, where its own is not permitted
+
+    @pytest.hookimpl(trylast=True)  # after the last fixtures are torn down
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        deadline = time.monotonic() + self._grace_s
+        gc.collect()
+        while (left := self._left()) and time.monotonic() < deadline:
+            time.sleep(LOOK_EVERY_S)
+        session.config.workeroutput[_LEFT] = left  # type: ignore[attr-defined]
+
+    def _left(self) -> list[str]:
+        """One line for each file. Without memory of its own, the process that spreads the tests sees the rest."""
+        mine = tempfile.gettempdir() if self._own_memory.why_not else ""
+        return [
+            f"{path}, made {self._times.when(made_s)}"
+            for path, made_s in _files()
+            if path not in self._before and path.startswith(mine)
+        ]
+
+    def pytest_unconfigure(self) -> None:
+        self._own_memory.leave()
 
 
 class LeakCheck:
@@ -229,9 +265,14 @@ class LeakCheck:
             return f"/dev/shm: the host's, since one of its own is not to be had ({self._own_memory.why_not})"
         return "/dev/shm: its own"
 
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        """A process of pytest-xdist has ended. One that was killed has told nothing, and the run fails anyway."""
+        self._left += getattr(node, "workeroutput", {}).get(_LEFT, [])
+
     @pytest.hookimpl(trylast=True)  # after the last fixtures are torn down
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        self._left = self._watch.wait(self._grace_s)
+        self._left += self._watch.wait(self._grace_s)
         if self._left and session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 

@@ -5,6 +5,8 @@ have left. What another run, or a user of this host, has there would be seen by 
 process and all that it starts see a fresh, empty /dev/shm.
 
 Rule 1: entered before anything is started, since a process keeps the namespace in which it was started.
+        A process of pytest-xdist has a thread by then, which stays outside: a namespace is a thread's, and of those
+        that it starts.
 Rule 2: where it is not permitted the run goes on in what all share, and says so in its first lines.
 Not here: single programs that are to have memory of their own within a run (tests.elsewhere, tests.small_memory).
 """

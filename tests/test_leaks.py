@@ -205,3 +205,33 @@ def test_two_runs_side_by_side_see_only_what_each_has_left(tmp_path, spread):
         assert done.status == 1
         assert "since it left 2 behind" in done.left
         assert done.left.count(f"scaler-{name}-1, made during test_it.py::test_file") == 2
+
+
+_SEES_ITS_OWN = """
+import os, pathlib, pytest, tempfile, time
+
+@pytest.mark.parametrize("name", ["one", "other"])
+def test_file(name):
+    paths = [f"{folder}/scaler-{name}-1" for folder in ("/dev/shm", tempfile.gettempdir())]
+    for path in paths:
+        open(path, "w").close()
+    pathlib.Path("BARRIER", name).touch()
+    while len(list(pathlib.Path("BARRIER").iterdir())) < 2:
+        time.sleep(0.01)
+    seen = [path for folder in ("/dev/shm", tempfile.gettempdir()) for path in os.listdir(folder) if "scaler-" in path]
+    pathlib.Path("BARRIER", name + "-seen").touch()
+    while len(list(pathlib.Path("BARRIER").iterdir())) < 4:
+        time.sleep(0.01)
+    for path in paths:
+        os.unlink(path)
+    assert seen == [f"scaler-{name}-1"] * 2
+"""
+
+
+def test_two_processes_of_one_run_see_only_what_each_has(tmp_path):
+    if in_child(enter_namespace):
+        pytest.skip("no right to a /dev/shm of its own, without which such processes meet")
+    (tmp_path / "barrier").mkdir()
+    run = Run(tmp_path, _SEES_ITS_OWN.replace("BARRIER", str(tmp_path / "barrier")), "-p", "xdist", "-n2")
+    assert "2 passed" in run.output
+    assert run.status == 0
