@@ -15,17 +15,19 @@ MOST_REPORT_BYTES = 1 << 20
 class Creator:
     """The child's side: the socket to the process that started it."""
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, descriptor: int, path: list[str], behind_library: int) -> None:
+        """`path` is sys.path as Python made it, in which the standard library ends at the place `behind_library`."""
         os.set_inheritable(descriptor, False)
         self.link = socket.socket(fileno=descriptor)
         self.fileno = self.link.fileno
+        self._path, self._behind_library = path, behind_library
 
-    @classmethod
-    def from_arguments(cls) -> "Creator":
-        if len(sys.argv) != 2 or not sys.argv[1].isdigit():
-            raise SystemExit(f"{sys.argv[0]} is started by scaler itself; start a cluster with scaler_cluster")
-        _restore_import_path()
-        return cls(int(sys.argv[1]))
+    def import_path(self, folder: str) -> list[str]:
+        """The user's sys.path, and in it the working folder, if there is one, behind the standard library."""
+        if not folder or sys.flags.safe_path:
+            return list(self._path)
+        others = [entry for entry in self._path[self._behind_library :] if entry != folder]
+        return [*self._path[: self._behind_library], folder, *others]
 
     def settings(self) -> dict[str, Any]:
         packet = self.link.recv(MOST_REPORT_BYTES)
@@ -40,12 +42,3 @@ class Creator:
             self.link.send(json.dumps(message).encode())
         except OSError:
             pass
-
-
-def _restore_import_path() -> None:
-    """Take off what spawn has put before PYTHONPATH: programs that a task starts are to find what its user's would."""
-    _, _, inherited = os.environ.get("PYTHONPATH", "").partition(os.pathsep)
-    if inherited:
-        os.environ["PYTHONPATH"] = inherited
-    else:
-        os.environ.pop("PYTHONPATH", None)

@@ -65,7 +65,7 @@ async def _serve(
             garbage_collect_interval_s=config.garbage_collect_interval_seconds,
             trim_memory_threshold_bytes=config.trim_memory_threshold_bytes,
             sys_path=sys_path,
-            cwd=os.getcwd(),
+            cwd=find_folder(),
             limit_s=config.task_timeout_seconds,
             grace_s=config.stop_grace_seconds,
             max_tasks=config.worker_max_tasks,
@@ -84,6 +84,15 @@ async def _serve(
     _log.info("cluster of %d workers for the scheduler at %s", len(names), config.address)
     await supervisor.serve()
     _log.info("cluster stops")
+
+
+def find_folder() -> str:
+    """The working folder, which workers are to have too; empty, with a warning, if it has been removed."""
+    try:
+        return os.getcwd()
+    except OSError as error:
+        _log.warning("the working folder is not there any more (%s): tasks must not use relative paths", error.strerror)
+        return ""
 
 
 def worker_names(config: ClusterConfig) -> list[str]:

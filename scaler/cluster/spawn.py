@@ -1,4 +1,4 @@
-"""Starting processes: `python -m <module>` with a socket to its creator.
+"""Starting processes: `python bootstrap.py <module>` with a socket to its creator, and with this interpreter's flags.
 
 The socket carries the settings one way (one JSON packet) and reports the other; its hang-up tells either side that the
 other has gone. A forked copy of this process lets go of it, so that it stands for this process alone. Never fork and
@@ -23,6 +23,7 @@ import weakref
 from collections.abc import Sequence
 from typing import Any
 
+from scaler.cluster import bootstrap
 from scaler.cluster.creator import MOST_REPORT_BYTES
 from scaler.descriptors import close_all, has_packet, message_in, receive_packet
 from scaler.exceptions import ScalerError
@@ -56,12 +57,12 @@ class Child:
         _children.add(self)
         try:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", module, str(theirs.fileno())],
+                [sys.executable, *interpreter_flags(), bootstrap.__file__, module, str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stderr=stderr,
                 start_new_session=True,
-                env={**os.environ, **(variables or {}), "PYTHONPATH": _import_path()},
+                env={**os.environ, **(variables or {})},
             )
         except BaseException:
             ours.close()
@@ -185,12 +186,13 @@ def _let_go() -> None:
 os.register_at_fork(after_in_child=_let_go)
 
 
-def _import_path() -> str:
-    """Where a child finds this package: before all else where this process found it. Creator takes that off again."""
-    home = os.path.abspath(__file__)
-    for _ in __name__.split("."):
-        home = os.path.dirname(home)
-    return home + os.pathsep + os.environ.get("PYTHONPATH", "")
+def interpreter_flags() -> list[str]:
+    """What this interpreter was started with (-W, -O, -X, -I and so on), as multiprocessing hands it on.
+
+    By a function of the standard library's that is not public, since nothing else says it; multiprocessing uses it too.
+    """
+    flags: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
+    return flags
 
 
 def await_report(child: Child, key: str, deadline: float, what: str) -> Any:

@@ -84,6 +84,7 @@ class Supervisor:
         self._on_ready, self._on_unable = on_ready, on_unable
         self._unable = ""  # why no worker can start, once that has been said
         self._failure = ""  # how the last one failed to
+        self._is_without_folder = False  # that the workers' folder has gone has been said
         self._children: dict[int, Child] = {}
         self._pidfds: dict[int, int] = {}
         self._handles: dict[int, Handle] = {}  # of workers that can go over to another scheduler
@@ -163,7 +164,7 @@ class Supervisor:
             dealer.leave()
             self._end_elsewhere()
             self._door, self._life = welcome.colocation, life
-            self._loop.add_reader(self._entry.connection, self._on_scheduler_says)
+            self._loop.add_reader(self._entry.connection.fileno(), self._on_scheduler_says)
 
     def _on_scheduler_says(self) -> None:
         """The scheduler's door has a word for its clusters, or has gone."""
@@ -202,7 +203,7 @@ class Supervisor:
 
     def _leave_door(self, entry: Entry) -> None:
         """Nothing more is to be heard there."""
-        self._loop.remove_reader(entry.connection)
+        self._loop.remove_reader(entry.connection.fileno())
         self._gone.set()
 
     def _signal_worker(self, key: str, number: Any) -> None:
@@ -312,6 +313,13 @@ class Supervisor:
                 "worker %s (process %d) retires: %s", self._roster.places[index].name, child.pid, report["retires"]
             )
             self._killed.add(child.key)
+        elif "no_folder" in report:
+            if not self._is_without_folder:
+                _log.warning(
+                    "workers cannot enter their working folder %s: tasks must not use relative paths",
+                    report["no_folder"],
+                )
+            self._is_without_folder = True
         elif "error" in report:
             _log.error("worker %s could not join: %s", self._roster.places[index].name, report["error"])
             child.error = str(report["error"])
@@ -467,7 +475,7 @@ class Supervisor:
             self._relay.close()
             self._relay = None
         if self._entry is not None:
-            self._loop.remove_reader(self._entry.connection)
+            self._loop.remove_reader(self._entry.connection.fileno())
             self._entry.close()
             self._entry = None
         end_all(children, 0.5)

@@ -65,6 +65,15 @@ def overdue_describer(worker: str) -> Callable[[Any, int, BaseException | None],
     return describe_overdue
 
 
+def enter(folder: str, creator: Creator) -> None:
+    """Work in this folder. If it is not there any more, its relative paths fail, as they would for its user."""
+    try:
+        if folder:
+            os.chdir(folder)
+    except OSError as error:
+        creator.report(no_folder=f"{folder} ({error.strerror})")
+
+
 def obey_signals(loop: WorkerLoop) -> None:
     """Let what runs be stopped."""
     tell = sys.unraisablehook
@@ -94,14 +103,13 @@ def let_go(creator: Creator, entry: Entry) -> None:
     creator.link.close()
 
 
-def main() -> int:
-    creator = Creator.from_arguments()
+def main(creator: Creator) -> int:
     settings = creator.settings()
     die_with_parent(settings["supervisor"])
-    cwd = settings.get("cwd") or os.getcwd()
-    os.chdir(cwd)
+    folder: str = settings["cwd"]
+    enter(folder, creator)
     keep_freed_memory(settings["trim_memory_threshold_bytes"], os.environ)
-    sys.path[:] = settings.get("sys_path") or [cwd, *(path for path in sys.path if path != cwd)]
+    sys.path[:] = settings["sys_path"] or creator.import_path(folder)
     try:
         entry = knock(
             settings["door"], settings["life"], "worker", settings["ring_bytes"],
@@ -149,7 +157,3 @@ def main() -> int:
     except KeyboardInterrupt:
         return 130
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

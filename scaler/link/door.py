@@ -97,9 +97,13 @@ class Door:
         self._open()
 
     def _open(self) -> None:
-        """Hear who knocks."""
+        """Hear who knocks.
+
+        By the descriptor's number: of a socket with an abstract address nothing can be printed under `python -bb`, and
+        asyncio tries to for each that it does not know yet.
+        """
         if self._socket.fileno() >= 0:
-            self._loop.add_reader(self._socket, self._on_knock)
+            self._loop.add_reader(self._socket.fileno(), self._on_knock)
 
     def _on_knock(self) -> None:
         for _ in range(64):
@@ -110,7 +114,7 @@ class Door:
             except OSError as error:
                 # Out of descriptors: whoever knocks goes on knocking, so look away for a while.
                 _log.error("cannot let a local process in: %s", error)
-                self._loop.remove_reader(self._socket)
+                self._loop.remove_reader(self._socket.fileno())
                 self._loop.call_later(PAUSE_S, self._open)
                 return
             connection.setblocking(False)
@@ -121,7 +125,7 @@ class Door:
                 connection.close()
                 continue
             self._visitors.add(visitor)
-            self._loop.add_reader(connection, self._on_packet, visitor)
+            self._loop.add_reader(connection.fileno(), self._on_packet, visitor)
             self._silent[visitor] = self._loop.call_later(PATIENCE_S, self._lose_patience, visitor)
             if len(self._silent) > MOST_SILENT:
                 self._lose_patience(next(iter(self._silent)))
@@ -221,7 +225,7 @@ class Door:
             return
         self._visitors.discard(visitor)
         self._stop_waiting(visitor)
-        self._loop.remove_reader(visitor.connection)
+        self._loop.remove_reader(visitor.connection.fileno())
         visitor.connection.close()
         if visitor.pidfd >= 0:
             self._loop.remove_reader(visitor.pidfd)
@@ -240,7 +244,7 @@ class Door:
         self._see_off(visitor)
 
     def close(self) -> None:
-        self._loop.remove_reader(self._socket)
+        self._loop.remove_reader(self._socket.fileno())
         self._socket.close()
         for visitor in list(self._visitors):
             self._see_off(visitor)

@@ -16,7 +16,9 @@ Rule 2: few calls into pycapnp per frame, by field and not by name: a name costs
 Not here: rows of batches (frames, scaler._native), numbering (ledger).
 """
 
-from collections.abc import Callable
+import contextlib
+import os
+from collections.abc import Callable, Iterator
 from dataclasses import fields, is_dataclass
 from importlib.resources import as_file, files
 from typing import Any, NamedTuple
@@ -123,8 +125,25 @@ def _attributes(kind: Any) -> tuple[str, ...]:
     return tuple(field.name for field in fields(kind)) if is_dataclass(kind) else tuple(kind._fields)
 
 
+@contextlib.contextmanager
+def _in_a_folder() -> Iterator[None]:
+    """Be in a folder that exists: pycapnp's C++ asks for it, and ends the process if it has been removed."""
+    try:
+        os.getcwd()
+    except OSError:
+        here = os.open(".", os.O_PATH | os.O_CLOEXEC)  # no relative path leads anywhere from there: nobody misses it
+        os.chdir("/")
+        try:
+            yield
+        finally:
+            os.fchdir(here)
+            os.close(here)
+    else:
+        yield
+
+
 def _load_schema() -> Any:
-    with as_file(files("scaler.protocol.schema")) as folder:
+    with as_file(files("scaler.protocol.schema")) as folder, _in_a_folder():
         return capnp.load(str(folder / "frame.capnp"))
 
 

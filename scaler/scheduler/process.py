@@ -1,7 +1,6 @@
 """The scheduler as a child of a program that made one: options in, its address out, until the creator is gone."""
 
 import logging
-import sys
 
 from scaler import logs
 from scaler.cluster.creator import Creator
@@ -12,8 +11,11 @@ from scaler.scheduler.program import run
 from scaler.signals import hold
 
 
-def main() -> int:
-    creator = Creator.from_arguments()
+def main(creator: Creator) -> int:
+    return logs.end(_run(creator))
+
+
+def _run(creator: Creator) -> int:
     try:
         config = make_config(SchedulerConfig, creator.settings())
         hold()
@@ -26,7 +28,3 @@ def main() -> int:
         logging.getLogger(__name__).critical("the scheduler has failed", exc_info=True)
         creator.report(error=f"{type(error).__name__}: {error}")
         return 1
-
-
-if __name__ == "__main__":
-    sys.exit(logs.end(main()))
