@@ -9,6 +9,8 @@ Rule 2: a body that serves many (a port, a log, the workers' output) catches wha
         goes on with the next.
 Rule 3: a thread that was told to end is waited for with a limit, and whether it has ended is looked at (`await_ends`).
         What it uses is given up by whichever is last, this thread or that one (GivenUpLast), never under its feet.
+Rule 4: nobody waits for a task in a thread of ours: it may be needed for that very task. Finalizers, which the
+        collector runs in any thread, are told so. The exceptions say `runs_others`: they exist to run others' code.
 Not here: threads of the user's tasks, asyncio's.
 """
 
@@ -17,15 +19,23 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 
+from scaler._native import forbid_waiting
+
 _log = logging.getLogger(__name__)
 
 
 def new_thread(
-    name: str, body: Callable[[], object], on_failed: Callable[[BaseException], object] = lambda error: None
+    name: str,
+    body: Callable[[], object],
+    on_failed: Callable[[BaseException], object] = lambda error: None,
+    *,
+    runs_others: bool = False,
 ) -> threading.Thread:
     """A thread that is still to be started. It is a daemon: none of ours keeps a program from ending."""
 
     def run() -> None:
+        if not runs_others:
+            forbid_waiting()
         try:
             body()
         except BaseException as error:

@@ -10,6 +10,8 @@
 
 import errno as _errno
 import os as _os
+import _thread
+from libc.stdint cimport int64_t
 from libc.string cimport memcpy, memmove, memset, memcmp, strlen
 from libc.stdlib cimport malloc, free, realloc, calloc
 from cpython.buffer cimport PyBuffer_FillInfo
@@ -22,6 +24,31 @@ cdef extern from "<sys/mman.h>" nogil:
     int shm_unlink(const char *name)
     int PROT_READ, PROT_WRITE, MAP_SHARED, MAP_PRIVATE, MAP_ANONYMOUS
     void *MAP_FAILED
+
+cdef extern from "<fcntl.h>" nogil:
+    int posix_fallocate(int fd, int64_t offset, int64_t size)
+
+cdef enum:
+    PIECE_BYTES = 1 << 22    # so much is allocated at a time: a signal in the midst of a piece has the kernel begin it anew
+
+
+cdef int have_pages(int fd, size_t offset, size_t size) except -1:
+    """See to it that these bytes of a file have pages. OSError if there is no room for them.
+
+    Unlike os.posix_fallocate this runs no handlers of signals: who makes an object lets in no other code (store).
+    """
+    cdef size_t end = offset + size
+    cdef size_t piece
+    cdef int error = 0
+    while offset < end:
+        piece = min(end - offset, <size_t>PIECE_BYTES)
+        with nogil:
+            error = posix_fallocate(fd, <int64_t>offset, <int64_t>piece)
+        if error == 0:
+            offset += piece
+        elif error != EINTR:
+            raise OSError(error, _os.strerror(error))
+    return 0
 
 
 cdef class Segment:
@@ -65,7 +92,7 @@ cdef class Segment:
                 if grows:
                     _os.ftruncate(fd, size)
                 else:
-                    _os.posix_fallocate(fd, 0, size)
+                    have_pages(fd, 0, size)
             return Segment.map(name, fd, size)
         except BaseException:
             Segment.unlink(name)
@@ -77,7 +104,7 @@ cdef class Segment:
         """See to it that these bytes have pages. OSError if there is no room for them."""
         fd = _os.open(segment_path(self.name), _os.O_RDWR | _os.O_CLOEXEC | _os.O_NOFOLLOW)
         try:
-            _os.posix_fallocate(fd, offset, size)
+            have_pages(fd, offset, size)
         finally:
             _os.close(fd)
         return 0

@@ -9,7 +9,9 @@
 # Rule 2: a segment's number is never used twice, so whoever has mapped it may keep the mapping as long as he likes.
 # Rule 3: no room in /dev/shm, or more than `most_bytes` in it: files in `folder`, with one warning. No room there
 #         either is OSError, and nothing has changed.
-# Rule 4: one thread at a time makes objects; any may free some, or trim, while the other waits for the kernel.
+# Rule 4: one thread at a time makes objects (`making`); any may free some, or trim, while the other waits for the kernel.
+#         Nobody's code but ours runs while a thread has that lock: the handler of a signal, which would run on the stack
+#         that has it, may wait for what another thread is to make.
 # Not here: reading (loan), who holds what (objects), what the bytes mean (scaler.payload).
 
 cdef enum:
@@ -117,6 +119,8 @@ cdef class Store:
     cdef dict areas                  # segment -> Area
     cdef object on_files
     cdef bint warned
+    cdef object told                 # what `on_files` is still to be called with
+    cdef object making               # held by who makes an object
     cdef readonly uint64_t used_bytes    # in slots that hold an object
     cdef readonly uint64_t lasting_bytes # of these, in slots whose objects no end of a task will free
     cdef readonly uint64_t kept_bytes    # of all segments
@@ -127,6 +131,7 @@ cdef class Store:
             raise ValueError(f"a store's tag has 24 bits, not {tag}")
         self.life, self.tag, self.folder, self.on_files = life, tag, folder, on_files
         self.next_object = self.next_segment = 1
+        self.making = _thread.RLock()
         self.slots, self.free_slots, self.areas = {}, {}, {}
         self.most_bytes = most_bytes
 
@@ -231,8 +236,7 @@ cdef class Store:
             self.create(area, size, self.next_segment | <uint64_t>1 << SEGMENT_FILE_BIT, grows)
             if not self.warned:
                 self.warned = True
-                if self.on_files is not None:
-                    self.on_files(area.memory.name, error)
+                self.told = area.memory.name, error
         return 0
 
     cdef int create(self, Area area, size_t size, uint64_t number, bint grows) except -1:
@@ -264,8 +268,37 @@ cdef class Store:
         self.slots[object] = slot
         return object, slot.area.segment, slot.offset, slot.size, flags
 
+    cdef int tell_of_files(self) except -1:
+        """Say that files are used, if that is still to be said: this may run others' code."""
+        cdef tuple told = self.told
+        self.told = None
+        if told is not None and self.on_files is not None:
+            self.on_files(*told)
+        return 0
+
     def put(self, const unsigned char[:] data, uint32_t flags=0, bint is_lasting=False):
         """Keep one buffer: its place (object, segment, offset, size, flags). OSError if there is no room."""
+        self.making.acquire()
+        try:
+            place = self.make(data, flags, is_lasting)
+        finally:
+            self.making.release()
+        if self.told is not None:
+            self.tell_of_files()
+        return place
+
+    def put_packed(self, const unsigned char[:] stream, buffers not None, uint32_t flags=0):
+        """Keep a pickle and its buffers as one object: its place. OSError if there is no room."""
+        self.making.acquire()
+        try:
+            place = self.make_packed(stream, buffers, flags)
+        finally:
+            self.making.release()
+        if self.told is not None:
+            self.tell_of_files()
+        return place
+
+    cdef tuple make(self, const unsigned char[:] data, uint32_t flags, bint is_lasting):
         cdef Slot slot = self.take(data.shape[0])
         cdef Segment memory = None
         slot.is_lasting = is_lasting
@@ -276,8 +309,7 @@ cdef class Store:
             copy_bytes(memory.start + slot.offset, data)
         return self.note(slot, 0, flags)
 
-    def put_packed(self, const unsigned char[:] stream, buffers not None, uint32_t flags=0):
-        """Keep a pickle and its buffers as one object: its place. OSError if there is no room."""
+    cdef tuple make_packed(self, const unsigned char[:] stream, buffers, uint32_t flags):
         cdef Segment memory = None
         cdef Slot slot = self.take(packed_bytes(stream.shape[0], buffers))
         try:
@@ -294,7 +326,10 @@ cdef class Store:
         store's: its place. OSError if there is no room."""
         if object in self.slots:
             raise ValueError(f"object {object:#x} is here already")
-        return self.note(self.take(size, True), object, 0)
+        place = self.note(self.take(size, True), object, 0)
+        if self.told is not None:
+            self.tell_of_files()
+        return place
 
     def open(self, uint64_t object):
         """The bytes of an object that was reserved, to be written: what was not allocated before, by the kernel only."""

@@ -17,7 +17,9 @@
 #         this very stack: so nobody waits for a condition in order to tell who looks, and nobody tells while it is held.
 #         To these the future is still running until they are told, a moment later (`finish_late`).
 # Rule 4: who waits for room in the submit ring drains results meanwhile, else both sides could wait for each other.
-# Rule 5: while the scheduler is gone (`shore`) nobody writes into a ring: what is open stays open, who has something to
+# Rule 5: who waits for what cannot come before he has waited is told so (RuntimeError): for a task that runs below on his
+#         own stack (nested), or in a thread that tasks need to get on (own_threads, check_standard_wait).
+# Rule 6: while the scheduler is gone (`shore`) nobody writes into a ring: what is open stays open, who has something to
 #         say waits until all that is open has been said to another scheduler (resend).
 
 import time as _time
@@ -420,10 +422,14 @@ cdef class ClientRings:
 
     cdef int wait_for_room(self) except -1:
         """Let whoever reads what is submitted get on, and drain what comes back meanwhile."""
+        if here_is_needed():
+            refuse_to_wait()
         return self.let_get_on(self.channel, self.channel.tasks)
 
     cdef int wait_for_control_room(self) except -1:
         """The same for what is said besides."""
+        if here_is_needed():
+            refuse_to_wait()
         self.channel.tell()
         return self.let_get_on(self.channel, self.channel.up)
 
@@ -444,6 +450,8 @@ cdef class ClientRings:
         """There is nobody to talk to: wait a moment for somebody."""
         if self.lost is not None:
             raise anew(self.lost)
+        if here_is_needed():
+            refuse_to_wait()
         self.callers += 1
         try:
             self.look()
@@ -663,6 +671,8 @@ cdef class ClientRings:
         """Wait a moment for objects to be freed. False if nothing is under way that could free any."""
         cdef uint64_t used = self.store.used_bytes
         cdef bint any_open = self.open.count > 0 or self.mappings.given_back.length > 0
+        if here_is_needed():
+            refuse_to_wait()
         self.look()
         if self.lost is not None:
             raise anew(self.lost)
@@ -846,10 +856,16 @@ cdef class ClientRings:
         cdef uint64_t deadline = 0
         if timeout is not None:
             deadline = now_ns() + <uint64_t>(max(0.0, min(float(timeout), 1e9)) * 1e9)
-        if self.nest is None or (timeout is not None and timeout <= 0):
+        if timeout is not None and timeout <= 0:
+            return self.wait_until(future, timeout, deadline)
+        if here_is_needed():
+            self.look()
+            return refuse_to_wait() if future.state == FUTURE_PENDING else 0
+        if self.nest is None:
             return self.wait_until(future, timeout, deadline)
         if self.nest.run_here(self, future):
             return self.wait_until(future, timeout, deadline)    # if its condition was held by somebody
+        self.nest.check_stack(future)
         self.nest.begin_wait(self, future)
         self.nest.waits += 1
         try:
@@ -862,6 +878,25 @@ cdef class ClientRings:
         """In a task: run this one, which somebody will wait for, unless another worker has begun it."""
         if not self.nest.run_here(self, future):
             self.nest.watch(self, future)
+        return 0
+
+    cdef int check_standard_wait(self, PendingFuture future) except -1:
+        """Somebody is about to wait for this one until he is told, by the client's own thread: RuntimeError if that can
+        never be."""
+        if here_is_needed():
+            return refuse_to_wait()
+        if self.own_thread == PyThread_get_thread_ident():
+            raise RuntimeError(f"task {future.task_id:#x} cannot be waited for in this way in the client's own thread, "
+                               "where callbacks run: those who wait with concurrent.futures are told by that thread. "
+                               "Use result() or exception() there")
+        if self.nest is not None and future.state == FUTURE_PENDING:
+            self.nest.check_stack(future)
+        return 0
+
+    cdef int hand_in_own(self) except -1:
+        """In the client's own thread, where a callback waits: nobody else would hand in what its task may need."""
+        if self.supplies.waiting and self.own_thread == PyThread_get_thread_ident():
+            self.supplies.hand_in_all(self)
         return 0
 
     cdef int after_task(self, bint is_stopped) except -1:
@@ -911,6 +946,7 @@ cdef class ClientRings:
     cdef int wait_until(self, PendingFuture future, timeout, uint64_t deadline) except -1:
         cdef double left
         while future.state == FUTURE_PENDING:
+            self.hand_in_own()
             if self.nest is not None and future.task_id in self.nest.lent:
                 self.nest.waits -= 1
                 try:
@@ -988,6 +1024,8 @@ cdef class ClientRings:
         self.look()
         if future is not None and future.state != FUTURE_PENDING:
             return False
+        if future is not None:
+            self.hand_in_own()
         if self.nest is not None:
             self.read_down()
             if self.nest.lent and (future is None or future.task_id in self.nest.lent):

@@ -88,6 +88,8 @@ cdef class PendingFuture:
 
     @property
     def _waiters(self):
+        if (self.state == FUTURE_PENDING or self.is_hidden) and self.client is not None:
+            self.client.check_standard_wait(self)
         if self.waiters is None:
             self.waiters = []
         return self.waiters

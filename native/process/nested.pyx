@@ -17,6 +17,8 @@
 # Rule 2: a copy of this process that a task has forked ends where that task's code does: what it waits in is not run on
 #         there (process/forked.pyx).
 # Rule 3: the stack ends with a RecursionError that names the chain of tasks, never with a crash.
+# Rule 4: a task that runs in place goes on when what interrupts it is over: the handler of a signal, or a finalizer. If
+#         that waits for the task it waits for ever, so it is told so (RuntimeError, `check_stack`).
 # Not here: the children (children), what the scheduler does (core).
 
 cdef extern from *:
@@ -93,6 +95,14 @@ cdef class Watcher:
         self.futures, self.said = {}, set()
 
 
+cdef struct InPlace:
+    # A task that runs in place of waiting for it; stands on the stack of the thread that runs it.
+    uint64_t task
+    unsigned long thread
+    InPlace *before
+    InPlace *after
+
+
 cdef str name_of_callable(function):
     return getattr(function, "__qualname__", type(function).__qualname__)
 
@@ -107,6 +117,7 @@ cdef class Nest:
     cdef dict watched             # task -> Watcher
     cdef set lent                 # tasks that the scheduler wants run here
     cdef list chain               # functions under way, outermost first
+    cdef InPlace *newest          # of the tasks that run here
     cdef Origin origin            # for whom they run
     cdef uint64_t asked_ns
     cdef uint64_t sent_number     # of the last child that was here when a task ended
@@ -358,8 +369,37 @@ cdef class Nest:
             self.say_returned(client, future.task_id, True)
         return True
 
+    cdef int check_stack(self, PendingFuture future) except -1:
+        """Somebody is about to wait for this one: RuntimeError if it runs below on his own stack."""
+        cdef unsigned long thread = PyThread_get_thread_ident()
+        cdef InPlace *running = self.newest
+        while running != NULL:
+            if running.task == future.task_id and running.thread == thread:
+                raise RuntimeError(f"task {future.task_id:#x} is being run by this very thread, and what waits for it has "
+                                   "interrupted it (the handler of a signal, or a finalizer): it goes on only when that "
+                                   "is over, so waiting for it would never end")
+            running = running.before
+        return 0
+
     cdef int run(self, ClientRings client, PendingFuture future) except -1:
-        """Run it and end its future, whatever happens."""
+        """Run it and end its future, whatever happens. From the beginning on it is known to be on this stack."""
+        cdef InPlace here
+        here.task, here.thread = future.task_id, PyThread_get_thread_ident()
+        here.before, here.after = self.newest, NULL
+        if self.newest != NULL:
+            self.newest.after = &here
+        self.newest = &here
+        try:
+            return self.run_to_end(client, future)
+        finally:
+            if here.before != NULL:
+                here.before.after = here.after
+            if here.after != NULL:
+                here.after.before = here.before
+            else:
+                self.newest = here.before
+
+    cdef int run_to_end(self, ClientRings client, PendingFuture future) except -1:
         cdef uint64_t start_ns = now_ns()
         cdef uint8_t state = FUTURE_RAW
         cdef uint8_t flags = 0

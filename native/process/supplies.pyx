@@ -5,7 +5,9 @@
 # client has it, it hands it in. How many dependants the scheduler has served stands in the result's record.
 #
 # Rule 1: a future's dependants are those that were sent to the scheduler there is now.
-# Rule 2: nothing is packed in the role of the leader: the client's own thread does it.
+# Rule 2: nothing is packed in the role of the leader: the client's own thread does it, also while a callback waits there.
+# Rule 3: packing one waits for no record in progress: the stack of who waits for the dependant may hold that
+#         (scaler/client/objects.py).
 # Not here: who waits for whom in the scheduler (native/core/edges.pyx).
 
 @cython.final

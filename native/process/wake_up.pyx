@@ -6,8 +6,6 @@
 #
 # Rule 1: one thread waits; what was set before is not missed, and waiting takes it.
 
-import _thread
-
 
 @cython.final
 cdef class WakeUp:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from scaler.client.client import Client
 
 TRIES = 8  # of drawing bits that nobody has
-_lock = threading.Lock()
+_lock = threading.RLock()  # the handler of a signal may ask for the client while this thread makes it
 _clients: "dict[Any, Client]" = {}
 _blocked: set[int] = set()  # of these clients, those in which a task waits for what runs elsewhere
 
@@ -71,7 +71,10 @@ def _find(address: str, life: str, serializer: Any, profiling: bool, timeout_s: 
         with _lock:
             client = _clients.get(key)
             if client is None or not client.is_usable:
-                client = _clients[key] = _make(address, life, serializer, profiling, timeout_s)
+                made = _make(address, life, serializer, profiling, timeout_s)
+                client = _clients.get(key)
+                if client is None or not client.is_usable:  # else a handler has made it meanwhile, and may use it
+                    client = _clients[key] = made
     return client
 
 

@@ -26,7 +26,7 @@ class Attendant:
     def __init__(self, rings: ClientRings, event: WakeUp, tend: Callable[[], None] = lambda: None) -> None:
         self._rings, self._event, self._tend = rings, event, tend
         self._stopping = False
-        self._thread = new_thread("scaler-client", self._serve)
+        self._thread = new_thread("scaler-client", self._serve, runs_others=True)
         self._thread.start()
 
     def _serve(self) -> None:
@@ -70,7 +70,7 @@ class Attendant:
     def _run_aside(self, future: PendingFuture) -> None:
         """Run a task on a thread of its own: it may wait, and then this thread is needed."""
         try:
-            new_thread("scaler-task", lambda: self._rings.run_lent(future)).start()
+            new_thread("scaler-task", lambda: self._rings.run_lent(future), runs_others=True).start()
         except RuntimeError:  # no more threads
             self._rings.run_lent(future)
 

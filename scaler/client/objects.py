@@ -9,7 +9,10 @@ Rule 1: nothing counts as equal unless its bytes have been compared.
 Rule 2: from the placing of objects until the record that names them is written, one thread at a time: the record that
         brings an object must be the first to name it. If it comes to nothing, so does what was made for it. The handler
         of a signal may submit in the midst of that: its record is written before the one that it interrupts, and names
-        nothing that this one brings (it brings a copy of its own).
+        nothing that this one brings (it brings a copy of its own). A result that is handed in for a dependant that came
+        too late names nothing but what is made for it, so it waits for no record: the record in progress may be that of
+        a submit whose thread waits for this very dependant, in the handler of a signal. All that both need is the
+        store, which lets one of them in at a time and in no other code meanwhile.
 Rule 3: the client holds what it may name again, and says so when it does not hold it any more: the array has gone, the
         last reference has gone, or more is held than should be.
 Not here: the store itself (native/memory/store.pyx), when an object is freed (native/core/objects.pyx).
@@ -87,6 +90,7 @@ class ClientObjects:
         self._referenced_bytes = 0  # of what references stand for
         self._by_address: dict[tuple[int, int], int] = {}
         self._records: list[_Record] = []  # in progress; more than one while a signal's handler submits
+        self._supplies: list[_Record] = []  # in progress, of results that are handed in
         self._references: weakref.WeakValueDictionary[int, _Hold] = weakref.WeakValueDictionary()
         self._by_content: dict[tuple[int, int], int] = {}
         self._unsaid: set[int] = set()  # references that no record has named yet
@@ -99,7 +103,7 @@ class ClientObjects:
 
     def is_made(self, object_id: int) -> bool:
         """Whether it was made for a record in progress."""
-        return any(object_id in record.made for record in list(self._records))
+        return any(object_id in record.made for record in [*self._records, *self._supplies])
 
     def on_fork(self) -> None:
         """In a forked child: whoever holds the lock is a thread of the parent."""
@@ -136,10 +140,11 @@ class ClientObjects:
         head = pack_supply(status)
         if not buffers and len(head) + len(data) <= most_bytes:
             return head + data
-        record = self._begin_record()
+        record = _Record()
+        self._supplies.append(record)
         try:
             size = sum_bytes(data, buffers)
-            place = self._room_for(lambda: self._store.put_packed(data, buffers, PLACE_NEW), size)
+            place = self._room_for(lambda: self._store.put_packed(data, buffers, PLACE_NEW), size, is_supply=True)
             record.made.append(place[0])
             return Packed(join_places([place], head), self, record, Parcel(self), FLAG_OBJECTS | FLAG_INPUTS)
         except OSError as error:  # nowhere to put it: who needs it is to hear that
@@ -191,6 +196,9 @@ class ClientObjects:
                 self._forget(object_id)
                 self._store.free(object_id)
             self._unsaid.update(object_id for object_id in record.said if object_id in self._references)
+        if record in self._supplies:
+            self._supplies.remove(record)
+            return
         self._records.remove(record)
         self._lock.release()
 
@@ -246,10 +254,13 @@ class ClientObjects:
         record.made.append(place[0])
         return place
 
-    def _room_for(self, put: Callable[[], Place], size: int) -> Place:
-        """Store something, once there is room: what is under way makes room when its tasks are done."""
+    def _room_for(self, put: Callable[[], Place], size: int, is_supply: bool = False) -> Place:
+        """Store something, once there is room: what is under way makes room when its tasks are done.
+
+        A supply does not wait for what is under way to be less: that may be tasks which wait for it.
+        """
         self._tend()
-        while 0 < self._under_way_bytes > MOST_UNDER_WAY_BYTES - size and self._make_room():
+        while not is_supply and 0 < self._under_way_bytes > MOST_UNDER_WAY_BYTES - size and self._make_room():
             pass
         deadline = time.monotonic() + ROOM_S
         while True:
@@ -258,7 +269,11 @@ class ClientObjects:
             except OSError as error:
                 if error.errno != errno.ENOSPC:
                     raise
-                self._hold_less(0, 0)
+                if self._lock.acquire(blocking=not is_supply):
+                    try:
+                        self._hold_less(0, 0)
+                    finally:
+                        self._lock.release()
                 if self._make_room():
                     deadline = time.monotonic() + ROOM_S
                 elif time.monotonic() > deadline:

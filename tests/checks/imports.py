@@ -31,7 +31,7 @@ MAY_IMPORT: dict[str, str] = {
     "scaler.event_loop": "exceptions",
     "scaler.sparing_log": "",
     "scaler.descriptors": "",
-    "scaler.threads": "",
+    "scaler.threads": "_native",
     "scaler.logs": "descriptors exceptions threads",
     "scaler.signals": "",
     "scaler.orphans": "",

@@ -141,3 +141,28 @@ def test_a_forked_child_does_not_wait_for_a_lock_of_its_parents(client):
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
     done.set()
     holder.join(60)
+
+
+class Done:
+    """A future that is done, with a large result."""
+
+    def result(self):
+        return Array(LARGE)
+
+
+def test_a_large_result_is_handed_in_while_a_record_is_in_progress(client):
+    """The thread with the record may wait for just that, in the handler of a signal."""
+    outer, outer_places = client.pack(Array(LARGE))
+    supplies = []
+    thread = threading.Thread(target=lambda: supplies.append(client.objects.pack_result(Done(), MOST)), daemon=True)
+    thread.start()
+    thread.join(20)
+    assert len(supplies) == 1
+    (made,) = [place[0] for place in split_places(supplies[0].payload)[0]]
+    assert client.objects.is_made(made)
+    supplies[0].end()  # it was not written, so nobody will name it
+    assert made not in client.store
+    assert not client.objects.is_made(made)
+    outer.is_written = True
+    outer.end()
+    assert outer_places[0][0] in client.store

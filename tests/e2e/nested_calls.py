@@ -2,7 +2,9 @@
 
 import asyncio
 import concurrent.futures
+import gc
 import os
+import signal
 import threading
 import time
 from typing import Any
@@ -395,3 +397,68 @@ def die_after_child(client: Client, path: str) -> None:
     """A child that may not be run again is over when the worker dies."""
     assert client.options(retries=0).submit(add_one, 1).result() == 2
     note_and_die(path, 2)
+
+
+def wait_for_what_is_below(client: Client, way: str, how: str) -> str:
+    """What code is told that waits for the very task that it has interrupted. Tried until that runs in this thread."""
+    said: list[str] = []
+
+    def wait(*_: Any) -> None:
+        try:
+            if how == "result":
+                future.result(60)
+            elif how == "standard":
+                concurrent.futures.wait([future])
+            else:
+                next(concurrent.futures.as_completed([future]))
+        except RuntimeError as error:
+            said.append(str(error))
+
+    _interruption[:] = [wait]
+    before = signal.signal(signal.SIGALRM, wait)
+    while not said:
+        future = client.submit(be_interrupted, way)
+        assert future.result() == "went on"
+    signal.signal(signal.SIGALRM, before)
+    _interruption.clear()
+    return said[0]
+
+
+_interruption: list[Any] = []  # in the process where it is to come
+
+
+class _Garbage:
+    def __init__(self) -> None:
+        self.itself = self
+
+    def __del__(self) -> None:
+        _interruption[0]()
+
+
+def be_interrupted(way: str) -> str:
+    if _interruption and threading.current_thread() is threading.main_thread():
+        if way == "signal":
+            signal.raise_signal(signal.SIGALRM)
+        else:
+            _Garbage()
+            gc.collect()
+    return "went on"
+
+
+def run_in_own_threads(client: Client) -> list[str]:
+    """What a callback is told that waits to be told by its own thread; that it may wait by itself; that others may."""
+    said: list[str] = []
+    over = threading.Event()
+    first, second = client.submit(time.sleep, 0.1), client.submit(time.sleep, 0.3)
+
+    def call_back(_: Any) -> None:
+        try:
+            concurrent.futures.wait([second])
+        except RuntimeError as error:
+            said.append(str(error))
+        said.append(str(second.result(60)))
+        over.set()
+
+    first.add_done_callback(call_back)
+    assert over.wait(60)
+    return said

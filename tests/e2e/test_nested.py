@@ -238,3 +238,10 @@ def test_a_spare_worker_stands_in_for_one_that_waits_for_another(where, tmp_path
 def test_outside_of_a_task_there_is_no_current_client():
     with pytest.raises(ScalerError, match="no task of a scaler worker"):
         current_client()
+
+
+@pytest.mark.parametrize("how", ["result", "standard", "as completed"])
+@pytest.mark.parametrize("way", ["signal", "finalizer"])
+def test_who_waits_for_the_task_that_it_has_interrupted_is_told_so(nesting, way, how):
+    said = run(nesting, calls.wait_for_what_is_below, nesting, way, how)
+    assert "is being run by this very thread" in said
