@@ -3,7 +3,8 @@
 It numbers and keeps what is said (the ledger), cuts objects into chunks between other frames, and says when an
 acknowledgement is due. Both the scheduler and a relay have one per session.
 
-Rule 1: at most WINDOW_BYTES are under way; beyond that `has_room` is false and whoever posts batches waits.
+Rule 1: at most WINDOW_BYTES are under way, and WINDOW_FRAMES; beyond that `has_room` is false, and whoever posts
+        batches or functions waits.
 Not here: what the bodies mean (scheduler.remote_peers, scaler.relay).
 """
 
@@ -16,6 +17,7 @@ from scaler.protocol.frames import Body, Chunk, Fetched, Frame, Offer
 from scaler.protocol.ledger import Ledger
 
 WINDOW_BYTES = 16 << 20
+WINDOW_FRAMES = 1 << 14  # small ones cost memory besides their bytes, here and in ZeroMQ
 CHUNK_WINDOW_BYTES = 2 << 20  # of these for chunks: what is under way is what other frames wait behind
 CHUNKS_AT_ONCE = 8
 OWED_CHUNKS = 4  # taken, before that is said
@@ -38,7 +40,8 @@ class Conversation:
 
     @property
     def has_room(self) -> bool:
-        return self.ledger.unacknowledged_bytes < WINDOW_BYTES
+        ledger = self.ledger
+        return ledger.unacknowledged_bytes < WINDOW_BYTES and ledger.unacknowledged < WINDOW_FRAMES
 
     @property
     def wants_to_go_on(self) -> bool:

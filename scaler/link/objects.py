@@ -25,8 +25,12 @@ from scaler.protocol.frames import Chunk, FrameError, Offer
 from scaler.sparing_log import SparingLog
 
 SMALL_BYTES = 1 << 20  # of what shares segments with others (store)
-MOST_INCOMPLETE = 1024  # objects of one session that have not come whole
-MOST_OFFERED = 512  # that the other side has not fetched, so that it stays below that
+# Objects of one session that have come, or are coming, and that no record has named yet. Who sends keeps below it: of
+# what it has begun to send, all is less than MOST_AHEAD behind the oldest that has not arrived, and what has arrived
+# waits for others of its own record, of which a record has room for 817.
+MOST_INCOMPLETE = 2048
+MOST_AHEAD = 1024
+MOST_OFFERED = 512  # at a time, that the other side has not fetched: what it fetches side by side
 Place = tuple[int, int, int, int, int]  # object, segment, offset, size, flags
 _sparing = SparingLog(logging.getLogger(__name__))
 
@@ -87,11 +91,14 @@ class _Plan:
 class OutgoingObjects:
     """Objects on their way, by a carrier or chunk by chunk, and what is to be done when they have arrived.
 
-    What needs just its own objects waits for no others, so that a small one overtakes a large one.
+    What needs just its own objects waits for no others, so that a small one overtakes a large one. But none is begun
+    that is far behind the oldest that is still under way (MOST_AHEAD): else many small ones, each of a record that
+    waits for a large one too, would be more than the other side takes.
     """
 
     def __init__(self) -> None:
-        self._open: dict[int, _Transfer] = {}  # in the order in which they were added
+        self._open: dict[int, _Transfer] = {}
+        self._in_order: deque[_Transfer] = deque()  # as they were added; those that are over go when they are first
         self._chunked: deque[_Transfer] = deque()
         self._plans: deque[_Plan] = deque()
         self._waiting: dict[int, list[_Plan]] = {}  # object -> plans that wait for it by name
@@ -102,13 +109,25 @@ class OutgoingObjects:
 
     @property
     def has_chunks(self) -> bool:
-        """Something is to be sent in chunks."""
-        return bool(self._chunked)
+        """Something is to be sent in chunks, and may be."""
+        return bool(self._chunked) and self._may_begin(self._chunked[0])
+
+    def _find_oldest(self) -> _Transfer | None:
+        """The oldest that is still under way."""
+        while self._in_order and self._in_order[0].is_over:
+            self._in_order.popleft()
+        return self._in_order[0] if self._in_order else None
+
+    def _may_begin(self, transfer: _Transfer) -> bool:
+        """What was begun stays so; the oldest always may."""
+        oldest = self._find_oldest()
+        return oldest is None or transfer.number < oldest.number + MOST_AHEAD
 
     def add(self, object_id: int, view: memoryview, offer: Callable[[Callable[[bool], None]], None] | None) -> None:
         """Send this object: `offer(done)` offers it; without that it goes in chunks."""
         self._number += 1
         transfer = self._open[object_id] = _Transfer(object_id, self._number, view)
+        self._in_order.append(transfer)
         if offer is None:
             self._chunked.append(transfer)
         else:
@@ -116,7 +135,7 @@ class OutgoingObjects:
             self._offer_more()
 
     def _offer_more(self) -> None:
-        while self._unoffered and self._offered < MOST_OFFERED:
+        while self._unoffered and self._offered < MOST_OFFERED and self._may_begin(self._unoffered[0][0]):
             transfer, offer = self._unoffered.popleft()
             if not transfer.is_over:
                 self._offered += 1
@@ -128,11 +147,11 @@ class OutgoingObjects:
             return
         self._offered -= 1
         transfer.is_offered = False
-        self._offer_more()
         if ok:
             self._finish(transfer)
         else:
-            self._chunked.append(transfer)
+            self._chunked.appendleft(transfer)  # before those that may not be begun until this one has arrived
+            self._offer_more()
 
     def after(self, what: Callable[[], None], objects: Iterable[int] | None = None, brings: Iterable[int] = ()) -> None:
         """Call this once these objects have arrived, or all that were added before and all that waits for them.
@@ -183,10 +202,10 @@ class OutgoingObjects:
         del self._open[transfer.object]
         if transfer.is_offered:  # and was dropped before it was fetched
             self._offered -= 1
-            self._offer_more()
         for plan in self._waiting.pop(transfer.object, ()):
             self._lack_less(plan)
         self._run_plans()
+        self._offer_more()
 
     def _lack_less(self, plan: _Plan) -> None:
         plan.missing -= 1
@@ -206,8 +225,8 @@ class OutgoingObjects:
         while self._plans:
             plan = self._plans[0]
             if not plan.is_done:
-                first = next(iter(self._open.values()), None)
-                if plan.missing or (first is not None and first.number < plan.before):
+                oldest = self._find_oldest()
+                if plan.missing or (oldest is not None and oldest.number < plan.before):
                     return
             self._plans.popleft()
             if not plan.is_done:
@@ -217,6 +236,7 @@ class OutgoingObjects:
         for transfer in self._open.values():
             transfer.is_over = True
         self._open.clear()
+        self._in_order.clear()
         self._chunked.clear()
         self._unoffered.clear()
         self._plans.clear()

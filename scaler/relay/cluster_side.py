@@ -34,6 +34,7 @@ from scaler.protocol.frames import (
     Shutdown,
     Taken,
     Tasks,
+    Unable,
     Withdraw,
     Withdrawn,
 )
@@ -91,6 +92,8 @@ class ClusterSide(RelaySide):
     def use(self, carrier: DialCarrier | None) -> None:
         super().use(carrier)
         self._made.carrier = carrier
+        if carrier is None:
+            self.talk.post(Unable(""))  # its workers may take long to start, and who says nothing is not waited for
 
     def _tell_freed(self, number: int, ids: Iterable[int]) -> None:
         self.relay.tell(number, KIND_FREED, pack_ids(ids))

@@ -1,5 +1,11 @@
 """Listening: bind the scheduler's socket, with an error that says what is in the way.
 
+What peers send and nobody has read yet lies in ZeroMQ's memory, so `limit` bounds it: a connection that is read too
+slowly is not read on by ZeroMQ, its peer's kernel gets no room, and then the peer waits. Nothing is lost by that. What
+waits for a peer that reads slowly is bounded elsewhere, by what it has not acknowledged (remote_peers); the mark here
+is far above that. A socket of a peer has no such mark for what it receives: a process whose interpreter is held still
+answers pings by ZeroMQ's own threads, as long as these go on reading.
+
 Rule 1: an ipc path is this user's alone (0600), and nothing is taken from others: ZeroMQ removes whatever lies at the
         path, be it the socket of a scheduler that runs or a file of the user's. It does not remove its own at the end.
 """
@@ -13,6 +19,7 @@ import zmq
 
 from scaler.address import Address
 from scaler.exceptions import AddressInUseError, ListenError
+from scaler.protocol.bounds import FRAME_LIMIT_BYTES
 
 _WHY = {
     errno.EACCES: "this user may not (ports below 1024 need a privilege, a path the right to write there)",
@@ -20,6 +27,21 @@ _WHY = {
     errno.ENODEV: "no interface of this machine has that name or address",
     errno.ENOENT: "the folder of the path does not exist",
 }
+
+MOST_FRAMES_WAITING = 16  # of one connection, of at most FRAME_LIMIT_BYTES each: no less, so that small ones flow
+# A little more than a frame may have, so that who is over that by a little is told; who is over this is cut off.
+MOST_MESSAGE_BYTES = FRAME_LIMIT_BYTES + (64 << 10)
+MOST_FRAMES_UNREAD = 1 << 18  # on their way to one connection
+HANDSHAKE_MS = 10_000  # for ZeroMQ's own, of whoever connects
+
+
+def limit(router: "zmq.Socket[bytes]") -> None:
+    """Bound what ZeroMQ keeps for a connection. To be called before it listens."""
+    for option, value in (
+        (zmq.RCVHWM, MOST_FRAMES_WAITING), (zmq.MAXMSGSIZE, MOST_MESSAGE_BYTES), (zmq.SNDHWM, MOST_FRAMES_UNREAD),
+        (zmq.HANDSHAKE_IVL, HANDSHAKE_MS),
+    ):  # fmt: skip
+        router.setsockopt(option, value)
 
 
 def listen(router: "zmq.Socket[bytes]", address: Address) -> Address:

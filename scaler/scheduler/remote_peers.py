@@ -57,11 +57,15 @@ _log = logging.getLogger(__name__)
 _sparing = SparingLog(_log)
 ACKNOWLEDGE_S = 0.02
 WARNING_S = 1.0
+MOST_REFUSALS = 64  # said to strangers within WARNING_S: who sends nonsense and reads nothing is not to fill memory
+BEGIN_S = 60.0  # after its hello whoever stays says something; who has found the door says goodbye sooner
+MOST_UNBEGUN = 1024  # that have said nothing but hello; the oldest go first
 MOST_UNTAKEN_BYTES = 4 * WINDOW_BYTES
 WAITING_BYTES = 512  # what a frame that waits takes besides its bytes
 TURN_BYTES = 64 << 10  # of frames that one session is given in a turn; the last may be larger, and be done in slices
 MOST_EARLY = 1000  # frames of one session of which something is done before their turn
 MOST_UNACKNOWLEDGED = 1 << 17  # frames that one session is told and does not acknowledge
+MOST_UNACKNOWLEDGED_BYTES = 4 * WINDOW_BYTES  # the same in bytes: what does not wait for the window is far less
 EARLY = (Cancel, Clear, Wait, Returned)
 DONE = object()  # what a generator that is over is said to have yielded
 HUNG_TIMES = 10
@@ -76,6 +80,7 @@ class _Link:
     token: bytes
     routing_id: bytes
     heard_s: float
+    came_s: float
     has_begun: bool = False  # said anything after its hello
     is_reachable: bool = True  # there is a connection, as far as ZeroMQ knows
     closed_s: float | None = None  # when the connection was found to have been closed, and not for its silence
@@ -127,6 +132,9 @@ class RemotePeers:
         self._by_token: dict[bytes, _Link] = {}
         self._by_session: dict[RemoteSession, _Link] = {}
         self._ready: set[RemoteSession] = set()  # that may have something to say, or to take
+        self._unbegun: dict[_Link, None] = {}  # in the order in which they came
+        self._refusals = 0  # said to strangers
+        self._next_refusals_s = 0.0  # when more may be
         self._leaving: deque[Steps] = deque()  # what is still to be done about those that have gone
         self._owing: set[_Link] = set()  # who waits for an acknowledgement
         self._now_ns = 0  # as the caller's clock has it
@@ -164,8 +172,7 @@ class RemotePeers:
             self._owing.add(link)
         if body is not None:
             self._on_body(link, body, is_cleared)
-        if link.session.talk.ledger.unacknowledged > MOST_UNACKNOWLEDGED:
-            raise FrameError("it acknowledges nothing of what it is told")
+        _check_unacknowledged(link.session)
 
     def _put_off(self, link: _Link, frame: Frame, size: int) -> None:
         """Something is still to be done about what came before: what is numbered waits here unacknowledged."""
@@ -257,12 +264,17 @@ class RemotePeers:
             session = RemoteClient(self._core, hello, self._objects, self._ready)
         else:
             session = RemoteCluster(self._core, hello, self._objects, self._ready, self._queue_size)
-        link = _Link(session, secrets.token_bytes(16), routing_id, now_s)
+        link = _Link(session, secrets.token_bytes(16), routing_id, now_s, now_s)
         self._by_token[link.token] = self._by_session[session] = link
+        self._unbegun[link] = None
+        if len(self._unbegun) > MOST_UNBEGUN:
+            self._lose_patience(next(iter(self._unbegun)), "too many others had said no more than hello, either")
         return link
 
     def _on_body(self, link: _Link, body: Body, is_cleared: bool = False) -> None:
-        link.has_begun = link.has_begun or not isinstance(body, Acknowledge | Heartbeat | Goodbye)
+        if not link.has_begun and not isinstance(body, Acknowledge | Heartbeat | Goodbye):
+            link.has_begun = True
+            self._unbegun.pop(link, None)
         if isinstance(body, Acknowledge | Heartbeat):
             return
         if isinstance(body, Goodbye):
@@ -290,6 +302,7 @@ class RemotePeers:
         self._links.pop(link.routing_id, None)
         del self._by_token[link.token]
         del self._by_session[link.session]
+        self._unbegun.pop(link, None)
         if link.has_begun:
             hello = link.session.hello
             _sparing.info(hello.host_name, "a %s on %s left: %s", Role(hello.role).name.lower(), hello.host_name, why)
@@ -300,7 +313,19 @@ class RemotePeers:
             self._leaving.append(leaving)
         self._on_change()
 
+    def _lose_patience(self, link: _Link, why: str) -> None:
+        """It has said hello, and then nothing. If it lives it says hello again."""
+        self._refuse(link.routing_id, f"nothing came after the hello, and {why}", True)
+        self._end(link, why)
+
     def _refuse(self, routing_id: bytes, reason: str, is_temporary: bool = False) -> None:
+        if routing_id not in self._links:
+            now_s = self._now_ns / 1e9
+            if now_s >= self._next_refusals_s:
+                self._refusals, self._next_refusals_s = 0, now_s + WARNING_S
+            self._refusals += 1
+            if self._refusals > MOST_REFUSALS:
+                return
         self._send(routing_id, encode(Frame(Refusal(plain_text(reason), is_temporary))))
 
     # the shell's calls
@@ -327,6 +352,7 @@ class RemotePeers:
                     self._go_on(link)
                 if session.has_more:
                     session.flush()
+                _check_unacknowledged(session)
             except Exception as error:  # in a frame that had to wait for its turn
                 self._drop(link.routing_id, link, error, link.heard_s)
                 sent = True
@@ -363,6 +389,8 @@ class RemotePeers:
         self._owing.clear()
         if now_s < self._next_heartbeat_s:
             return
+        while self._unbegun and now_s > (oldest := next(iter(self._unbegun))).came_s + BEGIN_S:
+            self._lose_patience(oldest, f"{now_s - oldest.came_s:.0f} s have gone by")
         slept_s = max(0.0, now_s - self._last_heartbeat_s - 2 * self._heartbeat_s)
         self._next_heartbeat_s, self._last_heartbeat_s = now_s + self._heartbeat_s, now_s
         for link in list(self._links.values()):
@@ -421,3 +449,10 @@ class RemotePeers:
                 link.session.talk.post(Goodbye(farewell))
                 self._empty(link)
             link.session.talk.close()
+
+
+def _check_unacknowledged(session: RemoteSession) -> None:
+    """FrameError if what is kept for the other side, until it says that it has it, is too much."""
+    ledger = session.talk.ledger
+    if ledger.unacknowledged > MOST_UNACKNOWLEDGED or ledger.unacknowledged_bytes > MOST_UNACKNOWLEDGED_BYTES:
+        raise FrameError("it acknowledges nothing of what it is told")

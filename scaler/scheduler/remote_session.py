@@ -519,6 +519,11 @@ class RemoteCluster(RemoteSession):
     def has_more(self) -> bool:
         return super().has_more or bool(self._large_functions)
 
+    @property
+    def has_unsaid_functions(self) -> bool:
+        """Workers have not been told of functions that tasks may name: what is said of these waits."""
+        return bool(self._functions_under_way or self._dirty_control)
+
     def flush(self) -> None:
         self._send_functions()
         for asks in parts_of(self._asks):
@@ -527,24 +532,31 @@ class RemoteCluster(RemoteSession):
         for stops in parts_of(self._stops):
             self.talk.post(Cancel.of(stops))
         self._stops.clear()
-        if self._functions_under_way:
+        if self.has_unsaid_functions:
             self.talk.go_on()
         else:
             super().flush()
 
     def _send_functions(self) -> None:
-        rows, forgotten = [], []
-        for outlet in self._dirty_control:
-            outlet.clean()
-            while (record := outlet.run.read()) is not None:
-                if record[0] == KIND_FUNCTION:
-                    data = record[2]
-                    rows.append(Function(outlet.peer, record[3], data[:DIGEST_BYTES], record[4], data[DIGEST_BYTES:]))
-                elif record[0] == KIND_FORGET:
-                    forgotten.append((outlet.peer, record[3]))
-        self._dirty_control.clear()
-        for some in parts_of(rows, FUNCTIONS_AT_ONCE):
-            self.talk.post(Functions.of(some))
+        """Announce and forget as much as the window lets out: each worker is told of each function."""
+        forgotten: list[tuple[int, int]] = []
+        rows: list[Function] = []
+        while self._dirty_control and self.talk.has_room:
+            outlet = self._dirty_control[-1]
+            record = outlet.run.read()
+            if record is None:
+                outlet.clean()
+                self._dirty_control.pop()
+            elif record[0] == KIND_FUNCTION:
+                data = record[2]
+                rows.append(Function(outlet.peer, record[3], data[:DIGEST_BYTES], record[4], data[DIGEST_BYTES:]))
+            elif record[0] == KIND_FORGET:
+                forgotten.append((outlet.peer, record[3]))
+            if len(rows) == FUNCTIONS_AT_ONCE:
+                self.talk.post(Functions.of(rows))
+                rows = []
+        if rows:
+            self.talk.post(Functions.of(rows))
         for peer, record in self._large_functions:
             self._functions_under_way += 1
             self.send_objects(record[2][DIGEST_BYTES:])

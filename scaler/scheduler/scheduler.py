@@ -27,7 +27,7 @@ from scaler.link.door import Visitor
 from scaler.link.memory import ObjectMemory, object_memory
 from scaler.link.names import BellPage, new_life, sweep, sweep_orphans, warn_of_files
 from scaler.link.object_port import ObjectPort
-from scaler.scheduler.listening import leave, listen
+from scaler.scheduler.listening import leave, limit, listen
 from scaler.scheduler.local_peers import LOOK_TICKS, LocalPeers
 from scaler.scheduler.remote_peers import RemotePeers
 from scaler.scheduler.remote_session import HostObjects
@@ -117,7 +117,8 @@ class SchedulerServer:
         pings = (zmq.HEARTBEAT_IVL, round(self._heartbeat_s * 1000)), (
             zmq.HEARTBEAT_TIMEOUT, round(self._ping_timeout_s * 1000),
         )  # fmt: skip
-        for option, value in ((zmq.SNDHWM, 0), (zmq.RCVHWM, 0), (zmq.ROUTER_MANDATORY, 1), *pings, *KEEP_ALIVE):
+        limit(self._router)
+        for option, value in ((zmq.ROUTER_MANDATORY, 1), *pings, *KEEP_ALIVE):
             self._router.setsockopt(option, value)
         self._descriptor = int(self._router.getsockopt(zmq.FD))
         self._timer: asyncio.TimerHandle | None = None

@@ -4,7 +4,10 @@ from functools import partial
 
 import pytest
 
-from scaler.link.objects import MOST_OFFERED, OutgoingObjects
+from scaler._native import PLACE_NEW, Store, join_places
+from scaler.link.names import new_life, object_folder, sweep
+from scaler.link.objects import MOST_AHEAD, MOST_OFFERED, IncomingObjects, OutgoingObjects
+from scaler.protocol.frames import Offer
 
 A, B, C = 1, 2, 3
 
@@ -113,9 +116,97 @@ def test_no_more_is_offered_than_the_other_side_takes_and_nothing_is_forgotten()
     sending.drop(5)  # nobody wants it any more
     sending.drop(2 * MOST_OFFERED)  # nor this, which has not been offered
     assert len(asked) == MOST_OFFERED + 1
-    for number, answer in asked:  # grows meanwhile
+    for number, answer in asked:  # which grow meanwhile
         answer(number != 7)  # which then goes in chunks
+    assert asked[-1][0] == 8 + MOST_AHEAD - 1 - 1  # that one is not there yet
     assert sending.has_chunks
+    answered = len(asked)
     sending.send_next(lambda chunk: None)
+    while answered < len(asked):
+        asked[answered][1](True)
+        answered += 1
     assert sorted(done) == list(range(3 * MOST_OFFERED))
     assert [number for number, _ in asked] == [k for k in range(3 * MOST_OFFERED) if k != 2 * MOST_OFFERED]
+
+
+MOST_PLACES = 817  # that one record has room for
+
+
+class Receiver:
+    """The other side of OutgoingObjects: it fetches what it is offered in an order of its own."""
+
+    def __init__(self):
+        self.life = new_life()
+        self.incoming = IncomingObjects(Store(self.life, 9, object_folder()), client_bits=1)
+        self.fetching, self.most, self.named = [], 0, 0
+
+    def offer(self, object_id, done):
+        self.fetching.append((self.incoming.expect(Offer(object_id, 300)), object_id, done))
+        self.most = max(self.most, len(self.incoming._open))
+
+    def fetch(self, at):
+        arrival, _, done = self.fetching.pop(at)
+        arrival.stop()
+        arrival.have = arrival.total
+        done(True)
+
+    def add(self, chunk):
+        self.incoming.add(chunk)
+        self.most = max(self.most, len(self.incoming._open))
+
+    def name(self, objects, size):
+        self.incoming.take(join_places([(number, 0, 0, size, PLACE_NEW) for number in objects]))
+        self.named += 1
+
+
+@pytest.fixture
+def receiver():
+    made = Receiver()
+    yield made
+    made.incoming.close()
+    sweep(made.life)
+
+
+@pytest.mark.parametrize("order", [0, 1, -1])
+def test_records_with_as_many_objects_as_they_have_room_for_do_not_end_their_session(outgoing, receiver, order):
+    first = 1 << 40
+    for task in range(4):
+        objects = [first + task * MOST_PLACES + number for number in range(1, MOST_PLACES + 1)]
+        for number in objects:
+            outgoing.add(number, memoryview(bytes(300)), partial(receiver.offer, number))
+        outgoing.after(partial(receiver.name, objects, 300), objects)
+    while receiver.fetching:  # all but the first, if there are others: that is slow
+        receiver.fetch(order if len(receiver.fetching) > 1 else 0)
+    assert receiver.named == 4
+    assert receiver.most > MOST_PLACES
+    assert len(receiver.incoming._open) == 0
+
+
+def test_many_tasks_that_wait_for_a_large_object_and_have_a_small_one_do_not_end_their_session(outgoing, receiver):
+    first = 1 << 40
+    for task in range(3000):
+        large, small = first + 2 * task + 1, first + 2 * task + 2
+        outgoing.add(large, memoryview(bytes(300)), partial(receiver.offer, large))
+        outgoing.add(small, memoryview(bytes(300)), None)
+        outgoing.after(partial(receiver.name, [large, small], 300), [large, small])
+    while receiver.fetching or outgoing.has_chunks:  # small ones first, as far as they may
+        if outgoing.has_chunks:
+            outgoing.send_next(receiver.add)
+        else:
+            receiver.fetch(-1 if len(receiver.fetching) > 1 else 0)
+    assert receiver.named == 3000
+
+
+def test_what_a_carrier_gives_up_is_not_stuck_behind_what_waits_for_it(outgoing, receiver, log):
+    """It goes in chunks, and these wait for nothing that may not be begun before it."""
+    first = 1 << 40
+    end = []
+    outgoing.add(first + 1, memoryview(b"a"), end.append)
+    outgoing.after(lambda: log.append("first"), [first + 1])
+    for number in range(2, 2 * MOST_AHEAD):
+        outgoing.add(first + number, memoryview(b"b"), None)
+    in_chunks(outgoing)
+    assert not outgoing.has_chunks  # the next is too far ahead
+    end[0](False)
+    assert len(in_chunks(outgoing)) == 2 * MOST_AHEAD - 2 - (MOST_AHEAD - 1) + 1
+    assert log == ["first"]

@@ -9,7 +9,8 @@ import zmq
 
 from scaler.address import Address
 from scaler.exceptions import AddressInUseError, ListenError
-from scaler.scheduler.listening import leave, listen
+from scaler.protocol.bounds import FRAME_LIMIT_BYTES
+from scaler.scheduler.listening import MOST_FRAMES_WAITING, MOST_MESSAGE_BYTES, leave, limit, listen
 
 
 @pytest.fixture
@@ -90,3 +91,77 @@ def test_what_is_in_the_way_is_said(router, text, why):
     with pytest.raises(ListenError, match=why) as raised:
         listen(router, Address.parse(text))
     assert isinstance(raised.value, OSError)
+
+
+# what ZeroMQ keeps of what nobody has read yet
+
+KERNEL_BYTES = 16 << 20  # what both ends of a connection may have in the kernel, with room to spare
+
+
+@pytest.fixture
+def dealer():
+    context = zmq.Context()
+    made = context.socket(zmq.DEALER)
+    made.setsockopt(zmq.SNDHWM, 1)
+    made.setsockopt(zmq.SNDTIMEO, 1000)
+    made.setsockopt(zmq.RECONNECT_IVL, -1)
+    yield made
+    made.close(0)
+    context.term()
+
+
+def send_all(dealer, messages):
+    """How many of them found room before the other side had read any."""
+    for sent, message in enumerate(messages):
+        try:
+            dealer.send(message)
+        except zmq.Again:
+            return sent
+    return len(messages)
+
+
+def test_a_peer_that_is_not_read_has_to_wait_and_nothing_that_it_sends_is_lost(router, dealer):
+    limit(router)
+    dealer.connect(str(listen(router, Address.parse("tcp://127.0.0.1:0"))))
+    frame = bytes(1 << 20)
+    messages = [b"%d" % number + frame for number in range(100)]
+    sent = send_all(dealer, messages)
+    assert MOST_FRAMES_WAITING <= sent < MOST_FRAMES_WAITING + KERNEL_BYTES // len(frame) + 2
+    heard = []
+    while len(heard) < 100:
+        assert router.poll(10_000)
+        heard.append(router.recv_multipart()[1])
+        if sent < 100:
+            sent += send_all(dealer, messages[sent : sent + 1])
+    assert heard == messages
+
+
+def test_one_that_is_not_read_holds_nobody_else_up(router, dealer):
+    limit(router)
+    address = str(listen(router, Address.parse("tcp://127.0.0.1:0")))
+    dealer.connect(address)
+    send_all(dealer, [bytes(1 << 20)] * 100)
+    with zmq.Context() as context, context.socket(zmq.DEALER) as other:
+        other.connect(address)
+        other.send(b"a word")
+        for _ in range(100):
+            assert router.poll(10_000)
+            if router.recv_multipart()[1] == b"a word":
+                break
+        else:
+            pytest.fail("the other one was not heard")
+
+
+def test_the_largest_frame_comes_through_and_one_far_above_it_ends_its_connection(router, dealer):
+    limit(router)
+    dealer.connect(str(listen(router, Address.parse("tcp://127.0.0.1:0"))))
+    for size in (FRAME_LIMIT_BYTES, MOST_MESSAGE_BYTES):  # the latter is refused, with a sentence, by who reads it
+        dealer.send(bytes(size))
+        assert router.poll(10_000)
+        assert len(router.recv_multipart()[1]) == size
+    broken = dealer.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+    dealer.send(bytes(MOST_MESSAGE_BYTES + 1))
+    assert broken.poll(10_000)
+    assert not router.poll(100)
+    dealer.disable_monitor()
+    broken.close(0)

@@ -1,0 +1,144 @@
+"""Who says hello and no more, nonsense only, or reads nothing: what the scheduler keeps for that is bounded."""
+
+import secrets
+import sys
+from hashlib import blake2b
+
+import pytest
+
+from scaler.link.conversation import WINDOW_BYTES
+from scaler.protocol.codec import decode, encode
+from scaler.protocol.frames import (
+    Acknowledge,
+    Frame,
+    Function,
+    Functions,
+    Hello,
+    Joined,
+    Refusal,
+    Role,
+    Tasks,
+    Unable,
+    Welcome,
+    column,
+)
+from scaler.scheduler.remote_peers import BEGIN_S, MOST_REFUSALS, MOST_UNBEGUN, WARNING_S
+from tests.sim.wire import World
+
+
+class Strangers:
+    """Who has a socket, and says what the test says."""
+
+    def __init__(self):
+        self.world = World()
+        self.heard = []
+        self.world.remote._send = self.hear
+
+    def hear(self, routing_id, data):
+        self.heard.append((routing_id, decode(data).body))
+        return True
+
+    def hello(self, number, role=Role.CLIENT):
+        here = sys.version_info
+        bits = number if role == Role.CLIENT else 0
+        hello = Hello(int(role), here[0], here[1], secrets.token_bytes(16), bits)
+        self.say(number, encode(Frame(hello)))
+
+    def say(self, number, data):
+        self.world.remote.on_message(b"peer%d" % number, [data], self.world.now_s)
+
+    def bodies_for(self, number):
+        """What this one has heard since it was last asked."""
+        bodies = [body for routing_id, body in self.heard if routing_id == b"peer%d" % number]
+        self.heard.clear()
+        return bodies
+
+    def refused(self):
+        return [routing_id for routing_id, body in self.heard if isinstance(body, Refusal)]
+
+
+@pytest.mark.parametrize("role", [Role.CLIENT, Role.CLUSTER])
+def test_of_those_that_say_hello_and_no_more_the_oldest_go_first(role):
+    strangers = Strangers()
+    for number in range(1, MOST_UNBEGUN + 11):
+        strangers.hello(number, role)
+    assert strangers.refused() == [b"peer%d" % number for number in range(1, 11)]
+    assert len(strangers.world.remote._by_token) == MOST_UNBEGUN
+    assert strangers.world.core.objects.hosts == (MOST_UNBEGUN if role == Role.CLUSTER else 0)
+
+
+def test_who_says_hello_and_no_more_is_waited_for_no_longer_than_it_may_take():
+    strangers = Strangers()
+    for number in (1, 2):
+        strangers.hello(number)
+    strangers.say(2, encode(Frame(Unable("no reason"), 1)))  # nonsense from a client: that is how its session ends
+    strangers.hello(3, Role.CLUSTER)
+    strangers.say(3, encode(Frame(Unable(""), 1)))
+    strangers.world.remote.on_tick(strangers.world.now_s)
+    assert len(strangers.world.remote._by_token) == 2
+    strangers.world.now_s = BEGIN_S + 1
+    for number in (1, 3):  # its ZeroMQ lives, and says something
+        strangers.world.remote._links[b"peer%d" % number].heard_s = strangers.world.now_s
+    strangers.heard.clear()
+    strangers.world.remote.on_tick(strangers.world.now_s)
+    assert strangers.refused() == [b"peer1"]
+    assert [link.routing_id for link in strangers.world.remote._by_token.values()] == [b"peer3"]
+
+
+def test_who_was_given_up_for_saying_nothing_may_come_again():
+    strangers = Strangers()
+    for number in range(1, MOST_UNBEGUN + 2):
+        strangers.hello(number)
+    strangers.heard.clear()
+    strangers.hello(1)
+    assert isinstance(strangers.heard[-1][1], Welcome)
+
+
+def test_nonsense_is_answered_now_and_then_and_no_more():
+    strangers = Strangers()
+    for number in range(10 * MOST_REFUSALS):
+        strangers.say(number, b"nonsense")
+    assert len(strangers.refused()) == MOST_REFUSALS
+    strangers.world.now_s += WARNING_S
+    strangers.say(1, b"nonsense")
+    assert len(strangers.refused()) == MOST_REFUSALS + 1
+
+
+def test_a_host_that_reads_nothing_is_told_of_no_more_functions_than_the_window_lets_out_and_of_all_in_the_end():
+    count = 2500  # one for each worker, since nobody knows how long they take
+    strangers = Strangers()
+    world = strangers.world
+    strangers.hello(1, Role.CLUSTER)
+    for number in range(count):
+        strangers.say(1, encode(Frame(Joined(number, "w", 1), number + 1)))
+    strangers.hello(2)
+    for number in range(1, count + 1):
+        strangers.say(2, encode(Frame(Functions.of([function(number)]), number)))
+    numbers = range(1, count + 1)
+    batch = Tasks(tasks=column("Q", [2 << 40 | number for number in numbers]), functions=column("I", numbers))
+    strangers.say(2, encode(Frame(batch, count + 1)))
+    ledger = world.remote._links[b"peer1"].session.talk.ledger
+    told, given = set(), set()
+    for _ in range(100):
+        for _ in range(20):
+            world.core.step(0)
+            world.flush()
+        assert ledger.unacknowledged_bytes < WINDOW_BYTES + (1 << 20)
+        for body in strangers.bodies_for(1):
+            if isinstance(body, Functions):
+                told.update((row.peer, row.number) for row in body.rows())
+            elif isinstance(body, Tasks):
+                rows = zip(
+                    memoryview(body.peers or bytes(4)).cast("I"), memoryview(body.functions).cast("I"), strict=True
+                )
+                given.update(rows)
+                assert given <= told
+        if len(given) == count:
+            break
+        strangers.say(1, encode(Frame(Acknowledge(), 0, ledger.sent)))
+    assert len(told) == len(given) == count
+
+
+def function(number):
+    code = bytes(8000) + b"%d" % number
+    return Function(0, number, blake2b(code, digest_size=16).digest(), 0, code)
