@@ -9,6 +9,7 @@ Not here: plain values in the hot path (native/process/plain.pyx), references (r
 (client.objects).
 """
 
+import io
 import pickle
 import traceback
 from collections.abc import Callable, Iterable
@@ -33,11 +34,11 @@ from scaler.exceptions import (
     DeserializeObjectError,
     MissingObjects,
     NoWorkerError,
-    RemoteError,
     RemoteTraceback,
     TaskRefusedError,
     TaskTimeoutError,
 )
+from scaler.failures import Carried, carry
 
 MOST_TRACEBACK = 16384  # characters
 OBJECT_BYTES = 32 << 10  # a buffer from here on stays out of the pickle
@@ -69,20 +70,48 @@ class Buffers(list[memoryview]):
         return False
 
 
-def dumps(value: Any, buffers: Buffers | None = None) -> bytes:
-    """Pickle anything; the error of the second try is the one that is raised. `buffers` gets those left out."""
+def dumps(
+    value: Any, buffers: Buffers | None = None, reduce_error: Callable[[BaseException], Any] | None = None
+) -> bytes:
+    """Pickle anything; what cannot be pickled is named in the error. `buffers` gets those left out.
+
+    `reduce_error(exception)` may say how exceptions are pickled.
+    """
     try:
-        data = pickle.dumps(value, 5, buffer_callback=buffers)
+        if reduce_error is None:
+            data = pickle.dumps(value, 5, buffer_callback=buffers)
+        else:
+            data = _dumps_errors(value, reduce_error)
     except Exception:
         pass
     else:
-        if b"__main__" not in data:
+        if b"_main__" not in data:  # `__mp_main__` is the script, too, in a process that multiprocessing has spawned
             return data
-    import cloudpickle
+    from scaler import by_value
 
     if buffers is not None:
         buffers.clear()
-    return bytes(cloudpickle.dumps(value, protocol=5, buffer_callback=buffers))
+    try:
+        return by_value.dumps(value, buffers, reduce_error)
+    except Exception as error:
+        from scaler.untravelling import explained
+
+        raise explained(error, value) from None
+
+
+class _Errors(pickle.Pickler):
+    reduce_error: Callable[[BaseException], Any]
+
+    def reducer_override(self, thing: Any) -> Any:
+        return self.reduce_error(thing) if isinstance(thing, BaseException) else NotImplemented
+
+
+def _dumps_errors(value: Any, reduce_error: Callable[[BaseException], Any]) -> bytes:
+    file = io.BytesIO()
+    pickler = _Errors(file, 5)
+    pickler.reduce_error = reduce_error
+    pickler.dump(value)
+    return file.getvalue()
 
 
 def dumps_result(value: Any) -> bytes | tuple[bytes, list[memoryview]]:
@@ -93,7 +122,7 @@ def dumps_result(value: Any) -> bytes | tuple[bytes, list[memoryview]]:
 
 
 def describe(error: BaseException, unreadable: bool) -> bytes:
-    """The payload that carries an exception: (exception, traceback text), pickled, tried out before it is sent.
+    """The payload that carries an exception: (exception or what carries it, traceback text), pickled.
 
     Raises nothing, whatever the exception's own code does.
     """
@@ -108,12 +137,7 @@ def describe(error: BaseException, unreadable: bool) -> bytes:
             f"the function or its arguments could not be unpickled in the worker: {kind.__name__}: {message}"
         )
         return dumps((wrapped, text))
-    try:
-        payload = dumps((error, text))
-        pickle.loads(payload)
-    except BaseException:
-        payload = dumps((RemoteError(f"{kind.__module__}.{kind.__qualname__}: {message}"), text))
-    return payload
+    return dumps((carry(error, message, dumps), text))
 
 
 def describe_overdue(text: str, error: BaseException | None) -> bytes:
@@ -172,6 +196,8 @@ def _loader(task: int, buffers: Iterable[Any]) -> Callable[[int, Any], Any]:
         if status == STATUS_OK:
             return value
         exception, text = value
+        if type(exception) is Carried:
+            exception = exception.open()
         exception.__cause__ = RemoteTraceback(text)
         return exception
 

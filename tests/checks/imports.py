@@ -32,6 +32,7 @@ MAY_IMPORT: dict[str, str] = {
     "scaler.sparing_log": "",
     "scaler.descriptors": "",
     "scaler.threads": "_native",
+    "scaler.untravelling": "by_value",
     "scaler.logs": "descriptors exceptions threads",
     "scaler.signals": "",
     "scaler.orphans": "",
@@ -39,7 +40,9 @@ MAY_IMPORT: dict[str, str] = {
     "scaler.context": "",
     "scaler.death_facts": "",
     "scaler.died": "death_facts exceptions",
-    "scaler.payload": "_native died exceptions",
+    "scaler.by_value": "",
+    "scaler.failures": "exceptions",
+    "scaler.payload": "_native by_value died exceptions failures untravelling",
     "scaler.reference": "_native",
     "scaler.retrying": "payload",
     "scaler.running": "_native reference",
@@ -63,7 +66,7 @@ MAY_IMPORT: dict[str, str] = {
 # Libraries that are dear to load or have one place where they are used.
 MAY_USE = {
     "capnp": {"scaler.protocol.codec"},
-    "cloudpickle": {"scaler.payload"},
+    "cloudpickle": {"scaler.by_value", "scaler.untravelling"},
     "subprocess": {"scaler.cluster.spawn"},
     "uvloop": {"scaler.event_loop", "scaler.scheduler.pump_loop"},
     "zmq": {"scaler.link.dealer", "scaler.scheduler"},

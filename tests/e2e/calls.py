@@ -29,6 +29,10 @@ def process_id(_: Any = None) -> int:
     return os.getpid()
 
 
+class Trouble(ValueError):
+    """What an exception may be derived from."""
+
+
 def fail(text: str) -> None:
     raise ValueError(text)
 

@@ -11,7 +11,7 @@ import time
 import pytest
 
 from scaler import Client, SchedulerClusterCombo
-from scaler.exceptions import DeserializeObjectError, RemoteError
+from scaler.exceptions import DeserializeObjectError
 from tests.e2e import calls
 
 
@@ -66,16 +66,6 @@ def test_arguments_are_what_they_were_at_the_call(client):
     assert items == [1, "later"]
 
 
-class Local(Exception):
-    def __init__(self, a, b):
-        super().__init__(a)
-        self.b = b
-
-
-def raise_local():
-    raise Local(1, 2)
-
-
 class Unpicklable:
     def __reduce__(self):
         raise RuntimeError("cannot be pickled")
@@ -99,11 +89,6 @@ def test_remote_exception_comes_back_with_its_traceback(client):
     assert isinstance(error, ValueError)
     assert error.args == ("no",)
     assert "calls.py" in str(error.__cause__)
-
-
-def test_exception_that_cannot_be_rebuilt_comes_back_as_a_stand_in(client):
-    with pytest.raises(RemoteError, match="Local"):
-        client.submit(raise_local).result(10)
 
 
 def test_what_cannot_be_pickled_is_an_error_and_hurts_nobody(client):
