@@ -23,8 +23,8 @@ struct Tasks {
   details @6 :Data;                                     # UInt32  nested client: root << 8 | depth; to a cluster: root
   ends @7 :Data;                                        # UInt32
   payload @8 :Data;                                     # places of objects, inputs, pickle: what the flags say
-  options @9 :Data;                                     # UInt32  bits 0 to 7: retries + 1, 0: 3; 8 to 15: priority; 16:
-                                                        #         kept for later, 0
+  options @9 :Data;                                     # UInt32  bits 0 to 7: retries + 1, 0: 3; 8 to 15: priority; 16
+                                                        #         kept for later, 0; 20 to 27, to a cluster: deaths
   limitsMs @10 :Data;                                   # UInt32  how long an attempt may run; 0: as long as it likes
 }
 

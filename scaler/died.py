@@ -33,6 +33,11 @@ def died_error(task: int, payload: bytes, function: str) -> ProcessorDiedError:
     ]
     if tries > 1:
         sentences.append(f"It was tried {tries} times, each time its worker died")
+    if facts.get("final"):
+        sentences.append(
+            "It is not run again: a task that it waited for was being run in place then, and the `retries` of that one "
+            "allow no other try"
+        )
     if peak_bytes:
         sentences.append(f"The process had {peak_bytes / (1 << 20):,.0f} MiB of memory at most")
     if is_oom:
@@ -43,6 +48,7 @@ def died_error(task: int, payload: bytes, function: str) -> ProcessorDiedError:
     return ProcessorDiedError(
         text, exit_code=code if code is not None and code >= 0 else None, signal_name=name, out_of_memory=is_oom,
         memory_peak=peak_bytes, last_output=output, function=function, tries=tries, worker=worker, host=host,
+        is_final=facts.get("final", False),
     )  # fmt: skip
 
 

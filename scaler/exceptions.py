@@ -24,7 +24,8 @@ class ProcessorDiedError(WorkerDiedError):
     `exit_code` is what it ended with by itself, else None; `signal_name` what ended it, such as "SIGSEGV", else None;
     `out_of_memory` whether the kernel killed it for want of memory. `memory_peak` is in bytes, 0 if it is not known;
     `last_output` the last lines that it wrote to stderr; `function` the name of what it ran; `tries` how often that was
-    tried; `worker` and `host` where, the last time.
+    tried; `worker` and `host` where, the last time. `is_final` says that a task that it waited for was being run in its
+    place (a task of a task), and that it is that one's `retries` which allow no other try.
     """
 
     def __init__(
@@ -40,11 +41,13 @@ class ProcessorDiedError(WorkerDiedError):
         tries: int = 0,
         worker: str = "",
         host: str = "",
+        is_final: bool = False,
     ) -> None:
         super().__init__(text)
         self.exit_code, self.signal_name, self.out_of_memory = exit_code, signal_name, out_of_memory
         self.memory_peak, self.last_output = memory_peak, last_output
         self.function, self.tries, self.worker, self.host = function, tries, worker, host
+        self.is_final = is_final
 
 
 class NoWorkerError(ScalerError):

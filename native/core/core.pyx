@@ -680,6 +680,15 @@ cdef class SchedulerCore:
         self.dispatch(now)
         return names
 
+    def on_final_run(self, uint32_t index, uint64_t task, uint64_t attempt):
+        """This worker has died, which `on_worker_left` is about to say, and what it ran may not be tried again: a task that
+        may not ran in place within it. False if that changes nothing."""
+        cdef uint32_t row_index = self.find_held(index, task, attempt)
+        if row_index == 0 or self.table.row(row_index).deaths >= self.table.row(row_index).retries:
+            return False
+        self.table.row(row_index).retries = self.table.row(row_index).deaths
+        return True
+
     def awaits_death(self, uint64_t tag):
         """Whether somebody is to be told how the worker with this tag has died."""
         return tag in self.deaths.waiting

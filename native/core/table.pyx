@@ -42,8 +42,8 @@ cdef inline void move(Row *row, uint32_t event) noexcept nogil:
     row.state = step_of(event).after
 
 cdef inline uint32_t word_of(Row *row, uint32_t level) noexcept nogil:
-    """The options of the row's task, whose priority is this level."""
-    return options_word(row.retries, <int>level - LEVEL_PLAIN)
+    """The options of the row's task, whose priority is this level, for the worker that it is given to."""
+    return options_word(row.retries, <int>level - LEVEL_PLAIN) | <uint32_t>row.deaths << 20
 
 cdef inline void note_options(Row *row, Record *task) noexcept nogil:
     """The row has the options of this record from now on."""

@@ -147,7 +147,7 @@ cdef packed struct PeerPage:
     uint32_t ring_bytes[4]
     uint32_t children_bytes
     uint32_t gap_a[3]
-    uint64_t once              # attempt in which a child that is not to be run again runs in place; 0: none
+    uint64_t final             # attempt in which a child runs in place that may not be tried again; 0: none
     uint32_t sleeping
     uint32_t gap_c[1]
     uint64_t life              # whose the other end is: differs after each takeover

@@ -82,11 +82,11 @@ cdef class RunningTask:
             return None
         return (task, attempt, since, limit) if limit and now > since + limit else None
 
-    def find_last(self):
-        """(task, attempt) in progress that is not to be run again if the worker has died, since a child that may not be
+    def find_final(self):
+        """(task, attempt) in progress that may not be tried again if the worker has died, since a child that may not be
         was under way on its stack; else None."""
         cdef Record *record = self.find_claimed()
-        if record == NULL or load_acquire(&self.page.once) != record.attempt or record.attempt == 0:
+        if record == NULL or load_acquire(&self.page.final) != record.attempt or record.attempt == 0:
             return None
         return record.task, record.attempt
 

@@ -6,6 +6,7 @@
 #
 #   cpu_us    bits 0 to 7     retries + 1; 0: DEFAULT_RETRIES
 #             bits 8 to 15    priority, -MOST_PRIORITY to MOST_PRIORITY in two's complement
+#             bits 20 to 27   to a worker: how many workers have died running it. From a client they mean nothing
 #
 # Rule 1: nothing else reads or writes these fields of a TASK record.
 # Rule 2: a level is where a priority stands in the ReadyQueue; whatever a record says, it is one that there is.
@@ -15,7 +16,7 @@ cpdef enum:
     DEFAULT_RETRIES = 3
     MOST_RETRIES = 254
     MOST_PRIORITY = 15
-    KNOWN_OPTIONS = (1 << 16) - 1
+    KNOWN_OPTIONS = 0x0FF0FFFF
 
 cdef enum:
     LEVEL_PLAIN = 32           # of priority 0
@@ -27,6 +28,10 @@ cdef inline uint32_t options_word(uint32_t retries, int priority) noexcept nogil
 
 cdef inline uint32_t retries_in(uint32_t word) noexcept nogil:
     return (word & 0xFF) - 1 if word & 0xFF else DEFAULT_RETRIES
+
+
+cdef inline uint32_t deaths_in(uint32_t word) noexcept nogil:
+    return word >> 20 & 0xFF
 
 
 cdef inline int priority_in(uint32_t word) noexcept nogil:

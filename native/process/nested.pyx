@@ -122,8 +122,8 @@ cdef class Nest:
     cdef uint64_t asked_ns
     cdef uint64_t sent_number     # of the last child that was here when a task ended
     cdef object loads, loads_parcel, dumps, describe, load_function, finish, stop_with
-    cdef WorkerLoop loop          # of the worker, for time limits and what is not to be run again; None: there are none
-    cdef uint32_t last_runs       # how many run here that are not to be run again
+    cdef WorkerLoop loop          # of the worker, for time limits and what may not be tried again; None: there are none
+    cdef uint32_t last_runs       # how many run here that may not be tried again
     cdef bint sends_old           # no scheduler looks at the children
     cdef uint64_t old_number, next_sending_ns
     cdef unsigned int forks       # there had been so many when this was made: a forked copy counts more
@@ -420,7 +420,7 @@ cdef class Nest:
             self.begin_limit(future, &limit, function)
             if is_last_run:
                 self.last_runs += 1
-                store_release(&self.loop.page.once, self.loop.page.attempt)
+                store_release(&self.loop.page.final, self.loop.page.attempt)
             Py_SetRecursionLimit(Py_GetRecursionLimit() + MORE_FRAMES)
             try:
                 if future.flags & FLAG_CHUNK:
@@ -432,7 +432,7 @@ cdef class Nest:
                 if is_last_run:
                     self.last_runs -= 1
                     if self.last_runs == 0:
-                        store_release(&self.loop.page.once, 0)
+                        store_release(&self.loop.page.final, 0)
             if status == STATUS_OK and not flags:
                 if plain_value(small, value):
                     state = FUTURE_DONE

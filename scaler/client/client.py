@@ -231,11 +231,12 @@ class Client:
     def options(self, **options: Any) -> "Client":
         """This client, with other options for the calls that are made through what is returned.
 
-        `retries`: how often a task is run again when its worker dies, 0 to 254, 3 by default. `timeout`: seconds that
-        a task may run before it is stopped, None for no limit. `retry_on`: an exception class, or a tuple of such,
-        after which the call is made again in its worker, up to `retries` times, with the arguments as they came; in a
-        graph each node. The time limit is that of all these together. `priority`: -15 to 15, 0 by default: of what
-        waits, what has more goes first, whichever client it is from; within a priority clients take turns.
+        `retries`: how often a task is run again when its worker dies, 0 to 254, 3 by default; of a task of a task, less
+        by as often as that one's worker has died. `timeout`: seconds that a task may run before it is stopped, None for
+        no limit. `retry_on`: an exception class, or a tuple of such, after which the call is made again in its worker,
+        up to `retries` times, with the arguments as they came; in a graph each node. The time limit is that of all
+        these together. `priority`: -15 to 15, 0 by default: of what waits, what has more goes first, whichever client
+        it is from; within a priority clients take turns.
 
         Costs next to nothing, shares the connection, and can be called again: what is not named stays as it was.
         """

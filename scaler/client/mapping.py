@@ -136,7 +136,7 @@ def run_map(
                 buffer, at = sent.pop(chunk)
                 if not chunk.has_lost_worker:
                     sizes.on_ended(chunk.items, chunk.profile[0])
-                elif chunk.items > 1:
+                elif chunk.items > 1 and not getattr(chunk.exception(), "is_final", False):
                     once_less = one_retry_less(options)
                     singles = anew[chunk] = []
                     for i in range(at, at + chunk.items):

@@ -15,6 +15,7 @@ from scaler._native import (
     RelayPeer,
     Store,
 )
+from scaler.death_facts import pack_facts, read_facts
 from scaler.link.objects import Place, pack_ids, unpack_ids
 from scaler.link.single import with_payload
 from scaler.protocol.bounds import MOST_CLAIMED, MOST_FACTS_LENGTH, plain_text
@@ -59,6 +60,7 @@ class Stopping(Protocol):
     """What stops the tasks of workers (scaler.stopping.stopper)."""
 
     def stop(self, worker: RelayPeer, task: int, attempt: int) -> None: ...
+    def find_final(self, worker: RelayPeer) -> tuple[int, int] | None: ...
     def remove(self, worker: RelayPeer) -> RecordRun | None: ...
     def attend(self, now_s: float) -> None: ...
     @property
@@ -186,6 +188,8 @@ class ClusterSide(RelaySide):
         self.peers.remove(peer)
         del self._about[peer]
         self._survivors.pop(peer, None)
+        if self._stopper.find_final(peer) is not None:
+            reason = pack_facts({**read_facts(reason), "final": True}).decode()
         answer = self._stopper.remove(peer)
         rest = self.relay.remove(peer)
         self._say_asides()

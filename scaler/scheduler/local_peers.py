@@ -92,10 +92,10 @@ class LocalPeers:
             self.unable.pop(visitor, None)
             return
         del self._by_peer[visitor.peer]
-        answer = self._stopper.remove(visitor.peer)
+        final, answer = self._stopper.find_final(visitor.peer), self._stopper.remove(visitor.peer)
         if answer is not None:
             self._pump.answer_for(visitor.peer, answer)
-        left = self._remove(visitor)
+        left = self._remove(visitor, final)
         sweep_tag(self._life, visitor.peer.tag, self._memory.folder, left)
         _sparing.info(
             visitor.pid,
@@ -103,13 +103,15 @@ class LocalPeers:
         )  # fmt: skip
         self._on_change(visitor, False)
 
-    def _remove(self, visitor: Visitor) -> list[str]:
+    def _remove(self, visitor: Visitor, final: tuple[int, int] | None) -> list[str]:
         """Tell the core, with what is known if a worker has died. The supervisor may have told, or will in a moment."""
         peer = visitor.peer
         if not peer.is_worker:
             return self._pump.remove(peer)
         told = self._told.pop(visitor.key, None)
-        about = {"worker": visitor.request.get("name", ""), "host": self._host, "pid": visitor.pid}
+        about: dict[str, Any] = {"worker": visitor.request.get("name", ""), "host": self._host, "pid": visitor.pid}
+        if final is not None and self._pump.core.on_final_run(peer.index, *final):
+            about["final"] = True
         left = self._pump.remove(peer, pack_facts({**about, **(told or {})}), told is None)
         self._awaited = {key: known for key, known in self._awaited.items() if self._pump.core.awaits_death(known[0])}
         if self._pump.core.awaits_death(peer.tag):

@@ -459,7 +459,9 @@ class RemoteCluster(RemoteSession):
             worker = self.workers.pop(body.peer, None)
             if worker is not None:
                 del self._outlets[body.peer]
-                self.core.on_worker_left(worker, self.now_ns, claimed, facts)
+                if facts.pop("final", False) and any([self.core.on_final_run(worker, *begun) for begun in claimed]):
+                    facts["final"] = True
+                self.core.on_worker_left(worker, self.now_ns, claimed, pack_facts(facts))
         else:
             raise FrameError(f"a cluster does not say {type(body).__name__}")
 
@@ -496,11 +498,11 @@ class RemoteCluster(RemoteSession):
             self.carrier.on_made(object_id, made_as)
         return True
 
-    def _facts_of(self, body: Left) -> bytes:
+    def _facts_of(self, body: Left) -> dict[str, Any]:
         """How a worker has died: a relay says it as facts, another implementation perhaps as a sentence."""
         facts = read_facts(body.reason) or {"output": body.reason}
         code = {"code": body.return_code} if body.return_code else {}
-        return pack_facts({"host": self.hello.host_name, **code, **facts})
+        return {"host": self.hello.host_name, **code, **facts}
 
     def _on_joined(self, body: Joined) -> None:
         if not self._next_number <= body.peer < MOST_NUMBERS:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from scaler._native import KIND_RESULT, STATUS_RAISED, STATUS_STOPPED, RecordRun, RunningTask
-from scaler.exceptions import TaskTimeoutError, WorkerDiedError
+from scaler.exceptions import TaskTimeoutError
 from scaler.processes import Process
 from scaler.stopping import STOP_SIGNAL
 from scaler.stopping.stops import AGAIN_S, Ask, Kill, Stop, Stops
@@ -64,11 +64,13 @@ class Stopper(Generic[Worker]):
             grace_s = GRACE_S
         self._processes[worker] = _Worker(running, process, str(request.get("name", "")), grace_s)
 
-    def remove(self, worker: Worker) -> RecordRun | None:
-        """The worker has gone. The answer to be given in its place, if it was still at what it was to stop.
+    def find_final(self, worker: Worker) -> tuple[int, int] | None:
+        """The worker is about to be removed. (task, attempt) that it was at, if that may not be tried again."""
+        gone = self._processes.get(worker)
+        return None if gone is None else gone.running.find_final()
 
-        Or if it was at what is not to be run again.
-        """
+    def remove(self, worker: Worker) -> RecordRun | None:
+        """The worker has gone. The answer to be given in its place, if it was still at what it was to stop."""
         gone = self._processes.get(worker)
         if gone is None:
             return None
@@ -76,10 +78,7 @@ class Stopper(Generic[Worker]):
         del self._processes[worker]
         self._asked.pop(worker, None)
         gone.process.close()
-        if stop is not None:
-            return _answer(stop, gone)
-        last = gone.running.find_last()
-        return None if last is None else _answer_of_last(*last, gone)
+        return None if stop is None else _answer(stop, gone)
 
     def stop(self, worker: Worker, task: int, attempt: int) -> None:
         """Nobody wants the result of this attempt: have it end, if it runs."""
@@ -160,19 +159,6 @@ class Stopper(Generic[Worker]):
         """Have somebody else kill it; again and again, since one who does not listen just now hears nothing."""
         self._asked[worker] = time.monotonic() + AGAIN_S
         self._ask(worker, self._processes[worker].process, signal.SIGKILL)
-
-
-def _answer_of_last(task: int, attempt: int, process: _Worker) -> RecordRun:
-    """What is said of a task whose worker has died in the midst of a child that may not be run again."""
-    error = WorkerDiedError(
-        f"worker {process.name} (process {process.process.number}) died while a task with retries=0 ran there in place "
-        f"of the one that waited for it (task {task:#x}), which is not run again either: it would submit that anew; "
-        "the worker's log says how it died"
-    )
-    run = RecordRun()
-    data = pickle.dumps((error, f"{type(error).__name__}: {error}\n"), 5)
-    run.write(KIND_RESULT, task, data, status=STATUS_RAISED, attempt=attempt)
-    return run
 
 
 def _answer(stop: Stop[Any], process: _Worker) -> RecordRun:

@@ -384,9 +384,9 @@ def retry_child(client: Client, path: str, how: str) -> list[int]:
     return view.get({path: path, "KeyError": "KeyError", "node": (fail_times, *args)}, "node")
 
 
-def lose_a_child_for_good(client: Client, path: str, way: str) -> None:
-    """Wait for a child that kills its worker, and may not be run again."""
-    view = client.options(retries=0)
+def lose_a_child_for_good(client: Client, path: str, way: str, retries: int = 0) -> None:
+    """Wait for a child that kills its worker, and may be run again so many times."""
+    view = client.options(retries=retries)
     if way == "submit":
         view.submit(note_and_die, path, 1).result()
     else:

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from scaler import Client, SchedulerClusterCombo, current_client
-from scaler.exceptions import ScalerError, TaskTimeoutError, WorkerDiedError
+from scaler.exceptions import ProcessorDiedError, ScalerError, TaskTimeoutError, WorkerDiedError
 from tests.e2e import nested_calls as calls
 from tests.effort import rounds
 from tests.elsewhere import RemoteCluster
@@ -105,14 +105,39 @@ def test_a_childs_call_is_made_again_after_exceptions_of_its_own(nesting, tmp_pa
 
 
 @pytest.mark.parametrize("way", ["submit", "map"])
-def test_a_child_that_may_not_run_again_is_not_run_again_with_its_parent(nesting, tmp_path, way):
+@pytest.mark.parametrize("retries", [0, 1, 2])
+@pytest.mark.parametrize("nesting", ["1 worker", "1 worker elsewhere"], indirect=True)
+def test_a_child_in_place_is_tried_no_more_often_with_its_parent_than_it_may_be(nesting, tmp_path, way, retries):
+    path = tmp_path / "marks"
+    with pytest.raises(ProcessorDiedError, match=r"ended by SIGKILL.*`retries` of that one allow no other try") as died:
+        run(nesting, calls.lose_a_child_for_good, nesting, str(path), way, retries)
+    assert path.read_text().split() == ["1"] * (1 + retries)
+    assert (died.value.signal_name, died.value.tries, died.value.is_final) == ("SIGKILL", 1 + retries, True)
+
+
+@pytest.mark.parametrize("way", ["submit", "map"])
+@pytest.mark.parametrize("retries", [0, 1])
+def test_wherever_a_child_runs_the_deaths_of_its_parent_count(nesting, tmp_path, way, retries):
+    """What it is tried on other workers it counts by itself, with so many tries less for each death of its parent."""
+    path = tmp_path / "marks"
+    with pytest.raises(ProcessorDiedError):
+        run(nesting, calls.lose_a_child_for_good, nesting, str(path), way, retries)
+    assert 1 + retries <= len(path.read_text().split()) <= (1 + retries) * (2 + retries) // 2
+
+
+def test_a_chunk_of_a_map_is_not_sent_again_if_a_child_of_its_may_not_be(nesting, tmp_path):
+    path = tmp_path / "marks"
+    assert nesting.map(calls.add_in_child, [(i,) for i in range(40)]) == list(range(1, 41))
+    with pytest.raises(ProcessorDiedError):
+        nesting.map(calls.lose_a_child_for_good, [(nesting, str(path), "submit")] * 2)
+    assert len(path.read_text().split()) <= 2  # once for each call
+
+
+def test_a_child_that_is_over_does_not_count_when_its_parent_dies(nesting, tmp_path):
     path = tmp_path / "marks"
     with pytest.raises(WorkerDiedError):
-        run(nesting, calls.lose_a_child_for_good, nesting, str(path), way)
-    assert path.read_text().split() == ["1"]
-    with pytest.raises(WorkerDiedError):
         run(nesting, calls.die_after_child, nesting, str(path))
-    assert path.read_text().split() == ["1"] + ["2"] * 4  # the parent itself may run four times
+    assert path.read_text().split() == ["2"] * 4  # the parent itself may run four times
 
 
 def test_arrays_and_references(nesting):

@@ -123,3 +123,17 @@ def test_a_task_that_may_run_again_waits_for_no_report():
     core.on_worker_left(first.index, 0, (), b"{}", True)
     core.step(0)
     assert second.begin()[1] == task
+
+
+@pytest.mark.parametrize("retries", [0, 3])
+def test_one_that_may_not_be_tried_again_after_all_ends_with_this_death(retries):
+    core = SchedulerCore()
+    client, worker = Peer(core, 5), FakeWorker(core)
+    task = client.submit(options=TaskOptions(retries=retries))
+    core.step(0)
+    attempt = worker.begin()[6]
+    assert not core.on_final_run(worker.index, task, attempt + 1)
+    assert not core.on_final_run(worker.index, task + 1, attempt)
+    assert core.on_final_run(worker.index, task, attempt) == (retries > 0)
+    core.on_worker_left(worker.index, 0, (), b'{"code": -9}')
+    assert told(client) == (task, WORKER_DIED, {"code": -9, "tries": 1})

@@ -109,3 +109,19 @@ def test_a_task_survives_as_many_deaths_as_it_may(retries):
         core.on_worker_left(worker.index, 0)
     client.drain()
     assert [answer[:2] for answer in client.answers] == [(task, WORKER_DIED)]
+
+
+def test_a_worker_is_told_how_many_have_died_before_it():
+    core = SchedulerCore()
+    client = Peer(core, 5)
+    client.submit(options=TaskOptions(retries=7, priority=-2))
+    for deaths in range(3):
+        memory = Segment.private(4096 + 65536)
+        worker = core.on_worker_joined(
+            RingOutlet(Ring(memory, 0, 65536)), RingOutlet(Ring(Segment.private(8192), 0, 4096))
+        )
+        core.step(0)
+        (word,) = struct.unpack_from("<I", memoryview(memory), RING_HEADER_BYTES + 48)
+        assert (word & 255, word >> 8 & 255, word >> 20) == (8, 254, deaths)
+        assert Ring(memory, 0, 65536).read(claim=True) is not None
+        core.on_worker_left(worker, 0)

@@ -656,6 +656,9 @@ class Stopper:
     def stop(self, worker: RelayPeer, task: int, attempt: int) -> None:
         self.asked.append((worker, task, attempt))
 
+    def find_final(self, worker: RelayPeer) -> tuple[int, int] | None:
+        return None
+
     def remove(self, worker: RelayPeer) -> RecordRun | None:
         return None
 
