@@ -93,7 +93,10 @@ cdef class ClientRings:
     cdef bint leading               # a thread has the role
     cdef bint resting               # the client's own thread sleeps until something is open
     cdef object followers           # futures whose threads sleep, by arrival
-    cdef object to_call
+    cdef object to_tell             # (future that is done, its quick callbacks), for the client's own thread
+    cdef object to_call             # (future that is done, its other callbacks), for the thread that they have
+    cdef readonly WakeUp call_event # set when there are such
+    cdef public bint has_caller     # there is that thread
     cdef Supplies supplies
     cdef object arrived             # results that are objects, which are still to be found
     cdef object unfinished          # futures that are done, and those who look at them are still to be told
@@ -125,7 +128,7 @@ cdef class ClientRings:
         self.functions, self.graphs_begun = CallerFunctions(), []
         self.unsaid_cancels, self.said_cancels = _collections.deque(), _collections.deque(maxlen=MOST_SAID_CANCELS)
         self.followers = _collections.deque()
-        self.to_call = _collections.deque()
+        self.to_tell, self.to_call, self.call_event = _collections.deque(), _collections.deque(), WakeUp()
         self.supplies = Supplies()
         self.arrived, self.unfinished = _collections.deque(), _collections.deque()
         self.answers, self.known = _collections.deque(), KnownObjects(store)
@@ -719,10 +722,25 @@ cdef class ClientRings:
             collects = PyGC_Disable()
             self.unfinished.append(future)
             if future.callbacks:
-                self.to_call.append(future)
-                self.watched_event.set()
+                self.note_callbacks(future)
             if collects:
                 PyGC_Enable()
+        return 0
+
+    cdef int note_callbacks(self, PendingFuture future) except -1:
+        """Give the callbacks of this one, which is done, to the threads that call them."""
+        cdef list quick = [], others = []
+        for fn in future.callbacks:
+            (quick if type(fn) is QuickCallback else others).append(fn)
+        future.callbacks = None
+        if quick:
+            self.to_tell.append((future, quick))
+            self.watched_event.set()
+        if others:
+            self.to_call.append((future, others))
+            self.call_event.set()
+            if not self.has_caller:
+                self.watched_event.set()              # the client's own thread starts it
         return 0
 
     cdef int finish_late(self) except -1:
@@ -783,18 +801,30 @@ cdef class ClientRings:
         return 0
 
     def call_back(self):
-        """Run the callbacks of futures that are done, and tell who waits for them. For the client's own thread."""
+        """Tell who waits for futures that are done, and run their quick callbacks. For the client's own thread."""
         self.own_thread = PyThread_get_thread_ident()
         if self.unfinished:
             self.finish_late()
         if self.supplies.waiting:
             self.supplies.hand_in_all(self)
-        while self.to_call:
+        self.run_all(self.to_tell)
+
+    def run_callbacks(self):
+        """Run the other callbacks of futures that are done, in the order of their ends. For the thread that they have."""
+        self.run_all(self.to_call)
+
+    cdef run_all(self, queue):
+        while queue:
             try:
-                future = self.to_call.popleft()
-            except IndexError:
+                future, callbacks = queue.popleft()
+            except IndexError:                        # another thread was faster
                 return
-            (<PendingFuture>future).run_callbacks()
+            (<PendingFuture>future).run_callbacks(callbacks)
+
+    @property
+    def needs_caller(self):
+        """Whether there are callbacks to run, and no thread for them."""
+        return len(self.to_call) > 0 and not self.has_caller
 
     @property
     def has_untold(self):
@@ -887,8 +917,8 @@ cdef class ClientRings:
             return refuse_to_wait()
         if self.own_thread == PyThread_get_thread_ident():
             raise RuntimeError(f"task {future.task_id:#x} cannot be waited for in this way in the client's own thread, "
-                               "where callbacks run: those who wait with concurrent.futures are told by that thread. "
-                               "Use result() or exception() there")
+                               "where the collector has run a finalizer, or a callback for which there was no thread: "
+                               "that thread tells those who wait with concurrent.futures. Use result() or exception()")
         if self.nest is not None and future.state == FUTURE_PENDING:
             self.nest.check_stack(future)
         return 0
@@ -1042,7 +1072,9 @@ cdef class ClientRings:
         """Whether nobody is to wait for news now on behalf of `future`."""
         if self.leading or self.lost is not None or self.shore == ADRIFT:
             return True
-        return len(self.to_call) > 0 if future is None else future.state != FUTURE_PENDING
+        if future is not None:
+            return future.state != FUTURE_PENDING
+        return len(self.to_tell) > 0 or (len(self.to_call) > 0 and not self.has_caller)
 
     cdef bint wait_for_news(self, PendingFuture future, uint64_t deadline, int *looks) noexcept:
         """In the role: look for news for a moment, then sleep. True if the scheduler has gone. Others' code never runs here."""
@@ -1125,13 +1157,13 @@ cdef class ClientRings:
             self.unsaid_cancels.append(future.task_id)
         callbacks, future.callbacks = future.callbacks, None    # they are called here, and not by the client's thread
         self.complete(future, FUTURE_CANCELLED, None)
-        future.callbacks = callbacks
         try:
             if self.unfinished:
                 self.finish_late()
         finally:
             self.say_cancelled()
-            future.run_callbacks()
+            if callbacks is not None:
+                future.run_callbacks(callbacks)
 
     cdef int say_cancelled(self) except -1:
         """Tell the scheduler what is not wanted, as far as there is room and a scheduler: who cancels never waits."""
@@ -1161,7 +1193,9 @@ cdef class ClientRings:
         self.abandoned = True
         self.leading = self.resting = False
         self.followers.clear()
+        self.to_tell.clear()
         self.to_call.clear()
+        self.has_caller = False
         self.unsaid_cancels.clear()
         self.supplies.waiting.clear()
         self.arrived.clear()

@@ -34,6 +34,22 @@ cdef enum:
     FUTURE_CANCELLED = 4
 
 
+@cython.final
+cdef class QuickCallback:
+    """A callback that only tells somebody, such as an event loop, and never waits.
+
+    The client's own thread calls it, which serves everybody. All others have a thread for them. What is not simply a
+    result gets `view(future)` instead of the future.
+    """
+    cdef object fn, view
+
+    def __init__(self, fn not None, view=None):
+        self.fn, self.view = fn, view
+
+    def __call__(self, PendingFuture future not None):
+        self.fn(future if self.view is None or future.state == FUTURE_DONE else self.view(future))
+
+
 cdef object anew(error):
     """The like of an exception that is raised again and again: each time it would hold more frames, and for ever."""
     try:
@@ -207,12 +223,13 @@ cdef class PendingFuture:
         return self.duration_ns, self.cpu_us, self.memory_peak_kib
 
     def add_done_callback(self, fn):
-        """Call fn(future) when done: in the client's thread, or here and now if it is done already."""
+        """Call fn(future) when done: in the client's thread for callbacks, or here and now if it is done already."""
+        cdef list made = []             # before anybody looks: making it may run a finalizer, which may end the future
         self.help()
         with self.make_condition():
             if self.state == FUTURE_PENDING:
                 if self.callbacks is None:
-                    self.callbacks = []
+                    self.callbacks = made
                 self.callbacks.append(fn)
                 return
         self.call_back(fn)
@@ -223,10 +240,11 @@ cdef class PendingFuture:
         except Exception:
             self.client.on_callback_error(self)
 
-    cdef run_callbacks(self):
-        callbacks, self.callbacks = self.callbacks, None
+    cdef run_callbacks(self, list callbacks):
         stop = None
-        for fn in callbacks or ():
+        for fn in callbacks:
+            if self.client.abandoned:
+                return                             # one of them has forked: the others are called in the parent
             try:
                 self.call_back(fn)
             except BaseException as error:         # SystemExit, KeyboardInterrupt: not before the others were called

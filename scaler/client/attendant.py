@@ -2,8 +2,8 @@
 
 While somebody waits in a way that runs no code of ours (a callback, an asyncio waiter, `wait` or `as_completed` of the
 standard library), this thread drains the results; otherwise it looks every TICK_S while tasks are open, so that a ring
-nobody reads is emptied, and rests when there are none. It is also where callbacks run, and where the client's objects
-and functions are tended (`tend`).
+nobody reads is emptied, and rests when there are none. It is also where the client's objects and functions are tended
+(`tend`). Callbacks have a thread of their own (client.callbacks).
 
 Rule 1: it holds no reference to the client, so that a forgotten client can go.
 """
@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 
 from scaler._native import ClientRings, PendingFuture, WakeUp
+from scaler.client.callbacks import CallbackThread
 from scaler.threads import await_ends, new_thread
 
 TICK_S = 0.05
@@ -26,15 +27,16 @@ class Attendant:
     def __init__(self, rings: ClientRings, event: WakeUp, tend: Callable[[], None] = lambda: None) -> None:
         self._rings, self._event, self._tend = rings, event, tend
         self._stopping = False
+        self._callbacks = CallbackThread(rings)
         self._thread = new_thread("scaler-client", self._serve, runs_others=True)
         self._thread.start()
 
     def _serve(self) -> None:
-        """Go on whatever happens: nobody else would run the callbacks."""
+        """Go on whatever happens: nobody else would tell those who wait."""
         while not self._stopping:
             try:
                 self._attend()
-            except BaseException:  # a callback may raise SystemExit
+            except BaseException:  # whatever others' code raises that comes in here, a finalizer or a callback
                 _log.exception("the client's thread could not go on; it begins anew")
                 time.sleep(TICK_S)
         while self._rings.has_untold:  # who holds a lock just now is to hear that all is over
@@ -55,6 +57,8 @@ class Attendant:
             else:
                 rings.rest(event)
             rings.call_back()
+            if rings.needs_caller:
+                self._callbacks.start()
             if self._stopping:
                 return  # a callback has forked, and this is the copy
             self._serve_nest()
@@ -75,13 +79,15 @@ class Attendant:
             self._rings.run_lent(future)
 
     def on_fork(self) -> None:
-        """In a forked child: if it was this thread that forked, in a callback, the child ends with that."""
+        """In a forked child: if it was this thread that forked, the child ends with that."""
         self._stopping = True
+        self._callbacks.on_fork()
 
     def stop(self) -> None:
-        """End the thread, unless it is the one that calls."""
+        """End the thread, unless it is the one that calls. What callbacks are due still run."""
         self._stopping = True
         self._event.set()
         self._rings.interrupt()
-        await_ends([self._thread], END_S)  # it may stay in a callback of the user's: the rings have bells of their own
+        await_ends([self._thread], END_S)  # it may stay in code of the user's: the rings have bells of their own
         self._rings.call_back()
+        self._callbacks.stop(END_S)

@@ -12,10 +12,9 @@ import asyncio
 import concurrent.futures
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, TypeVar
 
-from scaler._native import PendingFuture
+from scaler._native import PendingFuture, QuickCallback
 from scaler.reference import slots
 
 T = TypeVar("T")
@@ -45,7 +44,7 @@ class ScalerFuture(PendingFuture, concurrent.futures.Future[Any]):
         A callback may take its time, wait for other tasks, and submit. What it raises is logged.
         """
         if getattr(fn, "__module__", None) == "asyncio.futures":
-            fn = partial(_call_for_asyncio, fn)
+            fn = QuickCallback(fn, _ForAsyncio)
         super().add_done_callback(fn)
 
     def __reduce__(self) -> Any:
@@ -86,7 +85,3 @@ class _ForAsyncio:
 
     def result(self) -> Any:
         return self._future.result()
-
-
-def _call_for_asyncio(callback: Callable[[Any], object], future: ScalerFuture) -> None:
-    callback(_ForAsyncio(future))

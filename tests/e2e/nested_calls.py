@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from scaler import Client, current_client
+from scaler._native import QuickCallback
 from scaler.exceptions import TaskTimeoutError
 from tests.e2e.calls import fail_times, note_and_die
 from tests.e2e.stoppable import last_for_ever, sleep_item
@@ -446,7 +447,7 @@ def be_interrupted(way: str) -> str:
 
 
 def run_in_own_threads(client: Client) -> list[str]:
-    """What a callback is told that waits to be told by its own thread; that it may wait by itself; that others may."""
+    """What is said to code in the client's own thread that waits to be told by that; and that it may wait by itself."""
     said: list[str] = []
     over = threading.Event()
     first, second = client.submit(time.sleep, 0.1), client.submit(time.sleep, 0.3)
@@ -459,6 +460,6 @@ def run_in_own_threads(client: Client) -> list[str]:
         said.append(str(second.result(60)))
         over.set()
 
-    first.add_done_callback(call_back)
+    first.add_done_callback(QuickCallback(call_back))
     assert over.wait(60)
     return said

@@ -40,7 +40,7 @@ def test_other_code_that_interrupts_may_wait(cluster, way, wait):
     run(cluster, way, wait)
 
 
-def test_a_callback_that_waits_to_be_told_by_its_own_thread_is_told_so(client):
+def test_what_waits_in_the_clients_own_thread_to_be_told_by_that_is_told_so(client):
     said, result = calls.run_in_own_threads(client)
     assert "cannot be waited for in this way in the client's own thread" in said
     assert result == "None"

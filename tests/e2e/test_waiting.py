@@ -1,10 +1,17 @@
 """Waiting for futures in the ways that programs have: asyncio, callbacks, futures that outlive their client."""
 
 import asyncio
+import concurrent.futures
+import queue
+import subprocess
+import sys
+import threading
+import time
 from typing import Any
 
 import pytest
 
+from scaler import Client
 from tests.e2e import calls
 
 
@@ -73,3 +80,144 @@ def test_a_result_that_raises_anything_where_it_is_unpickled_is_no_wait_without_
         return await outcome_of(asyncio.wrap_future(client.submit(Unloadable)))
 
     assert type(asyncio.run(main())) is GeneratorExit
+
+
+# callbacks
+
+
+def wait_by_result(client):
+    assert client.submit(calls.add_one, 1).result(20) == 2
+
+
+def wait_by_wait(client):
+    assert not concurrent.futures.wait([client.submit(calls.add_one, i) for i in range(5)], 20).not_done
+
+
+def wait_by_as_completed(client):
+    futures = [client.submit(calls.add_one, i) for i in range(5)]
+    assert len(list(concurrent.futures.as_completed(futures, 20))) == 5
+
+
+def wait_by_map(client):
+    assert client.map(calls.add_one, [(1,), (2,)]) == [2, 3]
+
+
+def wait_by_get(client):
+    assert client.get({"a": (calls.add_one, 1), "b": (calls.add_one, "a")}, "b") == 3
+
+
+def wait_by_await(client):
+    async def main():
+        return await asyncio.wait_for(asyncio.gather(*(client.submit(calls.add_one, i) for i in range(3))), 20)
+
+    assert asyncio.run(main()) == [1, 2, 3]
+
+
+WAITS = [wait_by_result, wait_by_wait, wait_by_as_completed, wait_by_map, wait_by_get, wait_by_await]
+each_wait = pytest.mark.parametrize("wait", WAITS, ids=lambda wait: wait.__name__)
+
+
+@each_wait
+def test_a_callback_that_does_not_come_back_stops_nobody_who_waits(client, wait):
+    begun, goes_on = threading.Event(), threading.Event()
+
+    def stay(_):
+        begun.set()
+        goes_on.wait(60)
+
+    client.submit(calls.add_one, 1).add_done_callback(stay)
+    try:
+        assert begun.wait(20)
+        wait(client)
+    finally:
+        goes_on.set()
+
+
+@each_wait
+def test_a_callback_may_wait(client, wait):
+    outcomes = queue.SimpleQueue()
+
+    def try_it(_):
+        try:
+            outcomes.put(wait(client))
+        except BaseException as error:
+            outcomes.put(error)
+
+    client.submit(calls.add_one, 1).add_done_callback(try_it)
+    assert outcomes.get(timeout=30) is None
+
+
+def test_callbacks_run_in_the_order_in_which_they_were_added_and_what_they_raise_is_logged(client, caplog):
+    called, last = [], threading.Event()
+    future = client.submit(calls.sleep_for, 0.1)
+    for number in range(3):
+        future.add_done_callback(lambda _, number=number: called.append(number))
+    future.add_done_callback(lambda _: 1 // 0)
+    future.add_done_callback(lambda _: last.set())
+    assert last.wait(20)
+    assert called == [0, 1, 2]
+    assert f"a callback of task {future.task_id:#x} failed" in caplog.text
+    future.add_done_callback(lambda _: called.append(threading.current_thread()))
+    assert called[3] is threading.current_thread()  # since it is done
+
+
+def test_callbacks_of_what_is_cancelled_run_where_it_is_cancelled(client):
+    called = []
+    future = client.submit(calls.sleep_for, 30)
+    future.add_done_callback(lambda _: called.append(threading.current_thread()))
+    assert future.cancel()
+    assert called == [threading.current_thread()]
+
+
+def test_a_client_without_callbacks_has_no_thread_for_them(cluster):
+    with Client(cluster.get_address(), timeout_seconds=20) as client:
+        for wait in WAITS:
+            wait(client)
+        assert "scaler-callbacks" not in [thread.name for thread in threading.enumerate()]
+
+
+def test_no_callback_is_lost_when_the_client_leaves(cluster):
+    called = queue.SimpleQueue()
+
+    def take_long(future):
+        time.sleep(0.1)
+        called.put(future)
+
+    with Client(cluster.get_address(), timeout_seconds=20) as client:
+        futures = [client.submit(calls.sleep_for, 0.2 if i < 2 else 0.0) for i in range(20)]
+        futures += [client.submit(calls.sleep_for, 60) for _ in range(5)]
+        for future in futures:
+            future.add_done_callback(take_long)
+        assert [future.result(20) for future in futures[:20]] == [0.2] * 2 + [0.0] * 18
+    assert {called.get(timeout=20) for _ in futures} == set(futures)
+    assert all(future.cancelled() for future in futures[20:])
+
+
+def run_program(cluster, text):
+    text = f"""
+import threading, time, sys
+from scaler import Client
+from tests.e2e import calls
+client = Client({cluster.get_address()!r}, timeout_seconds=20)
+{text}"""
+    return subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, timeout=60)
+
+
+@pytest.mark.parametrize("end", ["", "client.disconnect()", "del client", "sys.exit(0)"])
+def test_a_program_does_not_end_before_its_callbacks_have_run(cluster, end):
+    ended = run_program(
+        cluster,
+        f"""
+def take_long(future):
+    time.sleep(0.4)
+    print(future.cancelled(), flush=True)
+futures = [client.submit(calls.sleep_for, seconds) for seconds in (0.1, 0.2, 60)]
+for future in futures:
+    future.add_done_callback(take_long)
+assert futures[1].result(20) == 0.2
+del future, futures
+{end}
+""",
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert sorted(ended.stdout.split()) == ["False", "False", "True"]

@@ -22,6 +22,7 @@ from scaler._native import (
     ClientRings,
     Mappings,
     Nest,
+    QuickCallback,
     Segment,
     Store,
     WakeUp,
@@ -333,8 +334,72 @@ def test_an_interrupt_in_the_midst_of_draining_loses_no_result(scheduler, monkey
     scheduler.client.look()
     assert scheduler.client.strays == 0
     assert len(set(scheduler.rings.results.positions)) == 1
-    scheduler.client.call_back()
+    scheduler.client.run_callbacks()
     assert called == [future]
+
+
+def test_only_quick_callbacks_run_in_the_thread_that_serves_everybody(scheduler):
+    future, called = scheduler.submit(), []
+    future.add_done_callback(lambda _: called.append("slow"))
+    future.add_done_callback(QuickCallback(lambda _: called.append("quick")))
+    future.add_done_callback(lambda _: called.append("slower"))
+    scheduler.answer(future, 1)
+    assert future.done()
+    scheduler.client.call_back()
+    assert called == ["quick"]
+    assert scheduler.client.needs_caller
+    scheduler.client.run_callbacks()
+    assert called == ["quick", "slow", "slower"]
+    assert not scheduler.client.needs_caller
+
+
+def test_there_is_a_thread_for_callbacks_from_the_first_that_is_due(scheduler):
+    def names():
+        return [thread.name for thread in threading.enumerate() if thread.name.startswith("scaler-")]
+
+    called = []
+    future, awaited = scheduler.submit(), scheduler.submit()
+    attendant = Attendant(scheduler.client, scheduler.event)
+    awaited.add_done_callback(QuickCallback(called.append))
+    scheduler.answer(awaited, 1)
+    wait_until(lambda: called == [awaited])
+    assert names() == ["scaler-client"]
+    future.add_done_callback(lambda _: called.append(threading.current_thread().name))
+    scheduler.answer(future, 1)
+    wait_until(lambda: len(called) == 2)
+    assert called[1] == "scaler-callbacks"
+    attendant.stop()
+    assert names() == []
+
+
+def test_without_a_thread_for_callbacks_they_run_in_the_clients_own(scheduler, monkeypatch):
+    attendant = Attendant(scheduler.client, scheduler.event)
+
+    def refuse(*_):
+        raise RuntimeError("can't start new thread")
+
+    called = []
+    future = scheduler.submit()
+    future.add_done_callback(lambda _: called.append(threading.current_thread().name))
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        scheduler.answer(future, 1)
+        wait_until(lambda: called)
+    assert called == ["scaler-client"]
+    attendant.stop()
+
+
+def test_a_callback_that_is_added_while_its_future_ends_is_not_lost(scheduler):
+    called = []
+    for _ in range(300):
+        future = scheduler.submit()
+        adder = threading.Thread(target=future.add_done_callback, args=(called.append,))
+        adder.start()
+        scheduler.answer(future, 1)
+        assert future.result(20) == 1
+        adder.join()
+        scheduler.client.run_callbacks()
+        assert called.pop() is future
 
 
 def test_a_callback_that_raises_to_end_its_thread_keeps_no_other_from_being_called(scheduler, caplog):

@@ -145,7 +145,7 @@ def refer_from_callback(scheduler, large):
     future.add_done_callback(lambda _: (future, large))
     scheduler.answer(future, 1)
     assert future.result() == 1
-    scheduler.client.call_back()
+    scheduler.client.run_callbacks()
 
 
 def await_it(scheduler, large):
@@ -153,7 +153,7 @@ def await_it(scheduler, large):
         future = failed(scheduler)
         future.add_done_callback(lambda _: None)
         scheduler.client.look()
-        scheduler.client.call_back()
+        scheduler.client.run_callbacks()
         with pytest.raises(ValueError, match="no"):
             await future
 
