@@ -27,9 +27,10 @@ def connect(
 ) -> tuple[Entry | ClientRelay, int]:
     """Rings to the scheduler at `address`, and the bits that this client's task ids begin with.
 
-    These are `known_bits`, if it has any. With `children_bytes` it is a nested client, of the tasks that run in one
-    worker, and they are elsewhere. SchedulerTimeoutError if nobody answers in time, RefusedError if the scheduler does
-    not want it, ValueError if the address is none.
+    These are `known_bits`, if it has any: then a scheduler was there before. With `children_bytes` it is a nested
+    client, of the tasks that run in one worker, and they are elsewhere. SchedulerTimeoutError if nobody answers in
+    time, RefusedError if the scheduler does not want it or something else listens there, ValueError if the address is
+    none or names no host.
     """
     hello = Hello()
 
@@ -39,7 +40,7 @@ def connect(
         hello = new_hello(Role.CLIENT, identity, client_bits=bits, is_nested=bool(children_bytes))
         return hello
 
-    dealer, welcome = greet(address, make_hello, timeout_s, is_stopped)
+    dealer, welcome = greet(address, make_hello, timeout_s, is_stopped, is_name_known=bool(known_bits))
     bits, name = hello.client_bits, identity.hex()[:8]
     try:
         if children_bytes:

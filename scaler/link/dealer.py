@@ -16,9 +16,11 @@ from collections.abc import Callable
 import zmq
 import zmq.utils.monitor
 
-from scaler.exceptions import RefusedError, SchedulerTimeoutError
+from scaler.address import Address
+from scaler.exceptions import AddressError, RefusedError, SchedulerTimeoutError
+from scaler.link.diagnosis import NO_ANSWER, look
 from scaler.protocol.codec import decode, encode
-from scaler.protocol.frames import Frame, FrameError, Goodbye, Hello, Refusal, Role, Welcome
+from scaler.protocol.frames import Frame, FrameError, Goodbye, Hello, Refusal, Role, VersionError, Welcome
 
 _log = logging.getLogger(__name__)
 # As plain numbers: an operation on pyzmq's flags costs as much as one on its sockets.
@@ -30,6 +32,9 @@ KEEP_ALIVE = (
 )  # fmt: skip
 FIRST_PAUSE_S, MOST_PAUSE_S = 0.01, 0.25
 ANSWER_S = 5.0
+PATIENCE_S = 0.5  # before it is looked why nobody answers
+LOOK_AGAIN_S = 2.0
+_MET = zmq.EVENT_HANDSHAKE_SUCCEEDED  # whatever listens there speaks ZeroMQ
 _BROKEN = (
     zmq.EVENT_DISCONNECTED
     | zmq.EVENT_CLOSED
@@ -49,11 +54,12 @@ class Dealer:
         for option, value in ((zmq.LINGER, 0), (zmq.SNDHWM, 0), (zmq.RCVHWM, 0), (zmq.RECONNECT_IVL, -1), *KEEP_ALIVE):
             self._socket.setsockopt(option, value)
         self._socket.setsockopt(zmq.IPV6, 1)
-        self._monitor = self._socket.get_monitor_socket(_BROKEN)
+        self._monitor = self._socket.get_monitor_socket(_BROKEN | _MET)
         self._poller = zmq.Poller()
         self._poller.register(self._socket, zmq.POLLIN)
         self._poller.register(self._monitor, zmq.POLLIN)
         self.is_broken = False
+        self.has_met = False
         self.has_message = False  # when `wait` last looked
         try:
             self._socket.connect(address)
@@ -83,8 +89,10 @@ class Dealer:
         rung = self.has_message = False
         for ready, _ in self._poller.poll(max(0, int(timeout_s * 1000))):
             if ready is self._monitor:
-                zmq.utils.monitor.recv_monitor_message(self._monitor, zmq.NOBLOCK)
-                self.is_broken = True
+                if zmq.utils.monitor.recv_monitor_message(self._monitor, zmq.NOBLOCK)["event"] == _MET:
+                    self.has_met = True
+                else:
+                    self.is_broken = True
             elif ready is self._socket:
                 self.has_message = True
             else:
@@ -117,20 +125,67 @@ def new_hello(
     )  # fmt: skip
 
 
+class Doubts:
+    """What keeps the scheduler from answering, as far as that can be seen from here (link.diagnosis)."""
+
+    def __init__(self, address: str, *, is_name_known: bool) -> None:
+        self._address, self._is_name_known = address, is_name_known
+        self._parsed = Address.parse(address)
+        self._next_s = 0.0
+        self._is_announced = False
+        self.text = ""
+
+    def look(self, has_met: bool, end: float) -> None:
+        """See what it is, if that is not known yet. AddressError or RefusedError if waiting does not help."""
+        now_s = time.monotonic()
+        if has_met:
+            self.text = NO_ANSWER
+        if has_met or now_s < self._next_s or now_s > end:
+            return
+        trouble = look(self._parsed, end - now_s)
+        self.text = trouble.text
+        self._next_s = time.monotonic() + LOOK_AGAIN_S
+        if trouble.is_about_name and trouble.is_final and not self._is_name_known:
+            raise AddressError(f"no scheduler can be reached at {self._address}: {trouble.text}: correct the address")
+        if trouble.is_final and not trouble.is_about_name:
+            raise RefusedError(f"no scheduler can be reached at {self._address}: {trouble.text}")
+        if not self._is_announced:
+            self._is_announced = True
+            level = logging.WARNING if trouble.is_about_name else logging.INFO
+            _log.log(level, "waiting for the scheduler at %s: %s", self._address, trouble.text)
+
+    def on_nonsense(self, error: FrameError) -> RefusedError:
+        """What to raise when something has answered that is no frame."""
+        if isinstance(error, VersionError):
+            return RefusedError(f"the scheduler at {self._address} is of another version: {error}")
+        trouble = look(self._parsed, LOOK_AGAIN_S)
+        what = trouble.text if trouble.is_final else f"what listens there is no scheduler of this version: {error}"
+        return RefusedError(f"no scheduler can be reached at {self._address}: {what}")
+
+
 def greet(
-    address: str, make_hello: Callable[[], Hello], timeout_s: float, is_stopped: Callable[[], bool] = lambda: False
+    address: str,
+    make_hello: Callable[[], Hello],
+    timeout_s: float,
+    is_stopped: Callable[[], bool] = lambda: False,
+    *,
+    is_name_known: bool = True,
 ) -> tuple[Dealer, Welcome]:
     """Say hello at `address` until somebody answers, on a fresh socket each time.
 
     SchedulerTimeoutError after `timeout_s`, RefusedError with the scheduler's sentence if it does not want this peer,
-    ValueError if the address is none.
+    or if something else listens there, ValueError if the address is none. AddressError if no host has that name, unless
+    it `is_name_known`: then the name is waited for as a scheduler is, since names of hosts come and go with them.
     """
     deadline = time.monotonic() + timeout_s
     pause_s = FIRST_PAUSE_S
+    doubts = Doubts(address, is_name_known=is_name_known)
     while True:
         dealer = Dealer(address)
         try:
-            answer = _ask(dealer, make_hello(), deadline, is_stopped)
+            answer = _ask(dealer, make_hello(), deadline, is_stopped, doubts)
+            if answer is None and not is_stopped():
+                doubts.look(dealer.has_met, deadline)
         except BaseException:
             dealer.close()
             raise
@@ -140,24 +195,31 @@ def greet(
         if isinstance(answer, Refusal) and not answer.is_temporary:
             raise RefusedError(f"the scheduler at {address} refused: {answer.reason}")
         if is_stopped() or time.monotonic() + pause_s > deadline:
-            raise SchedulerTimeoutError(f"no scheduler answered at {address} within {timeout_s} s")
+            why = f": {doubts.text}" if doubts.text else ""
+            raise SchedulerTimeoutError(f"no scheduler answered at {address} within {timeout_s} s{why}")
         time.sleep(pause_s)
         pause_s = min(MOST_PAUSE_S, pause_s * 2)
 
 
-def _ask(dealer: Dealer, hello: Hello, deadline: float, is_stopped: Callable[[], bool]) -> Welcome | Refusal | None:
+def _ask(
+    dealer: Dealer, hello: Hello, deadline: float, is_stopped: Callable[[], bool], doubts: Doubts
+) -> Welcome | Refusal | None:
     """The answer to one hello; None if the connection failed or nobody answered for a while."""
     dealer.send(encode(Frame(hello)))
-    end = min(deadline, time.monotonic() + ANSWER_S)
+    began_s = time.monotonic()
+    end = min(deadline, began_s + ANSWER_S)
+    doubtful_s = began_s + min(PATIENCE_S, (end - began_s) / 2)
     while not dealer.is_broken and time.monotonic() < end and not is_stopped():
-        dealer.wait(min(0.1, end - time.monotonic()))
+        dealer.wait(min(0.05, end - time.monotonic()))
         data = dealer.receive()
         if data is None:
+            if not dealer.is_broken and time.monotonic() > doubtful_s:
+                doubts.look(dealer.has_met, end)
             continue
         try:
             body = decode(data).body
         except FrameError as error:
-            raise RefusedError(f"what listens there is no scheduler of this version: {error}") from error
+            raise doubts.on_nonsense(error) from error
         if isinstance(body, Welcome | Refusal):
             return body
     return None

@@ -8,9 +8,15 @@ answers pings by ZeroMQ's own threads, as long as these go on reading.
 
 Rule 1: an ipc path is this user's alone (0600), and nothing is taken from others: ZeroMQ removes whatever lies at the
         path, be it the socket of a scheduler that runs or a file of the user's. It does not remove its own at the end.
+Rule 2: a path belongs to one scheduler as long as that lives, whatever becomes of the socket's file: a cleaner of
+        temporary folders may remove it, and then the path looks free. The lock on a file beside it (`PATH.lock`) says
+        so, which the kernel gives up with the process, however that ends. Where a file system knows no locks there is
+        none.
 """
 
+import contextlib
 import errno
+import fcntl
 import os
 import socket
 import stat
@@ -26,6 +32,7 @@ _WHY = {
     errno.EADDRNOTAVAIL: "no interface of this machine has that address",
     errno.ENODEV: "no interface of this machine has that name or address",
     errno.ENOENT: "the folder of the path does not exist",
+    errno.EROFS: "the path is on a file system that cannot be written to",
 }
 
 MOST_FRAMES_WAITING = 16  # of one connection, of at most FRAME_LIMIT_BYTES each: no less, so that small ones flow
@@ -44,37 +51,100 @@ def limit(router: "zmq.Socket[bytes]") -> None:
         router.setsockopt(option, value)
 
 
-def listen(router: "zmq.Socket[bytes]", address: Address) -> Address:
-    """Bind, and return the address as it came to be: a port of 0 has become a real one. ListenError says why not."""
+class Listening:
+    """What listening has put into the file system: `leave` takes it away again."""
+
+    def __init__(self, address: Address, lock: int) -> None:
+        self.address = address  # as it came to be: a port of 0 has become a real one
+        self._lock = lock
+        self._socket = os.lstat(address.path) if _has_file(address) else None
+
+    def leave(self) -> None:
+        """To be called while the socket still listens; idempotent. What somebody else has put there stays."""
+        if self._socket is not None:
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(self._socket, os.lstat(self.address.path)):
+                    os.unlink(self.address.path)
+        if self._lock >= 0:
+            with contextlib.suppress(OSError):
+                os.unlink(_lock_path(self.address))  # before the lock is given up: nobody else has it then
+            os.close(self._lock)
+            self._lock = -1
+
+
+def listen(router: "zmq.Socket[bytes]", address: Address) -> Listening:
+    """Bind. ListenError says why not."""
     if address.is_ipv6:
         router.setsockopt(zmq.IPV6, 1)
-    _check_path(address)
+    lock = _take_path(address) if _has_file(address) else -1
     mask = os.umask(0o177)
     try:
         router.bind(str(address))
-    except zmq.ZMQError as error:
+        os.umask(mask)
+        return Listening(Address.parse(router.getsockopt_string(zmq.LAST_ENDPOINT)), lock)
+    except BaseException as error:
+        os.umask(mask)
+        if lock >= 0:
+            os.close(lock)
+        if not isinstance(error, zmq.ZMQError):
+            raise
         if error.errno == errno.EADDRINUSE:
             raise _in_use(address) from None
-        why = _WHY.get(error.errno or 0, error.strerror)
-        raise ListenError(f"cannot listen at {address}: {why}") from None
-    finally:
-        os.umask(mask)
-    return Address.parse(router.getsockopt_string(zmq.LAST_ENDPOINT))
+        raise _cannot(address, error) from None
 
 
-def leave(address: Address) -> None:
-    """Remove what listening has left in the file system. To be called while the socket still listens."""
-    if address.is_ipc and not address.path.startswith("@"):
+def _has_file(address: Address) -> bool:
+    return address.is_ipc and not address.path.startswith("@")
+
+
+def _lock_path(address: Address) -> str:
+    return f"{address.path}.lock"
+
+
+def _take_path(address: Address) -> int:
+    """A descriptor that holds the lock on the path, if it is free; -1 if it is and there are no locks."""
+    lock = _lock(address)
+    try:
+        _check_path(address)
+    except BaseException:
+        if lock >= 0:
+            os.close(lock)
+        raise
+    return lock
+
+
+def _lock(address: Address) -> int:
+    path = _lock_path(address)
+    while True:
         try:
-            os.unlink(address.path)
+            lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        except OSError as error:
+            raise _cannot(address, error) from None
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(lock), os.lstat(path)):
+                return lock
+        except BlockingIOError:
+            os.close(lock)
+            raise _in_use(address, _removed(address)) from None
         except FileNotFoundError:
-            pass
+            pass  # a scheduler has just left the path
+        except OSError:  # this file system knows no locks
+            os.close(lock)
+            os.unlink(path)
+            return -1
+        os.close(lock)
+
+
+def _removed(address: Address) -> str:
+    """What to add if somebody listens at a path where nobody can be reached."""
+    if os.path.lexists(address.path):
+        return ""
+    return ", though its socket has been removed, so that nobody can reach it: stop that scheduler first"
 
 
 def _check_path(address: Address) -> None:
-    """Whether an ipc path is free."""
-    if not address.is_ipc or address.path.startswith("@"):
-        return
+    """Whether nothing else is at an ipc path, whatever made it."""
     try:
         is_socket = stat.S_ISSOCK(os.lstat(address.path).st_mode)
         if is_socket and _somebody_listens(address.path):
@@ -96,5 +166,9 @@ def _somebody_listens(path: str) -> bool:
     return True
 
 
-def _in_use(address: Address) -> AddressInUseError:
-    return AddressInUseError(f"cannot listen at {address}: it is in use, another program listens there")
+def _in_use(address: Address, more: str = "") -> AddressInUseError:
+    return AddressInUseError(f"cannot listen at {address}: it is in use, another program listens there{more}")
+
+
+def _cannot(address: Address, error: OSError | zmq.ZMQError) -> ListenError:
+    return ListenError(f"cannot listen at {address}: {_WHY.get(error.errno or 0, error.strerror)}")

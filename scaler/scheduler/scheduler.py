@@ -14,6 +14,7 @@ import os
 import secrets
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 import zmq
@@ -27,7 +28,7 @@ from scaler.link.door import Visitor
 from scaler.link.memory import ObjectMemory, object_memory
 from scaler.link.names import BellPage, new_life, sweep, sweep_orphans, warn_of_files
 from scaler.link.object_port import ObjectPort
-from scaler.scheduler.listening import leave, limit, listen
+from scaler.scheduler.listening import limit, listen
 from scaler.scheduler.local_peers import LOOK_TICKS, LocalPeers
 from scaler.scheduler.remote_peers import RemotePeers
 from scaler.scheduler.remote_session import HostObjects
@@ -87,7 +88,7 @@ class SchedulerServer:
         self._news = False
         self._unsaid: list[tuple[Peer, int, bytes]] = []  # controls for which a client's ring had no room, or just now
         self._farewell = ""
-        self.address: Address | None = None
+        self._is_open = False
 
     def open(
         self,
@@ -97,13 +98,22 @@ class SchedulerServer:
     ) -> Address:
         """Listen at `address`; the address as it came to be (a port of 0 has become a real one).
 
-        `watch(descriptor, callback)` is the loop's add_reader, unless there is a shorter way.
+        `watch(descriptor, callback)` is the loop's add_reader, unless there is a shorter way. If it fails, nothing of
+        it is left but what `close` takes away.
         """
         self._loop = loop
         self.closed: asyncio.Future[None] = loop.create_future()
+        with ExitStack() as undo:
+            bound = self._open(loop, address, watch or loop.add_reader, undo)
+            undo.pop_all()
+        self._is_open = True
+        return bound
+
+    def _open(self, loop: asyncio.AbstractEventLoop, address: Address, watch: Watch, undo: ExitStack) -> Address:
         self._local = LocalPeers(
             loop, self.pump, self.life, self._bell_page.name, self._memory, self._queue_size, self._on_change
         )
+        undo.callback(self._local.close)
         self._objects = HostObjects(self._store, self._mappings)
         self._remote = RemotePeers(
             self.core, self.life, self._local.door.address, self._objects,
@@ -113,6 +123,7 @@ class SchedulerServer:
             on_shutdown=self._on_shutdown,
         )  # fmt: skip
         self._context = zmq.Context(self._io_threads)
+        undo.callback(self._context.destroy, 0)
         self._router = self._context.socket(zmq.ROUTER)
         pings = (zmq.HEARTBEAT_IVL, round(self._heartbeat_s * 1000)), (
             zmq.HEARTBEAT_TIMEOUT, round(self._ping_timeout_s * 1000),
@@ -123,9 +134,11 @@ class SchedulerServer:
         self._descriptor = int(self._router.getsockopt(zmq.FD))
         self._timer: asyncio.TimerHandle | None = None
         self._timer_due_s = 0.0
-        self.address = bound = listen(self._router, address)
+        self._listening = listen(self._router, address)
+        undo.callback(self._listening.leave)
+        bound = self._listening.address
         self._objects.port = _open_object_port(bound)
-        (watch or loop.add_reader)(self._descriptor, self._read)
+        watch(self._descriptor, self._read)
         return bound
 
     def after_run(self) -> bool:
@@ -292,6 +305,13 @@ class SchedulerServer:
 
     def close(self) -> None:
         """Hang up on everybody and leave nothing behind."""
+        if self._is_open:
+            self._hang_up()
+        self._bell_page.close()
+        os.close(self._bell)
+        sweep(self.life, self._memory.folder)
+
+    def _hang_up(self) -> None:
         self._loop.remove_reader(self._descriptor)
         if self._timer is not None:
             self._timer.cancel()
@@ -302,13 +322,9 @@ class SchedulerServer:
         if self._objects.port is not None:
             self._objects.port.close()
         self._local.close()
-        if self.address is not None:
-            leave(self.address)
+        self._listening.leave()
         self._router.close(1000)
         self._context.term()
-        self._bell_page.close()
-        os.close(self._bell)
-        sweep(self.life, self._memory.folder)
 
 
 def _open_object_port(address: Address) -> ObjectPort | None:

@@ -1,5 +1,7 @@
 """Binding: where the scheduler came to listen, and what was in the way."""
 
+import errno
+import fcntl
 import os
 import socket
 import stat
@@ -10,7 +12,7 @@ import zmq
 from scaler.address import Address
 from scaler.exceptions import AddressInUseError, ListenError
 from scaler.protocol.bounds import FRAME_LIMIT_BYTES
-from scaler.scheduler.listening import MOST_FRAMES_WAITING, MOST_MESSAGE_BYTES, leave, limit, listen
+from scaler.scheduler.listening import MOST_FRAMES_WAITING, MOST_MESSAGE_BYTES, limit, listen
 
 
 @pytest.fixture
@@ -24,14 +26,14 @@ def router():
 
 @pytest.mark.parametrize("text", ["tcp://127.0.0.1:0", "tcp://localhost:*", "tcp://*:0"])
 def test_any_port_becomes_a_real_one(router, text):
-    bound = listen(router, Address.parse(text))
+    bound = listen(router, Address.parse(text)).address
     assert bound.port
     with socket.create_connection(("127.0.0.1", bound.port), 5):
         pass
 
 
 def test_ipv6(router):
-    bound = listen(router, Address.parse("tcp://[::1]:0"))
+    bound = listen(router, Address.parse("tcp://[::1]:0")).address
     assert (bound.host, bound.is_loopback) == ("::1", True)
     with socket.create_connection(("::1", bound.port), 5):
         pass
@@ -41,15 +43,16 @@ def test_ipc_path_is_for_this_user_only_and_leaves_nothing(router, tmp_path):
     path = tmp_path / "scheduler"
     mask = os.umask(0)
     try:
-        address = listen(router, Address(path=str(path)))
+        listening = listen(router, Address(path=str(path)))
         assert os.umask(0) == 0
     finally:
         os.umask(mask)
-    assert address == Address(path=str(path))
+    assert listening.address == Address(path=str(path))
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    leave(address)
-    assert not path.exists()
-    leave(address)
+    assert stat.S_IMODE((tmp_path / "scheduler.lock").stat().st_mode) == 0o600
+    listening.leave()
+    assert os.listdir(tmp_path) == []
+    listening.leave()
 
 
 def test_port_in_use(router):
@@ -68,7 +71,40 @@ def test_ipc_path_in_use_is_left_alone(router, tmp_path):
             listen(router, Address(path=path))
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as other:
             other.connect(path)
-    assert listen(router, Address(path=path))  # its owner has gone and left it
+    listening = listen(router, Address(path=path))  # its owner has gone and left it
+    listening.leave()
+
+
+def test_a_path_whose_socket_was_removed_is_still_its_schedulers(router, tmp_path):
+    address = Address(path=str(tmp_path / "scheduler"))
+    listening = listen(router, address)
+    os.unlink(address.path)
+    with zmq.Context() as context, context.socket(zmq.ROUTER) as second:
+        with pytest.raises(AddressInUseError, match=r"in use.*its socket has been removed.*stop that scheduler first"):
+            listen(second, address)
+        listening.leave()
+        listen(second, address).leave()
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_scheduler_that_leaves_removes_no_socket_that_somebody_else_has_put_at_its_path(router, tmp_path):
+    address = Address(path=str(tmp_path / "scheduler"))
+    listening = listen(router, address)
+    os.unlink(address.path)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as other:
+        other.bind(address.path)
+        listening.leave()
+        assert os.path.exists(address.path)
+
+
+def test_where_the_file_system_knows_no_locks_a_scheduler_listens_without_one(router, tmp_path, monkeypatch):
+    def flock(*_):
+        raise OSError(errno.EOPNOTSUPP, "not supported")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    listening = listen(router, Address(path=str(tmp_path / "scheduler")))
+    listening.leave()
+    assert os.listdir(tmp_path) == []
 
 
 def test_a_file_at_the_path_is_left_alone(router, tmp_path):
@@ -122,7 +158,7 @@ def send_all(dealer, messages):
 
 def test_a_peer_that_is_not_read_has_to_wait_and_nothing_that_it_sends_is_lost(router, dealer):
     limit(router)
-    dealer.connect(str(listen(router, Address.parse("tcp://127.0.0.1:0"))))
+    dealer.connect(str(listen(router, Address.parse("tcp://127.0.0.1:0")).address))
     frame = bytes(1 << 20)
     messages = [b"%d" % number + frame for number in range(100)]
     sent = send_all(dealer, messages)
@@ -138,7 +174,7 @@ def test_a_peer_that_is_not_read_has_to_wait_and_nothing_that_it_sends_is_lost(r
 
 def test_one_that_is_not_read_holds_nobody_else_up(router, dealer):
     limit(router)
-    address = str(listen(router, Address.parse("tcp://127.0.0.1:0")))
+    address = str(listen(router, Address.parse("tcp://127.0.0.1:0")).address)
     dealer.connect(address)
     send_all(dealer, [bytes(1 << 20)] * 100)
     with zmq.Context() as context, context.socket(zmq.DEALER) as other:
@@ -154,7 +190,7 @@ def test_one_that_is_not_read_holds_nobody_else_up(router, dealer):
 
 def test_the_largest_frame_comes_through_and_one_far_above_it_ends_its_connection(router, dealer):
     limit(router)
-    dealer.connect(str(listen(router, Address.parse("tcp://127.0.0.1:0"))))
+    dealer.connect(str(listen(router, Address.parse("tcp://127.0.0.1:0")).address))
     for size in (FRAME_LIMIT_BYTES, MOST_MESSAGE_BYTES):  # the latter is refused, with a sentence, by who reads it
         dealer.send(bytes(size))
         assert router.poll(10_000)
