@@ -44,10 +44,15 @@ def start_elsewhere(room: str = "2g", folder: Path | None = None, **options: Any
     return scheduler, address
 
 
-def start_cluster_elsewhere(address: str, n_workers: int, room: str = "2g") -> "subprocess.Popen[bytes]":
-    """Workers with a /dev/shm of their own for the scheduler at this address. To be ended by a signal."""
+def start_cluster_elsewhere(
+    address: str, n_workers: int, room: str = "2g", folder: str = ""
+) -> "subprocess.Popen[bytes]":
+    """Workers with a /dev/shm of their own for the scheduler at this address. To be ended by a signal.
+
+    If a folder is given, it is theirs alone as well, and empty: a temporary folder, mostly.
+    """
     command = Path(sys.executable).with_name("scaler_cluster")
-    return subprocess.Popen([*_ELSEWHERE, room, "", command, "--num-of-workers", str(n_workers), address])
+    return subprocess.Popen([*_ELSEWHERE, room, folder, command, "--num-of-workers", str(n_workers), address])
 
 
 class RemoteCluster:

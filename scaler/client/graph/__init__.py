@@ -1,1 +1,1 @@
-"""Graphs of calls: reading them (read), their order (order), what goes in one piece (fuse), sending them (run)."""
+"""Graphs of calls: reading them (read), those of Dask (dask_graph), their order (order), sending them (run)."""

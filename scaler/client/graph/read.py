@@ -8,7 +8,7 @@ dask._task_spec, or the key of another node, or a list with keys in it.
 Rule 1: only what is needed is read.
 Rule 2: a text that is no key of a plain graph is an error, since it is far more often a key that is misspelt; in Dask's
         form, where literals are common, it is a literal.
-Not here: order and cycles (order).
+Not here: order and cycles (order), what of a Dask graph would not do on several hosts (dask_graph).
 """
 
 import operator
@@ -19,6 +19,7 @@ from typing import Any
 
 from scaler._native import Call, InputSlot
 from scaler.calls import Inner, call_nested, call_node, call_with_keywords, evaluate, gather, make_dict, make_list
+from scaler.client.graph.dask_graph import find_check, materialize
 from scaler.reference import load_input
 
 Key = Any
@@ -67,7 +68,7 @@ def as_mapping(graph: Any) -> tuple[Mapping[Key, Any], bool]:
     if type(graph) is dict:
         return graph, False
     if hasattr(graph, "__dask_graph__"):
-        graph = graph.__dask_graph__()
+        graph = materialize(graph)
     if isinstance(graph, Mapping):
         return graph, True
     raise TypeError(f"a graph is a dict of its nodes, not {type(graph).__name__}")
@@ -81,6 +82,7 @@ class Reader:
         spec = sys.modules.get("dask._task_spec")  # not loaded: then there are no nodes of its
         self._spec: Any = spec
         self._node_class: Any = spec.GraphNode if spec is not None else ()
+        self._check = find_check(graph)
 
     @property
     def plain(self) -> dict[Key, Any] | None:
@@ -142,10 +144,12 @@ class Reader:
     def _is_key(self, value: Any) -> bool:
         try:
             return value in self._graph
-        except TypeError:
+        except (TypeError, ValueError):  # cannot be hashed; ValueError is a memoryview's
             return False
 
     def _call(self, key: Key, task: tuple[Any, ...]) -> Call:
+        if self._check is not None:
+            self._check(task[0], task[1:])
         graph = self._graph
         inputs: dict[Key, int] = {}
         args: list[Any] = []
@@ -158,7 +162,7 @@ class Reader:
                 continue
             try:
                 is_key = value in graph
-            except TypeError:
+            except (TypeError, ValueError):  # cannot be hashed; ValueError is a memoryview's
                 is_key = False
             if is_key:
                 args.append(self._input(key, value, inputs))
@@ -210,6 +214,8 @@ class Reader:
             return Alias(node.target)
         if isinstance(node, spec.DataNode):
             return Data(node.value)
+        if self._check is not None and isinstance(node, spec.Task):
+            self._check(node.func, node.args)
         if type(node) is spec.Task:
             inputs: dict[Key, int] = {}
             args, keywords = [], {}
