@@ -25,6 +25,8 @@ from typing import Any
 import cloudpickle
 from cloudpickle import cloudpickle as parts
 
+from scaler import by_name
+
 MAIN_NAMES = ("__main__", "__mp_main__")  # what multiprocessing calls the script in processes that it spawns
 _FILES = (io.TextIOWrapper, io.BufferedReader, io.BufferedWriter, io.BufferedRandom, io.FileIO)
 _Cached: Any = type(functools.cache(len))
@@ -221,6 +223,12 @@ def _make_alias(kind: Any, name: str, value: Any, parameters: tuple[Any, ...]) -
 # functions with something around them
 
 
+def _reduce_method(thing: Any) -> Any:
+    """Some methods travel by name; cloudpickle carries the function and the object of any other."""
+    home = by_name.find_home(thing)
+    return (by_name.find, home) if home is not None else parts._method_reduce(thing)
+
+
 def _reduce_cached(thing: Any) -> Any:
     """A function with a cache comes with an empty one."""
     if is_found_by_name(thing):
@@ -308,6 +316,8 @@ def _refuse_file(thing: Any) -> Any:
 
 
 _reducers: dict[Any, Callable[[Any], Any]] = {
+    types.MethodType: _reduce_method,
+    types.BuiltinMethodType: by_name.reduce_method,
     _Cached: _reduce_cached,
     typing.NewType: _reduce_new_type,
     typing.ParamSpec: _reduce_parameter,

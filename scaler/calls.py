@@ -14,15 +14,15 @@ class Steps:
     result is needed once, and is let go of as soon as it has been.
     """
 
-    __slots__ = ("__weakref__", "_steps")
+    __slots__ = ("__weakref__", "steps")
 
     def __init__(self, steps: tuple[tuple[Callable[..., Any], tuple[int, ...]], ...]) -> None:
-        self._steps = steps
+        self.steps = steps
 
     def __call__(self, *args: Any) -> Any:
         more = iter(args)
         results: list[Any] = []
-        for function, codes in self._steps:
+        for function, codes in self.steps:
             given = [next(more) if code < 0 else results[code] for code in codes]
             for code in codes:
                 if code >= 0:
@@ -32,7 +32,7 @@ class Steps:
         return results[-1]
 
     def __reduce__(self) -> Any:
-        return Steps, (self._steps,)
+        return Steps, (self.steps,)
 
 
 class Inner:

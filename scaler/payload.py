@@ -1,7 +1,9 @@
 """Objects to bytes and back: functions, arguments, results, exceptions.
 
-Plain pickle first, since it is ten times as fast; cloudpickle where that fails, or where the bytes name `__main__`: an
-instance of a class of `__main__` pickles without a word and fails only in the worker, whose `__main__` is another.
+Plain pickle first, since it is ten times as fast; cloudpickle where that fails, or where the bytes name `__main__` or
+another module that travels by value: an instance of a class of `__main__` pickles without a word and fails only in the
+worker, whose `__main__` is another. The same where they name `getattr`, by which methods are pickled: some of these
+travel by their names (scaler.by_name).
 
 Large buffers (arrays, mostly) stay out of the pickle, so that they are copied once, into the object they travel as.
 
@@ -28,6 +30,7 @@ from scaler._native import (
     read_chunk,
     read_packed,
 )
+from scaler.by_name import MethodPickler, modules_by_value
 from scaler.died import died_error
 from scaler.exceptions import (
     ClientCancelledException,
@@ -85,7 +88,10 @@ def dumps(
     except Exception:
         pass
     else:
-        if b"_main__" not in data:  # `__mp_main__` is the script, too, in a process that multiprocessing has spawned
+        if b"getattr" in data and reduce_error is None:  # the method of an object
+            data = _dumps_methods(value, buffers)
+        # `__mp_main__` is the script, too, in a process that multiprocessing has spawned.
+        if b"_main__" not in data and not any(name in data for name in modules_by_value()):
             return data
     from scaler import by_value
 
@@ -104,6 +110,15 @@ class _Errors(pickle.Pickler):
 
     def reducer_override(self, thing: Any) -> Any:
         return self.reduce_error(thing) if isinstance(thing, BaseException) else NotImplemented
+
+
+def _dumps_methods(value: Any, buffers: Buffers | None) -> bytes:
+    """Some methods travel by name."""
+    if buffers is not None:
+        buffers.clear()
+    file = io.BytesIO()
+    MethodPickler(file, 5, buffer_callback=buffers).dump(value)
+    return file.getvalue()
 
 
 def _dumps_errors(value: Any, reduce_error: Callable[[BaseException], Any]) -> bytes:

@@ -19,23 +19,26 @@ class Retrying:
     """Calls `function`, and up to `retries` times again while it (or the coroutine it returns) raises one of `errors`.
 
     Each time with the arguments as they came, whatever the call before has done to them; all in the same worker. What
-    the last one raises is raised.
+    the last one raises is raised. `again()` gives the function anew, if it carries state (scaler.sent_function).
     """
 
-    __slots__ = ("__weakref__", "_errors", "_function", "_retries")
+    __slots__ = ("__weakref__", "_errors", "_retries", "again", "function")
 
     def __init__(self, function: Callable[..., Any], errors: tuple[type[Exception], ...], retries: int) -> None:
-        self._function, self._errors, self._retries = function, errors, retries
+        self.function, self._errors, self._retries = function, errors, retries
+        self.again: Callable[[], Callable[..., Any]] = lambda: function
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         as_they_came = _pickled(args, kwargs)
+        function = self.function
         for left in reversed(range(self._retries)):
             try:
-                value = self._function(*args, **kwargs)
+                value = function(*args, **kwargs)
                 return self._await(value, as_they_came, left) if type(value) is CoroutineType else value
             except self._errors as error:
                 args, kwargs = _unpickled(as_they_came, error)
-        return self._function(*args, **kwargs)
+                function = self.again()
+        return function(*args, **kwargs)
 
     async def _await(self, coroutine: Coroutine[Any, Any, Any], as_they_came: "bytes | Exception", left: int) -> Any:
         """What it returns in the end; after this one it may be made `left` + 1 times."""
@@ -44,14 +47,14 @@ class Retrying:
                 return await coroutine
             except self._errors as error:
                 args, kwargs = _unpickled(as_they_came, error)
-            coroutine = self._function(*args, **kwargs)
+            coroutine = self.again()(*args, **kwargs)
         return await coroutine
 
     def __reduce__(self) -> Any:
-        return Retrying, (self._function, self._errors, self._retries)
+        return Retrying, (self.function, self._errors, self._retries)
 
     def __repr__(self) -> str:
-        return str(getattr(self._function, "__qualname__", None) or repr(self._function))  # what errors call it
+        return str(getattr(self.function, "__qualname__", None) or repr(self.function))  # what errors call it
 
 
 def _pickled(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes | Exception:

@@ -3,24 +3,32 @@
 Not here: claiming, publishing (native/process/worker.pyx), running in place of waiting (native/process/nested.pyx).
 """
 
-import pickle
 import threading
+import traceback
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any
 
-from scaler._native import FLAG_OBJECTS, Mappings, Unreadable, borrow, end_forked, fork_count
-from scaler.reference import loads
+from scaler import sent_function
+from scaler._native import FLAG_OBJECTS, FunctionObjects, Mappings, Unreadable, end_forked, fork_count
 
 
-def function_loader(mappings: Mappings) -> Callable[[bytes, int], Any]:
-    """What makes callables: or what says why there is none, which is raised by every task that names it."""
+def function_loader(mappings: Mappings) -> Callable[..., Any]:
+    """What makes callables: or what says why there is none, which is raised by every task that names it.
 
-    def load_function(data: bytes, flags: int) -> Any:
+    `copy(payload)` gives what the payload is made of, if that is not lent to this worker.
+    """
+
+    def load_function(data: bytes, flags: int, copy: Callable[[bytes], sent_function.Parts] | None = None) -> Any:
+        again: Callable[[], sent_function.Parts] | None = None
         try:
-            if flags & FLAG_OBJECTS:
-                return loads(*borrow(mappings, data))
-            return pickle.loads(data)
+            if not flags & FLAG_OBJECTS:
+                return sent_function.load((data, (), ()))
+            again = FunctionObjects(mappings, data).parts if copy is None else partial(copy, data)
+            return sent_function.load(again(), again)
         except BaseException as error:
+            again = None
+            traceback.clear_frames(error.__traceback__)  # which hold what was lent
             return Unreadable(error)
 
     return load_function

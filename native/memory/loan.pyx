@@ -19,6 +19,7 @@ cdef class Loan:
     cdef Mappings mappings
     cdef Mapping shared
     cdef Mapping pinned           # where it lies, whatever becomes of the segment's name
+    cdef Loan base                # of the same object: that one says when nobody looks any more
     cdef char *start
     cdef void *own                # private memory, allocated
     cdef PrivateMapping *own_mapping
@@ -80,6 +81,7 @@ cdef class Loan:
             self.is_writable = True
             self.start = <char *>self.own
             self.end_count()
+            self.base = None
         else:
             self.shared = mapping
             self.start = mapping.start + offset
@@ -133,8 +135,11 @@ def read_packed(buffer not None):
     return stream, buffers
 
 
-cdef tuple borrow_all(Mappings mappings, const char *payload, size_t size, list loans, bint is_counted):
-    """(pickle, the buffers it left out, the objects of its references) of a payload; `loans` gets all, in its order."""
+cdef tuple borrow_all(Mappings mappings, const char *payload, size_t size, list loans, bint is_counted, list bases=None):
+    """(pickle, the buffers it left out, the objects of its references) of a payload; `loans` gets all, in its order.
+
+    `bases` are loans of the same objects, which go on as long as one of these does.
+    """
     cdef int64_t count = places_in(payload, size)
     cdef Place *place
     cdef Loan loan
@@ -150,6 +155,9 @@ cdef tuple borrow_all(Mappings mappings, const char *payload, size_t size, list 
     for i in range(count):
         place = place_at(payload, i)
         loan = loans[i]
+        if bases is not None:
+            loan.base = bases[i]
+            loan.pinned = loan.base.pinned
         if place.flags & PLACE_INPUT:
             continue                                  # unpack_inputs finds it among the loans
         if place.flags & PLACE_SHARED:
@@ -164,9 +172,29 @@ cdef tuple borrow_all(Mappings mappings, const char *payload, size_t size, list 
     return stream, buffers, references
 
 
-def borrow(Mappings mappings not None, bytes payload not None):
-    """The same for a function's payload: its objects are given back one by one, when nobody looks at them any more."""
-    return borrow_all(mappings, PyBytes_AS_STRING(payload), len(payload), [], True)
+@cython.final
+cdef class FunctionObjects:
+    """What a function carries: lent to this worker once, and given back when neither this nor a view is there any more.
+
+    `parts()` gives (pickle, buffers, references), anew each time: what is done to the ones the next do not show.
+    """
+    cdef Mappings mappings
+    cdef bytes payload
+    cdef list bases
+
+    def __init__(self, Mappings mappings not None, bytes payload not None):
+        cdef const char *at = PyBytes_AS_STRING(payload)
+        cdef size_t size = len(payload)
+        cdef Loan loan
+        cdef int64_t i
+        self.mappings, self.payload, self.bases = mappings, payload, []
+        for i in range(max(places_in(at, size), <int64_t>0)):
+            loan = mappings.lend(place_at(at, i), True)
+            self.bases.append(loan)
+            loan.pin()
+
+    def parts(self):
+        return borrow_all(self.mappings, PyBytes_AS_STRING(self.payload), len(self.payload), [], False, self.bases)
 
 
 cdef int give_back_all(Mappings mappings, const char *payload, size_t size) except -1:

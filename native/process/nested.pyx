@@ -501,10 +501,7 @@ cdef class Nest:
         cdef bytes payload
         if function is None:
             _, payload, flags = client.functions.known[number]
-            if flags & FLAG_OBJECTS:
-                function = self.loads_parcel(*self.copy_parts(payload))
-            else:
-                function = self.load_function(payload, 0)
+            function = self.load_function(payload, flags, self.copy_parts)
             self.functions[number] = function
         if type(function) is Unreadable:
             raise (<Unreadable>function).error.with_traceback((<Unreadable>function).traceback)
@@ -583,7 +580,7 @@ cdef class Nest:
         value = results.finish()
         return (value, kept) if kept else value, FLAG_CHUNK | (FLAG_PLAIN if results.all_plain else 0)
 
-    cdef tuple copy_parts(self, bytes payload):
+    cpdef tuple copy_parts(self, bytes payload):
         """(pickle, buffers, references) of a payload that names objects, all of it copied: nothing is borrowed here."""
         cdef list loans = []
         stream, buffers, references = borrow_all(self.mappings, PyBytes_AS_STRING(payload), len(payload), loans, False)

@@ -126,7 +126,7 @@ class Client:
         self._dumps = self._objects.dumps
         self._functions = FunctionNumbers(
             self._objects.begin, self._rings.announce, self._rings.forget_function, self._rings.most_function_bytes,
-            self._rings.check_open,
+            self._rings.check_open, self._identity,
         )  # fmt: skip
         self._number_of = self._functions.number_of
         self._rings.name_of = self._functions.name_of

@@ -1,9 +1,9 @@
 """FunctionNumbers: which number of this client stands for which callable.
 
-A callable is pickled and announced once. Functions, classes, builtins and partials are known again by identity (`is`,
-held weakly), never by `==`: two bound methods may be equal and still differ. Anything else, a builtin that is bound to
-an object included, is pickled each time and known again by its bytes. A function's state (its closure, its defaults,
-arrays in a partial) is captured at its first submit.
+A callable is pickled and announced once. Functions, classes, builtins, partials and methods that a module offers are
+known again by identity (`is`, held weakly), never by `==`: two bound methods may be equal and still differ. What they
+are made of is watched: if it is another at the next submit, they are pickled again (scaler.client.callables). Anything
+else is pickled each time, and known again by its bytes.
 
 A function stays announced as long as this client has it: the callable itself if that is known by identity, else the
 call that uses its number, be it a whole map. Besides these the last MOST_UNUSED stay, with at most MOST_UNUSED_BYTES in
@@ -26,11 +26,16 @@ import types
 import weakref
 from collections import OrderedDict, deque
 from collections.abc import Callable
+from hashlib import blake2b
 from typing import Any
 
-from scaler._native import FLAG_OBJECTS, split_places
+from scaler._native import FLAG_OBJECTS, KnownFunction, KnownFunctions, Watch, split_places
+from scaler.by_name import find_home, modules_by_value
+from scaler.client.callables import examine
 from scaler.client.objects import Packed, Parcel
 from scaler.client.serializer import SerializedCall
+from scaler.client.surroundings import list_places, list_reloads
+from scaler.sent_function import FRESH, KEPT, pack
 
 MOST_UNUSED = 1000
 MOST_UNUSED_BYTES = 128 << 20  # the last one stays whatever its size
@@ -41,7 +46,8 @@ class FunctionNumbers:
     """`announce(number, digest, payload, flags)` sends a function that the scheduler has not had from this client.
 
     `forget(number)` takes that back; false if it cannot just now. `begin()` gives the parcel that a function is packed
-    with; its payload may have `most_bytes`. `check()` raises if nothing can be submitted any more.
+    with; its payload may have `most_bytes`. `check()` raises if nothing can be submitted any more. `owner` is what no
+    other client has: functions that travel by value are this client's alone.
     """
 
     def __init__(
@@ -51,11 +57,16 @@ class FunctionNumbers:
         forget: Callable[[int], bool],
         most_bytes: int,
         check: Callable[[], None] = lambda: None,
+        owner: bytes = b"",
     ) -> None:
-        self._check = check
+        self._check, self._owner = check, owner
         self._begin, self._announce, self._forget, self._most_bytes = begin, announce, forget, most_bytes
-        self._by_id: dict[int, tuple[weakref.ref[Any], int]] = {}
-        self._by_digest: dict[bytes, _Announced] = {}
+        self._known = KnownFunctions()
+        self._find = self._known.find
+        self._surroundings = -1
+        self._places: tuple[str, ...] = ()
+        self._reloads: tuple[tuple[str, int], ...] = ()
+        self._by_content: dict[tuple[bytes, int], _Announced] = {}  # by digest of the pickle, and surroundings
         self._by_number: dict[int, _Announced] = {}
         self._unused: OrderedDict[int, _Announced] = OrderedDict()  # the one used last at the end
         self._unused_bytes = 0
@@ -73,27 +84,8 @@ class FunctionNumbers:
 
         It is good as long as the caller holds it and the function.
         """
-        known = self._by_id.get(id(function))
-        if known is not None and known[0]() is function:
-            return known[1]
-        if not callable(function):
-            raise TypeError(f"the first argument must be callable, not {type(function).__name__}: {function!r}")
-        self._check()
-        parcel = self._begin()
-        data = parcel.dumps(function)
-        digest = parcel.digest(data)
-        with self._lock:
-            self._settle()
-            announced = self._by_digest.get(digest)
-            if announced is None:
-                announced = self._send(digest, parcel, data)
-                announced.name = _name_of(function)
-            if _is_known_by_identity(function):
-                return self._know(function, announced)
-            number = _Use(announced.number)
-            self._use(announced)
-            number.gone = self._gone
-            return number
+        number = self._find(function)
+        return self._number_of_new(function) if number is None else number
 
     def name_of(self, number: int) -> str:
         """What people call the function of this number; nothing if it has been forgotten."""
@@ -112,25 +104,58 @@ class FunctionNumbers:
         """In a forked child: whoever holds the lock is a thread of the parent."""
         self._lock = threading.RLock()
 
-    def _know(self, function: Callable[..., Any], announced: "_Announced") -> int:
-        """The number of a function that is known by identity from now on."""
-        key, number, gone, by_id = id(function), announced.number, self._gone, self._by_id
-        known = by_id.get(key)
-        if known is not None and known[0]() is function:  # another thread was faster
-            return known[1]
+    def _number_of_new(self, function: Callable[..., Any]) -> int:
+        """The number of a callable that is not known, or is not what it was."""
+        if not callable(function):
+            raise TypeError(f"the first argument must be callable, not {type(function).__name__}: {function!r}")
+        self._check()
+        modules_by_value()  # sees which modules there are, and those that are new are a change of the surroundings
+        surroundings = self._known.surroundings
+        parcel = self._begin()
+        about = examine(function) if _is_known_by_identity(function) else None  # before it is pickled: it may change
+        data = parcel.dumps(function)
+        digest = parcel.digest(data)
+        with self._lock:
+            self._settle()
+            announced = self._by_content.get((digest, surroundings))
+            if announced is None:
+                if about is None:
+                    about = examine(function)
+                announced = self._send(digest, surroundings, parcel, data, about.is_kept, about.is_by_name)
+                announced.name = _name_of(function)
+            number = self._use(announced)
+            if about is not None and _is_known_by_identity(function):
+                self._know(function, number, about.watch, surroundings)
+            return number
 
-        def on_gone(_: Any) -> None:
-            by_id.pop(key, None)
-            gone.append(number)
+    def _know(self, function: Callable[..., Any], number: int, watch: Watch | None, surroundings: int) -> None:
+        """From now on it is known by identity."""
+        key, by_id = id(function), self._known.by_id
 
-        self._use(announced)
-        by_id[key] = weakref.ref(function, on_gone), number
-        return number
+        def on_gone(reference: Any) -> None:
+            known = by_id.get(key)
+            if known is not None and known.reference is reference:
+                del by_id[key]
 
-    def _use(self, announced: "_Announced") -> None:
+        try:
+            reference = weakref.ref(function, on_gone)
+        except TypeError:
+            return
+        by_id[key] = KnownFunction(reference, number, watch, surroundings)
+
+    def _look_around(self, surroundings: int) -> None:
+        """See where modules are found, and which were loaded anew, if that has changed."""
+        if surroundings != self._surroundings:
+            self._places, self._reloads, self._surroundings = list_places(), list_reloads(), surroundings
+
+    def _use(self, announced: "_Announced") -> "_Use":
+        """A number to submit under, which is not forgotten as long as somebody has it."""
+        number = _Use(announced.number)
         announced.users += 1
         if self._unused.pop(announced.number, None) is not None:
             self._unused_bytes -= announced.object_bytes
+        number.gone = self._gone
+        return number
 
     def _settle(self) -> None:
         """See who has gone, and what falls out with that."""
@@ -143,8 +168,8 @@ class FunctionNumbers:
                 self._unused_bytes += announced.object_bytes
         while len(unused) > MOST_UNUSED or (self._unused_bytes > MOST_UNUSED_BYTES and len(unused) > 1):
             number, announced = next(iter(unused.items()))
-            if self._by_digest.get(announced.digest) is announced:
-                del self._by_digest[announced.digest]
+            if self._by_content.get(announced.content) is announced:
+                del self._by_content[announced.content]
             if unused.pop(number, None) is not None:  # else it was found just before that
                 self._unused_bytes -= announced.object_bytes
                 del self._by_number[number]
@@ -152,33 +177,43 @@ class FunctionNumbers:
         while self._unsaid and self._forget(self._unsaid[0]):
             self._unsaid.popleft()
 
-    def _send(self, digest: bytes, parcel: Parcel, data: bytes) -> "_Announced":
+    def _send(
+        self, digest: bytes, surroundings: int, parcel: Parcel, data: bytes, is_kept: bool, is_by_name: bool
+    ) -> "_Announced":
+        self._look_around(surroundings)
+        if not is_by_name or self._places or self._reloads:
+            owner = b"" if is_by_name and not self._reloads else self._owner
+            data = pack(KEPT if is_kept else FRESH, owner, self._places, self._reloads) + data
         packed = parcel.finish(data, self._most_bytes, may_hold=False)
         self._last_number += 1
-        announced = _Announced(self._last_number, digest)
+        announced = _Announced(self._last_number, (digest, surroundings))
         if isinstance(packed, bytes):
-            self._announce(announced.number, digest, packed, 0)
+            self._announce(announced.number, blake2b(packed, digest_size=16).digest(), packed, 0)
         else:
             announced.object_bytes = sum(place[3] for place in split_places(packed.payload)[0])
-            self._send_packed(announced, packed)  # type: ignore[arg-type]  # a function has no inputs
-        meanwhile = self._by_digest.get(digest)
+            self._send_packed(announced, packed, self._owner)  # type: ignore[arg-type]  # a function has no inputs
+        meanwhile = self._by_content.get(announced.content)
         if meanwhile is not None:  # announced by a signal's handler: once is enough
             self._unsaid.append(announced.number)
             return meanwhile
-        self._by_digest[digest] = self._by_number[announced.number] = announced
+        self._by_content[announced.content] = self._by_number[announced.number] = announced
         return announced
 
-    def _send_packed(self, announced: "_Announced", packed: Packed) -> None:
+    def _send_packed(self, announced: "_Announced", packed: Packed, owner: bytes) -> None:
+        digest, surroundings = announced.content
         try:
-            self._announce(announced.number, announced.digest, packed.payload, FLAG_OBJECTS)
+            # What the objects hold has been hashed already: it need not be read a second time.
+            name = blake2b(digest + surroundings.to_bytes(8, "little") + owner, digest_size=16).digest()
+            self._announce(announced.number, name, packed.payload, FLAG_OBJECTS)
             packed.is_written = True
         finally:
             packed.end()
 
 
 def _is_known_by_identity(function: Any) -> bool:
-    if isinstance(function, types.BuiltinFunctionType):  # bound to an object, it changes with that: {}.get
-        return function.__self__ is None or isinstance(function.__self__, types.ModuleType)
+    if isinstance(function, types.BuiltinFunctionType | types.MethodType):  # it changes with its object: {}.get
+        owner = function.__self__
+        return owner is None or isinstance(owner, types.ModuleType) or find_home(function) is not None
     return isinstance(function, _BY_IDENTITY)
 
 
@@ -198,16 +233,16 @@ def _name_of(function: Any) -> str:
 class _Announced:
     """What has been announced, and how many hold it: callables, and calls that use its number."""
 
-    __slots__ = ("digest", "name", "number", "object_bytes", "users")
+    __slots__ = ("content", "name", "number", "object_bytes", "users")
 
-    def __init__(self, number: int, digest: bytes) -> None:
+    def __init__(self, number: int, content: tuple[bytes, int]) -> None:
         self.name = ""
-        self.number, self.digest = number, digest
+        self.number, self.content = number, content
         self.object_bytes = self.users = 0
 
 
 class _Use(int):
-    """The number of a callable that is not known by identity: as long as somebody has it, the function stays."""
+    """A number of a callable: as long as somebody has it, the function stays."""
 
     gone: "deque[int] | None" = None
 

@@ -27,6 +27,7 @@ from scaler.link.knock import Entry, NotCoLocated, Refused, knock
 from scaler.link.names import warn_of_files
 from scaler.reference import load_given, loads
 from scaler.running import Coroutines, function_loader
+from scaler.sent_function import name_of
 from scaler.stopping import STOP_SIGNAL
 from scaler.threads import new_thread
 
@@ -40,17 +41,6 @@ def is_importing(frame: Any) -> bool:
             return True
         frame = frame.f_back
     return False
-
-
-def name_of(function: Any) -> str:
-    """What to call it in an error."""
-    while type(function) is partial:
-        function = function.func
-    try:
-        name = function.__qualname__
-    except Exception:  # most have one, and an object that has none may have a say in that
-        name = None
-    return name if type(name) is str else type(function).__qualname__
 
 
 def overdue_describer(worker: str) -> Callable[[Any, int, BaseException | None], bytes]:

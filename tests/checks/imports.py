@@ -40,22 +40,24 @@ MAY_IMPORT: dict[str, str] = {
     "scaler.context": "",
     "scaler.death_facts": "",
     "scaler.died": "death_facts exceptions",
-    "scaler.by_value": "",
+    "scaler.by_name": "",
+    "scaler.by_value": "by_name",
     "scaler.failures": "exceptions",
-    "scaler.payload": "_native by_value died exceptions failures untravelling",
+    "scaler.payload": "_native by_name by_value died exceptions failures untravelling",
     "scaler.reference": "_native",
     "scaler.retrying": "payload",
-    "scaler.running": "_native reference",
+    "scaler.running": "_native sent_function",
+    "scaler.sent_function": "_native calls reference retrying",
     "scaler.protocol": "_native address exceptions",
     "scaler.config": "address exceptions",
     "scaler.link": "_native address descriptors exceptions processes protocol sparing_log threads",
     "scaler.stopping": "_native exceptions processes",
     "scaler.relay": "_native address death_facts exceptions link processes protocol sparing_log stopping threads",
     "scaler.calls": "",
-    "scaler.client": "_native address calls context exceptions link payload protocol reference relay retrying running "
-    "threads",
+    "scaler.client": "_native address by_name calls context exceptions link payload protocol reference relay retrying "
+    "running sent_function threads",
     "scaler.cluster.worker": "_native cluster.creator cluster.handover context exceptions link payload reference "
-    "running stopping threads",
+    "running sent_function stopping threads",
     "scaler.cluster": "_native address cluster.creator cluster.handover config death_facts descriptors event_loop "
     "exceptions link logs orphans protocol relay signals sparing_log stopping threads",
     "scaler.scheduler": "_native address cluster.creator config death_facts event_loop exceptions link logs orphans "
@@ -66,7 +68,7 @@ MAY_IMPORT: dict[str, str] = {
 # Libraries that are dear to load or have one place where they are used.
 MAY_USE = {
     "capnp": {"scaler.protocol.codec"},
-    "cloudpickle": {"scaler.by_value", "scaler.untravelling"},
+    "cloudpickle": {"scaler.by_name", "scaler.by_value", "scaler.untravelling"},
     "subprocess": {"scaler.cluster.spawn"},
     "uvloop": {"scaler.event_loop", "scaler.scheduler.pump_loop"},
     "zmq": {"scaler.link.dealer", "scaler.scheduler"},

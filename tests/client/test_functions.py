@@ -266,7 +266,7 @@ def test_a_signals_handler_may_submit_while_a_function_waits_for_room(scheduler,
     def announce(number, digest, payload, flags):
         if not handled:
             handled.append(0)
-            handled[0] = scheduler.numbers.number_of(function)
+            handled[0] = scheduler.use(function)
         scheduler.known[number] = payload
 
     scheduler.numbers._announce = announce

@@ -66,6 +66,7 @@ def raise_group():
 def raise_what_only_workers_have(base):
     """Of a module that nobody else can import."""
     module = types.ModuleType("only_there")
+    module.__file__ = "/only/there.py"  # else it would be one made by hand, which travels by value
     sys.modules["only_there"] = module
     kind = type("Trouble", (base,), {"__module__": "only_there"})
     setattr(module, "Trouble", kind)  # noqa: B010

@@ -564,8 +564,8 @@ def parent():
     lay_out_peer(memory, bytes(16), 4096, 4096, CHILDREN_BYTES)
     nest = Nest(
         memory, Mappings(LIFE, "/tmp"), loads=pickle.loads, loads_parcel=lambda data, loan, buffers: pickle.loads(data),
-        dumps=payload.dumps_result, describe=payload.describe, load_function=lambda data, flags: pickle.loads(data),
-        finish=lambda value: value,
+        dumps=payload.dumps_result, describe=payload.describe, finish=lambda value: value,
+        load_function=lambda data, flags, copy: pickle.loads(data),
         stop_with=KeyboardInterrupt, sends_old=True,
     )  # fmt: skip
     made = Scheduler(1024, nest)

@@ -13,10 +13,10 @@ from scaler._native import (
     PLACE_PACKED,
     PLACE_SHARED,
     PLACE_STREAM,
+    FunctionObjects,
     Mappings,
     Store,
     address_of,
-    borrow,
     join_places,
     read_packed,
 )
@@ -319,15 +319,17 @@ def test_a_payload_is_read_with_what_it_names(lender):
     buffers = [lender.store.put(bytes([n]) * 1000, 0) for n in range(3)]
     shared = [lender.store.put_packed(b"reference", [], PLACE_SHARED) for _ in range(2)]
     places = [buffers[0], shared[0], buffers[1], shared[1], buffers[2]]
-    stream, found, references = borrow(lender.mappings, join_places(places, b"stream"))
+    stream, found, references = FunctionObjects(lender.mappings, join_places(places, b"stream")).parts()
     assert bytes(stream) == b"stream"
     assert [bytes(each) for each in found] == [bytes([n]) * 1000 for n in range(3)]
     assert [reference.object for reference in references] == [place[0] for place in shared]
-    stream, found, _ = borrow(lender.mappings, join_places([lender.store.put(b"long stream", PLACE_STREAM)]))
+    stream, found, _ = FunctionObjects(
+        lender.mappings, join_places([lender.store.put(b"long stream", PLACE_STREAM)])
+    ).parts()
     assert (bytes(stream), list(found)) == (b"long stream", [])
     packed = lender.store.put_packed(b"packed", [memoryview(b"x")])
     assert packed[4] == PLACE_PACKED
-    stream, found, _ = borrow(lender.mappings, join_places([packed]))
+    stream, found, _ = FunctionObjects(lender.mappings, join_places([packed])).parts()
     assert (bytes(stream), [bytes(each) for each in found]) == (b"packed", [b"x"])
 
 
@@ -341,7 +343,7 @@ def test_a_damaged_payload_is_read_or_is_an_error(data):
         payload = damage(join_places(places, b"stream"), cuts)
         payload = payload[: data.draw(st.integers(0, len(payload)))]
         try:
-            stream, buffers, _ = borrow(lender.mappings, payload)
+            stream, buffers, _ = FunctionObjects(lender.mappings, payload).parts()
         except (ValueError, OSError):
             return
         assert all(memoryview(part).nbytes <= 65_536 for part in (stream, *buffers))

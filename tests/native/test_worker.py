@@ -315,7 +315,8 @@ def test_what_a_forgotten_function_carries_is_given_back_once(worker, is_loaded,
         worker.tasks.write(TASK, 1, pickle.dumps(()), function=1)
         worker.loop.run()
         ids += given_back(worker)
-        assert ids == ([carried] if n_bytes == 40_000 else [])  # a small one is copied
+        # A small one is copied; of one that cannot be read nothing is looked at.
+        assert ids == ([carried] if n_bytes == 40_000 or not is_readable else [])
     forget(worker, 1)
     for _ in range(2):
         worker.loop.run()

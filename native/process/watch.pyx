@@ -1,0 +1,305 @@
+# Watch: what a function that travels by value was made of when it was sent, and whether that is still what it is.
+#
+# A function is sent once. In a notebook its globals, closure, defaults and code are bound anew in between, and people
+# expect the next submit to use what they see. So a client notes what it has found under each name that a function uses
+# (scaler.client.callables finds out which these are), and compares that before each submit: by identity, which costs
+# some nanoseconds a name. Values that can change in place and are small are pickled again and compared as bytes.
+#
+# Rule 1: what differs need not make a difference: if something has changed the function is pickled again, and its bytes
+#         say whether it is another.
+# Rule 2: nothing here keeps a function alive, be it by way of its own closure: what may lead back to one is held weakly,
+#         or, where that is not possible, known by its address alone. All else is held, since its address could be
+#         another's by now.
+# Not here: what a function uses (scaler.client.callables), its number (scaler.client.functions).
+
+import pickle as _pickle
+
+cdef extern from "Python.h":
+    PyObject *PyDict_GetItem(object mapping, object key)
+    PyObject *PyWeakref_GetObject(object reference)
+    int PyDict_Next(object mapping, Py_ssize_t *at, PyObject **key, PyObject **value)
+    Py_ssize_t PyDict_Size(object mapping)
+    Py_ssize_t PySet_GET_SIZE(object set)
+
+cdef extern from *:
+    """
+    #define scaler_cell_content(cell) (((PyCellObject *)(cell))->ob_ref)
+    #define scaler_function(f) ((PyFunctionObject *)(f))
+    #define scaler_class(c) ((PyTypeObject *)(c))
+    """
+    PyObject *cell_content "scaler_cell_content"(PyObject *cell)
+    ctypedef struct FunctionObject "PyFunctionObject":
+        PyObject *func_code
+        PyObject *func_globals
+        PyObject *func_defaults
+        PyObject *func_kwdefaults
+        PyObject *func_closure
+        PyObject *func_dict
+    ctypedef struct ClassObject "PyTypeObject":
+        PyObject *tp_dict
+        PyObject *tp_bases
+    FunctionObject *as_function "scaler_function"(object function)
+    ClassObject *as_class "scaler_class"(object cls)
+
+cdef uint64_t reloads_so_far = 0
+
+
+def note_reload():
+    """A module of this process is loaded anew: what is sent by name may mean something else from now on."""
+    global reloads_so_far
+    reloads_so_far += 1
+
+
+@cython.final
+cdef class Found:
+    """A value that was found, and is not held. With `has_state` it may change in place, and its pickle says whether."""
+    cdef PyObject *address            # NULL: there was nothing
+    cdef object reference             # weak; None where the value's type has no weak references
+    cdef bint has_state
+
+    def __init__(self, value, reference=None, bint has_state=False):
+        self.address, self.reference, self.has_state = <PyObject *>value, reference, has_state
+
+    @staticmethod
+    def nothing():
+        """What stands for a name that is not bound, or an empty cell."""
+        cdef Found found = Found(None)
+        found.address = NULL
+        return found
+
+
+cdef inline bint is_found_again(PyObject *expected, PyObject *now, list states) except -1:
+    """Whether this is the value that was expected: the value itself, if that may be held, or a Found."""
+    cdef Found found
+    if type(<object>expected) is not Found:
+        return expected == now
+    found = <Found>expected
+    if found.address != now or (found.reference is not None and PyWeakref_GetObject(found.reference) != now):
+        return False
+    if found.has_state:
+        states.append(<object>now)
+    return True
+
+
+cdef bint are_found_in(PyObject *mapping, tuple items, list states) except -1:
+    """Whether a dict has these (name, value)*; NULL is an empty one."""
+    cdef Py_ssize_t i
+    for i in range(0, PyTuple_GET_SIZE(items), 2):
+        if not is_found_again(PyTuple_GET_ITEM(items, i + 1),
+                              NULL if mapping == NULL else PyDict_GetItem(<object>mapping, <object>PyTuple_GET_ITEM(items, i)),
+                              states):
+            return False
+    return True
+
+
+cdef class WatchedPart:
+    """A part of what is watched. It is held weakly."""
+    cdef object owner
+
+    cdef bint is_unchanged(self, list states) except -1:
+        raise NotImplementedError
+
+
+@cython.final
+cdef class WatchedFunction(WatchedPart):
+    """What a function uses: `names` of its module, `cells`, `defaults`, `keywords` (defaults, too), `attributes`."""
+    cdef object code
+    cdef PyObject *given              # its tuple of defaults
+    cdef PyObject *given_keywords
+    cdef tuple names, cells, defaults, keywords, attributes
+
+    def __init__(self, function not None, reference not None, tuple names, tuple cells, tuple defaults, tuple keywords,
+                 tuple attributes):
+        cdef FunctionObject *f = as_function(function)
+        self.owner, self.code, self.given, self.given_keywords = reference, <object>f.func_code, f.func_defaults, f.func_kwdefaults
+        self.names, self.cells, self.defaults, self.keywords = names, cells, defaults, keywords
+        self.attributes = attributes
+
+    cdef bint is_unchanged(self, list states) except -1:
+        cdef object owner = <object>PyWeakref_GetObject(self.owner)
+        cdef FunctionObject *f
+        cdef Py_ssize_t i
+        if owner is None:
+            return False
+        f = as_function(owner)
+        if f.func_code != <PyObject *>self.code or f.func_defaults != self.given or f.func_kwdefaults != self.given_keywords:
+            return False
+        if PyTuple_GET_SIZE(self.names) and not are_found_in(f.func_globals, self.names, states):
+            return False
+        for i in range(PyTuple_GET_SIZE(self.cells)):
+            if not is_found_again(PyTuple_GET_ITEM(self.cells, i), cell_content(PyTuple_GET_ITEM(<object>f.func_closure, i)),
+                                  states):
+                return False
+        for i in range(PyTuple_GET_SIZE(self.defaults)):
+            if not is_found_again(PyTuple_GET_ITEM(self.defaults, i), PyTuple_GET_ITEM(<object>f.func_defaults, i), states):
+                return False
+        if PyTuple_GET_SIZE(self.keywords) and not are_found_in(f.func_kwdefaults, self.keywords, states):
+            return False
+        if f.func_dict == NULL and not PyTuple_GET_SIZE(self.attributes):
+            return True
+        return ((0 if f.func_dict == NULL else 2 * PyDict_Size(<object>f.func_dict)) == PyTuple_GET_SIZE(self.attributes)
+                and are_found_in(f.func_dict, self.attributes, states))
+
+
+@cython.final
+cdef class WatchedClass(WatchedPart):
+    """What a class has of its own: `items`, as `class_items` gives them, with what stands for the values."""
+    cdef PyObject *bases
+    cdef tuple items
+
+    def __init__(self, cls not None, reference not None, tuple items):
+        self.owner, self.bases, self.items = reference, as_class(cls).tp_bases, items
+
+    cdef bint is_unchanged(self, list states) except -1:
+        cdef object owner = <object>PyWeakref_GetObject(self.owner)
+        cdef Py_ssize_t at = 0
+        cdef Py_ssize_t i = 0
+        cdef PyObject *key
+        cdef PyObject *value
+        if owner is None or as_class(owner).tp_bases != self.bases:
+            return False
+        while PyDict_Next(<object>as_class(owner).tp_dict, &at, &key, &value):
+            if i == PyTuple_GET_SIZE(self.items) or PyTuple_GET_ITEM(self.items, i) != key:
+                return False
+            if not is_found_again(PyTuple_GET_ITEM(self.items, i + 1), value, states):
+                return False
+            i += 2
+        return i == PyTuple_GET_SIZE(self.items)
+
+
+def class_items(cls not None):
+    """[name, value, name, value, ...] of what a class has of its own."""
+    cdef Py_ssize_t at = 0
+    cdef PyObject *key
+    cdef PyObject *value
+    cdef list found = []
+    while PyDict_Next(<object>as_class(cls).tp_dict, &at, &key, &value):
+        found.append(<object>key)
+        found.append(<object>value)
+    return found
+
+
+@cython.final
+cdef class Watch:
+    """`parts` of a callable. `has_state`: of a partial, whose arguments can change in place. `pickled`: of all states."""
+    cdef tuple parts
+    cdef bint has_state
+    cdef bytes pickled
+
+    def __init__(self, tuple parts not None, bint has_state=False):
+        self.parts, self.has_state = parts, has_state
+
+    def note_states(self, callable):
+        """Note what can change in place, as it is now. False if something has changed already, or cannot be pickled."""
+        cdef list states = []
+        if not self.are_found_again(callable, states):
+            return False
+        self.pickled = pickle_or_nothing(states) if states else None
+        return not states or self.pickled is not None
+
+    cdef bint are_found_again(self, callable, list states) except -1:
+        cdef Py_ssize_t i
+        for i in range(PyTuple_GET_SIZE(self.parts)):
+            if not (<WatchedPart>PyTuple_GET_ITEM(self.parts, i)).is_unchanged(states):
+                return False
+        if self.has_state:
+            states += [callable.args, callable.keywords]
+        return True
+
+    cpdef bint is_unchanged(self, callable) except -1:
+        """Whether all of that is what it was."""
+        cdef list states = []
+        if not self.are_found_again(callable, states):
+            return False
+        return not states or pickle_or_nothing(states) == self.pickled
+
+
+cdef object pickle_or_nothing(list states):
+    try:
+        return _pickle.dumps(states, 5)
+    except Exception:
+        return None                                   # whoever pickles it again hears why
+
+
+@cython.final
+cdef class KnownFunction:
+    """A callable that is known by identity, and the number that it has been sent under."""
+    cdef readonly object reference    # weak
+    cdef readonly object number
+    cdef Watch watch                  # None: it is found by its name, so there is nothing to watch
+    cdef uint64_t surroundings        # as of when
+
+    def __init__(self, reference not None, number not None, Watch watch, uint64_t surroundings):
+        self.reference, self.number, self.watch, self.surroundings = reference, number, watch, surroundings
+
+
+cdef class KnownFunctions:
+    """Which callables of a client are known, by identity, and are still what was sent.
+
+    `surroundings` counts the changes of what all of them are sent with: where modules are found (sys.path), which
+    modules travel by value, which were loaded anew.
+    """
+    cdef readonly dict by_id          # id -> KnownFunction
+    cdef uint64_t count
+    cdef dict system, modules
+    cdef tuple path
+    cdef object by_value              # cloudpickle's set of modules that travel by value; None: it has none yet
+    cdef Py_ssize_t by_value_count
+    cdef uint64_t reloads
+
+    def __init__(self):
+        import sys
+
+        self.by_id, self.system, self.modules, self.path = {}, sys.__dict__, sys.modules, ()
+        self.look_around()
+
+    def find(self, function):
+        """The number to submit it under; None if it is to be sent, for the first time or again."""
+        cdef PyObject *known = PyDict_GetItem(self.by_id, <size_t><PyObject *>function)
+        cdef KnownFunction one
+        if known == NULL:
+            return None
+        one = <KnownFunction>known
+        if (PyWeakref_GetObject(one.reference) == <PyObject *>function and self.is_as_it_was()
+                and one.surroundings == self.count and (one.watch is None or one.watch.is_unchanged(function))):
+            return one.number
+        return None
+
+    @property
+    def surroundings(self):
+        """How often they have changed, up to now."""
+        self.is_as_it_was()
+        return self.count
+
+    cdef bint is_as_it_was(self) except -1:
+        """False if they have just changed."""
+        cdef PyObject *path = PyDict_GetItem(self.system, "path")
+        cdef Py_ssize_t i
+        if self.reloads != reloads_so_far or path == NULL or type(<object>path) is not list:
+            return self.look_around()
+        if PyList_GET_SIZE(<object>path) != PyTuple_GET_SIZE(self.path):
+            return self.look_around()
+        for i in range(PyTuple_GET_SIZE(self.path)):
+            if <PyObject *>PyList_GET_ITEM(<object>path, i) != PyTuple_GET_ITEM(self.path, i):
+                return self.look_around()
+        if self.by_value is None:
+            if PyDict_GetItem(self.modules, "cloudpickle") == NULL:
+                return True
+            self.find_by_value()
+            if self.by_value is None:
+                return True                           # it is just being imported
+        return PySet_GET_SIZE(self.by_value) == self.by_value_count or self.look_around()
+
+    cdef bint look_around(self) except -1:
+        self.count += 1
+        self.reloads = reloads_so_far
+        self.path = tuple(self.system.get("path") or ())
+        if self.by_value is None:
+            self.find_by_value()
+        self.by_value_count = 0 if self.by_value is None else len(self.by_value)
+        return False
+
+    cdef int find_by_value(self) except -1:
+        found = getattr(self.modules.get("cloudpickle.cloudpickle"), "_PICKLE_BY_VALUE_MODULES", None)
+        self.by_value = found if type(found) is set else None
+        return 0
