@@ -7,12 +7,16 @@ Not here: whose end a descriptor is, what the objects mean.
 """
 
 import array
+import errno
 import json
 import os
 import select
 import socket
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from typing import Any
+
+LOOK_S = 0.05  # how often who waits for a packet looks whether it still is to wait
 
 
 def write_all(descriptor: int, data: bytes) -> None:
@@ -55,6 +59,18 @@ def has_packet(connection: socket.socket, timeout_s: float) -> bool:
     poll = select.poll()
     poll.register(connection, select.POLLIN)
     return bool(poll.poll(max(0.0, timeout_s) * 1000))
+
+
+def await_packet(connection: socket.socket, timeout_s: float, is_stopped: Callable[[], bool]) -> None:
+    """Until there is something to receive, or has hung up. TimeoutError if there is not by then; InterruptedError soon
+    after `is_stopped()`.
+    """
+    deadline = time.monotonic() + timeout_s
+    while not has_packet(connection, max(0.0, min(LOOK_S, deadline - time.monotonic()))):
+        if is_stopped():
+            raise InterruptedError(errno.EINTR, "nobody wants its answer any more")
+        if time.monotonic() >= deadline:
+            raise TimeoutError(errno.ETIMEDOUT, f"it has not answered for {timeout_s:g} s")
 
 
 def message_in(packet: bytes) -> dict[str, Any]:

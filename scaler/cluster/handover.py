@@ -13,6 +13,7 @@ Not here: who runs what (native/core/survivors.pyx).
 
 import json
 import logging
+import math
 import os
 import socket
 import sys
@@ -21,12 +22,12 @@ from typing import Any, NamedTuple
 
 from scaler._native import LAYOUT_VERSION, Segment, WorkerLoop
 from scaler.cluster.creator import MOST_REPORT_BYTES, Creator
-from scaler.descriptors import close_all, message_in, receive_packet
+from scaler.descriptors import await_packet, close_all, message_in, receive_packet
 from scaler.exceptions import DisconnectedError
 from scaler.link.knock import MOST_PACKET_BYTES, Entry, NotCoLocated, Refused, answer_in, check_user, pack_address
 
 _log = logging.getLogger(__name__)
-ANSWER_S = 10.0
+OPEN_S = 10.0  # to be let in; the answer may take longer
 
 
 class Handle(NamedTuple):
@@ -40,6 +41,10 @@ class Handle(NamedTuple):
         os.close(self.memory)
         os.close(self.doorbell)
 
+    def copy(self) -> "Handle":
+        """With descriptors of its own."""
+        return Handle(os.dup(self.memory), os.dup(self.doorbell), self.tag)
+
 
 class Place(NamedTuple):
     """Where a worker has been taken in: what it is to be told, and descriptors for it."""
@@ -48,10 +53,18 @@ class Place(NamedTuple):
     connection: socket.socket
     bell: int
 
+    def close(self) -> None:
+        self.connection.close()
+        os.close(self.bell)
 
-def hand_over(door: str, handle: Handle, pid: int, pidfd: int, **about: Any) -> Place:
+
+def hand_over(door: str, handle: Handle, pid: int, pidfd: int, is_stopped: Callable[[], bool], **about: Any) -> Place:
     """Hand a worker's rings in at a scheduler's door, with a descriptor of its process: what its number is here means
-    nothing to a scheduler in another PID namespace. Refused with its sentence; DisconnectedError if nobody opens."""
+    nothing to a scheduler in another PID namespace. Refused with its sentence; DisconnectedError if nobody opens.
+
+    Waits for the answer until `is_stopped()`, however long: a scheduler that has been stopped for a while would take
+    the worker in once it goes on, and lose it at once if nobody waited any more.
+    """
     request = {
         "role": "worker", "segment": "", "nonce": bytes(16).hex(), "layout": LAYOUT_VERSION,
         "python": list(sys.version_info[:2]), "pid": pid, "tag": handle.tag, **about,
@@ -59,10 +72,11 @@ def hand_over(door: str, handle: Handle, pid: int, pidfd: int, **about: Any) -> 
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
     descriptors: list[int] = []
     try:
-        connection.settimeout(ANSWER_S)
+        connection.settimeout(OPEN_S)
         connection.connect(pack_address(door))
         check_user(connection)
         socket.send_fds(connection, [json.dumps(request).encode()], [handle.doorbell, pidfd, handle.memory])
+        await_packet(connection, math.inf, is_stopped)
         packet, descriptors = receive_packet(connection, MOST_PACKET_BYTES, 1)
         if not packet:
             raise OSError("it hung up")
@@ -86,8 +100,7 @@ def tell_worker(link: socket.socket, place: Place) -> None:
     except OSError:
         pass
     finally:
-        place.connection.close()
-        os.close(place.bell)
+        place.close()
 
 
 class Moving:

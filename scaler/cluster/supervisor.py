@@ -4,6 +4,10 @@ On the scheduler's host it is off the data path: the workers hand their rings to
 is their relay. When the scheduler goes it looks for a new one for `death_timeout_s`, and its workers go over to that.
 
 Rule 1: whatever ends the supervisor ends its workers: they hold a socket to it, and the kernel kills them with it.
+Rule 2: nothing in the event loop waits for another process or a thread. What may take longer than a few milliseconds (a
+        scheduler's answer, the ends of workers, a relay's last word) is done in a thread, with descriptors of its own,
+        and whoever awaits it looks afterwards at what has changed meanwhile. So a scheduler that is stopped keeps a
+        supervisor neither from its workers nor from a signal.
 Not here: who is started when (roster), how a process is started (spawn).
 """
 
@@ -115,15 +119,16 @@ class Supervisor:
                 if self._stopping.is_set():
                     return
                 self._unable = ""  # this scheduler has not heard of it
-                self._start(self._roster.on_connected(time.monotonic(), self._hand_over()))
+                alive = await self._hand_over()
+                if self._stopping.is_set():
+                    return
+                self._start(self._roster.on_connected(time.monotonic(), alive))
                 await self._first_of(self._gone, self._stopping)
                 self._roster.on_disconnected()
-                if self._stopping.is_set():
-                    self._leave()
-                else:
-                    self._stay()
+                if not self._stopping.is_set():
+                    await self._stay()
         finally:
-            self._leave()
+            await self._leave()
             sweep_orphans(self._memory.folder)  # nobody else may come by where a scheduler was killed
             self._output.close()
 
@@ -144,27 +149,33 @@ class Supervisor:
         life_before, life = self._scheduler_life, f"{welcome.life:016x}"
         self._scheduler_life = life
         try:
-            self._entry = knock(welcome.colocation, life, "cluster", SMALLEST_RING_BYTES)
+            entry = await asyncio.to_thread(
+                knock, welcome.colocation, life, "cluster", SMALLEST_RING_BYTES, is_stopped=self._stopping.is_set
+            )
         except (NotCoLocated, Refused, DisconnectedError) as reason:
+            if self._stopping.is_set():
+                await asyncio.to_thread(dealer.leave)
+                return
             if self._handles and isinstance(reason, DisconnectedError):  # it was here before, and has died again
                 dealer.close()
                 await self._connect()
                 return
             _log.info("workers go over the wire to %s: %s", self._address, reason)
             if self._relay is not None and life != life_before:
-                self._relay.go_on(dealer, hello, welcome)
+                await self._relay.go_on(dealer, hello, welcome)
                 return
-            self._end_elsewhere()  # given up by the scheduler that is still there: what they run is run by others
+            await self._end_elsewhere()  # given up by the scheduler that is still there: what they run is run by others
             self._relay = HostRelay(
                 self._loop, self._address, dealer, hello, welcome, memory=self._memory, timeout_s=self._death_timeout_s,
                 facts_of=self._facts_of, on_kill=self._killed.add, on_over=self._on_relay_over,
             )  # fmt: skip
             self._door, self._life = self._relay.door, self._relay.life
         else:
-            dealer.leave()
-            self._end_elsewhere()
+            self._entry = entry
+            self._loop.add_reader(entry.connection.fileno(), self._on_scheduler_says)
+            await asyncio.to_thread(dealer.leave)
+            await self._end_elsewhere()
             self._door, self._life = welcome.colocation, life
-            self._loop.add_reader(self._entry.connection.fileno(), self._on_scheduler_says)
 
     def _on_scheduler_says(self) -> None:
         """The scheduler's door has a word for its clusters, or has gone."""
@@ -279,7 +290,7 @@ class Supervisor:
         try:
             self._pidfds[index] = os.pidfd_open(child.pid)
         except OSError:
-            child.end(0.0)
+            self._loop.run_in_executor(None, child.end, 0.0)
             self._output.last(pipe)
             raise
         child.tell({**settings, "process": child.key})
@@ -397,7 +408,7 @@ class Supervisor:
 
     # another scheduler
 
-    def _stay(self) -> None:
+    async def _stay(self) -> None:
         """The scheduler has gone: workers go on with what they have, until there is another one."""
         stay: Container[int] = self._handles
         if self._entry is not None:
@@ -405,38 +416,50 @@ class Supervisor:
             self._entry = None
         else:
             stay = self._roster.joined
-        self._end([index for index in self._children if index not in stay])
+        await self._end([index for index in self._children if index not in stay])
 
-    def _end_elsewhere(self) -> None:
+    async def _end_elsewhere(self) -> None:
         """The relay's workers have nobody to go over to."""
         if self._relay is not None:
-            self._end([index for index in self._children if index not in self._handles])
-            self._relay.close()
-            self._relay = None
+            relay, self._relay = self._relay, None
+            await self._end([index for index in self._children if index not in self._handles])
+            await relay.close()
 
-    def _hand_over(self) -> set[int]:
+    async def _hand_over(self) -> set[int]:
         """Hand the workers that have outlived their scheduler over to the next one. The places of those that stay."""
         if self._relay is not None:
-            self._end(list(self._handles))  # of a scheduler on this host; now there is one elsewhere
+            await self._end(list(self._handles))  # of a scheduler on this host; now there is one elsewhere
             return set(self._children)
         for index, handle in list(self._handles.items()):
-            child, name = self._children[index], self._roster.places[index].name
-            try:
-                place = hand_over(
-                    self._door, handle, child.pid, self._pidfds[index],
-                    process=child.key, name=name, grace_s=self._settings.grace_s,
-                )  # fmt: skip
-            except Refused as error:
-                _log.error("worker %s is started anew: %s", name, error)
-                self._end([index])
-            except DisconnectedError as error:  # the next one will take it
-                _log.info("worker %s stays: %s", name, error)
-            else:
-                tell_worker(child.link, place)
+            if self._handles.get(index) is handle:  # else it has ended while another was handed over
+                await self._hand_over_one(index, handle)
         return set(self._handles)
 
-    def _end(self, places: list[int]) -> None:
-        end_all([self._forget(index) for index in places], 0.5)
+    async def _hand_over_one(self, index: int, handle: Handle) -> None:
+        child, name, gone = self._children[index], self._roster.places[index].name, self._gone
+        lent, pidfd = handle.copy(), os.dup(self._pidfds[index])  # it may end meanwhile, and its own are closed then
+        try:
+            place = await asyncio.to_thread(
+                hand_over, self._door, lent, child.pid, pidfd, lambda: gone.is_set() or self._stopping.is_set(),
+                process=child.key, name=name, grace_s=self._settings.grace_s,
+            )  # fmt: skip
+        except Refused as error:
+            _log.error("worker %s is started anew: %s", name, error)
+            if self._handles.get(index) is handle:
+                await self._end([index])
+        except DisconnectedError as error:  # the next one will take it
+            _log.info("worker %s stays: %s", name, error)
+        else:
+            if self._handles.get(index) is handle:
+                tell_worker(child.link, place)
+            else:
+                place.close()
+        finally:
+            lent.close()
+            os.close(pidfd)
+
+    async def _end(self, places: list[int]) -> None:
+        await asyncio.to_thread(end_all, [self._forget(index) for index in places], 0.5)
 
     def _examine(self, index: int, child: Child, code: int) -> dict[str, Any]:
         """What is known of a worker that has ended."""
@@ -468,17 +491,19 @@ class Supervisor:
                 return facts
         return {}
 
-    def _leave(self) -> None:
-        """End all workers and the connection."""
+    async def _leave(self) -> None:
+        """End all workers and the connection. Nobody is started any more."""
+        self._roster.on_disconnected()
+        self._start_later()
         children = [self._forget(index) for index in list(self._children)]
         if self._relay is not None:
-            self._relay.close()
-            self._relay = None
+            relay, self._relay = self._relay, None
+            await relay.close()
         if self._entry is not None:
             self._loop.remove_reader(self._entry.connection.fileno())
             self._entry.close()
             self._entry = None
-        end_all(children, 0.5)
+        await asyncio.to_thread(end_all, children, 0.5)
         self._killed.clear()
         if self._life and is_over(self._life):
             sweep(self._life, self._memory.folder)
@@ -487,4 +512,4 @@ class Supervisor:
 def _forget_greeting(greeting: "asyncio.Future[tuple[Dealer, Welcome]]") -> None:
     """Somebody answered when nobody wanted to know any more."""
     if not greeting.cancelled() and greeting.exception() is None:
-        greeting.result()[0].leave()
+        asyncio.get_running_loop().run_in_executor(None, greeting.result()[0].leave)

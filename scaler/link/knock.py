@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from scaler._native import LAYOUT_VERSION, Segment, lay_out_peer, peer_segment_bytes
-from scaler.descriptors import message_in, receive_packet
+from scaler.descriptors import await_packet, message_in, receive_packet
 from scaler.exceptions import DisconnectedError
 from scaler.link.doorbell import new_doorbell
 from scaler.link.names import is_bell_of, make_segment, segment_file, segment_name
@@ -21,6 +21,7 @@ from scaler.processes import open_own
 
 MOST_PACKET_BYTES = 65536
 CONTROL_RING_BYTES = 65536
+ANSWER_S = 30.0
 
 
 class NotCoLocated(Exception):
@@ -138,12 +139,13 @@ def knock(
     children_bytes: int = 0,
     *,
     keeps_memory: bool = False,
+    is_stopped: Callable[[], bool] = lambda: False,
     **about: Any,
 ) -> Entry:
     """Make rings and hand them over at `address`. With `keeps_memory` the entry has a descriptor of them.
 
     Raises NotCoLocated if the owner does not share this process's memory, Refused with its sentence, or
-    DisconnectedError if nobody opens.
+    DisconnectedError if nobody opens, or soon after `is_stopped()`.
     """
     nonce = secrets.token_bytes(16)
     size = peer_segment_bytes(ring_bytes, CONTROL_RING_BYTES, children_bytes)
@@ -165,11 +167,12 @@ def knock(
             "python": list(sys.version_info[:2]), "pid": os.getpid(), **about,
         }  # fmt: skip
         lay_out_peer(memory, nonce, ring_bytes, CONTROL_RING_BYTES, children_bytes)
-        connection.settimeout(30)
+        connection.settimeout(ANSWER_S)
         try:
             connection.connect(pack_address(address))
             check_user(connection)
             socket.send_fds(connection, [json.dumps(request).encode()], [doorbell, *process])
+            await_packet(connection, ANSWER_S, is_stopped)
             packet, received = receive_packet(connection, MOST_PACKET_BYTES, 1)
             descriptors.extend(received)
             if not packet:

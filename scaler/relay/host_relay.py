@@ -90,12 +90,12 @@ class HostRelay:
         side.use(make_carrier(self._address, welcome.objects_port, store, thread.call, listens=True))
         return side, thread
 
-    def go_on(self, dealer: Dealer, hello: Hello, welcome: Welcome) -> None:
+    async def go_on(self, dealer: Dealer, hello: Hello, welcome: Welcome) -> None:
         """The session is over since its scheduler has died: go on with the same workers in one with the next scheduler.
 
         Whoever had joined by then stays; the others are to have been ended.
         """
-        self._thread.join()
+        await asyncio.to_thread(self._thread.join)
         before = self._side
         self._side, self._thread = self._new_session(dealer, hello, welcome)
         self._side.take_over(before, welcome.life)
@@ -131,6 +131,8 @@ class HostRelay:
     def _join(self, visitor: Visitor) -> dict[str, Any]:
         if visitor.request["role"] != "worker":
             raise Refused("a relay is for the workers of its supervisor")
+        if self._is_closed:
+            raise Refused("this relay ends")
         memory = open_rings(visitor.request, self.life)
         doorbell = os.dup(visitor.doorbell)  # the thread may ring it after the visitor's own is closed
         visitor.peer = self._relay.add(memory, doorbell, self._scheduler_life)
@@ -186,10 +188,10 @@ class HostRelay:
         self._side.on_left(peer, facts.get("code", 0), pack_facts(facts).decode() if facts else "")
         os.close(self._doorbells.pop(peer))
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Say goodbye; leave nothing behind."""
         self._is_closed = True
-        self._thread.stop()
+        await asyncio.to_thread(self._thread.stop)
         self._door.close()
         self._thread.give_up(self._give_up)
 

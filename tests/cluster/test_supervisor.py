@@ -3,6 +3,8 @@
 import asyncio
 import errno
 import os
+import secrets
+import signal
 import socket
 import time
 from types import SimpleNamespace
@@ -11,11 +13,12 @@ from typing import cast
 import pytest
 
 from scaler.cluster import supervisor
+from scaler.cluster.handover import Handle
 from scaler.cluster.roster import State
 from scaler.cluster.spawn import Child
 from scaler.cluster.supervisor import Supervisor, WorkerSettings
 from scaler.descriptors import has_packet
-from scaler.link.knock import Entry
+from scaler.link.knock import Entry, pack_address
 from scaler.link.memory import object_memory
 
 
@@ -104,6 +107,40 @@ def test_what_means_nothing_from_a_worker_is_counted_and_what_it_brings_is_close
         assert len(os.listdir("/proc/self/fd")) == before - 1  # its link
 
     asyncio.run(hear())
+
+
+def test_while_a_scheduler_does_not_answer_a_worker_s_end_is_noticed_and_a_stop_heard():
+    async def hand_over():
+        door = f"scaler-test-{secrets.token_hex(8)}"
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
+            listener.bind(pack_address(door))
+            listener.listen()
+            made = Supervisor("tcp://127.0.0.1:9", ["a", "b"], WorkerSettings(), memory=object_memory(None, 0))
+            made._door = door
+            for index in (0, 1):
+                made._children[index] = child = Child("tests.cluster.odd_child")
+                made._pidfds[index] = os.pidfd_open(child.pid)
+                made._pipes[index] = made._output.open()
+                made._pipes[index].started()
+                made._handles[index] = Handle(os.memfd_create("rings"), os.eventfd(0), 7)
+                made._loop.add_reader(made._pidfds[index], made._on_exit, index)
+            handing_over = asyncio.create_task(made._hand_over())
+            await asyncio.sleep(0)
+            connection, _ = await asyncio.to_thread(listener.accept)
+            assert has_packet(connection, 20)
+            made._children[0].signal(signal.SIGKILL)
+            while 0 in made._children:
+                await asyncio.sleep(0.01)
+            assert not handing_over.done()
+            made.stop()
+            assert await asyncio.wait_for(handing_over, 20) == {1}
+            connection.close()
+            await made._leave()
+            made._output.close()
+
+    before = len(os.listdir("/proc/self/fd"))
+    asyncio.run(hand_over())
+    assert len(os.listdir("/proc/self/fd")) == before
 
 
 @pytest.mark.parametrize("place", ["process", "pidfd"])
