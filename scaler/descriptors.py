@@ -10,13 +10,32 @@ import array
 import errno
 import json
 import os
+import resource
 import select
 import socket
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from scaler.exceptions import LimitError
+
 LOOK_S = 0.05  # how often who waits for a packet looks whether it still is to wait
+
+
+def check_descriptors(count: int) -> None:
+    """LimitError if this process can open no so many more: libzmq, for one, ends a process that cannot."""
+    taken: list[int] = []
+    try:
+        for _ in range(count):
+            taken.append(os.eventfd(0, os.EFD_CLOEXEC))
+    except OSError as error:
+        most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        raise LimitError(
+            f"{count} more files or sockets must be opened here, and only {len(taken)} can be ({error.strerror}): this "
+            f"process may have {most} open (ulimit -n)"
+        ) from None
+    finally:
+        close_all(taken)
 
 
 def write_all(descriptor: int, data: bytes) -> None:

@@ -124,6 +124,10 @@ class AddressInUseError(ListenError):
     """Another program listens there."""
 
 
+class LimitError(ScalerError, OSError, RuntimeError):
+    """The operating system gives this process no more threads, processes or descriptors. The text names the limit."""
+
+
 class OptionError(ScalerError, ValueError):
     """An option does not exist or has a value that it cannot have."""
 

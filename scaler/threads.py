@@ -11,17 +11,35 @@ Rule 3: a thread that was told to end is waited for with a limit, and whether it
         What it uses is given up by whichever is last, this thread or that one (GivenUpLast), never under its feet.
 Rule 4: nobody waits for a task in a thread of ours: it may be needed for that very task. Finalizers, which the
         collector runs in any thread, are told so. The exceptions say `runs_others`: they exist to run others' code.
+Rule 5: where a library would end the process if it got no thread, as libzmq does, it is tried first whether there are
+        as many as it needs (`check_threads`). Somebody else may still take them in between, but hardly ever does.
 Not here: threads of the user's tasks, asyncio's.
 """
 
 import logging
+import os
+import resource
 import threading
 import time
 from collections.abc import Callable, Iterable
 
 from scaler._native import forbid_waiting
+from scaler.exceptions import LimitError
 
 _log = logging.getLogger(__name__)
+MOST_LOOKS, LOOK_S = 50, 0.0002
+
+
+class _Thread(threading.Thread):
+    """One that says what limit keeps it from starting."""
+
+    def start(self) -> None:
+        try:
+            super().start()
+        except RuntimeError as error:
+            if self.ident is not None:
+                raise  # it has been started before
+            raise no_more_threads() from error
 
 
 def new_thread(
@@ -42,7 +60,43 @@ def new_thread(
             _log.exception("the thread %s has failed", name)
             on_failed(error)
 
-    return threading.Thread(target=run, name=name, daemon=True)
+    return _Thread(target=run, name=name, daemon=True)
+
+
+def no_more_threads() -> LimitError:
+    """What to raise when a thread or a process could not be started."""
+    most, memory = (resource.getrlimit(which)[0] for which in (resource.RLIMIT_NPROC, resource.RLIMIT_AS))
+    return LimitError(
+        f"no more processes or threads can be started here: this user may have {_shown(most)} of them (ulimit -u), a "
+        f"process {_shown(memory)} of bytes of memory (ulimit -v), and a container may have a limit too (pids.max)"
+    )
+
+
+def _shown(limit: int) -> str:
+    return "any number" if limit == resource.RLIM_INFINITY else str(limit)
+
+
+def check_threads(count: int) -> None:
+    """LimitError if so many threads cannot be started now."""
+    before = _count_threads()
+    gate = threading.Event()
+    threads = [_Thread(target=gate.wait, name="scaler-check", daemon=True) for _ in range(count)]
+    try:
+        for thread in threads:
+            thread.start()
+    finally:
+        gate.set()
+        for thread in threads:
+            if thread.ident is not None:
+                thread.join()
+    for _ in range(MOST_LOOKS):  # one that has been joined may still be there for the kernel
+        if _count_threads() <= before:
+            return
+        time.sleep(LOOK_S)
+
+
+def _count_threads() -> int:
+    return len(os.listdir("/proc/self/task"))
 
 
 def await_ends(threads: Iterable[threading.Thread], timeout_s: float) -> list[threading.Thread]:

@@ -78,7 +78,7 @@ def test_what_no_thread_has_begun_to_use_is_given_up_at_once():
 @pytest.mark.parametrize(
     ("call", "users", "instead"),
     [
-        ("threading.Thread(", {"threads.py", "running.py"}, "scaler.threads.new_thread, which says what becomes of it"),
+        ("threading.Thread(", {"running.py"}, "scaler.threads.new_thread, which says what becomes of it"),
         ("recv_fds(", set(), "scaler.descriptors.receive_packet: recv_fds passes no flags on"),
         ("select.select(", set(), "scaler.descriptors.has_packet, or a poll: select ends at descriptor 1,023"),
     ],

@@ -7,8 +7,8 @@
 # Rule 1: an object's bytes are written once. Its slot is given out again only after `free`, which is called when nobody
 #         anywhere holds the object (the table of the scheduler's core knows).
 # Rule 2: a segment's number is never used twice, so whoever has mapped it may keep the mapping as long as he likes.
-# Rule 3: no room in /dev/shm, or more than `most_bytes` in it: files in `folder`, with one warning. No room there
-#         either is OSError, and nothing has changed.
+# Rule 3: no room in /dev/shm, more than `most_bytes` in it, or no /dev/shm to be used: files in `folder`, with one
+#         warning. No room there either is OSError, and nothing has changed.
 # Rule 4: one thread at a time makes objects (`making`); any may free some, or trim, while the other waits for the kernel.
 #         Nobody's code but ours runs while a thread has that lock: the handler of a signal, which would run on the stack
 #         that has it, may wait for what another thread is to make.
@@ -224,9 +224,8 @@ cdef class Store:
             try:
                 self.create(area, size, self.next_segment, grows)
                 return 0
-            except OSError as error:
-                if error.errno != _errno.ENOSPC and error.errno != _errno.ENOMEM:
-                    raise
+            except OSError:
+                pass                   # no room; or there is no /dev/shm that this process may use
         self.trim(now_ns(), True)      # what lies idle may be all that was missing
         try:
             if self.is_full(size):
@@ -252,12 +251,18 @@ cdef class Store:
         """Whether so much more is over the limit for /dev/shm."""
         if self.most_bytes == 0:
             return False
-        room = _os.statvfs("/dev/shm")
+        try:
+            room = _os.statvfs("/dev/shm")
+        except OSError:
+            return False               # whoever makes a segment there will see
         return (room.f_blocks - room.f_bfree) * room.f_frsize + more > self.most_bytes
 
     cdef bint is_pressed(self) except -1:
         """Whether /dev/shm is so full that others may soon want what lies idle here."""
-        room = _os.statvfs("/dev/shm")
+        try:
+            room = _os.statvfs("/dev/shm")
+        except OSError:
+            return False
         most = self.most_bytes if self.most_bytes else room.f_blocks * room.f_frsize
         return (room.f_blocks - room.f_bfree) * room.f_frsize > most // 4 * 3
 

@@ -11,13 +11,17 @@ from scaler.cluster.cores import usable_cores
 from scaler.cluster.spawn import own_children
 from scaler.cluster.supervisor import Supervisor, WorkerSettings
 from scaler.config.table import ClusterConfig
+from scaler.descriptors import check_descriptors
 from scaler.event_loop import check_event_loop, new_event_loop
 from scaler.link.door import raise_descriptor_limit
 from scaler.link.memory import object_memory
 from scaler.orphans import adopt_orphans
 from scaler.signals import obey
+from scaler.threads import check_threads
 
 _log = logging.getLogger(__name__)
+LEAST_DESCRIPTORS = 32  # for itself and a few workers: seven for each
+LEAST_THREADS = 4  # for workers' output, for the greeting, and two of libzmq's
 
 
 def run(
@@ -35,6 +39,8 @@ def run(
     """
     check_event_loop(config.event_loop)
     raise_descriptor_limit()
+    check_descriptors(LEAST_DESCRIPTORS)
+    check_threads(LEAST_THREADS)
     with asyncio.Runner(loop_factory=lambda: new_event_loop(config.event_loop)) as runner:
         runner.run(_serve(config, lifeline, on_ready, sys_path or [], on_unable))
     return 0

@@ -27,6 +27,7 @@ from scaler.cluster import bootstrap
 from scaler.cluster.creator import MOST_REPORT_BYTES
 from scaler.descriptors import close_all, has_packet, message_in, receive_packet
 from scaler.exceptions import ScalerError
+from scaler.threads import no_more_threads
 
 _log = logging.getLogger(__name__)
 SIGNAL_GRACE_S = 2.0
@@ -64,6 +65,9 @@ class Child:
                 start_new_session=True,
                 env={**os.environ, **(variables or {})},
             )
+        except BlockingIOError as error:
+            ours.close()
+            raise no_more_threads() from error
         except BaseException:
             ours.close()
             raise

@@ -17,10 +17,12 @@ import zmq
 import zmq.utils.monitor
 
 from scaler.address import Address
+from scaler.descriptors import check_descriptors
 from scaler.exceptions import AddressError, RefusedError, SchedulerTimeoutError
 from scaler.link.diagnosis import NO_ANSWER, look
 from scaler.protocol.codec import decode, encode
 from scaler.protocol.frames import Frame, FrameError, Goodbye, Hello, Refusal, Role, VersionError, Welcome
+from scaler.threads import check_threads
 
 _log = logging.getLogger(__name__)
 # As plain numbers: an operation on pyzmq's flags costs as much as one on its sockets.
@@ -31,6 +33,7 @@ KEEP_ALIVE = (
     (zmq.TCP_KEEPALIVE, 1), (zmq.TCP_KEEPALIVE_IDLE, 30), (zmq.TCP_KEEPALIVE_INTVL, 10), (zmq.TCP_KEEPALIVE_CNT, 3),
 )  # fmt: skip
 FIRST_PAUSE_S, MOST_PAUSE_S = 0.01, 0.25
+ZEROMQ_THREADS, ZEROMQ_DESCRIPTORS = 2, 16  # of a context with one socket, and some more: it aborts without them
 ANSWER_S = 5.0
 PATIENCE_S = 0.5  # before it is looked why nobody answers
 LOOK_AGAIN_S = 2.0
@@ -49,6 +52,8 @@ class Dealer:
     """One connection. `is_broken` says that it is over."""
 
     def __init__(self, address: str) -> None:
+        check_threads(ZEROMQ_THREADS)
+        check_descriptors(ZEROMQ_DESCRIPTORS)
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.DEALER)
         for option, value in ((zmq.LINGER, 0), (zmq.SNDHWM, 0), (zmq.RCVHWM, 0), (zmq.RECONNECT_IVL, -1), *KEEP_ALIVE):

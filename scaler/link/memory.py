@@ -31,7 +31,10 @@ def object_memory(folder: str | None, most_bytes: int) -> ObjectMemory:
 
 
 def _default_bytes() -> int:
-    room = os.statvfs(_SHM)
+    try:
+        room = os.statvfs(_SHM)
+    except OSError:
+        return 0  # nothing will lie there
     most = int(room.f_blocks * room.f_frsize * _PART_OF_SHM)
     limit = _container_limit_bytes()
     return most if limit is None else min(most, int(limit * _PART_OF_LIMIT))

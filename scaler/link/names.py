@@ -8,6 +8,7 @@ reuse.
 Not here: making and mapping segments (native/memory/segment.pyx).
 """
 
+import errno
 import fcntl
 import logging
 import os
@@ -21,6 +22,7 @@ _PREFIX = "scaler-"
 _HEX = set("0123456789abcdef")
 _log = logging.getLogger(__name__)
 _warned = False
+_folder: tuple[tuple[str, ...], str] | None = None  # that was found, among which
 
 
 def new_life() -> str:
@@ -53,24 +55,44 @@ def segment_file(name: str) -> str:
     return name if name.startswith("/") else f"{_SHM}/{name}"
 
 
-def make_segment(name: str, size: int) -> Segment:
-    """A fresh segment; where /dev/shm has no room, a mapped file in the temporary folder, with one warning."""
+def make_segment(name: str, size: int, *, is_owner: bool = False) -> Segment:
+    """A fresh segment; where /dev/shm does not give it, a mapped file in the temporary folder.
+
+    OSError if neither does. If it is for want of room a warning says so, once in each process; if /dev/shm cannot be
+    used at all that is said by the owner of the life, and not by each of its peers again.
+    """
     global _warned
     try:
         return Segment.create(name, size)
     except OSError as error:
         path = os.path.join(object_folder(), name)
+        try:
+            made = Segment.create(path, size)
+        except OSError as other:
+            raise OSError(
+                other.errno,
+                f"no {size} bytes of shared memory can be had: in {_SHM} {_why(error)}, in {object_folder()} "
+                f"{_why(other)}",
+            ) from None
         if not _warned:
             _warned = True
-            _log.warning(
-                "no room for %d bytes in /dev/shm (%s): using files such as %s, which is slower", size, error, path
+            level = logging.WARNING if is_owner or error.errno == errno.ENOSPC else logging.INFO
+            _log.log(
+                level, "no shared memory in /dev/shm (%s): using files such as %s, which is slower", _why(error), path
             )
-        return Segment.create(path, size)
+        return made
 
 
-def warn_of_files(path: str, error: object) -> None:
+def warn_of_files(path: str, error: OSError) -> None:
     """Objects lie in files from now on."""
-    _log.warning("no room for objects in /dev/shm (%s): using files such as %s, which is slower", error, path)
+    level = logging.WARNING if error.errno in (errno.ENOSPC, errno.ENOMEM) else logging.INFO
+    _log.log(level, "no room for objects in /dev/shm (%s): using files such as %s, which is slower", _why(error), path)
+
+
+def _why(error: OSError) -> str:
+    """In words, with the limit that a number alone does not name."""
+    more = " (the limit for files of this process, ulimit -f)" if error.errno == errno.EFBIG else ""
+    return f"{error.strerror}{more}"
 
 
 class BellPage:
@@ -79,9 +101,14 @@ class BellPage:
     def __init__(self, life: str) -> None:
         self._lock = -1
         while self._lock < 0:
-            self.memory = make_segment(bell_name(life), 4096)
+            self.memory = make_segment(bell_name(life), 4096, is_owner=True)
             self.name = self.memory.name
             self._lock = _locked(segment_file(self.name))
+        if object_folder() == _SHM:
+            _log.warning(
+                "no temporary folder can be written to (tried %s): what /dev/shm has no room for cannot be kept",
+                ", ".join(_temporary_folders()),
+            )
 
     def close(self) -> None:
         if self._lock >= 0:
@@ -112,10 +139,33 @@ def _is_at(path: str, descriptor: int) -> bool:
 
 
 def object_folder() -> str:
-    """Where files stand in for shared memory that cannot be had."""
-    import tempfile  # takes longer than all else a worker imports
+    """Where files stand in for shared memory that cannot be had: the temporary folder, or /dev/shm if there is none.
 
-    return tempfile.gettempdir()
+    Not tempfile.gettempdir: importing that takes longer than all else a worker imports, it takes the working folder if
+    there is no other, and raises if that cannot be written to either.
+    """
+    global _folder
+    folders = _temporary_folders()
+    if _folder is None or _folder[0] != folders:
+        _folder = folders, next(filter(_is_writable, folders), _SHM)
+    return _folder[1]
+
+
+def _temporary_folders() -> tuple[str, ...]:
+    """In the order in which the standard library tries them."""
+    chosen = (os.environ.get(name) for name in ("TMPDIR", "TEMP", "TMP"))
+    return (*(folder for folder in chosen if folder and folder.startswith("/")), "/tmp", "/var/tmp", "/usr/tmp")
+
+
+def _is_writable(folder: str) -> bool:
+    """Whether a file can be made there, which permissions alone do not say."""
+    path = f"{folder}/{_PREFIX}{secrets.token_hex(8)}"
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        os.unlink(path)
+    except OSError:
+        return False
+    return True
 
 
 def _own_files(is_meant: Callable[[str], bool], folder: str | None) -> Iterator[str]:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from scaler.address import Address
 from scaler.config.table import SchedulerConfig
+from scaler.descriptors import check_descriptors
 from scaler.event_loop import check_event_loop
 from scaler.link.door import raise_descriptor_limit
 from scaler.link.memory import object_memory
@@ -15,12 +16,14 @@ from scaler.scheduler.selector import PumpSelector
 from scaler.signals import obey
 
 _log = logging.getLogger(__name__)
+LEAST_DESCRIPTORS = 32  # for itself and a few peers: four for each
 
 
 def run(config: SchedulerConfig, lifeline: int = -1, on_ready: Callable[[Address], None] | None = None) -> int:
     """Serve until told to stop by a signal, a client, or the end of `lifeline` (a descriptor of the creator)."""
     check_event_loop(config.event_loop)
     raise_descriptor_limit()
+    check_descriptors(LEAST_DESCRIPTORS)
     server = SchedulerServer(
         queue_size=config.per_worker_queue_size,
         protected=config.protected,

@@ -23,7 +23,8 @@ from zmq.backend import Socket as PlainSocket
 from scaler import _native
 from scaler._native import Mappings, Peer, Pump, SchedulerCore, Segment, Store
 from scaler.address import Address
-from scaler.link.dealer import EVENTS, KEEP_ALIVE, NOBLOCK, POLLIN
+from scaler.descriptors import check_descriptors
+from scaler.link.dealer import EVENTS, KEEP_ALIVE, NOBLOCK, POLLIN, ZEROMQ_DESCRIPTORS
 from scaler.link.door import Visitor
 from scaler.link.memory import ObjectMemory, object_memory
 from scaler.link.names import BellPage, new_life, sweep, sweep_orphans, warn_of_files
@@ -33,6 +34,7 @@ from scaler.scheduler.local_peers import LOOK_TICKS, LocalPeers
 from scaler.scheduler.remote_peers import RemotePeers
 from scaler.scheduler.remote_session import HostObjects
 from scaler.sparing_log import SparingLog
+from scaler.threads import check_threads
 
 _log = logging.getLogger(__name__)
 _sparing = SparingLog(_log)
@@ -122,6 +124,8 @@ class SchedulerServer:
             ping_timeout_s=self._ping_timeout_s, send=self._send, on_change=self._on_change,
             on_shutdown=self._on_shutdown,
         )  # fmt: skip
+        check_threads(1 + self._io_threads)
+        check_descriptors(ZEROMQ_DESCRIPTORS)
         self._context = zmq.Context(self._io_threads)
         undo.callback(self._context.destroy, 0)
         self._router = self._context.socket(zmq.ROUTER)

@@ -30,8 +30,8 @@ MAY_IMPORT: dict[str, str] = {
     "scaler.address": "exceptions",
     "scaler.event_loop": "exceptions",
     "scaler.sparing_log": "",
-    "scaler.descriptors": "",
-    "scaler.threads": "_native",
+    "scaler.descriptors": "exceptions",
+    "scaler.threads": "_native exceptions",
     "scaler.untravelling": "by_value",
     "scaler.logs": "descriptors exceptions threads",
     "scaler.signals": "",
@@ -60,8 +60,8 @@ MAY_IMPORT: dict[str, str] = {
     "running sent_function stopping threads",
     "scaler.cluster": "_native address cluster.creator cluster.handover config death_facts descriptors event_loop "
     "exceptions link logs orphans protocol relay signals sparing_log stopping threads",
-    "scaler.scheduler": "_native address cluster.creator config death_facts event_loop exceptions link logs orphans "
-    "processes protocol signals sparing_log stopping",
+    "scaler.scheduler": "_native address cluster.creator config death_facts descriptors event_loop exceptions link "
+    "logs orphans processes protocol signals sparing_log stopping threads",
     "scaler": "client cluster interpreter reference",
     "scaler.entry_points": ANYTHING,
 }
