@@ -2,10 +2,13 @@
 
 Each input is played to a scheduler's remote side (sessions, core, store) in a process of its own, without a socket: the
 frames go in one by one, and after each the loop's turns are taken until nothing is left to do. An event is one message
-or one turn. Kept is what the process and its segments have grown by when all is done, beyond what a small input of the
-same kind leaves. A peer's unread answers are thrown away, as a socket would.
+or one turn, and takes what its thread takes, without what others do on the machine meanwhile. Kept is what the process
+and its segments have grown by when all is done, beyond what a small input of the same kind leaves. A peer's unread
+answers are thrown away, as a socket would. Where a bound of its own holds, since few bytes name what is large, the
+figure is all that is kept when there are as many as there may be.
 
-Not here: what comes through rings of this host.
+A peer of this host writes into its rings as fast as they are read, and an event is one run of the pump; or it joins and
+leaves beside many others.
 """
 
 import gc
@@ -15,14 +18,36 @@ import secrets
 import sys
 import time
 from array import array
+from collections import deque
 from collections.abc import Callable, Iterator
 from hashlib import blake2b
 from multiprocessing.connection import Connection
+from typing import Any
 
 from perf.command import Rows, main
-from perf.processes import rss_bytes
 from perf.report import Figure
-from scaler._native import Mappings, SchedulerCore, Store, pack_inputs
+from scaler._native import (
+    CHILDREN_BYTES,
+    HEADERS_OFFSET,
+    KIND_CANCEL,
+    KIND_FUNCTION,
+    KIND_TASK,
+    MOST_INPUTS,
+    PAGE,
+    RING_HEADER_BYTES,
+    Children,
+    Mappings,
+    Pump,
+    Ring,
+    RingOutlet,
+    SchedulerCore,
+    Segment,
+    Store,
+    lay_out_peer,
+    pack_inputs,
+    pack_supply,
+    peer_segment_bytes,
+)
 from scaler.link.names import new_life, object_folder, sweep
 from scaler.protocol import frames
 from scaler.protocol.codec import encode
@@ -31,8 +56,11 @@ from scaler.scheduler.remote_peers import RemotePeers
 from scaler.scheduler.remote_session import HostObjects
 
 BITS = 6
+RING_BYTES, CONTROL_BYTES = 1 << 18, 1 << 16
 FIRST = BITS << 40
 COUNT = 250_000
+LARGE = 30_000  # of an input that is handed in
+MANY_PEERS = 5000
 MOST_TIMES, MOST_SPARSE_TIMES, MOST_MS = 8.0, 4.0, 20.0
 SMALL = 1000
 Bodies = Iterator[Body]
@@ -72,6 +100,25 @@ def functions(count: int) -> Bodies:
         yield Functions.of([Function(0, 2 + at + i, digest(code), 0, code) for i, code in enumerate(codes)])
 
 
+def handed_in(tasks: int) -> Bodies:
+    """Tasks that all wait for the same inputs, as many as a task may have, and then these."""
+    yield inputs_named(tasks)
+    for number in range(1, MOST_INPUTS + 1):
+        yield Tasks(
+            tasks=array("Q", [FIRST + number]).tobytes(), functions=bytes(4), flags=b"\x20",
+            ends=array("I", [16 + LARGE]).tobytes(), payload=pack_supply(0) + bytes(LARGE),
+        )  # fmt: skip
+
+
+def inputs_named(tasks: int) -> Tasks:
+    head = pack_inputs(list(range(FIRST + 1, FIRST + MOST_INPUTS + 1)), 0, 0, False)
+    numbers = range(FIRST + MOST_INPUTS + 1, FIRST + MOST_INPUTS + 1 + tasks)
+    return Tasks(
+        tasks=array("Q", numbers).tobytes(), functions=array("I", [1] * tasks).tobytes(), flags=b"\x20" * tasks,
+        ends=array("I", range(len(head), len(head) * (tasks + 1), len(head))).tobytes(), payload=head * tasks,
+    )  # fmt: skip
+
+
 def digest(code: bytes) -> bytes:
     return blake2b(code, digest_size=16).digest()
 
@@ -91,6 +138,19 @@ INPUTS: dict[str, tuple[Role, Callable[[int], Bodies], int]] = {
         Role.CLIENT, lambda n: (Chunk(FIRST | i, 0, 1 << 30, bytes(8192)) for i in range(1, n + 1)), 500
     ),
 }  # fmt: skip
+
+COUNTED: dict[str, tuple[Role, Callable[[int], Bodies], int, float]] = {  # and how many MB may be kept of it
+    "60 tasks of the same 400 inputs of 30 kB": (Role.CLIENT, handed_in, 60, 2200.0),  # a client's quota
+    "objects of 2 GB offered, as many as a session may": (
+        Role.CLIENT, lambda n: (frames.Offer(FIRST | i, 2 << 30) for i in range(1, n + 1)), 2000, 40.0
+    ),
+}  # fmt: skip
+
+
+def _own_bytes() -> int:
+    """What this process has resident of its own, without its segments."""
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) * 1024 for line in status if line.startswith("RssAnon:"))
 
 
 class Played:
@@ -127,26 +187,27 @@ class Played:
         self.remote.flush(0.0)
 
     def timed(self, what: Callable[[], object]) -> None:
-        start_s = time.perf_counter()
+        start_s = time.thread_time()
         what()
-        self.worst_s = max(self.worst_s, time.perf_counter() - start_s)
+        self.worst_s = max(self.worst_s, time.thread_time() - start_s)
 
     def kept_bytes(self) -> int:
         gc.collect()
         names = [name for name in os.listdir("/dev/shm") if name.startswith(f"scaler-{self.life}-")]
-        return rss_bytes(os.getpid()) + sum(os.stat(f"/dev/shm/{name}").st_blocks * 512 for name in names)
+        return _own_bytes() + sum(os.stat(f"/dev/shm/{name}").st_blocks * 512 for name in names)
 
 
 def _play(answer: Connection, what: str) -> None:
-    role, make, count = INPUTS[what]
+    role, make, count = INPUTS[what] if what in INPUTS else COUNTED[what][:3]
     small = Played(role)
-    for body in make(min(count, SMALL)):
+    for body in make(min(count, SMALL) if what in INPUTS else 1):
         small.say(body)
     played = Played(role)
     before, sent = played.kept_bytes(), played.sent
     for body in make(count):
         played.say(body)
-    answer.send((max(0, played.kept_bytes() - before) / (played.sent - sent), 1000 * played.worst_s))
+    kept = max(0, played.kept_bytes() - before)
+    answer.send((kept / (played.sent - sent) if what in INPUTS else kept / 1e6, 1000 * played.worst_s))
     sweep(small.life)
     sweep(played.life)
 
@@ -154,16 +215,25 @@ def _play(answer: Connection, what: str) -> None:
 def wire(links: tuple[str, ...]) -> list[Figure]:
     """bytes kept per byte sent by a peer elsewhere, and its worst single event"""
     figures = []
-    for what in INPUTS:
-        ours, theirs = multiprocessing.Pipe(duplex=False)
-        child = multiprocessing.get_context("spawn").Process(target=_play, args=(theirs, what))
-        child.start()
-        theirs.close()
-        kept, worst_ms = ours.recv()
-        child.join()
-        figures.append(Figure(f"{what}: kept", kept, "x", target=MOST_TIMES, at_most=True))
+    for what in (*INPUTS, *COUNTED):
+        kept, worst_ms = _in_child(_play, what)
+        if what in INPUTS:
+            figures.append(Figure(f"{what}: kept", kept, "x", target=MOST_TIMES, at_most=True))
+        else:
+            figures.append(Figure(f"{what}: kept", kept, "MB", target=COUNTED[what][3], at_most=True))
         figures.append(Figure(f"{what}: worst event", worst_ms, "ms", target=MOST_MS, at_most=True))
     return figures
+
+
+def _in_child(play: Callable[..., None], what: object) -> Any:
+    ours, theirs = multiprocessing.Pipe(duplex=False)
+    child = multiprocessing.get_context("spawn").Process(target=play, args=(theirs, what))
+    child.start()
+    theirs.close()
+    try:
+        return ours.recv()
+    finally:
+        child.join()
 
 
 SPARSE = (20_000, 4096)
@@ -182,22 +252,106 @@ def _play_ids(answer: Connection, gap: int) -> None:
 
 def sparse(links: tuple[str, ...]) -> list[Figure]:
     """the same for tasks whose ids are far apart, against ids in a row"""
-    grown = []
-    for gap in (1, SPARSE[1]):
-        ours, theirs = multiprocessing.Pipe(duplex=False)
-        child = multiprocessing.get_context("spawn").Process(target=_play_ids, args=(theirs, gap))
-        child.start()
-        theirs.close()
-        grown.append(ours.recv())
-        child.join()
-    (dense, _), (far, worst_ms) = grown
+    (dense, _), (far, worst_ms) = (_in_child(_play_ids, gap) for gap in (1, SPARSE[1]))
     return [
         Figure("ids 4,096 apart: kept, against ids in a row", far / dense, "x", target=MOST_SPARSE_TIMES, at_most=True),
         Figure("ids 4,096 apart: worst event", worst_ms, "ms", target=MOST_MS, at_most=True),
     ]
 
 
-ROWS: Rows = {"wire": wire, "sparse": sparse}
+class LocalPeer:
+    """What a peer of this host has in its hands."""
+
+    def __init__(self, pump: Pump, bits: int, worker_tag: int = 0) -> None:
+        size = CHILDREN_BYTES if worker_tag else 0
+        self.memory = Segment.private(peer_segment_bytes(RING_BYTES, CONTROL_BYTES, size))
+        lay_out_peer(self.memory, bytes(16), RING_BYTES, CONTROL_BYTES, size)
+        rings, offset = [], PAGE
+        for number, capacity in enumerate((RING_BYTES, RING_BYTES, CONTROL_BYTES, CONTROL_BYTES)):
+            rings.append(Ring(self.memory, HEADERS_OFFSET + number * RING_HEADER_BYTES, capacity, offset))
+            offset += capacity
+        self.tasks, _, self.up, _ = rings
+        self.children = Children(self.memory) if worker_tag else None
+        self.peer = pump.add(self.memory, not bits, -1, client_bits=bits, worker_tag=worker_tag)
+        self.number = 0
+        if bits:
+            self.up.write(KIND_FUNCTION, 0, digest(b"f") + b"f", function=1)
+
+    def next(self) -> int:
+        self.number += 1
+        return FIRST | self.number
+
+
+def cancels(peer: LocalPeer) -> None:
+    while peer.up.write(KIND_CANCEL, peer.next()) is not None:
+        pass
+
+
+def small_tasks(peer: LocalPeer) -> None:
+    while peer.tasks.write(KIND_TASK, peer.next(), b"x", function=1) is not None:
+        pass
+
+
+def children(peer: LocalPeer) -> None:
+    assert peer.children is not None
+    while peer.children.put(peer.next(), bytes(400)):
+        pass
+
+
+FLOODS = {
+    "cancels, the control ring always full": cancels,
+    "tasks, the ring always full": small_tasks,
+    "tasks of a task, always as many as there is room for": children,
+}
+
+
+def _flood(answer: Connection, what: str) -> None:
+    core = SchedulerCore(1, new_life(), object_folder())
+    pump = Pump(core, Segment.private(PAGE), os.eventfd(0, os.EFD_NONBLOCK))
+    workers = [LocalPeer(pump, 0) for _ in range(200)]
+    peer = LocalPeer(pump, BITS, workers[0].peer.tag if what.startswith("tasks of") else 0)
+    pump.run(True)
+    worst_s = 0.0
+    for _ in range(300):
+        FLOODS[what](peer)
+        start_s = time.thread_time()
+        pump.run(True)
+        worst_s = max(worst_s, time.thread_time() - start_s)
+    answer.send(1000 * worst_s)
+
+
+def _come_and_go(answer: Connection, role: str) -> None:
+    """The longest that one of many takes to come or to go."""
+    core, worst_s = SchedulerCore(1, new_life(), object_folder()), 0.0
+    indices: deque[int] = deque()
+    for number in range(2 * MANY_PEERS):
+        outlets = RingOutlet(Ring(Segment.private(8192), 0, 4096)), RingOutlet(Ring(Segment.private(8192), 0, 4096))
+        start_s = time.thread_time()
+        if role == "worker":
+            indices.append(core.on_worker_joined(*outlets))
+        else:
+            indices.append(core.on_client_joined(number + 1, *outlets))
+        worst_s = max(worst_s, time.thread_time() - start_s)
+        if len(indices) > MANY_PEERS:
+            start_s = time.thread_time()
+            (core.on_worker_left if role == "worker" else core.on_client_left)(indices.popleft(), 0)
+            worst_s = max(worst_s, time.thread_time() - start_s)
+    answer.send(1000 * worst_s)
+
+
+def local(links: tuple[str, ...]) -> list[Figure]:
+    """the worst single event that a peer of this host brings about"""
+    figures = [
+        Figure(f"{what}: worst event", _in_child(_flood, what), "ms", target=MOST_MS, at_most=True) for what in FLOODS
+    ]
+    return figures + [
+        Figure(f"one of {MANY_PEERS:,} {role}s comes or goes", _in_child(_come_and_go, role), "ms", target=MOST_MS,
+               at_most=True)
+        for role in ("worker", "client")
+    ]  # fmt: skip
+
+
+ROWS: Rows = {"wire": wire, "sparse": sparse, "local": local}
 
 if __name__ == "__main__":
     main("perf.bounds", ROWS)

@@ -103,7 +103,7 @@ cdef class Answers:
         client.queued_bytes -= row.payload_bytes
         if row.flags & FLAG_OBJECTS:
             if not skip:
-                client.queued_bytes -= new_bytes(self.table.payload(row), row.payload_bytes)
+                client.brought_bytes -= new_bytes(self.table.payload(row), row.payload_bytes)
             self.objects.drop_record(self.table.payload(row) + skip, row.payload_bytes - skip)
         row.flags = 0
         self.table.drop_payload(row)
@@ -213,13 +213,17 @@ cdef class Answers:
         """The row's task is over: forget it, once nobody is to come who needs its result. It is in no list any more."""
         cdef Row *row = self.table.row(row_index)
         cdef uint32_t client_index = row.client
-        cdef bint over = row.node == NULL or self.edges.may_end(row_index)
+        cdef bint over
+        if row.state == ROW_KEPT:
+            self.edges.rest_no_more(row_index)
+        over = row.node == NULL or self.edges.may_end(row_index)
         if row.function != NO_FUNCTION:
             self.functions.let_go(row.function)
         self.drop_payload(row_index)
         if not over:
             row.function = NO_FUNCTION
             move(row, EVENT_IS_KEPT)
+            self.edges.rest(row_index)
             return
         self.clients.forget_row(row_index)
         self.ready.let_go(row)

@@ -30,11 +30,19 @@ cdef class Check:
     cdef dict holders                # object -> how many there are
     cdef uint64_t node_bytes         # of the client that is looked at
     cdef uint64_t written_bytes
+    cdef uint64_t inline_bytes
+    cdef uint64_t most_written       # of one of its tasks
+    cdef uint64_t brought_bytes
+    cdef uint64_t answered_bytes     # of results that wait for room
+    cdef uint64_t resting_bytes
+    cdef uint64_t resting
+    cdef dict client_blobs           # client -> bytes of its results that are kept
     cdef dict blobs                  # address -> how many hold it
 
     def __init__(self, SchedulerCore core not None):
         self.core = core
         self.held, self.users, self.holders, self.blobs, self.strand_users = {}, {}, {}, {}, {}
+        self.client_blobs = {}
 
     cdef int run(self) except -1:
         cdef uint32_t index
@@ -44,6 +52,7 @@ cdef class Check:
         self.check_ready()
         self.check_workers()
         self.check_edges()
+        self.check_quotas()
         self.check_functions()
         self.check_objects()
         self.check_deaths()
@@ -68,19 +77,57 @@ cdef class Check:
             fail(f"client {index} is not found by its number")
         if (client.outlet != NULL) != client.present:
             fail(f"client {index} has an outlet and is not present, or the other way round")
-        self.node_bytes = self.written_bytes = 0
+        self.node_bytes = self.written_bytes = self.inline_bytes = self.most_written = 0
+        self.brought_bytes = self.answered_bytes = self.resting_bytes = self.resting = 0
         for number, row_index in self.look_at_directory(&client.directory, f"tasks of client {index}"):
             queued += self.look_at_row(index, row_index, client.bits | <uint64_t>number)
             rows += 1
-        if self.node_bytes != client.node_bytes or self.written_bytes != client.written_bytes:
-            fail(f"client {index} has nodes of {self.node_bytes} bytes and {self.written_bytes} written, not "
-                 f"{client.node_bytes} and {client.written_bytes}")
+        if (self.node_bytes != client.node_bytes or self.written_bytes != client.written_bytes
+                or self.inline_bytes != client.inline_bytes):
+            fail(f"client {index} has nodes of {self.node_bytes} bytes, {self.written_bytes} written and of these "
+                 f"{self.inline_bytes} in payloads, not {client.node_bytes}, {client.written_bytes} and {client.inline_bytes}")
+        if self.resting != client.resting or self.resting_bytes != client.resting_bytes:
+            fail(f"client {index} has {self.resting} tasks of {self.resting_bytes} bytes that are kept for others, not "
+                 f"{client.resting} of {client.resting_bytes}")
+        if self.brought_bytes != client.brought_bytes:
+            fail(f"tasks of client {index} bring {self.brought_bytes} bytes of objects, not {client.brought_bytes}")
         if client.put_off_first and not client.written_bytes and not self.core.edges.first_touched:
             fail(f"client {index} has tasks that are put off, and nothing that they would wait for")
         if rows != client.open_tasks or queued != client.queued_bytes:
             fail(f"client {index} has {rows} tasks of {queued} bytes, not {client.open_tasks} of {client.queued_bytes}")
         self.look_at_numbers(index)
         self.check_waiting(index)
+        self.check_tasks_share(index)
+        return 0
+
+    cdef int check_tasks_share(self, uint32_t index) except -1:
+        """Whether its tasks and functions have no more than their shares (quota)."""
+        cdef Client *client = &self.core.clients.clients[index]
+        cdef uint64_t quota = self.core.clients.quota
+        cdef uint64_t n_bytes = tasks_bytes(client) - self.answered_bytes
+        if n_bytes > share_of(quota, TASK_PARTS) and client.open_tasks - client.resting > 1:
+            fail(f"the tasks of client {index} take {n_bytes} bytes, and may take {share_of(quota, TASK_PARTS)}")
+        if client.function_bytes > least_share_of(quota, FUNCTION_PARTS):
+            fail(f"the functions of client {index} take {client.function_bytes} bytes")
+        if (results_bytes(client) > share_of(quota, RESULT_PARTS) + self.most_written
+                or client.written_bytes > share_of(quota, WRITTEN_PARTS) + self.most_written):
+            fail(f"what is kept and written for the tasks of client {index} takes {results_bytes(client)} bytes, of which "
+                 f"{client.written_bytes} were written: more than its share, and the largest of them, {self.most_written}")
+        return 0
+
+    cdef int check_quotas(self) except -1:
+        """What is counted for a client and stands nowhere in its tasks: results that are shared, and objects."""
+        cdef uint32_t index
+        cdef Client *client
+        for index in range(self.core.clients.length):
+            client = &self.core.clients.clients[index]
+            if not client.present and not client.leaving:
+                continue
+            if client.blob_bytes != self.client_blobs.get(index, 0):
+                fail(f"results of {self.client_blobs.get(index, 0)} bytes are kept for client {index}, not "
+                     f"{client.blob_bytes}")
+            if self.core.objects.made_by(self.core.clients.tag_of(index)) > self.core.objects.most_made:
+                fail(f"client {index} has made more objects than it may")
         return 0
 
     cdef int look_at_numbers(self, uint32_t index) except -1:
@@ -151,10 +198,14 @@ cdef class Check:
             fail(f"task {task:#x} has no room for its payload of {row.payload_bytes} bytes")
         if row.state == ROW_ANSWERED and row.payload_bytes:
             skip = RECORD_HEADER_BYTES
+            self.answered_bytes += row.payload_bytes
+        if row.state == ROW_KEPT:
+            self.resting += 1
+            self.resting_bytes += sizeof(Row) + bytes_of_node(<Node *>row.node)
         if row.flags & FLAG_OBJECTS:
             self.add_holders(self.core.table.payload(row) + skip, row.payload_bytes - skip)
             if row.state != ROW_ANSWERED:
-                queued += new_bytes(self.core.table.payload(row), row.payload_bytes)
+                self.brought_bytes += new_bytes(self.core.table.payload(row), row.payload_bytes)
         if row.function != NO_FUNCTION:
             self.add_user(row.function)
         elif row.state != ROW_KEPT and row.state != ROW_ANSWERED:
@@ -446,6 +497,10 @@ cdef class Check:
         self.nodes += 1
         self.node_bytes += bytes_of_node(node)
         self.written_bytes += node.written
+        self.inline_bytes += node.written_inline
+        self.most_written = max(self.most_written, node.written)
+        if node.spilled and not (node.is_touched and row.state == ROW_WAITING):
+            fail(f"task {row.task:#x}: its inputs are being written, and nobody goes on with that")
         if node.is_touched and (node.is_put_off or self.core.edges.first_touched == 0):
             fail(f"task {row.task:#x}: something is to be done about it, and nobody will do it")
         for k in range(node.count):
@@ -508,6 +563,8 @@ cdef class Check:
                  f"{self.absent_edges} wait for supplies and {edges.absent.count} hang there")
         for address, count in self.blobs.items():
             n_bytes += (<Blob *><size_t>address).size
+            client = (<Blob *><size_t>address).client
+            self.client_blobs[client] = self.client_blobs.get(client, 0) + sizeof(Blob) + (<Blob *><size_t>address).size
             if (<Blob *><size_t>address).holders != count:
                 fail(f"a result is held {(<Blob *><size_t>address).holders} times, and {count} hold it")
         if edges.blobs != len(self.blobs) or edges.blob_bytes != n_bytes:
@@ -558,6 +615,12 @@ cdef class Check:
                 left[known.place.segment] = left.get(known.place.segment, 0) + 1
         if n_bytes != table.bytes:
             fail(f"objects have {n_bytes} bytes, not {table.bytes}")
+        for tag, made in table.made.items():
+            if not made or any(table.objects.get(object) is not known or maker_of(object) != tag
+                               for object, known in made.items()):
+                fail(f"what the peer with tag {tag} has made is not what there is of that")
+        if sum(map(len, table.made.values())) != len(table.objects):
+            fail("there are objects that nobody has made")
         if left != table.left:
             fail(f"of the segments that peers have left, {left} are in use, not {table.left}")
         return 0

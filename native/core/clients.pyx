@@ -6,14 +6,14 @@
 #
 # Rule 1: a client that left is forgotten when it has neither tasks nor functions any more: they are ended in pieces, and
 #         workers may hold some for longer. Until then its place is taken.
-# Rule 2: whatever a client makes the scheduler keep is counted here, at what it really takes: `kept_bytes`.
+# Rule 2: whatever a client makes the scheduler keep is counted here, at what it really takes; how much that may be says
+#         `quota`.
 # Not here: what is done about an event (core), what is written to a client (answers), its ready tasks (ready).
 
 cdef enum:
     TASK_NUMBER_BITS = 40
     MOST_FUNCTIONS = 1 << 20     # that one client has at a time
-    FUNCTION_BYTES = 512         # what one takes besides its own bytes
-    LEAST_FUNCTION_SHARE = 1 << 20   # of all functions of a client, however little it may have queued
+    FUNCTION_BYTES = 1024        # what one takes besides its own bytes, a page for its number included
 
 cdef uint64_t NUMBER_MASK = ((<uint64_t>1) << 40) - 1
 
@@ -26,10 +26,14 @@ cdef struct Client:
     uint64_t bits          # its 24 bits, in place
     uint64_t worker_tag    # of the worker whose tasks it is the client of; 0: it is a program's
     uint64_t open_tasks
-    uint64_t queued_bytes
+    uint64_t queued_bytes  # of payloads, and of results that wait for room
+    uint64_t brought_bytes # of the objects that its open tasks have brought
     uint64_t node_bytes    # of the nodes of its tasks, edges included
     uint64_t blob_bytes    # of results that are kept for its tasks
-    uint64_t written_bytes # of inputs that were written into payloads of tasks that are still open
+    uint64_t written_bytes # of inputs that were written for tasks that are still open
+    uint64_t inline_bytes  # of these, what was written into their payloads
+    uint64_t resting_bytes # of rows, and their nodes, that have ended and are kept for dependants
+    uint64_t resting       # how many these are
     uint32_t put_off_first # rows whose inputs are complete, and wait until fewer of these are
     uint32_t put_off_last
     uint32_t last_number   # of a function, what was looked for last
@@ -55,6 +59,8 @@ cdef class ClientTable:
     cdef ClientBits bits               # of those who are here, or leaving
     cdef list outlets                  # by index: keeps them alive
     cdef uint64_t multiplier           # of their directories
+    cdef uint64_t quota                # of each of them
+    cdef uint32_t first_free           # no place before it is free
 
     def __cinit__(self, TaskTable table):
         self.table = table
@@ -73,7 +79,7 @@ cdef class ClientTable:
 
     cdef uint32_t make_room(self) except? 0:
         """Where the next client will stand."""
-        cdef uint32_t place = 0
+        cdef uint32_t place = self.first_free
         cdef Client *clients
         while place < self.length and (self.clients[place].present or self.clients[place].leaving):
             place += 1
@@ -87,6 +93,7 @@ cdef class ClientTable:
             self.length += 1
             self.outlets.append(None)
             memset(&self.clients[place], 0, sizeof(Client))
+        self.first_free = place
         return place
 
     cdef int add(self, uint32_t place, uint32_t client_bits, Outlet results, Outlet control) except -1:
@@ -120,6 +127,7 @@ cdef class ClientTable:
         cdef Client *client = &self.clients[index]
         if client.leaving and client.open_tasks == 0 and client.function_count == 0:
             client.leaving = False
+            self.first_free = min(self.first_free, index)
             self.bits.forget(<uint32_t>(client.bits >> TASK_NUMBER_BITS))
             directory_free(&client.directory)
             directory_free(&client.functions)
@@ -159,7 +167,7 @@ cdef class ClientTable:
         client.open_tasks += 1
         client.queued_bytes += row.payload_bytes
         if row.flags & FLAG_OBJECTS:
-            client.queued_bytes += new_bytes(self.table.payload(row), row.payload_bytes)
+            client.brought_bytes += new_bytes(self.table.payload(row), row.payload_bytes)
         return True
 
     cdef inline void forget_row(self, uint32_t row_index) noexcept nogil:
@@ -167,12 +175,6 @@ cdef class ClientTable:
         cdef Client *client = &self.clients[row.client]
         client.open_tasks -= 1
         directory_forget(&client.directory, row.task & NUMBER_MASK)
-
-    cdef inline uint64_t kept_bytes(self, uint32_t index) noexcept nogil:
-        """What is kept here for this client."""
-        cdef Client *client = &self.clients[index]
-        return (client.queued_bytes + client.node_bytes + client.function_bytes + client.open_tasks * sizeof(Row)
-                + (client.directory.pages + client.functions.pages) * DIRECTORY_PAGE_BYTES)
 
     # its functions
 

@@ -27,7 +27,7 @@ cdef enum:
     MOST_TAG = (1 << 24) - 1 # tags of workers are counted down from here, those of clients are drawn
 
 cdef int64_t MOST_CLEARED = 4096    # tasks and functions that are ended in one go, and then others have their turn
-cdef uint64_t MOST_SETTLED_BYTES = 4 << 20    # of inputs that are written in one go
+cdef uint64_t MOST_SETTLED_BYTES = 1 << 20    # of inputs that are written in one go, be it in several events
 
 
 @cython.final
@@ -50,7 +50,6 @@ cdef class SchedulerCore:
     cdef set tags_brought              # of workers that have outlived another scheduler, though they have gone
     cdef uint64_t accepted, refused, dropped, late
     cdef uint64_t turned_away          # because no worker had room and enough were waiting
-    cdef public uint64_t client_queue_bytes
     cdef public int64_t most_waiting   # tasks that no worker has room for; -1: any number
     cdef list unfinished               # indices of clients of which something is being cleared
 
@@ -69,9 +68,19 @@ cdef class SchedulerCore:
         self.dispatcher = Dispatcher(self.table, self.ready, self.functions, self.pool, self.objects, self.answers)
         self.survivors = Survivors(self.table, self.ready, self.clients, self.pool, self.objects, self.answers)
         self.deaths = Deaths(self.table, self.answers)
-        self.client_queue_bytes = 1 << 30
+        self.client_queue_bytes = 2 << 30
         self.most_waiting = -1
         self.unfinished = []
+
+    @property
+    def client_queue_bytes(self):
+        """How much may be kept for each client (quota)."""
+        return self.clients.quota
+
+    @client_queue_bytes.setter
+    def client_queue_bytes(self, uint64_t n_bytes):
+        self.clients.quota = n_bytes
+        self.objects.most_made = most_objects(n_bytes)
 
     # clients come and go
 
@@ -90,7 +99,8 @@ cdef class SchedulerCore:
         if not self.ready.add_client(index):
             raise MemoryError("no memory for another client")
         self.clients.add(index, client_bits, results, control)
-        self.edges.client_bytes = self.client_queue_bytes
+        if results.is_elsewhere():
+            self.objects.elsewhere.add(client_bits)
         self.clients.clients[index].worker_tag = worker_tag
         return index
 
@@ -110,14 +120,13 @@ cdef class SchedulerCore:
 
     # what a client says
 
-    cdef inline bint is_over_quota(self, uint32_t index) noexcept nogil:
-        """Whether this client has so much queued that its submits stay where they are."""
-        cdef Client *client = &self.clients.clients[index]
+    cdef inline bint has_to_wait(self, uint32_t index, uint64_t cost) noexcept nogil:
+        """Whether this client has so much queued that a submit of this cost stays where it is."""
         # What has submitted the tasks of a task holds a worker, and that must go on: it is not held up, but refused.
-        return not client.worker_tag and self.has_too_much(index)
+        return not self.clients.clients[index].worker_tag and not self.may_take(index, cost)
 
-    cdef inline bint has_too_much(self, uint32_t index) noexcept nogil:
-        return self.clients.kept_bytes(index) > self.client_queue_bytes
+    cdef inline bint may_take(self, uint32_t index, uint64_t cost) noexcept nogil:
+        return may_take(&self.clients.clients[index], self.clients.quota, cost)
 
     cdef inline bint knows_function(self, uint32_t index, uint32_t number) noexcept nogil:
         return self.clients.find_function(index, number) != 0
@@ -129,7 +138,7 @@ cdef class SchedulerCore:
         cdef bint is_new
         known = self.functions.find(digest, flags)
         is_new = known is None and not taken
-        if not taken and not self.has_room_for_function(index, len(payload)):
+        if not taken and not may_announce(&self.clients.clients[index], self.clients.quota, len(payload)):
             self.refused += 1
             if flags & FLAG_OBJECTS:
                 payload = PyBytes_FromStringAndSize(PyBytes_AS_STRING(payload), len(payload))
@@ -156,11 +165,6 @@ cdef class SchedulerCore:
             self.refused += 1
             self.functions.let_go(known)
 
-    cdef bint has_room_for_function(self, uint32_t index, uint64_t n_bytes):
-        """Functions have a share of their own: a client that is held up for its tasks may announce the next one."""
-        cdef uint64_t most = max(self.client_queue_bytes // 4, <uint64_t>LEAST_FUNCTION_SHARE)
-        return self.clients.clients[index].function_bytes + FUNCTION_BYTES + n_bytes <= most
-
     def on_forget(self, uint32_t index, uint32_t number):
         """The client will not name this function again. Its tasks that name it go on."""
         cdef uint32_t known = self.clients.find_function(index, number)
@@ -181,7 +185,7 @@ cdef class SchedulerCore:
             self.refused += 1
             self.drop_brought(index, record)
             return
-        if self.clients.clients[index].worker_tag and self.has_too_much(index):
+        if self.clients.clients[index].worker_tag and not self.may_take(index, cost_of(record)):
             self.refuse(index, record, b"the tasks that its task has submitted take more room than --client-queue-bytes")
             return
         function = self.clients.find_function(index, record.function)
@@ -293,7 +297,7 @@ cdef class SchedulerCore:
         """The row does not hold the objects that its payload names, or will not let go of them."""
         cdef Row *row = self.table.row(row_index)
         cdef Client *client = &self.clients.clients[row.client]
-        client.queued_bytes -= new_bytes(self.table.payload(row), row.payload_bytes)
+        client.brought_bytes -= new_bytes(self.table.payload(row), row.payload_bytes)
         row.flags = <uint8_t>(row.flags & ~<int>FLAG_OBJECTS)
 
     cdef void turn_away(self, uint32_t row_index, uint64_t now) noexcept nogil:
@@ -380,6 +384,8 @@ cdef class SchedulerCore:
 
     def go_on(self, uint64_t now):
         """Clear some more of what clients want no more, and settle some more. True if there is still something left."""
+        self.edges.settled_bytes = 0
+        self.edges.is_cut = False
         self.settle()
         for index in list(self.unfinished):
             if self.clear_some(index):
@@ -564,13 +570,15 @@ cdef class SchedulerCore:
     cdef inline void settle(self) noexcept nogil:
         """Do what is to be done about those whose inputs have come, or whose dependants have gone."""
         if self.edges.first_touched and not self.edges.settling:
-            self.settle_touched()
+            if self.edges.settled_bytes < MOST_SETTLED_BYTES:
+                self.settle_touched()
+            else:
+                self.edges.is_cut = True              # enough was copied: `go_on` does the rest
 
     cdef void settle_touched(self) noexcept nogil:
         cdef uint32_t row_index
         cdef int64_t left = MOST_CLEARED
         self.edges.settling = True
-        self.edges.settled_bytes = 0
         while self.edges.first_touched and left > 0 and self.edges.settled_bytes < MOST_SETTLED_BYTES:
             left -= 1
             row_index = self.edges.first_touched
@@ -582,6 +590,7 @@ cdef class SchedulerCore:
     cdef void settle_one(self, uint32_t row_index) noexcept nogil:
         cdef Node *node = self.edges.node(row_index)
         cdef uint32_t state = self.table.row(row_index).state
+        cdef int answer
         if state == ROW_KEPT:
             if node.promised == 0:
                 self.answers.end(row_index)
@@ -596,7 +605,11 @@ cdef class SchedulerCore:
             elif node.open == 0:
                 if not self.edges.has_room(row_index):
                     self.edges.put_off(row_index)
-                elif self.edges.complete(row_index):
+                    return
+                answer = self.edges.complete(row_index)
+                if answer == IS_BEING_WRITTEN:
+                    self.edges.touch(row_index)       # behind the others
+                elif answer == IS_COMPLETE:
                     self.edges.take_up(&self.clients.clients[self.table.row(row_index).client])
                     self.ready.push(row_index, EVENT_IS_COMPLETE, True)
                 else:
@@ -961,11 +974,11 @@ cdef class SchedulerCore:
         self.flush()
 
     def feed_client(self, uint32_t index, Ring submits not None, uint64_t now=0):
-        """Take all that is in a client's submit ring."""
+        """Take what is in a client's submit ring, as far as its quota lets it."""
         cdef Record *record
         while True:
             record = submits.peek()
-            if record == NULL:
+            if record == NULL or self.has_to_wait(index, cost_of(record)):
                 break
             self.on_submit(index, record, now)
             submits.step(record.record_bytes)
@@ -994,7 +1007,9 @@ cdef class SchedulerCore:
 
     def kept_bytes(self, uint32_t index):
         """What is kept for this client, as it counts against its quota."""
-        return self.clients.kept_bytes(index)
+        cdef Client *client = &self.clients.clients[index]
+        return (tasks_bytes(client) + client.function_bytes + results_bytes(client)
+                + OBJECT_BYTES * <uint64_t>self.objects.made_by(self.clients.tag_of(index)))
 
     def counts(self):
         """Tasks by where they are, for snapshots and tests."""

@@ -36,7 +36,11 @@ cdef struct Node:             # its edges follow
     uint32_t open            # inputs that have not ended
     uint32_t count
     uint32_t edges           # that there is room for
-    uint64_t written         # bytes of inputs that its payload, or an object of the scheduler's, has
+    uint64_t written         # bytes of inputs that its payload, or an object of the scheduler's, has or will have
+    uint64_t written_inline  # of these, by how many its payload has become longer
+    uint64_t spilled         # the object that is being written; 0: none
+    uint64_t spilled_bytes   # of it that are there
+    uint32_t spilled_inputs  # that are there
     uint32_t expected        # of these, the first were promised to it
     uint32_t next_touched    # rows, in the list of those about which something is to be done
     uint32_t previous_touched

@@ -16,16 +16,46 @@
 # Rule 1: a row is ROW_WAITING if and only if inputs of it are open and none has failed, or it is put off.
 # Rule 2: inputs have lower numbers than their dependants, so there are no cycles.
 # A result is copied for each task that needs it, so few bytes can ask for many. What is kept and what is written counts
-# against the client: no more results are kept for it than its quota, and while half as much has been written into its
-# payloads the next task whose inputs are complete is put off until one of these has ended.
+# against the client (quota): a result that has no room is lost, and a task whose inputs have none is put off until what
+# was written for another has ended.
+#
+# Inputs that together are too large for a record are written into an object of the scheduler's, some at a time, so that
+# nobody waits for a hundred results to be copied: a row that is being written is touched until all of it is there.
 #
 # Rule 3: nothing here recurses: who is concerned by an event is noted (`touch`), and worked off by the core.
 # Rule 4: noting allocates nothing, nor does waiting: a task must not be forgotten because there is no memory to remember
 #         it with. What allocates (a Node, a Blob, a payload) does so before anything is changed.
 # Not here: what edges look like (edge), what is done about those who are touched (core).
 
-cdef inline uint64_t bytes_of_node(Node *node) noexcept nogil:
-    return sizeof(Node) + <uint64_t>node.edges * sizeof(Edge)
+cdef enum:                     # what came of writing the inputs of a task
+    IS_COMPLETE = 1
+    IS_BEING_WRITTEN = 2
+    CANNOT_BE = 3
+    SPILL_PIECE_BYTES = 1 << 18
+
+
+cdef inline size_t entry_bytes(Blob *blob) noexcept nogil:
+    """What an input takes in the section of a task."""
+    return ENTRY_HEADER_BYTES + (0 if blob.flags & FLAG_OBJECTS else padded(blob.size))
+
+
+cdef char *write_entry(Blob *blob, char *at) noexcept nogil:
+    """Write an input into a section: where the next one begins."""
+    cdef uint32_t head[2]
+    head[0] = 0 if blob.flags & FLAG_OBJECTS else blob.size
+    head[1] = blob.flags
+    memcpy(at, head, ENTRY_HEADER_BYTES)
+    at += ENTRY_HEADER_BYTES
+    if head[0]:
+        memset(at + padded(blob.size) - 8, 0, 8)
+        memcpy(at, bytes_of(blob), blob.size)
+        at += padded(blob.size)
+    return at
+
+
+cdef inline size_t completed_bytes(uint32_t places, size_t section, size_t rest_bytes) noexcept nogil:
+    """How large a payload is with so many places and such a section."""
+    return (stream_offset(places) if places else 0) + SECTION_HEADER_BYTES + section + rest_bytes
 
 
 @cython.final
@@ -44,7 +74,6 @@ cdef class Edges:
     cdef readonly uint64_t blobs
     cdef readonly uint64_t blob_bytes
     cdef uint64_t own_tag
-    cdef uint64_t client_bytes   # the quota of each client
     cdef public object store     # where what is too large for a record goes
 
     def __cinit__(self, TaskTable table, ClientTable clients, ObjectTable objects, uint64_t own_tag):
@@ -129,8 +158,15 @@ cdef class Edges:
         """The task has ended, and what was written for it goes."""
         if node.written:
             client.written_bytes -= node.written
-            node.written = 0
+            client.inline_bytes -= node.written_inline
+            node.written = node.written_inline = 0
             self.take_up(client)
+
+    cdef inline void note_written(self, Client *client, Node *node, uint64_t n_bytes, uint64_t inline_bytes) noexcept nogil:
+        """So much was written for the task, and so much of it into its payload."""
+        client.written_bytes += n_bytes - node.written
+        client.inline_bytes += inline_bytes
+        node.written, node.written_inline = n_bytes, inline_bytes
 
     cdef inline void take_up(self, Client *client) noexcept nogil:
         """There may be room for the next one that was put off."""
@@ -138,16 +174,34 @@ cdef class Edges:
             self.touch(client.put_off_first)
 
     cdef bint has_room(self, uint32_t row_index) noexcept nogil:
-        """Whether its inputs may be written now. The only ones always may."""
+        """Whether its inputs may be written now, or are being written."""
         cdef Client *client = &self.clients.clients[self.table.row(row_index).client]
         cdef Node *node = self.node(row_index)
-        cdef uint64_t section = 0
+        return node.spilled or client.written_bytes == 0 or may_write(client, self.clients.quota,
+                                                                          self.completed_most(row_index))
+
+    cdef uint64_t completed_most(self, uint32_t row_index) noexcept nogil:
+        """How many bytes the row has once its inputs are written, at most."""
+        cdef Node *node = self.node(row_index)
+        cdef uint64_t n_bytes = self.table.row(row_index).payload_bytes + 2 * PLACE_BYTES
         cdef uint32_t k
-        if client.written_bytes == 0:
-            return True
+        cdef Blob *blob
         for k in range(node.count):
-            section += ENTRY_HEADER_BYTES + edges_of(node)[k].blob.size
-        return client.written_bytes + section <= self.client_bytes // 2
+            blob = edges_of(node)[k].blob
+            n_bytes += entry_bytes(blob) + (PLACE_BYTES if blob.flags & FLAG_OBJECTS else 0)
+        return n_bytes
+
+    cdef void rest(self, uint32_t row_index) noexcept nogil:
+        """The row has ended, and is kept: from now on it counts as a result."""
+        cdef Client *client = &self.clients.clients[self.table.row(row_index).client]
+        client.resting += 1
+        client.resting_bytes += sizeof(Row) + bytes_of_node(self.node(row_index))
+
+    cdef void rest_no_more(self, uint32_t row_index) noexcept nogil:
+        """The row is about to go, or would be kept once more."""
+        cdef Client *client = &self.clients.clients[self.table.row(row_index).client]
+        client.resting -= 1
+        client.resting_bytes -= sizeof(Row) + bytes_of_node(self.node(row_index))
 
     cdef void drop_node(self, uint32_t row_index) noexcept nogil:
         cdef Row *row = self.table.row(row_index)
@@ -263,7 +317,7 @@ cdef class Edges:
         if node.dependants == NULL and node.promised == 0:
             return
         blob = self.make_blob(self.table.row(row_index).client, payload_of(result), payload_bytes_of(result),
-                              result.status, result.flags)
+                              result.status, result.flags, sizeof(Row) + bytes_of_node(node) if node.promised else 0)
         if blob == NULL:
             node.ended = False
             self.lose_dependants(node)
@@ -320,6 +374,8 @@ cdef class Edges:
         cdef Node *node = self.node(row_index)
         cdef Edge *edge
         cdef uint32_t k
+        if node.spilled:
+            self.drop_spilled(node)
         for k in range(node.count):
             edge = &edges_of(node)[k]
             if edge.blob != NULL:
@@ -354,11 +410,15 @@ cdef class Edges:
 
     # results that are shared
 
-    cdef Blob *make_blob(self, uint32_t client, const char *payload, uint32_t size, int status, int flags) noexcept nogil:
-        """Held once, by the caller; NULL if there is no memory, or if as much is kept for this client as may be."""
+    cdef Blob *make_blob(self, uint32_t client, const char *payload, uint32_t size, int status, int flags,
+                         uint64_t rest=0) noexcept nogil:
+        """Held once, by the caller; NULL if there is no memory, or if as much is kept for this client as may be.
+
+        `rest` is what stays of its row.
+        """
         cdef Client *owner = &self.clients.clients[client]
         cdef Blob *blob
-        if owner.blob_bytes + size > self.client_bytes:
+        if not may_keep(owner, self.clients.quota, sizeof(Blob) + size + rest):
             return NULL
         blob = <Blob *>malloc(sizeof(Blob) + size)
         if blob == NULL or flags & FLAG_OBJECTS and not self.objects.hold_record(payload, size):
@@ -436,8 +496,8 @@ cdef class Edges:
 
     # all inputs are there
 
-    cdef bint complete(self, uint32_t row_index) noexcept nogil:
-        """Write what the inputs are into the payload. False if there is no room for that."""
+    cdef int complete(self, uint32_t row_index) noexcept nogil:
+        """Write what the inputs are into the payload, or some of it. IS_COMPLETE, IS_BEING_WRITTEN, or CANNOT_BE for that."""
         cdef Row *row = self.table.row(row_index)
         cdef Client *client = &self.clients.clients[row.client]
         cdef Node *node = <Node *>row.node
@@ -447,71 +507,108 @@ cdef class Edges:
         cdef size_t rest_bytes = row.payload_bytes - rest
         cdef size_t section = 0
         cdef uint32_t places = 0
-        cdef uint32_t inputs = node.count
+        cdef uint32_t own = <uint32_t>places_in(old, row.payload_bytes) if row.flags & FLAG_OBJECTS else 0
+        cdef bint spills
+        cdef size_t size
         cdef Blob *blob
         cdef uint32_t k
-        for k in range(inputs):
+        for k in range(node.count):
             blob = edges_of(node)[k].blob
-            section += ENTRY_HEADER_BYTES
-            if blob.flags & FLAG_OBJECTS:
-                places += 1
-            else:
-                section += padded(blob.size)
-        if inputs == 0 and not offset:
+            section += entry_bytes(blob)
+            places += blob.flags & FLAG_OBJECTS != 0
+        if node.count == 0 and not offset:
             row.flags = <uint8_t>(row.flags & ~<int>FLAG_INPUTS)
             client.queued_bytes -= rest
             self.table.cut_payload(row, <uint32_t>rest)
-            return True
-        if not self.write(row, node, places, section, rest, rest_bytes):
-            return False
-        node.written = section
-        self.settled_bytes += section
-        client.written_bytes += section
+            return IS_COMPLETE
+        size = completed_bytes(own + places, section, rest_bytes)
+        spills = size > MOST_PAYLOAD_BYTES
+        if spills:
+            size = completed_bytes(own + places + 1, 0, rest_bytes)
+            if size > MOST_PAYLOAD_BYTES:
+                return CANNOT_BE                               # it names so much besides: no worker would take it
+            if not self.spill(client, node, section):
+                return CANNOT_BE
+            if node.spilled_inputs < node.count:
+                return IS_BEING_WRITTEN
+        if not self.write(row, node, places, section, rest, size):
+            return CANNOT_BE
+        if spills:
+            self.note_written(client, node, section + size, size)    # its own payload is in that, which is little
+        else:
+            self.settled_bytes += section
+            self.note_written(client, node, size, size)
         self.detach_all(row_index)
+        return IS_COMPLETE
+
+    cdef bint spill(self, Client *client, Node *node, size_t section) noexcept nogil:
+        """Write some more of the inputs into an object of the scheduler's. False if it cannot be had."""
+        with gil:
+            try:
+                if self.store is None:
+                    return False
+                if not node.spilled:
+                    node.spilled = self.store.reserve(0, section)[0]
+                    node.spilled_bytes = node.spilled_inputs = 0
+                    self.note_written(client, node, section, 0)
+                self.spill_some(node)
+            except (OSError, MemoryError):
+                return False
         return True
 
-    cdef bint write(self, Row *row, Node *node, uint32_t objects, size_t section, size_t rest, size_t rest_bytes) noexcept nogil:
+    cdef int spill_some(self, Node *node) except -1:
+        cdef size_t n_bytes = 0
+        cdef uint32_t end = node.spilled_inputs
+        cdef bytes entries
+        cdef char *at
+        cdef uint32_t k
+        while end < node.count and (n_bytes == 0 or n_bytes + entry_bytes(edges_of(node)[end].blob) <= SPILL_PIECE_BYTES):
+            n_bytes += entry_bytes(edges_of(node)[end].blob)
+            end += 1
+        entries = PyBytes_FromStringAndSize(NULL, n_bytes)
+        at = PyBytes_AS_STRING(entries)
+        for k in range(node.spilled_inputs, end):
+            at = write_entry(edges_of(node)[k].blob, at)
+        self.store.fill(node.spilled, node.spilled_bytes, entries)
+        node.spilled_inputs = end
+        node.spilled_bytes += n_bytes
+        self.settled_bytes += n_bytes
+        return 0
+
+    cdef void drop_spilled(self, Node *node) noexcept nogil:
+        """What was written of its inputs is of no use any more."""
+        with gil:
+            self.store.free(node.spilled)
+        node.spilled = 0
+
+    cdef bint write(self, Row *row, Node *node, uint32_t objects, size_t section, size_t rest, size_t size) noexcept nogil:
+        """Give the row a payload of this size with its inputs, or with the place of those that were spilled."""
         cdef char *old = self.table.payload(row)
         cdef Client *client = &self.clients.clients[row.client]
         cdef uint32_t own = <uint32_t>places_in(old, row.payload_bytes) if row.flags & FLAG_OBJECTS else 0
-        cdef uint32_t places = own + objects
-        cdef bint spill = False
-        cdef char *made
+        cdef uint32_t places = own + objects + (node.spilled != 0)
+        cdef uint32_t section_bytes = 0 if node.spilled else <uint32_t>section
+        cdef char *made = <char *>malloc(size)
         cdef char *at
-        cdef char *entries
-        cdef size_t size
-        cdef uint32_t section_bytes = <uint32_t>section
-        size = (stream_offset(places) if places else 0) + SECTION_HEADER_BYTES + section + rest_bytes
-        if size > MOST_PAYLOAD_BYTES:
-            spill = True
-            section_bytes = 0
-            places += 1
-            size = stream_offset(places) + SECTION_HEADER_BYTES + rest_bytes
-            if size > MOST_PAYLOAD_BYTES:
-                return False                                 # it names so much besides: no worker would take it
-        made = <char *>malloc(size)
+        cdef char *entry
+        cdef uint32_t k
         if made == NULL:
             return False
         at = made + (stream_offset(places) if places else 0)
-        entries = <char *>malloc(section) if spill else at + SECTION_HEADER_BYTES
-        if entries == NULL:
-            free(made)
-            return False
         if places:
             memset(made, 0, stream_offset(places))
             memcpy(made, &places, 4)
             if own:
                 memcpy(made + PLACES_OFFSET, old + PLACES_OFFSET, <size_t>own * PLACE_BYTES)
-        self.write_entries(node, entries)
         memcpy(at, &node.count, 4)
         memcpy(at + 4, &section_bytes, 4)
-        memcpy(at + SECTION_HEADER_BYTES + section_bytes, old + rest, rest_bytes)
-        if (objects or spill) and not self.write_places(node, made, own, objects, spill, entries, section):
+        entry = at + SECTION_HEADER_BYTES
+        if not node.spilled:
+            for k in range(node.count):
+                entry = write_entry(edges_of(node)[k].blob, entry)
+        memcpy(entry, old + rest, row.payload_bytes - rest)
+        if (objects or node.spilled) and not self.write_places(node, made, own, objects):
             free(made)
-            made = NULL
-        if spill:
-            free(entries)
-        if made == NULL:
             return False
         if places:
             row.flags |= FLAG_OBJECTS
@@ -519,42 +616,24 @@ cdef class Edges:
         self.table.adopt_payload(row, made, <uint32_t>size)
         return True
 
-    cdef void write_entries(self, Node *node, char *at) noexcept nogil:
-        cdef Blob *blob
-        cdef uint32_t k
-        cdef uint32_t head[2]
-        for k in range(node.count):
-            blob = edges_of(node)[k].blob
-            head[0] = 0 if blob.flags & FLAG_OBJECTS else blob.size
-            head[1] = blob.flags
-            memcpy(at, head, ENTRY_HEADER_BYTES)
-            at += ENTRY_HEADER_BYTES
-            if head[0]:
-                memset(at + padded(blob.size) - 8, 0, 8)
-                memcpy(at, bytes_of(blob), blob.size)
-                at += padded(blob.size)
-
-    cdef bint write_places(self, Node *node, char *payload, uint32_t own, uint32_t objects, bint spill,
-                           const char *entries, size_t section) noexcept nogil:
+    cdef bint write_places(self, Node *node, char *payload, uint32_t own, uint32_t objects) noexcept nogil:
         """Places of the inputs that are objects, which the task holds from now on; and of the section, if it is one."""
         with gil:
             try:
-                if spill and not self.write_spilled(place_at(payload, own + objects), entries, section):
+                if node.spilled and not self.write_spilled(place_at(payload, own + objects), node):
                     return False                      # before the others: then the task holds none of them yet
                 self.write_input_places(node, payload, own)
             except (OSError, MemoryError):
                 return False
         return True
 
-    cdef bint write_spilled(self, Place *place, const char *entries, size_t section) except -1:
-        """The place of the section, as an object of the scheduler's. False if it cannot be one."""
-        if self.store is None:
-            return False
-        (place.object, place.segment, place.offset, place.size,
-         place.flags) = self.store.put(PyBytes_FromStringAndSize(entries, section), PLACE_NEW)
+    cdef bint write_spilled(self, Place *place, Node *node) except -1:
+        """The place of the section, which is the task's from now on. False if it cannot be one."""
+        place.object, place.segment, place.offset, place.size, _ = self.store.place_of(node.spilled)
+        place.flags = PLACE_NEW
         if self.objects.take_one(place, self.own_tag, False) != PLACES_GOOD:
-            self.store.free(place.object)
             return False
+        node.spilled = 0
         place.flags = PLACE_STREAM | PLACE_INPUT
         return True
 

@@ -44,6 +44,9 @@ cdef class ObjectTable:
     cdef dict left                # segment -> objects in it, of stores whose makers have gone
     cdef readonly list unlink     # names of segments in which nothing is left
     cdef readonly list gone       # every id that was freed, while there are other hosts
+    cdef dict made                # a maker's tag -> {id: StoredObject} of its objects that there are
+    cdef public uint64_t most_made    # that a client may have made (quota)
+    cdef set elsewhere            # tags of clients that are not here: what they make lies in the scheduler's store
     cdef set host_numbers         # of other hosts, which may have copies; the scheduler's is 0
     cdef readonly uint32_t hosts  # how many these are
     cdef readonly uint64_t bytes
@@ -53,6 +56,7 @@ cdef class ObjectTable:
         self.life, self.folder = life, folder
         self.objects, self.kept, self.freed, self.left = {}, {}, {}, {}
         self.unlink, self.gone = [], []
+        self.made, self.elsewhere, self.most_made = {}, set(), 1 << 63
         self.host_numbers = set()
 
     def __len__(self):
@@ -158,7 +162,7 @@ cdef class ObjectTable:
             if not place.flags & PLACE_NEW:
                 return PLACES_MISSING
             if (place.segment == 0 or (place.object << 24) == 0 or not 0 < place.size <= MOST_OBJECT_BYTES
-                    or not self.may_lie_in(place.segment, tag)):
+                    or not self.may_lie_in(place.segment, tag) or by_maker and self.made_by(tag) >= self.most_made):
                 return PLACES_WRONG
             known = StoredObject.__new__(StoredObject)
             known.place = place[0]
@@ -167,6 +171,7 @@ cdef class ObjectTable:
                 known.is_held_by_maker = True
                 known.holders = 1
             self.objects[place.object] = known
+            self.made.setdefault(tag, {})[place.object] = known
             self.bytes += place.size
         elif place.flags & PLACE_NEW or not by_maker:
             return PLACES_WRONG
@@ -177,7 +182,12 @@ cdef class ObjectTable:
 
     cdef inline bint may_lie_in(self, uint64_t segment, uint64_t tag) noexcept:
         """Whether what the peer with this tag has made may lie there: what came over a wire does in the scheduler's."""
-        return keeper_of(segment) == tag or keeper_of(segment) == MOST_TAG
+        return keeper_of(segment) == (MOST_TAG if tag in self.elsewhere else tag)
+
+    cdef inline uint64_t made_by(self, uint64_t tag):
+        """How many objects there are that the peer with this tag has made."""
+        cdef dict made = self.made.get(tag)
+        return 0 if made is None else len(made)
 
     cdef int hold(self, uint64_t object) except -1:
         """One more holds it, who will let go of it once."""
@@ -267,7 +277,10 @@ cdef class ObjectTable:
     cdef int free(self, StoredObject known) except -1:
         cdef uint64_t object = known.place.object
         cdef uint64_t segment = known.place.segment
-        del self.objects[object]
+        cdef dict made = self.made[maker_of(object)]
+        del self.objects[object], made[object]
+        if not made:
+            del self.made[maker_of(object)]
         self.bytes -= known.place.size
         if self.hosts:
             self.gone.append(object)
@@ -301,18 +314,19 @@ cdef class ObjectTable:
             for object, times in kept.items():
                 for _ in range(times):
                     self.let_go(object)
-        for known in list(self.objects.values()):
-            if known.is_held_by_maker and maker_of(known.place.object) == tag:
+        for known in list(self.made.get(tag, {}).values()):
+            if known.is_held_by_maker:
                 known.is_held_by_maker = False
                 self.let_go(known.place.object)
         names = []
-        for known in self.objects.values():
+        for known in self.made.get(tag, {}).values():
             if keeper_of(known.place.segment) == tag:
                 if known.place.segment not in self.left:
                     self.left[known.place.segment] = 0
                     names.append(area_name(self.life, self.folder, known.place.segment))
                 self.left[known.place.segment] += 1
         self.freed.pop(tag, None)
+        self.elsewhere.discard(tag)
         return names
 
     # where copies are

@@ -43,6 +43,10 @@ cdef class Outlet:
         """Whether such a record finds room once all before it has been read."""
         return False
 
+    cdef bint is_elsewhere(self) noexcept nogil:
+        """Whether the peer is on another host, so that what it makes lies in a store here."""
+        return False
+
     cdef void flush(self) noexcept nogil:
         """Let the peer see what was committed; wake it if it sleeps. The caller has just made a full fence."""
         pass

@@ -27,7 +27,11 @@ cdef class Peer:
     cdef readonly uint64_t tag     # of the objects it makes
     cdef readonly RunningTask running    # of a worker
     cdef readonly bint broken
-    cdef bint held_back            # has more queued than it may; its submits are not read
+    cdef uint64_t held_back        # what the next submit costs, which has to wait for room in the quota; 0: nothing has
+    cdef set unwanted              # tasks that were cancelled while they had to wait in the submit ring
+    cdef uint64_t unwanted_to      # the position in it up to which they are
+    cdef uint64_t cleared_to       # the position up to which tasks wait that were cleared, with numbers
+    cdef uint64_t cleared_before   # below this one
     cdef bint is_catching_up       # the next control record waits until the submits before it have been taken
     cdef uint64_t catch_up_to      # the position in the submit ring up to which that is
     cdef Children children         # of a worker's own client; else None
@@ -236,13 +240,10 @@ cdef class Pump:
         cdef uint64_t position
         cdef uint32_t n = 0
         while self.has_turn() and not (everything and peer.tasks.tail >= peer.catch_up_to):
-            if not everything and self.core.is_over_quota(peer.index):
-                if not peer.held_back:
-                    peer.held_back = True
-                    self.held_back.append(peer)
-                break
             record = peer.tasks.look(<char *>self.record_space)
             if record == NULL:
+                break
+            if record.kind != KIND_RELEASE and record.kind != KIND_FORGET and not self.has_room_for(peer, record):
                 break
             if record.kind == KIND_RELEASE or not self.core.knows_function(peer.index, record.function):
                 if everything and record.kind != KIND_RELEASE:
@@ -265,6 +266,8 @@ cdef class Pump:
                 self.core.on_forget(peer.index, record.function)
             elif self.may_submit(record):
                 self.core.on_submit(peer.index, record, now)
+                if peer.unwanted_to and self.is_unwanted(peer, record.task):
+                    self.core.on_cancel(peer.index, record.task, now)
             else:
                 peer.tasks.broken = True
                 break
@@ -274,13 +277,23 @@ cdef class Pump:
             ring_doorbell(peer.sleeping, peer.doorbell)
         return n
 
+    cdef inline bint has_room_for(self, Peer peer, Record *record):
+        """Whether the core takes this task now. Else the peer is held back."""
+        cdef uint64_t cost = cost_of(record)
+        if not self.core.has_to_wait(peer.index, cost):
+            return True
+        if not peer.held_back:
+            self.held_back.append(peer)
+        peer.held_back = cost
+        return False
+
     cdef bint release_held_back(self) except -1:
         """Look again at clients that had too much queued. True if one of them may go on."""
         cdef Peer peer
         cdef bint found = False
         for peer in list(self.held_back):
-            if not self.core.is_over_quota(peer.index):
-                peer.held_back = False
+            if not self.core.has_to_wait(peer.index, peer.held_back):
+                peer.held_back = 0
                 self.held_back.remove(peer)
                 set_bits(&self.bell.news[peer.slot >> 6], (<uint64_t>1) << (peer.slot & 63))
                 found = True
@@ -296,6 +309,32 @@ cdef class Pump:
             return False
         peer.is_catching_up = False
         return True
+
+    cdef bint note_unwanted(self, Peer peer, int kind, uint64_t task) except -1:
+        """A control record refers to tasks that wait for room in the quota: what they are to hear of it once they are
+        taken. Else a ring of tasks would be let in with each such record. False if it has to wait with them."""
+        if kind == KIND_FUNCTION:
+            return False                              # which these may have brought an object for
+        if kind == KIND_CANCEL and not self.core.clients.find_row(peer.index, task):
+            if peer.unwanted is None:
+                peer.unwanted = set()
+            if <size_t>len(peer.unwanted) < MOST_UNWANTED:
+                peer.unwanted.add(task)
+        elif kind == KIND_CLEAR:
+            peer.cleared_to, peer.cleared_before = peer.catch_up_to, NUMBER_MASK + 1
+            if task != <uint64_t>-1:
+                peer.cleared_before = task & NUMBER_MASK
+        peer.unwanted_to = peer.catch_up_to
+        return True
+
+    cdef bint is_unwanted(self, Peer peer, uint64_t task) except -1:
+        """Whether the task that has just been taken was cancelled before."""
+        cdef bint found = (peer.tasks.tail < peer.cleared_to and task & NUMBER_MASK < peer.cleared_before
+                           or peer.unwanted is not None and task in peer.unwanted)
+        if peer.tasks.tail >= peer.unwanted_to:
+            peer.unwanted_to = 0
+            peer.unwanted = None
+        return found
 
     cdef bint take_children(self, uint64_t now) except -1:
         """Give idle workers what tasks have submitted and not begun themselves. True if there was any.
@@ -346,6 +385,8 @@ cdef class Pump:
                 if not self.catch_up(peer):
                     n += 1
                     break
+                if peer.held_back and peer.tasks.tail < peer.catch_up_to and not self.note_unwanted(peer, answer[0], answer[1]):
+                    break                             # it has to wait with them
             peer.up.step_over()
             self.units -= CONTROL_UNITS + len(answer[2]) // UNIT_BYTES
             n += 1

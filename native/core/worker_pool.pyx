@@ -70,6 +70,7 @@ cdef class WorkerPool:
     cdef uint32_t dirty            # first of the list, index + 1
     cdef list outlets              # by index: keeps them alive
     cdef readonly uint32_t present
+    cdef uint32_t first_free       # no index before it is free
 
     def __cinit__(self):
         self.outlets = []
@@ -82,7 +83,7 @@ cdef class WorkerPool:
 
     cdef int add(self, Outlet tasks, Outlet control, uint32_t queue_size) except -1:
         """A new worker's index."""
-        cdef uint32_t index = 0
+        cdef uint32_t index = self.first_free
         cdef Worker *workers
         cdef bint dirty
         cdef uint32_t next_dirty
@@ -109,6 +110,7 @@ cdef class WorkerPool:
         self.outlets[index] = (tasks, control)
         self.workers[index].queue_size = queue_size if queue_size else 1
         self.present += 1
+        self.first_free = index + 1
         self.enter(index)
         return index
 
@@ -117,6 +119,7 @@ cdef class WorkerPool:
         cdef Worker *worker = &self.workers[index]
         self.leave(index)
         worker.present = False
+        self.first_free = min(self.first_free, index)
         worker.head = worker.tail = worker.held = 0
         worker.load_ns = 0
         worker.tasks = worker.control = NULL

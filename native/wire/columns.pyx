@@ -363,6 +363,14 @@ cdef class RecordBatch:
         self.peer_room = room
         return 0
 
+    def trim(self):
+        """All has been read: give back what a large frame took."""
+        if len(self.run) == 0 and self.run.room > RUN_KEPT_BYTES:
+            self.run.shrink()
+            free(self.peers)
+            self.peers = NULL
+            self.peer_room = 0
+
     def put_tasks(self, columns, *, uint32_t peers=1, int64_t client_bits=-1):
         """Check the columns of Tasks and add their records. How many; ValueError, with none added, if one is wrong.
 

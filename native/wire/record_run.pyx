@@ -152,6 +152,14 @@ cdef class RecordRun:
         self.base += self.used
         self.used = self.cursor = self.added = self.stepped = self.dead = 0
 
+    cdef void shrink(self) noexcept nogil:
+        """Give its memory back. It is empty, or all that is in it was withdrawn."""
+        self.empty()
+        unpoison(self.data, self.room)
+        free(self.data)
+        self.data = NULL
+        self.room = 0
+
     # from Python, for tests and rare records
 
     def __len__(self):

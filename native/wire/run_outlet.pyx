@@ -104,6 +104,9 @@ cdef class RunOutlet(Outlet):
     cdef bint can_fit(self, uint64_t payload_bytes) noexcept nogil:
         return payload_bytes <= OUTLET_MOST_BYTES
 
+    cdef bint is_elsewhere(self) noexcept nogil:
+        return True
+
     cdef void flush(self) noexcept nogil:
         if not self.is_dirty:
             with gil:
@@ -141,10 +144,10 @@ def feed_tasks(SchedulerCore core not None, uint32_t client, RecordBatch batch n
     cdef Record *record
     cdef uint32_t peer = 0
     cdef object large = None
-    while large is None and most and not core.is_over_quota(client):
+    while large is None and most:
         most -= 1
         record = batch.peek(&peer)
-        if record == NULL:
+        if record == NULL or core.has_to_wait(client, cost_of(record)):
             break
         if record.flags & FLAG_OBJECTS:
             large = record_tuple(record)

@@ -79,7 +79,7 @@ class SchedulerConfig(ObjectsConfig, LoggingConfig):
         1000, "most tasks that one worker is given ahead", "-qs", group=LIMITS, least=1, most=1 << 31
     )
     client_queue_bytes: int = option(
-        1 << 30, "most that one client may have queued; then its submits wait",
+        2 << 30, "most that is kept for one client; a quarter of it is for its tasks, then its submits wait",
         group=LIMITS, unit="bytes", least=1 << 16,
     )  # fmt: skip
     client_timeout_seconds: float = option(

@@ -338,6 +338,7 @@ class RemoteClient(RemoteSession):
             if in_slice >= ROWS_PER_SLICE or not fed:
                 in_slice = 0
                 yield
+        batch.trim()
 
     def _post_runs(self, runs: list[tuple[int, Any]]) -> bool:
         columns = runs_to_result_columns(runs)
@@ -440,6 +441,7 @@ class RemoteCluster(RemoteSession):
                     self.talk.post(Taken.of(taken))
                 if len(self._batch):
                     yield
+            self._batch.trim()
         elif isinstance(body, Withdrawn):
             for verdicts in slices_of(body):
                 for verdict in verdicts:

@@ -57,7 +57,7 @@ class SchedulerServer:
         *,
         queue_size: int = 1000,
         protected: bool = False,
-        client_queue_bytes: int = 1 << 30,
+        client_queue_bytes: int = 2 << 30,
         most_waiting: int = -1,
         client_timeout_s: float = 60.0,
         worker_timeout_s: float = 60.0,

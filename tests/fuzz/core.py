@@ -56,14 +56,28 @@ class SpillStore:
 
     def __init__(self, tag: int, chance: random.Random) -> None:
         self.tag, self.chance, self.number = tag, chance, 0
+        self.sizes: dict[int, list[int]] = {}  # of each, and how much of it is there
 
-    def put(self, data: bytes, flags: int) -> tuple[int, int, int, int, int]:
+    def reserve(self, number: int, size: int) -> tuple[int, int, int, int, int]:
         if self.chance.random() < 0.1:
             raise OSError("no room")
         self.number += 1
-        return self.tag << 40 | self.number, self.tag << 32 | 1, 0, len(data), flags
+        self.sizes[self.number] = [size, 0]
+        return self.place_of(self.tag << 40 | self.number)
+
+    def place_of(self, number: int) -> tuple[int, int, int, int, int]:
+        return number, self.tag << 32 | 1, 0, self.sizes[number & 0xFFFFFFFFFF][0], 0
+
+    def fill(self, number: int, offset: int, data: bytes) -> None:
+        size, have = self.sizes[number & 0xFFFFFFFFFF]
+        assert offset == have
+        assert offset + len(data) <= size
+        if self.chance.random() < 0.02:
+            raise OSError("no room")
+        self.sizes[number & 0xFFFFFFFFFF][1] += len(data)
 
     def free(self, number: int) -> bool:
+        del self.sizes[number & 0xFFFFFFFFFF]  # KeyError if that is not there
         return True
 
 
@@ -134,9 +148,10 @@ class CoreFuzz:
     def __init__(self, seed: int) -> None:
         self.chance = chance = random.Random(seed)
         self.core = core = SchedulerCore(chance.choice((1, 2, 2**32 - 1)), "fuzz", "/nowhere")
-        core.edges.store = cast(Store, SpillStore(core.own_tag, chance))
+        self.spilled = SpillStore(core.own_tag, chance)
+        core.edges.store = cast(Store, self.spilled)
         core.most_waiting = chance.choice((-1, -1, -1, 0, 3))
-        core.client_queue_bytes = chance.choice((1 << 30, 10_000))
+        core.client_queue_bytes = chance.choice((1 << 31, 200_000, 10_000))
         self.now = 1
         self.clients: list[Client] = []
         self.workers: list[Worker] = []
@@ -544,7 +559,9 @@ class CoreFuzz:
 
     def look(self) -> None:
         core = self.core
-        core.take_freed()
+        for number in core.take_freed():
+            if number & 0xFFFFFFFFFF in self.spilled.sizes:  # else a worker of another host's
+                self.spilled.free(number)
         core.take_gone()
         core.unlink.clear()
         core.counts()
@@ -575,7 +592,7 @@ class CoreFuzz:
         }
         left.update(
             objects=len(core.objects), object_bytes=core.objects.bytes, nodes=core.edges.nodes, blobs=core.edges.blobs,
-            blob_bytes=core.edges.blob_bytes, payload_bytes=core.table.payload_bytes,
+            blob_bytes=core.edges.blob_bytes, spilled=len(self.spilled.sizes), payload_bytes=core.table.payload_bytes,
         )  # fmt: skip
         assert not any(left.values()), {name: count for name, count in left.items() if count}
 

@@ -90,7 +90,7 @@ def test_in_the_middle_of_an_event_the_core_does_not_agree_with_itself():
     said = []
 
     class LookingStore:
-        def put(self, data, flags):
+        def reserve(self, number, size):
             with pytest.raises(AssertionError) as caught:
                 core.check()
             said.append(str(caught.value))

@@ -455,8 +455,14 @@ def test_inputs_that_are_written_into_an_object_which_cannot_be_are_not_held(cor
     freed = []
 
     class OddStore:
-        def put(self, data, flags):
-            return core.own_tag << 40 | 1, 0, 0, len(data), flags
+        def reserve(self, number, size):
+            return core.own_tag << 40 | 1, 0, 0, size, 0
+
+        def fill(self, number, offset, data):
+            pass
+
+        def place_of(self, number):
+            return number, 0, 0, 42_072, 0
 
         def free(self, number):
             freed.append(number)
@@ -473,9 +479,9 @@ def test_inputs_that_are_written_into_an_object_which_cannot_be_are_not_held(cor
     assert_empty(core)
 
 
-def finish_small(worker):
+def finish_small(worker, answer=b""):
     """Answer with little, whatever the task was given."""
-    worker.running = (*worker.running[:2], b"", *worker.running[3:])
+    worker.running = (*worker.running[:2], answer, *worker.running[3:])
     worker.finish()
 
 
@@ -502,9 +508,9 @@ def test_inputs_are_written_for_as_many_tasks_as_the_quota_allows_and_the_others
     assert (counts["rows"], len(core.edges), core.edges.blobs) == (0, 0, 0)
 
 
-def test_a_task_whose_inputs_alone_are_more_than_the_quota_has_its_turn():
+def test_a_task_whose_inputs_alone_are_more_than_their_share_has_its_turn():
     core = SchedulerCore()
-    core.client_queue_bytes = 20_000
+    core.client_queue_bytes = 60_000
     client, worker = GraphClient(core, 5), FakeWorker(core)
     gone = client.bits << 40 | 1
     client.next = 2
@@ -522,7 +528,7 @@ def test_a_task_whose_inputs_alone_are_more_than_the_quota_has_its_turn():
 @pytest.mark.parametrize("end", ["cancelled", "cleared", "left"])
 def test_tasks_that_are_put_off_end_as_others_do(end):
     core = SchedulerCore()
-    core.client_queue_bytes = 40_000
+    core.client_queue_bytes = 80_000
     client, worker = GraphClient(core, 5), FakeWorker(core)
     gone = client.bits << 40 | 1
     client.next = 2
@@ -572,16 +578,16 @@ def test_a_task_that_is_put_off_is_taken_up_though_the_one_taken_up_before_it_ha
 
 def test_results_that_nobody_names_are_kept_up_to_the_quota():
     core = SchedulerCore()
-    core.client_queue_bytes = 50_000
+    core.client_queue_bytes = 100_000
     client, worker = GraphClient(core, 5), FakeWorker(core)
-    kept = [client.node(promised=1, inner=True, rest=bytes(7000)) for _ in range(20)]
+    kept = [client.node(promised=1, inner=True) for _ in range(20)]
     for _ in kept:
         core.step(0)
         worker.begin()
-        worker.finish()
+        finish_small(worker, bytes(7000))
     core.step(0)
     core.check()
-    assert core.edges.blob_bytes <= 50_000
+    assert 50_000 < core.edges.blob_bytes < core.kept_bytes(client.index) <= 62_500 + 25_000  # the shares of both
     late = [client.node([task]) for task in (kept[-1], kept[0])]  # the youngest have run first
     core.step(0)
     assert worker.begin()[1] == late[0]

@@ -267,7 +267,7 @@ def test_an_error_of_the_scheduler_ends_a_relays_session():
 
 def test_a_client_that_has_too_much_queued_is_stopped_and_then_goes_on():
     world = World()
-    world.core.client_queue_bytes = 20_000
+    world.core.client_queue_bytes = 80_000
     client = RemoteClient(world, 5, ring_bytes=1 << 20)
     payloads = [b"%d" % number + bytes(900) for number in range(600)]
     for payload in payloads:
@@ -292,7 +292,7 @@ def test_a_client_that_has_too_much_queued_is_stopped_and_then_goes_on():
 
 def with_too_much_queued(world):
     """(a client over its quota, its link, its tasks); no worker is there."""
-    world.core.client_queue_bytes = 20_000
+    world.core.client_queue_bytes = 80_000
     client = RemoteClient(world, 5, ring_bytes=1 << 20)
     tasks = []
     for number in range(300):

@@ -1,0 +1,348 @@
+"""What is kept for one client: every kind has its share, and nothing that peers say makes it more."""
+
+import os
+from typing import cast
+
+import pytest
+
+from scaler._native import (
+    KIND_CANCEL,
+    KIND_CLEAR,
+    KIND_FUNCTION,
+    KIND_TASK,
+    PLACE_NEW,
+    STATUS_OK,
+    STATUS_REFUSED,
+    Pump,
+    RunOutlet,
+    SchedulerCore,
+    Segment,
+    Store,
+    join_places,
+)
+from scaler.link.names import new_life, object_folder, sweep
+from tests.native.model import digest_of
+from tests.native.object_peers import FOLDER, LIFE, NEW_AND_HELD
+from tests.native.object_peers import FakeClient as ObjectClient
+from tests.native.test_core import FakeWorker
+from tests.native.test_edges import GraphClient, GraphWorker, run_all
+from tests.sim.wire import Rings
+
+BITS = 7
+QUOTA = 400_000
+TASKS_SHARE = QUOTA // 4
+
+
+@pytest.fixture
+def core():
+    made = SchedulerCore(1, LIFE, FOLDER)
+    made.client_queue_bytes = QUOTA
+    return made
+
+
+# a client of this host, through its rings
+
+
+class LocalClient:
+    """Writes into its rings, and the pump reads as much as it will."""
+
+    def __init__(self, core):
+        self.core = core
+        self.pump = Pump(core, Segment.private(4096), os.eventfd(0, os.EFD_NONBLOCK))
+        self.rings = Rings(1 << 18, 1 << 16)
+        self.peer = self.pump.add(self.rings.memory, False, -1, client_bits=BITS)
+        self.rings.up.write(KIND_FUNCTION, 0, digest_of(b"f") + b"f", function=1)
+        self.number = 0
+
+    def fill(self):
+        """Submit as much as the ring has room for: the ids."""
+        said = []
+        while self.rings.tasks.write(KIND_TASK, BITS << 40 | self.number + 1, bytes(3000), function=1) is not None:
+            self.number += 1
+            said.append(BITS << 40 | self.number)
+        return said
+
+    def say(self, kind, task):
+        assert self.rings.up.write(kind, task) is not None
+        self.run()
+
+    def run(self):
+        for _ in range(20):
+            self.pump.run(True)
+        self.core.check()
+
+    @property
+    def kept_bytes(self):
+        return self.core.kept_bytes(self.peer.index)
+
+
+@pytest.fixture
+def local(core):
+    made = LocalClient(core)
+    yield made
+    os.close(made.pump.eventfd)
+
+
+@pytest.mark.parametrize("kind", [KIND_CANCEL, KIND_CLEAR])
+def test_what_a_control_record_refers_to_lets_no_more_tasks_in_than_the_quota_does(local, kind):
+    local.fill()
+    local.run()
+    for _ in range(10):
+        local.fill()
+        local.say(kind, BITS << 40 | 0xFFFFFF if kind == KIND_CANCEL else BITS << 40 | 1)
+        assert TASKS_SHARE // 2 < local.kept_bytes < TASKS_SHARE + 5000
+
+
+def test_what_was_cancelled_while_it_waited_for_room_is_not_run(core, local):
+    said = local.fill()
+    local.run()
+    said += local.fill()
+    waiting = said[core.counts()["rows"] :]
+    assert len(waiting) > 20
+    for task in waiting[1::2]:
+        local.say(KIND_CANCEL, task)
+    assert sorted(run_through(core, local)) == sorted(set(said) - set(waiting[1::2]))
+
+
+def test_what_was_cleared_while_it_waited_for_room_is_not_run_and_what_was_said_later_is(core, local):
+    said = local.fill()
+    local.run()
+    said += local.fill()
+    waiting = said[core.counts()["rows"] :]
+    local.say(KIND_CLEAR, waiting[10])
+    later = local.fill()
+    done = run_through(core, local)
+    assert set(done) == set(waiting[10:]) | set(later)
+    assert len(done) == len(set(done))
+
+
+def test_a_function_whose_object_a_waiting_task_may_bring_waits_with_it(core, local):
+    said = local.fill()
+    local.run()
+    said += local.fill()
+    place = (BITS << 40 | 1, BITS << 32 | 1, 0, 1000, PLACE_NEW)
+    local.rings.up.write(KIND_FUNCTION, 0, digest_of(b"g") + join_places([place]), function=2, flags=1)
+    local.run()
+    assert core.counts()["functions"] == 1
+    run_through(core, local)
+    assert core.counts()["functions"] == 2
+
+
+def run_through(core, local):
+    """Have all that is there run: the tasks in the order in which they have run."""
+    worker, done = FakeWorker(core), []
+    for _ in range(2000):
+        local.run()
+        core.step(0)
+        record = worker.begin()
+        if record is None:
+            break
+        done.append(record[1])
+        worker.running = (*record[:2], b"", *record[3:])
+        worker.finish()
+        while local.rings.results.read() is not None:
+            pass
+    assert core.counts()["rows"] == 0
+    return done
+
+
+def test_one_task_that_is_more_than_the_share_is_taken_alone(core):
+    core.client_queue_bytes = 65536
+    client, worker = GraphClient(core, 5), GraphWorker(core)
+    tasks = [client.bits << 40 | number for number in (1, 2, 3)]
+    for task in tasks:
+        assert client.submits_out.write(KIND_TASK, task, bytes(7000)) is not None
+    for task in tasks:
+        core.feed_client(client.index, client.submits_in)
+        core.check()
+        core.step(0)
+        assert core.counts()["rows"] <= 2
+        assert worker.begin()[1] == task
+        worker.answer()
+        client.drain()
+
+
+# results
+
+
+def test_results_that_are_kept_do_not_hold_up_those_that_they_are_kept_for(core):
+    """Else neither would ever become less. Rows that have nothing but a result count as results."""
+    client, worker = GraphClient(core, 5), GraphWorker(core)
+    kept = []
+    for _ in range(600):
+        kept.append(client.node(promised=1, inner=True))
+        if len(kept) % 50 == 0:
+            run_all(core, client, worker)
+    assert core.counts()["rows"] == 600
+    assert TASKS_SHARE < 600 * 200
+    last = client.node(kept[:300])
+    second = client.node(kept[300:])
+    run_all(core, client, worker)
+    assert {task: status for task, status, _ in client.answers} == {last: STATUS_OK, second: STATUS_OK}
+    assert core.counts()["rows"] == 0
+    assert core.kept_bytes(client.index) < 3000
+
+
+def test_all_that_is_kept_is_never_more_than_the_quota(core):
+    """Tasks, their results, and inputs, each as many as there can be."""
+    client, worker = GraphClient(core, 5), FakeWorker(core)
+    gone = [client.bits << 40 | number for number in range(1, 6)]
+    client.next, most = 6, 0
+    for number in range(3000):
+        if number % 3:
+            client.node(promised=1, inner=True, rest=bytes(2000))
+        else:
+            client.node(gone[:3], expected=0, rest=bytes(2000))
+            client.supply(gone[number % 3], bytes(7000))
+        core.step(0)
+        record = worker.begin()
+        if record is not None:
+            worker.running = (*record[:2], bytes(4000), *record[3:])
+            worker.finish()
+        while client.results.read() is not None:
+            pass
+        if number % 50 == 0:
+            core.check()
+        most = max(most, core.kept_bytes(client.index))
+    assert QUOTA // 2 < most <= QUOTA
+
+
+# objects
+
+
+def test_a_client_has_no_more_objects_than_its_share_has_room_for(core):
+    core.client_queue_bytes = 4 << 20
+    most = core.objects.most_made
+    assert most == (1 << 20) // 256  # 1 MiB in any case
+    client = ObjectClient(core, 5, 1 << 18)
+    for _ in range(most // 100 + 1):
+        client.submit(*(client.place(NEW_AND_HELD, size=1) for _ in range(100)))
+    assert [status for _, status, _ in client.answers()] == [STATUS_REFUSED]
+    assert len(core.objects) == most
+    core.on_clear(client.index, 0)
+    core.on_client_release(client.index, [client.tag << 40 | 1])
+    client.submit(client.place())
+    assert client.answers() == []
+
+
+def test_a_client_of_this_host_names_no_segment_of_the_schedulers_store(core):
+    client = ObjectClient(core, 5)
+    theirs = (client.tag << 40 | 1, core.own_tag << 32 | 1, 0, 1000, PLACE_NEW)
+    client.submit(theirs)
+    assert [status for _, status, _ in client.answers()] == [STATUS_REFUSED]
+    assert len(core.objects) == 0
+
+
+def test_what_a_client_elsewhere_has_made_lies_in_the_schedulers_store_and_nowhere_else(core):
+    dirty, large = [], []
+    results, control = RunOutlet(0, dirty, [], large), RunOutlet(0, [], [], [])
+    index = core.on_client_joined(6, results, control)
+    core.on_function(index, 1, bytes(16), 1, join_places([(6 << 40 | 1, core.own_tag << 32 | 1, 0, 1000, PLACE_NEW)]))
+    core.on_function(index, 2, bytes(15) + b"1", 1, join_places([(6 << 40 | 2, 6 << 32 | 1, 0, 1000, PLACE_NEW)]))
+    assert core.counts()["functions"] == len(core.objects) == 1
+    core.on_client_left(index, 0)
+    core.check()
+
+
+# inputs that are too large for a record
+
+
+class CountingStore:
+    """A store that notes how much was written into it at a time."""
+
+    def __init__(self, store):
+        self.store, self.written, self.freed = store, [], []
+
+    def reserve(self, number, size):
+        return self.store.reserve(number, size)
+
+    def place_of(self, number):
+        return self.store.place_of(number)
+
+    def fill(self, number, offset, data):
+        self.written.append(len(data))
+        self.store.fill(number, offset, data)
+
+    def free(self, number):
+        self.freed.append(number)
+        return self.store.free(number)
+
+
+@pytest.fixture
+def spilling():
+    """A core with a store, and tasks of 400 inputs of 30 kB each: 12 MB for each of them."""
+    life = new_life()
+    core = SchedulerCore(1, life, object_folder())
+    core.client_queue_bytes = 1 << 30
+    store = CountingStore(Store(life, core.own_tag, object_folder()))
+    core.edges.store = cast(Store, store)
+    client = GraphClient(core, 5)
+    inputs = [client.bits << 40 | number for number in range(1, 401)]
+    client.next = 401
+    tasks = [client.node(inputs, expected=0) for _ in range(3)]
+    yield core, client, store, inputs, tasks
+    store.store.close()
+    sweep(life)
+
+
+def hand_in(core, client, inputs):
+    """What each event has written."""
+    for number in inputs:
+        client.supply(number, b"%03d" % (number & 0xFFF) + bytes(7000))
+
+
+def test_many_inputs_are_written_in_pieces_and_all_of_them_arrive(spilling):
+    core, client, store, inputs, tasks = spilling
+    hand_in(core, client, inputs)
+    worker, turns = FakeWorker(core), 0
+    given = []
+    while len(given) < len(tasks):
+        before = sum(store.written)
+        core.go_on(0)
+        core.check()
+        assert sum(store.written) - before < (1 << 20) + (1 << 18)
+        turns += 1
+        core.step(0)
+        if worker.running is None and (record := worker.begin()) is not None:
+            given.append(record[1])
+            worker.running = (*record[:2], b"", *record[3:])
+            worker.finish()
+    assert sorted(given) == tasks
+    assert max(store.written) <= 1 << 18
+    assert sum(store.written) == 3 * 400 * (8 + 7008)
+    assert turns > 3
+    core.step(0)
+    assert len(core.take_freed()) == 3
+
+
+@pytest.mark.parametrize("end", ["cancelled", "cleared", "left", "no room"])
+def test_what_ends_while_its_inputs_are_written_leaves_nothing_behind(spilling, end):
+    core, client, store, inputs, tasks = spilling
+    hand_in(core, client, inputs)
+    core.check()
+    assert sum(store.written) > 0
+    if end == "cancelled":
+        for task in tasks:
+            core.on_cancel(client.index, task, 0)
+    elif end == "cleared":
+        core.on_clear(client.index, 0)
+    elif end == "left":
+        core.on_client_left(client.index, 0)
+    else:
+        store.fill = lambda number, offset, data: (_ for _ in ()).throw(OSError("no room"))
+    while core.go_on(0):
+        core.check()
+    core.check()
+    for number in core.take_freed():
+        store.free(number)
+    assert len(store.store) == 0
+    assert (core.counts()["rows"], len(core.edges), core.edges.blobs) == (0, 0, 0)
+
+
+def test_what_is_written_in_many_events_before_others_have_a_turn_is_bounded(spilling):
+    core, client, store, inputs, _ = spilling
+    hand_in(core, client, inputs)
+    before = sum(store.written)
+    for _ in range(100):  # of other tasks, each an event that settles what there is to settle
+        client.submit()
+    assert sum(store.written) == before <= (1 << 20) + (1 << 18)
