@@ -3,7 +3,8 @@
 Sockets and threads are real, so which of them is first is not the seed's to say; what is said is.
 
 Held: an honest transfer each way succeeds in the end, and its bytes are right; nobody without a token gets a byte of
-what is served; an object that was never whole is not said to be; and each fetch ends, once.
+what is served, or brings one; an object that was never whole is not said to be; nothing is written beside it; and each
+fetch ends, once.
 """
 
 import os
@@ -13,12 +14,15 @@ import socket
 import struct
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from scaler._native import Segment
 from scaler.address import Place
+from scaler.link import object_port
 from scaler.link.arrival import Arrival
 from scaler.link.object_dialer import ObjectDialer
 from scaler.link.object_port import ObjectPort
+from tests.processes import wait_until
 
 EVENTS = 40  # of an episode
 HOST = "127.0.0.1"
@@ -57,12 +61,22 @@ class Liar:
         self.thread.join(10)
 
 
+@dataclass
+class Awaited:
+    """What may be brought, and its room, of which it does not take all."""
+
+    arrival: Arrival
+    memory: memoryview
+
+
 class ObjectsFuzz:
     def __init__(self, seed: int) -> None:
         self.chance = random.Random(seed)
         self.port = ObjectPort(HOST)
         self.liar = Liar(self.chance)
         self.token = self.port.serve(7, memoryview(SECRET))
+        object_port.PATIENCE_S = 0.02  # with who brings what nobody expects
+        self.awaited: dict[bytes, Awaited] = {}
         self.dialer = ObjectDialer(Place(HOST, self.port.port), lambda what: what())
 
     def start(self) -> bytes:
@@ -75,8 +89,6 @@ class ObjectsFuzz:
         chance = self.chance
         token = secrets.token_bytes(16) if chance.random() < 0.9 else self.token[:15] + bytes([self.token[15] ^ 1])
         said = self.start() + struct.pack("<HQ", chance.choice((0, 1, 1, 2, 3, 65535)), chance.choice(NUMBERS)) + token
-        if said[6] == 2:  # whoever brings something has patience, and is given some
-            said = said[:6] + b"\1\0" + said[8:]
         said = said[: chance.choice((32, 32, 32, 31, 5, 0))] + chance.randbytes(chance.choice((0, 0, 1, 100)))
         with socket.create_connection((HOST, self.port.port)) as connection:
             connection.settimeout(10)
@@ -102,6 +114,41 @@ class ObjectsFuzz:
                     connection.recv(self.chance.choice((1, 24, 1000)))
             except OSError:
                 pass
+
+    def bring(self) -> None:
+        """Who has the token of what is expected may write it: as much as it likes, from where it is told to."""
+        chance = self.chance
+        if len(self.awaited) < 3:
+            self.await_one(chance.choice((1, 100, 5000)))
+        token, awaited = chance.choice(list(self.awaited.items()))
+        arrival, before = awaited.arrival, awaited.arrival.have
+        data = chance.randbytes(chance.choice((0, 1, arrival.total - before, arrival.total // 2, arrival.total + 100)))
+        with socket.create_connection((HOST, self.port.port)) as connection:
+            connection.settimeout(10)
+            try:
+                connection.sendall(struct.pack("<4sHHQ16s", b"SCOB", 1, 2, chance.choice(NUMBERS), token))
+                if chance.random() < 0.8:  # else it does not even listen to where it is to begin
+                    _, _, verdict, offset, total = struct.unpack("<4sHHQQ", connection.recv(24, socket.MSG_WAITALL))
+                    assert (verdict, offset, total) == (1, arrival.have, arrival.total)
+                connection.sendall(data)
+                connection.shutdown(socket.SHUT_WR)
+                while connection.recv(65536):
+                    pass
+            except (OSError, struct.error):
+                pass
+        wait_until(lambda: arrival._connection is None)
+        assert before <= arrival.have <= min(arrival.total, before + len(data))
+        assert bytes(awaited.memory[arrival.total :]) == bytes(8192 - arrival.total), "more was written than there is"
+        if arrival.is_whole:
+            self.port.forget(token)
+            del self.awaited[token]
+
+    def await_one(self, size: int) -> bytes:
+        memory, token = memoryview(Segment.private(8192)), secrets.token_bytes(16)
+        arrival = Arrival(1, size, memory[:size])
+        self.awaited[token] = Awaited(arrival, memory)
+        self.port.expect(token, arrival)
+        return token
 
     def dial(self) -> None:
         """The dialer fetches from somebody who lies."""
@@ -138,6 +185,12 @@ class ObjectsFuzz:
         assert done.wait(60)
         assert arrival.is_whole
         assert memory == SECRET
+        token = self.await_one(len(SECRET))  # and bring one, rightly
+        done.clear()
+        self.dialer.bring(memoryview(SECRET), token, lambda is_there: done.set())
+        assert done.wait(60)
+        assert self.awaited[token].arrival.is_whole
+        assert self.awaited[token].memory[: len(SECRET)] == SECRET
         self.dialer.close()
         self.liar.close()
         self.port.close()
@@ -147,7 +200,7 @@ def episode(seed: int, events: int, on_event: Callable[[int], None]) -> None:
     fuzz = ObjectsFuzz(seed)
     for number in range(events):
         on_event(number)
-        fuzz.chance.choice((fuzz.ask, fuzz.ask, fuzz.ask_rightly, fuzz.dial))()
+        fuzz.chance.choice((fuzz.ask, fuzz.ask, fuzz.ask_rightly, fuzz.bring, fuzz.bring, fuzz.dial))()
     on_event(events)
     fuzz.take_down()
     assert len(os.listdir("/proc/self/fd")) < 100

@@ -4,17 +4,19 @@ An honest scheduler greets them and gives them something to do; then what it say
 meanwhile: they submit, work, and write what is drawn into their rings.
 
 Held: a frame is taken, or ends the session with one of the errors that the relay's thread expects; nothing else is
-raised, whatever the peers do afterwards, and the next session with the same workers goes on.
+raised, whatever the peers do afterwards, and the next session with the same workers goes on. A client that gives back
+what it was given leaves nothing in its relay's store, whatever came and was never named.
 """
 
 import random
 from collections.abc import Callable
 
-from scaler._native import KIND_RESULT, KIND_TASK
+from scaler._native import FLAG_OBJECTS, KIND_RELEASE, KIND_RESULT, KIND_TASK, split_places
 from scaler.exceptions import ScalerError
+from scaler.link.objects import pack_ids
 from tests.fuzz.bodies import SAID_BY_SCHEDULER, Drawn
 from tests.sim.test_wire import settle
-from tests.sim.wire import RemoteClient, RemoteCluster, World
+from tests.sim.wire import RemoteClient, RemoteCluster, Rings, World
 
 EVENTS = 200  # of an episode
 
@@ -37,6 +39,8 @@ class RelaysFuzz:
         self.peer = client if self.is_client else cluster
         self.side = self.peer.link.side
         self.number = self.side.talk.ledger.received
+        self.given_back: list[int] = []  # objects that are to be said to be held no more
+        self.is_whole = True  # no frame has ended the session half-way
 
     def next_number(self) -> int:
         return self.number + 1
@@ -51,6 +55,7 @@ class RelaysFuzz:
             self.side.on_frame(data)
             self.speak()
         except (ScalerError, ValueError):
+            self.is_whole = False
             return False
         self.number = self.side.talk.ledger.received
         return self.side.over is None
@@ -71,8 +76,7 @@ class RelaysFuzz:
                 self.peer.submit(chance.choice((0, 1)), chance.randbytes(chance.choice((3, 3000))))
             elif chance.random() < 0.2:
                 rings.tasks.write(KIND_TASK, chance.getrandbits(64), chance.randbytes(40), flags=chance.getrandbits(8))
-            while rings.results.read() is not None or rings.down.read() is not None:
-                pass
+            self.read_results(rings)
         else:
             rings = chance.choice(self.peer.workers).rings
             record = rings.tasks.read(claim=True)
@@ -86,10 +90,40 @@ class RelaysFuzz:
         try:
             self.speak()
         except (ScalerError, ValueError):
+            self.is_whole = False
             self.end()
             self.begin()
 
+    def read_results(self, rings: Rings) -> bool:
+        """Read all, and give back what results brought. True if there was anything to do."""
+        any_read = bool(self.given_back)
+        while rings.down.read() is not None:
+            pass
+        while (record := rings.results.read()) is not None:
+            any_read = True
+            brought = [place[0] for place in split_places(record[2])[0]] if record[4] & FLAG_OBJECTS else []
+            for object_id in brought:
+                self.given_back.append(object_id)
+        while self.given_back and rings.up.write(KIND_RELEASE, 0, pack_ids(self.given_back[:1])) is not None:
+            self.given_back.pop(0)
+        return any_read
+
+    def give_back_all(self) -> None:
+        """A client whose session lives reads on until there is nothing left."""
+        assert isinstance(self.peer, RemoteClient)
+        try:
+            while self.read_results(self.peer.rings) or self.side.relay.has_pending:
+                self.speak()
+            self.speak()
+        except (ScalerError, ValueError):
+            return
+        if self.side.over is None:
+            self.side.talk.close()
+            assert len(self.side.store) == 0, "an object is left in the store of a relay"
+
     def end(self) -> None:
+        if self.is_client and self.side.over is None and self.is_whole:
+            self.give_back_all()
         self.side.talk.close()
         for peer in self.peers:
             if peer is not self.peer:
