@@ -21,6 +21,7 @@ struct Hello {
   clusterName @11 :Text;                                # empty for a client
   workerNames @12 :List(Text);                          # names its workers will have; empty for a client
   isNested @13 :Bool;                                   # client: of the tasks that run in one worker
+  voucher @14 :Data;                                    # of that, as its cluster has said it
 }
 
 struct Welcome {
@@ -50,6 +51,7 @@ struct Joined {
   outlived @3 :Bool;                                    # it has worked for a scheduler before this one
   task @4 :UInt64;                                      # what it was given by that and has not answered, or 0
   attempt @5 :UInt64;
+  voucher @6 :Data;                                     # 16 bytes that a client of its tasks says, or none
 }
 
 struct Left {

@@ -20,6 +20,7 @@ class Here:
     door: str  # where rings are handed in, on this host
     life: str  # whose segments those are: the scheduler's, or the relay's of this host
     tag: int  # this worker's
+    voucher: bytes  # by which its tasks' client is known to be that
     is_colocated: bool  # with the scheduler
     loop: Any  # the worker's own, which is told what to do after a task
     report: Callable[..., None]  # to the supervisor

@@ -90,13 +90,13 @@ def _make(address: str, life: str, serializer: Any, profiling: bool, timeout_s: 
 def connect_here(here: context.Here, identity: bytes, timeout_s: float) -> tuple[Entry | ClientRelay, int]:
     """Rings with a place for children, handed in where this worker's own are; and the bits of the new client."""
     if not here.is_colocated:
-        return connect(here.address, identity, timeout_s, children_bytes=CHILDREN_BYTES)
+        return connect(here.address, identity, timeout_s, children_bytes=CHILDREN_BYTES, voucher=here.voucher)
     for left in reversed(range(TRIES)):
         bits = secrets.randbits(CLIENT_BITS) or 1
         try:
             entry = knock(
                 here.door, here.life, "client", RING_BYTES, CHILDREN_BYTES,
-                bits=bits, name=here.name, worker_tag=here.tag,
+                bits=bits, name=here.name, worker_tag=here.tag, voucher=here.voucher.hex(),
             )  # fmt: skip
         except Refused:
             if not left:

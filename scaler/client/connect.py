@@ -24,20 +24,21 @@ def connect(
     known_bits: int = 0,
     is_stopped: Callable[[], bool] = lambda: False,
     children_bytes: int = 0,
+    voucher: bytes = b"",
 ) -> tuple[Entry | ClientRelay, int]:
     """Rings to the scheduler at `address`, and the bits that this client's task ids begin with.
 
     These are `known_bits`, if it has any: then a scheduler was there before. With `children_bytes` it is a nested
-    client, of the tasks that run in one worker, and they are elsewhere. SchedulerTimeoutError if nobody answers in
-    time, RefusedError if the scheduler does not want it or something else listens there, ValueError if the address is
-    none or names no host.
+    client, of the tasks that run in one worker, which has this `voucher`, and they are elsewhere. SchedulerTimeoutError
+    if nobody answers in time, RefusedError if the scheduler does not want it or something else listens there, ValueError
+    if the address is none or names no host.
     """
     hello = Hello()
 
     def make_hello() -> Hello:  # anew each time: the bits may be in use
         nonlocal hello
         bits = known_bits or secrets.randbits(CLIENT_BITS) or 1
-        hello = new_hello(Role.CLIENT, identity, client_bits=bits, is_nested=bool(children_bytes))
+        hello = new_hello(Role.CLIENT, identity, client_bits=bits, voucher=voucher)
         return hello
 
     dealer, welcome = greet(address, make_hello, timeout_s, is_stopped, is_name_known=bool(known_bits))

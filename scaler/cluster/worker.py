@@ -25,6 +25,7 @@ from scaler.cluster.handover import Moving
 from scaler.exceptions import ScalerError, TaskCancelled
 from scaler.link.knock import Entry, NotCoLocated, Refused, knock
 from scaler.link.names import warn_of_files
+from scaler.link.voucher import voucher_of
 from scaler.reference import load_given, loads
 from scaler.running import Coroutines, function_loader
 from scaler.sent_function import name_of
@@ -128,7 +129,7 @@ def main(creator: Creator) -> int:
     faulthandler.enable()  # what was running is the last that one writes which ends by a fault
     here = context.here = context.Here(
         settings["name"], settings["address"], settings["door"], settings["life"],
-        entry.tag, settings["is_colocated"], loop, creator.report,
+        entry.tag, voucher_of(entry.memory), settings["is_colocated"], loop, creator.report,
     )  # fmt: skip
     os.register_at_fork(before=mappings.on_fork, after_in_child=partial(let_go, creator, entry))
     if settings["goes_over"]:

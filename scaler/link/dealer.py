@@ -120,13 +120,13 @@ class Dealer:
 
 
 def new_hello(
-    role: Role, identity: bytes, *, client_bits: int = 0, worker_names: tuple[str, ...] = (), is_nested: bool = False
+    role: Role, identity: bytes, *, client_bits: int = 0, worker_names: tuple[str, ...] = (), voucher: bytes = b""
 ) -> Hello:
-    """A hello of this process."""
+    """A hello of this process. With a `voucher` it is one of the client of a worker's tasks."""
     return Hello(
         int(role), sys.version_info.major, sys.version_info.minor, identity, client_bits,
         pid=os.getpid(), uid=os.geteuid(), host_name=socket.gethostname(), worker_names=worker_names,
-        is_nested=is_nested,
+        is_nested=bool(voucher), voucher=voucher,
     )  # fmt: skip
 
 

@@ -23,6 +23,7 @@ MOST_OBJECT_BYTES = 1 << 40
 MOST_IDENTITY_BYTES = 64
 SESSION_BYTES = 16
 TOKEN_BYTES = 16
+VOUCHER_BYTES = 16
 MOST_ADDRESS_BYTES = 107  # of an AF_UNIX socket
 MOST_TEXT_LENGTH = 4096
 MOST_CLAIMED = 4096  # tasks that a worker had begun and not answered when it left

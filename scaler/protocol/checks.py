@@ -21,6 +21,7 @@ from scaler.protocol.bounds import (
     MOST_TEXT_LENGTH,
     SESSION_BYTES,
     TOKEN_BYTES,
+    VOUCHER_BYTES,
 )
 from scaler.protocol.frames import (
     CLIENT_BITS,
@@ -57,6 +58,8 @@ def _hello(hello: Hello) -> str | None:
         return f"hello: a session's token has {SESSION_BYTES} bytes, not {len(hello.session)}"
     if hello.received and not hello.session:
         return "hello: numbers were received, but no session is named"
+    if len(hello.voucher) not in (0, VOUCHER_BYTES):
+        return f"hello: a voucher has {VOUCHER_BYTES} bytes, not {len(hello.voucher)}"
     return _long_text("hello", hello.host_name, hello.cluster_name) or _long_text("hello", *hello.worker_names)
 
 
@@ -81,6 +84,8 @@ def _reason(body: Refusal | Goodbye | ShutdownAnswer | Unable) -> str | None:
 
 
 def _joined(joined: Joined) -> str | None:
+    if len(joined.voucher) not in (0, VOUCHER_BYTES):
+        return f"joined: a voucher has {VOUCHER_BYTES} bytes, not {len(joined.voucher)}"
     return _long_text("joined", joined.name)
 
 

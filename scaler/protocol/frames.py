@@ -118,6 +118,7 @@ class Hello:
     cluster_name: str = ""
     worker_names: tuple[str, ...] = ()
     is_nested: bool = False
+    voucher: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +152,7 @@ class Joined:
     outlived: bool = False
     task: int = 0
     attempt: int = 0
+    voucher: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

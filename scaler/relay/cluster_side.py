@@ -86,7 +86,7 @@ class ClusterSide(RelaySide):
         self.is_shut_down = False  # the scheduler wants no cluster any more
         self._numbers = 0  # all below it have been given to workers
         self._sending: dict[int, tuple[int, tuple[Any, ...]]] = {}  # results whose objects are on their way, by task
-        self._about: dict[RelayPeer, tuple[str, int]] = {}  # names and processes
+        self._about: dict[RelayPeer, tuple[str, int, bytes]] = {}  # names, processes and vouchers
         self._leaving: set[int] = set()  # workers that have gone, which is still to be said
         self._survivors: dict[RelayPeer, tuple[int, int]] = {}  # what they run for a scheduler before
         self._old_stores: list[Store] = []  # that tasks of these may still look at
@@ -176,12 +176,13 @@ class ClusterSide(RelaySide):
         self._stopper.attend(now_s)
         return self._stopper.next_due_s
 
-    def on_joined(self, peer: RelayPeer, name: str, pid: int) -> None:
+    def on_joined(self, peer: RelayPeer, name: str, pid: int, voucher: bytes = b"") -> None:
         """A worker has handed in its rings; called in the order of the peers' numbers."""
         self.peers.append(peer)
         self._numbers = peer.number + 1
-        self._about[peer] = name, pid = plain_text(name), pid
-        self.talk.post(Joined(peer.number, name, pid))
+        name = plain_text(name)
+        self._about[peer] = name, pid, voucher
+        self.talk.post(Joined(peer.number, name, pid, voucher=voucher))
 
     def on_left(self, peer: RelayPeer, exit_code: int, reason: str) -> None:
         """A worker has gone. What it said is said before that, and nobody else maps what it was sent."""
@@ -215,13 +216,13 @@ class ClusterSide(RelaySide):
         """
         runs = dict(self.relay.take_over(life))
         for peer in before.peers:
-            name, pid = self._about[peer] = before._about[peer]
+            name, pid, voucher = self._about[peer] = before._about[peer]
             self.peers.append(peer)
             self._numbers = peer.number + 1
             task, attempt = runs[peer] or (0, 0)
             if task:
                 self._survivors[peer] = task, attempt
-            self.talk.post(Joined(peer.number, name, pid, True, task, attempt))
+            self.talk.post(Joined(peer.number, name, pid, True, task, attempt, voucher))
         for body in before.talk.ledger.unacknowledged_bodies():
             if isinstance(body, Results) and not any(flags & FLAG_OBJECTS for flags in body.flags):
                 self.talk.post(body)

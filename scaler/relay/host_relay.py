@@ -25,6 +25,7 @@ from scaler.link.door import Door, Visitor, open_rings
 from scaler.link.knock import Refused
 from scaler.link.memory import ObjectMemory
 from scaler.link.names import BellPage, new_life, sweep, sweep_orphans, warn_of_files
+from scaler.link.voucher import voucher_of
 from scaler.processes import Process
 from scaler.protocol.frames import Hello, Unable, Welcome
 from scaler.relay.cluster_side import ClusterSide, store_tag, worker_tag
@@ -137,16 +138,16 @@ class HostRelay:
         doorbell = os.dup(visitor.doorbell)  # the thread may ring it after the visitor's own is closed
         visitor.peer = self._relay.add(memory, doorbell, self._scheduler_life)
         self._doorbells[visitor.peer] = doorbell
-        self._call(partial(self._welcome, visitor.peer, visitor.process, visitor.request))
+        self._call(partial(self._welcome, visitor.peer, visitor.process, visitor.request, voucher_of(memory)))
         tag = worker_tag(visitor.peer.number)
         return {
             "slot": visitor.peer.slot, "bell": self._page.name, "life": self.life, "tag": tag, "memory": self._memory
         }  # fmt: skip
 
-    def _welcome(self, peer: RelayPeer, process: Process, request: dict[str, Any]) -> None:
+    def _welcome(self, peer: RelayPeer, process: Process, request: dict[str, Any], voucher: bytes) -> None:
         """In the relay's thread."""
         self._stopper.add(peer, peer.running, process, request)
-        self._side.on_joined(peer, str(request.get("name", "")), process.number)
+        self._side.on_joined(peer, str(request.get("name", "")), process.number, voucher)
 
     def _on_unreachable(self, peer: RelayPeer, process: Process, number: int) -> None:
         """A worker is this process's own child, so nobody else could do better."""

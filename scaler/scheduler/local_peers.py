@@ -21,6 +21,7 @@ from scaler.link.door import Door, Visitor, rings_of
 from scaler.link.knock import Refused
 from scaler.link.memory import ObjectMemory
 from scaler.link.names import sweep_tag
+from scaler.link.voucher import voucher_of
 from scaler.processes import Process
 from scaler.sparing_log import SparingLog
 from scaler.stopping.stopper import Stopper
@@ -69,7 +70,7 @@ class LocalPeers:
             peer = self._pump.add(memory, True, visitor.doorbell, queue_size=self._queue_size, tag=tag)
             self._stopper.add(peer, peer.running, process, request)
         elif role == "client":
-            bits, worker_tag = int(request.get("bits", 0)), int(request.get("worker_tag", 0))
+            bits, worker_tag = int(request.get("bits", 0)), self._worker_tag_in(request)
             peer = self._pump.add(memory, False, visitor.doorbell, client_bits=bits, worker_tag=worker_tag)
         elif role == "cluster":
             # It wants to know whether its workers may come here, and to hear when they shall stop.
@@ -77,7 +78,7 @@ class LocalPeers:
             return {"slot": 0, "bell": self._bell_name, "life": self._life, "tag": 0, "memory": self._memory}
         else:
             raise Refused(f"{role!r} is no kind of peer that has rings")
-        visitor.peer = peer
+        visitor.peer, visitor.voucher = peer, voucher_of(memory)
         self._by_peer[peer] = visitor
         _sparing.info(
             visitor.pid, "%s %s joined over shared memory (process %d)", role, request.get("name", ""), visitor.pid
@@ -86,6 +87,16 @@ class LocalPeers:
         return {
             "slot": peer.slot, "bell": self._bell_name, "life": self._life, "tag": peer.tag, "memory": self._memory
         }  # fmt: skip
+
+    def _worker_tag_in(self, request: dict[str, Any]) -> int:
+        """Of the worker whose tasks' client asks to be let in; 0 if it is a program's. Refused if it only says so."""
+        tag = int(request.get("worker_tag", 0))
+        if not tag:
+            return 0
+        worker = next((one for peer, one in self._by_peer.items() if peer.is_worker and peer.tag == tag), None)
+        if worker is None or request.get("voucher") != worker.voucher.hex():
+            raise Refused("it says that it is the client of a worker's tasks, and is not")
+        return tag
 
     def _leave(self, visitor: Visitor) -> None:
         if visitor.peer is None:

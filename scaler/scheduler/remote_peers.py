@@ -22,7 +22,7 @@ import secrets
 import sys
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from scaler._native import SchedulerCore
 from scaler.link.conversation import WINDOW_BYTES
@@ -133,6 +133,7 @@ class RemotePeers:
         self._by_session: dict[RemoteSession, _Link] = {}
         self._ready: set[RemoteSession] = set()  # that may have something to say, or to take
         self._unbegun: dict[_Link, None] = {}  # in the order in which they came
+        self._vouchers: set[bytes] = set()  # of the workers elsewhere
         self._refusals = 0  # said to strangers
         self._next_refusals_s = 0.0  # when more may be
         self._leaving: deque[Steps] = deque()  # what is still to be done about those that have gone
@@ -237,6 +238,10 @@ class RemotePeers:
         if link is None and hello.role == Role.CLIENT and self._core.has_client(hello.client_bits):
             self._refuse(routing_id, f"client number {hello.client_bits} is in use: draw another", True)
             return
+        if link is None and hello.is_nested and hello.voucher not in self._vouchers:
+            # Its worker's host may just be coming over from another scheduler.
+            self._refuse(routing_id, "the worker whose tasks it says it is the client of is not here", True)
+            return
         if link is not None:
             link.session.talk.resume(hello.received)
             link.untaken.clear()  # they come again
@@ -263,7 +268,7 @@ class RemotePeers:
         if hello.role == Role.CLIENT:
             session = RemoteClient(self._core, hello, self._objects, self._ready)
         else:
-            session = RemoteCluster(self._core, hello, self._objects, self._ready, self._queue_size)
+            session = RemoteCluster(self._core, hello, self._objects, self._ready, self._queue_size, self._vouchers)
         link = _Link(session, secrets.token_bytes(16), routing_id, now_s, now_s)
         self._by_token[link.token] = self._by_session[session] = link
         self._unbegun[link] = None
@@ -290,7 +295,8 @@ class RemotePeers:
             if next(steps, DONE) is not DONE:
                 link.steps = steps
             if isinstance(body, Joined | Left):
-                _sparing.info((link.token, body.peer), "%s: %s", link.session.hello.host_name, body)
+                said = replace(body, voucher=b"") if isinstance(body, Joined) else body  # which nobody else is to see
+                _sparing.info((link.token, body.peer), "%s: %s", link.session.hello.host_name, said)
                 self._on_change()
 
     def _shut_down(self, link: _Link) -> None:

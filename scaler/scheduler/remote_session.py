@@ -415,10 +415,18 @@ class RemoteCluster(RemoteSession):
     """The workers of another host, behind their supervisor's relay."""
 
     def __init__(
-        self, core: SchedulerCore, hello: Hello, objects: HostObjects, ready: set[RemoteSession], queue_size: int
+        self,
+        core: SchedulerCore,
+        hello: Hello,
+        objects: HostObjects,
+        ready: set[RemoteSession],
+        queue_size: int,
+        vouchers: set[bytes],
     ) -> None:
         super().__init__(core, hello, objects, IncomingObjects(objects.store, renames=True), ready)
         self._queue_size = queue_size
+        self._all_vouchers = vouchers  # of all workers of all hosts
+        self._vouchers: dict[int, bytes] = {}  # by the relay's number
         self._host = core.objects.add_host()
         self.workers: dict[int, int] = {}  # by the relay's number; what comes of one that is not here is late
         self._outlets: dict[int, RunOutlet] = {}  # of their tasks, the same way
@@ -461,6 +469,7 @@ class RemoteCluster(RemoteSession):
             worker = self.workers.pop(body.peer, None)
             if worker is not None:
                 del self._outlets[body.peer]
+                self._all_vouchers.discard(self._vouchers.pop(body.peer))
                 if facts.pop("final", False) and any([self.core.on_final_run(worker, *begun) for begun in claimed]):
                     facts["final"] = True
                 self.core.on_worker_left(worker, self.now_ns, claimed, pack_facts(facts))
@@ -512,6 +521,9 @@ class RemoteCluster(RemoteSession):
         if len(self.workers) >= MOST_WORKERS:
             raise FrameError(f"worker {body.peer} joined when {len(self.workers)} others were there")
         self._next_number = body.peer + 1
+        self._vouchers[body.peer] = body.voucher
+        if body.voucher:
+            self._all_vouchers.add(body.voucher)
         tasks = RunOutlet(body.peer, self._dirty, self._asks, self._large, self.ready, self, stops=self._stops)
         control = RunOutlet(body.peer, self._dirty_control, [], self._large_functions, self.ready, self)
         self._outlets[body.peer] = tasks
@@ -620,6 +632,7 @@ class RemoteCluster(RemoteSession):
         facts = pack_facts({"host": self.hello.host_name, "lost": True})
         self.core.on_workers_left(list(self.workers.values()), self.now_ns, facts)
         self.core.objects.remove_host(self._host)
+        self._all_vouchers.difference_update(self._vouchers.values())
         self.workers.clear()
         self._outlets.clear()
         self.talk.close()

@@ -55,6 +55,7 @@ WIDTHS = {
     "numbers": "I", "objects": "Q", "names": "Q", "took": "B", "peer_cpu_permille": "I", "peer_rss_bytes": "Q",
 }  # fmt: skip
 ODD = (0, 1, 2, 3, 2**16, 2**31, 2**32 - 1, 2**40, 2**63, 2**64 - 1)
+VOUCHER = b"the worker is in"
 TEXTS = (
     "", "a", "gone", "x" * 300, "\udc80", "\n\x1b[31m", "[" * 2000, "{}", '{"code": "9", "pid": [], "output": 5}',
     '{"worker": "\\ud800", "peak_bytes": 1e999}', "127.0.0.1:1", "tcp://127.0.0.1:1", "a" * 80 + ":80", "x:99999",
@@ -186,6 +187,8 @@ class Drawn:
             return chance.choice(((), ("a", "b"))) if "names" in name else ()
         if name in WIDTHS:
             return struct.pack("<Q", self.number(name)) * chance.choice((0, 1, 2))
+        if name == "voucher":
+            return chance.choice((VOUCHER, VOUCHER, b"", chance.randbytes(16)))
         return chance.randbytes(16 if chance.random() < 0.95 else chance.choice((0, 10, 64, 65)))
 
     def hello(self, role: Role, bits: int) -> Hello:
@@ -194,7 +197,7 @@ class Drawn:
         version = sys.version_info
         good = Hello(
             int(role), version.major, version.minor, chance.randbytes(16), bits, host_name=chance.choice(TEXTS[:4]),
-            is_nested=chance.random() < 0.3,
+            is_nested=chance.random() < 0.3, voucher=VOUCHER,
         )  # fmt: skip
         if chance.random() < 0.8:
             return good

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from scaler._native import (
+    CHILDREN_BYTES,
     HEADERS_OFFSET,
     KIND_FREED,
     KIND_FUNCTION,
@@ -24,7 +25,8 @@ from scaler._native import (
     TaskOptions,
 )
 from scaler.address import Address
-from scaler.link.knock import CONTROL_RING_BYTES, knock
+from scaler.link.knock import CONTROL_RING_BYTES, Refused, knock
+from scaler.link.voucher import voucher_of
 from scaler.scheduler import scheduler
 from scaler.scheduler.scheduler import SchedulerServer
 from scaler.scheduler.selector import PumpSelector
@@ -44,7 +46,8 @@ class Host:
 
     def let_in(self, role, **about):
         door = self.server._local.door.address
-        made = Visitor(self.run(asyncio.to_thread(knock, door, self.server.life, role, RING_BYTES, **about)))
+        what = about.pop("children_bytes", 0)
+        made = Visitor(self.run(asyncio.to_thread(knock, door, self.server.life, role, RING_BYTES, what, **about)))
         self.visitors.append(made)
         return made
 
@@ -183,3 +186,13 @@ def test_a_client_whose_control_ring_is_full_hears_later_how_many_workers_there_
 
     host.wait_until(lambda: host.server.core.pool.present == 1)
     host.wait_until(is_told)
+
+
+def test_only_who_has_a_workers_voucher_is_the_client_of_its_tasks(host):
+    worker, other = host.let_in("worker"), host.let_in("worker")
+    about = {"bits": 5, "worker_tag": worker.entry.tag, "children_bytes": CHILDREN_BYTES}
+    for wrong in ({}, {"voucher": "00" * 16}, {"voucher": voucher_of(other.entry.memory).hex()}, {"voucher": 3}):
+        with pytest.raises(Refused, match="says that it is the client of a worker's tasks"):
+            host.let_in("client", **about, **wrong)
+    nested = host.let_in("client", **about, voucher=voucher_of(worker.entry.memory).hex())
+    assert nested.entry.tag == 5

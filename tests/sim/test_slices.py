@@ -173,8 +173,12 @@ def used_in_shm(world):
 def test_a_client_elsewhere_that_says_it_is_a_tasks_has_a_quota_like_any_other():
     world = World()
     world.core.client_queue_bytes = 100_000
+    cluster, voucher = RemoteCluster(world, 1), b"v" * 16
+    settle(world, [], [cluster], 2)
+    cluster.link.side.talk.post(frames.Joined(50, "its worker", 1, voucher=voucher))
+    settle(world, [], [cluster], 2)
     client = RemoteClient(world, BITS, RING_BYTES)
-    client.link.hello = replace(client.link.hello, is_nested=True)
+    client.link.hello = replace(client.link.hello, is_nested=True, voucher=voucher)
     client.link.up.clear()
     client.link.connect()
     settle(world, [client], [], 2)

@@ -13,8 +13,10 @@ from scaler.protocol.frames import (
     Frame,
     Function,
     Functions,
+    Goodbye,
     Hello,
     Joined,
+    Left,
     Refusal,
     Role,
     Tasks,
@@ -142,3 +144,31 @@ def test_a_host_that_reads_nothing_is_told_of_no_more_functions_than_the_window_
 def function(number):
     code = bytes(8000) + b"%d" % number
     return Function(0, number, blake2b(code, digest_size=16).digest(), 0, code)
+
+
+def test_only_who_has_the_voucher_of_a_worker_that_is_there_is_the_client_of_its_tasks():
+    strangers, voucher = Strangers(), secrets.token_bytes(16)
+
+    def is_let_in(number, shown):
+        strangers.heard.clear()
+        here = sys.version_info
+        nested = Hello(int(Role.CLIENT), here[0], here[1], b"me", number, is_nested=True, voucher=shown)
+        strangers.say(number, encode(Frame(nested)))
+        ((_, body),) = strangers.heard
+        assert isinstance(body, Welcome) or (isinstance(body, Refusal) and body.is_temporary)
+        return isinstance(body, Welcome)
+
+    assert not is_let_in(1, voucher)
+    strangers.hello(9, Role.CLUSTER)
+    strangers.say(9, encode(Frame(Joined(0, "w", 1), 1)))
+    assert not is_let_in(1, b"")  # of that one, which has none
+    strangers.say(9, encode(Frame(Joined(1, "w", 1, voucher=voucher), 2)))
+    assert not is_let_in(1, secrets.token_bytes(16))
+    assert is_let_in(1, voucher)
+    assert not is_let_in(2, b"")
+    strangers.say(9, encode(Frame(Left(1, 0, ""), 3)))
+    assert not is_let_in(3, voucher)
+    strangers.say(9, encode(Frame(Joined(2, "w", 1, voucher=voucher), 4)))
+    assert is_let_in(4, voucher)
+    strangers.say(9, encode(Frame(Goodbye(), 5)))
+    assert not is_let_in(5, voucher)
