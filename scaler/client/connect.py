@@ -30,8 +30,8 @@ def connect(
 
     These are `known_bits`, if it has any: then a scheduler was there before. With `children_bytes` it is a nested
     client, of the tasks that run in one worker, which has this `voucher`, and they are elsewhere. SchedulerTimeoutError
-    if nobody answers in time, RefusedError if the scheduler does not want it or something else listens there, ValueError
-    if the address is none or names no host.
+    if nobody answers in time, RefusedError if the scheduler does not want it or something else listens there,
+    ValueError if the address is none or names no host.
     """
     hello = Hello()
 
