@@ -51,6 +51,18 @@ def test_a_combo_with_too_few_descriptors_says_so(number, run_program):
     assert worked is (number == 64)
 
 
-@pytest.mark.parametrize("kilobytes", [60_000, 200_000])
-def test_a_combo_with_too_little_address_space_says_so_or_works(kilobytes, run_program):
-    assert_works_or_says(run_program(COMBO, cwd="/", before=limited(f"-v {kilobytes}")), "(ulimit -v)")
+def test_threads_that_there_is_no_memory_for_are_an_error_that_names_the_limit(run_program):
+    code = (
+        "import resource\n"
+        "from scaler.exceptions import LimitError\n"
+        "from scaler.threads import check_threads\n"
+        "check_threads(8)\n"
+        "(used,) = [int(line.split()[1]) << 10 for line in open('/proc/self/status') if line.startswith('VmSize')]\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (used + (20 << 20),) * 2)\n"  # a thread's stack is 8 MiB
+        "try:\n"
+        "    check_threads(8)\n"
+        "except LimitError as error:\n"
+        "    print(f'{used + (20 << 20)} of bytes of memory (ulimit -v)' in str(error))\n"
+    )
+    ran = run_program(code, cwd="/", before=limited("-s 8192"))
+    assert (ran.stdout, ran.stderr) == ("True\n", "")
