@@ -63,6 +63,7 @@ MOST_UNBEGUN = 1024  # that have said nothing but hello; the oldest go first
 MOST_UNTAKEN_BYTES = 4 * WINDOW_BYTES
 WAITING_BYTES = 512  # what a frame that waits takes besides its bytes
 TURN_BYTES = 64 << 10  # of frames that one session is given in a turn; the last may be larger, and be done in slices
+AT_ONCE = 256  # of all peers that something is said to, in one turn
 MOST_EARLY = 1000  # frames of one session of which something is done before their turn
 MOST_UNACKNOWLEDGED = 1 << 17  # frames that one session is told and does not acknowledge
 MOST_UNACKNOWLEDGED_BYTES = 4 * WINDOW_BYTES  # the same in bytes: what does not wait for the window is far less
@@ -139,6 +140,10 @@ class RemotePeers:
         self._leaving: deque[Steps] = deque()  # what is still to be done about those that have gone
         self._owing: set[_Link] = set()  # who waits for an acknowledgement
         self._now_ns = 0  # as the caller's clock has it
+        self._to_hear: deque[_Link] = deque()  # who has not heard a heartbeat in this round
+        self._slept_s = 0.0  # how long this process did not run before it
+        self._to_tell: dict[_Link, None] = {}  # clients that have not heard how many workers there are
+        self._workers = Workers(0)
         self._next_heartbeat_s = self._last_heartbeat_s = 0.0
         self._next_warning_s = 0.0
         self.dropped = 0
@@ -346,6 +351,7 @@ class RemotePeers:
                 if isinstance(link.session, RemoteCluster):
                     link.session.on_gone(gone)
                     self._ready.add(link.session)
+        self._tell_some()
         sent = False
         ready = list(self._ready)
         self._ready.clear()
@@ -373,7 +379,7 @@ class RemotePeers:
     @property
     def can_go_on(self) -> bool:
         """There is more to be done at the next flush, whether anybody says something or not."""
-        return bool(self._leaving) or any(
+        return bool(self._leaving or self._to_tell) or any(
             session in self._by_session and self._by_session[session].can_go_on for session in self._ready
         )
 
@@ -388,22 +394,29 @@ class RemotePeers:
     def on_tick(self, now_s: float) -> None:
         """Acknowledge; now and then send heartbeats, and end what has been silent for too long."""
         self._now_ns = int(now_s * 1e9)
-        for link in self._owing:
+        for _ in range(min(len(self._owing), AT_ONCE)):
+            link = self._owing.pop()
             if link.routing_id in self._links:
                 link.session.talk.acknowledge()
                 self._empty(link)
-        self._owing.clear()
-        if now_s < self._next_heartbeat_s:
-            return
-        while self._unbegun and now_s > (oldest := next(iter(self._unbegun))).came_s + BEGIN_S:
-            self._lose_patience(oldest, f"{now_s - oldest.came_s:.0f} s have gone by")
-        slept_s = max(0.0, now_s - self._last_heartbeat_s - 2 * self._heartbeat_s)
-        self._next_heartbeat_s, self._last_heartbeat_s = now_s + self._heartbeat_s, now_s
-        for link in list(self._links.values()):
-            link.heard_s = min(now_s, link.heard_s + slept_s)
+        if not self._to_hear and now_s >= self._next_heartbeat_s:
+            self._begin_round(now_s)
+        for _ in range(min(len(self._to_hear), AT_ONCE)):
+            link = self._to_hear.popleft()
+            if self._by_token.get(link.token) is not link:
+                continue  # it has gone meanwhile
+            link.heard_s = min(now_s, link.heard_s + self._slept_s)
             link.session.talk.say(Heartbeat(int(now_s * 1e9)))
             self._empty(link)
             self._look_after(link, now_s)
+
+    def _begin_round(self, now_s: float) -> None:
+        """All are to hear a heartbeat, and to be looked after, some at a time."""
+        while self._unbegun and now_s > (oldest := next(iter(self._unbegun))).came_s + BEGIN_S:
+            self._lose_patience(oldest, f"{now_s - oldest.came_s:.0f} s have gone by")
+        self._slept_s = max(0.0, now_s - self._last_heartbeat_s - 2 * self._heartbeat_s)
+        self._next_heartbeat_s, self._last_heartbeat_s = now_s + self._heartbeat_s, now_s
+        self._to_hear.extend(self._links.values())
 
     def _look_after(self, link: _Link, now_s: float) -> None:
         """End the session if the other side has been away for too long."""
@@ -423,6 +436,8 @@ class RemotePeers:
 
     def next_tick_s(self, now_s: float) -> float:
         """When on_tick has something to do."""
+        if self._to_hear:
+            return now_s
         return now_s + ACKNOWLEDGE_S if self._owing else max(now_s, self._next_heartbeat_s)
 
     def __bool__(self) -> bool:
@@ -442,10 +457,17 @@ class RemotePeers:
                 self._ready.add(link.session)
 
     def tell_workers(self, count: int) -> None:
-        """Tell all clients how many workers there are."""
-        for link in self._links.values():
-            if link.session.hello.role == Role.CLIENT and link.has_begun:
-                link.session.talk.post(Workers(count))
+        """Tell all clients how many workers there are, some at a time. Who has not heard one number hears the next."""
+        self._workers = Workers(count)
+        self._to_tell = {
+            link: None for link in self._links.values() if link.session.hello.role == Role.CLIENT and link.has_begun
+        }
+
+    def _tell_some(self) -> None:
+        for _ in range(min(len(self._to_tell), AT_ONCE)):
+            link, _ = self._to_tell.popitem()
+            if link.session in self._by_session:
+                link.session.talk.post(self._workers)
                 self._ready.add(link.session)
 
     def close(self, farewell: str) -> None:

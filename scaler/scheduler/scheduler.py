@@ -88,7 +88,8 @@ class SchedulerServer:
         self._heartbeat_s = min(heartbeat_s, shortest_s / 5)
         self._ping_timeout_s = shortest_s / 2
         self._news = False
-        self._unsaid: list[tuple[Peer, int, bytes]] = []  # controls for which a client's ring had no room, or just now
+        # Controls for which a client's ring had no room, or that have just come up: each once, however often.
+        self._unsaid: dict[tuple[Peer, int, bytes], None] = {}
         self._farewell = ""
         self._is_open = False
 
@@ -208,17 +209,16 @@ class SchedulerServer:
 
     def _say(self, client: Peer, kind: int, payload: bytes = b"") -> None:
         """Say this to a client of this host, as soon as its control ring has room."""
-        self._unsaid.append((client, kind, payload))
+        self._unsaid[client, kind, payload] = None
 
     def _say_unsaid(self) -> None:
-        unsaid, self._unsaid = self._unsaid, []
+        unsaid, self._unsaid = self._unsaid, {}
         here, full = set(self._local.clients), set()
         count = self.core.pool.present
         for client, kind, payload in unsaid:
             if client in here and (client in full or not self.pump.control(client, kind, payload=payload, items=count)):
                 full.add(client)
-                if (client, kind, payload) not in self._unsaid:
-                    self._unsaid.append((client, kind, payload))
+                self._unsaid[client, kind, payload] = None
 
     # events
 

@@ -14,6 +14,7 @@ from scaler.protocol.frames import (
     Function,
     Functions,
     Goodbye,
+    Heartbeat,
     Hello,
     Joined,
     Left,
@@ -24,7 +25,7 @@ from scaler.protocol.frames import (
     Welcome,
     column,
 )
-from scaler.scheduler.remote_peers import BEGIN_S, MOST_REFUSALS, MOST_UNBEGUN, WARNING_S
+from scaler.scheduler.remote_peers import AT_ONCE, BEGIN_S, MOST_REFUSALS, MOST_UNBEGUN, WARNING_S
 from tests.sim.wire import World
 
 
@@ -172,3 +173,29 @@ def test_only_who_has_the_voucher_of_a_worker_that_is_there_is_the_client_of_its
     assert is_let_in(4, voucher)
     strangers.say(9, encode(Frame(Goodbye(), 5)))
     assert not is_let_in(5, voucher)
+
+
+def test_many_peers_are_told_some_at_a_time_and_all_of_them_the_last_word():
+    strangers = Strangers()
+    world, many = strangers.world, 3 * AT_ONCE
+    for number in range(1, many + 1):
+        strangers.hello(number)
+        strangers.say(number, encode(Frame(Joined(0, "c", 1), 1)))
+    for count in (1, 2):
+        world.remote.tell_workers(count)
+        strangers.heard.clear()
+        world.flush()
+        assert len(strangers.heard) == AT_ONCE
+    while world.remote.can_go_on:
+        world.flush()
+    assert [body.count for _, body in strangers.heard] == [2] * many
+    assert len({routing_id for routing_id, _ in strangers.heard}) == many
+    strangers.heard.clear()
+    turns = 0
+    while not turns or world.remote.next_tick_s(1.0) == 1.0:
+        before = len(strangers.heard)
+        world.remote.on_tick(1.0)
+        assert len(strangers.heard) - before <= 2 * AT_ONCE  # what was taken is acknowledged, and a heartbeat
+        turns += 1
+    beaten = [routing_id for routing_id, body in strangers.heard if isinstance(body, Heartbeat)]
+    assert len(beaten) == len(set(beaten)) == many
