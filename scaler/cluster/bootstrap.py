@@ -27,10 +27,10 @@ def is_library(entry: str) -> bool:
     return entry == _LIBRARY or os.path.basename(entry) in _OTHER_PARTS
 
 
-def own_order(path: list[str], home: str) -> list[str]:
-    """The standard library, the folder in which the package `scaler` lies, and the rest as it was."""
+def own_order(path: list[str], own: str) -> list[str]:
+    """The standard library, our `own` folder, and the rest as it was."""
     library = [entry for entry in path if is_library(entry)]
-    return [*library, home, *(entry for entry in path if not is_library(entry))]
+    return [*library, own, *(entry for entry in path if not is_library(entry))]
 
 
 def place_behind_library(path: list[str]) -> int:
@@ -38,11 +38,16 @@ def place_behind_library(path: list[str]) -> int:
     return max((place + 1 for place, entry in enumerate(path) if is_library(entry)), default=0)
 
 
+def home() -> str:
+    """The folder in which the package `scaler` lies."""
+    return os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+
 def main() -> int:
     if not sys.flags.safe_path:
         del sys.path[0]  # the folder of this file
     path = list(sys.path)
-    sys.path[:] = own_order(path, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+    sys.path[:] = own_order(path, home())
     from importlib import import_module
 
     from scaler.cluster.creator import Creator

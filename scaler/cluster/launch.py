@@ -139,7 +139,8 @@ class Scheduler(Launched):
 class Cluster(Launched):
     """Workers on this machine, for the scheduler at `address`; one for each usable core unless told how many.
 
-    Workers get the creator's `sys.path`, working folder and interpreter flags (-W, -O, -X and so on). Options are those of scaler_cluster.
+    Workers get the creator's `sys.path`, working folder and interpreter flags (-W, -O, -X and so on). Options are those
+    of scaler_cluster.
     """
 
     module = "scaler.cluster.process"

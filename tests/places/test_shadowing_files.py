@@ -4,6 +4,7 @@ import sysconfig
 
 import pytest
 
+from scaler import Client
 from tests.entry_points.commands import Command
 
 NAMES = (
@@ -60,6 +61,21 @@ def test_the_command_started_in_such_a_folder_has_workers(folder, run_program, a
         assert cluster.err == ""
 
 
+@pytest.mark.parametrize("variable", ["/nonexistent:", "."])
+def test_the_commands_start_where_the_import_variable_names_such_a_folder(tmp_path, variable):
+    for name in ("random", "queue", "logging", "socket", "json", "select", "asyncio", "signal", "selectors", "uuid"):
+        (tmp_path / f"{name}.py").write_text("raise RuntimeError('this is a file of the data folder')")
+    before = ("env", f"PYTHONPATH={variable}")
+    with Command("scaler_scheduler", "tcp://127.0.0.1:0", cwd=str(tmp_path), before=before) as scheduler:
+        address = scheduler.await_line(r"scheduler listens at (\S+)")
+        with Command("scaler_cluster", address, "-n", "1", cwd=str(tmp_path), before=before) as cluster:
+            cluster.await_line(READY)
+            with Client(address, timeout_seconds=20) as client:
+                assert client.submit(abs, -1).result(20) == 1
+            assert [cluster.stop(), scheduler.stop()] == [0, 0]
+            assert (cluster.err, scheduler.err) == ("", "")
+
+
 def test_what_a_program_imports_from_its_own_folder_is_found_in_its_tasks(tmp_path, run_program, address):
     (tmp_path / "program").mkdir()
     for name in ("code", "statistics"):
@@ -75,8 +91,6 @@ def test_what_a_program_imports_from_its_own_folder_is_found_in_its_tasks(tmp_pa
 
 @pytest.mark.parametrize("is_safe", [False, True])
 def test_the_commands_folder_stands_behind_the_library_and_before_what_is_installed(tmp_path, address, is_safe):
-    from scaler import Client
-
     library = sysconfig.get_path("stdlib")
     before = ("env", "PYTHONSAFEPATH=1") if is_safe else ()
     with Command("scaler_cluster", address, "-n", "1", cwd=str(tmp_path), before=before) as cluster:
