@@ -9,7 +9,7 @@ export SCALER_OPTIMIZE ?= 3
 export SCALER_SYMBOLS ?= 0
 BUILT := $(VENV)/.built-O$(SCALER_OPTIMIZE)-g$(SCALER_SYMBOLS)
 
-.PHONY: setup demo test nightly test-all sanitize check options states bench bench-peers chaos soak clean
+.PHONY: setup demo test nightly test-all sanitize check options states figures bench bench-peers chaos soak clean
 .DEFAULT_GOAL := setup
 
 setup: $(BUILT)
@@ -67,12 +67,17 @@ check: setup
 	$(BIN)/python -m tests.checks.imports
 	$(BIN)/python -m tests.checks.options
 	$(BIN)/python -m tests.checks.states
+	$(BIN)/python -m perf.figures
 
 options: setup
 	$(BIN)/python -m tests.checks.options --write
 
 states: setup
 	$(BIN)/python -m tests.checks.states --write
+
+# After `make bench` or some of its rows: docs/figures.md and README's table from what was measured last.
+figures: setup
+	$(BIN)/python -m perf.figures --take --write
 
 bench: setup
 	$(BIN)/python -m perf

@@ -21,6 +21,9 @@ from setuptools import Extension, setup
 HERE = Path(__file__).parent
 IS_SANITIZED = os.environ.get("SCALER_SANITIZE") == "1"
 SANITIZERS = ["-fsanitize=address,undefined"]
+# Of two kinds of warnings there are hundreds, and nobody can do anything about them. The structures of shared memory are
+# packed, and native/memory/layout.pxi aligns each field by hand; and Cython compares loop variables with literals.
+NO_WARNINGS = ["-Wno-address-of-packed-member", "-Wno-sign-compare"]
 
 
 def parts() -> list[str]:
@@ -43,7 +46,7 @@ extension = Extension(
     "scaler._native",
     sources=["native/_native.pyx"],
     depends=parts(),
-    extra_compile_args=compiler_flags(),
+    extra_compile_args=[*compiler_flags(), *NO_WARNINGS],
     extra_link_args=SANITIZERS if IS_SANITIZED else [],
 )
 setup(ext_modules=[] if os.environ.get("SCALER_EXTENSION") == "ready" else [extension])

@@ -29,7 +29,7 @@ def run_rows(program: str, rows: Rows, arguments: list[str], prepare: Callable[[
     sections: dict[str, list[Figure]] = {}
     start_s = time.monotonic()
     for name in chosen.rows or rows:
-        print_heading(f"{name}: {(rows[name].__doc__ or '').partition(chr(10))[0]}")
+        print_heading(f"{name}: {_heading(rows, name)}")
         sections[name] = rows[name](links)
         for figure in sections[name]:
             print_figure(figure)
@@ -37,9 +37,13 @@ def run_rows(program: str, rows: Rows, arguments: list[str], prepare: Callable[[
         for figure in section:
             if figure.value is None:
                 print(f"\nNOT MEASURED in {name}: {figure.what}: {figure.why_not}", flush=True)
-    path = write_json(program.replace("perf.", ""), about, sections)
+    path = write_json(program, about, sections, {name: _heading(rows, name) for name in sections})
     print(f"\n{time.monotonic() - start_s:.0f} s in all; written to {path}")
     return 0
+
+
+def _heading(rows: Rows, name: str) -> str:
+    return (rows[name].__doc__ or "").partition("\n")[0]
 
 
 def main(program: str, rows: Rows, prepare: Callable[[], dict[str, Any]] = dict) -> None:

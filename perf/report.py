@@ -97,13 +97,17 @@ def print_machine(about: dict[str, Any]) -> None:
         print(f"{name}: " + ", ".join(f"{package} {version}" for package, version in versions.items()), flush=True)
 
 
-def write_json(name: str, about: dict[str, Any], sections: dict[str, list[Figure]]) -> Path:
+def write_json(
+    program: str, about: dict[str, Any], sections: dict[str, list[Figure]], headings: dict[str, str]
+) -> Path:
     """The file it was written to, in perf/results."""
     folder = HERE / "results"
     folder.mkdir(exist_ok=True)
-    path = folder / f"{time.strftime('%Y%m%d-%H%M%S')}-{name}.json"
+    path = folder / f"{time.strftime('%Y%m%d-%H%M%S')}-{program.replace('perf.', '')}.json"
     figures = {row: [asdict(figure) for figure in section] for row, section in sections.items()}
-    path.write_text(json.dumps({"machine": about, "figures": figures}, indent=1) + "\n")
+    path.write_text(
+        json.dumps({"program": program, "machine": about, "headings": headings, "figures": figures}, indent=1) + "\n"
+    )
     return path
 
 

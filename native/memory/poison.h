@@ -15,7 +15,7 @@
 #define scaler_poison(start, n_bytes) ASAN_POISON_MEMORY_REGION(start, n_bytes)
 #define scaler_unpoison(start, n_bytes) ASAN_UNPOISON_MEMORY_REGION(start, n_bytes)
 #else
-#define scaler_poison(start, n_bytes) ((void)0)
-#define scaler_unpoison(start, n_bytes) ((void)0)
+#define scaler_poison(start, n_bytes) ((void)(start), (void)(n_bytes))
+#define scaler_unpoison(start, n_bytes) ((void)(start), (void)(n_bytes))
 #endif
 #endif

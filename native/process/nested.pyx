@@ -35,7 +35,7 @@ cdef extern from *:
             pthread_attr_t attributes;
             void *start;
             size_t size;
-            low = &here - 65536;
+            low = (char *)((uintptr_t)&here - 65536);
             if (pthread_getattr_np(pthread_self(), &attributes) == 0) {
                 if (pthread_attr_getstack(&attributes, &start, &size) == 0)
                     low = (char *)start + (size / 4 < 1048576 ? size / 4 : 1048576);
