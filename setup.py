@@ -21,8 +21,8 @@ from setuptools import Extension, setup
 HERE = Path(__file__).parent
 IS_SANITIZED = os.environ.get("SCALER_SANITIZE") == "1"
 SANITIZERS = ["-fsanitize=address,undefined"]
-# Of two kinds of warnings there are hundreds, and nobody can do anything about them. The structures of shared memory are
-# packed, and native/memory/layout.pxi aligns each field by hand; and Cython compares loop variables with literals.
+# Of two kinds of warnings there are hundreds, and nobody can do anything about them. The structures of shared memory
+# are packed, and native/memory/layout.pxi aligns each field by hand; and Cython compares loop variables with literals.
 NO_WARNINGS = ["-Wno-address-of-packed-member", "-Wno-sign-compare"]
 
 
