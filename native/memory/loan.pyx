@@ -25,17 +25,25 @@ cdef class Loan:
     cdef PrivateMapping *own_mapping
     cdef uint64_t number          # of this process's loans
     cdef bint is_counted
+    cdef bint is_unread           # counted, and not yet opened
     cdef bint is_writable
 
     def __dealloc__(self):
         free(self.own)
         if self.own_mapping != NULL:
             self.mappings.put_aside(self.own_mapping)
+        self.note_read()
         self.end_count()
 
     cdef void count(self) noexcept:
-        self.is_counted = True
+        self.is_counted = self.is_unread = True
         self.mappings.open_loans += 1
+        self.mappings.unread_loans += 1
+
+    cdef inline void note_read(self) noexcept:
+        if self.is_unread:
+            self.is_unread = False
+            self.mappings.unread_loans -= 1
 
     @property
     def object(self):
@@ -85,6 +93,7 @@ cdef class Loan:
         else:
             self.shared = mapping
             self.start = mapping.start + offset
+        self.note_read()
         return self
 
     cdef int pin(self) except -1:

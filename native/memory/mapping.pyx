@@ -149,6 +149,7 @@ cdef class Mappings:
     cdef uint64_t old_loans          # up to this one they are of a scheduler that is gone: nobody wants them back
     cdef bint has_left               # nobody keeps its word towards this process any more
     cdef readonly uint64_t open_loans    # that somebody looks at, and has to be told when they end
+    cdef readonly uint64_t unread_loans  # of these, those that were never opened
 
     def __init__(self, str life not None, str folder not None):
         self.life, self.folder = life, folder

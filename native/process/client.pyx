@@ -355,9 +355,11 @@ cdef class ClientRings:
         self.open.make_place()
         future.task_id = self.bits | self.open.next_number
         self.open.next_number += 1
+        if state == FUTURE_CANCELLED:
+            value = f"task {(<PendingFuture>value).task_id:#x}, whose result it needs, was cancelled"
         if state == FUTURE_FAILED and (<PendingFuture>value).state == FUTURE_FAILED:
             value = (<PendingFuture>value).value          # so that no chain of them gets long
-        future.value = None if state == FUTURE_CANCELLED else value
+        future.value = value
         future.state = state
         return future
 
@@ -1113,50 +1115,60 @@ cdef class ClientRings:
             self.control(KIND_CLEAR, self.bits | end)
         else:
             self.unsaid_cancels += [(<PendingFuture>future).task_id for future in self.open.all()]
-        self.end_below(end, None)
+        self.end_below(end, None, "its client was cleared")
 
-    def leave(self, error not None):
-        """The client leaves: every call raises `error` from now on, and what is open is cancelled."""
+    def leave(self, error not None, str why="its client has left"):
+        """The client leaves: every call raises `error` from now on, and what is open is cancelled; `why` says why."""
         self.lost = error
         self.shore = ASHORE
-        self.fail_all(None)
+        self.end_below(<uint64_t>-1, None, why)
         self.supplies.waiting.clear()
         self.known.objects = self.pack_value = None
 
-    def fail_all(self, error):
-        """End all open futures with this exception, or cancel them if it is None."""
-        self.end_below(<uint64_t>-1, error)
+    def is_awaited(self):
+        """Whether somebody still refers to a future that is not done, or to a large result that was not read."""
+        if self.lost is not None:
+            return False
+        return self.mappings.unread_loans > 0 or (self.open.count > 0 and self.open.any_held())
 
-    cdef int end_below(self, uint64_t end, error) except -1:
-        """The same with those of tasks whose numbers are below `end`."""
+    def fail_all(self, error not None):
+        """End all open futures with this exception."""
+        self.end_below(<uint64_t>-1, error, None)
+
+    cdef int end_below(self, uint64_t end, error, why) except -1:
+        """End the open futures of tasks whose numbers are below `end` with this exception, or cancel them if it is None,
+        for this reason."""
         cdef PendingFuture future
         for future in self.open.all():
             if future.task_id & NUMBER_MASK < end and self.forget(future.task_id) is not None:
-                self.complete(future, FUTURE_CANCELLED if error is None else FUTURE_FAILED, error)
+                self.complete(future, FUTURE_CANCELLED if error is None else FUTURE_FAILED, why if error is None else error)
         self.finish_late()
         return 0
 
     cdef cancel(self, PendingFuture future):
         """Cancel it, and what was submitted with it as an argument."""
+        cdef PendingFuture one
         cdef list more
+        cdef str why
         if future.dependants is None:
-            self.cancel_one(future)
+            self.cancel_one(future, None)
             return
-        more = [future]
+        more = [(future, None)]
         while more:
-            future = more.pop()
+            future, why = more.pop()
             if future.dependants is not None:
-                more += [one for one in future.dependants if one is not None]
-            self.cancel_one(future)
+                because = f"task {future.task_id:#x}, whose result it needs, was cancelled"
+                more += [(one, because) for one in future.dependants if one is not None]
+            self.cancel_one(future, why)
 
-    cdef cancel_one(self, PendingFuture future):
+    cdef cancel_one(self, PendingFuture future, str why):
         cdef uint16_t child = future.child
         if self.forget(future.task_id) is None:
             return
         if not child or not self.nest.children.take_back(child - 1, future.task_id):
             self.unsaid_cancels.append(future.task_id)
         callbacks, future.callbacks = future.callbacks, None    # they are called here, and not by the client's thread
-        self.complete(future, FUTURE_CANCELLED, None)
+        self.complete(future, FUTURE_CANCELLED, why)
         try:
             if self.unfinished:
                 self.finish_late()

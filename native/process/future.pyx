@@ -31,7 +31,7 @@ cdef enum:
     FUTURE_RAW = 2         # done; `value` is the result record's payload, not yet unpickled; (that, exception) once
                            # `exception` has given out what it is
     FUTURE_FAILED = 3      # done, without a result to unpickle; `value` is the exception, or a future that failed so
-    FUTURE_CANCELLED = 4
+    FUTURE_CANCELLED = 4   # `value` says why, or is None: somebody has called `cancel`
 
 
 @cython.final
@@ -184,14 +184,14 @@ cdef class PendingFuture:
         if error is not None:
             raise error
         if self.state == FUTURE_CANCELLED:
-            raise _CancelledError(f"task {self.task_id:#x} was cancelled")
+            raise _CancelledError(self.why_cancelled())
         return self.value
 
     def exception(self, timeout=None):
         if self.state == FUTURE_PENDING:
             self.client.wait_for(self, timeout)
         if self.state == FUTURE_CANCELLED:
-            raise _CancelledError(f"task {self.task_id:#x} was cancelled")
+            raise _CancelledError(self.why_cancelled())
         if self.state == FUTURE_FAILED:
             return (<PendingFuture>self.value).exception() if isinstance(self.value, PendingFuture) else self.value
         if self.state == FUTURE_RAW and type(self.value) is not tuple:
@@ -200,6 +200,10 @@ cdef class PendingFuture:
                 self.value = self.value, error
                 self.track()
         return (<tuple>self.value)[1] if self.state == FUTURE_RAW else None
+
+    cdef str why_cancelled(self):
+        said = f"task {self.task_id:#x} was cancelled"
+        return said if self.value is None else f"{said}: {self.value}"
 
     def make_error(self):
         """The exception it has failed with, another one each time; None if it has not."""
@@ -279,7 +283,7 @@ cdef class PendingFuture:
     cdef abandon(self):
         """In a forked child: nobody will end it here. A thread of the parent may hold its lock, so there is a new one."""
         self.condition = self.waiters = self.callbacks = None
-        self.value = None
+        self.value = "it belongs to the process that forked"
         self.state = FUTURE_CANCELLED
         self.is_hidden = False
 

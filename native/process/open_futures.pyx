@@ -82,6 +82,19 @@ cdef class OpenFutures:
         cdef FuturePage page
         return [future for page in list(self.pages.values()) for future in page.futures if future is not None]
 
+    cdef bint any_held(self) except -1:
+        """Whether somebody else refers to one of them, or has asked to be called. Ends at the first that is found."""
+        cdef FuturePage page
+        cdef PendingFuture future
+        cdef Py_ssize_t i
+        for page in list(self.pages.values()):
+            for i in range(FUTURE_PAGE):
+                if page.futures[i] is not None:
+                    future = page.futures[i]
+                    if Py_REFCNT(future) > 2 or future.callbacks or future.waiters:     # 2: the page's, and ours
+                        return True
+        return False
+
     cdef void forget_all(self):
         self.pages.clear()
         self.last = None

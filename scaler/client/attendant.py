@@ -5,7 +5,8 @@ standard library), this thread drains the results; otherwise it looks every TICK
 nobody reads is emptied, and rests when there are none. It is also where the client's objects and functions are tended
 (`tend`). Callbacks have a thread of their own (client.callbacks).
 
-Rule 1: it holds no reference to the client, so that a forgotten client can go.
+Rule 1: it holds no reference to the client, so that a forgotten client can go: at once, or, if somebody still refers to
+        futures that are not done, when it says so (`leave_when_unawaited`).
 """
 
 import logging
@@ -28,6 +29,7 @@ class Attendant:
         self._rings, self._event, self._tend = rings, event, tend
         self._stopping = False
         self._callbacks = CallbackThread(rings)
+        self._leave: Callable[[], object] | None = None
         self._thread = new_thread("scaler-client", self._serve, runs_others=True)
         self._thread.start()
 
@@ -46,6 +48,10 @@ class Attendant:
     def _attend(self) -> None:
         rings, event = self._rings, self._event
         while not self._stopping:
+            if self._leave is not None and not rings.is_awaited():
+                leave, self._leave = self._leave, None
+                leave()
+                return
             if rings.watched:
                 if not rings.lead_for(TICK_S):
                     event.wait(TICK_S)
@@ -77,6 +83,11 @@ class Attendant:
             new_thread("scaler-task", lambda: self._rings.run_lent(future), runs_others=True).start()
         except RuntimeError:  # no more threads
             self._rings.run_lent(future)
+
+    def leave_when_unawaited(self, leave: Callable[[], object]) -> None:
+        """Have the client leave as soon as nobody refers to a future of it that is not done, or was not read."""
+        self._leave = leave
+        self._event.set()
 
     def on_fork(self) -> None:
         """In a forked child: if it was this thread that forked, the child ends with that."""

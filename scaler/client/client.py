@@ -8,6 +8,7 @@ import atexit
 import logging
 import os
 import secrets
+import sys
 import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator
@@ -47,6 +48,8 @@ from scaler.relay.client_relay import ClientRelay
 
 _log = logging.getLogger(__name__)
 _open_clients: "weakref.WeakSet[Client]" = weakref.WeakSet()
+_staying: "set[Client]" = set()  # to which nobody refers any more, but to futures of theirs
+_FORGOTTEN = "nobody referred to it nor to its client any more"
 
 
 class Client:
@@ -58,6 +61,8 @@ class Client:
     peak memory of every task measured, however short. A `serializer` replaces pickle for this client's functions,
     arguments and results.
     `retries`, `task_timeout_seconds` and `priority` are what `options` changes for some calls, for all of them.
+    A client that is not disconnected leaves when nobody refers to it any more, nor to a future of it that is not done:
+    so `Client(address).submit(f).result()` works, and a function may return futures of a client that it has made.
     `heartbeat_interval_seconds` is taken for 1.9.9's sake and has no effect: the scheduler says how often.
     """
 
@@ -263,7 +268,7 @@ class Client:
 
         Large results that were read stay as they are; those that were not can't be read any more.
         """
-        self._leave()
+        self._leave("its client has disconnected")
 
     def shutdown(self) -> None:
         """Stop the scheduler and its workers, then leave. ValueError if the scheduler is protected.
@@ -275,7 +280,7 @@ class Client:
             answer = self._await_answer(10.0)
             if answer is not None and answer[0] == KIND_REFUSED:
                 raise ValueError(answer[2].decode())
-        self._leave()
+        self._leave("its client has shut the scheduler down")
 
     def _await_answer(self, timeout_s: float) -> Any:
         """The next answer to a control record; None if the scheduler has gone instead."""
@@ -290,12 +295,13 @@ class Client:
             self._rings.check_scheduler()
         return None
 
-    def _leave(self, goes_on: bool = True) -> None:
+    def _leave(self, why: str, goes_on: bool = True) -> None:
+        _staying.discard(self)
         if isinstance(self._rings.lost, ClientQuitException):
             return
         is_alone = self._rings.lost is not None or self._rings.shore
         self._comeback.stop()
-        self._rings.leave(ClientQuitException("this client is disconnected; make a new one"))
+        self._rings.leave(ClientQuitException("this client is disconnected; make a new one"), why)
         self._mappings.leave(goes_on)
         if os.getpid() == self._process:
             self._attendant.stop()
@@ -325,11 +331,17 @@ class Client:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self.disconnect()
+        self._leave("its client's with block has ended")
 
     def __del__(self) -> None:
-        if hasattr(self, "_attendant"):
-            self._leave()
+        if not hasattr(self, "_attendant"):
+            return
+        if self._rings.is_awaited() and not sys.is_finalizing():
+            _staying.add(self)  # which makes it live on: nobody calls this method again
+            _open_clients.add(self)
+            self._attendant.leave_when_unawaited(partial(self._leave, _FORGOTTEN))
+        else:
+            self._leave(_FORGOTTEN)
 
 
 class ClientWithOptions(Client):
@@ -397,12 +409,13 @@ def _shape(keys: Any, values: Iterator[Any]) -> Any:
 def _abandon_clients() -> None:
     for client in list(_open_clients):
         client._after_fork()
+    _staying.clear()
 
 
 def _leave_all() -> None:
     """At the interpreter's end: say goodbye while there still are threads to say it."""
     for client in list(_open_clients):
-        client._leave(goes_on=False)
+        client._leave("its program has ended", goes_on=False)
 
 
 def _note_fork() -> None:

@@ -2,6 +2,8 @@
 
 import asyncio
 import concurrent.futures
+import gc
+import os
 import queue
 import subprocess
 import sys
@@ -9,10 +11,13 @@ import threading
 import time
 from typing import Any
 
+import numpy as np
 import pytest
 
 from scaler import Client
+from scaler.exceptions import ClientQuitException
 from tests.e2e import calls
+from tests.processes import wait_until
 
 
 class OutOfItems(StopIteration):
@@ -221,3 +226,150 @@ del future, futures
     )
     assert ended.returncode == 0, ended.stderr
     assert sorted(ended.stdout.split()) == ["False", "False", "True"]
+
+
+# futures that outlive their client
+
+
+def connect(cluster) -> Client:
+    return Client(cluster.get_address(), timeout_seconds=20)
+
+
+def threads_of_clients():
+    return [thread for thread in threading.enumerate() if thread.name.startswith("scaler-")]
+
+
+@pytest.fixture
+def none_stay():
+    before = len(threads_of_clients())
+    yield
+    gc.collect()
+    wait_until(lambda: len(threads_of_clients()) == before)
+
+
+def submit_and_forget(cluster):
+    client = connect(cluster)
+    return [client.submit(calls.sleep_for, 0.05) for _ in range(5)], client.map(calls.add_one, [(1,)])
+
+
+@pytest.mark.usefixtures("none_stay")
+def test_a_future_holds_its_connection_until_it_is_done(cluster):
+    assert connect(cluster).submit(calls.sleep_for, 0.1).result(20) == 0.1
+    assert connect(cluster).options(timeout=20).submit(calls.sleep_for, 0.1).result(20) == 0.1
+    assert asyncio.run(outcome_of(asyncio_of(lambda: connect(cluster).submit(calls.sleep_for, 0.1)))) == 0.1
+    futures, mapped = submit_and_forget(cluster)
+    assert mapped == [2]
+    assert not concurrent.futures.wait(futures, 20).not_done
+    assert [future.result() for future in futures] == [0.05] * 5
+    graph = {"a": (calls.sleep_for, 0.1), "b": (calls.add_one, "a")}
+    assert connect(cluster).get(graph, ["b"], block=False)["b"].result(20) == 1.1
+    called = queue.SimpleQueue()
+    connect(cluster).submit(calls.sleep_for, 0.1).add_done_callback(lambda future: called.put(future.result()))
+    assert called.get(timeout=20) == 0.1
+
+
+async def asyncio_of(make):
+    return await make()
+
+
+@pytest.mark.usefixtures("none_stay")
+@pytest.mark.parametrize("n", [10, 100_000, 3_000_000])
+def test_a_large_result_may_be_read_later(cluster, n):
+    future = connect(cluster).submit(np.arange, n)
+    wait_until(future.done)
+    time.sleep(0.2)
+    assert future.result()[-1] == n - 1
+
+
+@pytest.mark.usefixtures("none_stay")
+def test_what_nobody_refers_to_is_cancelled_with_its_client(cluster):
+    connect(cluster).submit(calls.sleep_for, 60)
+    held = connect(cluster).submit(calls.sleep_for, 60)
+    assert not held.done()
+    del held
+
+
+@pytest.mark.usefixtures("none_stay")
+def test_a_client_that_is_found_by_the_collector_stays_as_well(cluster):
+    def make():
+        client = connect(cluster)
+        client.__dict__["itself"] = client
+        return client.submit(calls.sleep_for, 0.5)
+
+    future = make()
+    gc.collect()
+    assert future.result(20) == 0.5
+
+
+def why_cancelled(future):
+    with pytest.raises(concurrent.futures.CancelledError) as by_result:
+        future.result(20)
+    with pytest.raises(concurrent.futures.CancelledError) as by_exception:
+        future.exception(20)
+    assert str(by_result.value) == str(by_exception.value)
+    return str(by_result.value).removeprefix(f"task {future.task_id:#x} was cancelled")
+
+
+def test_what_is_cancelled_says_why(cluster):
+    client = connect(cluster)
+    first = client.submit(calls.sleep_for, 60)
+    second = client.submit(calls.echo, first)
+    third = client.submit(calls.echo, [second])
+    first.cancel()
+    assert why_cancelled(first) == ""
+    assert why_cancelled(second) == f": task {first.task_id:#x}, whose result it needs, was cancelled"
+    assert why_cancelled(third) == f": task {second.task_id:#x}, whose result it needs, was cancelled"
+    late = client.submit(calls.echo, first)
+    assert why_cancelled(late) == f": task {first.task_id:#x}, whose result it needs, was cancelled"
+    cleared = client.submit(calls.sleep_for, 60)
+    client.clear()
+    assert why_cancelled(cleared) == ": its client was cleared"
+    left = client.submit(calls.sleep_for, 60)
+    client.disconnect()
+    assert why_cancelled(left) == ": its client has disconnected"
+    with connect(cluster) as client:
+        left = client.submit(calls.sleep_for, 60)
+    assert why_cancelled(left) == ": its client's with block has ended"
+    begun = threading.Event()
+
+    def map_it(client):
+        begun.set()
+        return client.map(calls.sleep_for, [(60,)] * 3)
+
+    with concurrent.futures.ThreadPoolExecutor() as executor, connect(cluster) as client:
+        mapped = executor.submit(map_it, client)
+        assert begun.wait(20)
+        wait_until(lambda: client._rings.open_tasks)
+        client.disconnect()
+        with pytest.raises((concurrent.futures.CancelledError, ClientQuitException), match="disconnected"):
+            mapped.result(20)
+
+
+def test_what_is_open_when_a_program_ends_says_why(cluster):
+    ended = run_program(
+        cluster,
+        """
+future = client.submit(calls.sleep_for, 60)
+def say_why(future):
+    try:
+        future.result()
+    except BaseException as error:
+        print(error, flush=True)
+future.add_done_callback(say_why)
+""",
+    )
+    assert ended.stdout.strip().endswith("was cancelled: its program has ended"), ended.stderr
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+def test_a_fork_while_a_client_stays_for_its_futures_leaves_it_to_the_parent(cluster):
+    future = connect(cluster).submit(calls.sleep_for, 0.5)
+    child = os.fork()
+    if not child:
+        try:
+            future.result(5)
+        except concurrent.futures.CancelledError as error:
+            os._exit(7 if "belongs to the process that forked" in str(error) else 8)
+        os._exit(9)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+    assert future.result(20) == 0.5
