@@ -17,7 +17,7 @@ from perf.rounds import ROUNDS, alternate, ratios
 from scaler._native import Drill
 
 QUICK_NS = 500  # what the played workers say that a task took
-MEDIUM_NS = 1_000_000  # of these a worker is given four at a time
+MEDIUM_NS = 1_000_000  # of these a worker's credit covers a few
 WORKERS_PER_TURN = 8  # do something between two turns of the scheduler, however many there are
 TASKS_PER_TURN = 64  # each of them, if it has so many
 TASKS = 200_000
@@ -73,7 +73,7 @@ def queued(links: tuple[str, ...]) -> list[Figure]:
 
 
 def workers(links: tuple[str, ...]) -> list[Figure]:
-    """cost of a task while there are many workers: two clients, 10,000 queued, tasks of 1 ms, so four per worker"""
+    """cost of a task while there are many workers: two clients, 10,000 queued, tasks of 1 ms, so a few per worker"""
 
     def cost(n: int) -> Callable[[], float]:
         def measure() -> float:

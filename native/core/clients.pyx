@@ -34,8 +34,9 @@ cdef struct Client:
     uint64_t inline_bytes  # of these, what was written into their payloads
     uint64_t resting_bytes # of rows, and their nodes, that have ended and are kept for dependants
     uint64_t resting       # how many these are
-    uint32_t put_off_first # rows whose inputs are complete, and wait until fewer of these are
+    uint32_t put_off_first # rows whose inputs are complete, and wait until fewer of these are, oldest first
     uint32_t put_off_last
+    uint32_t taken_up      # the row of these whose turn it is, until it is settled; 0: none
     uint32_t last_number   # of a function, what was looked for last
     uint32_t last_function # and what it means: 0 if it has been forgotten since
     Directory directory

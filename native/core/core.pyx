@@ -590,6 +590,8 @@ cdef class SchedulerCore:
     cdef void settle_one(self, uint32_t row_index) noexcept nogil:
         cdef Node *node = self.edges.node(row_index)
         cdef uint32_t state = self.table.row(row_index).state
+        cdef uint32_t client = self.table.row(row_index).client
+        cdef bint is_next = self.edges.end_turn(&self.clients.clients[client], row_index)
         cdef int answer
         if state == ROW_KEPT:
             if node.promised == 0:
@@ -603,18 +605,25 @@ cdef class SchedulerCore:
                 self.answers.answer_text(row_index, STATUS_REFUSED, b"one of its inputs is not there: it was cancelled, "
                                          b"there was no room for it, or it went with another scheduler")
             elif node.open == 0:
-                if not self.edges.has_room(row_index):
-                    self.edges.put_off(row_index)
+                if not self.edges.has_room(row_index) or not is_next and not node.spilled and self.has_waiting(client):
+                    self.edges.put_off(row_index, is_next)
                     return
                 answer = self.edges.complete(row_index)
                 if answer == IS_BEING_WRITTEN:
                     self.edges.touch(row_index)       # behind the others
-                elif answer == IS_COMPLETE:
+                    return
+                if answer == IS_COMPLETE:
                     self.edges.take_up(&self.clients.clients[self.table.row(row_index).client])
                     self.ready.push(row_index, EVENT_IS_COMPLETE, True)
                 else:
                     self.answers.answer_text(row_index, STATUS_REFUSED, b"there was no room for its inputs, or it names "
                                              b"so many objects besides that no record has room for them all")
+        if is_next and self.clients.clients[client].written_bytes == 0:
+            self.edges.take_up(&self.clients.clients[client])
+
+    cdef inline bint has_waiting(self, uint32_t client) noexcept nogil:
+        """Whether tasks of this client are put off, one of which may just have been taken up."""
+        return self.clients.clients[client].put_off_first != 0 or self.clients.clients[client].taken_up != 0
 
     cdef void fail_as_input(self, uint32_t row_index, Blob *blob) noexcept nogil:
         """It ends as its input did."""
@@ -900,6 +909,7 @@ cdef class SchedulerCore:
         """
         cdef bint owed = False
         with gil:
+            self.objects.pay()
             for tag in list(self.objects.freed):
                 if tag != self.own_tag and not self.tell_maker(tag):
                     owed = True

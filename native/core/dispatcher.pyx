@@ -2,8 +2,9 @@
 #
 # The head of the turn is placed, or nothing is. Of the tasks that could run, the highest priority comes first, then the
 # clients in turn, each with what its tasks have submitted, then arrival (ready); of the workers that are open
-# (worker_pool) the least loaded one. A worker is open whatever the task is, so a task is never passed over because it is longer, or less known, than those of others:
-# if no worker is open everybody waits, and the first that opens gets the task whose turn it is.
+# (worker_pool) the least loaded one. A worker is open whatever the task is, so a task is never passed over because it is
+# longer, or less known, than those of others: if no worker is open everybody waits, and the first that opens gets the task
+# whose turn it is.
 #
 # How long that may take. A worker holds less than CREDIT_NS of known work and one task, so it opens after that time and
 # what that task takes. A task that was placed waits as long at most behind others, and if one of these runs ten times
@@ -11,15 +12,15 @@
 # (relieve_slow). A turn is one task, or some that are quick (TURN_NS). So each of n clients gets a task placed in the time
 # that one round of n turns takes, and that waits for CREDIT_NS and one running task besides.
 #
-# Who is passed over nevertheless:
+# What is passed over nevertheless:
 #   * lower priorities, by all higher ones, as long as there are any: that is what they are for;
-#   * clients whose results have no room (answers): they are in no turn until they have read;
+#   * tasks of clients whose results have no room (answers): these clients have no turn until they have read;
 #   * a task that fits the rings of some workers only, while none of these is open. Rings as small as that are not made
 #     by us. What fits no worker's rings is answered with that.
 # A worker whose ring has no room for the head of the turn gets nothing else meanwhile: it runs dry for it, and then has
 # room. It is looked at again with its next result, when it says that there is room, and at each tick.
 #
-# What a worker holds is a list in the rows in the order of its ring, so whoever goes wrong can be unwound from the end.
+# What a worker holds is a list in the rows in the order of its ring, so that it can be taken back from the end.
 #
 # Rule 1: a row is in the list of a worker if and only if it is ROW_PLACED or ROW_CANCELLED.
 # Rule 2: a worker is told what a function is before it is given the first task of it, and to forget it after its last.
@@ -349,9 +350,13 @@ cdef class Dispatcher:
         announced.workers.append(<uint32_t>(worker - self.pool.workers))
         if (announced.flags & FLAG_OBJECTS
                 and not self.objects.keep_record(PyBytes_AS_STRING(announced.payload), len(announced.payload),
-                                                 <uint32_t>-1, worker.tag)
-                or control.commit() == NOT_COMMITTED):
+                                                 <uint32_t>-1, worker.tag)):
             announced.workers.pop()
+            return False
+        if control.commit() == NOT_COMMITTED:
+            announced.workers.pop()
+            if announced.flags & FLAG_OBJECTS:
+                self.objects.unkeep_record(PyBytes_AS_STRING(announced.payload), len(announced.payload), worker.tag)
             return False
         full_fence()
         control.flush()

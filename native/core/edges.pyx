@@ -17,7 +17,9 @@
 # Rule 2: inputs have lower numbers than their dependants, so there are no cycles.
 # A result is copied for each task that needs it, so few bytes can ask for many. What is kept and what is written counts
 # against the client (quota): a result that has no room is lost, and a task whose inputs have none is put off until what
-# was written for another has ended.
+# was written for another has ended. Tasks that are put off have their turn in the order in which they came: one at a time
+# is taken up, it stays the first if there still is no room for it, and no other is written before it, be it ever so small.
+# Else large ones would wait for as long as small ones keep coming.
 #
 # Inputs that together are too large for a record are written into an object of the scheduler's, some at a time, so that
 # nobody waits for a hundred results to be copied: a row that is being written is touched until all of it is there.
@@ -108,51 +110,52 @@ cdef class Edges:
         if node.is_put_off:
             self.unlist_put_off(row_index)
         node.is_touched = True
-        node.next_touched = 0
-        node.previous_touched = self.last_touched
-        if self.last_touched:
-            self.node(self.last_touched).next_touched = row_index
-        else:
-            self.first_touched = row_index
-        self.last_touched = row_index
+        self.append(row_index, &self.first_touched, &self.last_touched)
 
     cdef void untouch(self, Node *node) noexcept nogil:
         """Nothing is to be done about it any more."""
         node.is_touched = False
-        if node.previous_touched:
-            self.node(node.previous_touched).next_touched = node.next_touched
-        else:
-            self.first_touched = node.next_touched
-        if node.next_touched:
-            self.node(node.next_touched).previous_touched = node.previous_touched
-        else:
-            self.last_touched = node.previous_touched
+        self.unlist(node, &self.first_touched, &self.last_touched)
 
-    cdef void put_off(self, uint32_t row_index) noexcept nogil:
-        """The row, which is not touched, waits until less is written for its client. It stands before all others."""
+    cdef void put_off(self, uint32_t row_index, bint is_next) noexcept nogil:
+        """The row, which is not touched, waits until less is written for its client: before the others if it is the one
+        whose turn it was."""
         cdef Client *client = &self.clients.clients[self.table.row(row_index).client]
         cdef Node *node = self.node(row_index)
         node.is_put_off = True
+        if not is_next or client.put_off_first == 0:
+            self.append(row_index, &client.put_off_first, &client.put_off_last)
+            return
         node.previous_touched = 0
         node.next_touched = client.put_off_first
-        if client.put_off_first:
-            self.node(client.put_off_first).previous_touched = row_index
-        else:
-            client.put_off_last = row_index
+        self.node(client.put_off_first).previous_touched = row_index
         client.put_off_first = row_index
 
     cdef void unlist_put_off(self, uint32_t row_index) noexcept nogil:
         cdef Client *client = &self.clients.clients[self.table.row(row_index).client]
+        self.node(row_index).is_put_off = False
+        self.unlist(self.node(row_index), &client.put_off_first, &client.put_off_last)
+
+    cdef void append(self, uint32_t row_index, uint32_t *first, uint32_t *last) noexcept nogil:
+        """To the list of those that are touched, or that are put off."""
         cdef Node *node = self.node(row_index)
-        node.is_put_off = False
+        node.next_touched = 0
+        node.previous_touched = last[0]
+        if last[0]:
+            self.node(last[0]).next_touched = row_index
+        else:
+            first[0] = row_index
+        last[0] = row_index
+
+    cdef void unlist(self, Node *node, uint32_t *first, uint32_t *last) noexcept nogil:
         if node.previous_touched:
             self.node(node.previous_touched).next_touched = node.next_touched
         else:
-            client.put_off_first = node.next_touched
+            first[0] = node.next_touched
         if node.next_touched:
             self.node(node.next_touched).previous_touched = node.previous_touched
         else:
-            client.put_off_last = node.previous_touched
+            last[0] = node.previous_touched
 
     cdef inline void forget_written(self, Client *client, Node *node) noexcept nogil:
         """The task has ended, and what was written for it goes."""
@@ -170,11 +173,19 @@ cdef class Edges:
 
     cdef inline void take_up(self, Client *client) noexcept nogil:
         """There may be room for the next one that was put off."""
-        if client.put_off_first:
+        if client.put_off_first and client.taken_up == 0:
+            client.taken_up = client.put_off_first
             self.touch(client.put_off_first)
 
+    cdef inline bint end_turn(self, Client *client, uint32_t row_index) noexcept nogil:
+        """The row is settled, or ends. Whether it was the one that has been taken up."""
+        if client.taken_up != row_index:
+            return False
+        client.taken_up = 0
+        return True
+
     cdef bint has_room(self, uint32_t row_index) noexcept nogil:
-        """Whether its inputs may be written now, or are being written."""
+        """Whether its inputs may be written now, if it is its turn, or are being written."""
         cdef Client *client = &self.clients.clients[self.table.row(row_index).client]
         cdef Node *node = self.node(row_index)
         return node.spilled or client.written_bytes == 0 or may_write(client, self.clients.quota,
@@ -212,6 +223,7 @@ cdef class Edges:
         if node.is_put_off:
             self.unlist_put_off(row_index)
         client.node_bytes -= bytes_of_node(node)
+        self.end_turn(client, row_index)
         self.forget_written(client, node)
         if node.blob != NULL:
             self.let_go(node.blob)
@@ -617,15 +629,25 @@ cdef class Edges:
         return True
 
     cdef bint write_places(self, Node *node, char *payload, uint32_t own, uint32_t objects) noexcept nogil:
-        """Places of the inputs that are objects, which the task holds from now on; and of the section, if it is one."""
+        """Places of the inputs that are objects, which the task holds from now on; and of the section, if it is one.
+
+        False if there is no room or no memory for them: then it holds none of them.
+        """
+        cdef Place *spilled = place_at(payload, own + objects) if node.spilled else NULL
+        cdef uint32_t held = 0
         with gil:
             try:
-                if node.spilled and not self.write_spilled(place_at(payload, own + objects), node):
-                    return False                      # before the others: then the task holds none of them yet
-                self.write_input_places(node, payload, own)
+                if spilled != NULL and not self.write_spilled(spilled, node):
+                    return False
+                self.write_input_places(node, payload, own, &held)
+                return True
             except (OSError, MemoryError):
-                return False
-        return True
+                while held > 0:
+                    held -= 1
+                    self.objects.let_go_sometime(place_at(payload, own + held).object)
+                if spilled != NULL and spilled.flags & PLACE_STREAM:
+                    self.objects.let_go_sometime(spilled.object)
+        return False
 
     cdef bint write_spilled(self, Place *place, Node *node) except -1:
         """The place of the section, which is the task's from now on. False if it cannot be one."""
@@ -637,7 +659,8 @@ cdef class Edges:
         place.flags = PLACE_STREAM | PLACE_INPUT
         return True
 
-    cdef int write_input_places(self, Node *node, char *payload, uint32_t at) except -1:
+    cdef int write_input_places(self, Node *node, char *payload, uint32_t at, uint32_t *held) except -1:
+        """From this place on; `held` says how many the task holds by now."""
         cdef Place *place
         cdef Blob *blob
         cdef uint32_t k
@@ -647,6 +670,7 @@ cdef class Edges:
                 place = place_at(payload, at)
                 place[0] = place_at(bytes_of(blob), 0)[0]
                 self.objects.hold(place.object)
+                held[0] += 1
                 self.objects.complete(place)
                 place.flags = PLACE_PACKED | PLACE_INPUT
                 at += 1

@@ -14,15 +14,16 @@
 # Rule 3: the rest of the core calls nothing here but the functions `..._record`. They take the interpreter's lock for
 #         what they do and return in any case: an exception that left them would end the caller's event half-way, as
 #         nothing above them can pass one on. The only one that there can be is MemoryError, since all of this is about
-#         numbers and small tuples. Whoever holds something is told when that failed, and goes on with the task as one
-#         that is refused. Who lets go is not: then an object that nobody holds stays until its peer leaves.
+#         numbers and small tuples. A caller that wants something held is told when that failed, then holds none of it, and
+#         goes on with the task as one that is refused. One that lets go is not told: what there was no memory for is let
+#         go of with the next flush (`owed`).
 # Not here: memory (store, loan), rows (table), how anybody is told (core).
 
 cdef enum:
     PLACES_GOOD = 0
     PLACES_MISSING = 1
     PLACES_WRONG = 2
-
+    MOST_OWED = 256
 
 cdef class StoredObject:
     cdef Place place
@@ -50,6 +51,8 @@ cdef class ObjectTable:
     cdef set host_numbers         # of other hosts, which may have copies; the scheduler's is 0
     cdef readonly uint32_t hosts  # how many these are
     cdef readonly uint64_t bytes
+    cdef uint64_t[MOST_OWED] owed # that somebody has let go of when there was no memory even for that
+    cdef uint32_t owed_count
     cdef str life, folder
 
     def __init__(self, str life not None, str folder not None):
@@ -101,13 +104,21 @@ cdef class ObjectTable:
             self.discard(payload, size, tag)
 
     cdef bint keep_record(self, const char *payload, size_t size, uint32_t which, uint64_t tag) noexcept nogil:
-        """`keep`. False if there is no memory to note it with: who held the objects so far must not let go of them."""
+        """`keep`. False if there is no memory to note it with: it keeps none, and who held the objects so far must not let go
+        of them."""
+        cdef int64_t kept = 0
         with gil:
             try:
-                self.keep(payload, size, which, tag)
+                self.keep(payload, size, which, tag, &kept)
             except MemoryError:
+                self.unkeep(payload, kept, which, tag)
                 return False
         return True
+
+    cdef void unkeep_record(self, const char *payload, size_t size, uint64_t tag) noexcept nogil:
+        """What was kept of this record just now is not kept after all."""
+        with gil:
+            self.unkeep(payload, places_in(payload, size), <uint32_t>-1, tag)
 
     # holding
 
@@ -207,7 +218,26 @@ cdef class ObjectTable:
         """The record that named these holds them no more."""
         cdef int64_t i
         for i in range(places_in(payload, size)):
-            self.let_go(place_at(payload, i).object)
+            self.let_go_sometime(place_at(payload, i).object)
+        return 0
+
+    cdef int let_go_sometime(self, uint64_t object) except -1:
+        """`let_go`, with the next flush if there is no memory for it now."""
+        try:
+            self.let_go(object)
+        except MemoryError:
+            if self.owed_count == MOST_OWED:
+                raise
+            self.owed[self.owed_count] = object
+            self.owed_count += 1
+            self.has_freed = True
+        return 0
+
+    cdef int pay(self) except -1:
+        """Let go of what could not be let go of then."""
+        while self.owed_count:
+            self.let_go(self.owed[self.owed_count - 1])
+            self.owed_count -= 1
         return 0
 
     cdef int discard(self, const char *payload, size_t size, uint64_t tag) except -1:
@@ -223,12 +253,24 @@ cdef class ObjectTable:
             self.tell(tag, object)
         return 0
 
-    cdef int keep(self, const char *payload, size_t size, uint32_t which, uint64_t tag) except -1:
-        """The peer keeps those of the record's objects whose bits are set (the last bit stands for all after it too)."""
+    cdef int keep(self, const char *payload, size_t size, uint32_t which, uint64_t tag, int64_t *done) except -1:
+        """The peer keeps those of the record's objects whose bits are set (the last bit stands for all after it too).
+
+        `done` says how many of its places have been seen to.
+        """
         cdef int64_t i
         for i in range(places_in(payload, size)):
             if which >> min(i, 31) & 1:
                 self.keep_one(place_at(payload, i).object, tag)
+            done[0] += 1
+        return 0
+
+    cdef int unkeep(self, const char *payload, int64_t count, uint32_t which, uint64_t tag) except -1:
+        """The same back, of the first `count` places."""
+        cdef int64_t i
+        for i in range(count):
+            if which >> min(i, 31) & 1:
+                self.release(tag, <const char *>&place_at(payload, i).object, 8)
         return 0
 
     cdef int keep_one(self, uint64_t object, uint64_t tag) except -1:
@@ -236,10 +278,10 @@ cdef class ObjectTable:
         cdef dict kept = self.kept.get(tag)
         if known is None:
             return 0
-        known.holders += 1
         if kept is None:
             kept = self.kept[tag] = {}
         kept[object] = kept.get(object, 0) + 1
+        known.holders += 1                            # last: what is above may find no memory
         return 0
 
     cdef int release(self, uint64_t tag, const char *ids, size_t size) except -1:
@@ -269,9 +311,9 @@ cdef class ObjectTable:
         cdef StoredObject known = self.objects.get(object)
         if known is None:
             return 0
+        if known.holders == 1:
+            self.free(known)                          # first: it may find no memory
         known.holders -= 1
-        if known.holders == 0:
-            self.free(known)
         return 0
 
     cdef int free(self, StoredObject known) except -1:

@@ -9,8 +9,8 @@
 # Rule 2: one peer gets a turn of MOST_RECORDS units per pass, so nobody waits for another's flood. A unit is one for
 #         a record, more for a long one and for a control record, whatever the peer does to its rings meanwhile. What is
 #         left over is taken in the next pass, after everybody else's turn.
-# Rule 3: the core hands on what it is given, and may do so to other hosts. So what no reader takes (bounds) does not get
-#         into it: who writes that is shut out.
+# Rule 3: the core hands on what it is given, and may do so to other hosts. So a record that no reader takes (bounds) does
+#         not get into the core: the peer that has written it is shut out.
 
 cdef enum:
     UNIT_BYTES = 1024        # a record costs one unit more for each of these

@@ -1,4 +1,4 @@
-# Survivors: what outlived the scheduler before this one, until it is clear to whom it belongs.
+# Survivors: what outlived the scheduler before this one, until it is clear which task it belongs to.
 #
 # Workers go on when their scheduler dies. The next one hears what each of them still runs, and reads the results that
 # nobody has read. Clients send their unanswered tasks again, in any order with that. So a task that was sent again is
@@ -8,11 +8,11 @@
 # Rule 1: ids and attempts name one thing in all lives (an attempt has its scheduler's life in the high half), so
 #         nothing here can be taken for something else.
 # Rule 2: a worker that still runs what a scheduler before gave it is given nothing else until it has answered.
-# Rule 3: a task is answered once, whoever else runs it: the row is gone with the first answer.
-# Rule 4: what nobody wants does not hold a worker: who turns out to run a task that was cancelled while it was held
-#         back is stopped, and so is, after RESULT_WAIT_NS, who runs one that nobody has sent again.
-# Not here: taking over a worker's rings (takeover), answering clients (answers), what becomes of those that waited for a
-# task that was answered here: the core settles that.
+# Rule 3: a task is answered once, even if several workers run it: the row is gone with the first answer.
+# Rule 4: what nobody wants does not hold a worker. A worker is stopped if it turns out to run a task that was cancelled
+#         while it was held back, or, after RESULT_WAIT_NS, one that no client has sent again.
+# Not here: taking over a worker's rings (takeover), answering clients (answers), what becomes of the dependants of a task
+# that was answered here: the core settles that.
 
 cdef uint64_t HOLD_NS = 1000000000           # how long a task that was sent again waits for somebody who has it
 cdef size_t MOST_UNWANTED = 100000           # tasks that are remembered for RESULT_WAIT_NS: clients name them

@@ -8,7 +8,9 @@
 # O_NONBLOCK away from both. The scheduler and the relays must never block, whatever a peer does to what they share.
 #
 # * The bell of a scheduler or relay is an eventfd, which all its peers write to. Its owner reads it with RWF_NOWAIT,
-#   which does not block whatever the flags say. A write to an eventfd has no such form and blocks while the counter is
+#   which does not block whatever the flags say. (Where the kernel knows no such read of an eventfd, as older ones and some
+#   sandboxes do not, it looks first and then reads as the flags say: a peer that has taken O_NONBLOCK away, and empties the
+#   bell just in between, makes the owner wait for the next ring.) A write to an eventfd has no such form and blocks while the counter is
 #   full, so a peer can make the others wait for the next read of the owner, but never the owner.
 # * The doorbell of a peer is written to by the scheduler or relay. So it is a datagram socket that is connected to itself:
 #   MSG_DONTWAIT holds for the one call, whatever the flags say, and a full queue means that there is something to be
@@ -32,6 +34,7 @@ cdef extern from "<sys/socket.h>" nogil:
 cdef extern from *:
     """
     #include <errno.h>
+    #include <poll.h>
     #include <unistd.h>
     #include <sys/uio.h>
     #ifndef RWF_NOWAIT
@@ -39,11 +42,12 @@ cdef extern from *:
     #endif
     /* preadv2 is a GNU extension: the prototype is ours where the headers were read without _GNU_SOURCE. */
     extern ssize_t preadv2(int, const struct iovec *, int, off_t, int);
-    /* Empty an eventfd without waiting for anything. Some sandboxes have eventfds that know no RWF_NOWAIT. */
+    /* Empty an eventfd without waiting for anything, or where there is no such read, only if there is something. */
     static inline void scaler_read_nowait(int fd) {
         uint64_t count;
         struct iovec part = {&count, sizeof(count)};
-        if (preadv2(fd, &part, 1, -1, RWF_NOWAIT) < 0 && errno == EOPNOTSUPP)
+        struct pollfd news = {fd, POLLIN, 0};
+        if (preadv2(fd, &part, 1, -1, RWF_NOWAIT) < 0 && errno == EOPNOTSUPP && poll(&news, 1, 0) > 0)
             (void)!read(fd, &count, sizeof(count));
     }
     """

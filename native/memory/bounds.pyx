@@ -1,8 +1,8 @@
-# Bounds: what a record may be, said once for whoever writes it and for whoever reads it.
+# Bounds: what a record may be, said once for its writer and for its readers.
 #
 # A record goes from a client through the scheduler to a worker, and its result goes back, each time perhaps over a wire.
-# Every reader refuses what is larger, or says more, than is allowed here, and ends the session of whoever sent it. So
-# whoever takes something in to pass it on looks at it with the eyes of the next reader: what that would refuse is
+# Every reader refuses what is larger, or says more, than is allowed here, and ends its sender's session. So a scheduler or
+# relay that takes a record in to pass it on looks at it with the eyes of the next reader: what that reader would refuse is
 # answered, or its sender is shut out, where it comes in. It is never sent.
 #
 # Rule 1: readers of rings (pump, relay) and of frames (columns) ask `record_error`; a bound stands nowhere else.

@@ -9,9 +9,8 @@
 # first child while the last ones are still here, and must not run those on its stack (they might want a lock that it
 # holds).
 #
-# SYNC POINT hungry: the owner offers, full fence, looks at `hungry`, tells. The scheduler sets `hungry`, full fence,
-# looks
-#                    at the children, sleeps.
+# SYNC POINT hungry: the owner offers a child, full fence, looks at `hungry`, tells.
+#                    the scheduler sets `hungry`, full fence, looks at the children, sleeps.
 #
 # Rule 1: a word goes FREE -> OFFERED by the owner, OFFERED -> FREE by the owner (it runs it) or OFFERED -> TAKEN ->
 #         FREE by the scheduler (it copies it between the two).

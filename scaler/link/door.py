@@ -2,8 +2,8 @@
 
 An abstract AF_UNIX socket, one packet each way. The visitor sends what it is and where its rings lie, with its doorbell
 (link.doorbell) and a descriptor of its process attached; the owner opens the segment by name, compares the nonce, and
-answers yes, with its own bell attached, or no, with a sentence. Yes means that both have the same /dev/shm: co-location
-is found out, not configured.
+answers yes, with its own bell attached, or no, with a sentence and nothing else. Yes means that both have the same
+/dev/shm: co-location is found out, not configured.
 
 Rule 1: both sides check that the other runs as the same user.
 Rule 2: the visitor removes its segment's name at once, whatever the answer, so that it cannot leak.
@@ -189,7 +189,7 @@ class Door:
         except (Refused, NotCoLocated, ValueError, KeyError, TypeError, OverflowError, MemoryError, OSError) as error:
             _sparing.info(visitor.pid, "a local process (%d) was not let in: %s", visitor.pid, error)
             answer = {"ok": False, "why": str(error), "elsewhere": isinstance(error, NotCoLocated)}
-        self.tell(visitor, answer, [self._eventfd])
+        self.tell(visitor, answer, [self._eventfd] if visitor.accepted else None)
         if not visitor.accepted:
             self._see_off(visitor)
             return
@@ -211,14 +211,14 @@ class Door:
         _sparing.warning(visitor.pid, "process %d says what means nothing at the door: %s", visitor.pid, what)
 
     def tell(self, visitor: Visitor, message: dict[str, Any], descriptors: list[int] | None = None) -> None:
-        """Send a visitor one packet; nothing if it is gone."""
+        """Send a visitor one packet; nothing if it has gone, or does not read: nobody here waits for it."""
         try:
             visitor.connection.sendmsg(
                 [json.dumps(message).encode()],
                 [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else [],
             )
         except OSError:
-            pass  # it has gone; the hang-up follows
+            pass  # it has gone, and the hang-up follows; or it does not read, and misses this
 
     def _see_off(self, visitor: Visitor) -> None:
         """The visitor is gone, or must go."""

@@ -40,7 +40,7 @@ from scaler.protocol.frames import (
     Wait,
     Workers,
 )
-from scaler.relay.relay import RelaySide
+from scaler.relay.relay import RelaySide, odd_columns
 
 MOST_IDS = 128  # of one control record
 
@@ -98,7 +98,8 @@ class ClientSide(RelaySide):
 
     def on_body(self, body: Body) -> None:
         if isinstance(body, Results):
-            self.batch.put_results(body, peers=1, client_bits=self._client_bits)
+            with odd_columns():
+                self.batch.put_results(body, peers=1, client_bits=self._client_bits)
             for number, record in self.relay.deliver(self.batch):
                 self.relay.deliver_one(number, with_payload(record, self.talk.incoming.take(record[2])))
         elif isinstance(body, Freed):

@@ -41,7 +41,7 @@ from scaler.protocol.frames import (
 )
 from scaler.relay.dial_carrier import DialCarrier
 from scaler.relay.made_objects import MadeObjects
-from scaler.relay.relay import RelaySide
+from scaler.relay.relay import RelaySide, odd_columns
 
 RELAY_TAG = (1 << 24) - 1  # of the relay's own store
 
@@ -124,7 +124,8 @@ class ClusterSide(RelaySide):
 
     def on_body(self, body: Body) -> None:
         if isinstance(body, Tasks):
-            self.batch.put_tasks(body, peers=self._numbers)
+            with odd_columns():
+                self.batch.put_tasks(body, peers=self._numbers)
             for number, record in self.relay.deliver(self.batch):
                 self.relay.deliver_one(number, with_payload(record, self.place(record[2])))
         elif isinstance(body, Functions):

@@ -10,6 +10,8 @@ Not here: who the peers are (client_relay, cluster_relay), the socket (relay_thr
 
 import logging
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from scaler._native import (
@@ -40,6 +42,7 @@ from scaler.protocol.frames import (
     FLAG_OBJECTS,
     Acknowledge,
     Body,
+    FrameError,
     Function,
     Functions,
     Heartbeat,
@@ -53,6 +56,15 @@ from scaler.sparing_log import SparingLog
 
 _sparing = SparingLog(logging.getLogger(__name__))
 TRIM_S = 0.5
+
+
+@contextmanager
+def odd_columns() -> Iterator[None]:
+    """Columns that make no sense end the session as other frames do that make none: with a sentence."""
+    try:
+        yield
+    except ValueError as error:
+        raise FrameError(str(error)) from None
 
 
 class RelaySide(ABC):

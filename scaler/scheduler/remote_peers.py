@@ -1,18 +1,19 @@
 """RemotePeers: what comes in on the scheduler's ZeroMQ address, sorted by session. No socket: bytes in, bytes out.
 
-A newcomer says hello and is told where the door is; whoever shares this host's memory goes there and is not seen here
+A newcomer says hello and is told where the door is; one that shares this host's memory goes there and is not seen here
 again. The others stay, each with a session of its own, which survives a broken connection: the next hello names it.
 
-Who has gone. Silence for the time-out is a death, but not while ZeroMQ's own threads at the other end still answer its
-pings: that process lives, and something holds its interpreter (a call into C that keeps Python's lock for minutes).
-Then it is given HUNG_TIMES as long. A host whose connection was closed is not waited for so long: who lives comes back
-at once. Time during which this process itself did not run (it was stopped, or the machine slept) is nobody's silence.
+Which peer has gone. Silence for the time-out is a death, but not while ZeroMQ's own threads at the other end still
+answer its pings: that process lives, and something holds its interpreter (a call into C that keeps Python's lock for
+minutes). Then it is given HUNG_TIMES as long. A host whose connection was closed is not waited for so long: one that
+lives comes back at once. Time during which this process itself did not run (it was stopped, or the machine slept) is
+nobody's silence.
 
 No frame holds the scheduler up. What is to be done about one is done in slices, one at a time while others have their
 turn; what comes from the same peer meanwhile waits behind it, unacknowledged, in a queue of that session which is
-bounded: who goes on sending though nothing is acknowledged is shut out.
+bounded: a peer that goes on sending though nothing is acknowledged is shut out.
 
-Rule 1: nothing that comes in may hurt anybody but who sent it: it is counted, logged, answered with a refusal if it is
+Rule 1: nothing that comes in may hurt any peer but its sender: it is counted, logged, answered with a refusal if it is
         a frame at all, and dropped.
 Not here: what clients and clusters say (remote_session).
 """

@@ -76,7 +76,9 @@ def answer_to(host, packet, doorbell=None, more=()):
     for descriptor in descriptors:
         os.close(descriptor)
     host.turn(10)
-    return json.loads(said)
+    answer = json.loads(said)
+    assert len(descriptors) == answer["ok"]  # nobody else gets the owner's bell
+    return answer
 
 
 @pytest.mark.parametrize(

@@ -485,12 +485,18 @@ def finish_small(worker, answer=b""):
     worker.finish()
 
 
-def test_inputs_are_written_for_as_many_tasks_as_the_quota_allows_and_the_others_have_their_turn_later():
+def with_gone(quota_bytes, count=1):
+    """A core with this quota, a client, and ids of tasks of its that have gone: what names one waits for a supply."""
     core = SchedulerCore()
-    core.client_queue_bytes = 400_000
-    client, worker = GraphClient(core, 5), FakeWorker(core)
-    gone = client.bits << 40 | 1
-    client.next = 2
+    core.client_queue_bytes = quota_bytes
+    client = GraphClient(core, 5)
+    client.next = 1 + count
+    return core, client, *[client.bits << 40 | number for number in range(1, 1 + count)]
+
+
+def test_inputs_are_written_for_as_many_tasks_as_the_quota_allows_and_the_others_have_their_turn_later():
+    core, client, gone = with_gone(400_000)
+    worker = FakeWorker(core)
     tasks = [client.node([gone] * 4, expected=0) for _ in range(100)]
     client.supply(gone, bytes(6000))
     core.step(0)
@@ -509,11 +515,8 @@ def test_inputs_are_written_for_as_many_tasks_as_the_quota_allows_and_the_others
 
 
 def test_a_task_whose_inputs_alone_are_more_than_their_share_has_its_turn():
-    core = SchedulerCore()
-    core.client_queue_bytes = 60_000
-    client, worker = GraphClient(core, 5), FakeWorker(core)
-    gone = client.bits << 40 | 1
-    client.next = 2
+    core, client, gone = with_gone(60_000)
+    worker = FakeWorker(core)
     tasks = [client.node([gone] * 3, expected=0) for _ in range(3)]
     client.supply(gone, bytes(7000))
     for _ in tasks:
@@ -527,11 +530,8 @@ def test_a_task_whose_inputs_alone_are_more_than_their_share_has_its_turn():
 
 @pytest.mark.parametrize("end", ["cancelled", "cleared", "left"])
 def test_tasks_that_are_put_off_end_as_others_do(end):
-    core = SchedulerCore()
-    core.client_queue_bytes = 80_000
-    client, worker = GraphClient(core, 5), FakeWorker(core)
-    gone = client.bits << 40 | 1
-    client.next = 2
+    core, client, gone = with_gone(80_000)
+    worker = FakeWorker(core)
     tasks = [client.node([gone] * 3, expected=0) for _ in range(9)]
     client.supply(gone, bytes(6000))
     core.step(0)
@@ -553,11 +553,7 @@ def test_tasks_that_are_put_off_end_as_others_do(end):
 
 
 def test_a_task_that_is_put_off_is_taken_up_though_the_one_taken_up_before_it_has_ended_at_once():
-    core = SchedulerCore()
-    core.client_queue_bytes = 40_000
-    client = GraphClient(core, 5)
-    gone = [client.bits << 40 | number for number in (1, 2, 3)]
-    client.next = 4
+    core, client, *gone = with_gone(80_000, 3)
     written, next_up, last = (client.node([name] * 3, expected=0) for name in gone)
     for name in (gone[0], gone[2], gone[1]):  # so the last is put off before the one that is cleared, and behind it
         client.supply(name, bytes(6000))
@@ -574,6 +570,87 @@ def test_a_task_that_is_put_off_is_taken_up_though_the_one_taken_up_before_it_ha
     core.step(0)
     core.check()
     assert core.counts()["rows"] == 0
+
+
+def test_a_task_that_is_put_off_is_not_passed_by_smaller_ones_that_come_later():
+    core, client, gone = with_gone(80_000)
+    worker = FakeWorker(core)
+    small = [client.node([gone], expected=0) for _ in range(2)]
+    client.supply(gone, bytes(6000))
+    core.step(0)
+    large = client.node([gone] * 3, expected=0)  # it has no room beside one of them
+    client.supply(gone, bytes(6000))
+    core.step(0)
+    done = []
+    while large not in done:
+        assert len(done) < 4
+        small.append(client.node([gone], expected=0))
+        client.supply(gone, bytes(6000))
+        core.step(0)
+        core.check()
+        done.append(worker.begin()[1])
+        finish_small(worker)
+        core.step(0)
+        core.check()
+    for _ in small:
+        core.step(0)
+        if (begun := worker.begin()) is not None:
+            done.append(begun[1])
+            finish_small(worker)
+    core.step(0)
+    core.check()
+    assert sorted(done) == sorted([*small, large])
+    assert core.counts()["rows"] == 0
+
+
+def test_tasks_that_are_put_off_are_written_in_the_order_in_which_they_came():
+    core, client, *gone = with_gone(80_000, 6)
+    worker = FakeWorker(core)
+    tasks = [client.node([name] * 3, expected=0) for name in gone]
+    for name in gone:
+        client.supply(name, bytes(6000))
+    done = []
+    for _ in tasks:
+        core.step(0)
+        done.append(worker.begin()[1])
+        finish_small(worker)
+        core.check()
+    assert done == tasks
+
+
+@pytest.mark.parametrize("count", range(30))
+def test_if_memory_runs_out_while_inputs_are_written_the_task_holds_all_of_them_or_none(count):
+    """The allocation of Python's with this number fails."""
+    core = SchedulerCore()
+    client, worker = GraphClient(core, 5), FakeWorker(core)
+    tag = core.worker_tag(worker.index)
+    inputs = [client.node(promised=1, inner=True) for _ in range(3)]
+    for number in range(1, 4):
+        core.step(0)
+        _, task, _, function, _, _, attempt, _, _ = worker.begin()
+        worker.running = None
+        made = join_places([(tag << 40 | number, tag << 32 | 1, 0, 100, PLACE_NEW)])
+        worker.results_out.write(RESULT, task, made, function=function, attempt=attempt, flags=FLAG_OBJECTS)
+        core.feed_worker(worker.index, worker.results_in, 0)
+    core.check()
+    assert len(core.objects) == 3
+    task = client.bits << 40 | client.next
+    assert client.submits_out.write(TASK, task, pack_inputs(inputs, 3, 0, False) + b"do", flags=FLAG_INPUTS) is not None
+    allocator = pytest.importorskip("_testcapi", reason="this Python comes without the allocator of its own tests")
+    allocator.set_nomemory(count, count + 1)
+    try:
+        core.feed_client(client.index, client.submits_in)
+    finally:
+        allocator.remove_mem_hooks()
+    core.step(0)
+    core.check()
+    if worker.begin() is not None:
+        finish_small(worker)
+    core.step(0)
+    client.drain()
+    assert [answer[0] for answer in client.answers] == [task]
+    assert len(core.objects) == 0
+    assert_empty(core)
 
 
 def test_results_that_nobody_names_are_kept_up_to_the_quota():

@@ -9,7 +9,7 @@ import zmq
 from scaler._native import Mappings, Relay, Segment, Store
 from scaler.link.dealer import Dealer
 from scaler.link.names import new_life, object_folder
-from scaler.protocol.frames import Hello, Welcome
+from scaler.protocol.frames import Hello, Tasks, Welcome
 from scaler.relay import relay_thread
 from scaler.relay.client_relay import RELAY_TAG
 from scaler.relay.cluster_side import ClusterSide
@@ -106,3 +106,10 @@ def test_a_thread_may_stop_itself_and_gives_up_what_it_uses_as_the_last(thread, 
     wait_until(lambda: given_up)
     assert given_up == ["scaler-relay"]
     assert over == []
+
+
+def test_a_batch_that_makes_no_sense_ends_the_session_with_a_sentence(thread, over, caplog):
+    thread.call(lambda: thread._side.on_body(Tasks(tasks=bytes(8))))
+    wait_until(lambda: over)
+    assert over[0] == "row 0: peers: a number that was never given out"
+    assert [record.exc_info for record in caplog.records if record.name == "scaler.relay.relay_thread"] == [None]
