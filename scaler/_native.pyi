@@ -8,6 +8,7 @@ Not here: what a name means (its docstring), names that begin with an underscore
 """
 
 from collections.abc import Callable, Container, Iterable, Sequence
+from types import ModuleType
 from typing import Any, Final, NoReturn, Self, TypeAlias, final
 
 from typing_extensions import Buffer
@@ -781,6 +782,21 @@ class Retirement:
     def on_task(self, items: int, now: int) -> bool: ...
     @property
     def reason(self) -> str: ...
+
+# mains
+
+def begin_mains(module: ModuleType) -> None: ...
+def visit_main(module: ModuleType, name: str, value: Any) -> None: ...
+def count_visits() -> int: ...
+def from_main(function: Any, count: int) -> Any: ...
+
+@final
+class FromMain:
+    function: Any
+    module: ModuleType
+    names: dict[str, Any]
+    def __init__(self, function: Any, module: ModuleType, names: dict[str, Any]) -> None: ...
+    def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
 
 # fresh
 

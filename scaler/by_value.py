@@ -14,6 +14,7 @@ import copyreg
 import functools
 import io
 import pickle
+import re
 import sys
 import types
 import typing
@@ -25,25 +26,30 @@ from typing import Any
 import cloudpickle
 from cloudpickle import cloudpickle as parts
 
-from scaler import by_name
+from scaler import by_name, mains
+from scaler.mains import MAIN_NAMES
 
-MAIN_NAMES = ("__main__", "__mp_main__")  # what multiprocessing calls the script in processes that it spawns
 _FILES = (io.TextIOWrapper, io.BufferedReader, io.BufferedWriter, io.BufferedRandom, io.FileIO)
 _Cached: Any = type(functools.cache(len))
 _dispatching: Any = functools.singledispatch(lambda _: None)
 _DISPATCHING = _dispatching.__code__  # that of all functions that dispatch
 _made: "weakref.WeakSet[type]" = weakref.WeakSet()  # classes that came to this process by value
+_own: "weakref.WeakSet[type]" = weakref.WeakSet()  # those that it has made itself and sent
 
 
 def dumps(
     value: Any,
     buffer_callback: Callable[[pickle.PickleBuffer], bool] | None = None,
     reduce_error: Callable[[BaseException], Any] | None = None,
+    with_annotated: bool = True,
 ) -> bytes:
-    """The pickle of anything that can be pickled. `reduce_error(exception)` may say how an exception is."""
+    """The pickle of anything that can be pickled. `reduce_error(exception)` may say how an exception is.
+
+    `with_annotated`: what annotations that are texts name is taken along.
+    """
     file = io.BytesIO()
     pickler = ByValue(file, protocol=5, buffer_callback=buffer_callback)
-    pickler.reduce_error = reduce_error
+    pickler.reduce_error, pickler.with_annotated = reduce_error, with_annotated
     pickler.dump(value)
     return file.getvalue()
 
@@ -64,27 +70,30 @@ def find_in(module: types.ModuleType, qualname: str) -> Any:
     return found
 
 
+def name_in_main(thing: Any) -> str | None:
+    """Under which name pickle would say that this is in `__main__`; None if it would not."""
+    kind: Any = type(thing)
+    if kind in (types.FunctionType, _Cached, typing.NewType) or issubclass(kind, type):
+        name = thing.__qualname__
+    else:
+        name = thing.__reduce_ex__(5) if kind.__reduce__ is not object.__reduce__ else None
+    return name if isinstance(name, str) and "<" not in name else None
+
+
 class ByValue(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no types
     reduce_error: Callable[[BaseException], Any] | None = None
+    with_annotated = True
 
     def reducer_override(self, thing: Any) -> Any:
         kind: Any = type(thing)
         if kind is types.FunctionType:
-            if thing.__code__ is _DISPATCHING and not is_found_by_name(thing):
-                return _reduce_dispatching(thing)
-            if "raw_function" in thing.__dict__ and not is_found_by_name(thing):
-                reduced = _reduce_validating(thing)
-                if reduced is not None:
-                    return reduced
-            if thing.__module__ == "__mp_main__":
-                return self._dynamic_function_reduce(thing)
-            return self._function_reduce(thing)
+            return self._reduce_function(thing)
         if issubclass(kind, type):
             reduced = parts._class_reduce(thing)
             if reduced is NotImplemented and thing.__module__ == "__mp_main__":
                 reduced = parts._dynamic_class_reduce(thing)
             if reduced is not NotImplemented and len(reduced) == 6:
-                return _with_own_setter(thing, *reduced)
+                return _with_own_setter(thing, self.with_annotated, *reduced)
             return reduced
         if self.reduce_error is not None and isinstance(thing, BaseException):
             return self.reduce_error(thing)
@@ -98,12 +107,93 @@ class ByValue(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no 
             return _reduce_singleton(thing, reduced) if isinstance(reduced, str) else reduced
         return NotImplemented
 
+    def _reduce_function(self, thing: types.FunctionType) -> Any:
+        if not is_found_by_name(thing):
+            reduced = None
+            if thing.__code__ is _DISPATCHING:
+                reduced = _reduce_dispatching(thing)
+            elif "raw_function" in thing.__dict__:
+                reduced = _reduce_validating(thing)
+            if reduced is not None:
+                return reduced
+        if thing.__module__ == "__mp_main__":
+            reduced = self._dynamic_function_reduce(thing)
+        else:
+            reduced = self._function_reduce(thing)
+        if reduced is NotImplemented or thing.__module__ not in MAIN_NAMES:
+            return reduced
+        _, args, (attributes, state), *_ = reduced
+        of, shown = mains.program(), _shown(thing)
+        if self.with_annotated:
+            state["__globals__"].update(_annotated(thing))
+        if "__main__" in thing.__code__.co_names:
+            there = vars(sys.modules["__main__"])
+            names = [name for name in thing.__code__.co_names if name in there and not name.startswith("__")]
+            shown |= {name: there[name] for name in names}
+        return _make_function, (of, *args), (of, shown, (attributes, state)), None, None, _set_function
+
+
+# what is an attribute of `__main__`
+
+
+def _shown(thing: Any) -> dict[str, Any]:
+    """What of this is to be an attribute of `__main__` where it arrives: itself, or the class that it is in."""
+    name = thing.__qualname__
+    root = name.partition(".")[0]
+    main = sys.modules["__main__"]
+    if thing.__module__ not in MAIN_NAMES or find_in(main, name) is not thing:
+        return {}
+    return {root: getattr(main, root)}
+
+
+def _annotated(thing: Any) -> dict[str, Any]:
+    """What the annotations name that are texts: to make types of them takes the names."""
+    there = vars(sys.modules["__main__"])
+    texts = [text for text in getattr(thing, "__annotations__", {}).values() if isinstance(text, str)]
+    return {name: there[name] for text in texts for name in _IDENTIFIER.findall(text) if name in there}
+
+
+_IDENTIFIER = re.compile(r"[^\W\d]\w*")
+
+
+def _make_function(of: bytes, code: Any, given: dict[str, Any], *more: Any) -> Any:
+    return parts._make_function(code, mains.globals_in(of, given), *more)
+
+
+def _set_function(function: Any, about: Any) -> None:
+    of, shown, (attributes, state) = about
+    if mains.are_globals_shared():
+        there = function.__globals__
+        state["__globals__"] = {name: value for name, value in state["__globals__"].items() if name not in there}
+    parts._function_setstate(function, (attributes, state))
+    if shown:
+        mains.arrive(of, shown)
+
+
+def _set_shown(thing: Any, about: Any) -> None:
+    """`set_state(thing, state)`, if there is one, and it is there to be seen."""
+    of, shown, set_state, state = about
+    if set_state is not None:
+        set_state(thing, state)
+    if shown:
+        mains.arrive(of, shown)
+
+
+def _with_shown(thing: Any, make: Any, args: Any, state: Any = None, set_state: Any = None) -> Any:
+    """How to carry something that may be an attribute of `__main__`."""
+    about = mains.program(), _shown(thing), set_state, state
+    return make, args, about, None, None, _set_shown
+
 
 # classes
 
 
-def _with_own_setter(cls: type, make: Any, args: Any, state: Any, _: Any, __: Any, setter: Any) -> Any:
+def _with_own_setter(cls: type, with_annotated: bool, make: Any, args: Any, state: Any, *_: Any) -> Any:
     """cloudpickle's way to carry a class, but with its slots from the beginning, and Rule 1."""
+    if cls not in _made:
+        _own.add(cls)
+    if make is parts._make_skeleton_class:
+        args[3]["__qualname__"] = cls.__qualname__
     if "__slots__" in state[0] and make is parts._make_skeleton_class and typing.NamedTuple not in args[2]:
         slots = cls.__dict__["__slots__"]
         args[3]["__slots__"] = slots
@@ -114,19 +204,21 @@ def _with_own_setter(cls: type, make: Any, args: Any, state: Any, _: Any, __: An
             if name != "__slots__" and type(value) is not types.MemberDescriptorType
         }
         state = attributes, more
-    return _make_class, (make, *args), state, None, None, _set_class
+    if cls.__module__ not in MAIN_NAMES:
+        return _make_class, (make, *args), state, None, None, _set_class
+    about = mains.program(), _shown(cls) | (_annotated(cls) if with_annotated else {}), _set_class, state
+    return _make_class, (make, *args), about, None, None, _set_shown
 
 
 def _make_class(make: Callable[..., type], *args: Any) -> type:
-    is_known = args[-2] in parts._DYNAMIC_CLASS_TRACKER_BY_ID
-    made = make(*args)
-    if not is_known:
+    made = make(*args)  # or found, if it was here before
+    if made not in _own:
         _made.add(made)
     return made
 
 
 def _set_class(cls: type, state: Any) -> None:
-    if cls in _made:
+    if cls not in _own:
         parts._class_setstate(cls, state)
 
 
@@ -135,11 +227,14 @@ def _set_class(cls: type, state: Any) -> None:
 
 def _reduce_singleton(thing: Any, name: str) -> Any:
     """How to carry an object whose own `__reduce__` says only where it is found."""
-    return _make_singleton, (thing.__module__, name, type(thing)), thing.__getstate__(), None, None, _set_singleton
+    of, root = mains.program(), name.partition(".")[0]
+    shown = {root: getattr(sys.modules["__main__"], root, thing)}
+    arguments = of, thing.__module__, name, type(thing)
+    return _make_singleton, arguments, (of, shown, _set_singleton, thing.__getstate__()), None, None, _set_shown
 
 
-def _make_singleton(module: str, name: str, kind: Any) -> Any:
-    main = sys.modules.get(module)
+def _make_singleton(of: bytes, module: str, name: str, kind: Any) -> Any:
+    main = mains.find_module(of, module)
     found = None if main is None else find_in(main, name)
     if type(found) is kind:
         return found
@@ -186,11 +281,13 @@ def _reduce_delegating(thing: Any) -> Any:
 def _reduce_new_type(thing: Any) -> Any:
     if is_found_by_name(thing):
         return thing.__qualname__
-    return _make_new_type, (thing.__module__, thing.__qualname__, thing.__supertype__)
+    about = mains.program(), thing.__module__, thing.__qualname__, thing.__supertype__
+    return _with_shown(thing, _make_new_type, about)
 
 
-def _make_new_type(module: str, qualname: str, supertype: Any) -> Any:
-    found = find_in(sys.modules[module], qualname) if module in sys.modules else None
+def _make_new_type(of: bytes, module: str, qualname: str, supertype: Any) -> Any:
+    main = mains.find_module(of, module) if module in MAIN_NAMES else sys.modules.get(module)
+    found = None if main is None else find_in(main, qualname)
     if type(found) is typing.NewType and found.__supertype__ == supertype:
         return found
     new_type: Any = typing.NewType
@@ -236,7 +333,7 @@ def _reduce_cached(thing: Any) -> Any:
     settings = thing.cache_parameters()
     arguments = thing.__wrapped__, settings["maxsize"], settings["typed"]
     attributes = {name: value for name, value in vars(thing).items() if name not in _OF_EVERY_CACHED}
-    return _make_cached, arguments, attributes, None, None, _set_attributes
+    return _with_shown(thing, _make_cached, arguments, attributes, _set_attributes)
 
 
 _OF_EVERY_CACHED = {*vars(functools.cache(lambda: None)), "__wrapped__"}
@@ -255,7 +352,7 @@ def _reduce_dispatching(thing: Any) -> Any:
     default = thing.registry[object]
     attributes = {name: value for name, value in vars(thing).items() if name not in _OF_EVERY_DISPATCHING}
     calls = [(kind, function) for kind, function in thing.registry.items() if kind is not object]
-    return _make_dispatching, (default,), (calls, attributes), None, None, _set_dispatching
+    return _with_shown(thing, _make_dispatching, (default,), (calls, attributes), _set_dispatching)
 
 
 _OF_EVERY_DISPATCHING = set(vars(_dispatching))
@@ -279,7 +376,7 @@ def _reduce_validating(thing: Any) -> Any:
         kind = type(wrapper)
         if kind.__name__ == "ValidateCallWrapper" and kind.__module__.startswith("pydantic."):
             config = dict(wrapper.config_wrapper.config_dict) or None
-            return _make_validating, (thing.raw_function, config, wrapper.validate_return)
+            return _with_shown(thing, _make_validating, (thing.raw_function, config, wrapper.validate_return))
     return None
 
 

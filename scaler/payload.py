@@ -95,14 +95,21 @@ def dumps(
             return data
     from scaler import by_value
 
-    if buffers is not None:
-        buffers.clear()
-    try:
-        return by_value.dumps(value, buffers, reduce_error)
-    except Exception as error:
-        from scaler.untravelling import explained
+    failure: Exception | None = None
+    for with_annotated in (True, False):  # what only annotations name is not needed to run
+        if buffers is not None:
+            buffers.clear()
+        try:
+            return by_value.dumps(value, buffers, reduce_error, with_annotated)
+        except Exception as error:
+            failure = error
+    from scaler.untravelling import explained
 
-        raise explained(error, value) from None
+    assert failure is not None
+    try:
+        raise explained(failure, value) from None
+    finally:
+        del failure  # this frame is in its traceback
 
 
 class _Errors(pickle.Pickler):

@@ -23,7 +23,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from scaler._native import FreshFunction
+from scaler._native import FreshFunction, count_visits, from_main
 from scaler.calls import Steps
 from scaler.reference import loads
 from scaler.retrying import Retrying
@@ -52,17 +52,19 @@ def load(parts: Parts, again: Callable[[], Parts] | None = None) -> Any:
     owner, places, reloads = pickle.loads(view[_HEAD.size : start])
     find_modules(places)
     load_anew(owner, reloads)
+    count = count_visits()
     if kind == KEPT:
-        return loads(view[start:], buffers, references)
+        return from_main(loads(view[start:], buffers, references), count)
     if again is None:
         stream = bytes(view[start:])
         make: Callable[[], Any] = partial(pickle.loads, stream)
     else:
         make = partial(_load_again, again, start)
     first = loads(view[start:], buffers, references)
+    name = name_of(first)
     if type(first) in (Retrying, Steps):
         first, make = _can_be_retried(first, make), partial(_make_retried, make)
-    return FreshFunction(first, make, name_of(first))
+    return FreshFunction(from_main(first, count), make, name)
 
 
 def _load_again(again: Callable[[], Parts], start: int) -> Any:

@@ -16,7 +16,8 @@ from typing import Any
 
 from cloudpickle import cloudpickle as parts
 
-from scaler.by_value import MAIN_NAMES, ByValue, is_found_by_name
+from scaler.by_value import ByValue, is_found_by_name
+from scaler.mains import MAIN_NAMES
 
 MOST_DEEP = 16
 _FEW = 8  # items are tried one by one

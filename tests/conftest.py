@@ -22,6 +22,7 @@ RING_SIZE_IS_NOT_THE_POINT = {
     "test_fairness.py",
     "test_forks.py",
     "test_graph_restart.py",
+    "test_main.py",
     "test_options.py",
     "test_retirement.py",
 }

@@ -18,9 +18,11 @@ cdef class FreshFunction:
     def __call__(self, *args, **kwargs):
         cdef object function = self.first
         if function is None:
-            function = self.load()
-        else:
-            self.first = None
+            return self.load()(*args, **kwargs)
+        self.first = None
+        if type(function) is FromMain:                # it came by value before this task began
+            (<FromMain>function).enter()
+            return (<FromMain>function).function(*args, **kwargs)
         return function(*args, **kwargs)
 
     def __getattr__(self, name):

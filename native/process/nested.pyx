@@ -410,6 +410,7 @@ cdef class Nest:
         cdef object stopped = None
         cdef size_t depth = len(self.chain)
         cdef CallLimit limit
+        cdef MainBefore main = MainBefore()
         cdef bint is_last_run = self.loop is not None and future.options is not None and retries_in(future.options.word) == 0
         limit.since_ns = 0
         try:
@@ -465,6 +466,7 @@ cdef class Nest:
             status, flags, state = STATUS_UNREADABLE, 0, FUTURE_RAW
             value = self.describe(error, True)
         self.end_if_forked()
+        main.put_back()
         if limit.since_ns:
             if self.loop.is_own_stop(&limit):         # it has made something else of that
                 status, flags, state = STATUS_RAISED, 0, FUTURE_RAW
@@ -505,7 +507,7 @@ cdef class Nest:
             self.functions[number] = function
         if type(function) is Unreadable:
             raise (<Unreadable>function).error.with_traceback((<Unreadable>function).traceback)
-        return function
+        return as_callable(function)
 
     cdef object call(self, PendingFuture future, object function, uint8_t *status):
         """What the call returns, or the description of what it raised. Raises if its arguments could not be read."""
@@ -541,6 +543,7 @@ cdef class Nest:
         cdef list kept = []
         cdef object data = payload
         cdef const unsigned char[:] view
+        cdef Py_ssize_t count = len(visits)
         cdef uint32_t i
         if future.flags & FLAG_OBJECTS:
             data, buffers, references = self.copy_parts(payload)
@@ -577,6 +580,7 @@ cdef class Nest:
                 self.end_if_forked(error)
                 results.add(STATUS_RAISED, self.describe(error, False))
             self.end_if_forked()
+            end_visits(count)
         value = results.finish()
         return (value, kept) if kept else value, FLAG_CHUNK | (FLAG_PLAIN if results.all_plain else 0)
 

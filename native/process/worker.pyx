@@ -411,7 +411,7 @@ cdef class WorkerLoop:
         if type(function) is Unreadable:
             # With the traceback it came with: each time it is raised it gets longer.
             raise (<Unreadable>function).error.with_traceback((<Unreadable>function).traceback)
-        return function
+        return as_callable(function)
 
     cdef int execute(self, Record *record) except -1:
         """Run what the record asks for and publish the result, whatever happens."""
@@ -463,6 +463,8 @@ cdef class WorkerLoop:
             small_size = plain_value(small, value)
             if small_size == 0:
                 value = self.pack(record, value, &status)
+        if visits:
+            end_visits(0, True)
         store_release32(&self.page.state, STATE_IDLE)
         self.done += 1
         if small_size:
@@ -635,6 +637,8 @@ cdef class WorkerLoop:
                 results.add(STATUS_RAISED, self.describe_stop(record, error))
                 self.stopped = NOT_STOPPED            # the next call goes on
             error = None
+            if visits:
+                end_visits(0, True)
         value = results.finish()
         return (value, kept) if kept else value
 

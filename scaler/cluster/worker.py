@@ -18,7 +18,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from scaler import context, payload
+from scaler import context, mains, payload
 from scaler._native import Mappings, Retirement, Store, Upkeep, WorkerLoop, die_with_parent, keep_freed_memory
 from scaler.cluster.creator import Creator
 from scaler.cluster.handover import Moving
@@ -29,6 +29,7 @@ from scaler.link.voucher import voucher_of
 from scaler.reference import load_given, loads
 from scaler.running import Coroutines, function_loader
 from scaler.sent_function import name_of
+from scaler.spawned import teach_multiprocessing
 from scaler.stopping import STOP_SIGNAL
 from scaler.threads import new_thread
 
@@ -125,6 +126,7 @@ def main(creator: Creator) -> int:
     )  # fmt: skip
     if settings["is_spare"]:
         new_thread("scaler-spare", lambda: retire_when_told(creator, loop)).start()
+    mains.serve(teach_multiprocessing)
     obey_signals(loop)
     faulthandler.enable()  # what was running is the last that one writes which ends by a fault
     here = context.here = context.Here(

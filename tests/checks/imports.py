@@ -32,7 +32,7 @@ MAY_IMPORT: dict[str, str] = {
     "scaler.sparing_log": "",
     "scaler.descriptors": "exceptions",
     "scaler.threads": "_native exceptions",
-    "scaler.untravelling": "by_value",
+    "scaler.untravelling": "by_value mains",
     "scaler.logs": "descriptors exceptions threads",
     "scaler.signals": "",
     "scaler.orphans": "",
@@ -41,7 +41,9 @@ MAY_IMPORT: dict[str, str] = {
     "scaler.death_facts": "",
     "scaler.died": "death_facts exceptions",
     "scaler.by_name": "",
-    "scaler.by_value": "by_name",
+    "scaler.by_value": "by_name mains",
+    "scaler.mains": "_native",
+    "scaler.spawned": "by_value mains",
     "scaler.failures": "exceptions",
     "scaler.payload": "_native by_name by_value died exceptions failures untravelling",
     "scaler.reference": "_native",
@@ -56,8 +58,8 @@ MAY_IMPORT: dict[str, str] = {
     "scaler.calls": "",
     "scaler.client": "_native address by_name calls context exceptions link payload protocol reference relay retrying "
     "running sent_function threads",
-    "scaler.cluster.worker": "_native cluster.creator cluster.handover context exceptions link payload reference "
-    "running sent_function stopping threads",
+    "scaler.cluster.worker": "_native cluster.creator cluster.handover context exceptions link mains payload reference "
+    "running sent_function spawned stopping threads",
     "scaler.cluster": "_native address cluster.creator cluster.handover config death_facts descriptors event_loop "
     "exceptions link logs orphans protocol relay signals sparing_log stopping threads",
     "scaler.scheduler": "_native address cluster.creator config death_facts descriptors event_loop exceptions link "

@@ -3,6 +3,7 @@
 import asyncio
 import ctypes
 import os
+import sys
 import time
 from typing import Any
 
@@ -27,6 +28,10 @@ def sleep_and_count(number: int, seconds: float) -> int:
 
 def process_id(_: Any = None) -> int:
     return os.getpid()
+
+
+def names_in_main() -> list[str]:
+    return [name for name in vars(sys.modules["__main__"]) if not name.startswith("__")]
 
 
 class Trouble(ValueError):

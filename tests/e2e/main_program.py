@@ -6,13 +6,18 @@ tests/e2e/test_main.py has what is expected.
 """
 
 import collections
+import copy
 import dataclasses
 import enum
 import functools
 import json
+import multiprocessing
+import pickle
 import sys
 import threading
+import traceback
 import typing
+from concurrent.futures import ProcessPoolExecutor
 from contextvars import ContextVar
 from typing import Any
 
@@ -184,6 +189,109 @@ def closing_over(value: object) -> typing.Callable[[], object]:
     return lambda: value
 
 
+class Linked:
+    value: "UserId"
+    following: "Linked | None" = None
+
+    def after(self, other: "Linked") -> "Linked":
+        other.following = self
+        return other
+
+
+class Outer:
+    class Inner:
+        pass
+
+
+BASE = 0
+ONLY_IN_MAIN = 12
+
+
+def begin(base: int) -> None:
+    global BASE
+    BASE = base
+
+
+def add_base(n: int) -> int:
+    return BASE + n
+
+
+def make_record(n: int) -> Record:
+    return Record(str(n), [add_base(n)])
+
+
+def describe_record(record: "Record") -> "str":
+    return f"{record.name} {record.numbers} {type(record) is Record} {use_cache(5)} {kind_of(1)}"
+
+
+def fail(n: int) -> None:
+    raise Formatting(str(n))
+
+
+def put(queue: Any, record: Record) -> None:
+    queue.put((record, multiprocessing.parent_process() is not None))
+
+
+def use_pool(method: str) -> object:
+    with multiprocessing.get_context(method).Pool(1, initializer=begin, initargs=(10,)) as pool:
+        made = pool.map(make_record, range(3))
+        assert all(type(record) is Record for record in made)
+        described = pool.apply(describe_record, (Record("r"),))
+        try:
+            pool.apply(fail, (1,))
+        except Formatting as error:
+            return [record.numbers for record in made], described, type(error) is Formatting
+    return "nothing was raised"
+
+
+def use_executor(method: str) -> object:
+    context = multiprocessing.get_context(method)
+    with ProcessPoolExecutor(1, mp_context=context, initializer=begin, initargs=(20,)) as executor:
+        numbers = list(executor.map(add_base, range(3)))
+        again = executor.submit(identity, [Colour.RED, SINGLETON, Record("a"), Record]).result()
+    assert again[0] is Colour.RED
+    assert again[1] is SINGLETON
+    assert again[3] is Record
+    return numbers, type(again[2]) is Record
+
+
+def use_process(method: str) -> object:
+    context: Any = multiprocessing.get_context(method)
+    queue = context.SimpleQueue()
+    process = context.Process(target=put, args=(queue, Record("p")))
+    process.start()
+    record, is_child = queue.get()
+    process.join()
+    return type(record) is Record, is_child, process.exitcode
+
+
+def pickle_by_name() -> object:
+    found = [
+        pickle.loads(pickle.dumps(value)) is value
+        for value in (Record, make_record, use_cache, fibonacci, kind_of, UserId, SINGLETON, Colour.RED, Outer.Inner)
+    ]
+    return [*found, type(copy.deepcopy(Record("a"))) is Record, pickle.loads(pickle.dumps(Record("a"))) == Record("a")]
+
+
+def look_at_hints() -> object:
+    hints = typing.get_type_hints(Linked)
+    return [
+        hints == {"value": UserId, "following": Linked | None},
+        typing.get_type_hints(Linked.after) == {"other": Linked, "return": Linked},
+        typing.get_type_hints(describe_record) == {"record": Record, "return": str},
+    ]
+
+
+def look_at_main(record: object) -> object:
+    import __main__
+
+    there: Any = __main__
+    return [
+        there.ONLY_IN_MAIN, there.look_at_main is look_at_main, there.Record is type(record),
+        getattr(there, "__file__", None), there.__name__, "LOCK" in vars(there),
+    ]  # fmt: skip
+
+
 def error_of(call: typing.Callable[[], object]) -> str:
     try:
         call()
@@ -255,7 +363,27 @@ def failures_are_of_our_classes(client: Client) -> object:
     return [str(formatting), two.args, two.b, str(lock), lock.code, [str(error) for error in group.exceptions]]
 
 
+def pools_of_processes_in_tasks(client: Client) -> object:
+    calls = [(use, method) for use in (use_pool, use_executor, use_process) for method in METHODS]
+    futures = [client.submit(use, method) for use, method in calls]
+    return [future.result(90) for future in futures]
+
+
+METHODS = ["fork", "spawn", "forkserver"]
+
+
+def main_is_there_in_tasks(client: Client) -> object:
+    for _ in range(2):
+        found = [
+            client.submit(pickle_by_name).result(60), client.submit(look_at_hints).result(60),
+            client.submit(look_at_main, Record("a")).result(60), client.submit(type(Record("a")), "b").result(60).name,
+            client.submit(pickle.dumps, Record("a")).result(60) == pickle.dumps(Record("a")),
+        ]  # fmt: skip
+    return found
+
+
 CHECKS = [
+    pools_of_processes_in_tasks, main_is_there_in_tasks,
     results_are_of_our_classes, what_is_found_by_name_travels, classes_stay_as_they_are, errors_name_what_cannot_travel,
     failures_are_of_our_classes,
 ]  # fmt: skip
@@ -268,7 +396,7 @@ def main(address: str) -> None:
             try:
                 found[check.__name__] = check(client)
             except Exception as error:
-                found[check.__name__] = f"{type(error).__name__}: {error}"
+                found[check.__name__] = "".join(traceback.format_exception(error))
     print(json.dumps(found))
 
 

@@ -1,15 +1,29 @@
-"""What a program's own `__main__` defines: as function, argument, result and exception.
+"""What a program's own `__main__` defines: as function, argument, result and exception, and in what tasks do with it.
 
-The program is main_program.py, a process of its own. Each of its checks answers with what it has found.
+The program is main_program.py, a process of its own, started in all the ways in which people start Python. Each of its
+checks answers with what it has found.
 """
 
 import json
+import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
+import pytest
+
+from tests.e2e import calls
+
+jupyter_client = pytest.importorskip("jupyter_client")
 PROGRAM = Path(__file__).with_name("main_program.py")
 EXPECTED = {
+    "pools_of_processes_in_tasks": [
+        *[[[[10], [11], [12]], "r [] True 5 int", True]] * 3,
+        *[[[20, 21, 22], True]] * 3,
+        *[[True, True, 0]] * 3,
+    ],
+    "main_is_there_in_tasks": [[True] * 11, [True] * 3, [12, True, True, None, "__main__", False], "b", True],
     "results_are_of_our_classes": [True] * 12,
     "what_is_found_by_name_travels": [6765, 6765, [5, 8], "list of int", 7, 1],
     "classes_stay_as_they_are": True,
@@ -30,19 +44,33 @@ EXPECTED = {
         "path, and open it where it is read",
     ],
     "failures_are_of_our_classes": [
-        "there is no x",
-        [1],
-        2,
-        "__main__.WithLock: 5",
-        5,
-        ["there is no a", "there is no b"],
+        "there is no x", [1], 2, "__main__.WithLock: 5", 5, ["there is no a", "there is no b"],
     ],
-}
+}  # fmt: skip
+ONE_OF_TWO = """
+import pickle, sys
+from scaler import Client
+from tests.e2e import calls
+
+class Thing:
+    name = NAME
+
+def look(thing):
+    import __main__
+    again = pickle.loads(pickle.dumps(Thing()))
+    return __main__.NAME, type(again) is type(thing) is __main__.Thing, again.name, sys.modules["__main__"] is __main__
+
+with Client(sys.argv[1], timeout_seconds=20) as client:
+    for _ in range(150):
+        found = [client.submit(look, Thing()).result(60), client.submit(calls.names_in_main).result(60)]
+        assert found == [(NAME, True, NAME, True), []], found
+print('"fine"')
+"""
 
 
 def run(cluster, *command, **options):
     done = subprocess.run(
-        [*command, cluster.get_address()], capture_output=True, text=True, timeout=100, check=False, **options
+        [*command, cluster.get_address()], capture_output=True, text=True, timeout=110, check=False, **options
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
@@ -50,3 +78,63 @@ def run(cluster, *command, **options):
 
 def test_a_script(cluster):
     assert run(cluster, sys.executable, str(PROGRAM)) == EXPECTED
+
+
+def test_a_module_of_a_package(cluster, tmp_path):
+    (tmp_path / "package").mkdir()
+    shutil.copy(PROGRAM, tmp_path / "package" / "program.py")
+    assert run(cluster, sys.executable, "-m", "package.program", cwd=tmp_path) == EXPECTED
+
+
+def test_a_zip_and_a_directory(cluster, tmp_path):
+    (tmp_path / "directory").mkdir()
+    shutil.copy(PROGRAM, tmp_path / "directory" / "__main__.py")
+    assert run(cluster, sys.executable, str(tmp_path / "directory")) == EXPECTED
+    with zipfile.ZipFile(tmp_path / "program.zip", "w") as file:
+        file.write(PROGRAM, "__main__.py")
+    assert run(cluster, sys.executable, str(tmp_path / "program.zip")) == EXPECTED
+
+
+def test_standard_input_and_the_command_line(cluster):
+    text = PROGRAM.read_text()
+    assert run(cluster, sys.executable, "-", input=text) == EXPECTED
+    assert run(cluster, sys.executable, "-c", text) == EXPECTED
+
+
+def test_a_notebook(cluster, tmp_path, monkeypatch):
+    for name in ("IPYTHONDIR", "JUPYTER_RUNTIME_DIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR"):
+        monkeypatch.setenv(name, str(tmp_path / name))
+    manager, kernel = jupyter_client.manager.start_new_kernel(kernel_name="python3", cwd=str(tmp_path))
+    output = []
+
+    def on_output(message):
+        if message["msg_type"] == "stream" and message["content"]["name"] == "stdout":
+            output.append(message["content"]["text"])
+        if message["msg_type"] == "error":
+            output.append("\n".join(message["content"]["traceback"]))
+
+    try:
+        address = cluster.get_address()
+        for cell in (f"import sys; sys.argv = ['', {address!r}]", PROGRAM.read_text()):
+            kernel.execute_interactive(cell, timeout=110, output_hook=on_output)
+    finally:
+        kernel.stop_channels()
+        manager.shutdown_kernel(now=True)
+    assert json.loads("".join(output)) == EXPECTED
+
+
+def test_of_two_programs_each_has_its_own(cluster):
+    programs = [
+        subprocess.Popen(
+            [sys.executable, "-c", f"NAME = {name!r}\n{ONE_OF_TWO}", cluster.get_address()],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )
+        for name in ("one", "two")
+    ]  # fmt: skip
+    for program in programs:
+        output, errors = program.communicate(timeout=110)
+        assert (output.strip(), errors) == ('"fine"', "")
+
+
+def test_a_task_that_brought_nothing_finds_nothing(client):
+    assert client.submit(calls.names_in_main).result(20) == []

@@ -24,6 +24,7 @@ from scaler._native import (
     WorkerLoop,
     join_places,
 )
+from scaler.failures import Carried
 from scaler.link.doorbell import new_doorbell
 from scaler.link.names import sweep
 from scaler.reference import load_given, loads
@@ -214,7 +215,8 @@ def test_an_exception_that_cannot_speak_for_itself_is_answered_and_the_worker_go
         worker.tasks.write(TASK, 1, pickle.dumps(()), function=number)
     answers = worker.run()
     assert [status for status, _ in answers] == [RAISED, UNREADABLE, RAISED]
-    assert all("Mute: <str() of it failed>" in str(error) for _, (error, _) in answers)
+    errors = [error.open() if isinstance(error, Carried) else error for _, (error, _) in answers]
+    assert all("Mute: <str() of it failed>" in str(error) for error in errors)
 
 
 def test_whoever_waits_for_room_in_the_task_ring_is_told_though_nothing_ran(worker):
