@@ -112,17 +112,18 @@ def travels_by_name(thing: Any) -> bool:
 
 def find_home(method: Any) -> tuple[str, str] | None:
     """The module that offers this method of some object as a function of its own, and the name."""
-    name, owner = getattr(method, "__name__", None), method.__self__
-    if not isinstance(name, str) or isinstance(owner, type | types.ModuleType):
+    name, owner = str(getattr(method, "__name__", "")), method.__self__
+    if isinstance(owner, type | types.ModuleType):
         return None
+    kind = type(owner).__module__
     function = getattr(method, "__func__", None)
-    for module_name in (getattr(function, "__module__", None), type(owner).__module__):
+    made_in = kind if function is None else getattr(function, "__module__", None)
+    for module_name in (kind,) if made_in == kind else (made_in, kind):
         while isinstance(module_name, str) and module_name:
             module = sys.modules.get(module_name)
-            if module is not None:
-                there = vars(module).get(name)
-                if isinstance(there, _METHODS) and there.__self__ is owner and there == method:
-                    return None if travels_by_value(module_name) else (module_name, name)
+            there = None if module is None else module.__dict__.get(name)
+            if there is not None and isinstance(there, _METHODS) and there.__self__ is owner and there == method:
+                return None if travels_by_value(module_name) else (module_name, name)
             module_name = module_name.rpartition(".")[0]
     return None
 
@@ -143,6 +144,13 @@ class _Reducers(dict[type, Any]):
 
     def __missing__(self, kind: type) -> Any:
         return copyreg.dispatch_table[kind]
+
+
+def has_no_home(value: Any) -> bool:
+    """Whether a value is a method that travels by value, and its object has no other methods in it."""
+    if type(value) not in _METHODS or value.__self__ is None or find_home(value) is not None:
+        return False
+    return b"getattr" not in pickle.dumps(value.__self__, 5, buffer_callback=lambda _: None)
 
 
 class MethodPickler(pickle.Pickler):

@@ -30,7 +30,7 @@ from scaler._native import (
     read_chunk,
     read_packed,
 )
-from scaler.by_name import MethodPickler, modules_by_value
+from scaler.by_name import MethodPickler, has_no_home, modules_by_value
 from scaler.died import died_error
 from scaler.exceptions import (
     ClientCancelledException,
@@ -88,7 +88,7 @@ def dumps(
     except Exception:
         pass
     else:
-        if b"getattr" in data and reduce_error is None:  # the method of an object
+        if b"getattr" in data and reduce_error is None and not has_no_home(value):  # the method of an object
             data = _dumps_methods(value, buffers)
         # `__mp_main__` is the script, too, in a process that multiprocessing has spawned.
         if b"_main__" not in data and not any(name in data for name in modules_by_value()):

@@ -13,6 +13,7 @@
 # Not here: what a function uses (scaler.client.callables), its number (scaler.client.functions).
 
 import pickle as _pickle
+import sys as _sys
 
 cdef extern from "Python.h":
     PyObject *PyDict_GetItem(object mapping, object key)
@@ -40,6 +41,8 @@ cdef extern from *:
         PyObject *tp_bases
     FunctionObject *as_function "scaler_function"(object function)
     ClassObject *as_class "scaler_class"(object cls)
+
+cdef object SLOTNAMES = _sys.intern("__slotnames__")  # what pickling notes in the class of what it pickles
 
 cdef uint64_t reloads_so_far = 0
 
@@ -159,6 +162,8 @@ cdef class WatchedClass(WatchedPart):
         if owner is None or as_class(owner).tp_bases != self.bases:
             return False
         while PyDict_Next(<object>as_class(owner).tp_dict, &at, &key, &value):
+            if key == <PyObject *>SLOTNAMES:
+                continue
             if i == PyTuple_GET_SIZE(self.items) or PyTuple_GET_ITEM(self.items, i) != key:
                 return False
             if not is_found_again(PyTuple_GET_ITEM(self.items, i + 1), value, states):
@@ -174,6 +179,8 @@ def class_items(cls not None):
     cdef PyObject *value
     cdef list found = []
     while PyDict_Next(<object>as_class(cls).tp_dict, &at, &key, &value):
+        if key == <PyObject *>SLOTNAMES:
+            continue
         found.append(<object>key)
         found.append(<object>value)
     return found
@@ -237,9 +244,10 @@ cdef class KnownFunctions:
     """Which callables of a client are known, by identity, and are still what was sent.
 
     `surroundings` counts the changes of what all of them are sent with: where modules are found (sys.path), which
-    modules travel by value, which were loaded anew.
+    modules travel by value, which were loaded anew. `owner()._number_of_new(function)` gives the number of any other.
     """
     cdef readonly dict by_id          # id -> KnownFunction
+    cdef object owner                 # weak: whoever has this is what it refers to
     cdef uint64_t count
     cdef dict system, modules
     cdef tuple path
@@ -247,14 +255,21 @@ cdef class KnownFunctions:
     cdef Py_ssize_t by_value_count
     cdef uint64_t reloads
 
-    def __init__(self):
-        import sys
-
-        self.by_id, self.system, self.modules, self.path = {}, sys.__dict__, sys.modules, ()
+    def __init__(self, owner not None):
+        self.owner = owner
+        self.by_id, self.system, self.modules, self.path = {}, _sys.__dict__, _sys.modules, ()
         self.look_around()
 
-    def find(self, function):
-        """The number to submit it under; None if it is to be sent, for the first time or again."""
+    def number_of(self, function):
+        """The number to submit it under; announces the function if it is new. TypeError if it cannot be called.
+
+        It is good as long as the caller holds it and the function.
+        """
+        cdef object number = self.find(function)
+        return self.owner()._number_of_new(function) if number is None else number
+
+    cdef object find(self, function):
+        """The number of what is known, and is what it was."""
         cdef PyObject *known = PyDict_GetItem(self.by_id, <size_t><PyObject *>function)
         cdef KnownFunction one
         if known == NULL:

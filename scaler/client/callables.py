@@ -44,7 +44,7 @@ _REACHES_ALL = {"globals", "exec", "eval", "vars", "locals", "setattr", "delattr
 _NOTHING = Found.nothing()
 
 
-class Callable:
+class Examined:
     """What has been found out about one: whether it may be kept, and what to look at before it is submitted again."""
 
     __slots__ = ("is_by_name", "is_kept", "watch")
@@ -53,19 +53,19 @@ class Callable:
         self.is_kept, self.watch, self.is_by_name = is_kept, watch, is_by_name
 
 
-def examine(function: Any) -> Callable:
+def examine(function: Any) -> Examined:
     """Look at all that is sent of it."""
     if travels_by_name(function):
-        return Callable(True, None, True)
+        return Examined(True, None, True)
     look = _Look()
     look.at(function)
     has_state = type(function) is functools.partial and look.is_small_state((function.args, function.keywords))
     if not look.parts and not has_state:
-        return Callable(look.is_kept, None)
+        return Examined(look.is_kept, None)
     has_state = has_state and look.has_changing_arguments
     watch = Watch(tuple(look.parts), has_state)
     watch.note_states(function)
-    return Callable(look.is_kept, watch)
+    return Examined(look.is_kept, watch)
 
 
 class _Look:

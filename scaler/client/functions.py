@@ -21,6 +21,7 @@ Rule 2: who notices that a callable has gone, or a number, may be any thread in 
 """
 
 import functools
+import logging
 import threading
 import types
 import weakref
@@ -31,19 +32,24 @@ from typing import Any
 
 from scaler._native import FLAG_OBJECTS, KnownFunction, KnownFunctions, Watch, split_places
 from scaler.by_name import find_home, modules_by_value
-from scaler.client.callables import examine
+from scaler.client.callables import Examined, examine
 from scaler.client.objects import Packed, Parcel
 from scaler.client.serializer import SerializedCall
 from scaler.client.surroundings import list_places, list_reloads
 from scaler.sent_function import FRESH, KEPT, pack
 
+_log = logging.getLogger(__name__)
+
 MOST_UNUSED = 1000
 MOST_UNUSED_BYTES = 128 << 20  # the last one stays whatever its size
+MUCH_STATE_BYTES = 1 << 20  # of a function, made anew for each call: its user is told
 _BY_IDENTITY = (types.FunctionType, type, functools.partial)
 
 
 class FunctionNumbers:
-    """`announce(number, digest, payload, flags)` sends a function that the scheduler has not had from this client.
+    """`number_of(function)` gives the number to submit under; native/process/watch.pyx has it.
+
+    `announce(number, digest, payload, flags)` sends a function that the scheduler has not had from this client.
 
     `forget(number)` takes that back; false if it cannot just now. `begin()` gives the parcel that a function is packed
     with; its payload may have `most_bytes`. `check()` raises if nothing can be submitted any more. `owner` is what no
@@ -61,8 +67,8 @@ class FunctionNumbers:
     ) -> None:
         self._check, self._owner = check, owner
         self._begin, self._announce, self._forget, self._most_bytes = begin, announce, forget, most_bytes
-        self._known = KnownFunctions()
-        self._find = self._known.find
+        self._known = KnownFunctions(weakref.ref(self))
+        self.number_of = self._known.number_of
         self._surroundings = -1
         self._places: tuple[str, ...] = ()
         self._reloads: tuple[tuple[str, int], ...] = ()
@@ -78,14 +84,6 @@ class FunctionNumbers:
     def __len__(self) -> int:
         """How many are announced."""
         return len(self._by_number)
-
-    def number_of(self, function: Callable[..., Any]) -> int:
-        """The number to submit under; announces the function if it is new. TypeError if it cannot be called.
-
-        It is good as long as the caller holds it and the function.
-        """
-        number = self._find(function)
-        return self._number_of_new(function) if number is None else number
 
     def name_of(self, number: int) -> str:
         """What people call the function of this number; nothing if it has been forgotten."""
@@ -112,7 +110,8 @@ class FunctionNumbers:
         modules_by_value()  # sees which modules there are, and those that are new are a change of the surroundings
         surroundings = self._known.surroundings
         parcel = self._begin()
-        about = examine(function) if _is_known_by_identity(function) else None  # before it is pickled: it may change
+        is_known = _is_known_by_identity(function)
+        about = examine(function) if is_known else None  # before it is pickled: it may change meanwhile
         data = parcel.dumps(function)
         digest = parcel.digest(data)
         with self._lock:
@@ -121,10 +120,9 @@ class FunctionNumbers:
             if announced is None:
                 if about is None:
                     about = examine(function)
-                announced = self._send(digest, surroundings, parcel, data, about.is_kept, about.is_by_name)
-                announced.name = _name_of(function)
+                announced = self._send(digest, surroundings, parcel, data, about, _name_of(function))
             number = self._use(announced)
-            if about is not None and _is_known_by_identity(function):
+            if is_known and about is not None:
                 self._know(function, number, about.watch, surroundings)
             return number
 
@@ -178,15 +176,22 @@ class FunctionNumbers:
             self._unsaid.popleft()
 
     def _send(
-        self, digest: bytes, surroundings: int, parcel: Parcel, data: bytes, is_kept: bool, is_by_name: bool
+        self, digest: bytes, surroundings: int, parcel: Parcel, data: bytes, about: Examined, name: str
     ) -> "_Announced":
+        is_kept, is_by_name = about.is_kept, about.is_by_name
         self._look_around(surroundings)
+        if not is_kept and len(data) > MUCH_STATE_BYTES:
+            _log.warning(
+                "%s carries %.1f MB that a call may change, so each call has it unpickled anew: pass large values as "
+                "arguments by Client.send_object, or keep them in arrays, or in a module that workers import",
+                name, len(data) / 1e6,
+            )  # fmt: skip
         if not is_by_name or self._places or self._reloads:
             owner = b"" if is_by_name and not self._reloads else self._owner
             data = pack(KEPT if is_kept else FRESH, owner, self._places, self._reloads) + data
         packed = parcel.finish(data, self._most_bytes, may_hold=False)
         self._last_number += 1
-        announced = _Announced(self._last_number, (digest, surroundings))
+        announced = _Announced(self._last_number, (digest, surroundings), name)
         if isinstance(packed, bytes):
             self._announce(announced.number, blake2b(packed, digest_size=16).digest(), packed, 0)
         else:
@@ -235,9 +240,8 @@ class _Announced:
 
     __slots__ = ("content", "name", "number", "object_bytes", "users")
 
-    def __init__(self, number: int, content: tuple[bytes, int]) -> None:
-        self.name = ""
-        self.number, self.content = number, content
+    def __init__(self, number: int, content: tuple[bytes, int], name: str) -> None:
+        self.number, self.content, self.name = number, content, name
         self.object_bytes = self.users = 0
 
 
