@@ -247,7 +247,7 @@ def test_nothing_is_kept_alive_by_being_watched():
     function, found = make()
     watch = examine(function).watch
     gone = weakref.ref(function), weakref.ref(found)
-    assert watch.is_unchanged(function)
+    assert watch is not None and watch.is_unchanged(function)  # noqa: PT018
     del function, found
     gc.collect()
     assert [reference() for reference in gone] == [None, None]
