@@ -16,7 +16,7 @@ from scaler._native import LAYOUT_VERSION, Segment, lay_out_peer, peer_segment_b
 from scaler.descriptors import await_packet, message_in, receive_packet
 from scaler.exceptions import DisconnectedError
 from scaler.link.doorbell import new_doorbell
-from scaler.link.names import is_bell_of, make_segment, segment_file, segment_name
+from scaler.link.names import is_bell_here, is_bell_of, make_segment, segment_file, segment_name
 from scaler.processes import open_own
 
 MOST_PACKET_BYTES = 65536
@@ -154,6 +154,9 @@ def knock(
     process: list[int] = []
     connection = None
     try:
+        if memory.name.startswith("/") and not is_bell_here(life):
+            # The owner may see this file and not /dev/shm: it would let in who cannot ring its bell.
+            raise NotCoLocated("this process has no shared memory in common with it")
         doorbell = new_doorbell()
         descriptors.append(doorbell)
         descriptor = -1

@@ -215,7 +215,12 @@ def sweep(life: str, folder: str | None = None) -> int:
 
 def is_over(life: str) -> bool:
     """Whether the life's owner has gone and removed all there was. What peers made since then is theirs to remove."""
-    return not any(os.path.lexists(f"{folder}/{bell_name(life)}") for folder in (_SHM, object_folder()))
+    return not is_bell_here(life)
+
+
+def is_bell_here(life: str) -> bool:
+    """Whether this process can see the life's bell page, as all who share its owner's memory do."""
+    return any(os.path.lexists(f"{folder}/{bell_name(life)}") for folder in (_SHM, object_folder()))
 
 
 def sweep_tag(life: str, tag: int, folder: str | None, but: Iterable[str] = ()) -> None:

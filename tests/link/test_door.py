@@ -15,6 +15,7 @@ import pytest
 from scaler._native import LAYOUT_VERSION, Segment
 from scaler.exceptions import DisconnectedError
 from scaler.link import door
+from scaler.link import knock as knocking
 from scaler.link.door import Door, open_rings
 from scaler.link.doorbell import new_doorbell
 from scaler.link.knock import NotCoLocated, Refused, knock, pack_address
@@ -331,6 +332,14 @@ def test_who_answers_as_no_door_does_is_taken_for_nobody_and_nothing_is_left(ans
     with pytest.raises(error):
         knock(door.address, "0" * 16, "client", 4096, keeps_memory=True)
     wait_until(lambda: len(os.listdir("/proc/self/fd")) <= before)
+
+
+def test_rings_in_a_file_are_handed_to_nobody_whose_bell_cannot_be_seen(host, tmp_path, monkeypatch):
+    monkeypatch.setattr(knocking, "make_segment", lambda name, size: Segment.create(f"{tmp_path}/{name}", size))
+    with pytest.raises(NotCoLocated, match="no shared memory in common"):
+        knock(host.address, new_life(), "client", 4096)
+    assert host.joined == []
+    assert os.listdir(tmp_path) == []
 
 
 def test_what_is_no_descriptor_of_a_process_is_refused_as_one(host):
