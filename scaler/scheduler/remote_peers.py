@@ -15,7 +15,7 @@ bounded: a peer that goes on sending though nothing is acknowledged is shut out.
 
 Rule 1: nothing that comes in may hurt any peer but its sender: it is counted, logged, answered with a refusal if it is
         a frame at all, and dropped.
-Not here: what clients and clusters say (remote_session).
+Not here: what clients and clusters say (remote_session, remote_client, remote_cluster).
 """
 
 import logging
@@ -51,7 +51,9 @@ from scaler.protocol.frames import (
     Welcome,
     Workers,
 )
-from scaler.scheduler.remote_session import HostObjects, RemoteClient, RemoteCluster, RemoteSession, Steps, Waiting
+from scaler.scheduler.remote_client import RemoteClient
+from scaler.scheduler.remote_cluster import RemoteCluster
+from scaler.scheduler.remote_session import HostObjects, RemoteSession, Steps, Waiting
 from scaler.sparing_log import SparingLog
 
 _log = logging.getLogger(__name__)
