@@ -11,7 +11,7 @@ class ScalerError(Exception):
 
 
 class TaskNotFoundError(ScalerError):
-    """The scheduler does not know the task."""
+    """The scheduler does not know the task. For programs that catch it: nothing raises it, as each task is answered."""
 
 
 class WorkerDiedError(ScalerError):
@@ -70,12 +70,12 @@ class ClientCancelledException(ScalerError):
     """The client cancelled the work."""
 
 
-class ClientShutdownException(ScalerError):
-    """The client has shut the scheduler down."""
-
-
 class ClientQuitException(ScalerError):
     """The client is disconnected; make a new one."""
+
+
+class ClientShutdownException(ClientQuitException):
+    """The client is disconnected, since it has shut the scheduler down."""
 
 
 class TaskRefusedError(ScalerError):

@@ -17,6 +17,7 @@ import traceback
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from scaler import reference
 from scaler._native import (
     FLAG_CHUNK,
     FLAG_OBJECTS,
@@ -137,9 +138,20 @@ def _dumps_errors(value: Any, reduce_error: Callable[[BaseException], Any]) -> b
 
 
 def dumps_result(value: Any) -> bytes | tuple[bytes, list[memoryview]]:
-    """The pickle of a result; with its large buffers, if there are any."""
+    """The pickle of a result; with its large buffers, if there are any.
+
+    TypeError for a future or a reference in it. Of futures these are told by themselves, so what has no references here
+    needs no look.
+    """
     buffers = Buffers()
-    data = dumps(value, buffers)
+    if not reference.any_references:
+        data = dumps(value, buffers)
+    else:
+        before, reference.slots.packing = reference.slots.packing, reference.IN_RESULT
+        try:
+            data = dumps(value, buffers)
+        finally:
+            reference.slots.packing = before
     return (data, buffers) if buffers else data
 
 

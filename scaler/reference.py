@@ -4,6 +4,9 @@ Pickling a reference as a part of a task's arguments notes it in the parcel that
 of its slot; unpickling looks the slot up and gives the object. So any depth of nesting works with the plain pickler,
 and costs nothing where there is no reference. What stands for the result of another task works likewise (`load_input`).
 
+Only what is sent as arguments carries them. In what a task returns, and in what `send_object` sends, they are a
+TypeError (`Refusing`): the object of a reference goes with its last one, and a future is its own client's.
+
 Rule 1: a slot's object is unpickled anew for each task, from read-only memory: no task sees what another did to it.
 Rule 2: a result that is an input is each task's own, and may be written to.
 Not here: packing (client.objects), the bytes (native/memory/loan.pyx).
@@ -24,6 +27,23 @@ class SlotGiver(Protocol):
     def reduce_future(self, future: PendingFuture) -> Any: ...
 
 
+class Refusing:
+    """Stands for a parcel where there is none: what would need one is a TypeError."""
+
+    def __init__(self, where: str, instead: str) -> None:
+        self._where, self._instead = where, instead
+
+    def slot_of(self, reference: "ObjectReference") -> int:
+        raise TypeError(f"an ObjectReference cannot be {self._where}: {self._instead} the object itself")
+
+    def reduce_future(self, future: PendingFuture) -> Any:
+        raise TypeError(f"a future cannot be {self._where}: {self._instead} its result()")
+
+
+IN_RESULT = Refusing("part of what a task returns, only of the arguments of tasks", "return")
+IN_OBJECT = Refusing("part of what send_object sends, only of the arguments of tasks", "send")
+
+
 class _Slots(threading.local):
     packing: SlotGiver | None = None  # the parcel that this thread packs
     given: "list[Loan] | tuple[()]" = ()  # the objects of the parcel that this thread unpacks
@@ -31,6 +51,7 @@ class _Slots(threading.local):
 
 
 slots = _Slots()
+any_references = False  # whether this process has ever had one
 
 
 class ObjectReference:
@@ -42,6 +63,8 @@ class ObjectReference:
     __slots__ = ("__weakref__", "_hold", "name", "object_id", "size")
 
     def __init__(self, name: bytes, object_id: int, size: int, hold: Any = None) -> None:
+        global any_references
+        any_references = True
         self.name, self.object_id, self.size = name, object_id, size
         self._hold = hold  # keeps the object as long as this lives
 

@@ -40,7 +40,7 @@ from scaler.client.serializer import (
     wrap_node,
 )
 from scaler.context import Here
-from scaler.exceptions import ClientQuitException, SchedulerTimeoutError
+from scaler.exceptions import ClientQuitException, ClientShutdownException, SchedulerTimeoutError
 from scaler.link.knock import Entry
 from scaler.link.names import is_over, warn_of_files
 from scaler.reference import ObjectReference
@@ -280,7 +280,10 @@ class Client:
             answer = self._await_answer(10.0)
             if answer is not None and answer[0] == KIND_REFUSED:
                 raise ValueError(answer[2].decode())
-        self._leave("its client has shut the scheduler down")
+        self._leave(
+            "its client has shut the scheduler down",
+            error=ClientShutdownException("this client has shut its scheduler down; make a new one for another"),
+        )
 
     def _await_answer(self, timeout_s: float) -> Any:
         """The next answer to a control record; None if the scheduler has gone instead."""
@@ -295,13 +298,14 @@ class Client:
             self._rings.check_scheduler()
         return None
 
-    def _leave(self, why: str, goes_on: bool = True) -> None:
+    def _leave(self, why: str, goes_on: bool = True, error: ClientQuitException | None = None) -> None:
+        """What is open is cancelled: `why` says why. Calls raise `error` from now on."""
         _staying.discard(self)
         if isinstance(self._rings.lost, ClientQuitException):
             return
         is_alone = self._rings.lost is not None or self._rings.shore
         self._comeback.stop()
-        self._rings.leave(ClientQuitException("this client is disconnected; make a new one"), why)
+        self._rings.leave(error or ClientQuitException("this client is disconnected; make a new one"), why)
         self._mappings.leave(goes_on)
         if os.getpid() == self._process:
             self._attendant.stop()

@@ -49,7 +49,10 @@ class ScalerFuture(PendingFuture, concurrent.futures.Future[Any]):
 
     def __reduce__(self) -> Any:
         if slots.packing is None:
-            raise TypeError("a future cannot be pickled; as an argument of a task it stands for its result")
+            raise TypeError(
+                "a future cannot be pickled: among the arguments of a task it stands for its result, elsewhere, as in "
+                "what a task returns, pass its result() itself"
+            )
         return slots.packing.reduce_future(self)
 
     def profiling_info(self) -> ProfileResult:

@@ -55,7 +55,7 @@ from scaler._native import (
 from scaler.client.serializer import Serializer, deserialize_input
 from scaler.exceptions import MissingObjects
 from scaler.link.objects import Place
-from scaler.reference import ObjectReference, load_input, same, slots
+from scaler.reference import IN_OBJECT, ObjectReference, load_input, same, slots
 
 MOST_REFERENCES = 64  # after so many, a chunk of a map ends
 MOST_PLACES = 64  # of one record's own buffers; with more, they become one object
@@ -304,7 +304,7 @@ class ClientObjects:
     def send(self, value: Any, name: bytes | None) -> ObjectReference:
         """Store an object for tasks to come; one of the same content that is still there is not stored again."""
         buffers = payload.Buffers(0)
-        before, slots.packing = slots.packing, None  # a task may just be packed, whose argument sends this
+        before, slots.packing = slots.packing, IN_OBJECT  # a task may just be packed, whose argument sends this
         try:
             data = payload.dumps(value, buffers)
         finally:

@@ -45,7 +45,7 @@ MAY_IMPORT: dict[str, str] = {
     "scaler.mains": "_native",
     "scaler.spawned": "by_value mains",
     "scaler.failures": "exceptions",
-    "scaler.payload": "_native by_name by_value died exceptions failures untravelling",
+    "scaler.payload": "_native reference by_name by_value died exceptions failures untravelling",
     "scaler.reference": "_native",
     "scaler.retrying": "payload",
     "scaler.running": "_native sent_function",

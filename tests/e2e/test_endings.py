@@ -16,7 +16,13 @@ import pytest
 
 from scaler import Client, SchedulerClusterCombo, Serializer
 from scaler._native import HEADERS_OFFSET, RING_HEADER_BYTES
-from scaler.exceptions import ClientQuitException, DisconnectedError, ScalerError, SchedulerTimeoutError
+from scaler.exceptions import (
+    ClientQuitException,
+    ClientShutdownException,
+    DisconnectedError,
+    ScalerError,
+    SchedulerTimeoutError,
+)
 from scaler.link.knock import Entry
 from tests.e2e import calls
 
@@ -159,8 +165,11 @@ def test_shutdown_stops_scheduler_and_workers():
         client = Client(combo.get_address())
         client.shutdown()
         client.shutdown()
-        with pytest.raises(ClientQuitException):
+        with pytest.raises(ClientShutdownException, match="has shut its scheduler down"):
             client.submit(calls.add_one, 1)
+        client.disconnect()
+        with pytest.raises(ClientQuitException):  # which it is, too
+            client.send_object(1)
         wait_until(lambda: combo._children[0].process.poll() is not None)
         assert combo._children[0].process.returncode == 0
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from scaler import Client
+from scaler import Client, current_client
 from scaler.exceptions import ClientQuitException
 from tests.e2e import calls
 from tests.processes import wait_until
@@ -201,7 +201,7 @@ def test_no_callback_is_lost_when_the_client_leaves(cluster):
 def run_program(cluster, text):
     text = f"""
 import threading, time, sys
-from scaler import Client
+from scaler import Client, current_client
 from tests.e2e import calls
 client = Client({cluster.get_address()!r}, timeout_seconds=20)
 {text}"""
@@ -373,3 +373,50 @@ def test_a_fork_while_a_client_stays_for_its_futures_leaves_it_to_the_parent(clu
         os._exit(9)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
     assert future.result(20) == 0.5
+
+
+# futures and references where they cannot be
+
+
+def make_future():
+    return current_client().submit(abs, -1)
+
+
+def make_reference():
+    return current_client().send_object([1])
+
+
+def make_and_wrap(make, wraps):
+    made = make()
+    return {"a": [made]} if wraps else made
+
+
+def try_inside(make, wraps):
+    try:
+        return repr(current_client().submit(make_and_wrap, make, wraps).result())
+    except TypeError as error:
+        return str(error)
+
+
+@pytest.mark.parametrize("wraps", [False, True])
+@pytest.mark.parametrize(("make", "name"), [(make_future, "a future cannot be"), (make_reference, "ObjectReference")])
+def test_a_future_or_a_reference_that_a_task_returns_is_a_type_error(client, make, name, wraps):
+    with pytest.raises(TypeError, match=name) as error:
+        client.submit(make_and_wrap, make, wraps).result(20)
+    assert "what a task returns" in str(error.value)
+    with pytest.raises(TypeError, match=name):
+        client.map(make_and_wrap, [(make, wraps)] * 3)
+    assert name in client.submit(try_inside, make, wraps).result(20)
+    assert client.submit(calls.add_one, 1).result(20) == 2
+
+
+@pytest.mark.parametrize("wrap", [lambda thing: thing, lambda thing: [thing], lambda thing: {"a": (1, thing)}])
+def test_what_is_sent_as_an_object_holds_no_future_and_no_reference(client, wrap):
+    reference, future = client.send_object([1]), client.submit(abs, -2)
+    with pytest.raises(TypeError, match="an ObjectReference cannot be part of what send_object sends"):
+        client.send_object(wrap(reference))
+    for _ in range(2):
+        with pytest.raises(TypeError, match="a future cannot be part of what send_object sends"):
+            client.send_object(wrap(future))
+        future.result(20)
+    assert client.submit(calls.echo, [reference, future]).result(20) == [[1], 2]
