@@ -136,7 +136,8 @@ class _Look:
             return False
         buffers: list[pickle.PickleBuffer] = []
         try:
-            return not buffers and len(pickle.dumps(thing, 5, buffer_callback=buffers.append)) <= MOST_STATE_BYTES
+            data = pickle.dumps(thing, 5, buffer_callback=buffers.append)
+            return len(data) + sum(buffer.raw().nbytes for buffer in buffers) <= MOST_STATE_BYTES
         except Exception:
             return False
 
