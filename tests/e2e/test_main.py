@@ -48,9 +48,14 @@ EXPECTED = {
     ],
 }  # fmt: skip
 ONE_OF_TWO = """
-import pickle, sys
+import pickle, sys, threading
 from scaler import Client
 from tests.e2e import calls
+
+LOCK = threading.Lock()
+
+def odd(n: "LOCK") -> "int":  # what only an annotation names need not be picklable
+    return n
 
 class Thing:
     name = NAME
@@ -61,10 +66,35 @@ def look(thing):
     return __main__.NAME, type(again) is type(thing) is __main__.Thing, again.name, sys.modules["__main__"] is __main__
 
 with Client(sys.argv[1], timeout_seconds=20) as client:
+    assert client.submit(odd, 3).result(60) == 3
     for _ in range(150):
         found = [client.submit(look, Thing()).result(60), client.submit(calls.names_in_main).result(60)]
         assert found == [(NAME, True, NAME, True), []], found
 print('"fine"')
+"""
+
+
+SPAWNED = """
+import multiprocessing, sys
+from scaler import Client
+
+class Thing:
+    def __init__(self, n):
+        self.n = n
+
+def double(thing):
+    return Thing(2 * thing.n)
+
+def submit(address):
+    with Client(address, timeout_seconds=20) as client:
+        made = client.submit(double, Thing(4)).result(60)
+        assert type(made) is Thing and made.n == 8 and Thing.__module__ == "__mp_main__"
+
+if __name__ == "__main__":
+    child = multiprocessing.get_context("spawn").Process(target=submit, args=(sys.argv[1],))
+    child.start()
+    child.join()
+    print(child.exitcode)
 """
 
 
@@ -121,6 +151,11 @@ def test_a_notebook(cluster, tmp_path, monkeypatch):
         kernel.stop_channels()
         manager.shutdown_kernel(now=True)
     assert json.loads("".join(output)) == EXPECTED
+
+
+def test_a_client_in_a_process_that_multiprocessing_has_spawned(cluster, tmp_path):
+    (tmp_path / "program.py").write_text(SPAWNED)
+    assert run(cluster, sys.executable, str(tmp_path / "program.py")) == 0
 
 
 def test_of_two_programs_each_has_its_own(cluster):
