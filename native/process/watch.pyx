@@ -15,6 +15,21 @@
 import pickle as _pickle
 import sys as _sys
 
+cdef extern from *:
+    """
+    /* Since Python 3.12 each interpreter has its own dict of a built-in class, and tp_dict is NULL there. */
+    static inline PyObject *scaler_class_dict(PyObject *cls) {
+    #if PY_VERSION_HEX >= 0x030C0000
+        PyObject *dict = PyType_GetDict((PyTypeObject *)cls);
+        Py_XDECREF(dict);                                         /* the class has it */
+        return dict;
+    #else
+        return ((PyTypeObject *)cls)->tp_dict;
+    #endif
+    }
+    """
+    PyObject *class_dict "scaler_class_dict"(object cls)
+
 cdef extern from "Python.h":
     PyObject *PyDict_GetItem(object mapping, object key)
     PyObject *PyWeakref_GetObject(object reference)
@@ -37,7 +52,6 @@ cdef extern from *:
         PyObject *func_closure
         PyObject *func_dict
     ctypedef struct ClassObject "PyTypeObject":
-        PyObject *tp_dict
         PyObject *tp_bases
     FunctionObject *as_function "scaler_function"(object function)
     ClassObject *as_class "scaler_class"(object cls)
@@ -161,7 +175,7 @@ cdef class WatchedClass(WatchedPart):
         cdef PyObject *value
         if owner is None or as_class(owner).tp_bases != self.bases:
             return False
-        while PyDict_Next(<object>as_class(owner).tp_dict, &at, &key, &value):
+        while PyDict_Next(<object>class_dict(owner), &at, &key, &value):
             if key == <PyObject *>SLOTNAMES:
                 continue
             if i == PyTuple_GET_SIZE(self.items) or PyTuple_GET_ITEM(self.items, i) != key:
@@ -178,7 +192,7 @@ def class_items(cls not None):
     cdef PyObject *key
     cdef PyObject *value
     cdef list found = []
-    while PyDict_Next(<object>as_class(cls).tp_dict, &at, &key, &value):
+    while PyDict_Next(<object>class_dict(cls), &at, &key, &value):
         if key == <PyObject *>SLOTNAMES:
             continue
         found.append(<object>key)
