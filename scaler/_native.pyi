@@ -785,6 +785,7 @@ class Retirement:
 
 # mains
 
+@final
 class MainBefore: ...
 
 def begin_mains(module: ModuleType) -> None: ...
