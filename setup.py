@@ -10,7 +10,7 @@ built in place before, since an editable install would build it from nothing onc
 
 SCALER_SANITIZE=1 builds what `make sanitize` runs: with AddressSanitizer and UBSan, each of whose findings ends the
 program; with the core's checks of itself (SCALER_CHECKED); and with limits that a few tasks reach (SCALER_TINY,
-native/memory/limits.h). tests/sanitize builds it beside the one that is installed, which stays as it is.
+native/shm/limits.h). tests/sanitize builds it beside the one that is installed, which stays as it is.
 """
 
 import os
@@ -22,7 +22,7 @@ HERE = Path(__file__).parent
 IS_SANITIZED = os.environ.get("SCALER_SANITIZE") == "1"
 SANITIZERS = ["-fsanitize=address,undefined"]
 # Of two kinds of warnings there are hundreds, and nobody can do anything about them. The structures of shared memory
-# are packed, and native/memory/layout.pxi aligns each field by hand; and Cython compares loop variables with literals.
+# are packed, and native/shm/layout.pxi aligns each field by hand; and Cython compares loop variables with literals.
 NO_WARNINGS = ["-Wno-address-of-packed-member", "-Wno-sign-compare"]
 
 

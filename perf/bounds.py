@@ -48,12 +48,12 @@ from scaler._native import (
     pack_supply,
     peer_segment_bytes,
 )
-from scaler.link.names import new_life, object_folder, sweep
+from scaler.colocation.names import new_life, object_folder, sweep
 from scaler.protocol import frames
 from scaler.protocol.codec import encode
 from scaler.protocol.frames import UNNUMBERED, Body, Chunk, Frame, Function, Functions, Hello, Role, Tasks
-from scaler.scheduler.remote_peers import RemotePeers
-from scaler.scheduler.remote_session import HostObjects
+from scaler.session.remote_peers import RemotePeers
+from scaler.session.remote_session import HostObjects
 
 BITS = 6
 RING_BYTES, CONTROL_BYTES = 1 << 18, 1 << 16

@@ -11,8 +11,8 @@ from perf.command import Rows, main
 from perf.report import Figure, of_rounds
 from perf.rounds import ROUNDS
 from scaler._native import PAGE, Ring, RingOutlet, Segment, drill_consume, drill_hops, drill_produce
-from scaler.link.doorbell import new_doorbell
-from scaler.link.names import new_life, segment_name
+from scaler.colocation.doorbell import new_doorbell
+from scaler.colocation.names import new_life, segment_name
 
 RECORDS = 2_000_000
 HOPS = 3_000

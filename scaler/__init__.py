@@ -6,7 +6,7 @@ Public names are imported when first used, so that a worker does not pay for wha
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from scaler.interpreter import check_interpreter
+from scaler.program.interpreter import check_interpreter
 
 check_interpreter()
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from scaler.cluster.combo import SchedulerClusterCombo as SchedulerClusterCombo
     from scaler.cluster.launch import Cluster as Cluster
     from scaler.cluster.launch import Scheduler as Scheduler
-    from scaler.reference import ObjectReference as ObjectReference
+    from scaler.values.reference import ObjectReference as ObjectReference
 
 _HOMES = {
     "Client": "scaler.client.client",
     "Cluster": "scaler.cluster.launch",
-    "ObjectReference": "scaler.reference",
+    "ObjectReference": "scaler.values.reference",
     "ProfileResult": "scaler.client.future",
     "ScalerFuture": "scaler.client.future",
     "Scheduler": "scaler.cluster.launch",

@@ -3,7 +3,7 @@
 Rule 1: every public name of the built module stands here, in the order of native/_native.pyx, and nothing else:
         `make check` has mypy's stubtest compare the two.
         A constructor stands as `__new__` where it is Cython's `__cinit__`.
-Rule 2: numbers of the layout have no value here: native/memory/layout.pxi is the only place that has it.
+Rule 2: numbers of the layout have no value here: native/shm/layout.pxi is the only place that has it.
 Not here: what a name means (its docstring), names that begin with an underscore.
 """
 

@@ -12,14 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from scaler.link.names import BellPage, make_segment, new_life, segment_name, sweep
+from scaler.colocation.names import BellPage, make_segment, new_life, segment_name, sweep
 from tests.own_memory import enter_namespace
 from tests.processes import in_child
 
 ROOT = Path(__file__).parents[1]
 _LEAKY = """
 import os, socket, subprocess, sys, tempfile, time
-from scaler.link.names import BellPage
+from scaler.colocation.names import BellPage
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(300)"]
 LISTEN = [sys.executable, "-c", "import socket, time; s = socket.create_server(('127.0.0.1', 0)); time.sleep(300)"]
@@ -62,7 +62,7 @@ def test_page_of_this_process():
 """
 _CLEAN = """
 import os, subprocess
-from scaler.link.names import make_segment
+from scaler.colocation.names import make_segment
 
 def test_child():
     subprocess.run(["true"], check=True)

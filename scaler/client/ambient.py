@@ -1,12 +1,12 @@
 """Ambient: the client that a task has where it runs.
 
 A client that is pickled along with a task, and `current_client()`, become the client of the worker that runs the task.
-It has a place for children besides its rings (native/memory/children.pyx), so that a task which waits for what it has
+It has a place for children besides its rings (native/shm/children.pyx), so that a task which waits for what it has
 submitted runs that itself. There is one for each way to pickle, made at first use and kept as long as the worker lives.
 On the scheduler's host its rings are handed in at the door, and the scheduler takes children for idle workers;
 elsewhere it has a relay of its own, and sends away what nobody has begun after a while.
 
-Not here: what is run in place, and when (native/process/nested.pyx).
+Not here: what is run in place, and when (native/worker/nested.pyx).
 """
 
 import os
@@ -16,15 +16,16 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from scaler import context, payload
 from scaler._native import CHILDREN_BYTES, ClientRings, Mappings, Nest, Segment
 from scaler.client.connect import CLIENT_BITS, RING_BYTES, connect
 from scaler.client.serializer import Serializer
+from scaler.colocation.knock import Entry, Refused, knock
 from scaler.exceptions import ScalerError, TaskCancelled
-from scaler.link.knock import Entry, Refused, knock
-from scaler.reference import loads
-from scaler.relay.client_relay import ClientRelay
-from scaler.running import Coroutines, function_loader
+from scaler.session.client_relay import ClientRelay
+from scaler.values import payload
+from scaler.values.reference import loads
+from scaler.worker import context
+from scaler.worker.running import Coroutines, function_loader
 
 if TYPE_CHECKING:
     from scaler.client.client import Client

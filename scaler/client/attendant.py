@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 from scaler._native import ClientRings, PendingFuture, WakeUp
 from scaler.client.callbacks import CallbackThread
-from scaler.threads import await_ends, new_thread
+from scaler.program.threads import await_ends, new_thread
 
 TICK_S = 0.05
 END_S = 1.0

@@ -12,7 +12,7 @@ microsecond a submit. Larger ones are what they were at the function's first sub
 pickles cannot tell: pickling them each time would cost more than all the rest of a submit.
 
 Rule 1: in doubt a callable is made anew: that costs a worker some microseconds, and never a wrong result.
-Not here: comparing (native/process/watch.pyx), what travels by name (scaler.by_name).
+Not here: comparing (native/client/watch.pyx), what travels by name (scaler.values.by_name).
 """
 
 import dis
@@ -23,10 +23,10 @@ import weakref
 from typing import Any
 
 from scaler._native import Found, Watch, WatchedClass, WatchedFunction, WatchedPart, class_items
-from scaler.by_name import LRU_CACHE, is_found, travels_by_name
-from scaler.calls import Steps
 from scaler.client.serializer import SerializedCall
-from scaler.retrying import Retrying
+from scaler.values.by_name import LRU_CACHE, is_found, travels_by_name
+from scaler.values.calls import Steps
+from scaler.values.retrying import Retrying
 
 MOST_STATE_BYTES = 4096
 _MOST_ITEMS = 1000  # of a container whose pickle is small

@@ -10,7 +10,7 @@ Rule 1: no callback is lost. The thread goes on when the client has left, and a 
 Rule 2: callbacks run one after the other: one that waits for what another one does waits for ever, as with
         ProcessPoolExecutor.
 Rule 3: there is no thread before a callback is due. If none can be started any more, the client's own does it.
-Not here: which callbacks are due (native/process/client.pyx); those of a future that is done already or is cancelled,
+Not here: which callbacks are due (native/client/client.pyx); those of a future that is done already or is cancelled,
 which run in the thread that adds them or cancels it.
 """
 
@@ -19,7 +19,7 @@ import logging
 import threading
 
 from scaler._native import ClientRings
-from scaler.threads import await_ends, new_thread
+from scaler.program.threads import await_ends, new_thread
 
 REST_S = 3600.0  # it is woken
 _log = logging.getLogger(__name__)

@@ -1,6 +1,6 @@
 """Client: what a program submits its tasks with.
 
-The data path is native (native/process/client.pyx): the thread that waits drains the results. Here is what surrounds
+The data path is native (native/client/client.pyx): the thread that waits drains the results. Here is what surrounds
 it: finding the scheduler, functions, the thread that serves callbacks, and the ways to end.
 """
 
@@ -16,7 +16,6 @@ from functools import partial
 from types import TracebackType
 from typing import Any
 
-from scaler import payload
 from scaler._native import DEFAULT_RETRIES, KIND_REFUSED, KIND_SHUTDOWN, ClientRings, Mappings, Store, WakeUp
 from scaler.address import Address
 from scaler.client.ambient import connect_here, make_nest, restore, with_blocked_told
@@ -39,12 +38,13 @@ from scaler.client.serializer import (
     wrap_map,
     wrap_node,
 )
-from scaler.context import Here
+from scaler.colocation.knock import Entry
+from scaler.colocation.names import is_over, warn_of_files
 from scaler.exceptions import ClientQuitException, ClientShutdownException, SchedulerTimeoutError
-from scaler.link.knock import Entry
-from scaler.link.names import is_over, warn_of_files
-from scaler.reference import ObjectReference
-from scaler.relay.client_relay import ClientRelay
+from scaler.session.client_relay import ClientRelay
+from scaler.values import payload
+from scaler.values.reference import ObjectReference
+from scaler.worker.context import Here
 
 _log = logging.getLogger(__name__)
 _open_clients: "weakref.WeakSet[Client]" = weakref.WeakSet()

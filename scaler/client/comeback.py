@@ -1,7 +1,7 @@
 """Comeback: how a client goes on when its scheduler has died and another one listens at the same address.
 
 What is open stays open. A thread looks for the scheduler, hands in new rings under the client's old number, and has
-all that has no answer said again (native/process/resend.pyx). It looks for ever while nobody needs a scheduler, and
+all that has no answer said again (native/client/resend.pyx). It looks for ever while nobody needs a scheduler, and
 up to the client's time-out while somebody does; then everything that is open fails with one clear error.
 
 A scheduler that was stopped for good (by its creator, or by a client's `shutdown`) says so, and is not waited for. One
@@ -9,7 +9,7 @@ that was stopped by a signal is: that is how a scheduler is restarted.
 
 Rule 1: it holds no reference to the client, so that a forgotten client can go.
 Rule 2: the rings' memory outlives the scheduler, so nothing that was in them is lost: it is read first.
-Not here: what is said again (native/process/resend.pyx), what the scheduler makes of it (the core).
+Not here: what is said again (native/client/resend.pyx), what the scheduler makes of it (the core).
 """
 
 import logging
@@ -18,10 +18,10 @@ import time
 
 from scaler._native import ClientRings, Store
 from scaler.client.connect import connect
+from scaler.colocation.knock import Entry
 from scaler.exceptions import DisconnectedError, RefusedError, SchedulerTimeoutError
-from scaler.link.knock import Entry
-from scaler.relay.client_relay import ClientRelay
-from scaler.threads import await_ends, new_thread
+from scaler.program.threads import await_ends, new_thread
+from scaler.session.client_relay import ClientRelay
 
 _log = logging.getLogger(__name__)
 FOR_EVER_S = 1e9

@@ -5,11 +5,11 @@ import os
 import secrets
 from collections.abc import Callable
 
+from scaler.colocation.knock import Entry, NotCoLocated, Refused, knock
 from scaler.exceptions import DisconnectedError
-from scaler.link.dealer import greet, new_hello
-from scaler.link.knock import Entry, NotCoLocated, Refused, knock
 from scaler.protocol.frames import Hello, Role
-from scaler.relay.client_relay import ClientRelay
+from scaler.session.client_relay import ClientRelay
+from scaler.session.dealer import greet, new_hello
 
 RING_BYTES = 262144
 CLIENT_BITS = 24

@@ -31,12 +31,12 @@ from hashlib import blake2b
 from typing import Any
 
 from scaler._native import FLAG_OBJECTS, KnownFunction, KnownFunctions, Watch, split_places
-from scaler.by_name import find_home, modules_by_value
 from scaler.client.callables import Examined, examine
 from scaler.client.objects import Packed, Parcel
 from scaler.client.serializer import SerializedCall
 from scaler.client.surroundings import list_places, list_reloads
-from scaler.sent_function import FRESH, KEPT, pack
+from scaler.values.by_name import find_home, modules_by_value
+from scaler.values.sent_function import FRESH, KEPT, pack
 
 _log = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ _BY_IDENTITY = (types.FunctionType, type, functools.partial)
 
 
 class FunctionNumbers:
-    """`number_of(function)` gives the number to submit under; native/process/watch.pyx has it.
+    """`number_of(function)` gives the number to submit under; native/client/watch.pyx has it.
 
     `announce(number, digest, payload, flags)` sends a function that the scheduler has not had from this client.
 

@@ -1,6 +1,6 @@
 """ScalerFuture: a concurrent.futures.Future that costs next to nothing until somebody waits for it.
 
-The state lives in native/process/future.pyx; the standard class stands behind it, so that isinstance, `wait`,
+The state lives in native/client/future.pyx; the standard class stands behind it, so that isinstance, `wait`,
 `as_completed` and asyncio take it for what it is.
 
 asyncio copies the outcome into a future of its own, and that one refuses some exceptions (StopIteration, on Python
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from scaler._native import PendingFuture, QuickCallback
-from scaler.reference import slots
+from scaler.values.reference import slots
 
 T = TypeVar("T")
 

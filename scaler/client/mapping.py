@@ -8,7 +8,7 @@ off.
 A chunk whose worker died comes back at once, and its calls are sent one by one: so whichever it was fails alone, after
 as many tries as it may have, the one in the chunk included. Where nothing may be run again, nothing is sent in chunks.
 
-Not here: how a chunk is packed and run (native/process/chunk.pyx).
+Not here: how a chunk is packed and run (native/records/chunk.pyx).
 """
 
 import time

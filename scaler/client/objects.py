@@ -15,7 +15,7 @@ Rule 2: from the placing of objects until the record that names them is written,
         store, which lets one of them in at a time and in no other code meanwhile.
 Rule 3: the client holds what it may name again, and says so when it does not hold it any more: the array has gone, the
         last reference has gone, or more is held than should be.
-Not here: the store itself (native/memory/store.pyx), when an object is freed (native/core/objects.pyx).
+Not here: the store itself (native/shm/store.pyx), when an object is freed (native/scheduler/objects.pyx).
 """
 
 import errno
@@ -29,7 +29,6 @@ from functools import partial
 from hashlib import blake2b
 from typing import Any
 
-from scaler import payload
 from scaler._native import (
     FLAG_INPUTS,
     FLAG_OBJECTS,
@@ -54,8 +53,9 @@ from scaler._native import (
 )
 from scaler.client.serializer import Serializer, deserialize_input
 from scaler.exceptions import MissingObjects
-from scaler.link.objects import Place
-from scaler.reference import IN_OBJECT, ObjectReference, load_input, same, slots
+from scaler.objects.transfers import Place
+from scaler.values import payload
+from scaler.values.reference import IN_OBJECT, ObjectReference, load_input, same, slots
 
 MOST_REFERENCES = 64  # after so many, a chunk of a map ends
 MOST_PLACES = 64  # of one record's own buffers; with more, they become one object

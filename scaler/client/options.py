@@ -1,7 +1,7 @@
 """CallOptions: how a client's calls are to be run, beside the function's own keywords.
 
 Values are checked here, once, with errors that say what may be given; the record has them in a few bits
-(native/memory/task_options.pyx).
+(native/records/task_options.pyx).
 
 Not here: the view of a client that uses them (client.view), what is done about them (core, worker, supervisor).
 """
@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import Any, Self
 
 from scaler._native import DEFAULT_RETRIES, MOST_PRIORITY, MOST_RETRIES, TaskOptions
-from scaler.retrying import Retrying
+from scaler.values.retrying import Retrying
 
 MOST_TIMEOUT_S = 4_000_000.0  # some 46 days: milliseconds have 32 bits
 

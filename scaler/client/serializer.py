@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from scaler.reference import load_input
+from scaler.values.reference import load_input
 
 
 class Serializer(ABC):

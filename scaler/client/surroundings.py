@@ -5,10 +5,10 @@ Python's own nor those of installed packages, which may differ from host to host
 program may add to sys.path at any time. A place that another host does not have is harmless there.
 
 After `importlib.reload(module)` people expect their new code to run, in workers too, so these reload it once as well
-(scaler.sent_function). Python asks the finders of sys.meta_path for a module that is to be reloaded, so one of them,
+(values.sent_function). Python asks the finders of sys.meta_path for a module that is to be reloaded, so one of them,
 which finds nothing, hears of it.
 
-Not here: when a function is sent again because of that (native/process/watch.pyx).
+Not here: when a function is sent again because of that (native/client/watch.pyx).
 """
 
 import os

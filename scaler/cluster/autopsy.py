@@ -4,7 +4,7 @@ Whether the kernel killed it because there was no memory is counted, not told: b
 memory.events; v1: in memory.oom_control), or for the whole machine (/proc/vmstat). A worker that was killed by SIGKILL
 while the count rose was one of those.
 
-Not here: the last output (output), which facts there are (scaler.death_facts), what is made of them (scaler.died).
+Not here: the last output (output), which facts there are (values.death_facts), what is made of them (values.died).
 """
 
 import signal
@@ -12,7 +12,7 @@ import socket
 from pathlib import Path
 from typing import Any
 
-from scaler.death_facts import facts_from
+from scaler.values.death_facts import facts_from
 
 _ROOT, _OWN, _MACHINE = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup"), Path("/proc/vmstat")
 

@@ -18,11 +18,11 @@ from typing import Any, Self
 
 from scaler.address import Address
 from scaler.cluster.spawn import Child, await_report, end_all
+from scaler.colocation.names import sweep_orphans
 from scaler.config.idle import warn_of_idle
 from scaler.config.table import ClusterConfig, Config, SchedulerConfig
 from scaler.config.values import make_config
-from scaler.event_loop import check_event_loop
-from scaler.link.names import sweep_orphans
+from scaler.program.event_loop import check_event_loop
 
 START_TIMEOUT_S = 60.0
 LOGGING_PATHS, LOGGING_LEVEL = ("/dev/stderr",), "WARNING"  # so that a program stays quiet

@@ -22,8 +22,8 @@ import select
 import threading
 import time
 
-from scaler.descriptors import write_all
-from scaler.threads import await_ends, new_thread
+from scaler.program.descriptors import write_all
+from scaler.program.threads import await_ends, new_thread
 
 _log = logging.getLogger(__name__)
 LAST_BYTES, LAST_LINES = 4096, 20

@@ -10,14 +10,14 @@ from typing import Any
 from scaler.cluster.cores import usable_cores
 from scaler.cluster.spawn import own_children
 from scaler.cluster.supervisor import Supervisor, WorkerSettings
+from scaler.colocation.door import raise_descriptor_limit
+from scaler.colocation.memory import object_memory
 from scaler.config.table import ClusterConfig
-from scaler.descriptors import check_descriptors
-from scaler.event_loop import check_event_loop, new_event_loop
-from scaler.link.door import raise_descriptor_limit
-from scaler.link.memory import object_memory
-from scaler.orphans import adopt_orphans
-from scaler.signals import obey
-from scaler.threads import check_threads
+from scaler.program.descriptors import check_descriptors
+from scaler.program.event_loop import check_event_loop, new_event_loop
+from scaler.program.orphans import adopt_orphans
+from scaler.program.signals import obey
+from scaler.program.threads import check_threads
 
 _log = logging.getLogger(__name__)
 LEAST_DESCRIPTORS = 32  # for itself and a few workers: seven for each

@@ -23,11 +23,11 @@ import weakref
 from collections.abc import Sequence
 from typing import Any
 
-from scaler.cluster import bootstrap
-from scaler.cluster.creator import MOST_REPORT_BYTES
-from scaler.descriptors import close_all, has_packet, message_in, receive_packet
 from scaler.exceptions import ScalerError
-from scaler.threads import no_more_threads
+from scaler.program import bootstrap
+from scaler.program.creator import MOST_REPORT_BYTES
+from scaler.program.descriptors import close_all, has_packet, message_in, receive_packet
+from scaler.program.threads import no_more_threads
 
 _log = logging.getLogger(__name__)
 SIGNAL_GRACE_S = 2.0

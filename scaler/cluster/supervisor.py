@@ -25,22 +25,22 @@ from collections.abc import Callable, Container
 from dataclasses import dataclass, field
 from typing import Any
 
+from scaler.cancellation import STOP_SIGNAL
 from scaler.cluster.autopsy import OutOfMemory, facts_of
 from scaler.cluster.cores import thread_share
-from scaler.cluster.handover import Handle, hand_over, tell_worker
 from scaler.cluster.output import Output, Pipe
 from scaler.cluster.roster import START_FAILURES, Retire, Roster, Start
 from scaler.cluster.spawn import Child, end_all
-from scaler.descriptors import message_in
+from scaler.colocation.handover import Handle, hand_over, tell_worker
+from scaler.colocation.knock import MOST_PACKET_BYTES, Entry, NotCoLocated, Refused, knock
+from scaler.colocation.memory import ObjectMemory
+from scaler.colocation.names import is_over, sweep, sweep_orphans
 from scaler.exceptions import DisconnectedError
-from scaler.link.dealer import Dealer, greet, new_hello
-from scaler.link.knock import MOST_PACKET_BYTES, Entry, NotCoLocated, Refused, knock
-from scaler.link.memory import ObjectMemory
-from scaler.link.names import is_over, sweep, sweep_orphans
+from scaler.program.descriptors import message_in
+from scaler.program.sparing_log import SparingLog
 from scaler.protocol.frames import Role, Welcome
-from scaler.relay.host_relay import HostRelay
-from scaler.sparing_log import SparingLog
-from scaler.stopping import STOP_SIGNAL
+from scaler.session.dealer import Dealer, greet, new_hello
+from scaler.session.host_relay import HostRelay
 
 _log = logging.getLogger(__name__)
 _sparing = SparingLog(_log)
@@ -281,7 +281,7 @@ class Supervisor:
         }
         pipe = self._output.open()
         try:
-            child = Child("scaler.cluster.worker", None, pipe.write_end, self._variables)
+            child = Child("scaler.worker.main", None, pipe.write_end, self._variables)
         except BaseException:
             self._output.last(pipe)
             raise

@@ -5,12 +5,12 @@ says why, and for what nobody had thought of the log has the traceback.
 
 Rule 1: the signals that end it wait from the first moment until the program can stop in an orderly way, so that there
         is no moment in which they show a traceback or leave something behind. Hence the late imports.
-Rule 2: nobody need read what is written: it ends in time all the same (scaler.logs).
+Rule 2: nobody need read what is written: it ends in time all the same (scaler.program.logs).
 """
 
 import sys
 
-from scaler.signals import hold
+from scaler.program.signals import hold
 
 _CONSOLE = {"/dev/stdout", "/dev/stderr"}
 
@@ -21,11 +21,11 @@ def run_command(command: str, module: str) -> int:
     import logging
     from importlib import import_module
 
-    from scaler import logs
     from scaler.config.command_line import read_command_line
     from scaler.config.idle import warn_of_idle
     from scaler.config.table import COMMANDS
     from scaler.exceptions import OptionError, ScalerError
+    from scaler.program import logs
 
     program, _, _ = COMMANDS[command]
     config = read_command_line(command, sys.argv[1:])

@@ -4,8 +4,8 @@ A reader ends the session of whoever sends it more than this. So a writer that p
 worker's name, an error) makes it fit before it goes out.
 
 Rule 1: `checks` and the `rows` of frames refuse what is over a bound, writers cut by the same bound.
-Not here: what one record may be (native/memory/bounds.pyx, whose names are these), what is told of deaths
-(scaler.death_facts).
+Not here: what one record may be (native/records/bounds.pyx, whose names are these), what is told of deaths
+(scaler.values.death_facts).
 """
 
 from collections.abc import Iterator

@@ -2,13 +2,13 @@
 
 import logging
 
-from scaler import logs
-from scaler.cluster.creator import Creator
 from scaler.config.table import SchedulerConfig
 from scaler.config.values import make_config
 from scaler.exceptions import ScalerError
+from scaler.program import logs
+from scaler.program.creator import Creator
+from scaler.program.signals import hold
 from scaler.scheduler.program import run
-from scaler.signals import hold
 
 
 def main(creator: Creator) -> int:

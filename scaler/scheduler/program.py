@@ -5,15 +5,15 @@ import logging
 from collections.abc import Callable
 
 from scaler.address import Address
+from scaler.colocation.door import raise_descriptor_limit
+from scaler.colocation.memory import object_memory
 from scaler.config.table import SchedulerConfig
-from scaler.descriptors import check_descriptors
-from scaler.event_loop import check_event_loop
-from scaler.link.door import raise_descriptor_limit
-from scaler.link.memory import object_memory
-from scaler.orphans import adopt_orphans
+from scaler.program.descriptors import check_descriptors
+from scaler.program.event_loop import check_event_loop
+from scaler.program.orphans import adopt_orphans
+from scaler.program.signals import obey
 from scaler.scheduler.scheduler import SchedulerServer, Watch
 from scaler.scheduler.selector import PumpSelector
-from scaler.signals import obey
 
 _log = logging.getLogger(__name__)
 LEAST_DESCRIPTORS = 32  # for itself and a few peers: four for each

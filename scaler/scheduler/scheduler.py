@@ -23,18 +23,18 @@ from zmq.backend import Socket as PlainSocket
 from scaler import _native
 from scaler._native import Mappings, Peer, Pump, SchedulerCore, Segment, Store
 from scaler.address import Address
-from scaler.descriptors import check_descriptors
-from scaler.link.dealer import EVENTS, KEEP_ALIVE, NOBLOCK, POLLIN, ZEROMQ_DESCRIPTORS
-from scaler.link.door import Visitor
-from scaler.link.memory import ObjectMemory, object_memory
-from scaler.link.names import BellPage, new_life, sweep, sweep_orphans, warn_of_files
-from scaler.link.object_port import ObjectPort
+from scaler.colocation.door import Visitor
+from scaler.colocation.local_peers import LOOK_TICKS, LocalPeers
+from scaler.colocation.memory import ObjectMemory, object_memory
+from scaler.colocation.names import BellPage, new_life, sweep, sweep_orphans, warn_of_files
+from scaler.objects.port import ObjectPort
+from scaler.program.descriptors import check_descriptors
+from scaler.program.sparing_log import SparingLog
+from scaler.program.threads import check_threads
 from scaler.scheduler.listening import limit, listen
-from scaler.scheduler.local_peers import LOOK_TICKS, LocalPeers
-from scaler.scheduler.remote_peers import RemotePeers
-from scaler.scheduler.remote_session import HostObjects
-from scaler.sparing_log import SparingLog
-from scaler.threads import check_threads
+from scaler.session.dealer import EVENTS, KEEP_ALIVE, NOBLOCK, POLLIN, ZEROMQ_DESCRIPTORS
+from scaler.session.remote_peers import RemotePeers
+from scaler.session.remote_session import HostObjects
 
 _log = logging.getLogger(__name__)
 _sparing = SparingLog(_log)

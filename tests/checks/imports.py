@@ -1,8 +1,8 @@
 """Imports go one way, as this table says: `python -m tests.checks.imports` lists those that do not.
 
-`native` and `protocol` know nobody; `link` moves bytes and knows no task; a client knows neither schedulers nor
-clusters; whoever needs a command starts it, so nothing imports `entry_points`, nor `scaler` itself, whose names are for
-users. Imports inside functions and for type checking count like all others.
+`native` and `protocol` know nobody; `colocation`, `objects` and `session` move bytes and know no task; a client knows
+neither schedulers nor clusters; a program that needs a command starts it, so nothing imports `entry_points`, nor
+`scaler` itself, whose names are for users. Imports inside functions and for type checking count like all others.
 
 A worker must start quickly, so its process is looked at while it lives: it has loaded none of HEAVY.
 
@@ -24,58 +24,34 @@ ANYTHING = "*"
 MAY_IMPORT: dict[str, str] = {
     "scaler._native": "",
     "scaler.exceptions": "",
-    "scaler.interpreter": "",
-    "scaler.cluster.creator": "",
-    "scaler.cluster.handover": "_native cluster.creator descriptors exceptions link",
     "scaler.address": "exceptions",
-    "scaler.event_loop": "exceptions",
-    "scaler.sparing_log": "",
-    "scaler.descriptors": "exceptions",
-    "scaler.threads": "_native exceptions",
-    "scaler.untravelling": "by_value mains",
-    "scaler.logs": "descriptors exceptions threads",
-    "scaler.signals": "",
-    "scaler.orphans": "",
-    "scaler.processes": "",
-    "scaler.context": "",
-    "scaler.death_facts": "",
-    "scaler.died": "death_facts exceptions",
-    "scaler.by_name": "",
-    "scaler.by_value": "by_name mains",
-    "scaler.mains": "_native",
-    "scaler.spawned": "by_value mains",
-    "scaler.failures": "exceptions",
-    "scaler.payload": "_native reference by_name by_value died exceptions failures untravelling",
-    "scaler.reference": "_native",
-    "scaler.retrying": "payload",
-    "scaler.running": "_native sent_function",
-    "scaler.sent_function": "_native calls reference retrying",
-    "scaler.protocol": "_native address exceptions",
+    "scaler.program": "_native exceptions",
     "scaler.config": "address exceptions",
-    "scaler.link": "_native address descriptors exceptions processes protocol sparing_log threads",
-    "scaler.stopping": "_native exceptions processes",
-    "scaler.relay": "_native address death_facts exceptions link processes protocol sparing_log stopping threads",
-    "scaler.calls": "",
-    "scaler.client": "_native address by_name calls context exceptions link payload protocol reference relay retrying "
-    "running sent_function threads",
-    "scaler.cluster.worker": "_native cluster.creator cluster.handover context exceptions link mains payload reference "
-    "running sent_function spawned stopping threads",
-    "scaler.cluster": "_native address cluster.creator cluster.handover config death_facts descriptors event_loop "
-    "exceptions link logs orphans protocol relay signals sparing_log stopping threads",
-    "scaler.scheduler": "_native address cluster.creator config death_facts descriptors event_loop exceptions link "
-    "logs orphans processes protocol signals sparing_log stopping threads",
-    "scaler": "client cluster interpreter reference",
+    "scaler.protocol": "_native address exceptions",
+    "scaler.values.death_facts": "",
+    "scaler.values": "_native exceptions values.death_facts",
+    "scaler.cancellation": "_native exceptions program",
+    "scaler.colocation": "_native cancellation exceptions program values.death_facts",
+    "scaler.objects": "_native address colocation exceptions program protocol",
+    "scaler.session": "_native address cancellation colocation exceptions objects program protocol values.death_facts",
+    "scaler.worker": "_native values",
+    "scaler.worker.main": "_native cancellation colocation exceptions program values worker",
+    "scaler.client": "_native address colocation exceptions objects program protocol session values worker",
+    "scaler.cluster": "_native address cancellation colocation config exceptions program protocol session "
+    "values.death_facts",
+    "scaler.scheduler": "_native address cancellation colocation config exceptions objects program protocol session",
+    "scaler": "client cluster program values",
     "scaler.entry_points": ANYTHING,
 }
 # Libraries that are dear to load or have one place where they are used.
 MAY_USE = {
     "capnp": {"scaler.protocol.codec"},
-    "cloudpickle": {"scaler.by_name", "scaler.by_value", "scaler.untravelling"},
+    "cloudpickle": {"scaler.values.by_name", "scaler.values.by_value", "scaler.values.untravelling"},
     "subprocess": {"scaler.cluster.spawn"},
-    "uvloop": {"scaler.event_loop", "scaler.scheduler.pump_loop"},
-    "zmq": {"scaler.link.dealer", "scaler.scheduler"},
+    "uvloop": {"scaler.program.event_loop", "scaler.scheduler.pump_loop"},
+    "zmq": {"scaler.session.dealer", "scaler.scheduler"},
 }
-WORKER = "scaler.cluster.worker"
+WORKER = "scaler.worker.main"
 _IMPORTING_CALLS = ("__import__", "import_module", "importlib.import_module")
 HEAVY = ("asyncio", "capnp", "psutil", "subprocess", "uvloop", "zmq")
 

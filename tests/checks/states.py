@@ -1,7 +1,7 @@
 """The states of a task in docs/architecture.md are made from the core's table: `python -m tests.checks.states` fails if
 they are stale.
 
-With `--write` they are written anew. The table is native/core/states.pyx, as the built extension has it.
+With `--write` they are written anew. The table is native/scheduler/states.pyx, as the built extension has it.
 """
 
 import argparse
@@ -12,7 +12,7 @@ from pathlib import Path
 from scaler._native import states, transitions
 
 PAGE = Path(__file__).parents[2] / "docs" / "architecture.md"
-BEGIN = "<!-- made from native/core/states.pyx by `make states` -->\n"
+BEGIN = "<!-- made from native/scheduler/states.pyx by `make states` -->\n"
 END = "<!-- so far -->\n"
 _MANY = 5  # states that an event may begin with, from which on they are not named one by one
 

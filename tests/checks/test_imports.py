@@ -24,14 +24,14 @@ def test_the_tree_keeps_the_rules():
         ("scaler/client/client.py", "from ..scheduler import program"),
         ("scaler/client/__init__.py", "from ..scheduler import program"),
         ("scaler/client/client.py", "importlib.import_module('scaler.scheduler')"),
-        ("scaler/protocol/codec.py", "from scaler.payload import dumps"),
-        ("scaler/exceptions.py", "from scaler.payload import dumps"),
-        ("scaler/link/dealer.py", "from scaler.payload import dumps"),
-        ("scaler/link/dealer.py", "from scaler.relay.relay import RelaySide"),
+        ("scaler/protocol/codec.py", "from scaler.values.payload import dumps"),
+        ("scaler/exceptions.py", "from scaler.values.payload import dumps"),
+        ("scaler/session/dealer.py", "from scaler.values.payload import dumps"),
+        ("scaler/colocation/door.py", "from scaler.session.relay_side import RelaySide"),
         ("scaler/cluster/supervisor.py", "from scaler.scheduler.program import run"),
-        ("scaler/cluster/supervisor.py", "from scaler.cluster.worker import main"),
-        ("scaler/cluster/worker.py", "from scaler.cluster.spawn import Child"),
-        ("scaler/cluster/worker.py", "from scaler.protocol.frames import Frame"),
+        ("scaler/cluster/supervisor.py", "from scaler.worker.main import main"),
+        ("scaler/worker/main.py", "from scaler.cluster.spawn import Child"),
+        ("scaler/worker/main.py", "from scaler.protocol.frames import Frame"),
         ("scaler/scheduler/program.py", "from scaler.cluster.spawn import Child"),
         ("scaler/scheduler/program.py", "from scaler.entry_points.command import run_command"),
         ("scaler/novelty/first.py", "from scaler.exceptions import ScalerError"),
@@ -39,7 +39,7 @@ def test_the_tree_keeps_the_rules():
         ("scaler/client/client.py", "import zmq"),
         ("scaler/client/client.py", "from zmq.utils import monitor"),
         ("scaler/protocol/frames.py", "import capnp"),
-        ("scaler/payload.py", "import subprocess"),
+        ("scaler/values/payload.py", "import subprocess"),
     ],
 )
 def test_import_against_the_rules_is_found(path, source):
@@ -52,9 +52,9 @@ def test_import_against_the_rules_is_found(path, source):
     ("path", "source"),
     [
         ("scaler/client/client.py", "from . import future\nfrom .future import ScalerFuture"),
-        ("scaler/client/client.py", "from scaler import _native, payload"),
+        ("scaler/client/client.py", "from scaler.values import payload, reference"),
         ("scaler/client/client.py", "import os, json.decoder"),
-        ("scaler/cluster/worker.py", "from scaler.cluster.creator import Creator"),
+        ("scaler/worker/main.py", "from scaler.program.creator import Creator"),
         ("scaler/entry_points/command.py", "from scaler.scheduler.program import run"),
         ("scaler/scheduler/listening.py", "import zmq"),
         ("scaler/__init__.py", "from scaler.client.client import Client"),
@@ -65,11 +65,11 @@ def test_import_by_the_rules_is_not(path, source):
 
 
 def test_circle_in_the_table_is_found():
-    assert "circle" in cycles({**MAY_IMPORT, "scaler.link": "relay"})[0]
+    assert "circle" in cycles({**MAY_IMPORT, "scaler.colocation": "session"})[0]
 
 
 def test_name_without_a_row_is_found():
-    assert "no row" in cycles({**MAY_IMPORT, "scaler.link": "links"})[0]
+    assert "no row" in cycles({**MAY_IMPORT, "scaler.colocation": "colocations"})[0]
 
 
 def test_what_a_process_has_loaded_is_found():

@@ -9,10 +9,10 @@ from typing import Any, cast
 
 import pytest
 
-from scaler import payload
 from scaler._native import join_places
 from scaler.client import functions, objects
 from scaler.client.functions import FunctionNumbers
+from scaler.values import payload
 
 MOST = 5
 

@@ -9,8 +9,8 @@ import pytest
 
 from scaler._native import PLACE_HELD, PLACE_NEW, PLACE_SHARED, Mappings, Store, split_places
 from scaler.client.objects import ClientObjects
+from scaler.colocation.names import new_life, object_folder, sweep
 from scaler.exceptions import MissingObjects
-from scaler.link.names import new_life, object_folder, sweep
 
 MOST = 8000
 LARGE = 100_000

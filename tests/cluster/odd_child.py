@@ -2,7 +2,7 @@
 
 import socket
 
-from scaler.cluster.creator import Creator
+from scaler.program.creator import Creator
 
 
 def main(creator: Creator) -> int:

@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import gc
 import os
 import secrets
 import signal
@@ -13,13 +14,13 @@ from typing import cast
 import pytest
 
 from scaler.cluster import supervisor
-from scaler.cluster.handover import Handle
 from scaler.cluster.roster import State
 from scaler.cluster.spawn import Child
 from scaler.cluster.supervisor import Supervisor, WorkerSettings
-from scaler.descriptors import has_packet
-from scaler.link.knock import Entry, pack_address
-from scaler.link.memory import object_memory
+from scaler.colocation.handover import Handle
+from scaler.colocation.knock import Entry, pack_address
+from scaler.colocation.memory import object_memory
+from scaler.program.descriptors import has_packet
 
 
 class Fake:
@@ -138,9 +139,10 @@ def test_while_a_scheduler_does_not_answer_a_worker_s_end_is_noticed_and_a_stop_
             await made._leave()
             made._output.close()
 
+    gc.collect()  # what tests before this one have left to the collector is not counted
     before = len(os.listdir("/proc/self/fd"))
     asyncio.run(hand_over())
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(os.listdir("/proc/self/fd")) <= before
 
 
 @pytest.mark.parametrize("place", ["process", "pidfd"])

@@ -16,6 +16,7 @@ import pytest
 
 from scaler import Client, SchedulerClusterCombo, Serializer
 from scaler._native import HEADERS_OFFSET, RING_HEADER_BYTES
+from scaler.colocation.knock import Entry
 from scaler.exceptions import (
     ClientQuitException,
     ClientShutdownException,
@@ -23,7 +24,6 @@ from scaler.exceptions import (
     ScalerError,
     SchedulerTimeoutError,
 )
-from scaler.link.knock import Entry
 from tests.e2e import calls
 
 

@@ -19,14 +19,14 @@ import zmq
 from scaler import Client, Cluster, SchedulerClusterCombo
 from scaler._native import HEADERS_OFFSET, KIND_TASK, PAGE, RING_HEADER_BYTES
 from scaler.cluster.spawn import Child
+from scaler.colocation.knock import knock, pack_address
 from scaler.config.table import ClusterConfig
 from scaler.config.values import make_config
 from scaler.exceptions import ScalerError
-from scaler.link.dealer import Dealer, greet, new_hello
-from scaler.link.knock import knock, pack_address
 from scaler.protocol import frames
 from scaler.protocol.codec import decode, encode
 from scaler.protocol.frames import UNNUMBERED, Frame, FrameError, Hello, Role, Welcome
+from scaler.session.dealer import Dealer, greet, new_hello
 from tests.e2e import calls
 from tests.e2e.stoppable import marks, write_over_rings
 from tests.elsewhere import RemoteCluster

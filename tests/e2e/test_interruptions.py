@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from scaler.threads import new_thread
+from scaler.program.threads import new_thread
 from tests.e2e import nested_calls as calls
 
 WAITS = ["result", "large", "map", "get", "standard", "callback", "flood", "cancel", "time_out", "disconnect"]

@@ -31,7 +31,7 @@ def address(request):
 
 KEEP_OUT = """
 import os, sys
-if "scaler.cluster.worker" in sys.orig_argv and os.path.exists(os.path.join(os.path.dirname(__file__), "broken")):
+if "scaler.worker.main" in sys.orig_argv and os.path.exists(os.path.join(os.path.dirname(__file__), "broken")):
     sys.stderr.write("workers cannot start here\\n")
     sys.stderr.flush()
     os._exit(1)

@@ -11,7 +11,7 @@ import pytest
 
 from scaler import Client
 from scaler.exceptions import DisconnectedError
-from scaler.relay import client_relay
+from scaler.session import client_relay
 from tests.e2e import calls
 from tests.e2e.test_endings import wait_until
 from tests.elsewhere import RemoteCluster

@@ -12,10 +12,10 @@ import zmq
 
 from scaler import Client, Cluster
 from scaler.cluster.spawn import Child
+from scaler.colocation.knock import pack_address
 from scaler.config.table import ClusterConfig
 from scaler.config.values import make_config
-from scaler.descriptors import has_packet
-from scaler.link.knock import pack_address
+from scaler.program.descriptors import has_packet
 from scaler.protocol.codec import encode
 from scaler.protocol.frames import Frame, Welcome
 from tests.e2e import calls

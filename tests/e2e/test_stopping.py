@@ -17,7 +17,7 @@ from signal import SIGINT, SIGKILL, SIGTERM
 import psutil
 import pytest
 
-from scaler.link.names import sweep_orphans
+from scaler.colocation.names import sweep_orphans
 from tests.processes import assert_gone, wait_until
 
 ENDED_S = 15.0  # generous: the machine may be busy with other things
@@ -156,7 +156,7 @@ def test_a_supervisor_that_ends_while_its_workers_start_takes_them_along(number)
         program = subprocess.Popen(
             [sys.executable, "-c", code], env={**os.environ, mark: "1"}, stderr=subprocess.PIPE, text=True
         )
-        wait_until(lambda: any("scaler.cluster.worker" in words for words in marked().values()))
+        wait_until(lambda: any("scaler.worker.main" in words for words in marked().values()))
         time.sleep(delay_s)
         supervisors = [process for process, words in marked().items() if "scaler.cluster.process" in words]
         assert supervisors

@@ -14,10 +14,10 @@ import zmq
 
 from scaler import Client
 from scaler._native import Segment
+from scaler.colocation.names import bell_name, new_life, segment_name
 from scaler.exceptions import DisconnectedError, WorkerDiedError
-from scaler.link.names import bell_name, new_life, segment_name
-from scaler.relay import client_relay
-from scaler.relay.dial_carrier import make_carrier
+from scaler.objects.dial_carrier import make_carrier
+from scaler.session import client_relay
 from tests.e2e import calls
 from tests.elsewhere import RemoteCluster
 from tests.processes import tree, wait_until

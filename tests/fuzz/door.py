@@ -19,10 +19,10 @@ from collections.abc import Callable
 from typing import Any
 
 from scaler._native import LAYOUT_VERSION, Segment, lay_out_peer, peer_segment_bytes
-from scaler.link.door import Door, Visitor, rings_of
-from scaler.link.doorbell import new_doorbell
-from scaler.link.knock import pack_address
-from scaler.link.names import make_segment, new_life, segment_name, sweep
+from scaler.colocation.door import Door, Visitor, rings_of
+from scaler.colocation.doorbell import new_doorbell
+from scaler.colocation.knock import pack_address
+from scaler.colocation.names import make_segment, new_life, segment_name, sweep
 
 EVENTS = 100  # of an episode
 VALUES: tuple[Any, ...] = (

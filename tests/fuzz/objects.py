@@ -18,10 +18,10 @@ from dataclasses import dataclass
 
 from scaler._native import Segment
 from scaler.address import Place
-from scaler.link import object_port
-from scaler.link.arrival import Arrival
-from scaler.link.object_dialer import ObjectDialer
-from scaler.link.object_port import ObjectPort
+from scaler.objects import port as object_port
+from scaler.objects.arrival import Arrival
+from scaler.objects.dialer import ObjectDialer
+from scaler.objects.port import ObjectPort
 from tests.processes import wait_until
 
 EVENTS = 40  # of an episode

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from scaler._native import FLAG_OBJECTS, KIND_RELEASE, KIND_RESULT, KIND_TASK, split_places
 from scaler.exceptions import ScalerError
-from scaler.link.objects import pack_ids
+from scaler.objects.transfers import pack_ids
 from tests.fuzz.bodies import SAID_BY_SCHEDULER, Drawn
 from tests.sim.test_wire import settle
 from tests.sim.wire import RemoteClient, RemoteCluster, Rings, World

@@ -33,7 +33,7 @@ from scaler._native import (
     lay_out_peer,
     peer_segment_bytes,
 )
-from scaler.link.doorbell import new_doorbell
+from scaler.colocation.doorbell import new_doorbell
 
 EVENTS = 600  # of an episode
 CHECK_EVERY = 20

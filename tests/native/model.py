@@ -4,7 +4,7 @@ The model does not decide who gets a task; it looks into the rings as their read
 the events. So it knows for each task whether the core must still have a row, must have it ready, or must never speak of
 it again. `check` compares that with the core.
 
-What it holds of fairness (native/core/dispatcher.pyx): no task waits while a worker is open; no worker gets more than
+What it holds of fairness (scheduler/dispatcher.pyx): no task waits while a worker is open; no worker gets more than
 the credit and one task; nothing of a lower priority is placed while a higher one waits; and who waits sees each other
 client of that priority have one turn at most before it has its own (Turns), where what a task has submitted counts as
 its root's, and is placed before that, the deeper the sooner.

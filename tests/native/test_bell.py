@@ -9,7 +9,7 @@ from functools import partial
 import pytest
 
 from scaler._native import KIND_WORKERS, PAGE, Pump, Relay, SchedulerCore, Segment, is_doorbell
-from scaler.link.doorbell import new_doorbell
+from scaler.colocation.doorbell import new_doorbell
 from tests.processes import in_child
 from tests.sim.wire import Rings
 

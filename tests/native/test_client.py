@@ -9,7 +9,6 @@ import time
 
 import pytest
 
-from scaler import payload
 from scaler._native import (
     CHILDREN_BYTES,
     FLAG_PLAIN,
@@ -35,8 +34,9 @@ from scaler._native import (
 from scaler.client.attendant import Attendant
 from scaler.client.future import ScalerFuture
 from scaler.client.objects import WithInputs
+from scaler.colocation.doorbell import new_doorbell
 from scaler.exceptions import DisconnectedError
-from scaler.link.doorbell import new_doorbell
+from scaler.values import payload
 from tests.processes import wait_until
 from tests.sim.wire import CONTROL_BYTES, Rings
 
@@ -354,8 +354,10 @@ def test_only_quick_callbacks_run_in_the_thread_that_serves_everybody(scheduler)
 
 
 def test_there_is_a_thread_for_callbacks_from_the_first_that_is_due(scheduler):
+    before = set(threading.enumerate())
+
     def names():
-        return [thread.name for thread in threading.enumerate() if thread.name.startswith("scaler-")]
+        return [thread.name for thread in threading.enumerate() if thread not in before]
 
     called = []
     future, awaited = scheduler.submit(), scheduler.submit()

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from scaler._native import STATUS_OK, STATUS_STOPPED, Ring, RingOutlet, SchedulerCore, Segment, TaskOptions
-from scaler.link.doorbell import new_doorbell
+from scaler.colocation.doorbell import new_doorbell
 from tests.effort import rounds
 
 TASK, RESULT, FUNCTION, FORGET = 1, 2, 3, 12

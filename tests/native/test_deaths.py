@@ -5,7 +5,7 @@ import json
 import pytest
 
 from scaler._native import SchedulerCore, TaskOptions
-from scaler.death_facts import pack_facts
+from scaler.values.death_facts import pack_facts
 from tests.native.test_core import MS, FakeWorker
 from tests.native.test_task_options import Peer
 

@@ -7,10 +7,10 @@ import weakref
 
 import pytest
 
-from scaler import payload
 from scaler._native import STATUS_RAISED
 from scaler.client.objects import InputEnded
 from scaler.exceptions import DeserializeObjectError, DisconnectedError
+from scaler.values import payload
 from tests.native.test_client import RESULT, Scheduler
 
 

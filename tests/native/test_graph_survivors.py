@@ -1,6 +1,6 @@
 """Graphs outlive schedulers: a client sends again what its open targets need, while workers still have some of it.
 
-By seeds. The client here follows the rules of native/process/sent_graph.pyx on its own model; every value says how it
+By seeds. The client here follows the rules of native/client/sent_graph.pyx on its own model; every value says how it
 came about, so a result that was put in the place of another would be seen.
 """
 

@@ -20,7 +20,7 @@ from scaler._native import (
     join_places,
     read_packed,
 )
-from scaler.link.names import new_life
+from scaler.colocation.names import new_life
 from tests.effort import rounds
 
 TAG = 7

@@ -29,7 +29,7 @@ from scaler._native import (
     lay_out_peer,
     peer_segment_bytes,
 )
-from scaler.link.doorbell import new_doorbell
+from scaler.colocation.doorbell import new_doorbell
 from tests.effort import rounds
 from tests.native.model import digest_of
 from tests.native.object_peers import FOLDER, LIFE, NEW_AND_HELD, FakeClient, FakeWorker, Maker, is_empty, read_all

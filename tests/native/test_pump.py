@@ -30,8 +30,8 @@ from scaler._native import (
     lay_out_peer,
     peer_segment_bytes,
 )
-from scaler.link.doorbell import new_doorbell
-from scaler.link.names import new_life, segment_name
+from scaler.colocation.doorbell import new_doorbell
+from scaler.colocation.names import new_life, segment_name
 from tests.effort import seeds
 from tests.processes import in_child
 from tests.sim.wire import CONTROL_BYTES, Rings

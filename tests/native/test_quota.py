@@ -20,7 +20,7 @@ from scaler._native import (
     Store,
     join_places,
 )
-from scaler.link.names import new_life, object_folder, sweep
+from scaler.colocation.names import new_life, object_folder, sweep
 from tests.native.model import digest_of
 from tests.native.object_peers import FOLDER, LIFE, NEW_AND_HELD
 from tests.native.object_peers import FakeClient as ObjectClient

@@ -29,7 +29,7 @@ from scaler._native import (
     join_places,
     runs_to_task_columns,
 )
-from scaler.link.doorbell import new_doorbell
+from scaler.colocation.doorbell import new_doorbell
 from tests.processes import in_child
 from tests.sim.wire import Rings
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from scaler._native import PLACE_NEW, PLACE_PACKED, Mappings, Segment, Store, address_of, read_packed
-from scaler.link.names import new_life
+from scaler.colocation.names import new_life
 from tests.effort import rounds
 from tests.small_memory import run_in_small_memory
 

@@ -7,7 +7,6 @@ from functools import partial
 
 import pytest
 
-from scaler import payload
 from scaler._native import (
     FLAG_INPUTS,
     HEADERS_OFFSET,
@@ -24,11 +23,12 @@ from scaler._native import (
     WorkerLoop,
     join_places,
 )
-from scaler.failures import Carried
-from scaler.link.doorbell import new_doorbell
-from scaler.link.names import sweep
-from scaler.reference import load_given, loads
-from scaler.running import function_loader
+from scaler.colocation.doorbell import new_doorbell
+from scaler.colocation.names import sweep
+from scaler.values import payload
+from scaler.values.failures import Carried
+from scaler.values.reference import load_given, loads
+from scaler.worker.running import function_loader
 from tests.processes import in_child
 from tests.sim.wire import Rings
 

@@ -8,7 +8,6 @@ from functools import partial
 
 import pytest
 
-from scaler import payload
 from scaler._native import (
     FLAG_CHUNK,
     FLAG_OBJECTS,
@@ -22,8 +21,9 @@ from scaler._native import (
     join_places,
     read_chunk,
 )
-from scaler.cluster.worker import is_importing, obey_signals, overdue_describer
 from scaler.exceptions import ScalerError, TaskCancelled, TaskTimeoutError
+from scaler.values import payload
+from scaler.worker.main import is_importing, obey_signals, overdue_describer
 from tests.native.test_worker import Worker, announce
 
 ATTEMPT = 1 << 32 | 1

@@ -55,7 +55,7 @@ def test_threads_that_there_is_no_memory_for_are_an_error_that_names_the_limit(r
     code = (
         "import resource\n"
         "from scaler.exceptions import LimitError\n"
-        "from scaler.threads import check_threads\n"
+        "from scaler.program.threads import check_threads\n"
         "check_threads(8)\n"
         "(used,) = [int(line.split()[1]) << 10 for line in open('/proc/self/status') if line.startswith('VmSize')]\n"
         "resource.setrlimit(resource.RLIMIT_AS, (used + (20 << 20),) * 2)\n"  # a thread's stack is 8 MiB

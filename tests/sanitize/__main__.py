@@ -1,7 +1,7 @@
 """`python -m tests.sanitize`: tests and fuzzers with an extension that finds its own faults.
 
 The extension is built with AddressSanitizer and UBSan, with the core's checks of itself, and with limits so small that
-a few tasks reach them (setup.py, native/memory/limits.h). It stands under build/sanitize; the one that is installed is
+a few tasks reach them (setup.py, native/shm/limits.h). It stands under build/sanitize; the one that is installed is
 not touched. The first finding ends the program with status 99 and says where it was.
 
     python -m tests.sanitize                                  what every commit has time for

@@ -8,7 +8,7 @@ import pytest
 
 from scaler import Client
 from scaler._native import Pump, SchedulerCore
-from scaler.link.names import BellPage, new_life
+from scaler.colocation.names import BellPage, new_life
 from scaler.scheduler.pump_loop import PumpLoop
 from tests.e2e import calls
 from tests.elsewhere import RemoteCluster

@@ -25,8 +25,8 @@ from scaler._native import (
     TaskOptions,
 )
 from scaler.address import Address
-from scaler.link.knock import CONTROL_RING_BYTES, Refused, knock
-from scaler.link.voucher import voucher_of
+from scaler.colocation.knock import CONTROL_RING_BYTES, Refused, knock
+from scaler.colocation.voucher import voucher_of
 from scaler.scheduler import scheduler
 from scaler.scheduler.scheduler import SchedulerServer
 from scaler.scheduler.selector import PumpSelector

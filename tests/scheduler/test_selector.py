@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from scaler._native import KIND_CANCEL, Pump, SchedulerCore
-from scaler.link.names import BellPage, new_life
+from scaler.colocation.names import BellPage, new_life
 from scaler.scheduler.selector import PumpSelector
 from tests.scheduler.survivor import Survivor
 from tests.sim.wire import Rings

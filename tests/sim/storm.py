@@ -19,11 +19,11 @@ import sys
 from collections import Counter, deque
 from itertools import chain
 
+from scaler.colocation.names import sweep
 from scaler.exceptions import ScalerError
-from scaler.link.names import sweep
 from scaler.protocol.codec import decode
 from scaler.protocol.frames import Heartbeat, Welcome
-from scaler.protocol.ledger import NumberError
+from scaler.session.ledger import NumberError
 from tests.sim.wire import Link, RemoteClient, RemoteCluster, RemoteWorker, World
 
 TIMEOUT_S, HEARTBEAT_S, SILENCE_S = 6.0, 1.0, 5.0

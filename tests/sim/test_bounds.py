@@ -34,9 +34,9 @@ from scaler._native import (
     pack_inputs,
     pack_supply,
 )
-from scaler.died import died_error
 from scaler.protocol.bounds import MOST_FACTS_LENGTH
 from scaler.protocol.frames import Chunk, Function, Functions, Left, Tasks, column
+from scaler.values.died import died_error
 from tests.effort import rounds
 from tests.sim.test_wire import settle, talk
 from tests.sim.wire import RemoteClient, RemoteCluster, Rings, World, read

@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scaler._native import FLAG_OBJECTS, KIND_RESULT, PLACE_NEW, Segment, area_name, join_places
-from scaler.link.names import object_folder
-from scaler.link.objects import OutgoingObjects
+from scaler.colocation.names import object_folder
+from scaler.objects.transfers import OutgoingObjects
 from scaler.protocol.codec import decode, encode
 from scaler.protocol.frames import Fetched, Frame, Offer, Serves, Tasks
-from scaler.relay.cluster_side import worker_tag
+from scaler.session.cluster_side import worker_tag
 from tests.effort import rounds
 from tests.sim.test_wire import settle, talk
 from tests.sim.wire import Port, RemoteClient, RemoteCluster, World

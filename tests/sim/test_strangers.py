@@ -6,7 +6,6 @@ from hashlib import blake2b
 
 import pytest
 
-from scaler.link.conversation import WINDOW_BYTES
 from scaler.protocol.codec import decode, encode
 from scaler.protocol.frames import (
     Acknowledge,
@@ -25,7 +24,8 @@ from scaler.protocol.frames import (
     Welcome,
     column,
 )
-from scaler.scheduler.remote_peers import AT_ONCE, BEGIN_S, MOST_REFUSALS, MOST_UNBEGUN, WARNING_S
+from scaler.session.conversation import WINDOW_BYTES
+from scaler.session.remote_peers import AT_ONCE, BEGIN_S, MOST_REFUSALS, MOST_UNBEGUN, WARNING_S
 from tests.sim.wire import World
 
 

@@ -22,11 +22,11 @@ from scaler._native import (
     join_places,
     runs_to_result_columns,
 )
-from scaler.link import conversation
 from scaler.protocol.codec import decode, encode
 from scaler.protocol.frames import Clear, Frame, FrameError, Goodbye, Hello, Refusal, Results, Role, Tasks
-from scaler.relay.cluster_side import worker_tag
-from scaler.scheduler.remote_peers import WAITING_BYTES
+from scaler.session import conversation
+from scaler.session.cluster_side import worker_tag
+from scaler.session.remote_peers import WAITING_BYTES
 from tests.effort import rounds
 from tests.sim.wire import RemoteClient, RemoteCluster, RemoteWorker, Rings, World, hello
 

@@ -51,21 +51,21 @@ from scaler._native import (
     peer_segment_bytes,
     split_places,
 )
-from scaler.link.arrival import Arrival
-from scaler.link.names import new_life, object_folder, sweep
-from scaler.link.object_dialer import ObjectDialer
-from scaler.link.object_port import ObjectPort
-from scaler.link.object_stream import token_for
+from scaler.colocation.names import new_life, object_folder, sweep
+from scaler.objects.arrival import Arrival
+from scaler.objects.dial_carrier import DialCarrier
+from scaler.objects.dialer import ObjectDialer
+from scaler.objects.port import ObjectPort
+from scaler.objects.stream import token_for
 from scaler.protocol.codec import decode, encode
 from scaler.protocol.frames import Frame, Hello, Role, Welcome
-from scaler.protocol.ledger import NumberError
-from scaler.relay.client_relay import RELAY_TAG
-from scaler.relay.client_side import ClientSide
-from scaler.relay.cluster_side import ClusterSide, store_tag, worker_tag
-from scaler.relay.dial_carrier import DialCarrier
-from scaler.relay.relay import RelaySide
-from scaler.scheduler.remote_peers import RemotePeers
-from scaler.scheduler.remote_session import HostObjects
+from scaler.session.client_relay import RELAY_TAG
+from scaler.session.client_side import ClientSide
+from scaler.session.cluster_side import ClusterSide, store_tag, worker_tag
+from scaler.session.ledger import NumberError
+from scaler.session.relay_side import RelaySide
+from scaler.session.remote_peers import RemotePeers
+from scaler.session.remote_session import HostObjects
 
 CONTROL_BYTES = 4096
 FIRST_LARGE = 100

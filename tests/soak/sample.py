@@ -17,7 +17,7 @@ _ROLES = {
     "scaler.scheduler.process": "scheduler",
     "tests.elsewhere": "scheduler",
     "scaler.cluster.process": "supervisor",
-    "scaler.cluster.worker": "worker",
+    "scaler.worker.main": "worker",
 }
 
 

@@ -1,6 +1,6 @@
 """A graph inside a task: its calls are submitted level by level, each with the results of its inputs.
 
-A task's calls must be such that whoever waits for one can run it there and then (native/process/nested.pyx), and a call
+A task's calls must be such that whoever waits for one can run it there and then (native/worker/nested.pyx), and a call
 that waits for inputs in the scheduler is not. So the inputs are waited for here, which runs them or lets others do it,
 and levels, since what is in one level can run at the same time. Each result comes to this process and goes to who needs
 it; it is dropped after the last.
@@ -13,7 +13,7 @@ from scaler._native import ClientRings
 from scaler.client.graph.order import arrange
 from scaler.client.graph.read import Data, Key, Reader, Slots, as_mapping
 from scaler.client.graph.run import replace_slots
-from scaler.reference import same
+from scaler.values.reference import same
 
 
 def start_inside(rings: ClientRings, submit: Callable[..., Any], graph: Any, wanted: list[Key]) -> list[Any]:

@@ -3,9 +3,9 @@
 Depth first: a node comes as soon as all it needs has come, so what it needs can go. Of several inputs the one with the
 longest way below it comes first (as registers are given out: Sethi and Ullman, 1970), since what the shorter ones need
 would otherwise be held meanwhile. Workers take ready tasks in this order, and a task whose last input has just come
-before all that has not begun (native/core/edges.pyx), so a tree is worked off branch by branch.
+before all that has not begun (native/scheduler/edges.pyx), so a tree is worked off branch by branch.
 
-The work is done on numbers, in native/process/graph_table.pyx.
+The work is done on numbers, in native/client/graph_table.pyx.
 """
 
 import gc

@@ -18,9 +18,18 @@ from graphlib import CycleError
 from typing import Any
 
 from scaler._native import Call, InputSlot
-from scaler.calls import Inner, call_nested, call_node, call_with_keywords, evaluate, gather, make_dict, make_list
 from scaler.client.graph.dask_graph import find_check, materialize
-from scaler.reference import load_input
+from scaler.values.calls import (
+    Inner,
+    call_nested,
+    call_node,
+    call_with_keywords,
+    evaluate,
+    gather,
+    make_dict,
+    make_list,
+)
+from scaler.values.reference import load_input
 
 Key = Any
 

@@ -3,7 +3,7 @@
 Only the targets have futures here. All other results stay with the scheduler, exactly until the last node that needs
 them has them. Whoever cancels the targets cancels what only they needed.
 
-A run of nodes of which each is needed by the next one only goes as one task (scaler.calls.Steps): a chain costs no way
+A run of nodes of which each is needed by the next one only goes as one task (values.calls.Steps): a chain costs no way
 to the scheduler and back per node. At most MOST_STEPS, since what was done of it is lost with its worker.
 
 Not here: what a node is (read), their order (order).
@@ -15,11 +15,11 @@ from concurrent.futures import CancelledError
 from typing import Any
 
 from scaler._native import MOST_INPUTS, Call, ClientRings, InputSlot
-from scaler.calls import Inner, Steps, fail_with, gather
 from scaler.client.graph.order import Order, arrange, collector_paused
 from scaler.client.graph.read import Data, Key, Reader, Slots, as_mapping
 from scaler.client.objects import InputEnded
-from scaler.reference import load_input, same
+from scaler.values.calls import Inner, Steps, fail_with, gather
+from scaler.values.reference import load_input, same
 
 MOST_STEPS = 256
 

@@ -1,0 +1,20 @@
+"""Voucher: what the client of a worker's tasks shows for being that: only the worker and those who have its rings know.
+
+What tasks submit has privileges: it is not held up when there is too much of it, since what waits for it holds a
+worker, and it has the turns of those in whose name its task runs. So nobody is to have them for saying so. The worker's
+segment has a nonce, which nobody else has seen. Its client says a hash of that, and so does the relay that was handed
+those rings; a scheduler that was handed them itself makes it of them, too.
+
+Not here: who asks for it (colocation.local_peers, session.remote_peers).
+"""
+
+from hashlib import blake2b
+
+from scaler._native import Segment, nonce_of
+
+VOUCHER_BYTES = 16  # as in scaler.protocol.bounds, which workers do not import
+
+
+def voucher_of(memory: Segment) -> bytes:
+    """The word for the worker whose rings these are."""
+    return blake2b(nonce_of(memory), digest_size=VOUCHER_BYTES, person=b"voucher").digest()

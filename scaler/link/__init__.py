@@ -1,1 +1,0 @@
-"""How bytes and descriptors travel between processes. A link knows no task."""

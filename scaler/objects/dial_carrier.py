@@ -1,0 +1,117 @@
+"""DialCarrier: how objects go between a relay's host and others: it goes to the scheduler's port, or to another host's.
+
+What it has fetched it serves at a port of its own, if it has one, until nobody holds that any more.
+
+Not here: chunks, which are what is left when that does not work (objects.transfers).
+"""
+
+import logging
+import secrets
+import socket
+from collections.abc import Callable
+
+from scaler._native import Store
+from scaler.address import Address, Place
+from scaler.exceptions import AddressError
+from scaler.objects.arrival import Arrival
+from scaler.objects.dialer import ObjectDialer
+from scaler.objects.port import ObjectPort
+from scaler.objects.stream import token_for
+from scaler.protocol.frames import Offer, Serves
+
+_log = logging.getLogger(__name__)
+
+
+class DialCarrier:
+    """`store` is where objects arrive; `port` is where others may fetch them from here."""
+
+    def __init__(self, dialer: ObjectDialer, store: Store, port: ObjectPort | None, host: str = "") -> None:
+        self._dialer, self._store, self._port, self._host = dialer, store, port, host
+        self._key = secrets.token_bytes(16) if port is None else port.key
+        self._served: set[int] = set()
+
+    def serves(self) -> Serves:
+        """What to tell the scheduler at the beginning of a session."""
+        if self._port is None:
+            return Serves(self._key)
+        return Serves(self._key, str(Place(self._host, self._port.port)))
+
+    @property
+    def is_usable(self) -> bool:
+        return self._dialer.is_usable
+
+    def offer(self, object_id: int, view: memoryview, done: Callable[[bool], None]) -> Offer:
+        self._dialer.bring(view, token_for(self._key, object_id), done)
+        return Offer(object_id, view.nbytes)
+
+    def on_fetched(self, object_id: int, is_there: bool) -> None:
+        """The scheduler fetches nothing itself."""
+
+    def expect(self, offer: Offer, arrival: Arrival, done: Callable[[bool], None]) -> None:
+        if not arrival.here:
+            done(True)  # there is no room for it: no need to try
+            return
+        places = [(self._dialer.home, offer.token)]
+        if offer.source:
+            places.insert(0, (Place.parse(offer.source), offer.source_token))
+        elif not self.is_usable:
+            done(False)
+            return
+
+        def fetched(ok: bool) -> None:
+            if ok and self._port is not None and offer.object in self._store:
+                self._served.add(offer.object)
+                self._port.serve(offer.object, self._store.open(arrival.here))
+            done(ok)
+
+        self._dialer.fetch(arrival, places, fetched)
+
+    def forget_offered(self, object_id: int) -> None:
+        """It goes on its way: the scheduler takes it or not."""
+
+    def forget_expected(self, object_id: int) -> None:
+        """Nobody holds it any more, or its record has come."""
+        if object_id in self._served and self._port is not None:
+            self._served.remove(object_id)
+            self._port.withdraw(object_id)
+
+    def serve_made(self, object_id: int, view: memoryview) -> None:
+        """Others may fetch what a worker here has made under this id."""
+        if self._port is not None:
+            self._port.serve(object_id, view, is_made_here=True)
+
+    def withdraw_made(self, object_id: int) -> None:
+        if self._port is not None:
+            self._port.withdraw(object_id, is_made_here=True)
+
+    def close(self) -> None:
+        self._dialer.close()
+        if self._port is not None:
+            self._port.close()
+
+
+def make_carrier(
+    address: str, objects_port: int, store: Store, call: Callable[[Callable[[], None]], None], *, listens: bool
+) -> DialCarrier | None:
+    """What a relay of the scheduler at this address has; None if the scheduler has no port for objects."""
+    where = Address.parse(address)
+    if not objects_port or where.is_ipc:
+        return None
+    dialer = ObjectDialer(Place(where.host, objects_port), call)
+    if not listens:
+        return DialCarrier(dialer, store, None)
+    try:
+        host = _own_address(where.host, objects_port)
+        Place.parse(str(Place(host, objects_port)))  # as others will read it: a link-local one means nothing to them
+        return DialCarrier(dialer, store, ObjectPort(host), host)
+    except (OSError, AddressError) as error:
+        _log.warning("other hosts cannot fetch objects from here: %s", error)
+        return DialCarrier(dialer, store, None)
+
+
+def _own_address(host: str, port: int) -> str:
+    """The address of the interface by which this host reaches that one: nothing is sent for this."""
+    family, kind, protocol, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
+    with socket.socket(family, kind, protocol) as probe:
+        probe.connect(place)
+        return str(probe.getsockname()[0])

@@ -1,0 +1,76 @@
+"""ObjectDirectory: which hosts have which objects, and can be asked for them.
+
+The scheduler's host has them all. One that has fetched an object, or whose worker has made it, can give it too, so that
+what many need leaves each host but a few times. The core knows who holds an object; this is about where copies lie.
+
+Rule 1: what is said here is a hint: who is sent to a host that has nothing any more asks the scheduler's.
+"""
+
+from collections import Counter
+from typing import NamedTuple
+
+from scaler.objects.stream import token_for
+
+
+class Host(NamedTuple):
+    """A host's port for objects, and the key of its tokens. Without an address nobody can get there."""
+
+    key: bytes
+    address: str
+
+
+class Source(NamedTuple):
+    """A host that has an object; `made_as`: under what id one of its workers has made it, 0 if it has fetched it."""
+
+    host: Host
+    made_as: int = 0
+
+    def token(self, object_id: int) -> bytes:
+        """What to show there to get the object."""
+        return token_for(self.host.key, self.made_as or object_id, is_made_there=bool(self.made_as))
+
+
+class ObjectDirectory:
+    """Sources by object, and how many transfers each host is asked for just now."""
+
+    def __init__(self) -> None:
+        self._sources: dict[int, dict[Host, Source]] = {}
+        self._load: Counter[Host | None] = Counter()  # None: the scheduler's own
+
+    def note(self, object_id: int, source: Source) -> None:
+        """The host has the object now."""
+        if source.host.address:
+            self._sources.setdefault(object_id, {}).setdefault(source.host, source)
+
+    def choose(self, object_id: int) -> Source | None:
+        """Who is to give the object to one more: whoever has the least to do, best the scheduler's host (None)."""
+        candidates = [None, *sorted(self._sources.get(object_id, {}).values())]
+        chosen = min(candidates, key=lambda source: self._load[_host_of(source)])
+        self._load[_host_of(chosen)] += 1
+        return chosen
+
+    def on_given(self, source: Source | None) -> None:
+        """A transfer that was chosen is over."""
+        host = _host_of(source)
+        self._load[host] -= 1
+        if not self._load[host]:
+            del self._load[host]
+
+    def on_gone(self, objects: list[int]) -> None:
+        """Nobody holds these any more."""
+        for object_id in objects:
+            self._sources.pop(object_id, None)
+
+    def on_left(self, host: Host) -> None:
+        """The host has gone."""
+        for object_id in [object_id for object_id, sources in self._sources.items() if host in sources]:
+            del self._sources[object_id][host]
+            if not self._sources[object_id]:
+                del self._sources[object_id]
+
+    def __len__(self) -> int:
+        return len(self._sources)
+
+
+def _host_of(source: Source | None) -> Host | None:
+    return None if source is None else source.host

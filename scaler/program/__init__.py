@@ -1,0 +1,1 @@
+"""What each process of ours needs around its work: how it starts, logs, waits, and ends."""

@@ -1,0 +1,254 @@
+"""ClusterSide: the relay of a host's workers, in their supervisor's process."""
+
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any, Protocol
+
+from scaler._native import (
+    KIND_FORGET,
+    KIND_FREED,
+    KIND_RELEASE,
+    MOST_NUMBERS,
+    Mappings,
+    RecordRun,
+    Relay,
+    RelayPeer,
+    Store,
+)
+from scaler.objects.dial_carrier import DialCarrier
+from scaler.objects.made import MadeObjects
+from scaler.objects.transfers import Place, pack_ids, unpack_ids
+from scaler.protocol.bounds import MOST_CLAIMED, MOST_FACTS_LENGTH, plain_text
+from scaler.protocol.frames import (
+    FLAG_OBJECTS,
+    Body,
+    Cancel,
+    Forget,
+    FrameError,
+    Freed,
+    Functions,
+    Goodbye,
+    Joined,
+    Left,
+    Release,
+    Results,
+    Shutdown,
+    Taken,
+    Tasks,
+    Unable,
+    Withdraw,
+    Withdrawn,
+)
+from scaler.session.relay_side import RelaySide, odd_columns
+from scaler.session.single import with_payload
+from scaler.values.death_facts import pack_facts, read_facts
+
+RELAY_TAG = (1 << 24) - 1  # of the relay's own store
+
+
+def store_tag(session: int) -> int:
+    """Of the relay's store in its first session (0), its second and so on; those of workers are between."""
+    return RELAY_TAG - MOST_NUMBERS - session if session else RELAY_TAG
+
+
+def worker_tag(number: int) -> int:
+    """What the objects that the worker of this number makes begin with, on this host."""
+    return RELAY_TAG - 1 - number
+
+
+class Stopping(Protocol):
+    """What stops the tasks of workers (scaler.cancellation.stopper)."""
+
+    def stop(self, worker: RelayPeer, task: int, attempt: int) -> None: ...
+    def find_final(self, worker: RelayPeer) -> tuple[int, int] | None: ...
+    def remove(self, worker: RelayPeer) -> RecordRun | None: ...
+    def attend(self, now_s: float) -> None: ...
+    @property
+    def next_due_s(self) -> float | None: ...
+
+
+class ClusterSide(RelaySide):
+    """Tasks in, results out. `dismiss(peer)` is to hang up on a worker: on_left follows."""
+
+    def __init__(
+        self,
+        relay: Relay,
+        life: str,
+        folder: str,
+        store: Store,
+        mappings: Mappings,
+        dismiss: Callable[[RelayPeer], None],
+        stopper: Stopping,
+    ) -> None:
+        super().__init__(relay, store, mappings, until_named=False)
+        self._dismiss, self._stopper = dismiss, stopper
+        self._made = MadeObjects(life, folder, mappings, self._tell_freed)
+        self.is_shut_down = False  # the scheduler wants no cluster any more
+        self._numbers = 0  # all below it have been given to workers
+        self._sending: dict[int, tuple[int, tuple[Any, ...]]] = {}  # results whose objects are on their way, by task
+        self._about: dict[RelayPeer, tuple[str, int, bytes]] = {}  # names, processes and vouchers
+        self._leaving: set[int] = set()  # workers that have gone, which is still to be said
+        self._survivors: dict[RelayPeer, tuple[int, int]] = {}  # what they run for a scheduler before
+        self._old_stores: list[Store] = []  # that tasks of these may still look at
+
+    def use(self, carrier: DialCarrier | None) -> None:
+        super().use(carrier)
+        self._made.carrier = carrier
+        if carrier is None:
+            self.talk.post(Unable(""))  # its workers may take long to start, and who says nothing is not waited for
+
+    def _tell_freed(self, number: int, ids: Iterable[int]) -> None:
+        self.relay.tell(number, KIND_FREED, pack_ids(ids))
+
+    def on_control(self, number: int, record: tuple[Any, ...]) -> None:
+        if record[0] != KIND_RELEASE:
+            peer = self.relay.find_peer(number)
+            if peer is not None:  # workers have nothing else to say there
+                self.on_broken(peer)
+            return
+        ids = unpack_ids(record[2])
+        self.talk.after_objects(lambda: self.talk.post(Release.of(ids, number)))
+
+    def on_broken(self, peer: RelayPeer) -> None:
+        self._dismiss(peer)
+
+    def tag_of(self, number: int) -> int:
+        return worker_tag(number)
+
+    def on_sending(self, number: int, record: tuple[Any, ...]) -> None:
+        self._sending[record[1]] = number, record
+
+    def on_sent(self, number: int, record: tuple[Any, ...]) -> None:
+        self._sending.pop(record[1], None)
+        self._made.on_sent(number, record)
+
+    def on_body(self, body: Body) -> None:
+        if isinstance(body, Tasks):
+            with odd_columns():
+                self.batch.put_tasks(body, peers=self._numbers)
+            for number, record in self.relay.deliver(self.batch):
+                self.relay.deliver_one(number, with_payload(record, self.place(record[2])))
+        elif isinstance(body, Functions):
+            for function in body.rows():
+                self.tell_function(function)
+        elif isinstance(body, Forget):
+            for number, function_number in body.rows():
+                self.relay.tell(number, KIND_FORGET, function=function_number)
+        elif isinstance(body, Withdraw):
+            self.talk.post(Withdrawn.of([(*row, bool(self.relay.withdraw(*row))) for row in body.rows()]))
+        elif isinstance(body, Freed):
+            for _, object_id in body.rows():
+                if not self._made.forget(object_id):
+                    self.talk.incoming.forget(object_id)
+        elif isinstance(body, Taken):
+            for naming in body.rows():
+                self._made.on_taken(naming.peer, naming.object, naming.name)
+        elif isinstance(body, Goodbye):
+            self.over = body.reason
+        elif isinstance(body, Shutdown):
+            self.is_shut_down = True
+            self.talk.post(Goodbye())
+            self.over = "the scheduler stops its workers"
+        elif isinstance(body, Cancel):
+            for row in body.rows():
+                self._stop(*row)
+        else:
+            raise FrameError(f"a scheduler does not say {type(body).__name__} to a cluster")
+
+    def find(self, object_id: int) -> Place | None:
+        return self._made.find(object_id) or super().find(object_id)
+
+    def _stop(self, number: int, task: int, attempt: int) -> None:
+        """Nobody wants this any more. What had not begun was asked back before."""
+        peer = self.relay.find_peer(number)
+        if peer is not None:
+            self._stopper.stop(peer, task, attempt)
+
+    def take_back_all(self, peer: RelayPeer) -> None:
+        """This worker will be killed: what it has not begun goes elsewhere."""
+        taken = self.relay.take_back_all(peer.number)
+        if taken:
+            self.talk.post(Withdrawn.of([(peer.number, task, attempt, True) for task, attempt in taken]))
+
+    def attend(self, now_s: float) -> float | None:
+        super().attend(now_s)
+        if self._survivors or self._old_stores:
+            self._look_after_survivors()
+        self._stopper.attend(now_s)
+        return self._stopper.next_due_s
+
+    def on_joined(self, peer: RelayPeer, name: str, pid: int, voucher: bytes = b"") -> None:
+        """A worker has handed in its rings; called in the order of the peers' numbers."""
+        self.peers.append(peer)
+        self._numbers = peer.number + 1
+        name = plain_text(name)
+        self._about[peer] = name, pid, voucher
+        self.talk.post(Joined(peer.number, name, pid, voucher=voucher))
+
+    def on_left(self, peer: RelayPeer, exit_code: int, reason: str) -> None:
+        """A worker has gone. What it said is said before that, and nobody else maps what it was sent."""
+        self.peers.remove(peer)
+        del self._about[peer]
+        self._survivors.pop(peer, None)
+        if self._stopper.find_final(peer) is not None:
+            reason = pack_facts({**read_facts(reason), "final": True}).decode()
+        answer = self._stopper.remove(peer)
+        rest = self.relay.remove(peer)
+        self._say_asides()
+        self.post_all([(peer.number, rest)])
+        if answer is not None:
+            self.post_all([(peer.number, answer)])
+        self._leaving.add(peer.number)
+        self.talk.after_objects(lambda: self._say_left(peer.number, exit_code, reason, peer.claimed))
+
+    def _say_left(self, number: int, exit_code: int, reason: str, claimed: list[tuple[int, int]]) -> None:
+        self._leaving.remove(number)
+        begun = Left.columns_of(claimed[:MOST_CLAIMED])
+        self.talk.post(Left(number, exit_code, plain_text(reason, MOST_FACTS_LENGTH), **begun))
+        self._made.on_left(number, worker_tag(number))  # its results have been sent, or never will be
+
+    # another scheduler
+
+    def take_over(self, before: "ClusterSide", life: int) -> None:
+        """Go on with the workers of a session whose scheduler has gone; `life` is that of the next one.
+
+        Called once, before anything else is said. They go on with what they run; what they have not begun is taken
+        back, since its client sends it again. Results that the other scheduler may not have taken are sent again.
+        """
+        runs = dict(self.relay.take_over(life))
+        for peer in before.peers:
+            name, pid, voucher = self._about[peer] = before._about[peer]
+            self.peers.append(peer)
+            self._numbers = peer.number + 1
+            task, attempt = runs[peer] or (0, 0)
+            if task:
+                self._survivors[peer] = task, attempt
+            self.talk.post(Joined(peer.number, name, pid, True, task, attempt, voucher))
+        for body in before.talk.ledger.unacknowledged_bodies():
+            if isinstance(body, Results) and not any(flags & FLAG_OBJECTS for flags in body.flags):
+                self.talk.post(body)
+        present = {peer.number for peer in self.peers}
+        unheard = self._made.take_over(before._made, present)
+        sending = [(number, record) for number, record in before._sending.values() if number in present]
+        self.relay.asides[:0] = [*unheard, *sending]
+        for number in before._leaving:
+            self._made.on_left(number, worker_tag(number))
+        self._old_stores = [*before._old_stores, before.store]
+
+    def _look_after_survivors(self) -> None:
+        """Say of whom what it ran for another scheduler has ended: its result may have gone to that."""
+        for peer, (task, attempt) in list(self._survivors.items()):
+            if not peer.running.is_it(task, attempt):
+                del self._survivors[peer]
+                self.talk.after_objects(partial(self._say_idle, peer.number, task, attempt))
+        if not self._survivors:
+            self.close_old_stores()
+
+    def _say_idle(self, number: int, task: int, attempt: int) -> None:
+        self.talk.post(Withdrawn.of([(number, task, attempt, False)]))
+
+    def close_old_stores(self) -> None:
+        """Nobody will open an object of a session before any more. Who has one open keeps it."""
+        while self._old_stores:
+            self._old_stores.pop().close()
+        self._made.free_outdated()

@@ -1,0 +1,230 @@
+"""Dealer: a peer's socket to a scheduler, and the greeting with which each socket begins.
+
+One socket is one session's connection: ZeroMQ's own reconnecting is off, because it would send what was queued before
+any hello. A socket that breaks is thrown away and a fresh one says hello again.
+
+Not here: what is said after the welcome (session.conversation, session.relay_side).
+"""
+
+import logging
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable
+
+import zmq
+import zmq.utils.monitor
+
+from scaler.address import Address
+from scaler.exceptions import AddressError, RefusedError, SchedulerTimeoutError
+from scaler.program.descriptors import check_descriptors
+from scaler.program.threads import check_threads
+from scaler.protocol.codec import decode, encode
+from scaler.protocol.frames import Frame, FrameError, Goodbye, Hello, Refusal, Role, VersionError, Welcome
+from scaler.session.diagnosis import NO_ANSWER, look
+
+_log = logging.getLogger(__name__)
+# As plain numbers: an operation on pyzmq's flags costs as much as one on its sockets.
+NOBLOCK, EVENTS, POLLIN = int(zmq.NOBLOCK), int(zmq.EVENTS), int(zmq.POLLIN)
+# Both sides say something every few seconds, so nothing that forgets idle connections takes this one for idle; this is
+# for what was left by a host that has vanished.
+KEEP_ALIVE = (
+    (zmq.TCP_KEEPALIVE, 1), (zmq.TCP_KEEPALIVE_IDLE, 30), (zmq.TCP_KEEPALIVE_INTVL, 10), (zmq.TCP_KEEPALIVE_CNT, 3),
+)  # fmt: skip
+FIRST_PAUSE_S, MOST_PAUSE_S = 0.01, 0.25
+ZEROMQ_THREADS, ZEROMQ_DESCRIPTORS = 2, 16  # of a context with one socket, and some more: it aborts without them
+ANSWER_S = 5.0
+PATIENCE_S = 0.5  # before it is looked why nobody answers
+LOOK_AGAIN_S = 2.0
+_MET = zmq.EVENT_HANDSHAKE_SUCCEEDED  # whatever listens there speaks ZeroMQ
+_BROKEN = (
+    zmq.EVENT_DISCONNECTED
+    | zmq.EVENT_CLOSED
+    | zmq.EVENT_MONITOR_STOPPED
+    | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+    | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+    | zmq.EVENT_HANDSHAKE_FAILED_AUTH
+)
+
+
+class Dealer:
+    """One connection. `is_broken` says that it is over."""
+
+    def __init__(self, address: str) -> None:
+        check_threads(ZEROMQ_THREADS)
+        check_descriptors(ZEROMQ_DESCRIPTORS)
+        self._context = zmq.Context()
+        self._socket = self._context.socket(zmq.DEALER)
+        for option, value in ((zmq.LINGER, 0), (zmq.SNDHWM, 0), (zmq.RCVHWM, 0), (zmq.RECONNECT_IVL, -1), *KEEP_ALIVE):
+            self._socket.setsockopt(option, value)
+        self._socket.setsockopt(zmq.IPV6, 1)
+        self._monitor = self._socket.get_monitor_socket(_BROKEN | _MET)
+        self._poller = zmq.Poller()
+        self._poller.register(self._socket, zmq.POLLIN)
+        self._poller.register(self._monitor, zmq.POLLIN)
+        self.is_broken = False
+        self.has_met = False
+        self.has_message = False  # when `wait` last looked
+        try:
+            self._socket.connect(address)
+        except zmq.ZMQError as error:
+            self.close()
+            raise ValueError(f"{address} is no address to connect to: {error.strerror}") from error
+
+    def send(self, data: bytes) -> None:
+        try:
+            self._socket.send(data, NOBLOCK)
+        except zmq.ZMQError:
+            self.is_broken = True
+
+    def receive(self) -> bytes | None:
+        """The next message, None if there is none now."""
+        if not int(self._socket.getsockopt(EVENTS)) & POLLIN:
+            return None
+        parts = self._socket.recv_multipart(NOBLOCK)
+        return parts[0] if len(parts) == 1 else b""
+
+    def wait_for_too(self, eventfd: int) -> None:
+        """Have `wait` end when this eventfd rings."""
+        self._poller.register(eventfd, zmq.POLLIN)
+
+    def wait(self, timeout_s: float) -> bool:
+        """Until there is a message, the connection breaks or the eventfd rings. True if the eventfd did."""
+        rung = self.has_message = False
+        for ready, _ in self._poller.poll(max(0, int(timeout_s * 1000))):
+            if ready is self._monitor:
+                if zmq.utils.monitor.recv_monitor_message(self._monitor, zmq.NOBLOCK)["event"] == _MET:
+                    self.has_met = True
+                else:
+                    self.is_broken = True
+            elif ready is self._socket:
+                self.has_message = True
+            else:
+                rung = True
+        return rung
+
+    def close(self, linger_ms: int = 0) -> None:
+        """Idempotent. Waits up to `linger_ms` for what was sent."""
+        if self._socket.closed:
+            return
+        self._socket.disable_monitor()
+        self._monitor.close(0)
+        self._socket.close(linger_ms)
+        self._context.term()
+
+    def leave(self) -> None:
+        """Say goodbye as one who has said nothing but hello."""
+        self.send(encode(Frame(Goodbye(), 1)))
+        self.close(1000)
+
+
+def new_hello(
+    role: Role, identity: bytes, *, client_bits: int = 0, worker_names: tuple[str, ...] = (), voucher: bytes = b""
+) -> Hello:
+    """A hello of this process. With a `voucher` it is one of the client of a worker's tasks."""
+    return Hello(
+        int(role), sys.version_info.major, sys.version_info.minor, identity, client_bits,
+        pid=os.getpid(), uid=os.geteuid(), host_name=socket.gethostname(), worker_names=worker_names,
+        is_nested=bool(voucher), voucher=voucher,
+    )  # fmt: skip
+
+
+class Doubts:
+    """What keeps the scheduler from answering, as far as that can be seen from here (session.diagnosis)."""
+
+    def __init__(self, address: str, *, is_name_known: bool) -> None:
+        self._address, self._is_name_known = address, is_name_known
+        self._parsed = Address.parse(address)
+        self._next_s = 0.0
+        self._is_announced = False
+        self.text = ""
+
+    def look(self, has_met: bool, end: float) -> None:
+        """See what it is, if that is not known yet. AddressError or RefusedError if waiting does not help."""
+        now_s = time.monotonic()
+        if has_met:
+            self.text = NO_ANSWER
+        if has_met or now_s < self._next_s or now_s > end:
+            return
+        trouble = look(self._parsed, end - now_s)
+        self.text = trouble.text
+        self._next_s = time.monotonic() + LOOK_AGAIN_S
+        if trouble.is_about_name and trouble.is_final and not self._is_name_known:
+            raise AddressError(f"no scheduler can be reached at {self._address}: {trouble.text}: correct the address")
+        if trouble.is_final and not trouble.is_about_name:
+            raise RefusedError(f"no scheduler can be reached at {self._address}: {trouble.text}")
+        if not self._is_announced:
+            self._is_announced = True
+            level = logging.WARNING if trouble.is_about_name else logging.INFO
+            _log.log(level, "waiting for the scheduler at %s: %s", self._address, trouble.text)
+
+    def on_nonsense(self, error: FrameError) -> RefusedError:
+        """What to raise when something has answered that is no frame."""
+        if isinstance(error, VersionError):
+            return RefusedError(f"the scheduler at {self._address} is of another version: {error}")
+        trouble = look(self._parsed, LOOK_AGAIN_S)
+        what = trouble.text if trouble.is_final else f"what listens there is no scheduler of this version: {error}"
+        return RefusedError(f"no scheduler can be reached at {self._address}: {what}")
+
+
+def greet(
+    address: str,
+    make_hello: Callable[[], Hello],
+    timeout_s: float,
+    is_stopped: Callable[[], bool] = lambda: False,
+    *,
+    is_name_known: bool = True,
+) -> tuple[Dealer, Welcome]:
+    """Say hello at `address` until somebody answers, on a fresh socket each time.
+
+    SchedulerTimeoutError after `timeout_s`, RefusedError with the scheduler's sentence if it does not want this peer,
+    or if something else listens there, ValueError if the address is none. AddressError if no host has that name, unless
+    it `is_name_known`: then the name is waited for as a scheduler is, since names of hosts come and go with them.
+    """
+    deadline = time.monotonic() + timeout_s
+    pause_s = FIRST_PAUSE_S
+    doubts = Doubts(address, is_name_known=is_name_known)
+    while True:
+        dealer = Dealer(address)
+        try:
+            answer = _ask(dealer, make_hello(), deadline, is_stopped, doubts)
+            if answer is None and not is_stopped():
+                doubts.look(dealer.has_met, deadline)
+        except BaseException:
+            dealer.close()
+            raise
+        if isinstance(answer, Welcome):
+            return dealer, answer
+        dealer.close()
+        if isinstance(answer, Refusal) and not answer.is_temporary:
+            raise RefusedError(f"the scheduler at {address} refused: {answer.reason}")
+        if is_stopped() or time.monotonic() + pause_s > deadline:
+            why = f": {doubts.text}" if doubts.text else ""
+            raise SchedulerTimeoutError(f"no scheduler answered at {address} within {timeout_s} s{why}")
+        time.sleep(pause_s)
+        pause_s = min(MOST_PAUSE_S, pause_s * 2)
+
+
+def _ask(
+    dealer: Dealer, hello: Hello, deadline: float, is_stopped: Callable[[], bool], doubts: Doubts
+) -> Welcome | Refusal | None:
+    """The answer to one hello; None if the connection failed or nobody answered for a while."""
+    dealer.send(encode(Frame(hello)))
+    began_s = time.monotonic()
+    end = min(deadline, began_s + ANSWER_S)
+    doubtful_s = began_s + min(PATIENCE_S, (end - began_s) / 2)
+    while not dealer.is_broken and time.monotonic() < end and not is_stopped():
+        dealer.wait(min(0.05, end - time.monotonic()))
+        data = dealer.receive()
+        if data is None:
+            if not dealer.is_broken and time.monotonic() > doubtful_s:
+                doubts.look(dealer.has_met, end)
+            continue
+        try:
+            body = decode(data).body
+        except FrameError as error:
+            raise doubts.on_nonsense(error) from error
+        if isinstance(body, Welcome | Refusal):
+            return body
+    return None

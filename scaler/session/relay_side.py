@@ -1,0 +1,270 @@
+"""RelaySide: a relay's half of a session. Records and bodies in and out; no socket, no clock, no thread.
+
+What its peers say in their rings becomes bodies; what the scheduler says becomes records in their rings. Objects travel
+in chunks, from the store of whoever made them into the store of the receiving host: here that is the relay's own.
+
+Rule 1: what a peer said before a control record goes out before it, a function before the tasks that name it, an object
+        before the record that brings it.
+Not here: who the peers are (client_relay, cluster_relay), the socket (relay_thread).
+"""
+
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from scaler._native import (
+    FLAG_INPUTS,
+    KIND_FUNCTION,
+    KIND_RESULT,
+    KIND_TASK,
+    Mappings,
+    RecordBatch,
+    RecordRun,
+    Relay,
+    RelayPeer,
+    Store,
+    bare,
+    join_places,
+    keeper_of,
+    maker_of,
+    runs_to_result_columns,
+    runs_to_task_columns,
+    split_places,
+)
+from scaler.objects.dial_carrier import DialCarrier
+from scaler.objects.transfers import IncomingObjects, Place, new_objects
+from scaler.program.sparing_log import SparingLog
+from scaler.protocol.bounds import DIGEST_BYTES
+from scaler.protocol.codec import decode
+from scaler.protocol.frames import (
+    FLAG_OBJECTS,
+    Acknowledge,
+    Body,
+    FrameError,
+    Function,
+    Functions,
+    Heartbeat,
+    Refusal,
+    Results,
+    Tasks,
+    Welcome,
+)
+from scaler.session.conversation import Conversation
+from scaler.session.single import with_payload
+
+_sparing = SparingLog(logging.getLogger(__name__))
+TRIM_S = 0.5
+
+
+@contextmanager
+def odd_columns() -> Iterator[None]:
+    """Columns that make no sense end the session as other frames do that make none: with a sentence."""
+    try:
+        yield
+    except ValueError as error:
+        raise FrameError(str(error)) from None
+
+
+class RelaySide(ABC):
+    """What relays of clients and of clusters have in common."""
+
+    def __init__(self, relay: Relay, store: Store, mappings: Mappings, until_named: bool = True) -> None:
+        self.relay = relay
+        self.store, self.mappings = store, mappings
+        self.talk = Conversation(IncomingObjects(store, until_named=until_named))
+        self.batch = RecordBatch()
+        self.peers: list[RelayPeer] = []
+        self.unsaid: set[int] = set()  # tasks that wait for objects on their way, their own or their function's
+        self.over: str | None = None  # why the session has ended for good
+        self._functions_under_way = 0
+        self._trim_s = 0.0  # when memory is looked after next
+
+    def use(self, carrier: DialCarrier | None) -> None:
+        """Large objects go this way. To be said before anything else."""
+        if carrier is not None:
+            self.talk.post(carrier.serves())
+            self.talk.use(carrier)
+
+    def on_frame(self, data: bytes) -> None:
+        """Act on a message of the scheduler's. FrameError ends the session."""
+        body = self.talk.take(decode(data))
+        if isinstance(body, Refusal):
+            self.over = body.reason
+        elif body is not None and not isinstance(body, Acknowledge | Heartbeat | Welcome):
+            self.on_body(body)
+
+    @abstractmethod
+    def on_body(self, body: Body) -> None:
+        """Act on what the scheduler says. FrameError ends the session."""
+
+    @abstractmethod
+    def on_control(self, number: int, record: tuple[Any, ...]) -> None:
+        """Act on a control record of a peer."""
+
+    @abstractmethod
+    def on_broken(self, peer: RelayPeer) -> None:
+        """What this peer has written makes no sense: nothing more is taken from it."""
+
+    def attend(self, now_s: float) -> float | None:
+        """Do what is due; when there will be something to do that cannot wait until somebody has news."""
+        if now_s >= self._trim_s:
+            self._trim_s = now_s + TRIM_S
+            self.store.trim(int(now_s * 1e9))
+            self.mappings.trim(int(now_s * 1e9))
+        return None
+
+    def collect(self) -> None:
+        """Say what the peers have said: what was set aside, then the rest in batches."""
+        talk, relay = self.talk, self.relay
+        talk.go_on()
+        self._say_asides()
+        runs = [(peer.number, peer.collected) for peer in self.peers]
+        if not self._functions_under_way:
+            while talk.has_room and self._post_runs(runs):
+                pass
+        relay.inputs_wait = bool(self.unsaid)
+        relay.hold(bool(self._functions_under_way) or not talk.has_room)
+        broken, relay.broken[:] = list(relay.broken), []
+        for peer in broken:
+            self.on_broken(peer)
+
+    def _say_asides(self) -> None:
+        relay = self.relay
+        asides, relay.asides[:] = list(relay.asides), []
+        for number, said in asides:
+            try:
+                self._say_aside(number, said)
+            except (ValueError, TypeError, OSError) as error:
+                _sparing.warning(number, "what peer %d has written cannot be sent: %s", number, error)
+                peer = relay.find_peer(number)
+                if peer is not None:
+                    self.on_broken(peer)
+
+    def _say_aside(self, number: int, said: Any) -> None:
+        if isinstance(said, RecordRun):
+            if self._functions_under_way:
+                self._post_later(number, said)
+            else:
+                self.post_all([(number, said)])
+        elif said[0] in (KIND_TASK, KIND_RESULT) and said[4] & FLAG_OBJECTS:
+            self._send_with_objects(number, said)
+        elif said[0] in (KIND_TASK, KIND_RESULT):
+            self._send_after_others(number, said)
+        else:
+            self.on_control(number, said)
+
+    @property
+    def has_functions_under_way(self) -> bool:
+        """Tasks may wait for a function whose objects are still being sent."""
+        return bool(self._functions_under_way)
+
+    def _post_later(self, number: int, run: RecordRun) -> None:
+        """Say this after the functions that it may name."""
+        tasks = run.tasks()
+        self.unsaid.update(tasks)
+
+        def post() -> None:
+            self.unsaid.difference_update(tasks)
+            self.post_all([(number, run)])
+
+        self.talk.after_objects(post)
+
+    def post_all(self, runs: list[tuple[int, RecordRun]]) -> None:
+        """Say all that is in these runs, whatever the window."""
+        while self._post_runs(runs):
+            pass
+
+    def _post_runs(self, runs: list[tuple[int, RecordRun]]) -> bool:
+        """Post one batch. False if there was nothing."""
+        if self.relay.is_client:
+            columns = runs_to_task_columns(runs)
+            if columns is not None:
+                self.talk.post(Tasks(*columns))
+        else:
+            columns = runs_to_result_columns(runs)
+            if columns is not None:
+                self.talk.post(Results(*columns))
+        return columns is not None
+
+    # objects
+
+    def _send_with_objects(self, number: int, record: tuple[Any, ...]) -> None:
+        self.send_objects(number, record[2])
+        self.on_sending(number, record)
+        self.unsaid.add(record[1])
+        named = [place[0] for place in split_places(record[2])[0]]
+        waits_for_all = self._functions_under_way or record[4] & FLAG_INPUTS
+
+        def post() -> None:
+            self.unsaid.discard(record[1])
+            self._post_runs([(number, with_payload(record, bare(record[2])))])
+            self.on_sent(number, record)
+
+        self.talk.after_objects(post, None if waits_for_all else named, [place[0] for place in new_objects(record[2])])
+
+    def _send_after_others(self, number: int, record: tuple[Any, ...]) -> None:
+        """A task that may need the results of those that wait for their objects: it must not be said before them."""
+        self.unsaid.add(record[1])
+
+        def post() -> None:
+            self.unsaid.discard(record[1])
+            self._post_runs([(number, with_payload(record, record[2]))])
+
+        self.talk.after_objects(post)
+
+    @abstractmethod
+    def tag_of(self, number: int) -> int:
+        """What the objects that this peer makes begin with, and whose store its segments are."""
+
+    def send_objects(self, number: int, payload: bytes) -> None:
+        """Send the objects that this payload of a peer brings. ValueError if one of them is not its own."""
+        tag = self.tag_of(number)
+        places = list(new_objects(payload))
+        for object_id, segment, *_ in places:
+            if maker_of(object_id) != tag or keeper_of(segment) != tag:
+                raise ValueError(f"object {object_id:#x} in segment {segment:#x} is not of its own making")
+        for place in places:
+            self.talk.post_object(self.mappings.lend_at(place, False))
+
+    def on_sending(self, number: int, record: tuple[Any, ...]) -> None:  # noqa: B027  (a client keeps its tasks itself)
+        """The objects of this record are about to be sent."""
+
+    def on_sent(self, number: int, record: tuple[Any, ...]) -> None:  # noqa: B027  (a client's objects stay)
+        """The record and the objects that it brought are on their way."""
+
+    def send_function(self, record: tuple[Any, ...]) -> None:
+        """Announce a function that a peer announced."""
+        digest, payload, number, flags = record[2][:DIGEST_BYTES], record[2][DIGEST_BYTES:], record[3], record[4]
+        if flags & FLAG_OBJECTS:
+            self.send_objects(0, payload)  # only a relay's one client announces functions
+        elif not self._functions_under_way:  # else after those: numbers count up
+            self.talk.post(Functions.of([Function(0, number, digest, flags, payload)]))
+            return
+        self._functions_under_way += 1
+
+        def post() -> None:
+            self._functions_under_way -= 1
+            sent = bare(payload) if flags & FLAG_OBJECTS else payload
+            self.talk.post(Functions.of([Function(0, number, digest, flags, sent)]))
+
+        self.talk.after_objects(post)
+
+    def place(self, payload: bytes) -> bytes:
+        """The payload, saying where on this host its objects lie; one that is not here has no place."""
+        places, stream = split_places(payload)
+        found = []
+        for object_id, _, _, size, flags in places:
+            here = self.find(object_id)
+            found.append((object_id, 0, 0, size, flags) if here is None else (object_id, *here[1:4], flags))
+        return join_places(found, stream)
+
+    def find(self, object_id: int) -> Place | None:
+        """Where an object lies on this host."""
+        return self.store.place_of(object_id) if object_id in self.store else None
+
+    def tell_function(self, row: Function) -> None:
+        """Announce a function to a worker."""
+        payload = self.place(row.payload) if row.flags & FLAG_OBJECTS else row.payload
+        self.relay.tell(row.peer, KIND_FUNCTION, row.digest + payload, function=row.number, flags=row.flags)

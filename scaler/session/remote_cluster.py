@@ -1,0 +1,302 @@
+"""RemoteCluster: the scheduler's side of another host's workers, behind their supervisor's relay.
+
+Rule 1: a worker goes by its relay's number, which counts up; what comes of one that has gone is late, and passed over.
+Not here: what all sessions have in common, their rules included (remote_session).
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from scaler._native import (
+    KIND_FORGET,
+    KIND_FUNCTION,
+    MOST_NUMBERS,
+    NEWS_WORDS,
+    STATUS_OK,
+    RunOutlet,
+    SchedulerCore,
+    bare,
+    feed_one,
+    feed_results,
+    runs_to_task_columns,
+    split_places,
+)
+from scaler.objects.transfers import IncomingObjects, new_objects
+from scaler.protocol.bounds import CHUNK_BYTES, DIGEST_BYTES, MOST_FUNCTION_BYTES, parts_of
+from scaler.protocol.frames import (
+    ROWS_PER_SLICE,
+    Body,
+    Cancel,
+    Forget,
+    FrameError,
+    Freed,
+    Function,
+    Functions,
+    Hello,
+    Joined,
+    Left,
+    Release,
+    Results,
+    Taken,
+    Tasks,
+    Unable,
+    Verdict,
+    Withdraw,
+    Withdrawn,
+    slices_of,
+)
+from scaler.session.remote_session import HostObjects, RemoteSession, Steps
+from scaler.session.single import with_payload
+from scaler.values.death_facts import pack_facts, read_facts
+
+MOST_WORKERS = NEWS_WORDS * 64  # of one host at a time
+FUNCTIONS_AT_ONCE = CHUNK_BYTES // MOST_FUNCTION_BYTES  # in one frame
+
+
+class RemoteCluster(RemoteSession):
+    """The workers of another host, behind their supervisor's relay."""
+
+    keeps = True
+
+    def __init__(
+        self,
+        core: SchedulerCore,
+        hello: Hello,
+        objects: HostObjects,
+        ready: set[RemoteSession],
+        queue_size: int,
+        vouchers: set[bytes],
+    ) -> None:
+        super().__init__(core, hello, objects, IncomingObjects(objects.store, renames=True), ready)
+        self._queue_size = queue_size
+        self._all_vouchers = vouchers  # of all workers of all hosts
+        self._vouchers: dict[int, bytes] = {}  # by the relay's number
+        self._host = core.objects.add_host()
+        self.workers: dict[int, int] = {}  # by the relay's number; what comes of one that is not here is late
+        self._outlets: dict[int, RunOutlet] = {}  # of their tasks, the same way
+        self._next_number = 0  # none below it joins any more
+        self._functions_under_way = 0
+        self._large_functions: list[tuple[int, tuple[Any, ...]]] = []
+        self.unable = ""  # why no worker can start there
+        self._present: set[int] = set()  # objects that its host has, or that are on their way there
+
+    def on_body(self, body: Body, is_cleared: bool = False) -> Steps:
+        handler = _HANDLERS.get(type(body))
+        if handler is None:
+            raise FrameError(f"a cluster does not say {type(body).__name__}")
+        yield from handler(self, body)
+
+    def _on_unable(self, body: Unable) -> Steps:
+        self.unable = body.reason
+        yield from ()
+
+    def _on_results(self, body: Results) -> Steps:
+        self._batch.put_results(body, peers=MOST_NUMBERS)
+        while len(self._batch):
+            taken: list[tuple[int, int, int]] = []
+            for peer, record in feed_results(self.core, self.workers, self._batch, self.now_ns, ROWS_PER_SLICE):
+                taken += self._take_large(peer, record, self.now_ns)
+            if taken:
+                self.talk.post(Taken.of(taken))
+            if len(self._batch):
+                yield
+        self._batch.trim()
+
+    def _on_withdrawn(self, body: Withdrawn) -> Steps:
+        for verdicts in slices_of(body):
+            for verdict in verdicts:
+                self._on_verdict(verdict)
+            yield
+
+    def _on_release(self, body: Release) -> Steps:
+        for released in slices_of(body):
+            for peer, object_id in released:
+                worker = self.workers.get(peer)
+                if worker is not None:
+                    self.core.on_worker_release(worker, [object_id])
+            yield
+
+    def _on_left(self, body: Left) -> Steps:
+        claimed, facts = body.claimed(), self._facts_of(body)  # an error in these leaves the worker here
+        worker = self.workers.pop(body.peer, None)
+        if worker is not None:
+            del self._outlets[body.peer]
+            self._all_vouchers.discard(self._vouchers.pop(body.peer))
+            if facts.pop("final", False) and any([self.core.on_final_run(worker, *begun) for begun in claimed]):
+                facts["final"] = True
+            self.core.on_worker_left(worker, self.now_ns, claimed, pack_facts(facts))
+        yield from ()
+
+    def _on_verdict(self, verdict: Verdict) -> None:
+        worker = self.workers.get(verdict.peer)
+        if worker is None:
+            return
+        self.core.on_withdrawn(worker, verdict.task, verdict.attempt, verdict.took, self.now_ns)
+        if not verdict.took:  # nobody asked: what it ran for another scheduler has ended
+            self.core.on_survivor_idle(worker, verdict.task, verdict.attempt)
+
+    def _take_large(self, peer: int, record: tuple[Any, ...], now_ns: int) -> list[tuple[int, int, int]]:
+        """Take a result that brings an object: what its maker is to hear of that, as a Taken has it."""
+        payload = self.talk.incoming.take(record[2])
+        worker = self.workers.get(peer)
+        theirs, ours = ([place[0] for place in new_objects(each)] for each in (record[2], payload))
+        if worker is None:
+            for object_id in ours:
+                self.objects.store.free(object_id)
+            return [(peer, object_id, 0) for object_id in theirs]
+        is_input = record[5] == STATUS_OK and self.core.has_dependants(record[1])
+        feed_one(self.core, worker, with_payload(record, payload), now_ns)
+        return [
+            (peer, made_as, name if is_input and self._stays(name, made_as) else 0)
+            for made_as, name in zip(theirs, ours, strict=True)
+        ]
+
+    def _stays(self, object_id: int, made_as: int) -> bool:
+        """Tasks to come need this object, which a worker there has made: its host is to keep it. False if none does."""
+        if not self.core.objects.note_at(object_id, self._host):
+            return False
+        self._present.add(object_id)
+        if self.carrier is not None:
+            self.carrier.on_made(object_id, made_as)
+        return True
+
+    def _facts_of(self, body: Left) -> dict[str, Any]:
+        """How a worker has died: a relay says it as facts, another implementation perhaps as a sentence."""
+        facts = read_facts(body.reason) or {"output": body.reason}
+        code = {"code": body.return_code} if body.return_code else {}
+        return {"host": self.hello.host_name, **code, **facts}
+
+    def _on_joined(self, body: Joined) -> Steps:
+        if not self._next_number <= body.peer < MOST_NUMBERS:
+            raise FrameError(f"worker {body.peer} joined after number {self._next_number - 1}")
+        if len(self.workers) >= MOST_WORKERS:
+            raise FrameError(f"worker {body.peer} joined when {len(self.workers)} others were there")
+        self._next_number = body.peer + 1
+        self._vouchers[body.peer] = body.voucher
+        if body.voucher:
+            self._all_vouchers.add(body.voucher)
+        tasks = RunOutlet(body.peer, self._dirty, self._asks, self._large, self.ready, self, stops=self._stops)
+        control = RunOutlet(body.peer, self._dirty_control, [], self._large_functions, self.ready, self)
+        self._outlets[body.peer] = tasks
+        worker = self.workers[body.peer] = self.core.on_worker_joined(tasks, control, self._queue_size, host=self._host)
+        if body.outlived:
+            self.core.on_survivor(worker, (body.task, body.attempt) if body.task else None)
+        yield from ()
+
+    @property
+    def has_more(self) -> bool:
+        return super().has_more or bool(self._large_functions)
+
+    @property
+    def has_unsaid_functions(self) -> bool:
+        """Workers have not been told of functions that tasks may name: what is said of these waits."""
+        return bool(self._functions_under_way or self._dirty_control)
+
+    def flush(self) -> None:
+        self._send_functions()
+        for asks in parts_of(self._asks):
+            self.talk.post(Withdraw.of(asks))
+        self._asks.clear()
+        for stops in parts_of(self._stops):
+            self.talk.post(Cancel.of(stops))
+        self._stops.clear()
+        if self.has_unsaid_functions:
+            self.talk.go_on()
+        else:
+            super().flush()
+
+    def _send_functions(self) -> None:
+        """Announce and forget as much as the window lets out: each worker is told of each function."""
+        forgotten: list[tuple[int, int]] = []
+        rows: list[Function] = []
+        while self._dirty_control and self.talk.has_room:
+            outlet = self._dirty_control[-1]
+            record = outlet.run.read()
+            if record is None:
+                outlet.clean()
+                self._dirty_control.pop()
+            elif record[0] == KIND_FUNCTION:
+                data = record[2]
+                rows.append(Function(outlet.peer, record[3], data[:DIGEST_BYTES], record[4], data[DIGEST_BYTES:]))
+            elif record[0] == KIND_FORGET:
+                forgotten.append((outlet.peer, record[3]))
+            if len(rows) == FUNCTIONS_AT_ONCE:
+                self.talk.post(Functions.of(rows))
+                rows = []
+        if rows:
+            self.talk.post(Functions.of(rows))
+        for peer, record in self._large_functions:
+            self._functions_under_way += 1
+            self.send_objects(record[2][DIGEST_BYTES:])
+            self.talk.after_objects(partial(self._post_function, peer, record))
+        self._large_functions.clear()
+        for numbers in parts_of(forgotten):  # after the functions, which may wait for what they carry
+            self.talk.after_objects(partial(self._post_forget, numbers))
+
+    def _post_forget(self, numbers: list[tuple[int, int]]) -> None:
+        self.talk.post(Forget.of(numbers))
+
+    def _post_function(self, peer: int, record: tuple[Any, ...]) -> None:
+        self._functions_under_way -= 1
+        digest, payload = record[2][:DIGEST_BYTES], bare(record[2][DIGEST_BYTES:])
+        self.talk.post(Functions.of([Function(peer, record[3], digest, record[4], payload)]))
+
+    def send_large(self, peer: int, record: tuple[Any, ...]) -> None:
+        outlet = self._outlets.get(peer)
+        if outlet is None or (record[1], record[6]) not in outlet.waiting:
+            return  # it has been taken back meanwhile
+        self.send_objects(record[2])
+        named = [place[0] for place in split_places(record[2])[0]]
+        self.talk.after_objects(partial(self._post_task, peer, record), named)
+
+    def send_objects(self, payload: bytes) -> None:
+        """Send the objects that this payload names and the host does not have."""
+        for place in split_places(payload)[0]:
+            if place[0] not in self._present and self.send_object(place):
+                self._present.add(place[0])
+                self.core.objects.note_at(place[0], self._host)
+
+    def _post_task(self, peer: int, record: tuple[Any, ...]) -> None:
+        """Say this one, whose objects are there."""
+        task, attempt, outlet = record[1], record[6], self._outlets.get(peer)
+        position = None if outlet is None else outlet.leaves(task, attempt)
+        if position is not None:
+            self.core.on_task_sent(self.workers[peer], task, attempt, position)
+            self._post_runs([(peer, with_payload(record, bare(record[2])))])
+
+    def on_gone(self, objects: list[int]) -> None:
+        """Nobody holds these any more: its host need not keep them."""
+        gone = [object_id for object_id in objects if object_id in self._present]
+        if gone:
+            self._present.difference_update(gone)
+            for object_id in gone:
+                self.talk.drop_object(object_id)
+            for part in parts_of(gone):
+                self.talk.post(Freed.of(part))
+
+    def _post_runs(self, runs: list[tuple[int, Any]]) -> bool:
+        columns = runs_to_task_columns(runs)
+        if columns is not None:
+            self.talk.post(Tasks(*columns))
+        return columns is not None
+
+    def on_left(self) -> Steps:
+        facts = pack_facts({"host": self.hello.host_name, "lost": True})
+        self.core.on_workers_left(list(self.workers.values()), self.now_ns, facts)
+        self.core.objects.remove_host(self._host)
+        self._all_vouchers.difference_update(self._vouchers.values())
+        self.workers.clear()
+        self._outlets.clear()
+        self.talk.close()
+        yield from ()
+
+
+_HANDLERS: dict[type, Callable[[RemoteCluster, Any], Steps]] = {
+    Unable: RemoteCluster._on_unable,
+    Results: RemoteCluster._on_results,
+    Withdrawn: RemoteCluster._on_withdrawn,
+    Release: RemoteCluster._on_release,
+    Joined: RemoteCluster._on_joined,
+    Left: RemoteCluster._on_left,
+}

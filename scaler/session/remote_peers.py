@@ -1,0 +1,489 @@
+"""RemotePeers: what comes in on the scheduler's ZeroMQ address, sorted by session. No socket: bytes in, bytes out.
+
+A newcomer says hello and is told where the door is; one that shares this host's memory goes there and is not seen here
+again. The others stay, each with a session of its own, which survives a broken connection: the next hello names it.
+
+Which peer has gone. Silence for the time-out is a death, but not while ZeroMQ's own threads at the other end still
+answer its pings: that process lives, and something holds its interpreter (a call into C that keeps Python's lock for
+minutes). Then it is given HUNG_TIMES as long. A host whose connection was closed is not waited for so long: one that
+lives comes back at once. Time during which this process itself did not run (it was stopped, or the machine slept) is
+nobody's silence.
+
+No frame holds the scheduler up. What is to be done about one is done in slices, one at a time while others have their
+turn; what comes from the same peer meanwhile waits behind it, unacknowledged, in a queue of that session which is
+bounded: a peer that goes on sending though nothing is acknowledged is shut out.
+
+Rule 1: nothing that comes in may hurt any peer but its sender: it is counted, logged, answered with a refusal if it is
+        a frame at all, and dropped.
+Not here: what clients and clusters say (remote_session, remote_client, remote_cluster).
+"""
+
+import logging
+import secrets
+import sys
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from scaler._native import SchedulerCore
+from scaler.program.sparing_log import SparingLog
+from scaler.protocol.bounds import HELLO_LIMIT_BYTES, plain_text
+from scaler.protocol.codec import decode, encode
+from scaler.protocol.frames import (
+    Acknowledge,
+    Body,
+    Cancel,
+    Clear,
+    Frame,
+    FrameError,
+    Goodbye,
+    Heartbeat,
+    Hello,
+    Joined,
+    Left,
+    Refusal,
+    Returned,
+    Role,
+    Serves,
+    Shutdown,
+    ShutdownAnswer,
+    Wait,
+    Welcome,
+    Workers,
+)
+from scaler.session.conversation import WINDOW_BYTES
+from scaler.session.remote_client import RemoteClient
+from scaler.session.remote_cluster import RemoteCluster
+from scaler.session.remote_session import HostObjects, RemoteSession, Steps, Waiting
+
+_log = logging.getLogger(__name__)
+_sparing = SparingLog(_log)
+ACKNOWLEDGE_S = 0.02
+WARNING_S = 1.0
+MOST_REFUSALS = 64  # said to strangers within WARNING_S: who sends nonsense and reads nothing is not to fill memory
+BEGIN_S = 60.0  # after its hello whoever stays says something; who has found the door says goodbye sooner
+MOST_UNBEGUN = 1024  # that have said nothing but hello; the oldest go first
+MOST_UNTAKEN_BYTES = 4 * WINDOW_BYTES
+WAITING_BYTES = 512  # what a frame that waits takes besides its bytes
+TURN_BYTES = 64 << 10  # of frames that one session is given in a turn; the last may be larger, and be done in slices
+AT_ONCE = 256  # of all peers that something is said to, in one turn
+MOST_EARLY = 1000  # frames of one session of which something is done before their turn
+MOST_UNACKNOWLEDGED = 1 << 17  # frames that one session is told and does not acknowledge
+MOST_UNACKNOWLEDGED_BYTES = 4 * WINDOW_BYTES  # the same in bytes: what does not wait for the window is far less
+EARLY = (Cancel, Clear, Wait, Returned)
+DONE = object()  # what a generator that is over is said to have yielded
+HUNG_TIMES = 10
+CLOSED_S = 10.0
+
+
+@dataclass(eq=False)
+class _Link:
+    """A session and where it can be reached just now."""
+
+    session: RemoteSession
+    token: bytes
+    routing_id: bytes
+    heard_s: float
+    came_s: float
+    has_begun: bool = False  # said anything after its hello
+    is_reachable: bool = True  # there is a connection, as far as ZeroMQ knows
+    closed_s: float | None = None  # when the connection was found to have been closed, and not for its silence
+    steps: Steps | None = None  # what is still to be done about the last frame that was taken
+    early: deque[Steps] = field(default_factory=deque)  # what can be done already about those that wait
+    untaken: deque[Waiting] = field(default_factory=deque)  # frames that wait behind it
+    untaken_bytes: int = 0
+
+    @property
+    def is_busy(self) -> bool:
+        """What comes now has to wait."""
+        return self.steps is not None or bool(self.untaken)
+
+    @property
+    def can_go_on(self) -> bool:
+        """There is something to be done for it that waits for nothing but its turn."""
+        return bool(self.early) or (self.is_busy and not self.session.is_full)
+
+
+class RemotePeers:
+    """`send(routing id, frame)` hands a frame to the socket, and is true if that has a connection to there.
+
+    `ping_timeout_s`: after so long without an answer to its pings ZeroMQ closes a connection. `on_change()` says that
+    workers have come or gone.
+    """
+
+    def __init__(
+        self,
+        core: SchedulerCore,
+        life: str,
+        door: str,
+        objects: HostObjects,
+        *,
+        queue_size: int,
+        client_timeout_s: float,
+        worker_timeout_s: float,
+        heartbeat_s: float,
+        ping_timeout_s: float,
+        send: Callable[[bytes, bytes], bool],
+        on_change: Callable[[], None],
+        on_shutdown: Callable[[], str],
+    ) -> None:
+        self._core, self._life, self._door, self._objects = core, life, door, objects
+        self._queue_size, self._heartbeat_s = queue_size, heartbeat_s
+        self._client_timeout_s, self._worker_timeout_s = client_timeout_s, worker_timeout_s
+        self._ping_timeout_s = ping_timeout_s
+        self._send, self._on_change, self._on_shutdown = send, on_change, on_shutdown
+        self._links: dict[bytes, _Link] = {}  # by routing id
+        self._by_token: dict[bytes, _Link] = {}
+        self._by_session: dict[RemoteSession, _Link] = {}
+        self._ready: set[RemoteSession] = set()  # that may have something to say, or to take
+        self._unbegun: dict[_Link, None] = {}  # in the order in which they came
+        self._vouchers: set[bytes] = set()  # of the workers elsewhere
+        self._refusals = 0  # said to strangers
+        self._next_refusals_s = 0.0  # when more may be
+        self._leaving: deque[Steps] = deque()  # what is still to be done about those that have gone
+        self._owing: set[_Link] = set()  # who waits for an acknowledgement
+        self._now_ns = 0  # as the caller's clock has it
+        self._to_hear: deque[_Link] = deque()  # who has not heard a heartbeat in this round
+        self._slept_s = 0.0  # how long this process did not run before it
+        self._to_tell: dict[_Link, None] = {}  # clients that have not heard how many workers there are
+        self._workers = Workers(0)
+        self._next_heartbeat_s = self._last_heartbeat_s = 0.0
+        self._next_warning_s = 0.0
+        self.dropped = 0
+
+    # events
+
+    def on_message(self, routing_id: bytes, parts: list[bytes], now_s: float) -> None:
+        """One ZeroMQ message."""
+        self._now_ns = int(now_s * 1e9)
+        link = self._links.get(routing_id)
+        try:
+            if len(parts) != 1:
+                raise FrameError(f"a message of {len(parts)} parts; a frame is one part")
+            frame = decode(parts[0]) if link is not None else decode(parts[0], HELLO_LIMIT_BYTES)
+            if isinstance(frame.body, Hello):
+                self._on_hello(routing_id, frame.body, now_s)
+            elif link is None:
+                self.dropped += 1  # a session that was ended here, or a stranger
+            else:
+                link.heard_s = now_s
+                self._ready.add(link.session)
+                if link.is_busy:
+                    self._put_off(link, frame, len(parts[0]))
+                else:
+                    self._take(link, frame)
+        except Exception as error:  # whatever a frame can bring about is its sender's trouble
+            self._drop(routing_id, link, error, now_s)
+
+    def _take(self, link: _Link, frame: Frame, is_cleared: bool = False) -> None:
+        body = link.session.talk.take(frame)
+        if frame.number:
+            self._owing.add(link)
+        if body is not None:
+            self._on_body(link, body, is_cleared)
+        _check_unacknowledged(link.session)
+
+    def _put_off(self, link: _Link, frame: Frame, size: int) -> None:
+        """Something is still to be done about what came before: what is numbered waits here unacknowledged."""
+        is_client = link.session.hello.role == Role.CLIENT
+        if isinstance(frame.body, Goodbye) and is_client:
+            self._end(link, "it said goodbye")
+        elif not frame.number:
+            self._take(link, frame)
+        elif link.untaken_bytes > MOST_UNTAKEN_BYTES:
+            raise FrameError("it goes on sending though nothing was acknowledged")
+        else:
+            if isinstance(frame.body, Shutdown) and is_client:
+                self._shut_down(link)
+                frame = Frame(Acknowledge(), frame.number, frame.acknowledged)  # its number is still to be taken
+            if isinstance(frame.body, EARLY) and is_client and len(link.early) < MOST_EARLY:
+                before = list(link.untaken) if isinstance(frame.body, Clear) else ()
+                link.early.append(link.session.do_early(frame.body, before))
+                if isinstance(frame.body, Returned):  # done: in its turn the same task may have been lent once more
+                    frame = Frame(Acknowledge(), frame.number, frame.acknowledged)
+            link.untaken.append(Waiting(frame, size))
+            link.untaken_bytes += size + WAITING_BYTES
+
+    def _go_on(self, link: _Link) -> None:
+        """Give it its turn: a slice of what can be done early, and of what is to be done next."""
+        link.session.now_ns = self._now_ns
+        if link.early and next(link.early[0], DONE) is DONE:
+            link.early.popleft()
+        left = TURN_BYTES
+        while link.is_busy and left > 0 and link.token in self._by_token:
+            if link.steps is None:
+                waiting = link.untaken.popleft()
+                link.untaken_bytes -= waiting.size + WAITING_BYTES
+                left -= waiting.size + WAITING_BYTES
+                self._take(link, waiting.frame, waiting.is_cleared)
+            elif next(link.steps, DONE) is DONE:
+                link.steps = None
+            else:
+                return
+
+    def _drop(self, routing_id: bytes, link: _Link | None, error: Exception, now_s: float) -> None:
+        """A frame could not be taken: whoever sent it hears why, and its session is over."""
+        self.dropped += 1
+        if now_s >= self._next_warning_s:  # a flood of nonsense is not to become one of warnings
+            self._next_warning_s = now_s + WARNING_S
+            _log.warning("a frame was dropped (%d in all): %s", self.dropped, error)
+        self._refuse(routing_id, f"the scheduler could not take a frame: {error}")
+        if link is not None:
+            self._end(link, "it sent a frame that could not be taken")
+
+    def _on_hello(self, routing_id: bytes, hello: Hello, now_s: float) -> None:
+        here = sys.version_info
+        if (hello.python_major, hello.python_minor) != here[:2]:
+            self._refuse(
+                routing_id,
+                f"this side runs Python {hello.python_major}.{hello.python_minor}, the scheduler {here[0]}.{here[1]}: "
+                "pickles must match, so use the same minor version on both",
+            )
+            return
+        if routing_id in self._links:
+            raise FrameError("a second hello in one session")
+        link = self._by_token.get(hello.session) if hello.session else None
+        if link is None and hello.role == Role.CLIENT and self._core.has_client(hello.client_bits):
+            self._refuse(routing_id, f"client number {hello.client_bits} is in use: draw another", True)
+            return
+        if link is None and hello.is_nested and hello.voucher not in self._vouchers:
+            # Its worker's host may just be coming over from another scheduler.
+            self._refuse(routing_id, "the worker whose tasks it says it is the client of is not here", True)
+            return
+        if link is not None:
+            link.session.talk.resume(hello.received)
+            link.untaken.clear()  # they come again
+            link.early.clear()
+            link.untaken_bytes = 0
+            del self._links[link.routing_id]
+            link.routing_id, link.heard_s = routing_id, now_s
+            link.is_reachable, link.closed_s = True, None
+        else:
+            link = self._new_link(routing_id, hello, now_s)
+        self._links[routing_id] = link
+        self._ready.add(link.session)
+        ledger = link.session.talk.ledger
+        resumed = bool(hello.session) and link.token == hello.session
+        welcome = Welcome(
+            int(self._life, 16), link.token, resumed, ledger.received if resumed else 0, self._door,
+            round(self._heartbeat_s * 1000),
+            objects_port=0 if self._objects.port is None else self._objects.port.port,
+        )  # fmt: skip
+        self._send(routing_id, encode(Frame(welcome, 0, ledger.received)))
+
+    def _new_link(self, routing_id: bytes, hello: Hello, now_s: float) -> _Link:
+        session: RemoteSession
+        if hello.role == Role.CLIENT:
+            session = RemoteClient(self._core, hello, self._objects, self._ready)
+        else:
+            session = RemoteCluster(self._core, hello, self._objects, self._ready, self._queue_size, self._vouchers)
+        link = _Link(session, secrets.token_bytes(16), routing_id, now_s, now_s)
+        self._by_token[link.token] = self._by_session[session] = link
+        self._unbegun[link] = None
+        if len(self._unbegun) > MOST_UNBEGUN:
+            self._lose_patience(next(iter(self._unbegun)), "too many others had said no more than hello, either")
+        return link
+
+    def _on_body(self, link: _Link, body: Body, is_cleared: bool = False) -> None:
+        if not link.has_begun and not isinstance(body, Acknowledge | Heartbeat | Goodbye):
+            link.has_begun = True
+            self._unbegun.pop(link, None)
+        if isinstance(body, Acknowledge | Heartbeat):
+            return
+        if isinstance(body, Goodbye):
+            self._end(link, "it said goodbye")
+        elif isinstance(body, Shutdown) and link.session.hello.role == Role.CLIENT:
+            self._shut_down(link)
+        elif isinstance(body, Serves):
+            link.session.on_serves(body)
+        else:
+            session = link.session
+            session.now_ns = self._now_ns
+            steps = session.on_body(body, is_cleared)
+            if next(steps, DONE) is not DONE:
+                link.steps = steps
+            if isinstance(body, Joined | Left):
+                said = replace(body, voucher=b"") if isinstance(body, Joined) else body  # which nobody else is to see
+                _sparing.info((link.token, body.peer), "%s: %s", link.session.hello.host_name, said)
+                self._on_change()
+
+    def _shut_down(self, link: _Link) -> None:
+        link.session.talk.post(ShutdownAnswer(self._on_shutdown()))
+
+    def _end(self, link: _Link, why: str) -> None:
+        if self._by_token.get(link.token) is not link:
+            return  # what it said before in the same turn has ended it already
+        self._links.pop(link.routing_id, None)
+        del self._by_token[link.token]
+        del self._by_session[link.session]
+        self._unbegun.pop(link, None)
+        if link.has_begun:
+            hello = link.session.hello
+            _sparing.info(hello.host_name, "a %s on %s left: %s", Role(hello.role).name.lower(), hello.host_name, why)
+        link.session.now_ns = self._now_ns
+        link.steps = None
+        leaving = link.session.on_left()
+        if next(leaving, DONE) is not DONE:
+            self._leaving.append(leaving)
+        self._on_change()
+
+    def _lose_patience(self, link: _Link, why: str) -> None:
+        """It has said hello, and then nothing. If it lives it says hello again."""
+        self._refuse(link.routing_id, f"nothing came after the hello, and {why}", True)
+        self._end(link, why)
+
+    def _refuse(self, routing_id: bytes, reason: str, is_temporary: bool = False) -> None:
+        if routing_id not in self._links:
+            now_s = self._now_ns / 1e9
+            if now_s >= self._next_refusals_s:
+                self._refusals, self._next_refusals_s = 0, now_s + WARNING_S
+            self._refusals += 1
+            if self._refusals > MOST_REFUSALS:
+                return
+        self._send(routing_id, encode(Frame(Refusal(plain_text(reason), is_temporary))))
+
+    # the shell's calls
+
+    def flush(self, now_s: float) -> bool:
+        """Send what has piled up. True if there was anything."""
+        self._now_ns = int(now_s * 1e9)
+        gone = self._core.take_gone()
+        if gone:
+            self._objects.directory.on_gone(gone)
+            for link in self._links.values():
+                if isinstance(link.session, RemoteCluster):
+                    link.session.on_gone(gone)
+                    self._ready.add(link.session)
+        self._tell_some()
+        sent = False
+        ready = list(self._ready)
+        self._ready.clear()
+        for session in ready:
+            if session not in self._by_session:
+                continue  # it has ended
+            link = self._by_session[session]
+            try:
+                if link.early or link.is_busy:
+                    self._go_on(link)
+                if session.has_more:
+                    session.flush()
+                _check_unacknowledged(session)
+            except Exception as error:  # in a frame that had to wait for its turn
+                self._drop(link.routing_id, link, error, link.heard_s)
+                sent = True
+            else:
+                sent = self._empty(link) or sent
+                if link.early or link.is_busy or session.can_go_on:
+                    self._ready.add(session)
+        if self._leaving and next(self._leaving[0], DONE) is DONE:
+            self._leaving.popleft()
+        return sent
+
+    @property
+    def can_go_on(self) -> bool:
+        """There is more to be done at the next flush, whether anybody says something or not."""
+        return bool(self._leaving or self._to_tell) or any(
+            session in self._by_session and self._by_session[session].can_go_on for session in self._ready
+        )
+
+    def _empty(self, link: _Link) -> bool:
+        outbox = link.session.talk.outbox
+        for data in outbox:
+            link.is_reachable = self._send(link.routing_id, data)
+        any_sent = bool(outbox)
+        outbox.clear()
+        return any_sent
+
+    def on_tick(self, now_s: float) -> None:
+        """Acknowledge; now and then send heartbeats, and end what has been silent for too long."""
+        self._now_ns = int(now_s * 1e9)
+        for _ in range(min(len(self._owing), AT_ONCE)):
+            link = self._owing.pop()
+            if link.routing_id in self._links:
+                link.session.talk.acknowledge()
+                self._empty(link)
+        if not self._to_hear and now_s >= self._next_heartbeat_s:
+            self._begin_round(now_s)
+        for _ in range(min(len(self._to_hear), AT_ONCE)):
+            link = self._to_hear.popleft()
+            if self._by_token.get(link.token) is not link:
+                continue  # it has gone meanwhile
+            link.heard_s = min(now_s, link.heard_s + self._slept_s)
+            link.session.talk.say(Heartbeat(int(now_s * 1e9)))
+            self._empty(link)
+            self._look_after(link, now_s)
+
+    def _begin_round(self, now_s: float) -> None:
+        """All are to hear a heartbeat, and to be looked after, some at a time."""
+        while self._unbegun and now_s > (oldest := next(iter(self._unbegun))).came_s + BEGIN_S:
+            self._lose_patience(oldest, f"{now_s - oldest.came_s:.0f} s have gone by")
+        self._slept_s = max(0.0, now_s - self._last_heartbeat_s - 2 * self._heartbeat_s)
+        self._next_heartbeat_s, self._last_heartbeat_s = now_s + self._heartbeat_s, now_s
+        self._to_hear.extend(self._links.values())
+
+    def _look_after(self, link: _Link, now_s: float) -> None:
+        """End the session if the other side has been away for too long."""
+        is_client = link.session.hello.role == Role.CLIENT
+        timeout_s = self._client_timeout_s if is_client else self._worker_timeout_s
+        silent_s = now_s - link.heard_s
+        if not link.is_reachable and link.closed_s is None and silent_s < self._ping_timeout_s:
+            link.closed_s = now_s
+        if silent_s > timeout_s * (HUNG_TIMES if link.is_reachable else 1):
+            why = f"nothing was heard from it for {silent_s:.0f} s"
+        elif link.closed_s is not None and not is_client and now_s - link.closed_s > min(CLOSED_S, timeout_s):
+            why = f"its connection was closed, and it has not come back for {now_s - link.closed_s:.0f} s"
+        else:
+            return
+        self._refuse(link.routing_id, f"{why}, so it was given up", True)  # if it lives it need not find out by itself
+        self._end(link, why)
+
+    def next_tick_s(self, now_s: float) -> float:
+        """When on_tick has something to do."""
+        if self._to_hear:
+            return now_s
+        return now_s + ACKNOWLEDGE_S if self._owing else max(now_s, self._next_heartbeat_s)
+
+    def __bool__(self) -> bool:
+        """There is somebody."""
+        return bool(self._links)
+
+    @property
+    def unable(self) -> list[str]:
+        """Of each cluster why no worker can start there; empty if one can."""
+        return [session.unable for session in self._by_session if isinstance(session, RemoteCluster)]
+
+    def shut_down_clusters(self) -> None:
+        """Tell all clusters that they are not wanted any more."""
+        for link in self._links.values():
+            if link.session.hello.role == Role.CLUSTER:
+                link.session.talk.post(Shutdown())
+                self._ready.add(link.session)
+
+    def tell_workers(self, count: int) -> None:
+        """Tell all clients how many workers there are, some at a time. Who has not heard one number hears the next."""
+        self._workers = Workers(count)
+        self._to_tell = {
+            link: None for link in self._links.values() if link.session.hello.role == Role.CLIENT and link.has_begun
+        }
+
+    def _tell_some(self) -> None:
+        for _ in range(min(len(self._to_tell), AT_ONCE)):
+            link, _ = self._to_tell.popitem()
+            if link.session in self._by_session:
+                link.session.talk.post(self._workers)
+                self._ready.add(link.session)
+
+    def close(self, farewell: str) -> None:
+        """Say goodbye to everybody; without a farewell leave as if killed: they wait for another scheduler."""
+        for link in list(self._links.values()):
+            if farewell:
+                link.session.talk.post(Goodbye(farewell))
+                self._empty(link)
+            link.session.talk.close()
+
+
+def _check_unacknowledged(session: RemoteSession) -> None:
+    """FrameError if what is kept for the other side, until it says that it has it, is too much."""
+    ledger = session.talk.ledger
+    if ledger.unacknowledged > MOST_UNACKNOWLEDGED or ledger.unacknowledged_bytes > MOST_UNACKNOWLEDGED_BYTES:
+        raise FrameError("it acknowledges nothing of what it is told")

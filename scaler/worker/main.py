@@ -1,0 +1,153 @@
+"""A worker: one process whose main thread runs tasks.
+
+It imports little, so that it starts quickly: neither the network's libraries nor anything of the scheduler.
+
+Rule 1: it never outlives its supervisor: the kernel kills it then. It may outlive its scheduler (handover).
+Rule 2: what a task has forked is not this worker: it lets go of the worker's connections, and ends where the task does.
+Not here: the loop itself (native/worker/worker.pyx), restarting (cluster.supervisor).
+"""
+
+import contextlib
+import faulthandler
+import os
+import pickle
+import select
+import signal
+import sys
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from scaler._native import Mappings, Retirement, Store, Upkeep, WorkerLoop, die_with_parent, keep_freed_memory
+from scaler.cancellation import STOP_SIGNAL
+from scaler.colocation.handover import Moving
+from scaler.colocation.knock import Entry, NotCoLocated, Refused, knock
+from scaler.colocation.names import warn_of_files
+from scaler.colocation.voucher import voucher_of
+from scaler.exceptions import ScalerError, TaskCancelled
+from scaler.program.creator import Creator
+from scaler.program.threads import new_thread
+from scaler.values import mains, payload
+from scaler.values.reference import load_given, loads
+from scaler.values.sent_function import name_of
+from scaler.worker import context
+from scaler.worker.running import Coroutines, function_loader
+from scaler.worker.spawned import teach_multiprocessing
+
+_IMPORTER = "<frozen importlib._bootstrap>"
+
+
+def is_importing(frame: Any) -> bool:
+    """Whether a module is being imported: half of one must not be left to the tasks that come after."""
+    while frame is not None:
+        if frame.f_code.co_filename == _IMPORTER:
+            return True
+        frame = frame.f_back
+    return False
+
+
+def overdue_describer(worker: str) -> Callable[[Any, int, BaseException | None], bytes]:
+    """What says of a task that it ran longer than it may."""
+
+    def describe_overdue(function: Any, limit_ns: int, error: BaseException | None) -> bytes:
+        limit_s = limit_ns / 1e9
+        return payload.describe_overdue(
+            f"{name_of(function)} ran longer than its limit of {limit_s:g} s on worker {worker} and was stopped", error
+        )
+
+    return describe_overdue
+
+
+def enter(folder: str, creator: Creator) -> None:
+    """Work in this folder. If it is not there any more, its relative paths fail, as they would for its user."""
+    try:
+        if folder:
+            os.chdir(folder)
+    except OSError as error:
+        creator.report(no_folder=f"{folder} ({error.strerror})")
+
+
+def obey_signals(loop: WorkerLoop) -> None:
+    """Let what runs be stopped."""
+    tell = sys.unraisablehook
+
+    def on_unraisable(unraisable: Any) -> None:
+        if unraisable.exc_type is TaskCancelled:  # raised in a finalizer: nobody has heard of it
+            loop.stop_again()
+        else:
+            tell(unraisable)
+
+    sys.unraisablehook = on_unraisable
+    signal.signal(STOP_SIGNAL, loop.on_signal)
+
+
+def retire_when_told(creator: Creator, loop: WorkerLoop) -> None:
+    """A spare is told that it is not needed any more by a hang-up."""
+    poll = select.poll()
+    poll.register(creator.link, select.POLLRDHUP)
+    poll.poll()
+    loop.retirement.ask("it is not needed any more")
+
+
+def let_go(creator: Creator, entry: Entry) -> None:
+    """In a child that a task has forked: what hangs up when the worker ends is the worker's alone."""
+    context.leave()
+    entry.abandon()
+    creator.link.close()
+
+
+def main(creator: Creator) -> int:
+    settings = creator.settings()
+    die_with_parent(settings["supervisor"])
+    folder: str = settings["cwd"]
+    enter(folder, creator)
+    keep_freed_memory(settings["trim_memory_threshold_bytes"], os.environ)
+    sys.path[:] = settings["sys_path"] or creator.import_path(folder)
+    try:
+        entry = knock(
+            settings["door"], settings["life"], "worker", settings["ring_bytes"],
+            keeps_memory=settings["goes_over"], process=settings["process"], name=settings["name"],
+            grace_s=settings["grace_s"],
+        )  # fmt: skip
+    except (ScalerError, NotCoLocated, Refused) as error:
+        creator.report(error=str(error))
+        return 1
+    mappings = Mappings(entry.life, entry.folder)
+    store = Store(entry.life, entry.tag, entry.folder, warn_of_files, entry.most_bytes)
+    loop = WorkerLoop(
+        entry.memory, entry.doorbell, entry.bell, entry.slot, entry.bell_eventfd,
+        [entry.connection.fileno(), creator.fileno()], store, mappings,
+        loads=pickle.loads, loads_parcel=loads, load_input=load_given, dumps=payload.dumps_result,
+        describe=payload.describe,
+        load_function=function_loader(mappings), finish=Coroutines().finish,
+        upkeep=Upkeep(settings["garbage_collect_interval_s"], settings["trim_memory_threshold_bytes"]),
+        describe_overdue=overdue_describer(settings["name"]), stop_with=TaskCancelled, is_importing=is_importing,
+        name_of=name_of, limit_ns=round(settings["limit_s"] * 1e9),
+        retirement=Retirement(settings["max_tasks"], settings["max_bytes"]),
+    )  # fmt: skip
+    if settings["is_spare"]:
+        new_thread("scaler-spare", lambda: retire_when_told(creator, loop)).start()
+    mains.serve(teach_multiprocessing)
+    obey_signals(loop)
+    faulthandler.enable()  # what was running is the last that one writes which ends by a fault
+    here = context.here = context.Here(
+        settings["name"], settings["address"], settings["door"], settings["life"],
+        entry.tag, voucher_of(entry.memory), settings["is_colocated"], loop, creator.report,
+    )  # fmt: skip
+    os.register_at_fork(before=mappings.on_fork, after_in_child=partial(let_go, creator, entry))
+    if settings["goes_over"]:
+        moving = Moving(creator, loop, entry, here.go_over)
+        os.register_at_fork(after_in_child=moving.abandon)
+        loop.on_word = moving.on_word
+        moving.report()
+    else:
+        creator.report(joined=True)
+    try:
+        loop.run()
+        if loop.retirement.reason:
+            creator.report(retires=loop.retirement.reason)
+            with contextlib.suppress(OSError):  # it has hung up
+                entry.close()  # threads of a task may keep the process from ending, and nobody is to wait for it
+    except KeyboardInterrupt:
+        return 130
+    return 0
