@@ -11,7 +11,26 @@ nobody's silence.
 
 No frame holds the scheduler up. What is to be done about one is done in slices, one at a time while others have their
 turn; what comes from the same peer meanwhile waits behind it, unacknowledged, in a queue of that session which is
-bounded: a peer that goes on sending though nothing is acknowledged is shut out.
+bounded: a peer that goes on sending though nothing is acknowledged is shut out. Of some frames that wait a part is done
+early (`EARLY`): in their own turn nothing is left to be done early, since what was said later may have been done then.
+
+What is kept for later, and when it goes:
+
+| of each link | what | until |
+| --- | --- | --- |
+| `steps` | the rest of the last frame that was taken | it is done |
+| `untaken` | numbered frames that wait behind that | their turn; a new connection, on which they come again |
+| `early` | by number, what can be done already about those | done; their turn; a new connection |
+| `returned` | by number, what is or was done early of a Returned, which must not be done twice | its turn, maybe on a new connection |
+
+| of all | which links | until |
+| --- | --- | --- |
+| `_unbegun` | have said nothing but hello, oldest first | they say something, BEGIN_S, MOST_UNBEGUN |
+| `_ready` | may have something to say or to take (their sessions) | the next flush |
+| `_owing` | are owed an acknowledgement | the next tick |
+| `_to_hear` | have not heard this round's heartbeat | their part of the round |
+| `_to_tell` | are clients that have not heard how many workers there are | their part of a flush |
+| `_leaving` | have gone, and something is still to be done about that | it is done |
 
 Rule 1: nothing that comes in may hurt any peer but its sender: it is counted, logged, answered with a refusal if it is
         a frame at all, and dropped.
@@ -51,7 +70,7 @@ from scaler.protocol.frames import (
     Welcome,
     Workers,
 )
-from scaler.session.conversation import WINDOW_BYTES
+from scaler.session.conversation import WINDOW_BYTES, WINDOW_FRAMES
 from scaler.session.remote_client import RemoteClient
 from scaler.session.remote_cluster import RemoteCluster
 from scaler.session.remote_session import HostObjects, RemoteSession, Steps, Waiting
@@ -67,7 +86,8 @@ MOST_UNTAKEN_BYTES = 4 * WINDOW_BYTES
 WAITING_BYTES = 512  # what a frame that waits takes besides its bytes
 TURN_BYTES = 64 << 10  # of frames that one session is given in a turn; the last may be larger, and be done in slices
 AT_ONCE = 256  # of all peers that something is said to, in one turn
-MOST_EARLY = 1000  # frames of one session of which something is done before their turn
+MOST_EARLY = 1000  # frames of one session of which something is still to be done before their turn
+MOST_RETURNED = WINDOW_FRAMES  # of one session, done before their turn
 MOST_UNACKNOWLEDGED = 1 << 17  # frames that one session is told and does not acknowledge
 MOST_UNACKNOWLEDGED_BYTES = 4 * WINDOW_BYTES  # the same in bytes: what does not wait for the window is far less
 EARLY = (Cancel, Clear, Wait, Returned)
@@ -89,7 +109,8 @@ class _Link:
     is_reachable: bool = True  # there is a connection, as far as ZeroMQ knows
     closed_s: float | None = None  # when the connection was found to have been closed, and not for its silence
     steps: Steps | None = None  # what is still to be done about the last frame that was taken
-    early: deque[Steps] = field(default_factory=deque)  # what can be done already about those that wait
+    early: dict[int, Steps] = field(default_factory=dict)  # what can be done already about those that wait, by number
+    returned: dict[int, Steps] = field(default_factory=dict)  # what was done early or is being done, of a Returned
     untaken: deque[Waiting] = field(default_factory=deque)  # frames that wait behind it
     untaken_bytes: int = 0
 
@@ -102,6 +123,31 @@ class _Link:
     def can_go_on(self) -> bool:
         """There is something to be done for it that waits for nothing but its turn."""
         return bool(self.early) or (self.is_busy and not self.session.is_full)
+
+    def do_early(self, frame: Frame) -> None:
+        """Have done what can be done now about a frame that has to wait for its turn."""
+        if frame.number in self.early or frame.number in self.returned or len(self.early) >= MOST_EARLY:
+            return
+        body = frame.body
+        if isinstance(body, Returned) and len(self.returned) >= MOST_RETURNED:
+            return
+        before = list(self.untaken) if isinstance(body, Clear) else ()
+        steps = self.early[frame.number] = self.session.do_early(body, before)
+        if isinstance(body, Returned):
+            self.returned[frame.number] = steps
+
+    def go_on_early(self) -> None:
+        """A slice of that."""
+        if self.early:
+            number = next(iter(self.early))
+            if next(self.early[number], DONE) is DONE:
+                del self.early[number]
+
+    def on_connected_again(self) -> None:
+        """What was not taken comes again, and is done once all the same."""
+        self.untaken.clear()
+        self.untaken_bytes = 0
+        self.early = {number: steps for number, steps in self.early.items() if number in self.returned}
 
 
 class RemotePeers:
@@ -179,6 +225,12 @@ class RemotePeers:
         body = link.session.talk.take(frame)
         if frame.number:
             self._owing.add(link)
+            link.early.pop(frame.number, None)  # a Clear, say, would clear what was said after it, too
+            begun = link.returned.pop(frame.number, None)
+            if begun is not None and body is not None:  # by now the same task may have been lent once more
+                body, link.session.now_ns = None, self._now_ns
+                if next(begun, DONE) is not DONE:
+                    link.steps = begun
         if body is not None:
             self._on_body(link, body, is_cleared)
         _check_unacknowledged(link.session)
@@ -196,19 +248,15 @@ class RemotePeers:
             if isinstance(frame.body, Shutdown) and is_client:
                 self._shut_down(link)
                 frame = Frame(Acknowledge(), frame.number, frame.acknowledged)  # its number is still to be taken
-            if isinstance(frame.body, EARLY) and is_client and len(link.early) < MOST_EARLY:
-                before = list(link.untaken) if isinstance(frame.body, Clear) else ()
-                link.early.append(link.session.do_early(frame.body, before))
-                if isinstance(frame.body, Returned):  # done: in its turn the same task may have been lent once more
-                    frame = Frame(Acknowledge(), frame.number, frame.acknowledged)
+            if isinstance(frame.body, EARLY) and is_client:
+                link.do_early(frame)
             link.untaken.append(Waiting(frame, size))
             link.untaken_bytes += size + WAITING_BYTES
 
     def _go_on(self, link: _Link) -> None:
         """Give it its turn: a slice of what can be done early, and of what is to be done next."""
         link.session.now_ns = self._now_ns
-        if link.early and next(link.early[0], DONE) is DONE:
-            link.early.popleft()
+        link.go_on_early()
         left = TURN_BYTES
         while link.is_busy and left > 0 and link.token in self._by_token:
             if link.steps is None:
@@ -252,9 +300,7 @@ class RemotePeers:
             return
         if link is not None:
             link.session.talk.resume(hello.received)
-            link.untaken.clear()  # they come again
-            link.early.clear()
-            link.untaken_bytes = 0
+            link.on_connected_again()
             del self._links[link.routing_id]
             link.routing_id, link.heard_s = routing_id, now_s
             link.is_reachable, link.closed_s = True, None

@@ -117,6 +117,84 @@ def test_a_client_with_many_tasks_is_cleared_in_slices_and_goes_on_behind_that()
     world.left_over(client)
 
 
+def small_frames_behind_a_large_one(bodies, count=MANY):
+    """(a world, a client): the client has said these in one go, and the large one is still being done."""
+    world = World()
+    client = RemoteClient(world, BITS, RING_BYTES)
+    settle(world, [client], [], 2)
+    announce(client)
+    settle(world, [client], [], 2)
+    client.link.side.talk.post(Tasks(tasks=ids(count), functions=array("I", [1] * count).tobytes()))
+    for body in bodies:
+        client.link.side.talk.post(body)
+    client.link.speak()
+    while client.link.up:
+        world.remote.on_message(client.link.routing_id, [client.link.up.popleft()], world.now_s)
+    return world, client
+
+
+def test_what_is_submitted_after_a_clear_stays_however_much_was_cancelled_before():
+    count = 4 * ROWS_PER_SLICE
+    late = ids(10, count + 1)
+    bodies = [frames.Cancel(tasks=ids(1, number)) for number in range(1, 40)]
+    bodies += [Clear(), Tasks(tasks=late, functions=array("I", [1] * 10).tobytes())]
+    world, client = small_frames_behind_a_large_one(bodies, count)
+    for _ in range(200):
+        world.flush()
+        world.core.step(0)
+    assert world.core.counts()["rows"] == 10
+    cluster = RemoteCluster(world, 1)
+    settle(world, [client], [cluster])
+    assert sorted(task for task, _ in client.answers) == memoryview(late).cast("Q").tolist()
+    world.left_over(client, cluster)
+
+
+def test_what_was_cancelled_in_its_turn_is_not_noted_as_still_to_be_cancelled():
+    bodies = [frames.Cancel(tasks=ids(1, number)) for number in range(1, 200)]
+    world, client = small_frames_behind_a_large_one(bodies, 4 * ROWS_PER_SLICE)
+    session = world.remote._links[client.link.routing_id].session
+    for _ in range(400):
+        world.flush()
+    assert not session._cancelled_early
+    world.left_over(client)
+
+
+@pytest.mark.parametrize("turns", [0, 1, 2, 8])
+@pytest.mark.parametrize("is_cut", [False, True])
+@pytest.mark.parametrize("frame_rows", [1, 3 * ROWS_PER_SLICE])
+def test_what_is_given_back_before_its_turn_is_given_back_once_even_if_the_connection_breaks(turns, is_cut, frame_rows):
+    bodies = [frames.Returned(tasks=ids(frame_rows), took=b"\1" * frame_rows)]
+    world, client = small_frames_behind_a_large_one(bodies, 8 * ROWS_PER_SLICE)
+    link = world.remote._links[client.link.routing_id]
+    returned, session = [], link.session
+    session.core = CountingReturns(session.core, returned)
+    for _ in range(turns):
+        world.flush()
+    if is_cut:
+        client.link.cut()
+        settle(world, [client], [], 2)
+    while link.is_busy or link.early:
+        world.flush()
+    session.core = world.core
+    assert returned == memoryview(ids(frame_rows)).cast("Q").tolist()
+    assert not link.returned
+    world.left_over(client)
+
+
+class CountingReturns:
+    """The core, and what it is told to have been given back."""
+
+    def __init__(self, core, returned):
+        self._core, self._returned = core, returned
+
+    def __getattr__(self, name):
+        return getattr(self._core, name)
+
+    def on_return(self, index, task, took, now):
+        self._returned.append(task)
+        self._core.on_return(index, task, took, now)
+
+
 def test_a_frame_over_the_limit_ends_the_session():
     world = World()
     client = RemoteClient(world, BITS, RING_BYTES)
