@@ -21,7 +21,7 @@ What is kept for later, and when it goes:
 | `steps` | the rest of the last frame that was taken | it is done |
 | `untaken` | numbered frames that wait behind that | their turn; a new connection, on which they come again |
 | `early` | by number, what can be done already about those | done; their turn; a new connection |
-| `returned` | by number, what is or was done early of a Returned, which must not be done twice | its turn, maybe on a new connection |
+| `returned` | by number, what was done early of a Returned, or is | its turn, also on a new connection: done once |
 
 | of all | which links | until |
 | --- | --- | --- |
@@ -80,6 +80,7 @@ _sparing = SparingLog(_log)
 ACKNOWLEDGE_S = 0.02
 WARNING_S = 1.0
 MOST_REFUSALS = 64  # said to strangers within WARNING_S: who sends nonsense and reads nothing is not to fill memory
+MOST_ANSWERED = 1 << 14  # connections of which it is known that a hello was answered, so that the first is, on each
 BEGIN_S = 60.0  # after its hello whoever stays says something; who has found the door says goodbye sooner
 MOST_UNBEGUN = 1024  # that have said nothing but hello; the oldest go first
 MOST_UNTAKEN_BYTES = 4 * WINDOW_BYTES
@@ -184,6 +185,7 @@ class RemotePeers:
         self._ready: set[RemoteSession] = set()  # that may have something to say, or to take
         self._unbegun: dict[_Link, None] = {}  # in the order in which they came
         self._vouchers: set[bytes] = set()  # of the workers elsewhere
+        self._answered: dict[bytes, None] = {}  # connections on which a hello was answered without a session to follow
         self._refusals = 0  # said to strangers
         self._next_refusals_s = 0.0  # when more may be
         self._leaving: deque[Steps] = deque()  # what is still to be done about those that have gone
@@ -286,17 +288,17 @@ class RemotePeers:
                 routing_id,
                 f"this side runs Python {hello.python_major}.{hello.python_minor}, the scheduler {here[0]}.{here[1]}: "
                 "pickles must match, so use the same minor version on both",
+                is_hello=True,
             )
             return
         if routing_id in self._links:
             raise FrameError("a second hello in one session")
         link = self._by_token.get(hello.session) if hello.session else None
-        if link is None and hello.role == Role.CLIENT and self._core.has_client(hello.client_bits):
-            self._refuse(routing_id, f"client number {hello.client_bits} is in use: draw another", True)
-            return
-        if link is None and hello.is_nested and hello.voucher not in self._vouchers:
-            # Its worker's host may just be coming over from another scheduler.
-            self._refuse(routing_id, "the worker whose tasks it says it is the client of is not here", True)
+        if link is None and (why := self._why_not_new(hello)):
+            if not hello.session:
+                self._refuse(routing_id, why, True, is_hello=True)
+            elif self._may_answer(routing_id, True):  # waiting would not bring it back: it hears that, and nothing else
+                self._welcome(routing_id, secrets.token_bytes(16), False)
             return
         if link is not None:
             link.session.talk.resume(hello.received)
@@ -308,14 +310,25 @@ class RemotePeers:
             link = self._new_link(routing_id, hello, now_s)
         self._links[routing_id] = link
         self._ready.add(link.session)
-        ledger = link.session.talk.ledger
+        self._answered.pop(routing_id, None)
         resumed = bool(hello.session) and link.token == hello.session
+        self._welcome(routing_id, link.token, resumed, link.session.talk.ledger.received)
+
+    def _why_not_new(self, hello: Hello) -> str:
+        """Why it cannot have a session just now; nothing if it can."""
+        if hello.role == Role.CLIENT and self._core.has_client(hello.client_bits):
+            return f"client number {hello.client_bits} is in use: draw another"
+        if hello.is_nested and hello.voucher not in self._vouchers:  # its worker's host may just be coming over
+            return "the worker whose tasks it says it is the client of is not here"
+        return ""
+
+    def _welcome(self, routing_id: bytes, token: bytes, resumed: bool, received: int = 0) -> None:
         welcome = Welcome(
-            int(self._life, 16), link.token, resumed, ledger.received if resumed else 0, self._door,
+            int(self._life, 16), token, resumed, received if resumed else 0, self._door,
             round(self._heartbeat_s * 1000),
             objects_port=0 if self._objects.port is None else self._objects.port.port,
         )  # fmt: skip
-        self._send(routing_id, encode(Frame(welcome, 0, ledger.received)))
+        self._send(routing_id, encode(Frame(welcome, 0, received)))
 
     def _new_link(self, routing_id: bytes, hello: Hello, now_s: float) -> _Link:
         session: RemoteSession
@@ -378,15 +391,24 @@ class RemotePeers:
         self._refuse(link.routing_id, f"nothing came after the hello, and {why}", True)
         self._end(link, why)
 
-    def _refuse(self, routing_id: bytes, reason: str, is_temporary: bool = False) -> None:
-        if routing_id not in self._links:
-            now_s = self._now_ns / 1e9
-            if now_s >= self._next_refusals_s:
-                self._refusals, self._next_refusals_s = 0, now_s + WARNING_S
-            self._refusals += 1
-            if self._refusals > MOST_REFUSALS:
-                return
-        self._send(routing_id, encode(Frame(Refusal(plain_text(reason), is_temporary))))
+    def _refuse(self, routing_id: bytes, reason: str, is_temporary: bool = False, *, is_hello: bool = False) -> None:
+        if routing_id in self._links or self._may_answer(routing_id, is_hello):
+            self._send(routing_id, encode(Frame(Refusal(plain_text(reason), is_temporary))))
+
+    def _may_answer(self, routing_id: bytes, is_hello: bool) -> bool:
+        """Whether to answer a stranger. The first hello of a connection always is: many peers come at once after a
+        restart, each waits for its answer before it tries again, and one answer per connection fills no memory.
+        """
+        if is_hello and routing_id not in self._answered:
+            self._answered[routing_id] = None
+            if len(self._answered) > MOST_ANSWERED:
+                del self._answered[next(iter(self._answered))]
+            return True
+        now_s = self._now_ns / 1e9
+        if now_s >= self._next_refusals_s:
+            self._refusals, self._next_refusals_s = 0, now_s + WARNING_S
+        self._refusals += 1
+        return self._refusals <= MOST_REFUSALS
 
     # the shell's calls
 

@@ -136,7 +136,7 @@ def small_frames_behind_a_large_one(bodies, count=MANY):
 def test_what_is_submitted_after_a_clear_stays_however_much_was_cancelled_before():
     count = 4 * ROWS_PER_SLICE
     late = ids(10, count + 1)
-    bodies = [frames.Cancel(tasks=ids(1, number)) for number in range(1, 40)]
+    bodies: list[Body] = [frames.Cancel(tasks=ids(1, number)) for number in range(1, 40)]
     bodies += [Clear(), Tasks(tasks=late, functions=array("I", [1] * 10).tobytes())]
     world, client = small_frames_behind_a_large_one(bodies, count)
     for _ in range(200):

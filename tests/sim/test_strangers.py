@@ -175,6 +175,39 @@ def test_only_who_has_the_voucher_of_a_worker_that_is_there_is_the_client_of_its
     assert not is_let_in(5, voucher)
 
 
+def nested_hello(bits, voucher, session=b""):
+    here = sys.version_info
+    return encode(
+        Frame(Hello(int(Role.CLIENT), here[0], here[1], b"me", bits, session, is_nested=True, voucher=voucher))
+    )
+
+
+def test_each_of_many_that_come_too_early_is_told_so_on_each_connection():
+    strangers, many = Strangers(), 5 * MOST_REFUSALS
+    for number in range(1, many + 1):
+        strangers.say(number, nested_hello(number, secrets.token_bytes(16)))
+    assert strangers.refused() == [b"peer%d" % number for number in range(1, many + 1)]
+    strangers.heard.clear()
+    for _ in range(many):  # on one that it has already been told on, it is not to fill memory
+        strangers.say(1, nested_hello(1, secrets.token_bytes(16)))
+    assert len(strangers.refused()) == MOST_REFUSALS
+
+
+@pytest.mark.parametrize("is_in_use", [False, True])
+def test_who_comes_back_to_a_scheduler_that_was_restarted_hears_that_though_it_could_not_have_a_new_session(is_in_use):
+    strangers = Strangers()
+    if is_in_use:
+        strangers.hello(1)
+    strangers.heard.clear()
+    strangers.say(2, nested_hello(1, secrets.token_bytes(16), secrets.token_bytes(16)))
+    ((_, body),) = strangers.heard
+    assert isinstance(body, Welcome)
+    assert not body.resumed
+    assert b"peer2" not in strangers.world.remote._links
+    strangers.say(2, encode(Frame(Joined(0, "w", 1), 1)))  # and has none
+    assert b"peer2" not in strangers.world.remote._links
+
+
 def test_many_peers_are_told_some_at_a_time_and_all_of_them_the_last_word():
     strangers = Strangers()
     world, many = strangers.world, 3 * AT_ONCE
