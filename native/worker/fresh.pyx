@@ -21,7 +21,7 @@ cdef class FreshFunction:
             return self.load()(*args, **kwargs)
         self.first = None
         if type(function) is FromMain:                # it came by value before this task began
-            (<FromMain>function).enter()
+            (<FromMain>function).visit()              # until the task ends: a coroutine runs when this has returned
             return (<FromMain>function).function(*args, **kwargs)
         return function(*args, **kwargs)
 

@@ -95,14 +95,6 @@ cdef class Watcher:
         self.futures, self.said = {}, set()
 
 
-cdef struct InPlace:
-    # A task that runs in place of waiting for it; stands on the stack of the thread that runs it.
-    uint64_t task
-    unsigned long thread
-    InPlace *before
-    InPlace *after
-
-
 cdef str name_of_callable(function):
     return getattr(function, "__qualname__", type(function).__qualname__)
 
@@ -117,7 +109,6 @@ cdef class Nest:
     cdef dict watched             # task -> Watcher
     cdef set lent                 # tasks that the scheduler wants run here
     cdef list chain               # functions under way, outermost first
-    cdef InPlace *newest          # of the tasks that run here
     cdef Origin origin            # for whom they run
     cdef uint64_t asked_ns
     cdef uint64_t sent_number     # of the last child that was here when a task ended
@@ -371,33 +362,19 @@ cdef class Nest:
 
     cdef int check_stack(self, PendingFuture future) except -1:
         """Somebody is about to wait for this one: RuntimeError if it runs below on his own stack."""
-        cdef unsigned long thread = PyThread_get_thread_ident()
-        cdef InPlace *running = self.newest
-        while running != NULL:
-            if running.task == future.task_id and running.thread == thread:
-                raise RuntimeError(f"task {future.task_id:#x} is being run by this very thread, and what waits for it has "
-                                   "interrupted it (the handler of a signal, or a finalizer): it goes on only when that "
-                                   "is over, so waiting for it would never end")
-            running = running.before
+        if is_in_place_here(future.task_id, <void *>self):
+            raise RuntimeError(f"task {future.task_id:#x} is being run by this very thread, and what waits for it has "
+                               "interrupted it (the handler of a signal, or a finalizer): it goes on only when that "
+                               "is over, so waiting for it would never end")
         return 0
 
     cdef int run(self, ClientRings client, PendingFuture future) except -1:
         """Run it and end its future, whatever happens. From the beginning on it is known to be on this stack."""
-        cdef InPlace here
-        here.task, here.thread = future.task_id, PyThread_get_thread_ident()
-        here.before, here.after = self.newest, NULL
-        if self.newest != NULL:
-            self.newest.after = &here
-        self.newest = &here
+        cdef InPlace here = begin_in_place(future.task_id, <void *>self)
         try:
             return self.run_to_end(client, future)
         finally:
-            if here.before != NULL:
-                here.before.after = here.after
-            if here.after != NULL:
-                here.after.before = here.before
-            else:
-                self.newest = here.before
+            end_in_place(here)
 
     cdef int run_to_end(self, ClientRings client, PendingFuture future) except -1:
         cdef uint64_t start_ns = now_ns()
@@ -507,7 +484,7 @@ cdef class Nest:
             self.functions[number] = function
         if type(function) is Unreadable:
             raise (<Unreadable>function).error.with_traceback((<Unreadable>function).traceback)
-        return as_callable(function)
+        return as_callable_in_place(function)
 
     cdef object call(self, PendingFuture future, object function, uint8_t *status):
         """What the call returns, or the description of what it raised. Raises if its arguments could not be read."""
@@ -543,7 +520,7 @@ cdef class Nest:
         cdef list kept = []
         cdef object data = payload
         cdef const unsigned char[:] view
-        cdef Py_ssize_t count = len(visits)
+        cdef Py_ssize_t count = count_visits()
         cdef uint32_t i
         if future.flags & FLAG_OBJECTS:
             data, buffers, references = self.copy_parts(payload)
@@ -555,6 +532,7 @@ cdef class Nest:
             if limit.since_ns and i:                  # it is each call's
                 self.loop.end_limit(limit)
                 self.begin_limit(future, limit, function)
+            end_visits(count)                         # of the call before; put_back ends those of the last
             try:
                 value = calls.call_next(function)
                 if limit.since_ns and self.loop.is_own_stop(limit):
@@ -580,7 +558,6 @@ cdef class Nest:
                 self.end_if_forked(error)
                 results.add(STATUS_RAISED, self.describe(error, False))
             self.end_if_forked()
-            end_visits(count)
         value = results.finish()
         return (value, kept) if kept else value, FLAG_CHUNK | (FLAG_PLAIN if results.all_plain else 0)
 

@@ -464,7 +464,7 @@ cdef class WorkerLoop:
             if small_size == 0:
                 value = self.pack(record, value, &status)
         if visits:
-            end_visits(0, True)
+            end_all_visits()
         store_release32(&self.page.state, STATE_IDLE)
         self.done += 1
         if small_size:
@@ -638,7 +638,7 @@ cdef class WorkerLoop:
                 self.stopped = NOT_STOPPED            # the next call goes on
             error = None
             if visits:
-                end_visits(0, True)
+                end_all_visits()
         value = results.finish()
         return (value, kept) if kept else value
 

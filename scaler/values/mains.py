@@ -17,6 +17,7 @@ import os
 import secrets
 import sys
 import types
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
@@ -24,10 +25,12 @@ from typing import Any
 from scaler._native import begin_mains, visit_main
 
 MAIN_NAMES = ("__main__", "__mp_main__")  # what multiprocessing calls the script in processes that it spawns
-MOST_MODULES = 64  # of programs whose functions are not here any more
+MOST_MODULES = 64  # that stay although nothing of their programs is here any more
 
 _home = secrets.token_bytes(8)  # this program
-_modules: "OrderedDict[bytes, types.ModuleType]" = OrderedDict()  # program -> its `__main__` here
+# program -> its `__main__` here, as long as something holds it: functions and arguments that came from it do
+_modules: "weakref.WeakValueDictionary[bytes, types.ModuleType]" = weakref.WeakValueDictionary()
+_recent: "OrderedDict[bytes, types.ModuleType]" = OrderedDict()  # these stay, the one used last at the end
 _on_first: list[Callable[[], None]] = []
 _is_worker = False
 _is_spawned = False  # multiprocessing has spawned this process in a task
@@ -45,7 +48,7 @@ def program() -> bytes:
     """Which program's `__main__` this process has just now."""
     if _is_worker or _is_spawned:
         main = sys.modules.get("__main__")
-        for name, module in _modules.items():
+        for name, module in list(_modules.items()):
             if module is main:
                 return name
     return _home
@@ -81,9 +84,10 @@ def _module_of(of: bytes) -> types.ModuleType:
     module = _modules.get(of)
     if module is None:
         module = _modules[of] = types.ModuleType("__main__")
-        while len(_modules) > MOST_MODULES:
-            _modules.popitem(last=False)
-    _modules.move_to_end(of)
+    _recent[of] = module
+    _recent.move_to_end(of)
+    while len(_recent) > MOST_MODULES and not _is_spawned:  # there, functions hold its names, not the module
+        _recent.popitem(last=False)
     return module
 
 

@@ -73,6 +73,51 @@ with Client(sys.argv[1], timeout_seconds=20) as client:
 print('"fine"')
 """
 
+NAMES_STAY = """
+import pickle, sys
+from scaler import Client, current_client
+
+class X:
+    pass
+
+class Y:
+    pass
+
+SEEN = []
+
+async def of_a_coroutine():
+    return pickle.loads(pickle.dumps(X())).__class__ is X
+
+def fresh_child():
+    SEEN.append(X)  # it carries state
+    return pickle.loads(pickle.dumps(X())).__class__ is X
+
+def kept_child():
+    return pickle.loads(pickle.dumps(X())).__class__ is X
+
+def parent(x: X, child):
+    before = pickle.dumps(x)
+    inner = current_client().submit(child).result(60)
+    return inner, type(pickle.loads(before)) is type(x), type(pickle.loads(pickle.dumps(x))) is type(x)
+
+def grand_parent(x, child):
+    found = current_client().submit(parent, x, child).result(60)
+    return *found, type(pickle.loads(pickle.dumps(x))) is type(x), current_client().map(other_child, [(x,)] * 3)
+
+def other_child(x):
+    return pickle.loads(pickle.dumps(x)).__class__ is type(x), pickle.loads(pickle.dumps(Y())).__class__ is Y
+
+with Client(sys.argv[1], timeout_seconds=20) as client:
+    assert client.submit(of_a_coroutine).result(60)
+    for child in (fresh_child, kept_child, of_a_coroutine):
+        for _ in range(8):
+            found = client.submit(parent, X(), child).result(60)
+            assert found == (True,) * 3, (child, found)
+            found = client.submit(grand_parent, X(), child).result(60)
+            assert found == (True, True, True, True, [(True, True)] * 3), (child, found)
+print('"fine"')
+"""
+
 
 SPAWNED = """
 import multiprocessing, sys
@@ -169,6 +214,10 @@ def test_of_two_programs_each_has_its_own(cluster):
     for program in programs:
         output, errors = program.communicate(timeout=110)
         assert (output.strip(), errors) == ('"fine"', "")
+
+
+def test_names_stay_until_a_coroutine_ends_and_come_back_after_what_ran_in_place(cluster):
+    assert run(cluster, sys.executable, "-c", NAMES_STAY) == "fine"
 
 
 def test_a_task_that_brought_nothing_finds_nothing(client):
