@@ -8,12 +8,14 @@
 # Rule 1: what differs need not make a difference: if something has changed the function is pickled again, and its bytes
 #         say whether it is another.
 # Rule 2: nothing here keeps a function alive, be it by way of its own closure: what may lead back to one is held weakly,
-#         or, where that is not possible, known by its address alone. All else is held, since its address could be
-#         another's by now.
+#         or, where that is not possible, known by its address, its type, its length and the addresses of some items.
+#         All else is held, since its address could be another's by now.
+# Rule 3: an address says nothing about what is there now: nothing is read from it before its size and type are known.
 # Not here: what a function uses (scaler.client.callables), its number (scaler.client.functions).
 
 import pickle as _pickle
 import sys as _sys
+import weakref as _weakref
 
 cdef extern from *:
     """
@@ -29,6 +31,36 @@ cdef extern from *:
     }
     """
     PyObject *class_dict "scaler_class_dict"(object cls)
+
+cdef extern from *:
+    """
+    /* Of a container: its type, its length, and the addresses of some of its items. Of all else: its type. */
+    static uint64_t scaler_outline(PyObject *value) {
+        uint64_t outline = (uint64_t)(uintptr_t)Py_TYPE(value);
+        Py_ssize_t size = 0, i = 0;
+        PyObject *key, *item;
+        int left = 16;
+    #define SCALER_MIX(what) (outline = (outline ^ (uint64_t)(what)) * 0x9E3779B97F4A7C15u, outline ^= outline >> 32)
+        if (PyDict_Check(value)) {
+            SCALER_MIX(PyDict_Size(value));
+            while (left-- && PyDict_Next(value, &i, &key, &item)) {
+                SCALER_MIX((uintptr_t)key);
+                SCALER_MIX((uintptr_t)item);
+            }
+        } else if (PyList_Check(value) || PyTuple_Check(value)) {
+            size = PyList_Check(value) ? PyList_GET_SIZE(value) : PyTuple_GET_SIZE(value);
+            SCALER_MIX(size);
+            for (i = 0; i < size; i += size / 16 + 1)
+                SCALER_MIX((uintptr_t)(PyList_Check(value) ? PyList_GET_ITEM(value, i) : PyTuple_GET_ITEM(value, i)));
+        } else if (PyAnySet_Check(value))
+            SCALER_MIX(PySet_GET_SIZE(value));
+        else if (PyByteArray_Check(value))
+            SCALER_MIX(PyByteArray_GET_SIZE(value));
+    #undef SCALER_MIX
+        return outline;
+    }
+    """
+    uint64_t outline_of "scaler_outline"(PyObject *value) noexcept
 
 cdef extern from "Python.h":
     PyObject *PyDict_GetItem(object mapping, object key)
@@ -69,19 +101,26 @@ def note_reload():
 
 @cython.final
 cdef class Found:
-    """A value that was found, and is not held. With `has_state` it may change in place, and its pickle says whether."""
+    """A value that was found, and is not held. With `has_state` it may change in place, and its pickle says whether.
+
+    With neither that nor a reference its outline says whether something else has its address now.
+    """
     cdef PyObject *address            # NULL: there was nothing
     cdef object reference             # weak; None where the value's type has no weak references
-    cdef bint has_state
+    cdef uint64_t outline
+    cdef bint has_state, has_outline
 
     def __init__(self, value, reference=None, bint has_state=False):
         self.address, self.reference, self.has_state = <PyObject *>value, reference, has_state
+        self.has_outline = reference is None and not has_state
+        if self.has_outline:
+            self.outline = outline_of(self.address)
 
     @staticmethod
     def nothing():
         """What stands for a name that is not bound, or an empty cell."""
         cdef Found found = Found(None)
-        found.address = NULL
+        found.address, found.has_outline = NULL, False
         return found
 
 
@@ -92,6 +131,8 @@ cdef inline bint is_found_again(PyObject *expected, PyObject *now, list states) 
         return expected == now
     found = <Found>expected
     if found.address != now or (found.reference is not None and PyWeakref_GetObject(found.reference) != now):
+        return False
+    if found.has_outline and outline_of(now) != found.outline:
         return False
     if found.has_state:
         states.append(<object>now)
@@ -143,13 +184,19 @@ cdef class WatchedFunction(WatchedPart):
             return False
         if PyTuple_GET_SIZE(self.names) and not are_found_in(f.func_globals, self.names, states):
             return False
+        if PyTuple_GET_SIZE(self.cells) != (0 if f.func_closure == NULL else PyTuple_GET_SIZE(<object>f.func_closure)):
+            return False
         for i in range(PyTuple_GET_SIZE(self.cells)):
             if not is_found_again(PyTuple_GET_ITEM(self.cells, i), cell_content(PyTuple_GET_ITEM(<object>f.func_closure, i)),
                                   states):
                 return False
+        if PyTuple_GET_SIZE(self.defaults) != (0 if f.func_defaults == NULL else PyTuple_GET_SIZE(<object>f.func_defaults)):
+            return False
         for i in range(PyTuple_GET_SIZE(self.defaults)):
             if not is_found_again(PyTuple_GET_ITEM(self.defaults, i), PyTuple_GET_ITEM(<object>f.func_defaults, i), states):
                 return False
+        if PyTuple_GET_SIZE(self.keywords) != (0 if f.func_kwdefaults == NULL else 2 * PyDict_Size(<object>f.func_kwdefaults)):
+            return False
         if PyTuple_GET_SIZE(self.keywords) and not are_found_in(f.func_kwdefaults, self.keywords, states):
             return False
         if f.func_dict == NULL and not PyTuple_GET_SIZE(self.attributes):
@@ -161,11 +208,12 @@ cdef class WatchedFunction(WatchedPart):
 @cython.final
 cdef class WatchedClass(WatchedPart):
     """What a class has of its own: `items`, as `class_items` gives them, with what stands for the values."""
-    cdef PyObject *bases
+    cdef tuple bases                  # weak references
     cdef tuple items
 
     def __init__(self, cls not None, reference not None, tuple items):
-        self.owner, self.bases, self.items = reference, as_class(cls).tp_bases, items
+        self.owner, self.items = reference, items
+        self.bases = tuple([_weakref.ref(base) for base in <object>as_class(cls).tp_bases])
 
     cdef bint is_unchanged(self, list states) except -1:
         cdef object owner = <object>PyWeakref_GetObject(self.owner)
@@ -173,8 +221,16 @@ cdef class WatchedClass(WatchedPart):
         cdef Py_ssize_t i = 0
         cdef PyObject *key
         cdef PyObject *value
-        if owner is None or as_class(owner).tp_bases != self.bases:
+        cdef PyObject *bases
+        if owner is None:
             return False
+        bases = as_class(owner).tp_bases
+        if PyTuple_GET_SIZE(<object>bases) != PyTuple_GET_SIZE(self.bases):
+            return False
+        for i in range(PyTuple_GET_SIZE(self.bases)):
+            if PyWeakref_GetObject(<object>PyTuple_GET_ITEM(self.bases, i)) != PyTuple_GET_ITEM(<object>bases, i):
+                return False
+        i = 0
         while PyDict_Next(<object>class_dict(owner), &at, &key, &value):
             if key == <PyObject *>SLOTNAMES:
                 continue
@@ -266,7 +322,7 @@ cdef class KnownFunctions:
     cdef dict system, modules
     cdef tuple path
     cdef object by_value              # cloudpickle's set of modules that travel by value; None: it has none yet
-    cdef Py_ssize_t by_value_count
+    cdef frozenset by_value_before
     cdef uint64_t reloads
 
     def __init__(self, owner not None):
@@ -317,7 +373,9 @@ cdef class KnownFunctions:
             self.find_by_value()
             if self.by_value is None:
                 return True                           # it is just being imported
-        return PySet_GET_SIZE(self.by_value) == self.by_value_count or self.look_around()
+        if PySet_GET_SIZE(self.by_value) == 0 and PySet_GET_SIZE(self.by_value_before) == 0:
+            return True
+        return self.by_value == self.by_value_before or self.look_around()
 
     cdef bint look_around(self) except -1:
         self.count += 1
@@ -325,7 +383,7 @@ cdef class KnownFunctions:
         self.path = tuple(self.system.get("path") or ())
         if self.by_value is None:
             self.find_by_value()
-        self.by_value_count = 0 if self.by_value is None else len(self.by_value)
+        self.by_value_before = frozenset(self.by_value or ())
         return False
 
     cdef int find_by_value(self) except -1:

@@ -9,7 +9,13 @@ use are constants, modules, and such functions themselves. All else is made anew
 cell of its closure, defaults, code, attributes, those of functions and classes that travel along, and so on. Values
 that change in place are compared by their pickles as long as these are small (MOST_STATE_BYTES); that costs about a
 microsecond a submit. Larger ones are what they were at the function's first submit, and so are those of which the
-pickles cannot tell: pickling them each time would cost more than all the rest of a submit.
+pickles cannot tell: pickling them each time would cost more than all the rest of a submit. That a name was bound to
+another value is seen all the same: large containers of plain values are held until a later submit finds others in their
+place, since CPython soon gives the address of what has gone to something else.
+
+**Caches.** A function with a cache (`functools.cache`, `lru_cache`) is kept if the function inside it is, and the cache
+with it: that is what it is for. So calls on one worker share the values that it gives, as calls in one program do: a
+list that one of them changes is changed for the others.
 
 Rule 1: in doubt a callable is made anew: that costs a worker some microseconds, and never a wrong result.
 Not here: comparing (native/client/watch.pyx), what travels by name (scaler.values.by_name).
@@ -41,6 +47,7 @@ _MORE_ATOMS = {  # of modules that need not be there
 }
 _OF_A_CLASS = ("__dict__", "__weakref__", "__doc__", "__module__", "__annotations__", "__qualname__")
 _REACHES_ALL = {"globals", "exec", "eval", "vars", "locals", "setattr", "delattr", "__import__"}  # if they are builtins
+_REACHES_ATTRIBUTES = {"__dict__", "__globals__", "__kwdefaults__", "__closure__", "__setattr__", "__delattr__"}
 _NOTHING = Found.nothing()
 
 
@@ -59,6 +66,8 @@ def examine(function: Any) -> Examined:
         return Examined(True, None, True)
     look = _Look()
     look.at(function)
+    if look.sets_attributes and look.meets_functions:
+        look.is_kept = False
     has_state = type(function) is functools.partial and look.is_small_state((function.args, function.keywords))
     if not look.parts and not has_state:
         return Examined(look.is_kept, None)
@@ -75,10 +84,14 @@ class _Look:
         self.parts: list[WatchedPart] = []
         self.is_kept = True
         self.has_changing_arguments = False
+        self.sets_attributes = self.meets_functions = False
+        self._depth = 0  # of functions, whose values these are
         self._seen: set[int] = set()
 
     def at(self, thing: Any) -> None:
         kind = type(thing)
+        if kind is types.FunctionType and self._depth and not self.meets_functions:
+            self.meets_functions = not is_found(thing)
         if kind in _ATOMS or id(thing) in self._seen or _is_atom(kind):
             return
         if isinstance(thing, types.FunctionType):
@@ -128,42 +141,40 @@ class _Look:
             reference = None
         if isinstance(thing, types.FunctionType | type | types.ModuleType | LRU_CACHE) or travels_by_name(thing):
             return Found(thing, reference)
-        return Found(thing, reference, self.is_small_state(thing))
+        has_state = self.is_small_state(thing)
+        return thing if not has_state and reference is None and _is_plain(thing) else Found(thing, reference, has_state)
 
     def is_small_state(self, thing: Any) -> bool:
         """Whether what changes in place can be compared before each submit."""
         if type(thing).__module__.startswith("scaler.") or (_is_sized(thing) and len(thing) > _MOST_ITEMS):
             return False
-        buffers: list[pickle.PickleBuffer] = []
+        room = _Room()
         try:
-            data = pickle.dumps(thing, 5, buffer_callback=buffers.append)
-            return len(data) + sum(buffer.raw().nbytes for buffer in buffers) <= MOST_STATE_BYTES
+            pickle.Pickler(room, 5, buffer_callback=room.take).dump(thing)
         except Exception:
             return False
+        return True
 
     def _function(self, function: types.FunctionType) -> None:
         facts = _facts_of(function.__code__)
         names: list[Any] = []
         own = function.__globals__
-        uses_functions = False
+        self._depth += 1
+        self.sets_attributes = self.sets_attributes or facts.sets_attributes
         for name in facts.names:
             if name in own:
-                value = own[name]
-                uses_functions = uses_functions or (isinstance(value, types.FunctionType) and not is_found(value))
-                names += (name, self.found(value))
+                names += (name, self.found(own[name]))
             else:
                 names += (name, _NOTHING)
                 if name in _REACHES_ALL:
                     self.is_kept = False
         cells = [self._cell(cell) for cell in function.__closure__ or ()]
-        uses_functions = uses_functions or any(
-            isinstance(value, types.FunctionType) for value in map(_content, function.__closure__ or ())
-        )
-        if facts.binds_outside or (facts.sets_attributes and uses_functions):
+        if facts.binds_outside:
             self.is_kept = False
         defaults = [self.found(value) for value in function.__defaults__ or ()]
         keywords = [part for item in (function.__kwdefaults__ or {}).items() for part in (item[0], self.found(item[1]))]
         attributes = [part for item in function.__dict__.items() for part in (item[0], self.found(item[1]))]
+        self._depth -= 1
         used = (tuple(names), tuple(cells), tuple(defaults), tuple(keywords), tuple(attributes))
         self.parts.append(WatchedFunction(function, weakref.ref(function), *used))
 
@@ -187,8 +198,10 @@ class _Look:
 
     def _partial(self, made: "functools.partial[Any]") -> None:
         before, self.is_kept = self.is_kept, True
+        self._depth += 1
         for value in (*made.args, *made.keywords.values()):
             self.at(value)
+        self._depth -= 1
         if not self.is_kept or made.__dict__:
             self.is_kept = False
             self.has_changing_arguments = True
@@ -196,18 +209,49 @@ class _Look:
         self.at(made.func)
 
 
+_CONTAINERS = (list, dict, set, frozenset, tuple, bytearray)
 _SLOT_TYPES = (types.GetSetDescriptorType, types.MemberDescriptorType)
 
 
-def _content(cell: Any) -> Any:
-    try:
-        return cell.cell_contents
-    except ValueError:
-        return None
+class _Room:
+    """A file for pickles that are to be small: what is too much is refused before all of it is made."""
+
+    def __init__(self) -> None:
+        self._left = MOST_STATE_BYTES
+
+    def write(self, data: Any) -> int:
+        size = memoryview(data).nbytes
+        self._left -= size
+        if self._left < 0:
+            raise OverflowError("its pickle is not small")
+        return size
+
+    def take(self, buffer: pickle.PickleBuffer) -> None:
+        self.write(buffer.raw())
+
+
+def _is_plain(thing: Any) -> bool:
+    """Whether this is a container in which, however deep, is nothing but constants: it leads back to no function."""
+    if type(thing) not in _CONTAINERS:
+        return False
+    left, seen = [thing], {id(thing)}
+    while left:
+        container = left.pop()
+        if type(container) is bytearray:
+            continue
+        for item in (*container, *container.values()) if type(container) is dict else container:
+            kind = type(item)
+            if kind in _CONTAINERS:
+                if id(item) not in seen:
+                    seen.add(id(item))
+                    left.append(item)
+            elif kind not in _ATOMS and not _is_atom(kind):
+                return False
+    return True
 
 
 def _is_sized(thing: Any) -> bool:
-    return isinstance(thing, list | dict | set | frozenset | tuple | bytearray)
+    return isinstance(thing, _CONTAINERS)
 
 
 def _is_atom(kind: type) -> bool:
@@ -235,6 +279,7 @@ class _Facts:
                 self.binds_outside = self.binds_outside or instruction.argval in outside
             elif name in ("STORE_ATTR", "DELETE_ATTR"):
                 self.sets_attributes = True
+        self.sets_attributes = self.sets_attributes or not _REACHES_ATTRIBUTES.isdisjoint(code.co_names)
         for value in code.co_consts:
             if isinstance(value, types.CodeType):
                 self._read(value, outside & set(value.co_freevars))

@@ -114,6 +114,32 @@ class OfMain:
 
 OfMain.__module__ = "__main__"
 
+
+def sets_attribute_of_a_default(g=None):
+    g.n = getattr(g, "n", 0) + 1
+    return g.n
+
+
+def sets_attribute_of_an_item():
+    helper[0].n = 1  # type: ignore[name-defined]  # noqa: F821
+
+
+def sets_in_its_dict(g=None):
+    g.__dict__["n"] = 1
+
+
+def with_default(function, value):
+    made = by_value(function)
+    made.__defaults__ = (value,)
+    return made
+
+
+def with_attribute(function, value):
+    made = by_value(function)
+    made.helper = value
+    return made
+
+
 KEPT: dict[str, Any] = {
     "builtin": len,
     "function of C": math.sqrt,
@@ -157,6 +183,13 @@ FRESH: dict[str, Any] = {
     "list by keyword": by_value(with_a_list_by_keyword),
     "closure over a list": closure_over([1]),
     "closure that binds": closure_that_binds(),
+    "sets an attribute of a default": with_default(sets_attribute_of_a_default, by_value(plain)),
+    "sets an attribute of a function in a tuple": by_value(sets_attribute_of_an_item, helper=(by_value(plain),)),
+    "sets an attribute of a partial's argument": functools.partial(
+        by_value(sets_attribute_of_a_default), by_value(plain)
+    ),
+    "sets an item of a function's dict": with_default(sets_in_its_dict, by_value(plain)),
+    "sets an attribute of a function's attribute": with_attribute(sets_attribute_of_a_default, by_value(plain)),
     "class by value": OfMain,
     "uses a class by value": by_value(uses_helper, helper=OfMain),
     "module made by hand": by_value(uses_helper, helper=types.ModuleType("made_by_hand")),
@@ -207,6 +240,80 @@ def test_what_is_changed_in_place_is_noticed_if_it_is_small_and_what_is_bound_an
     function = by_value(uses_a_list, NUMBERS=numbers)
     assert changes(function, lambda: numbers.append(1)) == (size == 1)
     assert changes(function, lambda: function.__globals__.update(NUMBERS=[2]))
+
+
+@pytest.mark.parametrize("make", [list, dict.fromkeys, set, tuple, lambda items: bytearray(len(list(items)))])
+@pytest.mark.parametrize("leaf", [lambda n: n, lambda n: [n], lambda n: Marked(n)])
+def test_what_takes_the_address_of_a_large_value_is_noticed(make, leaf):
+    if leaf(1) == [1] and make in (dict.fromkeys, set):
+        pytest.skip("a list is no key")
+    function = by_value(uses_a_list)
+    names = function.__globals__
+    for size in range(2000, 2040):
+        names["NUMBERS"] = None
+        names["NUMBERS"] = make(leaf(n) for n in range(size))
+        watch = examine(function).watch
+        assert watch is not None
+        assert watch.is_unchanged(function)
+        names["NUMBERS"] = None
+        names["NUMBERS"] = make(leaf(n) for n in range(size + 1))  # often at the same address
+        assert not watch.is_unchanged(function)
+
+
+class Marked:
+    __slots__ = ("n",)
+
+    def __init__(self, n):
+        self.n = n
+
+
+def test_of_large_state_only_the_beginning_is_pickled():
+    pickled = []
+
+    class Item:
+        def __reduce__(self):
+            pickled.append(1)
+            return bytes, (10_000,)
+
+    class Holder:
+        def __init__(self):
+            self.items = [bytes(1000), Item(), *([bytes(100_000)] * 2), *(Item() for _ in range(100))]
+
+    holder = Holder()
+    examine(by_value(uses_a_list, NUMBERS=holder))
+    assert len(pickled) <= 1
+
+
+def test_defaults_that_are_replaced_by_fewer_at_the_same_address_are_noticed():
+    function = with_default(with_constants, 1)
+    for _ in range(50):
+        function.__defaults__ = tuple([object(), object(), object()][:2])
+        watch = examine(function).watch
+        assert watch is not None
+        function.__defaults__ = None
+        assert not watch.is_unchanged(function)
+        function.__defaults__ = tuple([1])
+        assert not watch.is_unchanged(function)
+
+
+def test_a_class_that_gets_another_base_is_noticed():
+    class First:
+        pass
+
+    class Second:
+        pass
+
+    class User(First):
+        pass
+
+    for cls in (First, Second, User):
+        cls.__module__ = "__main__"
+    function = by_value(uses_helper, helper=User)
+
+    def change():
+        User.__bases__ = (Second,)
+
+    assert changes(function, change)
 
 
 def test_defaults_closures_attributes_and_classes_are_watched():
