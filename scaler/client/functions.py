@@ -36,7 +36,7 @@ from scaler.client.objects import Packed, Parcel
 from scaler.client.serializer import SerializedCall
 from scaler.client.surroundings import list_places, list_reloads
 from scaler.values.by_name import find_home, modules_by_value
-from scaler.values.sent_function import FRESH, KEPT, pack
+from scaler.values.sent_function import FRESH, KEPT, Reloads, pack
 
 _log = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ class FunctionNumbers:
         self.number_of = self._known.number_of
         self._surroundings = -1
         self._places: tuple[str, ...] = ()
-        self._reloads: tuple[tuple[str, int], ...] = ()
+        self._reloads: Reloads = ()
         self._by_content: dict[tuple[bytes, int], _Announced] = {}  # by digest of the pickle, and surroundings
         self._by_number: dict[int, _Announced] = {}
         self._unused: OrderedDict[int, _Announced] = OrderedDict()  # the one used last at the end
@@ -144,7 +144,7 @@ class FunctionNumbers:
     def _look_around(self, surroundings: int) -> None:
         """See where modules are found, and which were loaded anew, if that has changed."""
         if surroundings != self._surroundings:
-            self._places, self._reloads, self._surroundings = list_places(), list_reloads(), surroundings
+            self._places, self._reloads, self._surroundings = list_places(), list_reloads(self._owner), surroundings
 
     def _use(self, announced: "_Announced") -> "_Use":
         """A number to submit under, which is not forgotten as long as somebody has it."""
@@ -187,7 +187,7 @@ class FunctionNumbers:
                 name, len(data) / 1e6,
             )  # fmt: skip
         if not is_by_name or self._places or self._reloads:
-            owner = b"" if is_by_name and not self._reloads else self._owner
+            owner = b"" if is_by_name else self._owner
             data = pack(KEPT if is_kept else FRESH, owner, self._places, self._reloads) + data
         packed = parcel.finish(data, self._most_bytes, may_hold=False)
         self._last_number += 1

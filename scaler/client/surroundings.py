@@ -6,7 +6,8 @@ program may add to sys.path at any time. A place that another host does not have
 
 After `importlib.reload(module)` people expect their new code to run, in workers too, so these reload it once as well
 (values.sent_function). Python asks the finders of sys.meta_path for a module that is to be reloaded, so one of them,
-which finds nothing, hears of it.
+which finds nothing, hears of it. A worker that reloads a module for a client does not count that as a reload of its
+own: what its tasks send names that client's, or workers would have each other reload for ever.
 
 Not here: when a function is sent again because of that (native/client/watch.pyx).
 """
@@ -18,6 +19,7 @@ import sysconfig
 from typing import Any
 
 from scaler._native import note_reload
+from scaler.values.sent_function import Reloads, is_reloading, passed_on
 
 INSTALLED = ""  # stands in a list of places for those of installed packages
 
@@ -29,15 +31,20 @@ class ReloadListener:
 
     @staticmethod
     def find_spec(name: str, path: Any = None, target: Any = None) -> None:
-        if target is not None and name.partition(".")[0] not in sys.stdlib_module_names:
+        if target is not None and not is_reloading() and name.partition(".")[0] not in sys.stdlib_module_names:
             count = _reloads.pop(name, 0)
             _reloads[name] = count + 1  # at the end: workers reload in the same order
             note_reload()
 
 
-def list_reloads() -> tuple[tuple[str, int], ...]:
-    """(module, how often it was reloaded), the last one at the end."""
-    return tuple(_reloads.items())
+def begin_worker() -> None:
+    """This process becomes a worker. It may be a copy of a program that has loaded modules anew: it has not."""
+    _reloads.clear()
+
+
+def list_reloads(owner: bytes) -> Reloads:
+    """(whose, module, how often it was reloaded), the last at the end; first those that others had reloaded here."""
+    return passed_on() + tuple((owner, name, count) for name, count in _reloads.items())
 
 
 def list_places() -> tuple[str, ...]:

@@ -19,11 +19,12 @@ import os
 import pickle
 import struct
 import sys
+import threading
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from scaler._native import FreshFunction, count_visits, from_main
+from scaler._native import FreshFunction, count_visits, from_main, note_reload
 from scaler.values.calls import Steps
 from scaler.values.reference import loads
 from scaler.values.retrying import Retrying
@@ -31,11 +32,16 @@ from scaler.values.retrying import Retrying
 KEPT, FRESH = 1, 2
 _HEAD = struct.Struct("<BI")
 _loaded: dict[tuple[bytes, str], int] = {}  # (whose, module) -> how often that client had loaded it anew
+_failed: dict[tuple[bytes, str], tuple[int, Exception]] = {}  # the same, and what loading it anew raised here
+_reloading = threading.local()
+MOST_PASSED_ON = 64  # reloads of others
+
+Reloads = tuple[tuple[bytes, str, int], ...]  # (whose, module, how often that client has loaded it anew)
 
 Parts = tuple[Any, Any, Any]  # a pickle, the buffers it left out, the objects of its references
 
 
-def pack(kind: int, owner: bytes, places: tuple[str, ...], reloads: tuple[tuple[str, int], ...]) -> bytes:
+def pack(kind: int, owner: bytes, places: tuple[str, ...], reloads: Reloads) -> bytes:
     """What stands before the pickle."""
     head = pickle.dumps((owner, places, reloads), 5)
     return _HEAD.pack(kind, len(head)) + head
@@ -49,9 +55,9 @@ def load(parts: Parts, again: Callable[[], Parts] | None = None) -> Any:
         return loads(data, buffers, references)
     kind, size = _HEAD.unpack_from(view)
     start = _HEAD.size + size
-    owner, places, reloads = pickle.loads(view[_HEAD.size : start])
+    _, places, reloads = pickle.loads(view[_HEAD.size : start])
     find_modules(places)
-    load_anew(owner, reloads)
+    load_anew(reloads)
     count = count_visits()
     if kind == KEPT:
         return from_main(loads(view[start:], buffers, references), count)
@@ -112,15 +118,40 @@ def _index_of(place: str) -> int:
     return len(sys.path)
 
 
-def load_anew(owner: bytes, reloads: tuple[tuple[str, int], ...]) -> None:
-    """Load modules anew that this client has loaded anew, each time that it has."""
-    for name, count in reloads:
-        if _loaded.get((owner, name), 0) < count:
-            _loaded[owner, name] = count
-            module = sys.modules.get(name)
-            if module is not None:
-                importlib.invalidate_caches()
+def load_anew(reloads: Reloads) -> None:
+    """Load modules anew that a client has loaded anew, each time that it has. What that raises it raises again."""
+    for owner, name, count in reloads:
+        key = owner, name
+        if _loaded.get(key, 0) >= count:
+            continue
+        tried, error = _failed.get(key, (0, None))
+        if error is not None and tried >= count:
+            raise error.with_traceback(None)
+        module = sys.modules.get(name)
+        if module is not None:
+            importlib.invalidate_caches()
+            was_reloading, _reloading.now = is_reloading(), True
+            try:
                 importlib.reload(module)
+            except Exception as raised:
+                _failed[key] = count, raised
+                raise
+            finally:
+                _reloading.now = was_reloading
+        _failed.pop(key, None)
+        _loaded.pop(key, None)
+        _loaded[key] = count  # at the end: what a task sends has them loaded anew in the same order
+        note_reload()
+
+
+def is_reloading() -> bool:
+    """Whether this thread loads a module anew because a client has."""
+    return getattr(_reloading, "now", False)
+
+
+def passed_on() -> Reloads:
+    """What tasks here have had loaded anew, which is to be said with what they send."""
+    return tuple((owner, name, count) for (owner, name), count in list(_loaded.items())[-MOST_PASSED_ON:])
 
 
 def name_of(function: Any) -> str:

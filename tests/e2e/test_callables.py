@@ -16,6 +16,7 @@ import cloudpickle
 import pytest
 
 from scaler import Client, current_client
+from scaler.exceptions import DeserializeObjectError
 from tests.e2e import stateful
 from tests.processes import wait_until
 
@@ -260,6 +261,51 @@ def test_a_module_that_is_loaded_anew_is_loaded_anew_by_workers(client, later_pl
     importlib.invalidate_caches()
     importlib.reload(changing)
     assert all_say() == {"and the third one"}
+
+
+numbers = itertools.count()
+
+
+def run_children(function, count):
+    client = current_client()
+    return [future.result(60) for future in [client.submit(function) for _ in range(count)]]
+
+
+def test_workers_do_not_have_each_other_load_modules_anew(client, later_place, tmp_path):
+    name = f"counted_{next(numbers)}"  # what has been loaded anew is so until the program ends
+    (later_place / f"{name}.py").write_text(
+        f"import os, time\nopen({str(tmp_path / 'loads')!r}, 'a').write(f'{{os.getpid()}}\\n')\n"
+        "def value():\n    time.sleep(0.005)\n    return 1\n"
+    )
+    counted = importlib.import_module(name)
+    for _ in range(2):
+        for _ in range(10):
+            assert client.map(run_children, [(counted.value, 8)] * 4) == [[1] * 8] * 4
+        importlib.reload(counted)
+    for _ in range(10):
+        assert client.map(run_children, [(counted.value, 8)] * 4) == [[1] * 8] * 4
+    loads = (tmp_path / "loads").read_text().split()
+    assert max(loads.count(process) for process in loads) <= 3, loads
+
+
+def test_a_module_that_cannot_be_loaded_anew_fails_each_function_until_it_can(client, later_place):
+    module = later_place / "failing.py"
+    module.write_text("def value(): return 'first'\n")
+    import failing  # type: ignore[import-not-found]
+
+    assert set(client.map(failing.value, [()] * 16)) == {"first"}
+    module.write_text(
+        "from scaler.worker import context\nif context.here: raise OSError('not here')\ndef value(): return 2\n"
+    )
+    importlib.invalidate_caches()
+    importlib.reload(failing)
+    for function in (failing.value, stateful.same, failing.value):
+        with pytest.raises(DeserializeObjectError, match="OSError: not here"):
+            client.submit(function, *([1] if function is stateful.same else [])).result(60)
+    module.write_text("def value(): return 'the third one'\n")
+    importlib.invalidate_caches()
+    importlib.reload(failing)
+    assert set(client.map(failing.value, [()] * 16)) == {"the third one"}
 
 
 def test_what_is_registered_to_travel_by_value_does(client, later_place):
