@@ -55,7 +55,7 @@ def carry(error: BaseException, message: str, dumps: Dumps) -> Any:
             data = tried
     except BaseException:
         pass
-    if data is not None and kind.__module__ in _EVERYWHERE and __name__.encode() not in data:
+    if data is not None and kind.__module__ in _EVERYWHERE and _is_plain(error):
         return error
     attributes: dict[str, Any] = {}
     if data is None:
@@ -69,6 +69,20 @@ def carry(error: BaseException, message: str, dumps: Dumps) -> Any:
         tuple(base for base in bases if base is not None),
     )
     return Carried(data, stand_in)
+
+
+def _is_plain(error: BaseException) -> bool:
+    """Whether its arguments and attributes are nothing but what can be read everywhere."""
+    reduced = error.__reduce__()
+    return isinstance(reduced, tuple) and all(_is_of_atoms(part) for part in reduced[1:])
+
+
+def _is_of_atoms(value: Any, depth: int = 4) -> bool:
+    if type(value) in (tuple, list):
+        return depth > 0 and all(_is_of_atoms(item, depth - 1) for item in value)
+    if type(value) is dict:
+        return depth > 0 and all(_is_of_atoms(item, depth - 1) for item in (*value, *value.values()))
+    return value is None or type(value) in (bool, int, float, complex, str, bytes)
 
 
 def _dumps_or_none(value: Any, dumps: Dumps) -> bytes | None:
@@ -126,7 +140,7 @@ def _is_made_in_python(cls: type) -> bool:
 
 def _set_error(error: BaseException, state: Any) -> None:
     attributes, slots = state
-    if hasattr(type(error), "__setstate__"):
+    if attributes is not None and hasattr(type(error), "__setstate__"):
         error.__setstate__(attributes)
     for name, value in slots.items():
         setattr(error, name, value)

@@ -117,6 +117,44 @@ def test_an_exception_of_a_class_that_is_not_here_is_caught_by_the_nearest_that_
     assert "raise_what_only_workers_have" in str(error.__cause__)
 
 
+class OnlyThere:
+    def __reduce__(self):
+        return getattr, (sys.modules["only_there"], "made")
+
+
+def raise_with_what_only_workers_have(base):
+    raise_what = types.ModuleType("only_there")
+    raise_what.__file__ = "/only/there.py"
+    sys.modules["only_there"] = raise_what
+    kind = type("Trouble", (ValueError,), {"__module__": "only_there"})
+    setattr(raise_what, "Trouble", kind)  # noqa: B010
+    setattr(raise_what, "made", OnlyThere())  # noqa: B010
+    if base is ExceptionGroup:
+        raise ExceptionGroup("several", [kind("broke")])
+    raise base(raise_what.made)
+
+
+@pytest.mark.parametrize("base", [ExceptionGroup, KeyError])
+def test_an_exception_that_holds_what_is_not_here_is_caught_by_its_class(client, base):
+    with pytest.raises(base) as caught:
+        client.submit(raise_with_what_only_workers_have, base).result(20)
+    assert "raise_with_what_only_workers_have" in str(caught.value.__cause__)
+
+
+class WithOwnState(Exception):
+    def __init__(self, text):
+        super().__init__(text)
+        self.__dict__.clear()
+
+    def __setstate__(self, state):
+        assert state is not None
+
+
+def test_an_exception_without_attributes_is_given_none(client):
+    error = client.submit(raise_it, WithOwnState, "x").exception(20)
+    assert (type(error), error.args) == (WithOwnState, ("x",))
+
+
 def test_a_stand_in_can_be_pickled(client):
     error = client.submit(raise_it, WithLock, 1, 2).exception(20)
     again = pickle.loads(pickle.dumps(error))
