@@ -10,11 +10,11 @@ Rule 2: what has a type comes out with that type, or is refused with a sentence.
 Not here: when this is needed (payload), why something cannot be pickled (untravelling), exceptions (failures).
 """
 
+import ast
 import copyreg
 import functools
 import io
 import pickle
-import re
 import sys
 import types
 import typing
@@ -29,7 +29,6 @@ from cloudpickle import cloudpickle as parts
 from scaler.values import by_name, mains
 from scaler.values.mains import MAIN_NAMES
 
-_FILES = (io.TextIOWrapper, io.BufferedReader, io.BufferedWriter, io.BufferedRandom, io.FileIO)
 _Cached: Any = type(functools.cache(len))
 _dispatching: Any = functools.singledispatch(lambda _: None)
 _DISPATCHING = _dispatching.__code__  # that of all functions that dispatch
@@ -147,13 +146,40 @@ def _shown(thing: Any) -> dict[str, Any]:
 
 
 def _annotated(thing: Any) -> dict[str, Any]:
-    """What the annotations name that are texts: to make types of them takes the names."""
+    """The types that annotations name which are texts: to make types of them takes the names."""
     there = vars(sys.modules["__main__"])
     texts = [text for text in getattr(thing, "__annotations__", {}).values() if isinstance(text, str)]
-    return {name: there[name] for text in texts for name in _IDENTIFIER.findall(text) if name in there}
+    names = {name for text in texts for name in _names_in(text) if name in there and _is_of_types(there[name])}
+    return {name: there[name] for name in sorted(names)}
 
 
-_IDENTIFIER = re.compile(r"[^\W\d]\w*")
+def _names_in(text: str) -> set[str]:
+    """The names that an annotation uses, also within its own texts, but not in those of a Literal."""
+    try:
+        left: list[ast.AST] = [ast.parse(text.strip(), mode="eval")]
+    except (SyntaxError, ValueError):
+        return set()
+    found: set[str] = set()
+    while left:
+        node = left.pop()
+        if isinstance(node, ast.Name):
+            found.add(node.id)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            found |= _names_in(node.value)
+        if isinstance(node, ast.Subscript) and ast.unparse(node.value).rpartition(".")[2] == "Literal":
+            left.append(node.value)
+        else:
+            left += ast.iter_child_nodes(node)
+    return found
+
+
+def _is_of_types(value: Any) -> bool:
+    """Whether it is a class, a type variable, an alias or such, or a module that has them and is found by its name."""
+    if isinstance(value, types.ModuleType):
+        return sys.modules.get(value.__name__) is value
+    if isinstance(value, type) or typing.get_origin(value) is not None:
+        return True
+    return type(value).__module__ in ("typing", "typing_extensions")
 
 
 def _make_function(of: bytes, code: Any, given: dict[str, Any], *more: Any) -> Any:
