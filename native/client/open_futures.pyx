@@ -83,17 +83,49 @@ cdef class OpenFutures:
         return [future for page in list(self.pages.values()) for future in page.futures if future is not None]
 
     cdef bint any_held(self) except -1:
-        """Whether somebody else refers to one of them, or has asked to be called. Ends at the first that is found."""
+        """Whether somebody else refers to one of them, or has asked to be called. Ends at the first that is found.
+
+        A future that names another and the one that it names refer to each other: that does not count.
+        """
         cdef FuturePage page
         cdef PendingFuture future
+        cdef dict among = None
         cdef Py_ssize_t i
         for page in list(self.pages.values()):
             for i in range(FUTURE_PAGE):
                 if page.futures[i] is not None:
                     future = page.futures[i]
-                    if Py_REFCNT(future) > 2 or future.callbacks or future.waiters:     # 2: the page's, and ours
+                    if future.callbacks or future.waiters:
                         return True
+                    if Py_REFCNT(future) > 2:         # the page's, and ours
+                        if future.inputs is None and future.dependants is None:
+                            return True
+                        if among is None:
+                            among = self.count_among()
+                        if Py_REFCNT(future) > 2 + <Py_ssize_t>among.get(future.task_id, 0):
+                            return True
         return False
+
+    cdef dict count_among(self):
+        """Task -> how often others refer to its future, as inputs or as dependants."""
+        cdef PendingFuture future
+        cdef PendingFuture one
+        cdef dict count = {}
+        cdef dict named = {}
+        cdef set seen = set()                         # a list may be that of several futures
+        for future in self.all():
+            named[future.task_id] = future
+            if future.inputs is None or id(future.inputs) in seen:
+                continue
+            seen.add(id(future.inputs))
+            for one in future.inputs:
+                count[one.task_id] = count.get(one.task_id, 0) + 1
+                named[one.task_id] = one              # which may have ended
+        for future in named.values():
+            for one in future.dependants or ():
+                if one is not None:
+                    count[one.task_id] = count.get(one.task_id, 0) + 1
+        return count
 
     cdef void forget_all(self):
         self.pages.clear()

@@ -48,8 +48,9 @@ class CallbackThread:
     def _serve(self) -> None:
         try:
             while True:
+                is_ending = self._is_ending  # read before: what is queued until then is run below
                 self._run()
-                if self._is_ending:
+                if is_ending:
                     return
                 self._rings.call_event.wait(REST_S)
         finally:

@@ -229,6 +229,27 @@ def test_forgotten_client_and_combo_go_by_themselves():
     wait_until(lambda: own_descendants() == before)
 
 
+def test_a_forgotten_client_goes_though_its_tasks_name_each_other():
+    def start(client):
+        first = client.submit(calls.add_one, 1)
+        again = client.submit(calls.add_one, first)
+        return first, again, client.submit(calls.describe_call, first, again)
+
+    with SchedulerClusterCombo(1) as combo, Client(combo.get_address()) as other:
+        busy = other.submit(calls.sleep_for, 60)
+        wait_until(busy.running)
+        client = Client(combo.get_address())
+        rings, futures = client._rings, start(client)
+        last = futures[-1]
+        del client, futures
+        gc.collect()
+        assert rings.is_awaited()
+        last.cancel()
+        del last
+        gc.collect()
+        wait_until(lambda: not rings.is_awaited())
+
+
 class Shouting(Serializer):
     @staticmethod
     def serialize(obj):
