@@ -8,7 +8,12 @@
 # Rule 1: an outgoing ring is never waited for, and a want of memory shortens an answer but does not drop it.
 # Rule 2: a row holds the objects that its payload names, first the task's and then the result's, and lets go of them
 #         once.
+# Rule 3: a submit is refused without a row, so what says it cannot wait: it stays where it is until there is room for that.
+#         The exception is a want of memory for the row itself.
 # Not here: whether a result counts (core), what its bytes mean (payload).
+
+cdef enum:
+    MOST_REFUSAL_BYTES = 256
 
 cdef inline void copy_record(Record *record, Record *other, uint32_t size) noexcept nogil:
     """Fill a reserved record with what another says, whose payload has this size. The claim word stays its own."""
@@ -156,7 +161,7 @@ cdef class Answers:
             free(space)
 
     cdef void refuse(self, uint32_t client_index, Record *submit, const char *text) noexcept nogil:
-        """Say why there will be no task of this submit; if there is no room to say it, never mind."""
+        """Say why there will be no task of this submit, for which there is room where it matters (`may_refuse`)."""
         cdef void *outlet = self.clients.clients[client_index].outlet
         cdef uint32_t size = <uint32_t>strlen(text)
         cdef Record *record = (<Outlet>outlet).reserve(size)
@@ -166,6 +171,11 @@ cdef class Answers:
         memcpy(payload_of(record), text, size)
         (<Outlet>outlet).commit()
         self.clients.note_dirty(client_index)
+
+    cdef inline bint may_refuse(self, uint32_t client_index) noexcept nogil:
+        """Whether there is room to refuse one more submit, which ends with that: its client waits for the answer."""
+        cdef void *outlet = self.clients.clients[client_index].outlet
+        return outlet == NULL or (<Outlet>outlet).reserve(MOST_REFUSAL_BYTES) != NULL
 
     cdef uint32_t deliver_waiting(self, uint32_t client_index) noexcept nogil:
         """Send what did not fit before, oldest first, as far as there is room now. How many results that were."""

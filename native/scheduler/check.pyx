@@ -36,6 +36,7 @@ cdef class Check:
     cdef uint64_t answered_bytes     # of results that wait for room
     cdef uint64_t resting_bytes
     cdef uint64_t resting
+    cdef uint64_t rows_waiting
     cdef dict client_blobs           # client -> bytes of its results that are kept
     cdef dict blobs                  # address -> how many hold it
 
@@ -78,7 +79,7 @@ cdef class Check:
         if (client.outlet != NULL) != client.present:
             fail(f"client {index} has an outlet and is not present, or the other way round")
         self.node_bytes = self.written_bytes = self.inline_bytes = self.most_written = 0
-        self.brought_bytes = self.answered_bytes = self.resting_bytes = self.resting = 0
+        self.brought_bytes = self.answered_bytes = self.resting_bytes = self.resting = self.rows_waiting = 0
         for number, row_index in self.look_at_directory(&client.directory, f"tasks of client {index}"):
             queued += self.look_at_row(index, row_index, client.bits | <uint64_t>number)
             rows += 1
@@ -89,6 +90,8 @@ cdef class Check:
         if self.resting != client.resting or self.resting_bytes != client.resting_bytes:
             fail(f"client {index} has {self.resting} tasks of {self.resting_bytes} bytes that are kept for others, not "
                  f"{client.resting} of {client.resting_bytes}")
+        if self.rows_waiting != client.rows_waiting:
+            fail(f"{self.rows_waiting} tasks of client {index} wait for inputs, not {client.rows_waiting}")
         if self.brought_bytes != client.brought_bytes:
             fail(f"tasks of client {index} bring {self.brought_bytes} bytes of objects, not {client.brought_bytes}")
         if client.put_off_first and not client.written_bytes and not self.core.edges.first_touched:
@@ -105,8 +108,9 @@ cdef class Check:
         cdef Client *client = &self.core.clients.clients[index]
         cdef uint64_t quota = self.core.clients.quota
         cdef uint64_t n_bytes = tasks_bytes(client) - self.answered_bytes
-        if n_bytes > share_of(quota, TASK_PARTS) and client.open_tasks - client.resting > 1:
-            fail(f"the tasks of client {index} take {n_bytes} bytes, and may take {share_of(quota, TASK_PARTS)}")
+        cdef uint64_t most = max(quota, <uint64_t>LEAST_STALLED) if client.was_stalled else share_of(quota, TASK_PARTS)
+        if n_bytes > most and client.open_tasks - client.resting > 1:
+            fail(f"the tasks of client {index} take {n_bytes} bytes, and may take {most}")
         if client.function_bytes > least_share_of(quota, FUNCTION_PARTS):
             fail(f"the functions of client {index} take {client.function_bytes} bytes")
         if (results_bytes(client) > share_of(quota, RESULT_PARTS) + self.most_written
@@ -139,6 +143,8 @@ cdef class Check:
             self.add_user(<uint32_t>function - 1)
             n_bytes += self.core.functions.bytes_of(<uint32_t>function - 1)
             count += 1
+        for function in self.core.functions.owed_by.get(index, ()):
+            n_bytes += self.core.functions.bytes_of(<uint32_t>function)
         if count != client.function_count or n_bytes != client.function_bytes:
             fail(f"client {index} has announced {count} functions of {n_bytes} bytes, not {client.function_count} of"
                  f" {client.function_bytes}")
@@ -199,6 +205,7 @@ cdef class Check:
         if row.state == ROW_ANSWERED and row.payload_bytes:
             skip = RECORD_HEADER_BYTES
             self.answered_bytes += row.payload_bytes
+        self.rows_waiting += row.state == ROW_WAITING
         if row.state == ROW_KEPT:
             self.resting += 1
             self.resting_bytes += sizeof(Row) + bytes_of_node(<Node *>row.node)

@@ -34,6 +34,7 @@ cdef struct Client:
     uint64_t inline_bytes  # of these, what was written into their payloads
     uint64_t resting_bytes # of rows, and their nodes, that have ended and are kept for dependants
     uint64_t resting       # how many these are
+    uint64_t rows_waiting  # in ROW_WAITING
     uint32_t put_off_first # rows whose inputs are complete, and wait until fewer of these are, oldest first
     uint32_t put_off_last
     uint32_t taken_up      # the row of these whose turn it is, until it is settled; 0: none
@@ -44,9 +45,10 @@ cdef struct Client:
     uint32_t waiting_tail
     Directory functions    # its numbers -> ours + 1
     uint32_t function_count
-    uint64_t function_bytes
+    uint64_t function_bytes    # of those that it may name, and that others use since it has forgotten them
     uint64_t clear_before  # tasks with lower numbers are being cancelled, while its directory is walked
     bint unfinished        # what it wants no more is being cleared
+    bint was_stalled       # its tasks were let in beyond their share since it was stalled, and have not been fewer since
 
 
 @cython.final
@@ -200,11 +202,10 @@ cdef class ClientTable:
         client.last_number, client.last_function = number, function + 1
         return True
 
-    cdef void forget_function(self, uint32_t index, uint32_t number, uint64_t n_bytes) noexcept nogil:
+    cdef void forget_function(self, uint32_t index, uint32_t number) noexcept nogil:
         """The client will not use this number again, which it has."""
         cdef Client *client = &self.clients[index]
         client.function_count -= 1
-        client.function_bytes -= n_bytes
         directory_forget(&client.functions, number)
         if number == client.last_number:
             client.last_function = 0

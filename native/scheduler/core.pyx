@@ -61,7 +61,7 @@ cdef class SchedulerCore:
         self.table = TaskTable(life)
         self.clients = ClientTable(self.table)
         self.ready = ReadyQueue(self.table)
-        self.functions = FunctionTable(self.objects)
+        self.functions = FunctionTable(self.objects, self.clients)
         self.pool = WorkerPool()
         self.edges = Edges(self.table, self.clients, self.objects, self.own_tag)
         self.answers = Answers(self.table, self.ready, self.clients, self.objects, self.functions, self.edges)
@@ -112,6 +112,7 @@ cdef class SchedulerCore:
         """A client is gone: nobody waits for its tasks any more. Names of the segments in its store that are still of use."""
         cdef uint64_t tag = self.clients.tag_of(index)
         self.ready.orphan(index)
+        self.functions.on_client_left(index)
         self.clients.leave(index)
         self.clear(index, NUMBER_MASK + 1)
         names = self.objects.on_left(tag)
@@ -122,11 +123,42 @@ cdef class SchedulerCore:
 
     cdef inline bint has_to_wait(self, uint32_t index, uint64_t cost) noexcept nogil:
         """Whether this client has so much queued that a submit of this cost stays where it is."""
+        if self.may_take(index, cost):
+            if self.clients.clients[index].was_stalled:
+                self.clients.clients[index].was_stalled = False
+            return False
+        return cost != 0 and self.has_no_other_way(index, cost)
+
+    cdef bint has_no_other_way(self, uint32_t index, uint64_t cost) noexcept nogil:
+        """The same of one that has no room for it."""
+        cdef Client *client = &self.clients.clients[index]
         # What has submitted the tasks of a task holds a worker, and that must go on: it is not held up, but refused.
-        return not self.clients.clients[index].worker_tag and not self.may_take(index, cost)
+        if client.worker_tag:
+            return not self.answers.may_refuse(index)
+        if not self.is_stalled(index):
+            return True
+        client.was_stalled = True
+        return not may_take_stalled(client, self.clients.quota, cost) and not self.answers.may_refuse(index)
 
     cdef inline bint may_take(self, uint32_t index, uint64_t cost) noexcept nogil:
         return may_take(&self.clients.clients[index], self.clients.quota, cost)
+
+    cdef inline bint is_stalled(self, uint32_t index) noexcept nogil:
+        """Whether nothing that is here of this client can go on before it says more (quota)."""
+        return has_only_waiting(&self.clients.clients[index]) and self.edges.first_touched == 0
+
+    cdef const char *reason_to_refuse(self, uint32_t index, uint64_t cost) noexcept nogil:
+        """Why there is no room for a task that did not have to wait; NULL if there is."""
+        cdef Client *client = &self.clients.clients[index]
+        if not client.worker_tag and not client.was_stalled or self.may_take(index, cost):
+            return NULL
+        if not client.worker_tag and (not self.is_stalled(index) or may_take_stalled(client, self.clients.quota, cost)):
+            return NULL
+        if not self.answers.may_refuse(index):
+            return NULL                               # it has waited for its objects, and the room has gone meanwhile
+        if client.worker_tag:
+            return b"the tasks that its task has submitted take more room than --client-queue-bytes"
+        return b"too many tasks wait for results that their client has to hand in (--client-queue-bytes)"
 
     cdef inline bint knows_function(self, uint32_t index, uint32_t number) noexcept nogil:
         return self.clients.find_function(index, number) != 0
@@ -135,10 +167,11 @@ cdef class SchedulerCore:
         """A client announces a function under a number of its own. Equal functions of all clients are one here."""
         cdef uint64_t tag = self.clients.tag_of(index)
         cdef uint32_t taken = self.clients.find_function(index, number)
-        cdef bint is_new
+        cdef bint is_new, is_owed
         known = self.functions.find(digest, flags)
         is_new = known is None and not taken
-        if not taken and not may_announce(&self.clients.clients[index], self.clients.quota, len(payload)):
+        is_owed = known is not None and self.functions.is_owed(known, index)
+        if not taken and not is_owed and not may_announce(&self.clients.clients[index], self.clients.quota, len(payload)):
             self.refused += 1
             if flags & FLAG_OBJECTS:
                 payload = PyBytes_FromStringAndSize(PyBytes_AS_STRING(payload), len(payload))
@@ -161,9 +194,20 @@ cdef class SchedulerCore:
         if is_new:
             known = self.functions.add(digest, flags, payload)
         self.functions.use(known)
-        if not self.clients.note_function(index, number, known, self.functions.bytes_of(known)):
+        if not self.clients.note_function(index, number, known, 0 if is_owed else self.functions.bytes_of(known)):
             self.refused += 1
             self.functions.let_go(known)
+        elif is_owed:
+            self.functions.take_up(known, index)
+
+    cdef inline bint has_room_for_function(self, uint32_t index, uint64_t n_bytes) noexcept nogil:
+        return may_announce(&self.clients.clients[index], self.clients.quota, n_bytes)
+
+    def has_to_announce_later(self, uint32_t index, uint64_t n_bytes):
+        """Whether there is no room for one more function with so many bytes, and will be if its client waits: tasks of its
+        go on, and functions of theirs go with them. The tasks of a task hold a worker, and do not wait for this."""
+        return (not self.has_room_for_function(index, n_bytes) and not self.clients.clients[index].worker_tag
+                and not self.is_stalled(index))
 
     def on_forget(self, uint32_t index, uint32_t number):
         """The client will not name this function again. Its tasks that name it go on."""
@@ -171,13 +215,14 @@ cdef class SchedulerCore:
         if known == 0:
             self.refused += 1
             return
-        self.clients.forget_function(index, number, self.functions.bytes_of(known - 1))
-        self.functions.let_go(known - 1)
+        self.clients.forget_function(index, number)
+        self.functions.let_go_of_announced(known - 1, index)
 
     cdef void on_submit(self, uint32_t index, Record *record, uint64_t now) noexcept nogil:
         cdef uint32_t function
         cdef uint32_t row_index
         cdef Row *row
+        cdef const char *reason
         if record.flags & FLAG_INPUTS and self.clients.is_own(index, record.task) and self.is_said_of_another(index, record):
             return
         if (not self.clients.is_own(index, record.task) or record.kind != KIND_TASK
@@ -185,9 +230,11 @@ cdef class SchedulerCore:
             self.refused += 1
             self.drop_brought(index, record)
             return
-        if self.clients.clients[index].worker_tag and not self.may_take(index, cost_of(record)):
-            self.refuse(index, record, b"the tasks that its task has submitted take more room than --client-queue-bytes")
-            return
+        if self.clients.clients[index].worker_tag or self.clients.clients[index].was_stalled:
+            reason = self.reason_to_refuse(index, cost_of(record))
+            if reason != NULL:
+                self.refuse(index, record, reason)
+                return
         function = self.clients.find_function(index, record.function)
         row_index = self.table.take()
         if row_index == 0:
@@ -544,6 +591,7 @@ cdef class SchedulerCore:
         """Everything is known of it: let it wait, or run it, or end it."""
         cdef Node *node = self.edges.node(row_index)
         move(self.table.row(row_index), EVENT_WAITS)
+        self.edges.begin_waiting(row_index)
         if node.open == 0 or node.failed or node.lost:
             self.edges.touch(row_index)
         self.settle()
@@ -601,6 +649,9 @@ cdef class SchedulerCore:
         elif state == ROW_WAITING:
             if node.failed:
                 self.fail_as_input(row_index, self.edges.failure_of(node))
+            elif node.lost == LOST_NO_ROOM:
+                self.answers.answer_text(row_index, STATUS_REFUSED, b"the result of one of its inputs is not there: no more "
+                                         b"results were kept for other tasks than --client-queue-bytes has room for")
             elif node.lost:
                 self.answers.answer_text(row_index, STATUS_REFUSED, b"one of its inputs is not there: it was cancelled, "
                                          b"there was no room for it, or it went with another scheduler")
@@ -614,6 +665,7 @@ cdef class SchedulerCore:
                     return
                 if answer == IS_COMPLETE:
                     self.edges.take_up(&self.clients.clients[self.table.row(row_index).client])
+                    self.edges.end_waiting(row_index)
                     self.ready.push(row_index, EVENT_IS_COMPLETE, True)
                 else:
                     self.answers.answer_text(row_index, STATUS_REFUSED, b"there was no room for its inputs, or it names "

@@ -12,6 +12,8 @@
 
 cdef enum:
     ABSENT = 0xFFFFFFFF      # `input` of an edge that waits for a supply
+    LOST_GONE = 1            # why an input will not come: it is not there any more
+    LOST_NO_ROOM = 2         # its result found no room
 
 cdef struct Blob:             # a result; its bytes follow
     uint32_t holders
@@ -37,7 +39,7 @@ cdef struct Node:             # its edges follow
     uint32_t count
     uint32_t edges           # that there is room for
     uint64_t written         # bytes of inputs that its payload, or an object of the scheduler's, has or will have
-    uint64_t written_inline  # of these, by how many its payload has become longer
+    uint64_t written_inline  # of these, what counts for its payload: all of that, with what it had before
     uint64_t spilled         # the object that is being written; 0: none
     uint64_t spilled_bytes   # of it that are there
     uint32_t spilled_inputs  # that are there
@@ -49,7 +51,8 @@ cdef struct Node:             # its edges follow
     uint8_t inner            # nobody but dependants wants its result
     uint8_t ended
     uint8_t failed           # an input has
-    uint8_t lost             # an input had been cancelled
+    uint8_t lost             # an input will not come: why, of the last of them; 0: none is lost
+    uint8_t is_waiting       # its row is ROW_WAITING, and counted with its client
 
 
 cdef inline Edge *edges_of(Node *node) noexcept nogil:

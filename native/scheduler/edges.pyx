@@ -188,8 +188,7 @@ cdef class Edges:
         """Whether its inputs may be written now, if it is its turn, or are being written."""
         cdef Client *client = &self.clients.clients[self.table.row(row_index).client]
         cdef Node *node = self.node(row_index)
-        return node.spilled or client.written_bytes == 0 or may_write(client, self.clients.quota,
-                                                                          self.completed_most(row_index))
+        return node.spilled or may_write(client, self.clients.quota, self.completed_most(row_index))
 
     cdef uint64_t completed_most(self, uint32_t row_index) noexcept nogil:
         """How many bytes the row has once its inputs are written, at most."""
@@ -214,10 +213,25 @@ cdef class Edges:
         client.resting -= 1
         client.resting_bytes -= sizeof(Row) + bytes_of_node(self.node(row_index))
 
+    cdef void begin_waiting(self, uint32_t row_index) noexcept nogil:
+        """The row is ROW_WAITING now."""
+        cdef Client *client = &self.clients.clients[self.table.row(row_index).client]
+        self.node(row_index).is_waiting = True
+        client.rows_waiting += 1
+
+    cdef void end_waiting(self, uint32_t row_index) noexcept nogil:
+        """The row, if it is ROW_WAITING, is so no longer."""
+        cdef Client *client = &self.clients.clients[self.table.row(row_index).client]
+        cdef Node *node = self.node(row_index)
+        if node.is_waiting:
+            node.is_waiting = False
+            client.rows_waiting -= 1
+
     cdef void drop_node(self, uint32_t row_index) noexcept nogil:
         cdef Row *row = self.table.row(row_index)
         cdef Client *client = &self.clients.clients[row.client]
         cdef Node *node = <Node *>row.node
+        self.end_waiting(row_index)
         if node.is_touched:
             self.untouch(node)
         if node.is_put_off:
@@ -279,20 +293,20 @@ cdef class Edges:
                 node.open += 1
                 self.absent.add(edge)
             else:
-                node.lost = True
+                node.lost = LOST_GONE
             return
         input = <Node *>row.node
         if input == NULL:
             input = self.make(input_index, 0)
             if input == NULL:
-                node.lost = True
+                node.lost = LOST_GONE
                 return
         if input.ended and input.blob == NULL:           # there was no room to keep its result
             if may_come:
                 node.open += 1
                 self.absent.add(edge)
             else:
-                node.lost = True
+                node.lost = LOST_NO_ROOM
             return
         if input.ended:
             self.give(node, edge, input.blob)
@@ -321,6 +335,7 @@ cdef class Edges:
         """It has ended with this result: dependants get it, and it is kept for those that were promised."""
         cdef Node *node = self.node(row_index)
         cdef Blob *blob = NULL
+        self.end_waiting(row_index)
         self.detach_all(row_index)
         self.forget_written(&self.clients.clients[self.table.row(row_index).client], node)
         if node.is_put_off:
@@ -332,7 +347,7 @@ cdef class Edges:
                               result.status, result.flags, sizeof(Row) + bytes_of_node(node) if node.promised else 0)
         if blob == NULL:
             node.ended = False
-            self.lose_dependants(node)
+            self.lose_dependants(node, LOST_NO_ROOM)
             node.ended = True
             node.promised = 0
             return
@@ -362,12 +377,12 @@ cdef class Edges:
             edge = next
         return count
 
-    cdef void lose_dependants(self, Node *node) noexcept nogil:
+    cdef void lose_dependants(self, Node *node, uint8_t why) noexcept nogil:
         """It will never have a result: neither will they."""
-        self.lose_list(node.dependants)
+        self.lose_list(node.dependants, why)
         node.dependants = NULL
 
-    cdef void lose_list(self, Edge *edge) noexcept nogil:
+    cdef void lose_list(self, Edge *edge, uint8_t why) noexcept nogil:
         cdef Edge *next
         cdef Node *dependant
         while edge != NULL:
@@ -377,7 +392,7 @@ cdef class Edges:
             edge.next = NULL
             edge.link = NULL
             dependant.open -= 1
-            dependant.lost = True
+            dependant.lost = why
             self.touch(edge.dependant)
             edge = next
 
@@ -416,7 +431,7 @@ cdef class Edges:
             return False
         if not node.ended:
             self.detach_all(row_index)
-            self.lose_dependants(node)
+            self.lose_dependants(node, LOST_GONE)
         self.drop_node(row_index)
         return True
 
@@ -480,6 +495,7 @@ cdef class Edges:
         cdef uint32_t size = payload_bytes_of(record)
         cdef uint32_t offset = <uint32_t>inputs_offset(payload, record.flags)
         cdef Edge *first = self.absent.take(record.task)
+        cdef bint has_room
         cdef Blob *blob = NULL
         if record.flags & FLAG_OBJECTS:
             blob = self.supplied_object(client, payload, size, offset, status, tag)
@@ -487,7 +503,8 @@ cdef class Edges:
             offset += INPUTS_HEADER_BYTES
             blob = self.make_blob(client, payload + offset, size - offset, status, 0)
         if blob == NULL:
-            self.lose_list(first)
+            has_room = may_keep(&self.clients.clients[client], self.clients.quota, sizeof(Blob) + size)
+            self.lose_list(first, LOST_GONE if has_room else LOST_NO_ROOM)
             return False
         self.serve_list(first, blob)
         self.let_go(blob)

@@ -12,6 +12,9 @@
 # as long as nobody knows how long they take, so that nothing is put behind the first ones, and half of that with each
 # answer that came quickly. Without it a hundred tasks that are quick as far as one answer says would go to one worker.
 #
+# Its bytes count to each client that has announced it (quota): to one that has forgotten it, too, until it has no user any
+# more, be it for another client. How many rows of each client use a function would cost every task a second count.
+#
 # Rule 1: a place in the table is used again, a number never: a worker that has not yet heard of the end of one function
 #         cannot take another for it.
 # Not here: which of a client's numbers means which function (clients), which worker has it (workers, dispatcher).
@@ -56,6 +59,7 @@ cdef class Announced:
 cdef class FunctionTable:
     """Functions by index."""
     cdef ObjectTable objects
+    cdef ClientTable clients
     cdef Function *functions
     cdef uint32_t room
     cdef uint32_t next_number
@@ -64,9 +68,12 @@ cdef class FunctionTable:
     cdef dict index_of            # (digest, whether it carries objects) -> index
     cdef list forgotten           # (index, number, workers) that nobody has been told of
     cdef bint has_forgotten
+    cdef dict owed                # index -> clients (indices) that have forgotten it, and to which it still counts
+    cdef dict owed_by             # the other way round
 
-    def __cinit__(self, ObjectTable objects):
-        self.objects = objects
+    def __cinit__(self, ObjectTable objects, ClientTable clients):
+        self.objects, self.clients = objects, clients
+        self.owed, self.owed_by = {}, {}
         self.announced = []
         self.free_places = []
         self.index_of = {}
@@ -113,6 +120,34 @@ cdef class FunctionTable:
         """What it takes, whoever else has announced it too."""
         return FUNCTION_BYTES + <uint64_t>len((<Announced>self.announced[index]).payload)
 
+    cdef bint is_owed(self, uint32_t index, uint32_t client):
+        """Whether it counts to the client, which has forgotten it."""
+        return client in self.owed.get(index, ())
+
+    cdef int take_up(self, uint32_t index, uint32_t client) except -1:
+        """The client has announced it again."""
+        self.owed[index].discard(client)
+        self.owed_by[client].discard(index)
+        return 0
+
+    cdef int let_go_of_announced(self, uint32_t index, uint32_t client) except -1:
+        """The client has forgotten it, to which it counts: that ends now, or with its last user."""
+        cdef uint64_t n_bytes = self.bytes_of(index)
+        if self.functions[index].users > 1 and not self.clients.clients[client].leaving and not self.is_owed(index, client):
+            self.owed.setdefault(index, set()).add(client)
+            self.owed_by.setdefault(client, set()).add(index)
+        else:
+            self.clients.clients[client].function_bytes -= n_bytes
+        self.let_go(index)
+        return 0
+
+    cdef int on_client_left(self, uint32_t client) except -1:
+        """Nothing counts to it any more that it had forgotten."""
+        for index in self.owed_by.pop(client, ()):
+            self.owed[index].discard(client)
+            self.clients.clients[client].function_bytes -= self.bytes_of(<uint32_t>index)
+        return 0
+
     cdef inline void use(self, uint32_t index) noexcept nogil:
         self.functions[index].users += 1
 
@@ -129,6 +164,9 @@ cdef class FunctionTable:
     cdef int forget(self, uint32_t index) except -1:
         cdef Announced announced = self.announced[index]
         cdef tuple key = (announced.digest, announced.flags & FLAG_OBJECTS)
+        for client in self.owed.pop(index, ()):
+            self.owed_by[client].discard(index)
+            self.clients.clients[<uint32_t>client].function_bytes -= self.bytes_of(index)
         self.forgotten.append((index, self.functions[index].number, announced.workers))
         self.has_forgotten = True
         del self.index_of[key]

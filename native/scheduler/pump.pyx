@@ -28,6 +28,7 @@ cdef class Peer:
     cdef readonly RunningTask running    # of a worker
     cdef readonly bint broken
     cdef uint64_t held_back        # what the next submit costs, which has to wait for room in the quota; 0: nothing has
+    cdef uint64_t announces_later  # bytes of the function that is next in its control ring and has to wait; 0: none has
     cdef set unwanted              # tasks that were cancelled while they had to wait in the submit ring
     cdef uint64_t unwanted_to      # the position in it up to which they are
     cdef uint64_t cleared_to       # the position up to which tasks wait that were cleared, with numbers
@@ -151,7 +152,7 @@ cdef class Pump:
         self.drain_all(peer)
         self.peers[peer.slot] = None
         self.survivors.discard(peer)
-        if peer.held_back:
+        if peer in self.held_back:
             self.held_back.remove(peer)
         if peer.children is not None:
             self.nested.remove(peer)
@@ -255,6 +256,8 @@ cdef class Pump:
                         continue                      # taken meanwhile; of the next one more may have been announced since
                     if not self.has_turn():
                         break                         # more may have been announced than there was time to read
+                    if peer.announces_later and not self.can_do_without(peer, record):
+                        break
             if record.kind == KIND_RELEASE:
                 self.core.objects.release(peer.tag, payload_of(record), payload_bytes_of(record))
                 self.note_taken(record)
@@ -282,19 +285,47 @@ cdef class Pump:
         cdef uint64_t cost = cost_of(record)
         if not self.core.has_to_wait(peer.index, cost):
             return True
-        if not peer.held_back:
-            self.held_back.append(peer)
+        self.hold_back(peer)
         peer.held_back = cost
         return False
+
+    cdef inline int hold_back(self, Peer peer) except -1:
+        """Look again at this peer when there may be room."""
+        if not peer.held_back and not peer.announces_later:
+            self.held_back.append(peer)
+        return 0
+
+    cdef bint has_to_announce_later(self, Peer peer, uint64_t n_bytes) except -1:
+        """Whether the announcement that is next has to wait for room, after all that was submitted before. Then the peer is
+        held back."""
+        if not self.core.has_to_announce_later(peer.index, n_bytes):
+            return False
+        self.hold_back(peer)
+        peer.announces_later = max(n_bytes, <uint64_t>1)
+        return True
+
+    cdef bint can_do_without(self, Peer peer, Record *record) except -1:
+        """Whether this record is to be taken though a function waits to be announced, which it may name."""
+        if record.kind == KIND_RELEASE or record.kind == KIND_FORGET:
+            return False
+        return self.core.knows_function(peer.index, record.function) or cost_of(record) == 0
 
     cdef bint release_held_back(self) except -1:
         """Look again at clients that had too much queued. True if one of them may go on."""
         cdef Peer peer
         cdef bint found = False
+        cdef bint goes_on
         for peer in list(self.held_back):
-            if not self.core.has_to_wait(peer.index, peer.held_back):
+            goes_on = False
+            if peer.held_back and not self.core.has_to_wait(peer.index, peer.held_back):
                 peer.held_back = 0
+                goes_on = True
+            if peer.announces_later and not self.core.has_to_announce_later(peer.index, peer.announces_later):
+                peer.announces_later = 0
+                goes_on = True
+            if not peer.held_back and not peer.announces_later:
                 self.held_back.remove(peer)
+            if goes_on:
                 set_bits(&self.bell.news[peer.slot >> 6], (<uint64_t>1) << (peer.slot & 63))
                 found = True
         return found
@@ -313,8 +344,8 @@ cdef class Pump:
     cdef bint note_unwanted(self, Peer peer, int kind, uint64_t task) except -1:
         """A control record refers to tasks that wait for room in the quota: what they are to hear of it once they are
         taken. Else a ring of tasks would be let in with each such record. False if it has to wait with them."""
-        if kind == KIND_FUNCTION:
-            return False                              # which these may have brought an object for
+        if kind == KIND_FUNCTION or kind == KIND_WAIT:
+            return False                              # which these may have brought an object for, or be waited for
         if kind == KIND_CANCEL and not self.core.clients.find_row(peer.index, task):
             if peer.unwanted is None:
                 peer.unwanted = set()
@@ -353,6 +384,8 @@ cdef class Pump:
                 if left == 0:
                     return True                       # the others have their turn first
                 left -= 1
+                if not self.core.may_take(peer.index, CHILD_SLOT_BYTES + sizeof(Row) + DIRECTORY_PAGE_BYTES):
+                    continue                          # its own worker runs them
                 if peer.children.take_oldest(self.child_space):
                     if not self.core.knows_function(peer.index, record.function):
                         self.units = MOST_RECORDS + CONTROL_UNITS * <int64_t>(peer.up.capacity // RECORD_HEADER_BYTES)
@@ -381,12 +414,15 @@ cdef class Pump:
                 break
             # Tasks that it refers to, or that have brought what it names, may have been submitted just before.
             if not peer.is_worker and (answer[0] == KIND_CANCEL or answer[0] == KIND_CLEAR or answer[0] == KIND_WAIT
-                                       or answer[0] == KIND_FUNCTION and answer[4] & FLAG_OBJECTS):
+                                       or answer[0] == KIND_FUNCTION and (answer[4] & FLAG_OBJECTS
+                                       or not self.core.has_room_for_function(peer.index, len(answer[2])))):
                 if not self.catch_up(peer):
                     n += 1
                     break
                 if peer.held_back and peer.tasks.tail < peer.catch_up_to and not self.note_unwanted(peer, answer[0], answer[1]):
                     break                             # it has to wait with them
+                if answer[0] == KIND_FUNCTION and self.has_to_announce_later(peer, len(answer[2])):
+                    break
             peer.up.step_over()
             self.units -= CONTROL_UNITS + len(answer[2]) // UNIT_BYTES
             n += 1

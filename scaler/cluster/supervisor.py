@@ -5,9 +5,12 @@ is their relay. When the scheduler goes it looks for a new one for `death_timeou
 
 Rule 1: whatever ends the supervisor ends its workers: they hold a socket to it, and the kernel kills them with it.
 Rule 2: nothing in the event loop waits for another process or a thread. What may take longer than a few milliseconds (a
-        scheduler's answer, the ends of workers, a relay's last word) is done in a thread, with descriptors of its own,
-        and whoever awaits it looks afterwards at what has changed meanwhile. So a scheduler that is stopped keeps a
-        supervisor neither from its workers nor from a signal.
+        scheduler's answer, the ends of workers, a relay's last word, the lock of a bell page) is done in a thread, with
+        descriptors of its own (Errand), and whoever awaits it looks afterwards at what has changed meanwhile. What is
+        sent in the loop does not wait for room. So a scheduler that is stopped keeps a supervisor neither from its
+        workers nor from a signal. Excepted: starting a process, the first message to that, which always has room, and
+        what is swept when all is over.
+Rule 3: for want of a descriptor or a thread no worker is ended that could go on: what needs one is tried again.
 Not here: who is started when (roster), how a process is started (spawn).
 """
 
@@ -31,22 +34,24 @@ from scaler.cluster.cores import thread_share
 from scaler.cluster.output import Output, Pipe
 from scaler.cluster.roster import START_FAILURES, Retire, Roster, Start
 from scaler.cluster.spawn import Child, end_all
-from scaler.colocation.handover import Handle, hand_over, tell_worker
-from scaler.colocation.knock import MOST_PACKET_BYTES, Entry, NotCoLocated, Refused, knock
+from scaler.colocation.handover import Handle, Place, hand_over, tell_worker
+from scaler.colocation.knock import MOST_PACKET_BYTES, Entry, NotCoLocated, Refused, Unanswered, knock
 from scaler.colocation.memory import ObjectMemory
-from scaler.colocation.names import is_over, sweep, sweep_orphans
-from scaler.exceptions import DisconnectedError
+from scaler.colocation.names import BellPage, is_over, sweep, sweep_orphans
+from scaler.exceptions import DisconnectedError, LimitError, ScalerError
 from scaler.program.descriptors import message_in
+from scaler.program.errand import Errand
 from scaler.program.sparing_log import SparingLog
-from scaler.protocol.frames import Role, Welcome
+from scaler.protocol.frames import Hello, Role, Welcome
 from scaler.session.dealer import Dealer, greet, new_hello
-from scaler.session.host_relay import HostRelay
+from scaler.session.host_relay import HostRelay, new_bell_page
 
 _log = logging.getLogger(__name__)
 _sparing = SparingLog(_log)
 SMALLEST_RING_BYTES = 1024
 FACTS_KEPT_S = 5.0
 MOST_SPARES = 2
+AGAIN_S = 1.0  # before what failed for want of an answer, a descriptor or a thread is tried again
 MOST_SAID = 1000  # characters of what a worker said that could not start
 
 
@@ -92,6 +97,7 @@ class Supervisor:
         self._children: dict[int, Child] = {}
         self._pidfds: dict[int, int] = {}
         self._handles: dict[int, Handle] = {}  # of workers that can go over to another scheduler
+        self._untaken: dict[int, Handle] = {}  # of those, the ones that this scheduler has not taken in yet
         self._killed: set[str] = set()  # keys of processes that were killed to stop what they ran
         self._blocked: set[int] = set()  # places of workers whose task waits for another worker's
         self._identity = secrets.token_bytes(16)
@@ -123,7 +129,7 @@ class Supervisor:
                 if self._stopping.is_set():
                     return
                 self._start(self._roster.on_connected(time.monotonic(), alive))
-                await self._first_of(self._gone, self._stopping)
+                await self._until_gone()
                 self._roster.on_disconnected()
                 if not self._stopping.is_set():
                     await self._stay()
@@ -134,48 +140,104 @@ class Supervisor:
 
     async def _connect(self) -> None:
         """Say hello, find out whether the scheduler is on this host, and have a relay if it is not."""
-        greeted = asyncio.Event()
         hello = new_hello(Role.CLUSTER, self._identity, worker_names=self._roster.names)
-        greeting = asyncio.ensure_future(
-            asyncio.to_thread(greet, self._address, lambda: hello, self._death_timeout_s, self._stopping.is_set)
-        )
-        greeting.add_done_callback(lambda _: greeted.set())
-        await self._first_of(greeted, self._stopping)
-        if self._stopping.is_set():
-            greeting.add_done_callback(_forget_greeting)
+        found = await self._find_scheduler(hello)
+        if found is None:
             return
-        dealer, welcome = greeting.result()
+        dealer, welcome, entry = found
         self._gone = asyncio.Event()
         life_before, life = self._scheduler_life, f"{welcome.life:016x}"
         self._scheduler_life = life
-        try:
-            entry = await asyncio.to_thread(
-                knock, welcome.colocation, life, "cluster", SMALLEST_RING_BYTES, is_stopped=self._stopping.is_set
-            )
-        except (NotCoLocated, Refused, DisconnectedError) as reason:
-            if self._stopping.is_set():
-                await asyncio.to_thread(dealer.leave)
-                return
-            if self._handles and isinstance(reason, DisconnectedError):  # it was here before, and has died again
-                dealer.close()
-                await self._connect()
-                return
-            _log.info("workers go over the wire to %s: %s", self._address, reason)
-            if self._relay is not None and life != life_before:
-                await self._relay.go_on(dealer, hello, welcome)
-                return
-            await self._end_elsewhere()  # given up by the scheduler that is still there: what they run is run by others
-            self._relay = HostRelay(
-                self._loop, self._address, dealer, hello, welcome, memory=self._memory, timeout_s=self._death_timeout_s,
-                facts_of=self._facts_of, on_kill=self._killed.add, on_over=self._on_relay_over,
-            )  # fmt: skip
-            self._door, self._life = self._relay.door, self._relay.life
-        else:
+        if entry is not None:
             self._entry = entry
             self._loop.add_reader(entry.connection.fileno(), self._on_scheduler_says)
-            await asyncio.to_thread(dealer.leave)
+            await self._take_leave(dealer)
             await self._end_elsewhere()
             self._door, self._life = welcome.colocation, life
+        elif self._relay is not None and life != life_before:
+            await self._relay.go_on(dealer, hello, welcome)
+        else:
+            await self._end_elsewhere()  # given up by the scheduler that is still there: what they run is run by others
+            try:
+                page = await Errand(lambda _: new_bell_page(self._memory.folder), drop=BellPage.close).outcome()
+            except BaseException:
+                dealer.close()
+                raise
+            self._relay = HostRelay(
+                self._loop, self._address, dealer, hello, welcome, page, memory=self._memory,
+                timeout_s=self._death_timeout_s, facts_of=self._facts_of, on_kill=self._killed.add,
+                on_over=self._on_relay_over,
+            )  # fmt: skip
+            self._door, self._life = self._relay.door, self._relay.life
+
+    async def _find_scheduler(self, hello: Hello) -> tuple[Dealer, Welcome, Entry | None] | None:
+        """The scheduler that answers, and the entry through its door if it is on this host. None if this is to stop."""
+        absent, until_s = "", time.monotonic() + self._death_timeout_s
+        while not self._stopping.is_set():
+            dealer = None
+            try:
+                greeted = await self._greet(hello)
+                if greeted is None:
+                    return None
+                dealer, welcome = greeted
+                return dealer, welcome, await self._knock(welcome)
+            except (NotCoLocated, Refused, DisconnectedError) as reason:
+                assert dealer is not None
+                life = f"{welcome.life:016x}"
+                # Where there is no such door a scheduler is elsewhere, or was here and has died since it answered.
+                is_here = isinstance(reason, Unanswered) or (
+                    isinstance(reason, DisconnectedError) and bool(self._handles) and life != absent
+                )
+                if not is_here and not self._stopping.is_set():
+                    _log.info("workers go over the wire to %s: %s", self._address, reason)
+                    return dealer, welcome, None
+                absent = life
+                await self._take_leave(dealer)
+                if not self._stopping.is_set():
+                    _log.info("the scheduler at %s is greeted again: %s", self._address, reason)
+            except BaseException as error:
+                if dealer is not None:
+                    dealer.close()
+                if not self._children or not _is_for_want(error) or time.monotonic() > until_s:
+                    raise
+                _log.warning("no scheduler can be looked for just now: %s", error)
+            await self._first_of(self._stopping, timeout_s=AGAIN_S)
+        return None
+
+    async def _greet(self, hello: Hello) -> tuple[Dealer, Welcome] | None:
+        """The scheduler's answer; None if this is to stop."""
+
+        def say_hello(is_given_up: Callable[[], bool]) -> tuple[Dealer, Welcome]:
+            return greet(self._address, lambda: hello, self._death_timeout_s, is_given_up)
+
+        errand = Errand(say_hello, drop=lambda greeted: greeted[0].leave())
+        over, is_wanted = asyncio.Event(), False
+        greeting = asyncio.ensure_future(errand.outcome())
+        greeting.add_done_callback(lambda _: over.set())
+        try:
+            await self._first_of(over, self._stopping)
+            is_wanted = not self._stopping.is_set()
+            return greeting.result() if is_wanted else None
+        finally:
+            if not is_wanted:
+                greeting.add_done_callback(lambda _: greeting.cancelled() or greeting.exception())  # nobody else looks
+                errand.give_up()
+
+    async def _knock(self, welcome: Welcome) -> Entry:
+        def do(is_given_up: Callable[[], bool]) -> Entry:
+            return knock(
+                welcome.colocation, f"{welcome.life:016x}", "cluster", SMALLEST_RING_BYTES,
+                is_stopped=lambda: is_given_up() or self._stopping.is_set(),
+            )  # fmt: skip
+
+        return await Errand(do, drop=Entry.close).outcome()
+
+    async def _take_leave(self, dealer: Dealer) -> None:
+        """Say goodbye to a scheduler that has heard no more than hello."""
+        try:
+            await asyncio.to_thread(dealer.leave)
+        except RuntimeError:  # no thread to be had just now
+            dealer.close()
 
     def _on_scheduler_says(self) -> None:
         """The scheduler's door has a word for its clusters, or has gone."""
@@ -233,11 +295,13 @@ class Supervisor:
         _log.info("a client has stopped the scheduler and its clusters")
         self.stop()
 
-    async def _first_of(self, *events: asyncio.Event) -> None:
+    async def _first_of(self, *events: asyncio.Event, timeout_s: float | None = None) -> None:
         waits = [asyncio.ensure_future(event.wait()) for event in events]
-        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        for wait in waits:
-            wait.cancel()
+        try:
+            await asyncio.wait(waits, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
 
     # workers
 
@@ -427,6 +491,7 @@ class Supervisor:
 
     async def _hand_over(self) -> set[int]:
         """Hand the workers that have outlived their scheduler over to the next one. The places of those that stay."""
+        self._untaken.clear()
         if self._relay is not None:
             await self._end(list(self._handles))  # of a scheduler on this host; now there is one elsewhere
             return set(self._children)
@@ -435,31 +500,65 @@ class Supervisor:
                 await self._hand_over_one(index, handle)
         return set(self._handles)
 
+    async def _until_gone(self) -> None:
+        """Until the scheduler has gone. What it has not taken in is handed over again meanwhile."""
+        while not self._gone.is_set() and not self._stopping.is_set():
+            await self._first_of(self._gone, self._stopping, timeout_s=AGAIN_S if self._untaken else None)
+            for index, handle in list(self._untaken.items()):
+                if not self._gone.is_set() and not self._stopping.is_set():
+                    del self._untaken[index]
+                    if self._handles.get(index) is handle:
+                        await self._hand_over_one(index, handle)
+
     async def _hand_over_one(self, index: int, handle: Handle) -> None:
         child, name, gone = self._children[index], self._roster.places[index].name, self._gone
-        lent, pidfd = handle.copy(), os.dup(self._pidfds[index])  # it may end meanwhile, and its own are closed then
         try:
-            place = await asyncio.to_thread(
-                hand_over, self._door, lent, child.pid, pidfd, lambda: gone.is_set() or self._stopping.is_set(),
-                process=child.key, name=name, grace_s=self._settings.grace_s,
-            )  # fmt: skip
+            place = await self._hand_in(index, handle, lambda: gone.is_set() or self._stopping.is_set())
         except Refused as error:
             _log.error("worker %s is started anew: %s", name, error)
             if self._handles.get(index) is handle:
-                await self._end([index])
-        except DisconnectedError as error:  # the next one will take it
-            _log.info("worker %s stays: %s", name, error)
-        else:
+                await self._start_anew(index)
+        except (OSError, RuntimeError) as error:  # nobody opens; or no descriptor or thread is to be had just now
+            _sparing.info(child.key, "worker %s stays, and is handed over again: %s", name, error)
             if self._handles.get(index) is handle:
-                tell_worker(child.link, place)
-            else:
+                self._untaken[index] = handle
+        else:
+            if self._handles.get(index) is not handle:
                 place.close()
-        finally:
-            lent.close()
-            os.close(pidfd)
+            elif not tell_worker(child.link, place):
+                _log.error("worker %s is started anew: it reads nothing of what it is told", name)
+                await self._start_anew(index)
+
+    async def _hand_in(self, index: int, handle: Handle, is_over: Callable[[], bool]) -> Place:
+        """Hand one in, in a thread that has descriptors of its own: the worker may end meanwhile."""
+        child, door = self._children[index], self._door
+        about = {"process": child.key, "name": self._roster.places[index].name, "grace_s": self._settings.grace_s}
+        with contextlib.ExitStack() as taken:
+            lent = handle.copy()
+            taken.callback(lent.close)
+            pidfd = os.dup(self._pidfds[index])
+            taken.callback(os.close, pidfd)
+            lent_ones = taken.pop_all()
+
+        def do(is_given_up: Callable[[], bool]) -> Place:
+            return hand_over(door, lent, child.pid, pidfd, lambda: is_given_up() or is_over(), **about)
+
+        return await Errand(do, drop=Place.close, close=lent_ones.close).outcome()
+
+    async def _start_anew(self, index: int) -> None:
+        """End this worker, and have another in its place, once there is a scheduler that it can work for."""
+        child = self._forget(index)
+        self._start(self._roster.on_exited(index, time.monotonic(), intended=True))
+        await self._end_all([child])
 
     async def _end(self, places: list[int]) -> None:
-        await asyncio.to_thread(end_all, [self._forget(index) for index in places], 0.5)
+        await self._end_all([self._forget(index) for index in places])
+
+    async def _end_all(self, children: list[Child]) -> None:
+        try:
+            await asyncio.to_thread(end_all, children, 0.5)
+        except RuntimeError:  # no thread to be had just now: they end with their links, and are waited for here
+            end_all(children, 0.5)
 
     def _examine(self, index: int, child: Child, code: int) -> dict[str, Any]:
         """What is known of a worker that has ended."""
@@ -503,13 +602,14 @@ class Supervisor:
             self._loop.remove_reader(self._entry.connection.fileno())
             self._entry.close()
             self._entry = None
-        await asyncio.to_thread(end_all, children, 0.5)
+        await self._end_all(children)
         self._killed.clear()
         if self._life and is_over(self._life):
             sweep(self._life, self._memory.folder)
 
 
-def _forget_greeting(greeting: "asyncio.Future[tuple[Dealer, Welcome]]") -> None:
-    """Somebody answered when nobody wanted to know any more."""
-    if not greeting.cancelled() and greeting.exception() is None:
-        asyncio.get_running_loop().run_in_executor(None, greeting.result()[0].leave)
+def _is_for_want(error: BaseException) -> bool:
+    """Whether a descriptor or a thread was missing, and not a scheduler."""
+    return isinstance(error, OSError | RuntimeError) and (
+        not isinstance(error, ScalerError) or isinstance(error, LimitError)
+    )

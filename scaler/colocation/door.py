@@ -53,7 +53,7 @@ class Visitor:
     doorbell: int = -1
     memory: int = -1  # a descriptor of rings that were handed over by somebody else; closed once it is in
     peer: Any = None  # for whoever let it in
-    voucher: bytes = b""  # the same: of its rings
+    voucher: bytes = b""  # the same: of a worker's rings
     accepted: bool = False
 
     @property

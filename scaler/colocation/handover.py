@@ -11,6 +11,7 @@ Rule 2: workers import this.
 Not here: who runs what (native/scheduler/survivors.pyx).
 """
 
+import array
 import json
 import logging
 import math
@@ -43,7 +44,12 @@ class Handle(NamedTuple):
 
     def copy(self) -> "Handle":
         """With descriptors of its own."""
-        return Handle(os.dup(self.memory), os.dup(self.doorbell), self.tag)
+        memory = os.dup(self.memory)
+        try:
+            return Handle(memory, os.dup(self.doorbell), self.tag)
+        except OSError:
+            os.close(memory)
+            raise
 
 
 class Place(NamedTuple):
@@ -93,14 +99,22 @@ def hand_over(door: str, handle: Handle, pid: int, pidfd: int, is_stopped: Calla
         raise
 
 
-def tell_worker(link: socket.socket, place: Place) -> None:
-    """Tell the worker where it belongs now; nothing if it has gone."""
+def tell_worker(link: socket.socket, place: Place) -> bool:
+    """Tell the worker where it belongs now; nothing if it has gone. False if it has not read what it was told before:
+    the kernel keeps but a few words for a worker that is long in a task, and to wait for room may take as long.
+    """
+    descriptors = array.array("i", [place.bell, place.connection.fileno()])
     try:
-        socket.send_fds(link, [json.dumps(place.answer).encode()], [place.bell, place.connection.fileno()])
+        # Not by `socket.send_fds`, which takes flags and passes none on.
+        ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, descriptors)]
+        link.sendmsg([json.dumps(place.answer).encode()], ancillary, socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        return False
     except OSError:
         pass
     finally:
         place.close()
+    return True
 
 
 class Moving:

@@ -22,10 +22,16 @@ from scaler.program.processes import open_own
 MOST_PACKET_BYTES = 65536
 CONTROL_RING_BYTES = 65536
 ANSWER_S = 30.0
+# From a socket that is there: of one that is not, the kernel says that it refuses.
+_UNANSWERED = (TimeoutError, InterruptedError, BlockingIOError, BrokenPipeError, ConnectionResetError)
 
 
 class NotCoLocated(Exception):
     """The owner of the door does not see the visitor's shared memory."""
+
+
+class Unanswered(DisconnectedError):
+    """There is a door here, and its owner does not answer, or not any more: it is stopped, or ends."""
 
 
 class Refused(Exception):
@@ -145,7 +151,7 @@ def knock(
     """Make rings and hand them over at `address`. With `keeps_memory` the entry has a descriptor of them.
 
     Raises NotCoLocated if the owner does not share this process's memory, Refused with its sentence, or
-    DisconnectedError if nobody opens, or soon after `is_stopped()`.
+    DisconnectedError if nobody opens, or soon after `is_stopped()`; that is Unanswered if there is a door here.
     """
     nonce = secrets.token_bytes(16)
     size = peer_segment_bytes(ring_bytes, CONTROL_RING_BYTES, children_bytes)
@@ -179,15 +185,18 @@ def knock(
             packet, received = receive_packet(connection, MOST_PACKET_BYTES, 1)
             descriptors.extend(received)
             if not packet:
-                raise DisconnectedError(f"the owner of the local address {address} hung up")
+                raise Unanswered(f"the owner of the local address {address} hung up")
             answer = answer_in(packet, len(received), life)
+        except Unanswered:
+            raise
         except (OSError, ValueError) as error:
-            raise DisconnectedError(f"nobody opens at the local address {address}: {error}") from error
+            kind = Unanswered if isinstance(error, _UNANSWERED) else DisconnectedError
+            raise kind(f"nobody opens at the local address {address}: {error}") from error
         connection.settimeout(None)
         try:
             return Entry(connection, memory, descriptor, doorbell, received[0], answer)
         except FileNotFoundError as error:  # its bell page
-            raise DisconnectedError(f"the owner of the local address {address} has gone") from error
+            raise Unanswered(f"the owner of the local address {address} has gone") from error
     except BaseException:
         for each in descriptors:
             os.close(each)

@@ -69,6 +69,7 @@ class LocalPeers:
             process = visitor.process  # first, since it fails where there are no descriptors left
             peer = self._pump.add(memory, True, visitor.doorbell, queue_size=self._queue_size, tag=tag)
             self._stopper.add(peer, peer.running, process, request)
+            visitor.voucher = voucher_of(memory)
         elif role == "client":
             bits, worker_tag = int(request.get("bits", 0)), self._worker_tag_in(request)
             peer = self._pump.add(memory, False, visitor.doorbell, client_bits=bits, worker_tag=worker_tag)
@@ -78,7 +79,7 @@ class LocalPeers:
             return {"slot": 0, "bell": self._bell_name, "life": self._life, "tag": 0, "memory": self._memory}
         else:
             raise Refused(f"{role!r} is no kind of peer that has rings")
-        visitor.peer, visitor.voucher = peer, voucher_of(memory)
+        visitor.peer = peer
         self._by_peer[peer] = visitor
         _sparing.info(
             visitor.pid, "%s %s joined over shared memory (process %d)", role, request.get("name", ""), visitor.pid

@@ -99,7 +99,7 @@ class BellPage:
     """The page on which this life's peers note their news, and the lock that says its owner is alive."""
 
     def __init__(self, life: str) -> None:
-        self._lock = -1
+        self.life, self._lock = life, -1
         while self._lock < 0:
             self.memory = make_segment(bell_name(life), 4096, is_owner=True)
             self.name = self.memory.name

@@ -3,7 +3,8 @@
 What tasks submit has privileges: it is not held up when there is too much of it, since what waits for it holds a
 worker, and it has the turns of those in whose name its task runs. So nobody is to have them for saying so. The worker's
 segment has a nonce, which nobody else has seen. Its client says a hash of that, and so does the relay that was handed
-those rings; a scheduler that was handed them itself makes it of them, too.
+those rings; a scheduler that was handed them itself makes it of them, too. A hash, since the nonce opens the door to
+those rings, and what goes over the wire, and into the scheduler's memory, must not.
 
 Not here: who asks for it (colocation.local_peers, session.remote_peers).
 """

@@ -31,6 +31,10 @@ SMALL_BYTES = 1 << 20  # of what shares segments with others (store)
 # waits for others of its own record, of which a record has room for 817.
 MOST_INCOMPLETE = 2048
 MOST_AHEAD = 1024
+# Parts of small objects of one session that wait here for the rest. If there are more, the object of which most has
+# come gets its place before it is whole: to refuse it would end sessions of peers whose other transfers have failed.
+MOST_PARTS_BYTES = 64 << 20
+PART_BYTES = 64  # what one takes besides its bytes
 MOST_OFFERED = 512  # at a time, that the other side has not fetched: what it fetches side by side
 Place = tuple[int, int, int, int, int]  # object, segment, offset, size, flags
 _sparing = SparingLog(logging.getLogger(__name__))
@@ -257,6 +261,8 @@ class IncomingObjects:
     ) -> None:
         self._store, self._renames, self._until_named, self._client_bits = store, renames, until_named, client_bits
         self._open: dict[int, Arrival] = {}
+        self._in_parts: dict[int, Arrival] = {}  # of those, the ones that have no place yet
+        self._parts_bytes = 0
         self.carrier: Carrier | None = None
 
     def add(self, chunk: Chunk) -> None:
@@ -277,8 +283,12 @@ class IncomingObjects:
         arrival.have += len(chunk.data)
         if arrival.parts is not None:
             arrival.parts.append(chunk.data)
+            self._in_parts[chunk.object] = arrival
+            self._parts_bytes += len(chunk.data) + PART_BYTES
             if arrival.is_whole:
                 self._put_together(chunk.object, arrival)
+            while self._parts_bytes > MOST_PARTS_BYTES:
+                self._put_together(*max(self._in_parts.items(), key=lambda one: one[1].have))
         elif arrival.here:
             self._fill(arrival, chunk)
         self._open[chunk.object] = arrival
@@ -286,11 +296,19 @@ class IncomingObjects:
             del self._open[chunk.object]
 
     def _put_together(self, object_id: int, arrival: Arrival) -> None:
-        """A small object shares its segment with others, so it gets its place there when all of it has come."""
-        parts, arrival.parts = arrival.parts or [], None
+        """A small object shares its segment with others, so it gets its place there when all of it has come, or when
+        too much waits for that.
+        """
+        parts = self._take_parts(object_id, arrival)
         arrival.here = self._reserve(object_id, arrival.total)
         if arrival.here:
             self._fill(arrival, Chunk(object_id, 0, arrival.total, parts[0] if len(parts) == 1 else b"".join(parts)))
+
+    def _take_parts(self, object_id: int, arrival: Arrival) -> list[bytes]:
+        parts, arrival.parts = arrival.parts or [], None
+        self._in_parts.pop(object_id, None)
+        self._parts_bytes -= sum(map(len, parts)) + PART_BYTES * len(parts)
+        return parts
 
     def _fill(self, arrival: Arrival, chunk: Chunk) -> None:
         """Memory is taken as it is filled, not at the word of whoever says how large an object will be."""
@@ -372,6 +390,7 @@ class IncomingObjects:
         if arrival is None:
             self._store.free(object_id)
         else:
+            self._take_parts(object_id, arrival)
             arrival.close(lambda: self._store.free(arrival.here))
 
     def close(self) -> None:

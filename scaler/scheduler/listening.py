@@ -9,9 +9,11 @@ answers pings by ZeroMQ's own threads, as long as these go on reading.
 Rule 1: an ipc path is this user's alone (0600), and nothing is taken from others: ZeroMQ removes whatever lies at the
         path, be it the socket of a scheduler that runs or a file of the user's. It does not remove its own at the end.
 Rule 2: a path belongs to one scheduler as long as that lives, whatever becomes of the socket's file: a cleaner of
-        temporary folders may remove it, and then the path looks free. The lock on a file beside it (`PATH.lock`) says
-        so, which the kernel gives up with the process, however that ends. Where a file system knows no locks there is
-        none.
+        temporary folders may remove it, and then the path looks free. The lock on a file beside it says so, which the
+        kernel gives up with the process, however that ends. Where a file system knows no locks there is none. The
+        file's name is one that nobody else uses (`.NAME.scaler-lock`; programs are started with `flock PATH.lock`), it
+        is a plain file of this user's with nothing in it, and goes with the lock. Anything else of that name is left
+        alone, and in the way.
 """
 
 import contextlib
@@ -65,11 +67,8 @@ class Listening:
             with contextlib.suppress(FileNotFoundError):
                 if os.path.samestat(self._socket, os.lstat(self.address.path)):
                     os.unlink(self.address.path)
-        if self._lock >= 0:
-            with contextlib.suppress(OSError):
-                os.unlink(_lock_path(self.address))  # before the lock is given up: nobody else has it then
-            os.close(self._lock)
-            self._lock = -1
+        _give_up(self.address, self._lock)
+        self._lock = -1
 
 
 def listen(router: "zmq.Socket[bytes]", address: Address) -> Listening:
@@ -84,8 +83,7 @@ def listen(router: "zmq.Socket[bytes]", address: Address) -> Listening:
         return Listening(Address.parse(router.getsockopt_string(zmq.LAST_ENDPOINT)), lock)
     except BaseException as error:
         os.umask(mask)
-        if lock >= 0:
-            os.close(lock)
+        _give_up(address, lock)
         if not isinstance(error, zmq.ZMQError):
             raise
         if error.errno == errno.EADDRINUSE:
@@ -98,7 +96,17 @@ def _has_file(address: Address) -> bool:
 
 
 def _lock_path(address: Address) -> str:
-    return f"{address.path}.lock"
+    folder, name = os.path.split(address.path)
+    return os.path.join(folder, f".{name}.scaler-lock")
+
+
+def _give_up(address: Address, lock: int) -> None:
+    """Let others have the path; nothing if there is no lock."""
+    if lock >= 0:
+        with contextlib.suppress(OSError):
+            if os.path.samestat(os.fstat(lock), os.lstat(_lock_path(address))):
+                os.unlink(_lock_path(address))  # before the lock is given up: nobody else has it then
+        os.close(lock)
 
 
 def _take_path(address: Address) -> int:
@@ -107,8 +115,7 @@ def _take_path(address: Address) -> int:
     try:
         _check_path(address)
     except BaseException:
-        if lock >= 0:
-            os.close(lock)
+        _give_up(address, lock)
         raise
     return lock
 
@@ -117,9 +124,14 @@ def _lock(address: Address) -> int:
     path = _lock_path(address)
     while True:
         try:
-            lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
         except OSError as error:
+            if os.path.lexists(path) and error.errno != errno.ENOENT:
+                raise _not_ours(address) from None
             raise _cannot(address, error) from None
+        if not _is_ours(lock):
+            os.close(lock)
+            raise _not_ours(address)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if os.path.samestat(os.fstat(lock), os.lstat(path)):
@@ -130,10 +142,22 @@ def _lock(address: Address) -> int:
         except FileNotFoundError:
             pass  # a scheduler has just left the path
         except OSError:  # this file system knows no locks
-            os.close(lock)
             os.unlink(path)
+            os.close(lock)
             return -1
         os.close(lock)
+
+
+def _is_ours(lock: int) -> bool:
+    status = os.fstat(lock)
+    return stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid() and status.st_size == 0
+
+
+def _not_ours(address: Address) -> ListenError:
+    return ListenError(
+        f"cannot listen at {address}: {_lock_path(address)} is no lock of this user's schedulers: remove it, or choose "
+        "another path"
+    )
 
 
 def _removed(address: Address) -> str:

@@ -38,10 +38,16 @@ _sparing = SparingLog(logging.getLogger(__name__))
 FACTS_WAIT_S, FACTS_PAUSE_S = 0.5, 0.003
 
 
+def new_bell_page(folder: str) -> BellPage:
+    """For a relay. Not in the event loop: it may wait for whoever looks at the same files."""
+    sweep_orphans(folder)  # where no scheduler ever starts, nobody else does
+    return BellPage(new_life())
+
+
 class HostRelay:
-    """`on_over(reason)` is called on the loop when the session is over; `facts_of(key)` says how a worker ended;
-    `on_kill(key)` is called in the relay's thread before one is killed to stop what it runs. The key is what its
-    supervisor calls its process.
+    """`page` is its own from here on. `on_over(reason)` is called on the loop when the session is over; `facts_of(key)`
+    says how a worker ended; `on_kill(key)` is called in the relay's thread before one is killed to stop what it runs.
+    The key is what its supervisor calls its process.
     """
 
     def __init__(
@@ -51,6 +57,7 @@ class HostRelay:
         dealer: Dealer,
         hello: Hello,
         welcome: Welcome,
+        page: BellPage,
         *,
         memory: ObjectMemory,
         timeout_s: float,
@@ -58,10 +65,8 @@ class HostRelay:
         on_kill: Callable[[str], object],
         on_over: Callable[[str], None],
     ) -> None:
-        self.life = new_life()
+        self.life, self._page = page.life, page
         self._loop, self._facts_of, self._report_over = loop, facts_of, on_over
-        sweep_orphans(memory.folder)  # where no scheduler ever starts, nobody else does
-        self._page = BellPage(self.life)
         self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._relay = Relay(self._page.memory, self._bell, False)
         self._memory, self._address, self._timeout_s = memory, address, timeout_s

@@ -92,6 +92,10 @@ class RemoteClient(RemoteSession):
         assert self.index is not None
         for functions in slices_of(body):
             for row in functions:
+                while self.core.has_to_announce_later(self.index, len(row.payload)):
+                    self._is_full = True
+                    yield
+                self._is_full = False
                 payload = self.talk.incoming.take(row.payload) if row.flags & FLAG_OBJECTS else row.payload
                 self.core.on_function(self.index, row.number, row.digest, row.flags, payload)
             yield

@@ -1,8 +1,10 @@
 """Supervisor: what is done with a worker that cannot be started. Its real processes are tried in tests/e2e."""
 
 import asyncio
+import contextlib
 import errno
 import gc
+import json
 import os
 import secrets
 import signal
@@ -12,15 +14,18 @@ from types import SimpleNamespace
 from typing import cast
 
 import pytest
+import zmq
 
 from scaler.cluster import supervisor
 from scaler.cluster.roster import State
 from scaler.cluster.spawn import Child
 from scaler.cluster.supervisor import Supervisor, WorkerSettings
-from scaler.colocation.handover import Handle
+from scaler.colocation.handover import Handle, Place, tell_worker
 from scaler.colocation.knock import Entry, pack_address
 from scaler.colocation.memory import object_memory
 from scaler.program.descriptors import has_packet
+from scaler.protocol.codec import decode, encode
+from scaler.protocol.frames import Frame, Goodbye, Welcome
 
 
 class Fake:
@@ -110,21 +115,36 @@ def test_what_means_nothing_from_a_worker_is_counted_and_what_it_brings_is_close
     asyncio.run(hear())
 
 
+@contextlib.contextmanager
+def listening():
+    """(a door of which the test is the owner, its socket)."""
+    door = f"scaler-test-{secrets.token_hex(8)}"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
+        listener.bind(pack_address(door))
+        listener.listen()
+        listener.settimeout(20)
+        yield door, listener
+
+
+def survivor(door, names=("a",)):
+    """A supervisor with workers that have outlived their scheduler, and may be handed over at this door."""
+    made = Supervisor("tcp://127.0.0.1:9", list(names), WorkerSettings(), memory=object_memory(None, 0))
+    made._door = door
+    for index in range(len(names)):
+        made._children[index] = child = Child("tests.cluster.odd_child")
+        made._pidfds[index] = os.pidfd_open(child.pid)
+        made._pipes[index] = made._output.open()
+        made._pipes[index].started()
+        made._handles[index] = Handle(os.memfd_create("rings"), os.eventfd(0), 7)
+        made._loop.add_reader(made._pidfds[index], made._on_exit, index)
+        made._roster.places[index].state = State.JOINED
+    return made
+
+
 def test_while_a_scheduler_does_not_answer_a_worker_s_end_is_noticed_and_a_stop_heard():
     async def hand_over():
-        door = f"scaler-test-{secrets.token_hex(8)}"
-        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
-            listener.bind(pack_address(door))
-            listener.listen()
-            made = Supervisor("tcp://127.0.0.1:9", ["a", "b"], WorkerSettings(), memory=object_memory(None, 0))
-            made._door = door
-            for index in (0, 1):
-                made._children[index] = child = Child("tests.cluster.odd_child")
-                made._pidfds[index] = os.pidfd_open(child.pid)
-                made._pipes[index] = made._output.open()
-                made._pipes[index].started()
-                made._handles[index] = Handle(os.memfd_create("rings"), os.eventfd(0), 7)
-                made._loop.add_reader(made._pidfds[index], made._on_exit, index)
+        with listening() as (door, listener):
+            made = survivor(door, ["a", "b"])
             handing_over = asyncio.create_task(made._hand_over())
             await asyncio.sleep(0)
             connection, _ = await asyncio.to_thread(listener.accept)
@@ -142,6 +162,137 @@ def test_while_a_scheduler_does_not_answer_a_worker_s_end_is_noticed_and_a_stop_
     gc.collect()  # what tests before this one have left to the collector is not counted
     before = len(os.listdir("/proc/self/fd"))
     asyncio.run(hand_over())
+    assert len(os.listdir("/proc/self/fd")) <= before
+
+
+async def end(made):
+    made.stop()
+    await made._leave()
+    made._output.close()
+
+
+def fail_once(times, error, function):
+    """The function, of which this one call fails."""
+    calls = iter(range(1000))
+
+    def call(*arguments):
+        if next(calls) == times:
+            raise error
+        return function(*arguments)
+
+    return call
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    monkeypatch.setattr(supervisor, "AGAIN_S", 0.05)
+
+
+@pytest.mark.parametrize("want", [0, 1, 2, "thread"])
+def test_a_worker_that_cannot_be_handed_over_for_want_of_a_descriptor_or_a_thread_stays_and_is_later(
+    monkeypatch, quick, want
+):
+    async def hand_over():
+        with listening() as (door, listener):
+            made = survivor(door)
+            before = len(os.listdir("/proc/self/fd"))
+            with monkeypatch.context() as patch:
+                if want == "thread":
+                    patch.setattr(asyncio, "to_thread", fail_once(0, RuntimeError("can't start new thread"), None))
+                else:
+                    patch.setattr(os, "dup", fail_once(want, OSError(errno.EMFILE, "too many"), os.dup))
+                assert await made._hand_over() == {0}
+            assert len(os.listdir("/proc/self/fd")) == before
+            working = asyncio.create_task(made._until_gone())
+            connection, _ = await asyncio.to_thread(listener.accept)
+            with connection:
+                assert await asyncio.to_thread(has_packet, connection, 20)
+            assert list(made._children) == [0]
+            made.stop()
+            await working
+            await end(made)
+
+    asyncio.run(hand_over())
+
+
+def test_a_worker_that_a_scheduler_has_not_taken_in_is_handed_over_again_while_that_lives(quick):
+    async def hand_over():
+        with listening() as (door, listener):
+            made = survivor(door, ["a", "b"])
+            handing_over = asyncio.create_task(made._hand_over())
+            for _ in range(2):
+                (await asyncio.to_thread(listener.accept))[0].close()
+            assert await handing_over == {0, 1}
+            working = asyncio.create_task(made._until_gone())
+            for _ in range(4):
+                (await asyncio.to_thread(listener.accept))[0].close()
+            started: list[int] = []
+            connection, _ = await asyncio.to_thread(listener.accept)
+            with connection:  # now it refuses: there is another worker in its place
+                made._roster.running, made._start_worker = True, started.append
+                no = {"ok": False, "why": "not this one"}
+                await asyncio.to_thread(has_packet, connection, 20)
+                connection.send(json.dumps(no).encode())
+                deadline = time.monotonic() + 20
+                while not started:
+                    assert time.monotonic() < deadline
+                    await asyncio.sleep(0.01)
+            assert {*started, *made._children} == {0, 1}
+            made.stop()
+            await working
+            await end(made)
+
+    asyncio.run(hand_over())
+
+
+def test_a_worker_that_reads_nothing_of_what_it_is_told_is_not_waited_for():
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, theirs:
+        told = 0
+        while tell_worker(ours, Place({"door": "there"}, socket.socket(), os.eventfd(0))):
+            told += 1
+            assert told < 100_000
+        assert told
+        theirs.close()
+        assert tell_worker(ours, Place({}, socket.socket(), os.eventfd(0)))  # gone, which is noticed otherwise
+
+
+@pytest.mark.parametrize("ends", ["hang-up", "stop", "cancel"])
+def test_a_scheduler_of_this_host_that_does_not_open_is_greeted_again_and_nothing_is_left(quick, ends):
+    async def connect():
+        with listening() as (door, listener), zmq.Context() as context, context.socket(zmq.ROUTER) as router:
+            port = router.bind_to_random_port("tcp://127.0.0.1")
+
+            async def greet():
+                assert await asyncio.to_thread(router.poll, 20_000)
+                routing_id, *_ = router.recv_multipart()
+                welcome = Welcome(1, bytes(16), colocation=door, heartbeat_ms=200)
+                router.send_multipart([routing_id, encode(Frame(welcome))])
+
+            made = Supervisor(f"tcp://127.0.0.1:{port}", ["a"], WorkerSettings(), memory=object_memory(None, 0))
+            serving = asyncio.create_task(made.serve())
+            for _ in range(2 if ends == "hang-up" else 0):
+                await greet()
+                (await asyncio.to_thread(listener.accept))[0].close()
+                assert await asyncio.to_thread(router.poll, 20_000)
+                assert isinstance(decode(router.recv_multipart()[1]).body, Goodbye)
+            assert made._relay is None
+            await greet()
+            connection, _ = await asyncio.to_thread(listener.accept)
+            assert await asyncio.to_thread(has_packet, connection, 20)
+            if ends == "cancel":
+                serving.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await serving
+            else:
+                made.stop()
+                await serving
+            connection.close()
+
+    gc.collect()
+    before = len(os.listdir("/proc/self/fd"))
+    asyncio.run(connect())
+    gc.collect()
     assert len(os.listdir("/proc/self/fd")) <= before
 
 

@@ -6,8 +6,11 @@ from typing import cast
 import pytest
 
 from scaler._native import (
+    FLAG_INPUTS,
+    FLAG_OBJECTS,
     KIND_CANCEL,
     KIND_CLEAR,
+    KIND_FORGET,
     KIND_FUNCTION,
     KIND_TASK,
     PLACE_NEW,
@@ -19,13 +22,16 @@ from scaler._native import (
     Segment,
     Store,
     join_places,
+    pack_inputs,
+    pack_supply,
 )
 from scaler.colocation.names import new_life, object_folder, sweep
 from tests.native.model import digest_of
 from tests.native.object_peers import FOLDER, LIFE, NEW_AND_HELD
 from tests.native.object_peers import FakeClient as ObjectClient
-from tests.native.test_core import FakeWorker
+from tests.native.test_core import FakeWorker, read_all
 from tests.native.test_edges import GraphClient, GraphWorker, run_all
+from tests.native.test_nested_core import NestedClient
 from tests.sim.wire import Rings
 
 BITS = 7
@@ -346,3 +352,199 @@ def test_what_is_written_in_many_events_before_others_have_a_turn_is_bounded(spi
     for _ in range(100):  # of other tasks, each an event that settles what there is to settle
         client.submit()
     assert sum(store.written) == before <= (1 << 20) + (1 << 18)
+
+
+# a client that waits for itself
+
+
+def test_a_result_that_is_handed_in_behind_tasks_that_have_no_room_reaches_those_that_wait_for_it(core, local):
+    """All that is here waits for it, so nothing but reading on can make room."""
+    missing = local.number = 1
+    head = pack_inputs([BITS << 40 | missing], 0, 0, False)
+    said = []
+
+    def say(task, payload):
+        while local.rings.tasks.write(KIND_TASK, BITS << 40 | task, payload, function=1, flags=FLAG_INPUTS) is None:
+            before = core.counts()["rows"]
+            local.run()
+            assert core.counts()["rows"] > before, "the ring is full, and nothing goes on"
+
+    for _ in range(100):
+        local.number += 1
+        said.append(BITS << 40 | local.number)
+        say(local.number, head + bytes(7000))
+    say(missing, pack_supply(STATUS_OK) + b"value")
+    local.run()
+    assert local.kept_bytes > QUOTA
+    assert sorted(run_through(core, local)) == said
+
+
+def test_tasks_that_wait_for_what_is_never_handed_in_are_refused_beyond_what_a_stalled_client_may_have(core):
+    core.client_queue_bytes = 1 << 16
+    client = GraphClient(core, 5, 1 << 18)
+    missing = client.bits << 40 | 1
+    client.next = 2
+    tasks = []
+    for _ in range(8700):
+        tasks.append(client.node([missing], expected=0, rest=bytes(7900)))
+        client.drain()
+    core.check()
+    refused = [text for _, status, text in client.answers if status == STATUS_REFUSED]
+    assert 100 < len(refused) < 1000
+    assert b"--client-queue-bytes" in refused[0]
+    assert core.kept_bytes(client.index) < (64 << 20) + (1 << 16)
+    client.supply(missing, b"value")
+    worker = GraphWorker(core)
+    while core.counts()["rows"]:
+        run_all(core, client, worker)
+    assert sorted(task for task, *_ in client.answers) == tasks
+
+
+# tasks of tasks
+
+
+def nested_client(core, capacity=65536):
+    worker = FakeWorker(core)
+    return NestedClient(core, 77, worker, capacity)
+
+
+def test_every_task_of_a_task_that_is_refused_is_answered_though_its_ring_is_full_meanwhile(core):
+    nested = nested_client(core, 1024)
+    for number in range(1, 501):
+        task = nested.bits << 40 | number
+        while nested.submits_out.write(KIND_TASK, task, bytes(2000), detail=0) is None:
+            core.feed_client(nested.index, nested.submits_in)
+            nested.drain()
+    for _ in range(500):
+        core.feed_client(nested.index, nested.submits_in)
+        nested.drain()
+    core.check()
+    refused = [task for task, status, _ in nested.answers if status == STATUS_REFUSED]
+    assert len(refused) == 500 - core.counts()["rows"] > 400
+
+
+def test_a_task_may_submit_more_bytes_of_objects_than_the_quota(core):
+    nested = nested_client(core)
+    for number in range(1, 6):
+        task = nested.bits << 40 | number
+        place = (nested.bits << 40 | number, nested.bits << 32 | 1, 4096 * number, QUOTA, PLACE_NEW)
+        assert nested.submits_out.write(KIND_TASK, task, join_places([place]), flags=FLAG_OBJECTS) is not None
+        core.feed_client(nested.index, nested.submits_in)
+    core.check()
+    nested.drain()
+    assert nested.answers == []
+    assert core.counts()["accepted"] == 5
+
+
+# functions
+
+
+def announce(core, client, number, size=8000):
+    code = b"%08d" % number + bytes(size)
+    core.on_function(client.index, number, digest_of(code), 0, code)
+
+
+def test_a_function_that_was_forgotten_counts_as_long_as_a_task_uses_it(core):
+    core.client_queue_bytes = 64 << 20
+    client, worker = GraphClient(core, 5, 1 << 20), FakeWorker(core)
+    most = 1 + (4 << 20) // 9000
+    for number in range(1, 2 * most):
+        announce(core, client, number)
+        client.submit(function=number)
+        core.on_forget(client.index, number)
+    core.check()
+    assert core.counts()["functions"] <= most
+    before = core.kept_bytes(client.index)
+    client.drain()
+    while core.counts()["rows"]:
+        core.step(0)
+        read_all(worker.control)
+        if worker.begin() is not None:
+            worker.finish()
+        client.drain()
+    core.step(0)
+    core.check()
+    assert core.counts()["functions"] == 1
+    assert core.kept_bytes(client.index) < 10_000 < before
+    announce(core, client, 5000)
+    assert core.counts()["functions"] == 2
+
+
+def test_a_function_that_another_client_uses_counts_once_to_each_that_has_announced_it(core):
+    one, other, worker = GraphClient(core, 5), GraphClient(core, 6), FakeWorker(core)
+    announce(core, one, 1)
+    one.submit(function=1)
+    before = core.kept_bytes(other.index)
+    for number in range(1, 200):
+        core.on_function(other.index, number, digest_of(b"%08d" % 1 + bytes(8000)), 0, b"%08d" % 1 + bytes(8000))
+        core.on_forget(other.index, number)
+        core.check()
+    assert 8000 < core.kept_bytes(other.index) - before < 10_000
+    core.on_forget(one.index, 1)
+    core.check()
+    core.step(0)
+    worker.begin()
+    worker.finish()
+    core.check()
+    assert core.kept_bytes(other.index) == before
+    announce(core, other, 900)
+    other.submit(function=900)
+    core.on_forget(other.index, 900)
+    core.on_client_left(other.index, 0)
+    core.check()
+    GraphClient(core, 6)
+    core.check()
+
+
+def test_a_client_of_many_functions_waits_for_its_tasks_and_none_is_refused(core, local):
+    """Each is announced, used once and forgotten. What makes room for the next announcement stands in another ring."""
+    worker, done, refused = FakeWorker(core), [], []
+    waiting = [
+        record
+        for number in range(2, 700)
+        for record in (
+            (
+                local.rings.up,
+                KIND_FUNCTION,
+                0,
+                digest_of(b"%08d" % number + bytes(3000)) + b"%08d" % number + bytes(3000),
+                number,
+            ),
+            (local.rings.tasks, KIND_TASK, BITS << 40 | number, b"args", number),
+            (local.rings.tasks, KIND_FORGET, 0, b"", number),
+        )
+    ]
+    for _ in range(20_000):
+        while waiting and waiting[0][0].write(*waiting[0][1:4], function=waiting[0][4]) is not None:
+            waiting.pop(0)
+        local.pump.run(True)
+        core.step(0)
+        read_all(worker.control)
+        if (record := worker.begin()) is not None:
+            if waiting or len(done) % 7 == 0:
+                core.check()
+            done.append(record[1])
+            worker.finish()
+        while (record := local.rings.results.read()) is not None:
+            refused += [record[2]] if record[5] == STATUS_REFUSED else []
+        if not waiting and len(done) + len(refused) == 698:
+            break
+    assert refused == []
+    assert sorted(done) == [BITS << 40 | number for number in range(2, 700)]
+    assert core.counts()["functions"] == 1
+
+
+def test_a_task_whose_input_found_no_room_is_told_what_bounds_it(core):
+    client, worker = GraphClient(core, 5), FakeWorker(core)
+    late = client.node(promised=1, inner=True)  # of tasks like these, the one that came first runs last
+    for _ in range(60):
+        client.node(promised=1, inner=True)
+    client.node([late])
+    for _ in range(61):
+        core.step(0)
+        record = worker.begin()
+        worker.running = (*record[:2], bytes(7000), *record[3:])
+        worker.finish()
+    client.drain()
+    assert [status for _, status, _ in client.answers] == [STATUS_REFUSED]
+    assert b"--client-queue-bytes" in client.answers[0][2]

@@ -6,7 +6,7 @@ import pytest
 
 from scaler._native import PLACE_NEW, Store, join_places, split_places
 from scaler.colocation.names import new_life, object_folder, sweep
-from scaler.objects import arrival
+from scaler.objects import arrival, transfers
 from scaler.objects.transfers import MOST_INCOMPLETE, IncomingObjects
 from scaler.protocol.frames import Chunk, FrameError, Offer
 
@@ -97,3 +97,37 @@ def test_so_are_more_than_anybody_needs_at_a_time(host):
         host.bring(OBJECT + number, have=1, total=2)
     with pytest.raises(FrameError, match="have not been named"):
         host.bring(OBJECT + MOST_INCOMPLETE)
+
+
+def waiting_bytes(host):
+    """Of parts that wait for the rest of their objects."""
+    return sum(len(part) for one in host.incoming._open.values() for part in one.parts or ())
+
+
+@pytest.mark.parametrize("chunk_bytes", [1, 10])
+def test_of_small_objects_that_are_not_whole_only_so_much_waits_outside_of_the_store(host, monkeypatch, chunk_bytes):
+    most = 20 * (transfers.PART_BYTES + chunk_bytes)
+    monkeypatch.setattr(transfers, "MOST_PARTS_BYTES", most)
+    count, total = 50, 40
+    for offset in range(0, total, chunk_bytes):
+        for number in range(count):
+            host.bring(OBJECT + number, offset, chunk_bytes, total)
+            assert waiting_bytes(host) <= 20 * chunk_bytes
+        if not offset:
+            assert len(host.store) == count - 20  # the others are there already, with what has come of them
+    assert host.incoming._parts_bytes == waiting_bytes(host) == 0
+    for number in range(count):
+        assert host.take(number=OBJECT + number, size=total)[0][1]
+        assert bytes(host.store.open(OBJECT + number)) == b"x" * total
+    host.incoming.close()
+    assert len(host.store) == count
+
+
+def test_what_nobody_wants_any_more_does_not_count_as_waiting(host):
+    host.bring(have=10)
+    host.bring(OBJECT + 1, have=10)
+    host.incoming.forget(OBJECT)
+    assert host.incoming._parts_bytes == 10 + transfers.PART_BYTES
+    host.incoming.close()
+    assert host.incoming._parts_bytes == 0
+    assert len(host.store) == 0

@@ -49,7 +49,7 @@ def test_ipc_path_is_for_this_user_only_and_leaves_nothing(router, tmp_path):
         os.umask(mask)
     assert listening.address == Address(path=str(path))
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert stat.S_IMODE((tmp_path / "scheduler.lock").stat().st_mode) == 0o600
+    assert stat.S_IMODE((tmp_path / ".scheduler.scaler-lock").stat().st_mode) == 0o600
     listening.leave()
     assert os.listdir(tmp_path) == []
     listening.leave()
@@ -105,6 +105,49 @@ def test_where_the_file_system_knows_no_locks_a_scheduler_listens_without_one(ro
     listening = listen(router, Address(path=str(tmp_path / "scheduler")))
     listening.leave()
     assert os.listdir(tmp_path) == []
+
+
+def test_a_lock_of_the_users_own_beside_the_path_is_in_nobodys_way_and_stays(router, tmp_path):
+    path = tmp_path / "scheduler.lock"
+    with path.open("w") as own:
+        fcntl.flock(own, fcntl.LOCK_EX)
+        listen(router, Address(path=str(tmp_path / "scheduler"))).leave()
+    assert os.listdir(tmp_path) == ["scheduler.lock"]
+
+
+@pytest.mark.parametrize("what", ["file", "pipe", "folder", "link"])
+def test_what_has_the_name_of_the_lock_and_is_none_is_left_alone(router, tmp_path, what):
+    path = tmp_path / ".scheduler.scaler-lock"
+    if what == "file":
+        path.write_text("data")
+    elif what == "pipe":
+        os.mkfifo(path)
+    elif what == "folder":
+        path.mkdir()
+    else:
+        path.symlink_to(tmp_path / "elsewhere")
+    before = path.lstat()
+    with pytest.raises(ListenError, match=r"\.scheduler\.scaler-lock is no lock of this user's schedulers"):
+        listen(router, Address(path=str(tmp_path / "scheduler")))
+    assert os.path.samestat(path.lstat(), before)
+    assert os.listdir(tmp_path) == [".scheduler.scaler-lock"]
+
+
+@pytest.mark.parametrize("what", ["file", "socket", "bind"])
+def test_a_scheduler_that_cannot_listen_leaves_no_lock(router, tmp_path, what):
+    path = tmp_path / "scheduler"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as other:
+        if what == "file":
+            path.write_text("data")
+        elif what == "socket":
+            other.bind(str(path))
+            other.listen()
+        else:
+            router.close(0)
+        before = os.listdir(tmp_path)
+        with pytest.raises(ListenError):
+            listen(router, Address(path=str(path)))
+    assert os.listdir(tmp_path) == before
 
 
 def test_a_file_at_the_path_is_left_alone(router, tmp_path):
