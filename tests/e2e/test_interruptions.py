@@ -61,8 +61,8 @@ def test_a_finalizer_in_a_thread_of_ours_is_told_that_it_cannot_wait_nor_for_roo
 
 
 def fill_ring(client):
-    """Submit until one has to wait: what runs meanwhile takes longer than that."""
-    futures = [client.submit(time.sleep, 1) for _ in range(2)]
+    """Submit until one has to wait: what runs meanwhile takes longer than that, and is stopped in the end."""
+    futures = [client.submit(time.sleep, 60) for _ in range(2)]
     try:
         while True:
             futures.append(client.submit(len, b"x" * 4000))

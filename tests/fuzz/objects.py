@@ -197,10 +197,12 @@ class ObjectsFuzz:
 
 
 def episode(seed: int, events: int, on_event: Callable[[int], None]) -> None:
+    before = len(os.listdir("/proc/self/fd"))
     fuzz = ObjectsFuzz(seed)
     for number in range(events):
         on_event(number)
         fuzz.chance.choice((fuzz.ask, fuzz.ask, fuzz.ask_rightly, fuzz.bring, fuzz.bring, fuzz.dial))()
     on_event(events)
     fuzz.take_down()
-    assert len(os.listdir("/proc/self/fd")) < 100
+    left = len(os.listdir("/proc/self/fd")) - before
+    assert left <= 0, f"{left} descriptors are left"

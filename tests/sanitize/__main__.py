@@ -49,7 +49,9 @@ LEFT_OUT = [
     # This heap has nothing to trim, of which the C library is asked.
     "--deselect=tests/native/test_upkeep.py::test_what_lies_free_goes_back_once_a_worker_has_been_idle_for_an_interval",
 ]
-TESTS = ["tests/fuzz", "tests/native", "tests/link", "tests/protocol", "tests/sim"]
+TESTS = [
+    "tests/fuzz", "tests/native", "tests/colocation", "tests/objects", "tests/session", "tests/protocol", "tests/sim"
+]  # fmt: skip
 LONG = [  # what every commit has no time for
     "--ignore=tests/protocol",  # frames in Python and Cap'n Proto; what is native of it is in tests/native, too
     "--ignore=tests/sim/test_objects.py",
