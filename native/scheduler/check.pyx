@@ -37,6 +37,7 @@ cdef class Check:
     cdef uint64_t resting_bytes
     cdef uint64_t resting
     cdef uint64_t rows_waiting
+    cdef uint64_t rows_touched
     cdef dict client_blobs           # client -> bytes of its results that are kept
     cdef dict blobs                  # address -> how many hold it
 
@@ -79,7 +80,7 @@ cdef class Check:
         if (client.outlet != NULL) != client.present:
             fail(f"client {index} has an outlet and is not present, or the other way round")
         self.node_bytes = self.written_bytes = self.inline_bytes = self.most_written = 0
-        self.brought_bytes = self.answered_bytes = self.resting_bytes = self.resting = self.rows_waiting = 0
+        self.brought_bytes = self.answered_bytes = self.resting_bytes = self.resting = self.rows_waiting = self.rows_touched = 0
         for number, row_index in self.look_at_directory(&client.directory, f"tasks of client {index}"):
             queued += self.look_at_row(index, row_index, client.bits | <uint64_t>number)
             rows += 1
@@ -90,8 +91,9 @@ cdef class Check:
         if self.resting != client.resting or self.resting_bytes != client.resting_bytes:
             fail(f"client {index} has {self.resting} tasks of {self.resting_bytes} bytes that are kept for others, not "
                  f"{client.resting} of {client.resting_bytes}")
-        if self.rows_waiting != client.rows_waiting:
-            fail(f"{self.rows_waiting} tasks of client {index} wait for inputs, not {client.rows_waiting}")
+        if self.rows_waiting != client.rows_waiting or self.rows_touched != client.rows_touched:
+            fail(f"{self.rows_waiting} tasks of client {index} wait for inputs, and {self.rows_touched} are touched, not "
+                 f"{client.rows_waiting} and {client.rows_touched}")
         if self.brought_bytes != client.brought_bytes:
             fail(f"tasks of client {index} bring {self.brought_bytes} bytes of objects, not {client.brought_bytes}")
         if client.put_off_first and not client.written_bytes and not self.core.edges.first_touched:
@@ -505,6 +507,7 @@ cdef class Check:
         self.node_bytes += bytes_of_node(node)
         self.written_bytes += node.written
         self.inline_bytes += node.written_inline
+        self.rows_touched += node.is_touched
         self.most_written = max(self.most_written, node.written)
         if node.spilled and not (node.is_touched and row.state == ROW_WAITING):
             fail(f"task {row.task:#x}: its inputs are being written, and nobody goes on with that")

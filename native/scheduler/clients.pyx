@@ -31,10 +31,11 @@ cdef struct Client:
     uint64_t node_bytes    # of the nodes of its tasks, edges included
     uint64_t blob_bytes    # of results that are kept for its tasks
     uint64_t written_bytes # of inputs that were written for tasks that are still open
-    uint64_t inline_bytes  # of these, what was written into their payloads
+    uint64_t inline_bytes  # of these, their payloads, which are in queued_bytes, too
     uint64_t resting_bytes # of rows, and their nodes, that have ended and are kept for dependants
     uint64_t resting       # how many these are
     uint64_t rows_waiting  # in ROW_WAITING
+    uint64_t rows_touched  # about which something is to be done (edges)
     uint32_t put_off_first # rows whose inputs are complete, and wait until fewer of these are, oldest first
     uint32_t put_off_last
     uint32_t taken_up      # the row of these whose turn it is, until it is settled; 0: none

@@ -145,7 +145,7 @@ cdef class SchedulerCore:
 
     cdef inline bint is_stalled(self, uint32_t index) noexcept nogil:
         """Whether nothing that is here of this client can go on before it says more (quota)."""
-        return has_only_waiting(&self.clients.clients[index]) and self.edges.first_touched == 0
+        return has_only_waiting(&self.clients.clients[index]) and self.clients.clients[index].rows_touched == 0
 
     cdef const char *reason_to_refuse(self, uint32_t index, uint64_t cost) noexcept nogil:
         """Why there is no room for a task that did not have to wait; NULL if there is."""
@@ -198,7 +198,7 @@ cdef class SchedulerCore:
             self.refused += 1
             self.functions.let_go(known)
         elif is_owed:
-            self.functions.take_up(known, index)
+            self.functions.count_anew(known, index)
 
     cdef inline bint has_room_for_function(self, uint32_t index, uint64_t n_bytes) noexcept nogil:
         return may_announce(&self.clients.clients[index], self.clients.quota, n_bytes)
@@ -630,7 +630,7 @@ cdef class SchedulerCore:
         while self.edges.first_touched and left > 0 and self.edges.settled_bytes < MOST_SETTLED_BYTES:
             left -= 1
             row_index = self.edges.first_touched
-            self.edges.untouch(self.edges.node(row_index))
+            self.edges.untouch(row_index)
             self.settle_one(row_index)
         self.edges.is_cut = self.edges.first_touched != 0
         self.edges.settling = False

@@ -39,7 +39,7 @@ cdef struct Node:             # its edges follow
     uint32_t count
     uint32_t edges           # that there is room for
     uint64_t written         # bytes of inputs that its payload, or an object of the scheduler's, has or will have
-    uint64_t written_inline  # of these, what counts for its payload: all of that, with what it had before
+    uint64_t written_inline  # of these, its payload, with what it had before the inputs came
     uint64_t spilled         # the object that is being written; 0: none
     uint64_t spilled_bytes   # of it that are there
     uint32_t spilled_inputs  # that are there

@@ -21,6 +21,18 @@
 # is taken up, it stays the first if there still is no room for it, and no other is written before it, be it ever so small.
 # Else large ones would wait for as long as small ones keep coming.
 #
+# All of that is two kinds of lists of rows, with the same two links in their nodes: a row is in one of them at most.
+#
+#   touched    of all clients: something is to be done about the row, which the core does next (`settle`). `touch` appends
+#              it, out of the other list if it is there; `untouch` takes it out, when it is settled or ends.
+#   put off    one for each client: rows whose inputs are complete and have no room. `put_off` appends the row, and
+#              `unlist_put_off` takes it out.
+#
+# The turn is the client's `taken_up`: the first that was put off, which has been touched to look again. `take_up` gives
+# it the turn if nobody has it, as soon as a task has ended for which inputs were written, or none are written any more.
+# `end_turn` ends it, when the row is settled or ends: if it still has no room it is put off again, as the first, else the
+# next is taken up.
+#
 # Inputs that together are too large for a record are written into an object of the scheduler's, some at a time, so that
 # nobody waits for a hundred results to be copied: a row that is being written is touched until all of it is there.
 #
@@ -55,9 +67,9 @@ cdef char *write_entry(Blob *blob, char *at) noexcept nogil:
     return at
 
 
-cdef inline size_t completed_bytes(uint32_t places, size_t section, size_t rest_bytes) noexcept nogil:
+cdef inline size_t completed_bytes(uint32_t places, size_t section, size_t pickle_bytes) noexcept nogil:
     """How large a payload is with so many places and such a section."""
-    return (stream_offset(places) if places else 0) + SECTION_HEADER_BYTES + section + rest_bytes
+    return (stream_offset(places) if places else 0) + SECTION_HEADER_BYTES + section + pickle_bytes
 
 
 @cython.final
@@ -104,16 +116,21 @@ cdef class Edges:
 
     cdef void touch(self, uint32_t row_index) noexcept nogil:
         """Something is to be done about this row: its inputs are complete, one has failed, or nobody wants it."""
+        cdef Client *client = &self.clients.clients[self.table.row(row_index).client]
         cdef Node *node = self.node(row_index)
         if node.is_touched:
             return
         if node.is_put_off:
             self.unlist_put_off(row_index)
         node.is_touched = True
+        client.rows_touched += 1
         self.append(row_index, &self.first_touched, &self.last_touched)
 
-    cdef void untouch(self, Node *node) noexcept nogil:
+    cdef void untouch(self, uint32_t row_index) noexcept nogil:
         """Nothing is to be done about it any more."""
+        cdef Client *client = &self.clients.clients[self.table.row(row_index).client]
+        cdef Node *node = self.node(row_index)
+        client.rows_touched -= 1
         node.is_touched = False
         self.unlist(node, &self.first_touched, &self.last_touched)
 
@@ -233,7 +250,7 @@ cdef class Edges:
         cdef Node *node = <Node *>row.node
         self.end_waiting(row_index)
         if node.is_touched:
-            self.untouch(node)
+            self.untouch(row_index)
         if node.is_put_off:
             self.unlist_put_off(row_index)
         client.node_bytes -= bytes_of_node(node)
@@ -438,14 +455,14 @@ cdef class Edges:
     # results that are shared
 
     cdef Blob *make_blob(self, uint32_t client, const char *payload, uint32_t size, int status, int flags,
-                         uint64_t rest=0) noexcept nogil:
+                         uint64_t row_bytes=0) noexcept nogil:
         """Held once, by the caller; NULL if there is no memory, or if as much is kept for this client as may be.
 
-        `rest` is what stays of its row.
+        `row_bytes` is what stays of its row.
         """
         cdef Client *owner = &self.clients.clients[client]
         cdef Blob *blob
-        if not may_keep(owner, self.clients.quota, sizeof(Blob) + size + rest):
+        if not may_keep(owner, self.clients.quota, sizeof(Blob) + size + row_bytes):
             return NULL
         blob = <Blob *>malloc(sizeof(Blob) + size)
         if blob == NULL or flags & FLAG_OBJECTS and not self.objects.hold_record(payload, size):
@@ -532,8 +549,8 @@ cdef class Edges:
         cdef Node *node = <Node *>row.node
         cdef char *old = self.table.payload(row)
         cdef size_t offset = inputs_offset(old, row.flags)
-        cdef size_t rest = offset + INPUTS_HEADER_BYTES + 8 * <size_t>node.count
-        cdef size_t rest_bytes = row.payload_bytes - rest
+        cdef size_t pickle_at = offset + INPUTS_HEADER_BYTES + 8 * <size_t>node.count
+        cdef size_t pickle_bytes = row.payload_bytes - pickle_at
         cdef size_t section = 0
         cdef uint32_t places = 0
         cdef uint32_t own = <uint32_t>places_in(old, row.payload_bytes) if row.flags & FLAG_OBJECTS else 0
@@ -547,20 +564,20 @@ cdef class Edges:
             places += blob.flags & FLAG_OBJECTS != 0
         if node.count == 0 and not offset:
             row.flags = <uint8_t>(row.flags & ~<int>FLAG_INPUTS)
-            client.queued_bytes -= rest
-            self.table.cut_payload(row, <uint32_t>rest)
+            client.queued_bytes -= pickle_at
+            self.table.cut_payload(row, <uint32_t>pickle_at)
             return IS_COMPLETE
-        size = completed_bytes(own + places, section, rest_bytes)
+        size = completed_bytes(own + places, section, pickle_bytes)
         spills = size > MOST_PAYLOAD_BYTES
         if spills:
-            size = completed_bytes(own + places + 1, 0, rest_bytes)
+            size = completed_bytes(own + places + 1, 0, pickle_bytes)
             if size > MOST_PAYLOAD_BYTES:
                 return CANNOT_BE                               # it names so much besides: no worker would take it
             if not self.spill(client, node, section):
                 return CANNOT_BE
             if node.spilled_inputs < node.count:
                 return IS_BEING_WRITTEN
-        if not self.write(row, node, places, section, rest, size):
+        if not self.write(row, node, places, section, pickle_at, size):
             return CANNOT_BE
         if spills:
             self.note_written(client, node, section + size, size)    # its own payload is in that, which is little
@@ -610,7 +627,7 @@ cdef class Edges:
             self.store.free(node.spilled)
         node.spilled = 0
 
-    cdef bint write(self, Row *row, Node *node, uint32_t objects, size_t section, size_t rest, size_t size) noexcept nogil:
+    cdef bint write(self, Row *row, Node *node, uint32_t objects, size_t section, size_t pickle_at, size_t size) noexcept nogil:
         """Give the row a payload of this size with its inputs, or with the place of those that were spilled."""
         cdef char *old = self.table.payload(row)
         cdef Client *client = &self.clients.clients[row.client]
@@ -635,7 +652,7 @@ cdef class Edges:
         if not node.spilled:
             for k in range(node.count):
                 entry = write_entry(edges_of(node)[k].blob, entry)
-        memcpy(entry, old + rest, row.payload_bytes - rest)
+        memcpy(entry, old + pickle_at, row.payload_bytes - pickle_at)
         if (objects or node.spilled) and not self.write_places(node, made, own, objects):
             free(made)
             return False

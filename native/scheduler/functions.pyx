@@ -124,8 +124,8 @@ cdef class FunctionTable:
         """Whether it counts to the client, which has forgotten it."""
         return client in self.owed.get(index, ())
 
-    cdef int take_up(self, uint32_t index, uint32_t client) except -1:
-        """The client has announced it again."""
+    cdef int count_anew(self, uint32_t index, uint32_t client) except -1:
+        """The client has announced it again: it counts to it for that, from now on."""
         self.owed[index].discard(client)
         self.owed_by[client].discard(index)
         return 0

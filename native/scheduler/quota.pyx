@@ -33,8 +33,9 @@
 # that, since they would be refused where others wait, and what their worker can make is bounded by its store.
 #
 # Rule 1: whatever a client makes the core keep is in `kept_bytes`, at what it really takes, and whatever takes more asks
-#         here first. Not in it is what stands in for bytes of the client's own: what is known of objects that it holds
-#         and never releases, be they its results (ObjectTable: the objects themselves are in stores, and fill these).
+#         here first. Not in it is what is noted of results that are objects, which workers have made, and that the client
+#         was given: that it holds them (ObjectTable.kept), and what they are, until it releases them. One that never
+#         does fills the stores where they lie, whose limit ends that.
 # Rule 2: shares do not lend to each other. Else tasks that are queued could use up what the results need that they
 #         wait for, and then neither would ever become less.
 # Not here: what is kept of a connection besides: rings, frames that wait (scaler.session.remote_peers).

@@ -548,3 +548,16 @@ def test_a_task_whose_input_found_no_room_is_told_what_bounds_it(core):
     client.drain()
     assert [status for _, status, _ in client.answers] == [STATUS_REFUSED]
     assert b"--client-queue-bytes" in client.answers[0][2]
+
+
+def test_a_client_that_waits_for_itself_is_read_on_though_another_clients_inputs_are_still_written(spilling):
+    core, client, _store, inputs, _ = spilling
+    hand_in(core, client, inputs)
+    assert core.go_on(0), "something is still to be written"
+    core.client_queue_bytes = QUOTA
+    other = GraphClient(core, 6)
+    missing, other.next = other.bits << 40 | 1, 2
+    before = core.counts()["rows"]
+    for _ in range(50):
+        other.node([missing], expected=0, rest=bytes(7000))
+    assert core.counts()["rows"] - before == 50
