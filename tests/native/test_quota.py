@@ -510,7 +510,7 @@ def test_a_client_of_many_functions_waits_for_its_tasks_and_none_is_refused(core
                 digest_of(b"%08d" % number + bytes(3000)) + b"%08d" % number + bytes(3000),
                 number,
             ),
-            (local.rings.tasks, KIND_TASK, BITS << 40 | number, b"args", number),
+            (local.rings.tasks, KIND_TASK, BITS << 40 | number, bytes(600), number),
             (local.rings.tasks, KIND_FORGET, 0, b"", number),
         )
     ]

@@ -268,3 +268,29 @@ def test_a_client_elsewhere_that_says_it_is_a_tasks_has_a_quota_like_any_other()
     settle(world, [client], [], 20)
     assert world.core.counts()["rows"] < 120
     world.left_over(client)
+
+
+def test_a_client_elsewhere_of_many_functions_waits_for_its_tasks_and_none_is_refused():
+    """Each is announced, used once and forgotten, and together they are more than a client may have."""
+    world = World()
+    world.core.client_queue_bytes = 16 << 20
+    client = RemoteClient(world, BITS, 1 << 20)
+    settle(world, [client], [], 2)
+    for number in range(100, 500):
+        code = b"code %d" % number + bytes(4000)
+        task = BITS << 40 | number
+        client.link.side.talk.post(Functions.of([Function(0, number, digest(code), 0, code)]))
+        client.link.side.talk.post(
+            Tasks(tasks=task.to_bytes(8, "little"), functions=number.to_bytes(4, "little"), ends=bytes(4))
+        )
+        client.link.side.talk.post(frames.Forget.of([(0, number)]))
+    for _ in range(20):
+        settle(world, [client], [], 20)
+    assert 100 < world.core.counts()["functions"] < 300
+    world.core.check()
+    world.core.on_clear(0, 0)
+    for _ in range(20):
+        settle(world, [client], [], 20)
+    assert world.core.counts()["refused"] == 0
+    assert world.core.counts()["accepted"] == 400
+    world.left_over(client)
