@@ -40,7 +40,7 @@ from scaler.colocation.memory import ObjectMemory
 from scaler.colocation.names import BellPage, is_over, sweep, sweep_orphans
 from scaler.exceptions import DisconnectedError, LimitError, ScalerError
 from scaler.program.descriptors import message_in
-from scaler.program.errand import Errand
+from scaler.program.errand import Errand, in_thread
 from scaler.program.sparing_log import SparingLog
 from scaler.protocol.frames import Hello, Role, Welcome
 from scaler.session.dealer import Dealer, greet, new_hello
@@ -234,10 +234,7 @@ class Supervisor:
 
     async def _take_leave(self, dealer: Dealer) -> None:
         """Say goodbye to a scheduler that has heard no more than hello."""
-        try:
-            await asyncio.to_thread(dealer.leave)
-        except RuntimeError:  # no thread to be had just now
-            dealer.close()
+        await in_thread(dealer.leave)
 
     def _on_scheduler_says(self) -> None:
         """The scheduler's door has a word for its clusters, or has gone."""
@@ -549,16 +546,10 @@ class Supervisor:
         """End this worker, and have another in its place, once there is a scheduler that it can work for."""
         child = self._forget(index)
         self._start(self._roster.on_exited(index, time.monotonic(), intended=True))
-        await self._end_all([child])
+        await in_thread(end_all, [child], 0.5)
 
     async def _end(self, places: list[int]) -> None:
-        await self._end_all([self._forget(index) for index in places])
-
-    async def _end_all(self, children: list[Child]) -> None:
-        try:
-            await asyncio.to_thread(end_all, children, 0.5)
-        except RuntimeError:  # no thread to be had just now: they end with their links, and are waited for here
-            end_all(children, 0.5)
+        await in_thread(end_all, [self._forget(index) for index in places], 0.5)
 
     def _examine(self, index: int, child: Child, code: int) -> dict[str, Any]:
         """What is known of a worker that has ended."""
@@ -602,7 +593,7 @@ class Supervisor:
             self._loop.remove_reader(self._entry.connection.fileno())
             self._entry.close()
             self._entry = None
-        await self._end_all(children)
+        await in_thread(end_all, children, 0.5)
         self._killed.clear()
         if self._life and is_over(self._life):
             sweep(self._life, self._memory.folder)

@@ -20,6 +20,14 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 
+async def in_thread(do: Callable[..., object], *arguments: object) -> None:
+    """Have a thread do what must be done now, and may be done twice; where none can be started it is done here."""
+    try:
+        await asyncio.to_thread(do, *arguments)
+    except RuntimeError:
+        do(*arguments)
+
+
 class GivenUp(Exception):
     """Raised in the thread, where nobody hears it: what it was to bring is not wanted any more."""
 

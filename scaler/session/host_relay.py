@@ -26,6 +26,7 @@ from scaler.colocation.memory import ObjectMemory
 from scaler.colocation.names import BellPage, new_life, sweep, sweep_orphans, warn_of_files
 from scaler.colocation.voucher import voucher_of
 from scaler.objects.dial_carrier import make_carrier
+from scaler.program.errand import in_thread
 from scaler.program.processes import Process
 from scaler.program.sparing_log import SparingLog
 from scaler.protocol.frames import Hello, Unable, Welcome
@@ -101,7 +102,7 @@ class HostRelay:
 
         Whoever had joined by then stays; the others are to have been ended.
         """
-        await asyncio.to_thread(self._thread.join)
+        await in_thread(self._thread.join)
         before = self._side
         self._side, self._thread = self._new_session(dealer, hello, welcome)
         self._side.take_over(before, welcome.life)
@@ -197,7 +198,7 @@ class HostRelay:
     async def close(self) -> None:
         """Say goodbye; leave nothing behind."""
         self._is_closed = True
-        await asyncio.to_thread(self._thread.stop)
+        await in_thread(self._thread.stop)
         self._door.close()
         self._thread.give_up(self._give_up)
 

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from scaler.program.errand import Errand
+from scaler.program.errand import Errand, in_thread
 from tests.processes import wait_until
 
 
@@ -89,6 +89,21 @@ def test_one_that_fails_is_closed_once():
     with pytest.raises(ValueError, match="not today"):
         asyncio.run(Errand(fail, drop=kept.dropped.append, close=kept.close).outcome())
     assert (kept.closed, kept.dropped) == (1, [])
+
+
+@pytest.mark.parametrize("has_thread", [True, False])
+def test_what_must_be_done_is_done_here_where_no_thread_can_be_started(monkeypatch, has_thread):
+    done = []
+
+    async def do():
+        with monkeypatch.context() as patch:
+            if not has_thread:
+                patch.setattr(threading.Thread, "start", refuse)
+            await in_thread(lambda word: done.append((word, threading.current_thread())), "a word")
+
+    asyncio.run(do())
+    assert [word for word, _ in done][:1] == ["a word"]
+    assert (done[0][1] is threading.main_thread()) is not has_thread
 
 
 def refuse(*_):
