@@ -148,3 +148,20 @@ def submit_without_end(client: Client, futures: "deque[Future[int]]", n_bytes: i
 
 def resident_bytes(processes: list[psutil.Process]) -> int:
     return sum(process.memory_info().rss for process in processes)
+
+
+def length_together(one: bytes, other: bytes) -> int:
+    return len(one) + len(other)
+
+
+def test_tasks_that_wait_for_a_result_that_stands_behind_them_in_the_ring_all_run(link):
+    """They were sent while their input was open, and are more than the scheduler may have queued."""
+    options = {"client_queue_bytes": 1 << 20}
+    with (
+        make_cluster(link, **({"scheduler": options} if link == "wire" else options)) as cluster,
+        Client(cluster.get_address(), timeout_seconds=60) as client,
+    ):
+        for _ in range(3):
+            quick = client.submit(calls.echo, b"quick")
+            futures = [client.submit(length_together, quick, b"%06d" % number + bytes(30_000)) for number in range(200)]
+            assert {future.result(30) for future in futures} == {30_011}
