@@ -66,7 +66,8 @@ def restore(
 
 
 def _find(address: str, life: str, serializer: Any, profiling: bool, timeout_s: float) -> "Client":
-    key = (os.getpid(), life, type(serializer) if serializer is not None else None, profiling)
+    kind = serializer if serializer is None or isinstance(serializer, type) else type(serializer)
+    key = (os.getpid(), life, kind, profiling)
     client = _clients.get(key)
     if client is None or not client.is_usable:
         with _lock:

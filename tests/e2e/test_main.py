@@ -118,6 +118,32 @@ with Client(sys.argv[1], timeout_seconds=20) as client:
 print('"fine"')
 """
 
+WITH_ANNOTATIONS = """
+import sys, typing
+from typing import Literal, Optional
+import collections.abc as abc
+from scaler import Client
+
+train = test = [0] * 1000  # no types
+
+class X:
+    pass
+
+Y = typing.NewType("Y", int)
+Z = list[X]
+
+def look(a: "Literal['train', 'test']", b: "list['X']", c: "abc.Sized", d: "Optional[Y]", e: "Z | train") -> "X":
+    del look.__annotations__["e"]
+    assert not {"train", "test"} & set(globals())
+    return typing.get_type_hints(look) == {
+        "a": Literal["train", "test"], "b": list[X], "c": abc.Sized, "d": Optional[Y], "return": X,
+    }
+
+with Client(sys.argv[1], timeout_seconds=20) as client:
+    assert client.submit(look, 1, 2, 3, 4, 5).result(60)
+print('"fine"')
+"""
+
 
 SPAWNED = """
 import multiprocessing, sys
@@ -218,6 +244,10 @@ def test_of_two_programs_each_has_its_own(cluster):
 
 def test_names_stay_until_a_coroutine_ends_and_come_back_after_what_ran_in_place(cluster):
     assert run(cluster, sys.executable, "-c", NAMES_STAY) == "fine"
+
+
+def test_of_the_names_in_annotations_only_types_travel(cluster):
+    assert run(cluster, sys.executable, "-c", WITH_ANNOTATIONS) == "fine"
 
 
 def test_a_task_that_brought_nothing_finds_nothing(client):
