@@ -261,6 +261,23 @@ class Shouting(Serializer):
         return pickle.loads(payload[5:])
 
 
+class ShoutingMore(Shouting):
+    pass
+
+
+def bits_of(client):
+    return client._rings.bits
+
+
+def test_in_a_worker_each_serializer_class_has_a_client_of_its_own():
+    found = set()
+    with SchedulerClusterCombo(1) as combo:
+        for serializer in (Shouting, ShoutingMore, Shouting(), ShoutingMore()):
+            with Client(combo.get_address(), serializer=serializer) as client:
+                found.add(client.submit(bits_of, client).result(20))
+    assert len(found) == 2
+
+
 def test_serializer_is_used_for_functions_arguments_and_results():
     with SchedulerClusterCombo(1) as combo, Client(combo.get_address(), serializer=Shouting()) as client:
         assert client.submit(calls.add_one, 1).result(10) == 2
