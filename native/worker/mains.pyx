@@ -42,12 +42,17 @@ def begin_mains(module not None):
 
 def visit_main(module not None, str name not None, value):
     """This came by value from the `__main__` that the module stands for. It is there until the task ends."""
+    add_visit(module, name, value)
+
+
+cdef int add_visit(object module, str name, object value) except -1:
     global has_program, entered, visits_so_far
     cdef dict there = module.__dict__
     cdef MainVisit visit = MainVisit.__new__(MainVisit)
-    cdef list own = visits.get(PyThread_get_thread_ident())
+    cdef object thread = PyThread_get_thread_ident()
+    cdef list own = visits.get(thread)
     if own is None:
-        own = visits[PyThread_get_thread_ident()] = []
+        own = visits[thread] = []
     visits_so_far += 1
     visit.module, visit.name, visit.value, visit.number = module, name, value, visits_so_far
     visit.before = there.get(name, _NOTHING)
@@ -55,11 +60,16 @@ def visit_main(module not None, str name not None, value):
     there[name] = value
     _modules["__main__"] = module
     has_program, entered = True, NULL
+    return 0
+
+
+cdef inline Py_ssize_t number_of_visits() except -1:
+    return 0 if not visits else len(visits.get(PyThread_get_thread_ident(), ()))
 
 
 def count_visits():
     """How many this thread has: what comes after these has come with what is unpickled now."""
-    return 0 if not visits else len(visits.get(PyThread_get_thread_ident(), ()))
+    return number_of_visits()
 
 
 def from_main(function, Py_ssize_t count):
@@ -97,22 +107,24 @@ cdef int end_visits_of(object thread, Py_ssize_t count) except -1:
     cdef list own = visits.get(thread)
     if own is None:
         return 0
-    while len(own) > count:
-        end_visit(<MainVisit>own.pop())
-    if not own and visits.get(thread) is own:
+    if count == 0:
         del visits[thread]
+    while len(own) > count:
+        end_visit(<MainVisit>own.pop(), len(visits) > (count != 0))
     return 0
 
 
-cdef int end_visit(MainVisit visit) except -1:
+cdef int end_visit(MainVisit visit, bint have_others) except -1:
+    """`have_others`: other threads have visits."""
     cdef dict there = visit.module.__dict__
     cdef MainVisit other
-    for own in visits.values():
-        for other in own:
-            if (other.number > visit.number and other.before is visit.value and other.name == visit.name
-                    and other.module is visit.module):
-                other.before = visit.before           # another thread's, which came later and has not ended
-                return 0
+    if have_others:
+        for own in visits.values():
+            for other in own:
+                if (other.number > visit.number and other.before is visit.value and other.name == visit.name
+                        and other.module is visit.module):
+                    other.before = visit.before       # another thread's, which came later and has not ended
+                    return 0
     if there.get(visit.name, _NOTHING) is visit.value:    # else somebody has set it anew
         if visit.before is _NOTHING:
             del there[visit.name]
@@ -189,7 +201,7 @@ cdef class FromMain:
     cdef int visit(self) except -1:
         """Its names are visits."""
         for name, value in self.names.items():
-            visit_main(self.module, name, value)
+            add_visit(self.module, name, value)
         return 0
 
     def __call__(self, *args, **kwargs):
@@ -230,7 +242,7 @@ cdef class MainBefore:
     def __cinit__(self):
         self.module = _modules.get("__main__")
         self.function = <object>entered if entered != NULL else None
-        self.has_program, self.count, self.entries = has_program, count_visits(), entries
+        self.has_program, self.count, self.entries = has_program, number_of_visits(), entries
 
     cdef int put_back(self) except -1:
         """What ran has set no name but by visits, so ending these gives all names back that it has replaced."""

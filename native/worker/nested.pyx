@@ -520,7 +520,7 @@ cdef class Nest:
         cdef list kept = []
         cdef object data = payload
         cdef const unsigned char[:] view
-        cdef Py_ssize_t count = count_visits()
+        cdef Py_ssize_t count = number_of_visits()
         cdef uint32_t i
         if future.flags & FLAG_OBJECTS:
             data, buffers, references = self.copy_parts(payload)
