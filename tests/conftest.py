@@ -39,6 +39,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]
+    # The longest test by far goes first, so that nobody waits for it alone in the end.
+    items.sort(key=lambda item: item.path.name != "test_source_distribution.py")
 
 
 def make_cluster(link: str, scheduler: dict[str, Any] | None = None, **options: Any) -> Cluster:
