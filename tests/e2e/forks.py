@@ -9,7 +9,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from scaler import Client, context, current_client
+from scaler import Client, current_client
+from scaler.worker import context
 
 
 def worker_after(seconds: float) -> tuple[str, int]:

@@ -8,6 +8,7 @@ import queue
 import subprocess
 import sys
 import time
+import weakref
 
 import pytest
 
@@ -92,8 +93,10 @@ def told_in_thread(client, call, wait=wait_once):
                 said.put(None)
 
     def collect():
-        Garbage()
-        gc.collect()
+        garbage = weakref.ref(Garbage())
+        while garbage() is not None:  # it does nothing while another thread collects
+            gc.collect()
+            time.sleep(0.01)
 
     call(collect)
     error = said.get(timeout=60)
