@@ -16,7 +16,6 @@ import pytest
 
 from scaler import Client, SchedulerClusterCombo, Serializer
 from scaler._native import HEADERS_OFFSET, RING_HEADER_BYTES
-from scaler.colocation.knock import Entry
 from scaler.exceptions import (
     ClientQuitException,
     ClientShutdownException,
@@ -128,7 +127,10 @@ def break_own_ring(mark):
         os.close(os.open(mark, os.O_CREAT | os.O_EXCL))
     except FileExistsError:
         return "elsewhere"
-    entry = next(found for found in gc.get_objects() if isinstance(found, Entry))
+    frame = sys._getframe()
+    while frame.f_globals["__name__"] != "scaler.worker.main":  # a client of this worker's tasks has an Entry, too
+        frame = frame.f_back
+    entry = frame.f_locals["entry"]
     memory, at = memoryview(entry.memory).cast("B"), HEADERS_OFFSET + RING_HEADER_BYTES
     (head,) = struct.unpack_from("<Q", memory, at)
     struct.pack_into("<Q", memory, at, head + 7)
