@@ -36,7 +36,7 @@ target is a statement, and nothing asserts it. Measure on your own machine befor
 """
 # For README: what it is, the row, the figure of that row, and how it is said.
 HEADLINES = (
-    ("100,000 single calls: submitted, and all results read", "tasks.submit", "rings / Pool.apply_async",
+    ("50,000 single calls: submitted, and all results read", "tasks.submit", "rings / Pool.apply_async",
      "{} times the rate of `Pool.apply_async`"),
     ("one call at a time, each waited for", "tasks.latency", "rings / Pool.apply", "{} times the time of `Pool.apply`"),
     ("a map over a million one-element tuples", "tasks.map", "rings / Pool.starmap",
