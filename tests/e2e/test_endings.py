@@ -10,6 +10,7 @@ import struct
 import subprocess
 import sys
 import time
+from typing import Any
 
 import psutil
 import pytest
@@ -127,7 +128,7 @@ def break_own_ring(mark):
         os.close(os.open(mark, os.O_CREAT | os.O_EXCL))
     except FileExistsError:
         return "elsewhere"
-    frame = sys._getframe()
+    frame: Any = sys._getframe()
     while frame.f_globals["__name__"] != "scaler.worker.main":  # a client of this worker's tasks has an Entry, too
         frame = frame.f_back
     entry = frame.f_locals["entry"]
