@@ -2,9 +2,10 @@
 
 import os
 import pickle
+import re
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import psutil
@@ -55,3 +56,12 @@ def describe(process: psutil.Process) -> str:
         return f"{process.pid} {process.status()} {process.cmdline()}"
     except psutil.NoSuchProcess:
         return f"{process.pid}, which has ended meanwhile"
+
+
+def segments_of(pids: Iterable[int]) -> set[str]:
+    """Files in shared memory that these processes have mapped and that still have a name."""
+    found: set[str] = set()
+    for pid in pids:
+        with open(f"/proc/{pid}/maps") as maps:
+            found.update(re.findall(r"(/dev/shm/scaler-\S+)$", maps.read(), re.MULTILINE))
+    return found

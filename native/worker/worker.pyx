@@ -232,7 +232,7 @@ cdef class WorkerLoop:
     cdef bint wait(self) except -1:
         """Sleep until there may be news. False when there is nobody left to work for."""
         cdef pollfd fds[5]
-        cdef int i, n
+        cdef int n
         cdef Ring tasks = self.tasks
         cdef Ring down = self.down
         if load_acquire(&self.page.life) != self.life:
@@ -244,13 +244,7 @@ cdef class WorkerLoop:
         if tasks.has_news() or down.has_news():
             store_release32(&self.page.sleeping, 0)
             return True
-        fds[0].fd = self.doorbell
-        fds[0].events = POLLIN
-        for i in range(self.watched_count):
-            fds[i + 1].fd = self.watched[i]
-            fds[i + 1].events = POLLIN
-        with nogil:
-            n = poll(fds, 1 + self.watched_count, 100)
+        n = self.poll_all(fds, self.doorbell, 100)
         store_release32(&self.page.sleeping, 0)
         if n < 0:
             PyErr_CheckSignals()
@@ -263,6 +257,18 @@ cdef class WorkerLoop:
             return False
         PyErr_CheckSignals()
         return True
+
+    cdef int poll_all(self, pollfd *fds, int doorbell, int timeout_ms) noexcept:
+        """Sleep until the doorbell is rung (nobody's, if it is -1) or one of what is watched has news. What poll says."""
+        cdef int i, n
+        fds[0].fd = doorbell
+        fds[0].events = POLLIN
+        for i in range(self.watched_count):
+            fds[i + 1].fd = self.watched[i]
+            fds[i + 1].events = POLLIN
+        with nogil:
+            n = poll(fds, 1 + self.watched_count, timeout_ms)
+        return n
 
     # another scheduler
 
@@ -310,13 +316,8 @@ cdef class WorkerLoop:
     cdef int pause(self) except -1:
         """Wait a moment for the next scheduler."""
         cdef pollfd fds[5]
-        cdef int i, n
-        for i in range(self.watched_count):
-            fds[i + 1].fd = self.watched[i]
-            fds[i + 1].events = POLLIN
-        fds[0].fd = -1
-        with nogil:
-            n = poll(fds, 1 + self.watched_count, 5)
+        cdef int n
+        n = self.poll_all(fds, -1, 5)
         if n > 0 and not self.go_on(fds):
             self.stopping = True
         PyErr_CheckSignals()
@@ -744,16 +745,10 @@ cdef class WorkerLoop:
     cdef bint wait_for_room(self) except -1:
         """Sleep until the scheduler has drained results. False when it is gone."""
         cdef pollfd fds[5]
-        cdef int i, n
+        cdef int n
         store_release32(&self.page.sleeping, 1)
         tell(self.bell, self.slot, self.bell_eventfd)
-        fds[0].fd = self.doorbell
-        fds[0].events = POLLIN
-        for i in range(self.watched_count):
-            fds[i + 1].fd = self.watched[i]
-            fds[i + 1].events = POLLIN
-        with nogil:
-            n = poll(fds, 1 + self.watched_count, 10)
+        n = self.poll_all(fds, self.doorbell, 10)
         store_release32(&self.page.sleeping, 0)
         if n > 0 and fds[0].revents & POLLIN:
             quiet_doorbell(self.doorbell)

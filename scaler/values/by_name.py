@@ -80,10 +80,15 @@ def is_found(thing: Any) -> bool:
     module_name, name = getattr(thing, "__module__", None), getattr(thing, "__qualname__", None)
     if not isinstance(module_name, str) or not isinstance(name, str) or travels_by_value(module_name):
         return False
-    found: Any = sys.modules.get(module_name)
-    for part in name.split("."):
-        found = getattr(found, part, None)
-    return found is thing
+    return find_in(sys.modules.get(module_name), name) is thing
+
+
+def find_in(module: types.ModuleType | None, qualname: str) -> Any:
+    """What has this name there; None if nothing has."""
+    found: Any = module
+    for name in qualname.split("."):
+        found = getattr(found, name, None)
+    return found
 
 
 def is_module_found(module: types.ModuleType) -> bool:

@@ -58,15 +58,7 @@ def is_found_by_name(thing: Any) -> bool:
     module = sys.modules.get(getattr(thing, "__module__", None) or "")
     if module is None or module.__name__ in MAIN_NAMES or parts._is_registered_pickle_by_value(module):
         return False
-    return find_in(module, getattr(thing, "__qualname__", None) or thing.__name__) is thing
-
-
-def find_in(module: types.ModuleType, qualname: str) -> Any:
-    """What has this name there; None if nothing has."""
-    found: Any = module
-    for name in qualname.split("."):
-        found = getattr(found, name, None)
-    return found
+    return by_name.find_in(module, getattr(thing, "__qualname__", None) or thing.__name__) is thing
 
 
 def name_in_main(thing: Any) -> str | None:
@@ -140,7 +132,7 @@ def _shown(thing: Any) -> dict[str, Any]:
     name = thing.__qualname__
     root = name.partition(".")[0]
     main = sys.modules["__main__"]
-    if thing.__module__ not in MAIN_NAMES or find_in(main, name) is not thing:
+    if thing.__module__ not in MAIN_NAMES or by_name.find_in(main, name) is not thing:
         return {}
     return {root: getattr(main, root)}
 
@@ -261,7 +253,7 @@ def _reduce_singleton(thing: Any, name: str) -> Any:
 
 def _make_singleton(of: bytes, module: str, name: str, kind: Any) -> Any:
     main = mains.find_module(of, module)
-    found = None if main is None else find_in(main, name)
+    found = None if main is None else by_name.find_in(main, name)
     if type(found) is kind:
         return found
     made = kind.__new__(kind)
@@ -313,7 +305,7 @@ def _reduce_new_type(thing: Any) -> Any:
 
 def _make_new_type(of: bytes, module: str, qualname: str, supertype: Any) -> Any:
     main = mains.find_module(of, module) if module in MAIN_NAMES else sys.modules.get(module)
-    found = None if main is None else find_in(main, qualname)
+    found = None if main is None else by_name.find_in(main, qualname)
     if type(found) is typing.NewType and found.__supertype__ == supertype:
         return found
     new_type: Any = typing.NewType

@@ -16,6 +16,7 @@ import weakref
 from typing import Any
 
 from scaler.values import mains
+from scaler.values.by_name import find_in
 
 _SPAWNERS = ("multiprocessing.popen_spawn_posix", "multiprocessing.popen_forkserver")  # loaded by the first such start
 _tags: "weakref.WeakKeyDictionary[Any, tuple[str, bytes]]" = weakref.WeakKeyDictionary()
@@ -52,18 +53,11 @@ def _load(of: bytes, name: str, tag: str, data: bytes) -> Any:
     if thing is None:
         if mains.begin_spawned(of):
             teach_multiprocessing()
-        thing = None if mains.are_globals_shared() else _find(name)
+        # A forked process has what its parent had under this name, whose globals it has, too.
+        thing = None if mains.are_globals_shared() else find_in(sys.modules["__main__"], name)
         if thing is None:
             thing = pickle.loads(data)
             _kept.append(thing)
         _tags[thing] = tag, data
         _by_tag[tag] = thing
     return thing
-
-
-def _find(name: str) -> Any:
-    """What a forked process has under this name: it is what its parent had, whose globals it has, too."""
-    found: Any = sys.modules["__main__"]
-    for part in name.split("."):
-        found = getattr(found, part, None)
-    return found

@@ -8,8 +8,7 @@ import pytest
 from scaler import Client, Cluster, Scheduler, SchedulerClusterCombo
 from scaler.exceptions import NoWorkerError, ScalerError
 from tests.e2e import calls
-from tests.elsewhere import start_elsewhere
-from tests.entry_points.commands import Command, SchedulerCommand
+from tests.entry_points.commands import Command, scheduler_alone
 from tests.processes import wait_until
 
 SENTENCE = "no worker of the cluster on .* can start: at each place 3 or more in a row ended before they had joined"
@@ -19,14 +18,8 @@ READY = r"cluster is ready: (\d+) workers"
 @pytest.fixture(params=["rings", "wire"])
 def address(request):
     """Of a scheduler without a cluster."""
-    if request.param == "rings":
-        with SchedulerCommand() as scheduler:
-            yield scheduler.address
-            assert scheduler.stop() == 0
-    else:
-        process, made = start_elsewhere()
+    with scheduler_alone(request.param) as made:
         yield made
-        process.communicate(timeout=20)
 
 
 KEEP_OUT = """

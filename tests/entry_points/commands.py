@@ -6,11 +6,12 @@ import signal
 import subprocess
 import sysconfig
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tests.elsewhere import start_elsewhere
 from tests.processes import assert_gone, tree, wait_until
 
 SCRIPTS = Path(sysconfig.get_path("scripts"))
@@ -88,3 +89,16 @@ class SchedulerCommand(Command):
         except BaseException:
             self.__exit__(None, None, None)
             raise
+
+
+@contextlib.contextmanager
+def scheduler_alone(link: str) -> Iterator[str]:
+    """The address of a scheduler without a cluster: of this host on "rings", elsewhere on the "wire"."""
+    if link == "rings":
+        with SchedulerCommand() as scheduler:
+            yield scheduler.address
+            assert scheduler.stop() == 0
+    else:
+        process, address = start_elsewhere()
+        yield address
+        process.communicate(timeout=20)

@@ -1,7 +1,6 @@
 """scaler_scheduler and scaler_cluster as a user starts and stops them: real processes, loopback, ports of their own."""
 
 import os
-import re
 import signal
 import socket
 import subprocess
@@ -16,7 +15,7 @@ from scaler import Client
 from scaler.exceptions import DisconnectedError
 from tests.e2e import calls, stoppable
 from tests.entry_points.commands import Command, SchedulerCommand, run
-from tests.processes import tree, wait_until
+from tests.processes import segments_of, tree, wait_until
 
 LOCAL = "tcp://127.0.0.1:0"
 READY = r"cluster is ready: (\d+) workers"
@@ -97,15 +96,6 @@ def test_segments_and_ports_are_gone_afterwards():
         assert not [path for path in segments if os.path.exists(path)]
         with socket.socket() as probe:
             assert probe.connect_ex(("127.0.0.1", int(scheduler.address.rpartition(":")[2])))
-
-
-def segments_of(pids):
-    """Files in shared memory that these processes have mapped and that still have a name."""
-    found = set()
-    for pid in pids:
-        with open(f"/proc/{pid}/maps") as maps:
-            found.update(re.findall(r"(/dev/shm/scaler-\S+)$", maps.read(), re.MULTILINE))
-    return found
 
 
 def test_cluster_waits_for_its_scheduler_and_for_the_next_one(tmp_path):

@@ -15,6 +15,7 @@ from scaler._native import SchedulerCore
 from scaler.protocol.codec import decode
 from scaler.protocol.frames import Results, Role, Tasks, Welcome
 from tests.fuzz.bodies import SAID_BY_CLIENT, SAID_BY_CLUSTER, Drawn
+from tests.fuzz.run import play
 from tests.sim.wire import Link, RemoteClient, RemoteCluster, World
 
 EVENTS = 300  # of an episode
@@ -214,11 +215,4 @@ class FramesFuzz:
 
 
 def episode(seed: int, events: int, on_event: Callable[[int], None]) -> None:
-    fuzz = FramesFuzz(seed)
-    for number in range(events):
-        on_event(number)
-        fuzz.chance.choice(fuzz.events)()
-        if number % CHECK_EVERY == 0:
-            fuzz.core.check()
-    on_event(events)
-    fuzz.take_down()
+    play(FramesFuzz(seed), events, on_event, CHECK_EVERY)

@@ -8,13 +8,17 @@ import importlib
 import logging
 import mmap
 import os
+import random
 import signal
 import struct
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
+
+from scaler._native import SchedulerCore
 
 FUZZERS = {
     "core": "the scheduler's core, by every event that its shell may call",
@@ -51,6 +55,31 @@ class Progress:
 
 
 Episode = Callable[[int, int, Callable[[int], None]], None]  # seed, events, to be told of each event
+
+
+class Fuzz(Protocol):
+    """What plays events to a core."""
+
+    chance: random.Random
+
+    @property
+    def core(self) -> SchedulerCore: ...
+
+    @property
+    def events(self) -> Sequence[Callable[[], object]]: ...
+
+    def take_down(self) -> None: ...
+
+
+def play(fuzz: Fuzz, events: int, on_event: Callable[[int], None], check_every: int) -> None:
+    """An episode of events that are drawn alike, with a look at the core after some of them."""
+    for number in range(events):
+        on_event(number)
+        fuzz.chance.choice(fuzz.events)()
+        if number % check_every == 0:
+            fuzz.core.check()
+    on_event(events)
+    fuzz.take_down()
 
 
 @dataclass

@@ -34,6 +34,7 @@ from scaler._native import (
     peer_segment_bytes,
 )
 from scaler.colocation.doorbell import new_doorbell
+from tests.fuzz.run import play
 
 EVENTS = 600  # of an episode
 CHECK_EVERY = 20
@@ -239,11 +240,4 @@ class SegmentsFuzz:
 
 
 def episode(seed: int, events: int, on_event: Callable[[int], None]) -> None:
-    fuzz = SegmentsFuzz(seed)
-    for number in range(events):
-        on_event(number)
-        fuzz.chance.choice(fuzz.events)()
-        if number % CHECK_EVERY == 0:
-            fuzz.core.check()
-    on_event(events)
-    fuzz.take_down()
+    play(SegmentsFuzz(seed), events, on_event, CHECK_EVERY)

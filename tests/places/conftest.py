@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.elsewhere import start_elsewhere
-from tests.entry_points.commands import SchedulerCommand
+from tests.entry_points.commands import scheduler_alone
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -17,14 +16,8 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]
 @pytest.fixture(params=["rings", "wire"])
 def address(request: pytest.FixtureRequest) -> Iterator[str]:
     """Of a scheduler without a cluster."""
-    if request.param == "rings":
-        with SchedulerCommand() as scheduler:
-            yield scheduler.address
-            assert scheduler.stop() == 0
-    else:
-        process, made = start_elsewhere()
+    with scheduler_alone(request.param) as made:
         yield made
-        process.communicate(timeout=20)
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """Whichever signal ends what a program has started, or the program itself, nothing of it is left."""
 
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -10,7 +9,7 @@ import psutil
 import pytest
 
 from tests.elsewhere import start_elsewhere
-from tests.processes import tree, wait_until
+from tests.processes import segments_of, tree, wait_until
 
 CODE = """
 import sys
@@ -36,15 +35,6 @@ def address(request):
         process.communicate(timeout=20)
 
 
-def segments_of(processes):
-    """Files in shared memory that these have mapped and that still have a name."""
-    found = set()
-    for process in processes:
-        with open(f"/proc/{process.pid}/maps") as maps:
-            found.update(re.findall(r"(/dev/shm/scaler-\S+)$", maps.read(), re.MULTILINE))
-    return found
-
-
 def has_ended(process):
     """Even if the program that has started it has not asked how."""
     try:
@@ -67,7 +57,7 @@ def test_what_ends_by_a_signal_leaves_neither_files_nor_what_its_tasks_have_star
         wait_until(lambda: file.exists() and file.read_text().endswith("\n"))
         child = psutil.Process(int(file.read_text()))
         processes = [process for each in made for process in tree(each.pid)]
-        segments = segments_of(processes)
+        segments = segments_of({process.pid for process in processes})
         assert child in processes
         assert segments
         for process in [psutil.Process(program.pid)] if target == "its program" else made:
