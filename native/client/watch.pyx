@@ -303,7 +303,7 @@ cdef class KnownFunction:
     """A callable that is known by identity, and the number that it has been sent under."""
     cdef readonly object reference    # weak
     cdef readonly object number
-    cdef Watch watch                  # None: it is found by its name, so there is nothing to watch
+    cdef Watch watch                  # None: nothing of it can change
     cdef uint64_t surroundings        # as of when
 
     def __init__(self, reference not None, number not None, Watch watch, uint64_t surroundings):

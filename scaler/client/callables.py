@@ -68,10 +68,10 @@ def examine(function: Any) -> Examined:
     look.at(function)
     if look.sets_attributes and look.meets_functions:
         look.is_kept = False
-    has_state = type(function) is functools.partial and look.is_small_state((function.args, function.keywords))
+    has_state = look.has_changing_arguments and type(function) is functools.partial
+    has_state = has_state and look.is_small_state((function.args, function.keywords))
     if not look.parts and not has_state:
         return Examined(look.is_kept, None)
-    has_state = has_state and look.has_changing_arguments
     watch = Watch(tuple(look.parts), has_state)
     watch.note_states(function)
     return Examined(look.is_kept, watch)
@@ -146,7 +146,8 @@ class _Look:
 
     def is_small_state(self, thing: Any) -> bool:
         """Whether what changes in place can be compared before each submit."""
-        if type(thing).__module__.startswith("scaler.") or (_is_sized(thing) and len(thing) > _MOST_ITEMS):
+        is_long = isinstance(thing, _CONTAINERS) and len(thing) > _MOST_ITEMS
+        if is_long or type(thing).__module__.startswith("scaler."):
             return False
         room = _Room()
         try:
@@ -248,10 +249,6 @@ def _is_plain(thing: Any) -> bool:
             elif kind not in _ATOMS and not _is_atom(kind):
                 return False
     return True
-
-
-def _is_sized(thing: Any) -> bool:
-    return isinstance(thing, _CONTAINERS)
 
 
 def _is_atom(kind: type) -> bool:
