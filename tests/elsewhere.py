@@ -8,15 +8,17 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from scaler import Cluster
+from scaler import Client, Cluster
 from scaler.config.table import SchedulerConfig
 from scaler.config.values import make_config
 from scaler.scheduler.program import run
+from tests.processes import wait_until
 
 _MOUNT = """mount -t tmpfs -o size="$1" tmpfs /dev/shm &&
 { test -z "$2" || mount -t tmpfs -o size="$1" tmpfs "$2"; } &&
@@ -53,6 +55,19 @@ def start_cluster_elsewhere(
     """
     command = Path(sys.executable).with_name("scaler_cluster")
     return subprocess.Popen([*_ELSEWHERE, room, folder, command, "--num-of-workers", str(n_workers), address])
+
+
+@contextmanager
+def client_of_both(address: str, folder: str = "") -> Iterator[Client]:
+    """A client of the scheduler at this address, which has one worker here, once it has one elsewhere, too."""
+    other = start_cluster_elsewhere(address, 1, folder=folder)
+    try:
+        with Client(address, timeout_seconds=20) as made:
+            wait_until(lambda: made._rings.count_workers() == 2)
+            yield made
+    finally:
+        other.terminate()
+        other.wait(20)
 
 
 class RemoteCluster:

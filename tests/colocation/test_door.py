@@ -82,6 +82,12 @@ def answer_to(host, packet, doorbell=None, more=()):
     return answer
 
 
+def request_of(name):
+    """What a client asks whose rings are in this segment."""
+    request = {"role": "client", "segment": name, "nonce": "00" * 16, "layout": LAYOUT_VERSION, "bits": 5}
+    return {**request, "python": list(sys.version_info[:2])}
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -101,8 +107,7 @@ def test_a_request_that_makes_no_sense_is_answered_with_a_sentence(host, wrong):
     name = segment_name(host.life)
     Segment.create(name, 4096)
     try:
-        request = {"role": "client", "segment": name, "nonce": "00" * 16, "layout": LAYOUT_VERSION, "bits": 5}
-        request["python"] = list(sys.version_info[:2])
+        request = request_of(name)
         answer = answer_to(host, json.dumps({**request, **wrong}).encode())
         assert answer_to(host, json.dumps(request).encode())["ok"]
     finally:
@@ -125,8 +130,7 @@ def test_a_doorbell_that_could_make_the_owner_wait_is_refused_with_a_sentence(ho
     name = segment_name(host.life)
     Segment.create(name, 4096)
     try:
-        request = {"role": "client", "segment": name, "nonce": "00" * 16, "layout": LAYOUT_VERSION, "bits": 5}
-        request["python"] = list(sys.version_info[:2])
+        request = request_of(name)
         answer = answer_to(host, json.dumps(request).encode(), doorbell())
     finally:
         Segment.unlink(name)
@@ -345,8 +349,7 @@ def test_rings_in_a_file_are_handed_to_nobody_whose_bell_cannot_be_seen(host, tm
 def test_what_is_no_descriptor_of_a_process_is_refused_as_one(host):
     name = segment_name(host.life)
     Segment.create(name, 4096)
-    request = {"role": "client", "segment": name, "nonce": "00" * 16, "layout": LAYOUT_VERSION, "bits": 5}
-    packet = json.dumps({**request, "python": list(sys.version_info[:2])}).encode()
+    packet = json.dumps(request_of(name)).encode()
     others = [os.eventfd(0), os.open("/proc/self", os.O_RDONLY), os.open("/dev/null", os.O_RDONLY)]
     try:
         for other in others:

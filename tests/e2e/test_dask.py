@@ -16,8 +16,7 @@ import pandas as pd
 import pytest
 
 from scaler import Client, SchedulerClusterCombo
-from tests.elsewhere import RemoteCluster, start_cluster_elsewhere
-from tests.processes import wait_until
+from tests.elsewhere import RemoteCluster, client_of_both
 
 
 def frame(n_partitions: int = 7, n_rows: int = 3000) -> Any:
@@ -59,15 +58,11 @@ QUERIES = {
 @pytest.fixture(scope="module", params=["rings", "wire"])
 def client(request: pytest.FixtureRequest) -> Iterator[Client]:
     """A client whose two workers share no temporary folder; its scheduler is on this host, or on neither's."""
-    with RemoteCluster(1) if request.param == "wire" else SchedulerClusterCombo(1) as cluster:
-        other = start_cluster_elsewhere(cluster.get_address(), 1, folder=tempfile.gettempdir())
-        try:
-            with Client(cluster.get_address(), timeout_seconds=20) as made:
-                wait_until(lambda: made._rings.count_workers() == 2)
-                yield made
-        finally:
-            other.terminate()
-            other.wait(20)
+    with (
+        RemoteCluster(1) if request.param == "wire" else SchedulerClusterCombo(1) as cluster,
+        client_of_both(cluster.get_address(), tempfile.gettempdir()) as made,
+    ):
+        yield made
 
 
 def same_rows(ours: Any, theirs: Any) -> bool:

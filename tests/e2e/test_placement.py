@@ -12,7 +12,7 @@ import pytest
 
 from scaler import Client, Cluster, Scheduler
 from tests.e2e.stoppable import mark, marks
-from tests.elsewhere import start_cluster_elsewhere
+from tests.elsewhere import client_of_both, start_cluster_elsewhere
 from tests.processes import wait_until
 
 
@@ -51,15 +51,8 @@ def await_gate(folder):
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[Client]:
-    with Scheduler() as scheduler, Cluster(scheduler.get_address(), 1):
-        other = start_cluster_elsewhere(scheduler.get_address(), 1)
-        try:
-            with Client(scheduler.get_address(), timeout_seconds=20) as made:
-                wait_until(lambda: made._rings.count_workers() == 2)
-                yield made
-        finally:
-            other.terminate()
-            other.wait(20)
+    with Scheduler() as scheduler, Cluster(scheduler.get_address(), 1), client_of_both(scheduler.get_address()) as made:
+        yield made
 
 
 def test_small_tasks_run_everywhere(client):
