@@ -40,16 +40,17 @@ MAY_IMPORT: dict[str, str] = {
     "scaler.cluster": "_native address cancellation colocation config exceptions program protocol session "
     "values.death_facts",
     "scaler.scheduler": "_native address cancellation colocation config exceptions objects program protocol session",
+    "scaler.monitor": "_native address exceptions",
     "scaler": "client cluster program values",
     "scaler.entry_points": ANYTHING,
 }
 # Libraries that are dear to load or have one place where they are used.
 MAY_USE = {
-    "capnp": {"scaler.protocol.codec"},
+    "capnp": {"scaler.monitor.codec", "scaler.protocol.codec"},
     "cloudpickle": {"scaler.values.by_name", "scaler.values.by_value", "scaler.values.untravelling"},
     "subprocess": {"scaler.cluster.spawn"},
     "uvloop": {"scaler.program.event_loop", "scaler.scheduler.pump_loop"},
-    "zmq": {"scaler.session.dealer", "scaler.scheduler"},
+    "zmq": {"scaler.monitor.subscriber", "scaler.session.dealer", "scaler.scheduler"},
 }
 WORKER = "scaler.worker.main"
 _IMPORTING_CALLS = ("__import__", "import_module", "importlib.import_module")
