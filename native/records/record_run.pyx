@@ -97,13 +97,11 @@ cdef class RecordRun:
 
     cdef bint append(self, Record *other) noexcept nogil:
         """Copy a record of a ring or another run. False if the run is full."""
-        cdef Record *record = self.reserve(payload_bytes_of(other))
-        cdef uint32_t claim
+        cdef uint32_t size = payload_bytes_of(other)
+        cdef Record *record = self.reserve(size)
         if record == NULL:
             return False
-        claim = record.claim
-        memcpy(record, other, other.record_bytes)
-        record.claim = claim
+        copy_record(record, other, size)
         self.commit()
         return True
 
@@ -207,18 +205,14 @@ cdef class RecordRun:
         return self.commit()
 
     def read(self):
-        """Take the next record as a tuple, None if there is none.
-
-        (kind, task, payload, function, flags, status, attempt, items, detail, duration_ns, cpu_us, memory_peak_kib)
-        """
+        """Take the next record as a RecordCopy; None if there is none."""
         cdef Record *record = self.peek()
+        cdef object copied
         if record == NULL:
             return None
-        answer = (record.kind, record.task, payload_of(record)[:payload_bytes_of(record)], record.function,
-                  record.flags, record.status, record.attempt, record.items, record.detail, record.duration_ns,
-                  record.cpu_us, record.memory_peak_kib)
+        copied = copy_of(record)
         self.step(record)
-        return answer
+        return copied
 
     def tasks(self):
         """The ids of the tasks that are still to be read."""

@@ -15,13 +15,6 @@
 cdef enum:
     MOST_REFUSAL_BYTES = 256
 
-cdef inline void copy_record(Record *record, Record *other, uint32_t size) noexcept nogil:
-    """Fill a reserved record with what another says, whose payload has this size. The claim word stays its own."""
-    cdef uint32_t claim = record.claim
-    memcpy(<char *>record + 4, <char *>other + 4, RECORD_HEADER_BYTES - 4)
-    record.claim = claim
-    memcpy(payload_of(record), payload_of(other), size)
-
 
 @cython.final
 cdef class Answers:

@@ -14,7 +14,7 @@
 
 cdef enum:
     UNIT_BYTES = 1024        # a record costs one unit more for each of these
-    CONTROL_UNITS = 8        # what a control record costs: it is read into a tuple, and is more work than a task
+    CONTROL_UNITS = 8        # what a control record costs: it becomes an object, and is more work than a task
     MOST_CHILDREN = 256      # that are taken in one pass
     LOOK_AGAIN_NS = 100000000    # between two looks at every ring, at most, while there are passes at all
 
@@ -51,7 +51,7 @@ cdef class Pump:
     cdef list held_back
     cdef list nested                  # peers with children
     cdef set survivors                # workers that still run what another scheduler gave them
-    cdef readonly list controls       # (peer, record tuple) the shell has to look at
+    cdef readonly list controls       # (peer, RecordCopy) that the shell has to look at
     cdef readonly list stops          # (peer, task, attempt) that are to be stopped if they run: for the shell
     cdef public uint32_t ticks        # since the shell last looked for tasks that run too long
     cdef readonly list broken         # peers whose rings were found to make no sense: the shell shuts them out
@@ -115,7 +115,7 @@ cdef class Pump:
             self.peers[slot] = peer
         if tag:
             self.take_over(peer, memory)
-            set_bits(&self.bell.news[slot >> 6], (<uint64_t>1) << (slot & 63))
+            note_news(self.bell, slot)
         elif is_worker:
             (<PeerPage *>memory.start).life = self.life
         return peer
@@ -326,7 +326,7 @@ cdef class Pump:
             if not peer.held_back and not peer.announces_later:
                 self.held_back.remove(peer)
             if goes_on:
-                set_bits(&self.bell.news[peer.slot >> 6], (<uint64_t>1) << (peer.slot & 63))
+                note_news(self.bell, peer.slot)
                 found = True
         return found
 
@@ -409,94 +409,70 @@ cdef class Pump:
         if not peer.up.has_news():
             return 0
         while self.has_turn():
-            answer = peer.up.read(stays=True)
-            if answer is None:
+            said = peer.up.read(stays=True)
+            if said is None:
                 break
-            # Tasks that it refers to, or that have brought what it names, may have been submitted just before.
-            if not peer.is_worker and (answer[0] == KIND_CANCEL or answer[0] == KIND_CLEAR or answer[0] == KIND_WAIT
-                                       or answer[0] == KIND_FUNCTION and (answer[4] & FLAG_OBJECTS
-                                       or not self.core.has_room_for_function(peer.index, len(answer[2])))):
+            if not peer.is_worker and self.refers_to_submits(peer, said):
                 if not self.catch_up(peer):
                     n += 1
                     break
-                if peer.held_back and peer.tasks.tail < peer.catch_up_to and not self.note_unwanted(peer, answer[0], answer[1]):
+                if peer.held_back and peer.tasks.tail < peer.catch_up_to and not self.note_unwanted(peer, said.kind, said.task):
                     break                             # it has to wait with them
-                if answer[0] == KIND_FUNCTION and self.has_to_announce_later(peer, len(answer[2])):
+                if said.kind == KIND_FUNCTION and self.has_to_announce_later(peer, len(said.payload)):
                     break
             peer.up.step_over()
-            self.units -= CONTROL_UNITS + len(answer[2]) // UNIT_BYTES
+            self.units -= CONTROL_UNITS + len(said.payload) // UNIT_BYTES
             n += 1
-            if peer.is_worker:
-                self.controls.append((peer, answer))
-            elif answer[0] == KIND_FUNCTION:
-                if function_error(answer[4], len(answer[2])) != NULL:
-                    peer.up.broken = True
-                    break
-                self.core.on_function(peer.index, answer[3], answer[2][:DIGEST_BYTES], answer[4], answer[2][DIGEST_BYTES:])
-            elif answer[0] == KIND_CANCEL:
-                self.core.on_cancel(peer.index, answer[1], now_ns())
-            elif answer[0] == KIND_CLEAR:
-                self.core.on_clear(peer.index, now_ns(), answer[1])
-            elif answer[0] == KIND_WAIT:
-                self.core.on_wait(peer.index, answer[1], now_ns())
-            elif answer[0] == KIND_RETURN:
-                self.core.on_return(peer.index, answer[1], not answer[4], now_ns())
-            else:
-                self.controls.append((peer, answer))
+            if not self.hear(peer, said):
+                peer.up.broken = True
+                break
         if peer.up.take_producer_waits():
             ring_doorbell(peer.sleeping, peer.doorbell)
         return n
 
+    cdef bint refers_to_submits(self, Peer peer, said) except -1:
+        """Whether tasks that this control record of a client refers to, or that have brought what it names, may have been
+        submitted just before it."""
+        cdef int kind = said.kind
+        return (kind == KIND_CANCEL or kind == KIND_CLEAR or kind == KIND_WAIT
+                or kind == KIND_FUNCTION and (said.flags & FLAG_OBJECTS
+                                              or not self.core.has_room_for_function(peer.index, len(said.payload))))
+
+    cdef bint hear(self, Peer peer, said) except -1:
+        """Act on a control record, or leave it to the shell. False if it makes no sense."""
+        cdef int kind = said.kind
+        if peer.is_worker:
+            self.controls.append((peer, said))
+        elif kind == KIND_FUNCTION:
+            if function_error(said.flags, len(said.payload)) != NULL:
+                return False
+            self.core.on_function(peer.index, said.function, said.payload[:DIGEST_BYTES], said.flags,
+                                  said.payload[DIGEST_BYTES:])
+        elif kind == KIND_CANCEL:
+            self.core.on_cancel(peer.index, said.task, now_ns())
+        elif kind == KIND_CLEAR:
+            self.core.on_clear(peer.index, now_ns(), said.task)
+        elif kind == KIND_WAIT:
+            self.core.on_wait(peer.index, said.task, now_ns())
+        elif kind == KIND_RETURN:
+            self.core.on_return(peer.index, said.task, not said.flags, now_ns())
+        else:
+            self.controls.append((peer, said))
+        return True
+
     def run(self, bint look_everywhere=False, uint64_t limit_ns=2000000):
         """Drain until a pass finds nothing, then arm the bell. True if it stopped at the time limit with work left."""
-        cdef uint32_t word, slot
-        cdef uint64_t bits, hinted, bit
         cdef uint64_t now = now_ns()
         cdef uint64_t end = now + limit_ns
+        cdef uint32_t words = news_words(len(self.peers))
         cdef bint found
-        cdef uint32_t words = <uint32_t>((len(self.peers) + 63) // 64)
-        cdef Peer peer
-        cdef uint32_t n, delivered
-        cdef uint32_t unflushed = 0
         cdef bint was_silent = look_everywhere         # what is found now, nobody has said
         store_release32(&self.bell.sleeping, 0)
         if look_everywhere or now >= self.next_look_ns:
             look_everywhere = True
             self.next_look_ns = now + LOOK_AGAIN_NS
         while True:
-            found = False
-            for word in range(words):
-                bits = take_news(&self.bell.news[word])
-                hinted = bits
-                if look_everywhere:
-                    bits = ~(<uint64_t>0)
-                while bits:
-                    slot = word * 64 + count_trailing_zeros(bits)
-                    bits &= bits - 1
-                    if slot >= <uint32_t>len(self.peers):
-                        break
-                    peer = self.peers[slot]
-                    if peer is None:
-                        continue
-                    bit = (<uint64_t>1) << (slot & 63)
-                    delivered = 0 if peer.is_worker else self.core.deliver_waiting(peer.index)
-                    n = self.drain(peer, now)
-                    if n:
-                        found = True
-                        if was_silent and not hinted & bit:
-                            self.missed += 1           # nobody had said so: a wake-up was lost
-                        if not self.has_turn():
-                            set_bits(&self.bell.news[word], bit)
-                    elif not (delivered or hinted & bit):
-                        continue                       # it may say merely that there is room again
-                    self.core.dispatch(now)
-                    unflushed += n + delivered + 1
-                    if unflushed >= FLUSH_RECORDS:
-                        self.core.flush()
-                        unflushed = 0
-            if unflushed:
-                self.core.flush()
-                unflushed = 0
+            found = self.drain_news(words, look_everywhere, was_silent, now)
             look_everywhere = was_silent = False
             self.passes += 1
             if self.held_back and self.release_held_back():
@@ -512,16 +488,39 @@ cdef class Pump:
                 now = now_ns()
                 if now > end:
                     return True
-                continue
-            # SYNC POINT sleep
-            store_release32(&self.bell.sleeping, 1)
-            full_fence()
-            for word in range(words):
-                if load_acquire(&self.bell.news[word]):
-                    found = True
-            if not found:
+            elif arm_bell(self.bell, words):
                 return False
-            store_release32(&self.bell.sleeping, 0)
+
+    cdef bint drain_news(self, uint32_t words, bint look_everywhere, bint was_silent, uint64_t now) except -1:
+        """One pass over the peers that have news, each for one turn. Whether there was any record."""
+        cdef NewsWalk walk = walk_news(self.bell, words, look_everywhere)
+        cdef uint32_t slot = 0
+        cdef uint32_t n, delivered
+        cdef uint32_t unflushed = 0
+        cdef bint found = False
+        cdef Peer peer
+        while next_news(&walk, &slot) and slot < <uint32_t>len(self.peers):
+            peer = self.peers[slot]
+            if peer is None:
+                continue
+            delivered = 0 if peer.is_worker else self.core.deliver_waiting(peer.index)
+            n = self.drain(peer, now)
+            if n:
+                found = True
+                if was_silent and not is_hinted(&walk, slot):
+                    self.missed += 1                   # nobody had said so: a wake-up was lost
+                if not self.has_turn():
+                    note_news(self.bell, slot)
+            elif not (delivered or is_hinted(&walk, slot)):
+                continue                               # it may say merely that there is room again
+            self.core.dispatch(now)
+            unflushed += n + delivered + 1
+            if unflushed >= FLUSH_RECORDS:
+                self.core.flush()
+                unflushed = 0
+        if unflushed:
+            self.core.flush()
+        return found
 
     def control(self, Peer peer not None, int kind, uint64_t task=0, bytes payload=b"", uint32_t items=0):
         """Write one control record to a peer and wake it. False if its control ring is full."""

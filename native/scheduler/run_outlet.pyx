@@ -56,9 +56,9 @@ cdef class RunOutlet(Outlet):
             try:
                 if record.kind == KIND_TASK:
                     self.waiting.add((record.task, record.attempt))
-                self.large.append((self.peer, record_tuple(record)))
+                self.large.append((self.peer, copy_of(record)))
             except MemoryError:
-                return NOT_COMMITTED                  # `waiting` without a tuple in `large`: nobody will ask for it
+                return NOT_COMMITTED                  # `waiting` without a copy in `large`: nobody will ask for it
         return SET_ASIDE
 
     def leaves(self, uint64_t task, uint64_t attempt):
@@ -127,18 +127,11 @@ cdef class RunOutlet(Outlet):
         self.is_dirty = False
 
 
-cdef tuple record_tuple(Record *record):
-    """As RecordRun.read gives it."""
-    return (record.kind, record.task, payload_of(record)[:payload_bytes_of(record)], record.function, record.flags,
-            record.status, record.attempt, record.items, record.detail, record.duration_ns, record.cpu_us,
-            record.memory_peak_kib)
-
-
 def feed_tasks(SchedulerCore core not None, uint32_t client, RecordBatch batch not None, uint64_t now,
                uint32_t most=<uint32_t>-1):
     """Give a remote client's tasks to the core, at most so many, as long as it may have more queued.
 
-    Stops at one whose payload names objects, and returns its tuple: the caller finds those, feeds it by itself, and calls
+    Stops at one whose payload names objects, and returns a copy of it: the caller finds those, feeds it by itself, and calls
     again, since what comes behind it may need its result. None when that is all for now.
     """
     cdef Record *record
@@ -150,7 +143,7 @@ def feed_tasks(SchedulerCore core not None, uint32_t client, RecordBatch batch n
         if record == NULL or core.has_to_wait(client, cost_of(record)):
             break
         if record.flags & FLAG_OBJECTS:
-            large = record_tuple(record)
+            large = copy_of(record)
         else:
             core.on_submit(client, record, now)
         batch.step(record)
@@ -161,7 +154,7 @@ def feed_results(SchedulerCore core not None, dict workers not None, RecordBatch
                  uint32_t most=<uint32_t>-1):
     """Give results of remote workers to the core, at most so many. workers[peer] is a worker's index: else it has left.
 
-    Returns (peer, tuple) of those whose payload names objects, of workers that have left, too.
+    Returns (peer, RecordCopy) of those whose payload names objects, of workers that have left, too.
     """
     cdef Record *record
     cdef uint32_t peer = 0
@@ -176,7 +169,7 @@ def feed_results(SchedulerCore core not None, dict workers not None, RecordBatch
         if peer != last:
             worker, last = workers.get(peer), peer
         if record.flags & FLAG_OBJECTS:
-            large.append((peer, record_tuple(record)))
+            large.append((peer, copy_of(record)))
         elif worker is not None:
             core.on_result(worker, record, now)
         batch.step(record)

@@ -119,3 +119,63 @@ cdef inline uint64_t take_news(uint64_t *word) noexcept nogil:
     if bits:
         full_fence()
     return bits
+
+
+# the owner's walk over the news
+
+cdef struct NewsWalk:
+    # Slots that have news, or with `every_slot` all of them. The bits of a word are taken when the walk comes to it.
+    uint64_t *news
+    uint32_t words
+    uint32_t word            # of the slot that was found last
+    uint64_t hinted          # the bits of that word as they were set
+    uint64_t left            # the bits of it that the walk has not come to
+    uint64_t every_slot      # all bits, or none
+
+
+cdef inline uint32_t news_words(size_t slots) noexcept nogil:
+    """How many words the bits of so many slots take."""
+    return <uint32_t>((slots + 63) // 64)
+
+
+cdef inline NewsWalk walk_news(BellPage *bell, uint32_t words, bint every_slot) noexcept nogil:
+    cdef NewsWalk walk
+    walk.news, walk.words, walk.word = bell.news, words, <uint32_t>-1
+    walk.hinted = walk.left = 0
+    walk.every_slot = ~<uint64_t>0 if every_slot else 0
+    return walk
+
+
+cdef inline bint next_news(NewsWalk *walk, uint32_t *slot) noexcept nogil:
+    """The next slot, be it that of a peer or beyond the last; False at the end."""
+    while walk.left == 0:
+        walk.word += 1
+        if walk.word >= walk.words:
+            return False
+        walk.hinted = take_news(&walk.news[walk.word])
+        walk.left = walk.hinted | walk.every_slot
+    slot[0] = walk.word * 64 + count_trailing_zeros(walk.left)
+    walk.left &= walk.left - 1
+    return True
+
+
+cdef inline bint is_hinted(NewsWalk *walk, uint32_t slot) noexcept nogil:
+    """Whether somebody had said that there is news in the slot that was found last."""
+    return walk.hinted >> (slot & 63) & 1
+
+
+cdef inline void note_news(BellPage *bell, uint32_t slot) noexcept nogil:
+    """There may be more in the rings of this slot's peer than was taken: the owner notes it for itself."""
+    set_bits(&bell.news[slot >> 6], (<uint64_t>1) << (slot & 63))
+
+
+cdef inline bint arm_bell(BellPage *bell, uint32_t words) noexcept nogil:
+    """The owner's half of SYNC POINT sleep: say that it sleeps. False, and that it does not, if there is news after all."""
+    cdef uint32_t word
+    store_release32(&bell.sleeping, 1)
+    full_fence()
+    for word in range(words):
+        if load_acquire(&bell.news[word]):
+            store_release32(&bell.sleeping, 0)
+            return False
+    return True

@@ -288,14 +288,14 @@ cdef class Ring:
         if duration_ns:
             record.duration_ns = duration_ns
         if size:
-            memcpy(<char *>record + RECORD_HEADER_BYTES, &payload[0], size)
+            memcpy(payload_of(record), &payload[0], size)
         return self.commit()
 
     def read(self, *, bint claim=False, bint stays=False):
-        """Take the next record as a tuple (kind, task, payload, function, flags, status, attempt, items, detail).
+        """Take the next record as a RecordCopy; None if there is none.
 
-        None if there is none. With `claim`, withdrawn records are skipped. With `stays` it is in the ring until
-        `step_over`, as a worker leaves what it runs.
+        With `claim`, withdrawn records are skipped. With `stays` it is in the ring until `step_over`, as a worker leaves
+        what it runs.
         """
         cdef Record *record
         cdef Record header
@@ -310,14 +310,13 @@ cdef class Ring:
             if claim and not self.claim(record):
                 self.step(record_bytes)
                 continue
-            # Making a tuple may run a finalizer, which may read too: this record is to be taken by then.
+            # Making an object may run a finalizer, which may read too: this record is to be taken by then.
             header = record[0]
-            payload = (<char *>record + RECORD_HEADER_BYTES)[:record_bytes - RECORD_HEADER_BYTES]
+            payload = payload_of(record)[:record_bytes - RECORD_HEADER_BYTES]
             if not stays:
                 self.step(record_bytes)
                 self.producer_waits |= self.recycle()
-            return (header.kind, header.task, payload, header.function, header.flags, header.status, header.attempt,
-                    header.items, header.detail)
+            return copy_with_payload(&header, payload)
 
     def step_over(self):
         """The record that stayed is done with."""
@@ -344,26 +343,3 @@ cdef class Ring:
         """Set head and tail of an unused ring, to test what happens at a wrap."""
         self.header.head = self.header.tail = position
         self.head = self.head_seen = self.tail = self.tail_seen = self.recycled = position
-
-
-cdef inline void fill_record(Record *record, int kind, int flags, int status, uint32_t function, uint64_t task,
-                             uint64_t attempt, uint32_t items, uint32_t detail) noexcept nogil:
-    record.kind = <uint8_t>kind
-    record.flags = <uint8_t>flags
-    record.status = <uint16_t>status
-    record.function = function
-    record.task = task
-    record.attempt = attempt
-    record.items = items
-    record.detail = detail
-    record.duration_ns = 0
-    record.cpu_us = 0
-    record.memory_peak_kib = 0
-
-
-cdef inline uint32_t payload_bytes_of(Record *record) noexcept nogil:
-    return record.record_bytes - RECORD_HEADER_BYTES
-
-
-cdef inline char *payload_of(Record *record) noexcept nogil:
-    return <char *>record + RECORD_HEADER_BYTES

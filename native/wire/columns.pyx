@@ -383,7 +383,7 @@ cdef class RecordBatch:
         return self.put(tuple(columns), RESULT_COLUMNS, KIND_RESULT, peers, client_bits)
 
     def read(self):
-        """Take the next record as (peer, the tuple of RecordRun.read), None if there is none."""
+        """Take the next record as (peer, RecordCopy), None if there is none."""
         cdef uint32_t peer = 0
         if self.peek(&peer) == NULL:
             return None

@@ -3,7 +3,7 @@
 # It collects what they say into runs, writes what comes for them into their rings, and does the scheduler's
 # compare-and-swaps when told to.
 #
-# Rule 1: no Python object per record, but for payloads with objects, which go aside as tuples: those travel in chunks.
+# Rule 1: no Python object per record, but for payloads with objects, which go aside as copies: those travel in chunks.
 # Rule 2: a full ring is never waited for; what does not fit waits here, in order, for that peer alone.
 # Rule 3: on the wire a peer has a number that counts up and is never another's, so what is still under way to or from
 #         one that has left means nobody. Its slot, a bit in the bell page, is the next one's: of a bit that it has left
@@ -26,7 +26,7 @@ cdef class RelayPeer:
     cdef readonly RecordRun collected     # what it said, for the next batch
     cdef readonly list claimed            # (task, attempt) of what it was running when it left
     cdef RecordRun pending                # what did not fit into its ring
-    cdef object untold                    # the same for control records: a tuple each. What is pending comes after these
+    cdef object untold                    # the same for control records: a RecordCopy each. What is pending comes after these
     cdef Ring inward, outward
     cdef uint32_t *sleeping
     cdef int doorbell
@@ -48,7 +48,7 @@ cdef class Relay:
     cdef dict by_number
     cdef RelayPeer found              # the last one: the records of a batch come peer by peer
     cdef uint32_t next_number
-    cdef readonly list asides         # (number, record tuple or RecordRun), in order: what goes before the next batch
+    cdef readonly list asides         # (number, RecordCopy or RecordRun), in order: what goes before the next batch
     cdef readonly list broken         # peers whose rings were found to make no sense: to be shut out
     cdef public bint inputs_wait      # tasks wait for their objects to be sent: those that may need their results, too
     cdef bint holding                 # take no more tasks from the client for now
@@ -134,24 +134,21 @@ cdef class Relay:
         self.inputs_wait = False
         self.hold(False)
         self.asides[:] = [(number, said) for number, said in self.asides
-                          if isinstance(said, RecordRun) or said[0] == KIND_RESULT]
+                          if isinstance(said, RecordRun) or said.kind == KIND_RESULT]
         for peer in self.peers:
             if peer is not None:
                 peer.pending = RecordRun()
-                peer.untold = _collections.deque(told for told in peer.untold if told[0] == KIND_FREED)
+                peer.untold = _collections.deque(said for said in peer.untold if said.kind == KIND_FREED)
                 found.append((peer, take_over(peer.memory, life, peer.running, peer.results, peer.down)))
-                self.note_news(peer.slot)
+                note_news(self.bell, peer.slot)
         self.armed = False
         return found
 
     def run(self, bint look_everywhere=False):
         """Collect what the peers say until there is nothing more, then arm the bell. How many records there were."""
-        cdef uint32_t word, slot
-        cdef uint64_t bits
         cdef uint32_t n
         cdef uint32_t total = 0
-        cdef bint found
-        cdef uint32_t words = <uint32_t>((len(self.peers) + 63) // 64)
+        cdef uint32_t words = news_words(len(self.peers))
         cdef uint64_t now = now_ns()
         store_release32(&self.bell.sleeping, 0)
         if look_everywhere or now >= self.next_look_ns:       # the bits are a hint, as in the pump
@@ -160,41 +157,28 @@ cdef class Relay:
         if self.any_untold:
             self.tell_untold()
         while True:
-            found = False
-            for word in range(words):
-                bits = take_news(&self.bell.news[word])
-                if look_everywhere:
-                    bits = ~(<uint64_t>0)
-                while bits:
-                    slot = word * 64 + count_trailing_zeros(bits)
-                    bits &= bits - 1
-                    if slot >= <uint32_t>len(self.peers):
-                        break
-                    if self.peers[slot] is None:
-                        continue
-                    n = self.drain(self.peers[slot])
-                    total += n
-                    if n:
-                        found = True
-                    if n >= MOST_RECORDS:
-                        self.note_news(slot)
+            n = self.drain_news(words, look_everywhere)
+            total += n
             look_everywhere = False
-            if found and total < MOST_RECORDS:
-                continue
-            # SYNC POINT sleep
-            store_release32(&self.bell.sleeping, 1)
-            full_fence()
-            self.armed = not found
-            for word in range(words):
-                if load_acquire(&self.bell.news[word]):
-                    store_release32(&self.bell.sleeping, 0)
-                    self.armed = False
-                    break
-            return total
+            if n == 0 or total >= MOST_RECORDS:
+                break
+        self.armed = arm_bell(self.bell, words) and n == 0
+        return total
 
-    cdef inline void note_news(self, uint32_t slot) noexcept nogil:
-        """There may be more in this peer's rings than was taken."""
-        set_bits(&self.bell.news[slot >> 6], (<uint64_t>1) << (slot & 63))
+    cdef uint32_t drain_news(self, uint32_t words, bint look_everywhere):
+        """One pass over the peers that have news. How many records there were."""
+        cdef NewsWalk walk = walk_news(self.bell, words, look_everywhere)
+        cdef uint32_t slot = 0
+        cdef uint32_t n
+        cdef uint32_t total = 0
+        while next_news(&walk, &slot) and slot < <uint32_t>len(self.peers):
+            if self.peers[slot] is None:
+                continue
+            n = self.drain(self.peers[slot])
+            total += n
+            if n >= MOST_RECORDS:
+                note_news(self.bell, slot)
+        return total
 
     def hold(self, bint holding):
         """Take no more tasks from the client, or go on."""
@@ -202,7 +186,7 @@ cdef class Relay:
         if self.holding and not holding:
             self.armed = False                # what was noted meanwhile was passed over
             for slot in range(<uint32_t>len(self.peers)):
-                self.note_news(slot)
+                note_news(self.bell, slot)
         self.holding = holding
 
     @property
@@ -246,25 +230,27 @@ cdef class Relay:
         return 0
 
     cdef uint32_t drain_control(self, RelayPeer peer):
+        cdef int kind
         cdef uint32_t n = 0
         cdef uint64_t end = peer.up.tail + min(peer.up.unread_bytes(), <uint64_t>peer.up.capacity)
         while peer.up.tail < end:                     # what it writes meanwhile is for the next turn
             said = peer.up.read()
             if said is None:
                 break
-            if self.is_client and said[0] == KIND_FUNCTION:
-                if said[4] & FLAG_OBJECTS:            # a task before it may have brought what it names
+            kind = said.kind
+            if self.is_client and kind == KIND_FUNCTION:
+                if said.flags & FLAG_OBJECTS:         # a task before it may have brought what it names
                     n += self.drain_records(peer, NO_TASK)
-                peer.functions = max(peer.functions, <uint32_t>said[3])
-            if self.is_client and (said[0] == KIND_CANCEL or said[0] == KIND_CLEAR or said[0] == KIND_WAIT):
-                n += self.drain_records(peer, said[1] if said[0] == KIND_CLEAR else said[1] + 1)
+                peer.functions = max(peer.functions, <uint32_t>said.function)
+            if self.is_client and (kind == KIND_CANCEL or kind == KIND_CLEAR or kind == KIND_WAIT):
+                n += self.drain_records(peer, said.task if kind == KIND_CLEAR else said.task + 1)
             self.set_aside(peer, said)
             n += 1
         if peer.up.take_producer_waits():
             ring_doorbell(peer.sleeping, peer.doorbell)
         return n
 
-    cdef set_aside(self, RelayPeer peer, tuple record):
+    cdef set_aside(self, RelayPeer peer, record):
         """What was collected before this record goes out before it."""
         if len(peer.collected):
             self.asides.append((peer.number, peer.collected))
@@ -289,7 +275,7 @@ cdef class Relay:
                 break
             if (record.flags & FLAG_OBJECTS or record.kind == KIND_RELEASE or record.kind == KIND_FORGET
                     or (record.flags & FLAG_INPUTS and (self.inputs_wait or self.asides))):
-                self.set_aside(peer, record_tuple(record))
+                self.set_aside(peer, copy_of(record))
             elif not peer.collected.append(record):
                 break
             ring.step_over_peeked()
@@ -316,7 +302,7 @@ cdef class Relay:
     # towards the peers
 
     def deliver(self, RecordBatch batch not None):
-        """Write a batch into the rings. (number, tuple) of those whose payload names objects: for deliver_one."""
+        """Write a batch into the rings. (number, RecordCopy) of those whose payload names objects: for deliver_one."""
         cdef Record *record
         cdef RelayPeer peer
         cdef uint32_t number = 0
@@ -328,7 +314,7 @@ cdef class Relay:
             peer = self.find_peer(number)
             if peer is not None:
                 if record.flags & FLAG_OBJECTS:
-                    large.append((number, record_tuple(record)))
+                    large.append((number, copy_of(record)))
                 else:
                     self.put(peer, record)
             batch.step(record)
@@ -352,11 +338,17 @@ cdef class Relay:
         cdef RelayPeer peer = self.find_peer(number)
         if peer is None:
             return
-        if not peer.untold and peer.down.write(kind, task, payload, function=function, flags=flags, items=items) is not None:
+        said = RecordCopy(kind, task, payload, function, flags, items=items)
+        if not peer.untold and self.tell_now(peer, said):
             ring_doorbell(peer.sleeping, peer.doorbell)
         elif waits:
-            peer.untold.append((kind, task, payload, function, flags, items))
+            peer.untold.append(said)
             self.any_untold = True
+
+    cdef bint tell_now(self, RelayPeer peer, said) except -1:
+        """Write a control record into the peer's ring. False if there is no room."""
+        return peer.down.write(said.kind, said.task, said.payload, function=said.function, flags=said.flags,
+                               items=said.items) is not None
 
     cdef int tell_untold(self) except -1:
         """Write what waits for room in control rings, and then what waits for that."""
@@ -366,8 +358,7 @@ cdef class Relay:
             if peer is None or not peer.untold:
                 continue
             while peer.untold:
-                kind, task, payload, function, flags, items = peer.untold[0]
-                if peer.down.write(kind, task, payload, function=function, flags=flags, items=items) is None:
+                if not self.tell_now(peer, peer.untold[0]):
                     self.any_untold = True
                     break
                 peer.untold.popleft()
@@ -415,7 +406,7 @@ cdef class Relay:
         if peer.outward.find(task, attempt, &position):
             return peer.outward.withdraw(position)
         if peer.outward.broken:
-            self.note_news(peer.slot)                 # so that it is found out
+            note_news(self.bell, peer.slot)                 # so that it is found out
         return withdraw_from_run(peer.pending, task, attempt)
 
     def take_back_all(self, uint32_t number):
@@ -449,10 +440,7 @@ cdef bint copy_into(Ring ring, Record *record) noexcept nogil:
         made = ring.reserve(size)
         if made == NULL:
             return False
-    made.kind = record.kind
-    made.flags = record.flags
-    made.status = record.status
-    memcpy(<char *>made + 12, <char *>record + 12, RECORD_HEADER_BYTES - 12 + size)
+    copy_record(made, record, size)
     ring.commit()
     return True
 

@@ -290,9 +290,7 @@ cdef class Nest:
         # No Python call from here to commit: the reserved record must stay this thread's, and the child be whole.
         if not self.children.take_back(slot, child.task):
             return True                               # the reserved room is the next one's
-        memcpy(<char *>record + 12, <char *>child + 12, RECORD_HEADER_BYTES - 12)
-        record.kind, record.flags, record.status = child.kind, child.flags, child.status
-        memcpy(payload_of(record), payload_of(child), payload_bytes_of(child))
+        copy_record(record, child, payload_bytes_of(child))
         client.channel.tasks.commit()
         client.channel.tell()
         return True

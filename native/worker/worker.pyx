@@ -55,7 +55,7 @@ cdef class WorkerLoop:
     cdef ChunkCalls chunk_calls
     cdef ChunkResults chunk_results
     cdef dict functions          # number -> callable, or the exception of unpickling it
-    cdef dict announced          # number -> (bytes, flags) of those that no task has named yet
+    cdef dict announced          # number -> RecordCopy of those that no task has named yet
     cdef Store store
     cdef Mappings mappings
     cdef list loans              # objects of the task that runs now, in the order of its places
@@ -295,7 +295,7 @@ cdef class WorkerLoop:
         if not self.announced:                        # those that are loaded have theirs
             return False
         announced = self.announced.get(record.function)
-        return announced is not None and announced[1] & FLAG_OBJECTS
+        return announced is not None and announced.flags & FLAG_OBJECTS
 
     cdef bint is_cut_off(self) noexcept:
         """Whether the scheduler is gone, and no other has taken over yet."""
@@ -375,12 +375,12 @@ cdef class WorkerLoop:
             said = self.down.read()
             if said is None:
                 break
-            if said[0] == KIND_FUNCTION:
-                self.announced[said[3]] = said[2][16:], said[4]
-            elif said[0] == KIND_FREED:
-                free_all(self.store, said[2])
-            elif said[0] == KIND_FORGET:
-                self.forget(said[3])
+            if said.kind == KIND_FUNCTION:
+                self.announced[said.function] = said
+            elif said.kind == KIND_FREED:
+                free_all(self.store, said.payload)
+            elif said.kind == KIND_FORGET:
+                self.forget(said.function)
         if self.down.take_producer_waits():
             tell(self.bell, self.slot, self.bell_eventfd)
         return 0
@@ -389,8 +389,8 @@ cdef class WorkerLoop:
         """No task will name this function any more: what it carries is given back, now or with its last view."""
         cdef bytes payload
         announced = self.announced.pop(number, None)
-        if announced is not None and announced[1] & FLAG_OBJECTS:
-            payload = announced[0]
+        if announced is not None and announced.flags & FLAG_OBJECTS:
+            payload = announced.payload[DIGEST_BYTES:]
             give_back_all(self.mappings, PyBytes_AS_STRING(payload), len(payload))
         self.functions.pop(number, None)
         return 0
@@ -401,7 +401,7 @@ cdef class WorkerLoop:
             self.read_announced()
             announced = self.announced.pop(number, None)
             if announced is not None:
-                found = self.functions[number] = self.load_function(*announced)
+                found = self.functions[number] = self.load_function(announced.payload[DIGEST_BYTES:], announced.flags)
         return found
 
     cdef object find(self, uint32_t number):

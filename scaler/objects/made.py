@@ -14,14 +14,12 @@ Not here: what is fetched from elsewhere (objects.transfers), the port for other
 
 from collections import Counter
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from scaler._native import Loan, Mappings, Segment, area_name
+from scaler._native import Loan, Mappings, RecordCopy, Segment, area_name
 from scaler.colocation.names import sweep_tag
 from scaler.objects.dial_carrier import DialCarrier
 from scaler.objects.transfers import LEAST_OFFERED_BYTES, Place, new_objects
-
-Record = tuple[Any, ...]
 
 
 class _Made(NamedTuple):
@@ -29,7 +27,7 @@ class _Made(NamedTuple):
 
     number: int  # of the worker
     place: Place
-    record: Record
+    record: RecordCopy
     loan: Loan | None  # while others may fetch it from here
 
 
@@ -49,9 +47,9 @@ class MadeObjects:
     def __len__(self) -> int:
         return len(self._unheard) + len(self._named) + len(self._outdated)
 
-    def on_sent(self, number: int, record: Record) -> None:
+    def on_sent(self, number: int, record: RecordCopy) -> None:
         """The scheduler has the result of this worker, or will. All that it brings is the worker's own (relay.py)."""
-        for place in new_objects(record[2]):
+        for place in new_objects(record.payload):
             self._unheard[place[0]] = _Made(number, place, record, self._serve(place))
 
     def _serve(self, place: Place) -> Loan | None:
@@ -112,7 +110,7 @@ class MadeObjects:
 
     # another scheduler
 
-    def take_over(self, before: "MadeObjects", present: set[int]) -> list[tuple[int, Record]]:
+    def take_over(self, before: "MadeObjects", present: set[int]) -> list[tuple[int, RecordCopy]]:
         """Go on with what was kept for a scheduler that is gone, which has closed its carrier.
 
         The results, with their workers' numbers, that are to be sent again: those of workers that are `present`.
@@ -121,7 +119,7 @@ class MadeObjects:
         again = {}
         for made in before._unheard.values():
             if made.number in present:
-                again[made.record[1], made.record[6]] = made.number, made.record
+                again[made.record.task, made.record.attempt] = made.number, made.record
             else:
                 self._free(made)
         self._outdated = [*before._outdated, *before._named.values()]

@@ -15,13 +15,12 @@ import secrets
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from typing import Any
 
 import zmq
 from zmq.backend import Socket as PlainSocket
 
 from scaler import _native
-from scaler._native import Mappings, Peer, Pump, SchedulerCore, Segment, Store
+from scaler._native import Mappings, Peer, Pump, RecordCopy, SchedulerCore, Segment, Store
 from scaler.address import Address
 from scaler.colocation.door import Visitor
 from scaler.colocation.local_peers import LOOK_TICKS, LocalPeers
@@ -225,8 +224,8 @@ class SchedulerServer:
     def _on_change(self, visitor: Visitor | None = None, joined: bool = True) -> None:
         self._news = True
 
-    def _on_control(self, peer: Peer, record: tuple[Any, ...]) -> None:
-        kind = record[0]
+    def _on_control(self, peer: Peer, record: RecordCopy) -> None:
+        kind = record.kind
         if kind == _native.KIND_SHUTDOWN and not peer.is_worker:
             reason = self._on_shutdown()
             self._say(peer, _native.KIND_REFUSED if reason else _native.KIND_SHUTDOWN, reason.encode())

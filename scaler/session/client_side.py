@@ -1,7 +1,5 @@
 """ClientSide: the relay of one client, which is a thread of the client's own process."""
 
-from typing import Any
-
 from scaler._native import (
     KIND_CANCEL,
     KIND_CLEAR,
@@ -16,6 +14,7 @@ from scaler._native import (
     KIND_WAIT,
     KIND_WORKERS,
     Mappings,
+    RecordCopy,
     Relay,
     RelayPeer,
     Store,
@@ -56,8 +55,8 @@ class ClientSide(RelaySide):
         self.peers.append(peer)
         self.talk.post(Joined(peer.number, name, pid))
 
-    def on_control(self, number: int, record: tuple[Any, ...]) -> None:
-        kind, task = record[0], record[1]
+    def on_control(self, number: int, record: RecordCopy) -> None:
+        kind, task = record.kind, record.task
         if kind == KIND_FUNCTION:
             self.send_function(record)
         elif kind == KIND_CANCEL:
@@ -67,18 +66,18 @@ class ClientSide(RelaySide):
             for unsaid in self.unsaid:
                 self._cancel(unsaid)
         elif kind == KIND_RELEASE:
-            ids = unpack_ids(record[2])
+            ids = unpack_ids(record.payload)
             for object_id in ids:
                 self.store.free(object_id)  # a result; what the client has made is in its own store
             self.talk.after_objects(lambda: self.talk.post(Release.of(ids)))
         elif kind == KIND_FORGET:
-            self.talk.after_objects(lambda: self.talk.post(Forget.of([(0, record[3])])))
+            self.talk.after_objects(lambda: self.talk.post(Forget.of([(0, record.function)])))
         elif kind == KIND_SHUTDOWN:
             self.talk.post(Shutdown())
         elif kind == KIND_WAIT:
             self._say_of(task, Wait.of([(0, task, 0)]))
         elif kind == KIND_RETURN:
-            self.talk.post(Returned.of([(0, task, 0, not record[4])]))
+            self.talk.post(Returned.of([(0, task, 0, not record.flags)]))
 
     def tag_of(self, number: int) -> int:
         return self._client_bits
@@ -101,7 +100,7 @@ class ClientSide(RelaySide):
             with odd_columns():
                 self.batch.put_results(body, peers=1, client_bits=self._client_bits)
             for number, record in self.relay.deliver(self.batch):
-                self.relay.deliver_one(number, with_payload(record, self.talk.incoming.take(record[2])))
+                self.relay.deliver_one(number, with_payload(record, self.talk.incoming.take(record.payload)))
         elif isinstance(body, Freed):
             ids = [object_id for _, object_id in body.rows()]
             for at in range(0, len(ids), MOST_IDS):

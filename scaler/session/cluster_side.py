@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any, Protocol
+from typing import Protocol
 
 from scaler._native import (
     KIND_FORGET,
@@ -10,6 +10,7 @@ from scaler._native import (
     KIND_RELEASE,
     MOST_NUMBERS,
     Mappings,
+    RecordCopy,
     RecordRun,
     Relay,
     RelayPeer,
@@ -85,7 +86,7 @@ class ClusterSide(RelaySide):
         self._made = MadeObjects(life, folder, mappings, self._tell_freed)
         self.is_shut_down = False  # the scheduler wants no cluster any more
         self._numbers = 0  # all below it have been given to workers
-        self._sending: dict[int, tuple[int, tuple[Any, ...]]] = {}  # results whose objects are on their way, by task
+        self._sending: dict[int, tuple[int, RecordCopy]] = {}  # results whose objects are on their way, by task
         self._about: dict[RelayPeer, tuple[str, int, bytes]] = {}  # names, processes and vouchers
         self._leaving: set[int] = set()  # workers that have gone, which is still to be said
         self._survivors: dict[RelayPeer, tuple[int, int]] = {}  # what they run for a scheduler before
@@ -100,13 +101,13 @@ class ClusterSide(RelaySide):
     def _tell_freed(self, number: int, ids: Iterable[int]) -> None:
         self.relay.tell(number, KIND_FREED, pack_ids(ids))
 
-    def on_control(self, number: int, record: tuple[Any, ...]) -> None:
-        if record[0] != KIND_RELEASE:
+    def on_control(self, number: int, record: RecordCopy) -> None:
+        if record.kind != KIND_RELEASE:
             peer = self.relay.find_peer(number)
             if peer is not None:  # workers have nothing else to say there
                 self.on_broken(peer)
             return
-        ids = unpack_ids(record[2])
+        ids = unpack_ids(record.payload)
         self.talk.after_objects(lambda: self.talk.post(Release.of(ids, number)))
 
     def on_broken(self, peer: RelayPeer) -> None:
@@ -115,11 +116,11 @@ class ClusterSide(RelaySide):
     def tag_of(self, number: int) -> int:
         return worker_tag(number)
 
-    def on_sending(self, number: int, record: tuple[Any, ...]) -> None:
-        self._sending[record[1]] = number, record
+    def on_sending(self, number: int, record: RecordCopy) -> None:
+        self._sending[record.task] = number, record
 
-    def on_sent(self, number: int, record: tuple[Any, ...]) -> None:
-        self._sending.pop(record[1], None)
+    def on_sent(self, number: int, record: RecordCopy) -> None:
+        self._sending.pop(record.task, None)
         self._made.on_sent(number, record)
 
     def on_body(self, body: Body) -> None:
@@ -127,7 +128,7 @@ class ClusterSide(RelaySide):
             with odd_columns():
                 self.batch.put_tasks(body, peers=self._numbers)
             for number, record in self.relay.deliver(self.batch):
-                self.relay.deliver_one(number, with_payload(record, self.place(record[2])))
+                self.relay.deliver_one(number, with_payload(record, self.place(record.payload)))
         elif isinstance(body, Functions):
             for function in body.rows():
                 self.tell_function(function)

@@ -21,6 +21,7 @@ from scaler._native import (
     KIND_TASK,
     Mappings,
     RecordBatch,
+    RecordCopy,
     RecordRun,
     Relay,
     RelayPeer,
@@ -100,7 +101,7 @@ class RelaySide(ABC):
         """Act on what the scheduler says. FrameError ends the session."""
 
     @abstractmethod
-    def on_control(self, number: int, record: tuple[Any, ...]) -> None:
+    def on_control(self, number: int, record: RecordCopy) -> None:
         """Act on a control record of a peer."""
 
     @abstractmethod
@@ -148,9 +149,9 @@ class RelaySide(ABC):
                 self._post_later(number, said)
             else:
                 self.post_all([(number, said)])
-        elif said[0] in (KIND_TASK, KIND_RESULT) and said[4] & FLAG_OBJECTS:
+        elif said.kind in (KIND_TASK, KIND_RESULT) and said.flags & FLAG_OBJECTS:
             self._send_with_objects(number, said)
-        elif said[0] in (KIND_TASK, KIND_RESULT):
+        elif said.kind in (KIND_TASK, KIND_RESULT):
             self._send_after_others(number, said)
         else:
             self.on_control(number, said)
@@ -190,27 +191,29 @@ class RelaySide(ABC):
 
     # objects
 
-    def _send_with_objects(self, number: int, record: tuple[Any, ...]) -> None:
-        self.send_objects(number, record[2])
+    def _send_with_objects(self, number: int, record: RecordCopy) -> None:
+        self.send_objects(number, record.payload)
         self.on_sending(number, record)
-        self.unsaid.add(record[1])
-        named = [place[0] for place in split_places(record[2])[0]]
-        waits_for_all = self._functions_under_way or record[4] & FLAG_INPUTS
+        self.unsaid.add(record.task)
+        named = [place[0] for place in split_places(record.payload)[0]]
+        waits_for_all = self._functions_under_way or record.flags & FLAG_INPUTS
 
         def post() -> None:
-            self.unsaid.discard(record[1])
-            self._post_runs([(number, with_payload(record, bare(record[2])))])
+            self.unsaid.discard(record.task)
+            self._post_runs([(number, with_payload(record, bare(record.payload)))])
             self.on_sent(number, record)
 
-        self.talk.after_objects(post, None if waits_for_all else named, [place[0] for place in new_objects(record[2])])
+        self.talk.after_objects(
+            post, None if waits_for_all else named, [place[0] for place in new_objects(record.payload)]
+        )
 
-    def _send_after_others(self, number: int, record: tuple[Any, ...]) -> None:
+    def _send_after_others(self, number: int, record: RecordCopy) -> None:
         """A task that may need the results of those that wait for their objects: it must not be said before them."""
-        self.unsaid.add(record[1])
+        self.unsaid.add(record.task)
 
         def post() -> None:
-            self.unsaid.discard(record[1])
-            self._post_runs([(number, with_payload(record, record[2]))])
+            self.unsaid.discard(record.task)
+            self._post_runs([(number, with_payload(record, record.payload))])
 
         self.talk.after_objects(post)
 
@@ -228,15 +231,16 @@ class RelaySide(ABC):
         for place in places:
             self.talk.post_object(self.mappings.lend_at(place, False))
 
-    def on_sending(self, number: int, record: tuple[Any, ...]) -> None:  # noqa: B027  (a client keeps its tasks itself)
+    def on_sending(self, number: int, record: RecordCopy) -> None:  # noqa: B027  (a client keeps its tasks itself)
         """The objects of this record are about to be sent."""
 
-    def on_sent(self, number: int, record: tuple[Any, ...]) -> None:  # noqa: B027  (a client's objects stay)
+    def on_sent(self, number: int, record: RecordCopy) -> None:  # noqa: B027  (a client's objects stay)
         """The record and the objects that it brought are on their way."""
 
-    def send_function(self, record: tuple[Any, ...]) -> None:
+    def send_function(self, record: RecordCopy) -> None:
         """Announce a function that a peer announced."""
-        digest, payload, number, flags = record[2][:DIGEST_BYTES], record[2][DIGEST_BYTES:], record[3], record[4]
+        digest, payload = record.payload[:DIGEST_BYTES], record.payload[DIGEST_BYTES:]
+        number, flags = record.function, record.flags
         if flags & FLAG_OBJECTS:
             self.send_objects(0, payload)  # only a relay's one client announces functions
         elif not self._functions_under_way:  # else after those: numbers count up

@@ -14,6 +14,7 @@ from scaler._native import (
     KIND_RESULT,
     KIND_RUN_HERE,
     STATUS_MISSING,
+    RecordCopy,
     RecordRun,
     RunOutlet,
     SchedulerCore,
@@ -178,7 +179,7 @@ class RemoteClient(RemoteSession):
         while left := len(batch):
             record = feed_tasks(core, index, batch, self.now_ns, ROWS_PER_SLICE)
             if record is not None:
-                payload = self.talk.incoming.take(record[2])
+                payload = self.talk.incoming.take(record.payload)
                 feed_one(core, index, with_payload(record, payload), self.now_ns)
             fed = left - len(batch)
             if self._batch_is_cleared or self._cancelled_early:
@@ -199,9 +200,9 @@ class RemoteClient(RemoteSession):
             self.talk.post(Results(*columns))
         return columns is not None
 
-    def send_large(self, peer: int, record: tuple[Any, ...]) -> None:
+    def send_large(self, peer: int, record: RecordCopy) -> None:
         number = self._freed.on_large_begun()
-        (place,), rest = split_places(record[2])  # a result brings just one
+        (place,), rest = split_places(record.payload)  # a result brings just one
         object_id, _, _, size, flags = place
         name = self._name_of(object_id)
         if self.send_object(place, name):
@@ -210,7 +211,7 @@ class RemoteClient(RemoteSession):
         else:
             self._release([name])
             said = RecordRun()
-            said.write(KIND_RESULT, record[1], _LOST, status=STATUS_MISSING, items=record[7])
+            said.write(KIND_RESULT, record.task, _LOST, status=STATUS_MISSING, items=record.items)
             self._say_large(number, record, said)
 
     def _name_of(self, object_id: int) -> int:
@@ -227,11 +228,11 @@ class RemoteClient(RemoteSession):
         self._lent.difference_update(names)
         self.core.on_client_release(self.index, [self._names.pop(name, name) for name in names])
 
-    def _say_large(self, number: int, record: tuple[Any, ...], said: RecordRun) -> None:
+    def _say_large(self, number: int, record: RecordCopy, said: RecordRun) -> None:
         self._freed.on_large_said(number)
         self._post_runs([(0, said)])
         assert self._outlet is not None
-        self._outlet.result_leaves(record[2])
+        self._outlet.result_leaves(record.payload)
         self._has_room_again = True
         self.ready.add(self)
 
@@ -244,10 +245,10 @@ class RemoteClient(RemoteSession):
         for outlet in self._dirty_control:
             outlet.clean()
             while (record := outlet.run.read()) is not None:
-                if record[0] == KIND_FREED and self._outlet is not None:
-                    self._freed.add(unpack_ids(record[2]), self._outlet.run.end)
-                elif record[0] == KIND_RUN_HERE:
-                    self.talk.post(RunHere.of([(0, record[1], 0)]))
+                if record.kind == KIND_FREED and self._outlet is not None:
+                    self._freed.add(unpack_ids(record.payload), self._outlet.run.end)
+                elif record.kind == KIND_RUN_HERE:
+                    self.talk.post(RunHere.of([(0, record.task, 0)]))
         self._dirty_control.clear()
         if self._outlet is not None and (freed := self._freed.take(self._outlet.run.left)):
             for part in parts_of(freed):

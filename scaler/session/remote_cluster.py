@@ -14,6 +14,7 @@ from scaler._native import (
     MOST_NUMBERS,
     NEWS_WORDS,
     STATUS_OK,
+    RecordCopy,
     RunOutlet,
     SchedulerCore,
     bare,
@@ -77,7 +78,7 @@ class RemoteCluster(RemoteSession):
         self._outlets: dict[int, RunOutlet] = {}  # of their tasks, the same way
         self._next_number = 0  # none below it joins any more
         self._functions_under_way = 0
-        self._large_functions: list[tuple[int, tuple[Any, ...]]] = []
+        self._large_functions: list[tuple[int, RecordCopy]] = []
         self.unable = ""  # why no worker can start there
         self._present: set[int] = set()  # objects that its host has, or that are on their way there
 
@@ -136,16 +137,16 @@ class RemoteCluster(RemoteSession):
         if not verdict.took:  # nobody asked: what it ran for another scheduler has ended
             self.core.on_survivor_idle(worker, verdict.task, verdict.attempt)
 
-    def _take_large(self, peer: int, record: tuple[Any, ...], now_ns: int) -> list[tuple[int, int, int]]:
+    def _take_large(self, peer: int, record: RecordCopy, now_ns: int) -> list[tuple[int, int, int]]:
         """Take a result that brings an object: what its maker is to hear of that, as a Taken has it."""
-        payload = self.talk.incoming.take(record[2])
+        payload = self.talk.incoming.take(record.payload)
         worker = self.workers.get(peer)
-        theirs, ours = ([place[0] for place in new_objects(each)] for each in (record[2], payload))
+        theirs, ours = ([place[0] for place in new_objects(each)] for each in (record.payload, payload))
         if worker is None:
             for object_id in ours:
                 self.objects.store.free(object_id)
             return [(peer, object_id, 0) for object_id in theirs]
-        is_input = record[5] == STATUS_OK and self.core.has_dependants(record[1])
+        is_input = record.status == STATUS_OK and self.core.has_dependants(record.task)
         feed_one(self.core, worker, with_payload(record, payload), now_ns)
         return [
             (peer, made_as, name if is_input and self._stays(name, made_as) else 0)
@@ -216,11 +217,13 @@ class RemoteCluster(RemoteSession):
             if record is None:
                 outlet.clean()
                 self._dirty_control.pop()
-            elif record[0] == KIND_FUNCTION:
-                data = record[2]
-                rows.append(Function(outlet.peer, record[3], data[:DIGEST_BYTES], record[4], data[DIGEST_BYTES:]))
-            elif record[0] == KIND_FORGET:
-                forgotten.append((outlet.peer, record[3]))
+            elif record.kind == KIND_FUNCTION:
+                data = record.payload
+                rows.append(
+                    Function(outlet.peer, record.function, data[:DIGEST_BYTES], record.flags, data[DIGEST_BYTES:])
+                )
+            elif record.kind == KIND_FORGET:
+                forgotten.append((outlet.peer, record.function))
             if len(rows) == FUNCTIONS_AT_ONCE:
                 self.talk.post(Functions.of(rows))
                 rows = []
@@ -228,7 +231,7 @@ class RemoteCluster(RemoteSession):
             self.talk.post(Functions.of(rows))
         for peer, record in self._large_functions:
             self._functions_under_way += 1
-            self.send_objects(record[2][DIGEST_BYTES:])
+            self.send_objects(record.payload[DIGEST_BYTES:])
             self.talk.after_objects(partial(self._post_function, peer, record))
         self._large_functions.clear()
         for numbers in parts_of(forgotten):  # after the functions, which may wait for what they carry
@@ -237,17 +240,17 @@ class RemoteCluster(RemoteSession):
     def _post_forget(self, numbers: list[tuple[int, int]]) -> None:
         self.talk.post(Forget.of(numbers))
 
-    def _post_function(self, peer: int, record: tuple[Any, ...]) -> None:
+    def _post_function(self, peer: int, record: RecordCopy) -> None:
         self._functions_under_way -= 1
-        digest, payload = record[2][:DIGEST_BYTES], bare(record[2][DIGEST_BYTES:])
-        self.talk.post(Functions.of([Function(peer, record[3], digest, record[4], payload)]))
+        digest, payload = record.payload[:DIGEST_BYTES], bare(record.payload[DIGEST_BYTES:])
+        self.talk.post(Functions.of([Function(peer, record.function, digest, record.flags, payload)]))
 
-    def send_large(self, peer: int, record: tuple[Any, ...]) -> None:
+    def send_large(self, peer: int, record: RecordCopy) -> None:
         outlet = self._outlets.get(peer)
-        if outlet is None or (record[1], record[6]) not in outlet.waiting:
+        if outlet is None or (record.task, record.attempt) not in outlet.waiting:
             return  # it has been taken back meanwhile
-        self.send_objects(record[2])
-        named = [place[0] for place in split_places(record[2])[0]]
+        self.send_objects(record.payload)
+        named = [place[0] for place in split_places(record.payload)[0]]
         self.talk.after_objects(partial(self._post_task, peer, record), named)
 
     def send_objects(self, payload: bytes) -> None:
@@ -257,13 +260,13 @@ class RemoteCluster(RemoteSession):
                 self._present.add(place[0])
                 self.core.objects.note_at(place[0], self._host)
 
-    def _post_task(self, peer: int, record: tuple[Any, ...]) -> None:
+    def _post_task(self, peer: int, record: RecordCopy) -> None:
         """Say this one, whose objects are there."""
-        task, attempt, outlet = record[1], record[6], self._outlets.get(peer)
+        task, attempt, outlet = record.task, record.attempt, self._outlets.get(peer)
         position = None if outlet is None else outlet.leaves(task, attempt)
         if position is not None:
             self.core.on_task_sent(self.workers[peer], task, attempt, position)
-            self._post_runs([(peer, with_payload(record, bare(record[2])))])
+            self._post_runs([(peer, with_payload(record, bare(record.payload)))])
 
     def on_gone(self, objects: list[int]) -> None:
         """Nobody holds these any more: its host need not keep them."""

@@ -22,6 +22,7 @@ from typing import Any
 from scaler._native import (
     Mappings,
     RecordBatch,
+    RecordCopy,
     RunOutlet,
     SchedulerCore,
     Store,
@@ -89,7 +90,7 @@ class RemoteSession(ABC):
         self._dirty_control: list[RunOutlet] = []
         self._asks: list[tuple[int, int, int]] = []
         self._stops: list[tuple[int, int, int]] = []
-        self._large: list[tuple[int, tuple[Any, ...]]] = []
+        self._large: list[tuple[int, RecordCopy]] = []
 
     @abstractmethod
     def on_body(self, body: Body, is_cleared: bool = False) -> Steps:
@@ -159,7 +160,7 @@ class RemoteSession(ABC):
             self.send_large(peer, record)
 
     @abstractmethod
-    def send_large(self, peer: int, record: tuple[Any, ...]) -> None:
+    def send_large(self, peer: int, record: RecordCopy) -> None:
         """Send the objects that this record names and the other side does not have, and say it when they are there."""
 
     def send_object(self, place: Place, name: int = 0) -> bool:

@@ -21,6 +21,7 @@ from scaler._native import (
     KIND_RESULT,
     KIND_TASK,
     PLACE_NEW,
+    RecordCopy,
     RecordRun,
     Ring,
     RingOutlet,
@@ -126,16 +127,16 @@ class Worker:
 
     def take(self) -> None:
         """Begin with what there is, one task."""
-        record: tuple[Any, ...] | None
+        record: RecordCopy | None
         if self.is_remote:
             record = self.outlet.run.read()
             if record is None and self.large:
                 _, record = self.large.pop(0)
-                self.outlet.leaves(record[1], record[6])
+                self.outlet.leaves(record.task, record.attempt)
         else:
             record = self.tasks.read(claim=True)
         if record is not None:
-            self.held.append((record[1], record[6], record[3], record[7]))
+            self.held.append((record.task, record.attempt, record.function, record.items))
 
     def hear(self) -> None:
         while self.control.read() is not None:
@@ -345,9 +346,9 @@ class CoreFuzz:
             record = client.results.read()
             if record is None:
                 break
-            client.said[record[1]] -= 1
-            assert record[0] == KIND_RESULT
-            assert client.said[record[1]] >= 0, f"task {record[1]:#x} was answered more often than it was submitted"
+            client.said[record.task] -= 1
+            assert record.kind == KIND_RESULT
+            assert client.said[record.task] >= 0, f"task {record.task:#x} was answered more often than it was submitted"
         self.core.deliver(client.index)
 
     def cancel(self) -> None:

@@ -155,9 +155,9 @@ class FramesFuzz:
             worker.hear()
             worker.running = None
             while (record := worker.rings.tasks.read(claim=True)) is not None:
-                payload = record[2][::-1] if record[1] in self.wanted else b"x"
+                payload = record.payload[::-1] if record.task in self.wanted else b"x"
                 worker.rings.results.write(
-                    2, record[1], payload, function=record[3], attempt=record[6], items=record[7]
+                    2, record.task, payload, function=record.function, attempt=record.attempt, items=record.items
                 )
         self.client.step()
         self.tick()

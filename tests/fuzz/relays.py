@@ -83,9 +83,9 @@ class RelaysFuzz:
             while rings.down.read() is not None:
                 pass
             if record is not None:
-                self.drawn.attempts.append(record[6])
+                self.drawn.attempts.append(record.attempt)
                 rings.results.write(
-                    KIND_RESULT, record[1], b"x", function=record[3], attempt=record[6], items=record[7]
+                    KIND_RESULT, record.task, b"x", function=record.function, attempt=record.attempt, items=record.items
                 )
         try:
             self.speak()
@@ -101,7 +101,7 @@ class RelaysFuzz:
             pass
         while (record := rings.results.read()) is not None:
             any_read = True
-            brought = [place[0] for place in split_places(record[2])[0]] if record[4] & FLAG_OBJECTS else []
+            brought = [place[0] for place in split_places(record.payload)[0]] if record.flags & FLAG_OBJECTS else []
             for object_id in brought:
                 self.given_back.append(object_id)
         while self.given_back and rings.up.write(KIND_RELEASE, 0, pack_ids(self.given_back[:1])) is not None:

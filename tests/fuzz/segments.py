@@ -119,7 +119,7 @@ class SegmentsFuzz:
         if not is_client:
             record = None if peer.tasks.broken else peer.tasks.read(claim=chance.random() < 0.9)
             if record is not None and chance.random() < 0.9:
-                self.write(peer.results, KIND_RESULT, record[1], record[6])
+                self.write(peer.results, KIND_RESULT, record.task, record.attempt)
                 return
         usual = (KIND_TASK if is_client else KIND_RESULT, peer.tasks if is_client else peer.results)
         kind, ring = usual if chance.random() < 0.8 else (chance.choice((KIND_CANCEL, *KINDS)), peer.up)
@@ -188,11 +188,13 @@ class SegmentsFuzz:
         while worker.down.read() is not None:
             pass
         while (record := worker.tasks.read(claim=True)) is not None:
-            worker.results.write(KIND_RESULT, record[1], record[2][:400], attempt=record[6], items=record[7])
+            worker.results.write(
+                KIND_RESULT, record.task, record.payload[:400], attempt=record.attempt, items=record.items
+            )
         self.tell(worker)
         while (answer := self.client.results.read()) is not None:
-            assert answer[1] not in self.answers, f"task {answer[1]:#x} was answered twice"
-            self.answers.add(answer[1])
+            assert answer.task not in self.answers, f"task {answer.task:#x} was answered twice"
+            self.answers.add(answer.task)
         while self.client.down.read() is not None:
             pass
         self.tell(self.client)

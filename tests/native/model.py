@@ -220,8 +220,8 @@ class ModelClient:
 
     def hear(self):
         while (said := self.control.consumer.read()) is not None:
-            assert said[0] == KIND_FREED
-            self.model.on_freed(self, memoryview(said[2]).cast("Q").tolist())
+            assert said.kind == KIND_FREED
+            self.model.on_freed(self, memoryview(said.payload).cast("Q").tolist())
 
     def submit_again(self, task):
         """A second task of the same id: refused without a word."""
@@ -240,7 +240,7 @@ class ModelClient:
         read_any = False
         while (record := self.results.consumer.read()) is not None:
             read_any = True
-            self._on_result(*record)
+            self._on_result(record)
         return read_any
 
     def drain(self):
@@ -250,13 +250,14 @@ class ModelClient:
         while self.read_ring():
             self.core.deliver(self.index)
 
-    def _on_result(self, kind, task, payload, function, flags, status, attempt, items, detail):
-        assert kind == KIND_RESULT
-        known = self.model.tasks[task]
+    def _on_result(self, record):
+        assert record.kind == KIND_RESULT
+        known = self.model.tasks[record.task]
         assert known.client is self
-        assert task not in self.read, "answered twice"
-        assert (status, payload) == known.result or status == STATUS_WORKER_DIED == known.result[0]
-        self.read[task] = (status, payload)
+        assert record.task not in self.read, "answered twice"
+        answer = record.status, record.payload
+        assert answer == known.result or record.status == STATUS_WORKER_DIED == known.result[0]
+        self.read[record.task] = answer
 
     def undelivered(self):
         """Tasks whose results the core must keep, since there is no room for them here."""
@@ -377,20 +378,20 @@ class ModelWorker:
         self.running = Running(task, attempt, function, payload)
 
     def _learn(self, record):
-        if record[0] == KIND_FREED:
-            self.model.on_freed(self, memoryview(record[2]).cast("Q").tolist())
+        if record.kind == KIND_FREED:
+            self.model.on_freed(self, memoryview(record.payload).cast("Q").tolist())
             return
-        if record[0] == KIND_FORGET:
-            assert self.running is None or self.running.function != record[3]
-            self.core.on_worker_release(self.index, self.knows.pop(record[3])[1])
+        if record.kind == KIND_FORGET:
+            assert self.running is None or self.running.function != record.function
+            self.core.on_worker_release(self.index, self.knows.pop(record.function)[1])
             return
-        assert record[0] == KIND_FUNCTION
-        assert record[3] not in self.ever_known
-        self.ever_known.add(record[3])
-        carried = Object.ids_in(record[2][16:]) if record[4] else []
-        code = split_places(record[2][16:])[1] if record[4] else record[2][16:]
-        assert record[2][:16] == digest_of(code)
-        self.knows[record[3]] = int(code.split()[1]), carried
+        assert record.kind == KIND_FUNCTION
+        assert record.function not in self.ever_known
+        self.ever_known.add(record.function)
+        carried = Object.ids_in(record.payload[16:]) if record.flags else []
+        code = split_places(record.payload[16:])[1] if record.flags else record.payload[16:]
+        assert record.payload[:16] == digest_of(code)
+        self.knows[record.function] = int(code.split()[1]), carried
 
     def carried(self):
         """The objects of the functions that it has been told of."""
@@ -424,11 +425,11 @@ class LocalWorker(ModelWorker):
     def claim(self):
         """Take the next task, as a worker does that has none."""
         record = self.tasks.consumer.read(claim=True)
-        if record is None or record[3] not in self.knows:
+        if record is None or record.function not in self.knows:
             while (said := self.control.consumer.read()) is not None:
                 self._learn(said)
         if record is not None:
-            self._begin(record[1], record[2], record[3], record[6])
+            self._begin(record.task, record.payload, record.function, record.attempt)
         self.core.on_worker_room(self.index)
         return record
 
@@ -463,27 +464,27 @@ class RemoteWorker(ModelWorker):
             self.queue.append(record)
         self.set_aside += [record for _, record in self.large]
         self.large.clear()
-        self.set_aside = [record for record in self.set_aside if (record[1], record[6]) in self.outlet.waiting]
+        self.set_aside = [record for record in self.set_aside if (record.task, record.attempt) in self.outlet.waiting]
         large, self.large_functions[:] = list(self.large_functions), []
         for _, said in large:
             self._learn(said)
         while (said := self.control.run.read()) is not None:
             self._learn(said)
-        seen = [(record[1], record[6], record[3]) for record in self.queue + self.set_aside]
+        seen = [(record.task, record.attempt, record.function) for record in self.queue + self.set_aside]
         return [(self.running.task, self.running.attempt, self.running.function), *seen] if self.running else seen
 
     def take_back_all(self):
         """The relay takes back what it has, unasked."""
         taken, self.queue[:] = list(self.queue), []
         for record in taken:
-            self.held.remove(record[1])
-            self.core.on_withdrawn(self.index, record[1], record[6], True, self.model.now)
+            self.held.remove(record.task)
+            self.core.on_withdrawn(self.index, record.task, record.attempt, True, self.model.now)
 
     def objects_come(self):
         """Those of the task that was set aside first: it leaves."""
         record = self.set_aside.pop(0)
-        position = self.outlet.leaves(record[1], record[6])
-        self.core.on_task_sent(self.index, record[1], record[6], position)
+        position = self.outlet.leaves(record.task, record.attempt)
+        self.core.on_task_sent(self.index, record.task, record.attempt, position)
         self.queue.append(record)
 
     def claim(self):
@@ -492,13 +493,13 @@ class RemoteWorker(ModelWorker):
         if not self.queue:
             return None
         record = self.queue.pop(0)
-        self._begin(record[1], record[2], record[3], record[6])
+        self._begin(record.task, record.payload, record.function, record.attempt)
         return record
 
     def answer(self):
         """The relay answers the oldest thing it was asked for."""
         _, task, attempt = self.asks.pop(0)
-        took = [record for record in self.queue if (record[1], record[6]) == (task, attempt)]
+        took = [record for record in self.queue if (record.task, record.attempt) == (task, attempt)]
         for record in took:
             self.queue.remove(record)
             self.held.remove(task)
@@ -513,7 +514,7 @@ class RemoteWorker(ModelWorker):
 
     def charged_if_its_host_dies(self):
         """What left first, as far as anybody knows there."""
-        return [self.running.task] if self.running else [record[1] for record in self.queue[:1]]
+        return [self.running.task] if self.running else [record.task for record in self.queue[:1]]
 
 
 @dataclass

@@ -34,8 +34,8 @@ def read_freed(control):
     return [
         object_id
         for record in read_all(control)
-        if record[0] == KIND_FREED
-        for object_id in memoryview(record[2]).cast("Q")
+        if record.kind == KIND_FREED
+        for object_id in memoryview(record.payload).cast("Q")
     ]
 
 
@@ -81,8 +81,8 @@ class FakeClient(Maker):
         self.core.deliver(self.index)
         found += read_all(self.results)
         return [
-            (task, status, split_places(payload)[0] if flags & FLAG_OBJECTS else [])
-            for _, task, payload, _, flags, status, *_ in found
+            (record.task, record.status, split_places(record.payload)[0] if record.flags & FLAG_OBJECTS else [])
+            for record in found
         ]
 
     def release(self, *objects):
@@ -113,13 +113,12 @@ class FakeWorker(Maker):
         if self.running is None:
             self.core.step(0)
             self.running = self.tasks.read(claim=True)
-        return None if self.running is None else split_places(self.running[2])[0]
+        return None if self.running is None else split_places(self.running.payload)[0]
 
     def finish(self, *places, kept=0, payload=None):
         assert self.running is not None
-        _, task, _, function, _, _, attempt, items, _ = self.running
-        self.running = None
-        self.answer(task, attempt, *places, kept=kept, payload=payload, function=function, items=items)
+        ran, self.running = self.running, None
+        self.answer(ran.task, ran.attempt, *places, kept=kept, payload=payload, function=ran.function, items=ran.items)
 
     def answer(self, task, attempt, *places, kept=0, payload=None, function=0, items=0):
         if payload is None:

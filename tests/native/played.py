@@ -139,10 +139,10 @@ class PlayedClient:
         while len(read) != before:
             before = len(read)
             while (answer := self.results.read()) is not None:
-                assert answer[1] not in self.answers
-                assert answer[5] == 0, answer
-                self.answers[answer[1]] = self.host.now
-                read.append(answer[1])
+                assert answer.task not in self.answers
+                assert answer.status == 0, answer
+                self.answers[answer.task] = self.host.now
+                read.append(answer.task)
             self.host.core.deliver(self.index)
         return read
 

@@ -45,10 +45,10 @@ class FakeClient:
 
     def drain(self):
         while (record := self.results.read()) is not None:
-            self.answers.append((record[1], record[5], record[2]))
+            self.answers.append((record.task, record.status, record.payload))
         self.core.deliver(self.index)
         while (record := self.results.read()) is not None:
-            self.answers.append((record[1], record[5], record[2]))
+            self.answers.append((record.task, record.status, record.payload))
 
 
 class FakeWorker:
@@ -67,10 +67,15 @@ class FakeWorker:
 
     def finish(self, now=0, duration_ns=0):
         assert self.running is not None
-        _, task, payload, function, _, _, attempt, items, _ = self.running
-        self.running = None
+        ran, self.running = self.running, None
         self.results_out.write(
-            RESULT, task, payload.upper(), function=function, attempt=attempt, items=items, duration_ns=duration_ns
+            RESULT,
+            ran.task,
+            ran.payload.upper(),
+            function=ran.function,
+            attempt=ran.attempt,
+            items=ran.items,
+            duration_ns=duration_ns,
         )
         self.core.feed_worker(self.index, self.results_in, now)
 
@@ -80,7 +85,7 @@ def test_a_worker_that_somebody_is_about_to_kill_is_given_nothing_more():
     client, worker = FakeClient(core, 5), FakeWorker(core)
     tasks = [client.submit() for _ in range(3)]
     core.step(0)
-    assert worker.begin()[1] == tasks[0]
+    assert worker.begin().task == tasks[0]
     core.take_back_all(worker.index)
     core.on_worker_ends(worker.index)
     core.on_worker_ends(worker.index)
@@ -91,7 +96,7 @@ def test_a_worker_that_somebody_is_about_to_kill_is_given_nothing_more():
     core.on_worker_ends(worker.index)
     other = FakeWorker(core)
     core.step(0)
-    assert [other.tasks.read()[1] for _ in range(2)] == tasks[1:]
+    assert [other.tasks.read().task for _ in range(2)] == tasks[1:]
 
 
 def test_a_task_goes_to_a_worker_and_its_result_to_its_client():
@@ -124,7 +129,7 @@ def test_what_was_stopped_says_nothing_about_how_long_such_tasks_take():
     for status in (STATUS_STOPPED, STATUS_OK):
         task = client.submit()
         core.step(0)
-        attempt = worker.begin()[6]
+        attempt = worker.begin().attempt
         core.on_cancel(client.index, task, 0)
         worker.running = None
         worker.results_out.write(RESULT, task, b"", status=status, attempt=attempt)  # at once
@@ -177,7 +182,7 @@ def test_clients_that_do_not_read_their_results_hold_up_nobody_else():
     other = FakeClient(core, 99)
     task = other.submit(b"hello")
     core.step(0)
-    assert worker.begin()[1] == task
+    assert worker.begin().task == task
     worker.finish()
     for _ in range(40 * len(full)):
         for client in (*full, other):
@@ -263,14 +268,14 @@ def test_a_task_that_fits_some_workers_goes_to_one_of_these_and_others_to_those_
     large.announce(1, 5000)
     first, second = large.submit_urgently(1), large.submit_urgently(1)
     core.step(0)
-    assert wide.begin()[1] == first
+    assert wide.begin().task == first
     quick = other.submit()
     core.step(0)
     core.step(0)  # the second is passed over as long as nobody whom it fits is free
-    assert small.begin()[1] == quick
+    assert small.begin().task == quick
     wide.finish()
     core.step(0)
-    assert wide.begin()[1] == second
+    assert wide.begin().task == second
 
 
 def test_a_worker_without_room_for_the_head_of_the_turn_is_given_nothing_else_until_it_has():
@@ -291,7 +296,7 @@ def test_a_worker_without_room_for_the_head_of_the_turn_is_given_nothing_else_un
     begun = []
     for _ in range(held + 110):
         if running := worker.begin():
-            begun.append(running[1])
+            begun.append(running.task)
             worker.finish(0, MS // 20)
         core.on_worker_room(worker.index)
         core.step(0)
@@ -308,7 +313,7 @@ def test_two_clients_take_turns():
     order = []
     core.step(0)
     while running := worker.begin():
-        order.append(running[1])
+        order.append(running.task)
         worker.finish()
         core.step(0)
     assert max(order.index(task) for task in wanted) < 12
@@ -326,13 +331,13 @@ def test_what_waits_behind_a_slow_task_is_taken_back():
     slow = client.submit()
     others = {client.submit() for _ in range(5)}
     core.step(0)
-    assert worker.begin()[1] == slow
+    assert worker.begin().task == slow
     idle = FakeWorker(core)
     core.on_tick(100 * MS)
     core.step(100 * MS)
     seen = set()
     while running := idle.begin():
-        seen.add(running[1])
+        seen.add(running.task)
         idle.finish()
         core.step(100 * MS)
     assert seen == others
@@ -345,7 +350,7 @@ def test_a_dead_workers_tasks_go_elsewhere_until_it_is_plain_that_they_kill():
     for _ in range(4):
         worker = FakeWorker(core)
         core.step(0)
-        assert worker.begin()[1] == task
+        assert worker.begin().task == task
         core.on_worker_left(worker.index, 0)
     client.drain()
     assert [(a[0], a[1]) for a in client.answers] == [(task, 2)]
@@ -384,7 +389,7 @@ def test_tasks_beyond_what_may_wait_are_turned_away_once_every_worker_is_full():
     away = [client.submit() for _ in range(2)]
     client.drain()
     assert [(task, status) for task, status, _ in client.answers] == [(task, NO_WORKER) for task in away]
-    assert worker.begin()[1] == placed
+    assert worker.begin().task == placed
     worker.finish()  # quick: there is room for more now
     core.step(0)
     late = client.submit()
@@ -404,7 +409,7 @@ def test_with_none_allowed_to_wait_a_task_runs_if_a_worker_is_idle_and_is_turned
     away = client.submit()
     worker = FakeWorker(core)
     task = client.submit()
-    assert worker.begin()[1] == task
+    assert worker.begin().task == task
     worker.finish()
     client.drain()
     assert [(answer[0], answer[1]) for answer in client.answers] == [(away, NO_WORKER), (task, 0)]
@@ -455,7 +460,7 @@ def test_a_function_is_believed_only_if_its_digest_is_that_of_its_bytes():
     first.submit(function=1)
     second.submit(function=1)
     core.step(0)
-    assert worker.control.read()[2] == wanted + b"wanted"
+    assert worker.control.read().payload == wanted + b"wanted"
     first.drain()
     assert [status for _, status, _ in first.answers] == [REFUSED]
 
@@ -469,7 +474,7 @@ def test_functions_may_have_any_numbers():
     tasks = [client.submit(function=number) for number in numbers]
     for task in tasks:
         core.step(0)
-        assert worker.begin()[1] == task
+        assert worker.begin().task == task
         worker.finish()
     client.drain()
     assert core.counts()["refused"] == 0
@@ -478,7 +483,7 @@ def test_functions_may_have_any_numbers():
 def read_all(ring):
     found = []
     while (record := ring.read()) is not None:
-        found.append((record[0], record[3]))
+        found.append((record.kind, record.function))
     return found
 
 
@@ -502,7 +507,7 @@ def test_a_function_is_forgotten_with_its_last_user_and_announced_anew_under_ano
     first.submit(function=1)
     core.step(0)
     assert read_all(worker.control) == [(FUNCTION, 1)]
-    assert worker.begin()[3] == 1
+    assert worker.begin().function == 1
 
 
 def test_of_two_clients_with_one_function_one_leaves_and_the_other_goes_on():
@@ -512,7 +517,7 @@ def test_of_two_clients_with_one_function_one_leaves_and_the_other_goes_on():
     task = second.submit()
     core.step(0)
     assert read_all(worker.control) == [(FUNCTION, 0)]
-    assert worker.begin()[1] == task
+    assert worker.begin().task == task
     core.on_client_left(second.index, 0)
     core.step(0)
     assert core.counts()["functions"] == 1
@@ -567,7 +572,7 @@ def test_a_number_stands_for_one_function_and_what_is_unknown_cannot_be_forgotte
     assert (core.counts()["refused"], core.counts()["functions"]) == (2, 1)
     client.submit()
     core.step(0)
-    assert worker.control.read()[2] == DIGEST + b"function"
+    assert worker.control.read().payload == DIGEST + b"function"
     worker.begin()
     worker.finish()
     core.on_forget(client.index, 0)
@@ -606,7 +611,7 @@ def test_clear_finds_tasks_whose_ids_lie_far_apart():
     assert core.counts()["rows"] == 1
     worker = FakeWorker(core)
     core.step(0)
-    assert worker.begin()[1] == tasks[-1]
+    assert worker.begin().task == tasks[-1]
     core.on_client_left(client.index, 0)
     worker.finish()
     assert core.counts()["rows"] == 0
@@ -622,7 +627,7 @@ def test_workers_that_leave_together_are_not_given_each_others_tasks():
     assert [worker.tasks.read() is not None for worker in workers[:2]].count(True) <= 2
     seen = []
     while running := workers[2].begin():
-        seen.append(running[1])
+        seen.append(running.task)
         workers[2].finish()
         core.step(0)
     assert sorted(seen) == tasks
@@ -759,7 +764,7 @@ def test_a_peer_is_woken_though_another_left_before_the_flush_and_a_third_took_i
     sleeper.submit()
     leaver.submit()
     core.step(0)
-    for worker in sorted(workers, key=lambda worker: worker.begin()[1]):
+    for worker in sorted(workers, key=lambda worker: worker.begin().task):
         worker.finish()  # the answers are written, the sleeper's first, and nobody has been told
     with pytest.raises(BlockingIOError):
         os.read(bell, 1)

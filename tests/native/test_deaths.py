@@ -19,7 +19,7 @@ def doomed():
     client, worker = Peer(core, 5), FakeWorker(core)
     task = client.submit(options=TaskOptions(retries=0))
     core.step(0)
-    assert worker.begin()[1] == task
+    assert worker.begin().task == task
     tag = core.worker_tag(worker.index)
     core.on_worker_left(worker.index, 0, (), b'{"worker": "w"}', True)
     client.drain()
@@ -90,7 +90,7 @@ def test_a_list_of_claimed_tasks_that_makes_no_sense_changes_nothing():
     client, worker = Peer(core, 5), FakeWorker(core)
     task = client.submit(options=TaskOptions(retries=0))
     core.step(0)
-    attempt = worker.begin()[6]
+    attempt = worker.begin().attempt
     for claimed in ([(task, attempt), (-1, attempt)], [(task, attempt), (task, "x")], [(task, attempt), task]):
         with pytest.raises((TypeError, ValueError, OverflowError)):
             core.on_worker_left(worker.index, 0, claimed)
@@ -105,11 +105,11 @@ def test_a_death_counts_once_however_often_it_is_said_to_have_been_the_task_s():
     client, worker = Peer(core, 5), FakeWorker(core)
     task = client.submit(options=TaskOptions(retries=2))
     core.step(0)
-    attempt = worker.tasks.read()[6]
+    attempt = worker.tasks.read().attempt
     core.on_worker_left(worker.index, 0, [(task, attempt)] * 256)
     again = FakeWorker(core)
     core.step(0)
-    assert again.begin()[1] == task
+    assert again.begin().task == task
 
 
 def test_a_task_that_may_run_again_waits_for_no_report():
@@ -122,7 +122,7 @@ def test_a_task_that_may_run_again_waits_for_no_report():
     first.begin()
     core.on_worker_left(first.index, 0, (), b"{}", True)
     core.step(0)
-    assert second.begin()[1] == task
+    assert second.begin().task == task
 
 
 @pytest.mark.parametrize("retries", [0, 3])
@@ -131,7 +131,7 @@ def test_one_that_may_not_be_tried_again_after_all_ends_with_this_death(retries)
     client, worker = Peer(core, 5), FakeWorker(core)
     task = client.submit(options=TaskOptions(retries=retries))
     core.step(0)
-    attempt = worker.begin()[6]
+    attempt = worker.begin().attempt
     assert not core.on_final_run(worker.index, task, attempt + 1)
     assert not core.on_final_run(worker.index, task + 1, attempt)
     assert core.on_final_run(worker.index, task, attempt) == (retries > 0)

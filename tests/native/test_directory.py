@@ -90,13 +90,13 @@ def test_many_tasks_are_cleared_in_pieces_while_others_go_on_and_none_is_placed(
     core.check()
     later, others = client.submit_as(1 << 30), other.submit()
     core.step(0)
-    assert worker.begin()[1] == others  # it is not the cleared client's turn
+    assert worker.begin().task == others  # it is not the cleared client's turn
     worker.finish()
     while core.go_on(0):
         assert worker.begin() is None
     core.step(0)
     assert core.counts()["rows"] == 1
-    assert worker.begin()[1] == later
+    assert worker.begin().task == later
     worker.finish()
     assert core.counts()["rows"] == 0
 
@@ -117,7 +117,7 @@ def test_what_a_client_leaves_behind_is_ended_in_pieces(core):
     client, worker = Client(core, 5), FakeWorker(core)
     first = client.submit()
     core.step(0)
-    assert worker.begin()[1] == first
+    assert worker.begin().task == first
     for number in range(1, MANY):
         core.on_function(client.index, number, number.to_bytes(16, "little"), 1, bytes(8))
         client.submit()

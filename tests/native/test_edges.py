@@ -311,7 +311,7 @@ def test_a_result_says_how_many_were_served(core, client, worker):
     core.step(0)
     worker.begin()
     worker.answer()
-    assert client.results.read()[8] == 2
+    assert client.results.read().detail == 2
     run_all(core, client, worker)
     assert_empty(core)
 
@@ -481,7 +481,7 @@ def test_inputs_that_are_written_into_an_object_which_cannot_be_are_not_held(cor
 
 def finish_small(worker, answer=b""):
     """Answer with little, whatever the task was given."""
-    worker.running = (*worker.running[:2], answer, *worker.running[3:])
+    worker.running = worker.running._replace(payload=answer)
     worker.finish()
 
 
@@ -504,7 +504,7 @@ def test_inputs_are_written_for_as_many_tasks_as_the_quota_allows_and_the_others
     done = []
     while len(done) < len(tasks):
         assert core.kept_bytes(client.index) < 400_000
-        done.append(worker.begin()[1])
+        done.append(worker.begin().task)
         finish_small(worker)
         core.step(0)
         client.drain()
@@ -565,7 +565,7 @@ def test_a_task_that_is_put_off_is_taken_up_though_the_one_taken_up_before_it_ha
     core.check()
     worker = FakeWorker(core)
     core.step(0)
-    assert worker.begin()[1] == last
+    assert worker.begin().task == last
     finish_small(worker)
     core.step(0)
     core.check()
@@ -588,7 +588,7 @@ def test_a_task_that_is_put_off_is_not_passed_by_smaller_ones_that_come_later():
         client.supply(gone, bytes(6000))
         core.step(0)
         core.check()
-        done.append(worker.begin()[1])
+        done.append(worker.begin().task)
         finish_small(worker)
         core.step(0)
         core.check()
@@ -612,7 +612,7 @@ def test_tasks_that_are_put_off_are_written_in_the_order_in_which_they_came():
     done = []
     for _ in tasks:
         core.step(0)
-        done.append(worker.begin()[1])
+        done.append(worker.begin().task)
         finish_small(worker)
         core.check()
     assert done == tasks
@@ -627,10 +627,11 @@ def test_if_memory_runs_out_while_inputs_are_written_the_task_holds_all_of_them_
     inputs = [client.node(promised=1, inner=True) for _ in range(3)]
     for number in range(1, 4):
         core.step(0)
-        _, task, _, function, _, _, attempt, _, _ = worker.begin()
-        worker.running = None
+        given, worker.running = worker.begin(), None
         made = join_places([(tag << 40 | number, tag << 32 | 1, 0, 100, PLACE_NEW)])
-        worker.results_out.write(RESULT, task, made, function=function, attempt=attempt, flags=FLAG_OBJECTS)
+        worker.results_out.write(
+            RESULT, given.task, made, function=given.function, attempt=given.attempt, flags=FLAG_OBJECTS
+        )
         core.feed_worker(worker.index, worker.results_in, 0)
     core.check()
     assert len(core.objects) == 3
@@ -667,7 +668,7 @@ def test_results_that_nobody_names_are_kept_up_to_the_quota():
     assert 50_000 < core.edges.blob_bytes < core.kept_bytes(client.index) <= 62_500 + 25_000  # the shares of both
     late = [client.node([task]) for task in (kept[-1], kept[0])]  # the youngest have run first
     core.step(0)
-    assert worker.begin()[1] == late[0]
+    assert worker.begin().task == late[0]
     client.drain()
     assert [(task, status) for task, status, _ in client.answers] == [(late[1], STATUS_REFUSED)]
     core.check()

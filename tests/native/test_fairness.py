@@ -142,7 +142,7 @@ def test_a_task_s_children_take_turns_with_what_others_submit(duration, flood, i
     host, flooder, client = two_clients([1, 1, 1], duration, is_known)
     parent = client.submit(100, [3600_000 * MS])[0]
     host.settle()
-    worker = next(player for player in host.alive if player.running and player.running[1] == parent)
+    worker = next(player for player in host.alive if player.running and player.running.task == parent)
     nested = host.add_client(worker)
     host.pass_time(host.now + 100 * MS)
     Flood(host, flooder, flood)
@@ -156,7 +156,7 @@ def test_a_flood_of_a_task_s_children_takes_its_root_s_turns(duration, flood, is
     parents = flooder.submit(100, [3600_000 * MS] * 2)
     host.settle()
     for player in host.alive:
-        if player.running and player.running[1] in parents:
+        if player.running and player.running.task in parents:
             nested = host.add_client(player)
             host.pass_time(host.now + 100 * MS)
             Flood(host, nested, flood, detail=flooder.bits << 8 | 1)

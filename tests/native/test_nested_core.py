@@ -87,7 +87,7 @@ def test_a_child_that_runs_elsewhere_is_waited_for(core, parent_at_work):
     other = FakeWorker(core)
     child = nested.submit(b"child")
     core.step(0)
-    assert other.begin()[1] == child
+    assert other.begin().task == child
     core.on_wait(nested.index, child, 0)
     assert nested.asked_to_run() == []
     other.finish()
@@ -140,7 +140,7 @@ def test_what_is_given_back_is_run_elsewhere(core, parent_at_work):
     other = FakeWorker(core)
     core.on_return(nested.index, child, False, 0)
     core.step(0)
-    assert other.begin()[1] == child
+    assert other.begin().task == child
 
 
 def test_a_lent_child_can_be_cancelled_and_goes_with_its_client(core, parent_at_work):
@@ -162,7 +162,7 @@ def test_children_go_before_what_their_root_has_submitted_itself(core, parent_at
     child = nested.submit_for(client)
     other = FakeWorker(core)
     core.step(0)
-    assert other.begin()[1] == child
+    assert other.begin().task == child
 
 
 def test_waiting_for_what_is_another_s_or_unknown_means_nothing(core, parent_at_work):
@@ -251,7 +251,7 @@ def order_of(core, worker, count):
     begun = []
     for _ in range(count):
         core.step(0)
-        begun.append(worker.begin()[1])
+        begun.append(worker.begin().task)
         worker.finish(0, 50 * MS)
     return begun
 
@@ -303,10 +303,10 @@ def test_a_worker_is_told_whose_a_task_is_that_another_has_submitted(core, two_p
     nested[0].submit_for(client)
     worker = FakeWorker(core)
     core.step(0)
-    assert worker.begin()[8] == client.bits
+    assert worker.begin().detail == client.bits
     worker.finish()
     core.step(0)
-    assert worker.begin()[8] == 0  # its id says so
+    assert worker.begin().detail == 0  # its id says so
 
 
 def test_what_a_client_that_left_had_its_tasks_submit_has_turns_of_its_own(core, two_parents_at_work):
@@ -331,7 +331,7 @@ def test_a_worker_s_client_that_does_not_read_holds_up_only_its_own(core, two_pa
     for _ in range(80):
         core.step(0)
         if running := worker.begin():
-            begun.append(running[1])
+            begun.append(running.task)
             worker.finish(0, 50 * MS)  # so it is given one at a time
     nested[0].drain()
     assert {task for task, _, _ in nested[0].answers} == set(theirs)
@@ -358,7 +358,7 @@ def test_more_kinds_of_children_than_a_worker_has_room_to_tell_apart_all_run(cor
 
 def test_children_for_which_no_worker_will_come_are_answered_as_others_are(core, parent_at_work):
     client, worker, nested, _ = parent_at_work
-    core.on_worker_left(worker.index, 0, [(worker.running[1], worker.running[6])])
+    core.on_worker_left(worker.index, 0, [(worker.running.task, worker.running.attempt)])
     children = [nested.submit_for(client, depth) for depth in (0, 1, 1)]
     own = client.submit(b"own")
     assert core.fail_waiting(b"no worker can start", 2)

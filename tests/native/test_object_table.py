@@ -439,7 +439,7 @@ def test_what_comes_late_goes_back_to_its_maker_once(core, client, worker):
     task = client.submit()
     worker.begin()
     place = worker.place()
-    worker.answer(task, worker.running[6] + 1, place)
+    worker.answer(task, worker.running.attempt + 1, place)
     assert worker.freed() == [place[0]]
     core.on_cancel(client.index, task, 0)
     dropped = worker.place()

@@ -144,7 +144,7 @@ def run_through(core, local):
         if record is None:
             break
         done.append(record[1])
-        worker.running = (*record[:2], b"", *record[3:])
+        worker.running = record._replace(payload=b"")
         worker.finish()
         while local.rings.results.read() is not None:
             pass
@@ -163,7 +163,7 @@ def test_one_task_that_is_more_than_the_share_is_taken_alone(core):
         core.check()
         core.step(0)
         assert core.counts()["rows"] <= 2
-        assert worker.begin()[1] == task
+        assert worker.begin().task == task
         worker.answer()
         client.drain()
 
@@ -203,7 +203,7 @@ def test_all_that_is_kept_is_never_more_than_the_quota(core):
         core.step(0)
         record = worker.begin()
         if record is not None:
-            worker.running = (*record[:2], bytes(4000), *record[3:])
+            worker.running = record._replace(payload=bytes(4000))
             worker.finish()
         while client.results.read() is not None:
             pass
@@ -311,7 +311,7 @@ def test_many_inputs_are_written_in_pieces_and_all_of_them_arrive(spilling):
         core.step(0)
         if worker.running is None and (record := worker.begin()) is not None:
             given.append(record[1])
-            worker.running = (*record[:2], b"", *record[3:])
+            worker.running = record._replace(payload=b"")
             worker.finish()
     assert sorted(given) == tasks
     assert max(store.written) <= 1 << 18
@@ -543,7 +543,7 @@ def test_a_task_whose_input_found_no_room_is_told_what_bounds_it(core):
     for _ in range(61):
         core.step(0)
         record = worker.begin()
-        worker.running = (*record[:2], bytes(7000), *record[3:])
+        worker.running = record._replace(payload=bytes(7000))
         worker.finish()
     client.drain()
     assert [status for _, status, _ in client.answers] == [STATUS_REFUSED]

@@ -22,6 +22,7 @@ from scaler._native import (
     PLACE_NEW,
     RECORD_HEADER_BYTES,
     RecordBatch,
+    RecordCopy,
     RecordRun,
     Relay,
     RelayPeer,
@@ -149,7 +150,7 @@ def test_a_worker_cannot_cancel(host):
     assert host.rings.up.write(KIND_CANCEL, (1 << 64) - 1) is not None
     host.tell()
     host.relay.run()
-    assert [record[0] for _, record in host.relay.asides] == [KIND_CANCEL]
+    assert [record.kind for _, record in host.relay.asides] == [KIND_CANCEL]
 
 
 CLAIM = 8  # in a record
@@ -182,7 +183,7 @@ def test_what_a_worker_has_answered_before_it_went_is_said_once_and_in_order(hos
             host.relay.hold(holding)
     rest = host.relay.remove(host.peer)
     for _, aside in host.relay.asides:
-        said += [aside[1]] if isinstance(aside, tuple) else aside.tasks()
+        said += [aside.task] if isinstance(aside, RecordCopy) else aside.tasks()
     assert said + rest.tasks() == list(range(1, 2001))
 
 
@@ -226,17 +227,17 @@ def test_a_full_control_ring_holds_up_its_own_worker_only_and_in_order(host):
     host.relay.tell(second.slot, KIND_FUNCTION, payload, function=7)
     host.relay.deliver_one(0, one(1))
     host.relay.deliver_one(second.slot, one(2))
-    assert [record[1] for record in heard(other.tasks)] == [2]
-    assert [record[3] for record in heard(other.down)] == [7]
+    assert [record.task for record in heard(other.tasks)] == [2]
+    assert [record.function for record in heard(other.down)] == [7]
     functions, tasks = [], []
     while not tasks:
         tasks = heard(host.rings.tasks)
         found = heard(host.rings.down)
         assert found
-        functions += [record[3] for record in found]
+        functions += [record.function for record in found]
         host.relay.run(True)
     assert functions == list(range(count)), "the task overtook a function"
-    assert [record[1] for record in tasks] == [1]
+    assert [record.task for record in tasks] == [1]
     os.close(doorbell)
 
 
@@ -267,7 +268,7 @@ def test_for_another_scheduler_only_what_is_claimed_and_results_stay(host):
     assert host.relay.take_back_all(0) == [], "what was not claimed has been taken back"
     heard(host.rings.down)
     host.relay.run(True)
-    assert [record[0] for record in heard(host.rings.down)] == [KIND_FREED]
+    assert [record.kind for record in heard(host.rings.down)] == [KIND_FREED]
 
 
 def count_peers() -> int:
@@ -318,7 +319,7 @@ def test_what_comes_for_a_worker_that_has_left_is_not_for_who_has_its_slot_now(h
     host.relay.tell(gone.number, KIND_FORGET, function=5)
     assert not host.relay.withdraw(gone.number, 2, 12)
     assert host.relay.take_back_all(gone.number) == []
-    assert [record[1] for record in heard(other.tasks)] == [2]
+    assert [record.task for record in heard(other.tasks)] == [2]
     assert heard(other.down) == []
 
 

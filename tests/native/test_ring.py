@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scaler._native import RING_HEADER_BYTES, Ring, Segment
+from scaler._native import RING_HEADER_BYTES, RecordCopy, Ring, Segment
 from tests.effort import rounds
 
 TASK = 1
@@ -24,7 +24,9 @@ def both_ends(capacity=1024):
 def test_a_record_is_read_as_it_was_written():
     _, producer, consumer = both_ends()
     producer.write(TASK, 7, b"payload", function=3, flags=4, status=5, attempt=6, items=8, detail=9)
-    assert consumer.read() == (TASK, 7, b"payload", 3, 4, 5, 6, 8, 9)
+    assert consumer.read() == RecordCopy(
+        TASK, 7, b"payload", function=3, flags=4, status=5, attempt=6, items=8, detail=9
+    )
     assert consumer.read() is None
 
 
@@ -34,7 +36,7 @@ def test_a_full_ring_refuses_until_the_reader_has_moved_on():
     while producer.write(TASK, written, b"x" * 60) is not None:
         written += 1
     assert written == 1024 // 120
-    assert consumer.read()[1] == 0
+    assert consumer.read().task == 0
     assert producer.write(TASK, written, b"x" * 60) is None or written == 1024 // 120
     while consumer.read() is not None:
         pass
@@ -65,7 +67,7 @@ def test_a_withdrawn_record_is_never_claimed():
     second = producer.write(TASK, 2)
     assert producer.take_back(first)
     assert not producer.take_back(first)
-    assert consumer.read(claim=True)[1] == 2
+    assert consumer.read(claim=True).task == 2
     assert not producer.take_back(second)
 
 
@@ -117,8 +119,8 @@ def test_a_killed_writer_leaves_only_whole_records():
                 if killed:
                     break
                 continue
-            assert record[1] == expected
-            assert record[2] == expected.to_bytes(8, "little") * (expected % 40)
+            assert record.task == expected
+            assert record.payload == expected.to_bytes(8, "little") * (expected % 40)
             expected += 1
             if not killed and time.monotonic() > end:
                 os.kill(child, signal.SIGKILL)

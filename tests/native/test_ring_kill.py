@@ -73,7 +73,7 @@ def test_writers_are_killed_and_the_next_one_goes_on_where_the_last_record_ended
 
     def read_all():
         while (record := consumer.read()) is not None:
-            life = int.from_bytes(record[2][:4], "little")
+            life = int.from_bytes(record.payload[:4], "little")
             assert record[2] == payload_of(life, record[1])
             records.append((life, record[1]))
         assert not consumer.broken

@@ -43,7 +43,7 @@ def test_a_task_that_waits_for_its_objects_is_cancelled_at_once(model):
     client, worker = model.clients[0], add_worker(model)
     task = client.submit(1, 8, "new")
     model.settle()
-    assert [record[1] for record in worker.set_aside] == [task]
+    assert [record.task for record in worker.set_aside] == [task]
     model.core.on_cancel(client.index, task, 0)
     model.on_unwanted(task)
     model.settle()

@@ -12,6 +12,7 @@ from scaler._native import (
     KIND_TASK,
     PAGE,
     Pump,
+    RecordCopy,
     SchedulerCore,
     Segment,
 )
@@ -33,7 +34,7 @@ class World:
         self.answers: list[tuple[int, bytes]] = []
         self.workers = [Rings(8192) for _ in range(n_workers)]
         self.tags = [0] * n_workers
-        self.started: list[list[tuple]] = [[] for _ in range(n_workers)]  # tasks without a result
+        self.started: list[list[RecordCopy]] = [[] for _ in range(n_workers)]  # tasks without a result
         self.restart()
 
     def restart(self) -> None:
@@ -69,15 +70,15 @@ class World:
 
     def finish(self, index: int) -> None:
         if self.started[index]:
-            _, task, payload, function, _, _, attempt, *_ = self.started[index].pop(0)
+            given = self.started[index].pop(0)
             written = self.workers[index].results.write(
-                KIND_RESULT, task, payload[::-1], function=function, attempt=attempt
+                KIND_RESULT, given.task, given.payload[::-1], function=given.function, attempt=given.attempt
             )
             assert written is not None
 
     def read(self) -> None:
         while (record := self.client.results.read()) is not None:
-            self.answers.append((record[1], record[2]))
+            self.answers.append((record.task, record.payload))
             del self.open[record[1]]
 
     def pass_time(self, seconds: float) -> None:
@@ -168,7 +169,7 @@ def test_a_result_of_before_answers_and_the_task_is_not_placed():
 def test_who_still_runs_something_is_given_nothing_else_and_its_task_waits_for_it():
     world = World(1)
     task = resent_to_the_second(world)
-    attempt = world.started[0][0][6]
+    attempt = world.started[0][0].attempt
     world.core.on_survivor(world.peers[0].index, (task, attempt))
     world.submit()
     world.pass_time(5)
@@ -185,7 +186,7 @@ def test_what_a_worker_ran_that_died_then_is_run_by_another():
     world = World(2)
     task = resent_to_the_second(world)
     here = holder(world)
-    world.core.on_survivor(world.peers[here].index, (task, world.started[here][0][6]))
+    world.core.on_survivor(world.peers[here].index, (task, world.started[here][0].attempt))
     world.pass_time(5)
     assert world.workers[1 - here].tasks.read(claim=True) is None
     world.pump.remove(world.peers[here])
@@ -216,7 +217,7 @@ def stops(world: World) -> list[tuple[int, int]]:
 def test_a_task_that_was_cancelled_before_its_worker_came_over_is_stopped_when_that_comes():
     world = World(1)
     task = resent_to_the_second(world)
-    attempt = world.started[0][0][6]
+    attempt = world.started[0][0].attempt
     world.client.up.write(KIND_CANCEL, task)
     world.pump.run(True)
     world.core.on_survivor(world.peers[0].index, (task, attempt))
@@ -226,7 +227,7 @@ def test_a_task_that_was_cancelled_before_its_worker_came_over_is_stopped_when_t
 def test_what_nobody_has_sent_again_is_stopped_after_a_while():
     world = World(1)
     task = resent_to_the_second(world)
-    attempt = world.started[0][0][6]
+    attempt = world.started[0][0].attempt
     world.open.clear()
     world.restart()
     world.core.on_survivor(world.peers[0].index, (task, attempt))

@@ -86,7 +86,7 @@ def test_what_has_more_priority_runs_first_and_within_it_clients_take_turns():
         wanted[client.submit(options=TaskOptions(priority=priority))] = priority, client.bits
     ran = []
     while running := worker.begin() or core.step(0) or worker.begin():
-        ran.append(running[1])
+        ran.append(running.task)
         worker.finish(duration_ns=100 * 10**6)
     assert [wanted[task][0] for task in ran] == sorted(priorities, reverse=True)
     for level in set(priorities):
@@ -105,7 +105,7 @@ def test_a_task_survives_as_many_deaths_as_it_may(retries):
         assert client.answers == []
         worker = FakeWorker(core)
         core.step(0)
-        assert worker.begin()[1] == task
+        assert worker.begin().task == task
         core.on_worker_left(worker.index, 0)
     client.drain()
     assert [answer[:2] for answer in client.answers] == [(task, WORKER_DIED)]

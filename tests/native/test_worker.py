@@ -140,7 +140,7 @@ def test_arguments_that_are_no_tuple_are_an_error_of_the_call(worker, arguments)
     assert {type(error) for _, (error, _) in answers} == {TypeError}
     worker.tasks.write(TASK, 6, len(data).to_bytes(4, "little") + data, function=1, flags=CHUNK, items=1)
     worker.loop.run()
-    payload = worker.results.read()[2]
+    payload = worker.results.read().payload
     assert payload[4] == RAISED
     assert type(pickle.loads(payload[5:])[0]) is TypeError
 

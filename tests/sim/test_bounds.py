@@ -96,10 +96,10 @@ def test_a_task_that_its_inputs_make_too_large_for_a_record_is_answered_and_not_
     for _ in range(2):  # of a function that nobody has timed a worker has one at a time
         talk(world, [client, cluster], 10)
         for record in take_all(rings.tasks):
-            sent.append(record[1])
-            rings.results.write(KIND_RESULT, record[1], b"done", attempt=record[6])
+            sent.append(record.task)
+            rings.results.write(KIND_RESULT, record.task, b"done", attempt=record.attempt)
     talk(world, [client, cluster], 10)
-    answers = [(record[1], record[5]) for record in take_all(client.rings.results)]
+    answers = [(record.task, record.status) for record in take_all(client.rings.results)]
     assert sent == ([first | 1, first | 3] if is_good else [first | 1])
     assert sorted(answers) == [(first | 1, STATUS_OK), (first | 3, STATUS_OK if is_good else STATUS_REFUSED)]
     world.left_over(client, cluster)
@@ -135,11 +135,17 @@ def test_each_task_that_fails_as_its_input_did_has_the_exception_though_that_is_
     say(tasks((first | 2, FLAG_INPUTS, needs), (first | 3, FLAG_INPUTS, needs)))
     talk(world, [client, cluster], 10)
     worker = cluster.workers[0]
-    ((_, task, _, function, _, _, attempt, _, _),) = take_all(worker.rings.tasks)
+    (given,) = take_all(worker.rings.tasks)
     error = bytes(range(256)) * 300
     payload = join_places([worker.store.put(error, PLACE_NEW | PLACE_PACKED)])
     worker.rings.results.write(
-        KIND_RESULT, task, payload, function=function, flags=FLAG_OBJECTS, status=STATUS_RAISED, attempt=attempt
+        KIND_RESULT,
+        given.task,
+        payload,
+        function=given.function,
+        flags=FLAG_OBJECTS,
+        status=STATUS_RAISED,
+        attempt=given.attempt,
     )
     settle(world, [client], [cluster])
     assert sorted(client.answers) == [(first | number, error) for number in (1, 2, 3)]
@@ -164,8 +170,8 @@ def test_what_is_told_of_a_death_reaches_its_client_however_long_and_odd_it_is()
         peer, side = cluster.workers[0].peer.number, cluster.link.side
         for _ in range(4):
             talk(world, [client, cluster], 5)
-            ((_, task, *_, attempt, _, _),) = take_all(cluster.workers[0].rings.tasks)
-            side.talk.post(Left(peer, -9, reason, tasks=ids(task), attempts=ids(attempt)))
+            (given,) = take_all(cluster.workers[0].rings.tasks)
+            side.talk.post(Left(peer, -9, reason, tasks=ids(given.task), attempts=ids(given.attempt)))
             cluster.workers.append(type(cluster.workers[0])(cluster, RING_BYTES))
             del cluster.workers[0]
             peer = cluster.workers[0].peer.number
@@ -265,13 +271,13 @@ def test_a_result_whose_object_is_not_to_be_had_is_answered_with_that():
     announce(client)
     client.link.side.talk.post(tasks((6 << 40 | 1, 0, b"do")))
     talk(world, [client], 5)
-    ((_, task, *_, attempt, _, _),) = take_all(worker.rings.tasks)
+    (given,) = take_all(worker.rings.tasks)
     tag = worker.peer.tag
     nowhere = join_places([(tag << 40 | 1, tag << 32 | 77, 0, 100, PLACE_NEW | PLACE_PACKED)])
-    worker.rings.results.write(KIND_RESULT, task, nowhere, flags=FLAG_OBJECTS, attempt=attempt)
+    worker.rings.results.write(KIND_RESULT, given.task, nowhere, flags=FLAG_OBJECTS, attempt=given.attempt)
     pump.run(True)
     settle(world, [client], [])
-    assert client.statuses == {task: STATUS_MISSING}
+    assert client.statuses == {given.task: STATUS_MISSING}
     assert len(world.core.objects) == 0
     world.left_over(client)
 
@@ -306,11 +312,13 @@ def test_whatever_peers_here_write_nobody_elsewhere_is_sent_what_it_refuses(seed
         pump.run(True)
         talk(world, [client, cluster], 1)
         for record in take_all(cluster.workers[0].rings.tasks):
-            cluster.workers[0].rings.results.write(KIND_RESULT, record[1], b"done", attempt=record[6])
+            cluster.workers[0].rings.results.write(KIND_RESULT, record.task, b"done", attempt=record.attempt)
         for record in take_all(worker.rings.tasks):
             payload, flags = odd_result(chance, worker.peer.tag << 40 | number)
             status = chance.choice((0, 0, 1, chance.randrange(12)))
-            worker.rings.results.write(KIND_RESULT, record[1], payload, flags=flags, status=status, attempt=record[6])
+            worker.rings.results.write(
+                KIND_RESULT, record.task, payload, flags=flags, status=status, attempt=record.attempt
+            )
         pump.run(True)
         talk(world, [client, cluster], 1)
         client.step()

@@ -347,8 +347,8 @@ def test_a_worker_that_names_anothers_memory_is_shut_out_and_the_other_keeps_it(
     own = worker_tag(liar.peer.number) << 40 | 1
     named = (own, *place[1:]) if lies_about == "the segment" else place
     liar.rings.results.write(
-        KIND_RESULT, record[1], join_places([named]), function=record[3], flags=FLAG_OBJECTS, attempt=record[6],
-        items=record[7],
+        KIND_RESULT, record.task, join_places([named]), function=record.function, flags=FLAG_OBJECTS,
+        attempt=record.attempt, items=record.items,
     )  # fmt: skip
     clusters[0].link.speak()
     assert clusters[0].broken == [liar.peer]

@@ -38,6 +38,7 @@ from scaler._native import (
     RECORD_HEADER_BYTES,
     RING_HEADER_BYTES,
     Mappings,
+    RecordCopy,
     RecordRun,
     Relay,
     RelayPeer,
@@ -282,11 +283,11 @@ class ListeningPeers(RemotePeers):
         super()._drop(routing_id, link, error, now_s)
 
 
-def read(ring: Ring, **how: bool) -> tuple[Any, ...] | None:
+def read(ring: Ring, **how: bool) -> RecordCopy | None:
     """A record, which is one that its reader takes."""
     record = ring.read(**how)
-    if record is not None and record[0] in (KIND_TASK, KIND_RESULT, KIND_FUNCTION):
-        error = find_record_error(record[0], record[4], record[5], record[2])
+    if record is not None and record.kind in (KIND_TASK, KIND_RESULT, KIND_FUNCTION):
+        error = find_record_error(record.kind, record.flags, record.status, record.payload)
         assert error is None, f"a record that its reader refuses: {error}"
     return record
 
@@ -524,18 +525,19 @@ class RemoteClient:
         if self.unreleased and self._say_released(self.unreleased[:1]):
             del self.unreleased[0]
         while (said := read(self.rings.down)) is not None:
-            if said[0] == KIND_FREED:
-                hear_freed(said[2], self.store)
+            if said.kind == KIND_FREED:
+                hear_freed(said.payload, self.store)
         record = read(self.rings.results)
         if record is not None:
-            self._take(*record[:6])
+            self._take(record)
 
-    def _take(self, _kind: int, task: int, payload: bytes, _function: int, flags: int, status: int) -> None:
-        if flags & FLAG_OBJECTS:
+    def _take(self, record: RecordCopy) -> None:
+        task, payload = record.task, record.payload
+        if record.flags & FLAG_OBJECTS:
             self.unreleased.append(split_places(payload)[0][0][0])
             payload = self.host.read(payload)
         self.answers.append((task, payload))
-        self.statuses[task] = status
+        self.statuses[task] = record.status
         self.open.pop(task, None)
 
     def _say_released(self, ids: list[int]) -> bool:
@@ -547,7 +549,7 @@ class RemoteClient:
     def come_back(self) -> None:
         """Read what had come, and say everything that is open anew."""
         while (record := read(self.rings.results)) is not None:
-            self._take(*record[:6])
+            self._take(record)
         self.connect()
         self.unsaid.clear()
         for task, one in list(self.open.items()):
@@ -585,7 +587,9 @@ class RemoteWorker:
         self.functions: dict[int, bytes] = {}
         self.carried: dict[int, list[int]] = {}  # objects of functions that it has looked at, or not yet
         self.ran: list[int] = []
-        self.running: tuple[Any, ...] | None = None  # claimed, and not answered yet: the record, and its function
+        self.running: tuple[RecordCopy, bytes, bool] | None = (
+            None  # claimed, and not answered yet: the record, and its function
+        )
 
     def step(self) -> None:
         """Run one task, if there is one."""
@@ -598,19 +602,19 @@ class RemoteWorker:
         if self.kept and self.rings.results.write(KIND_RELEASE, 0, self.kept[0].to_bytes(8, "little")) is not None:
             del self.kept[0]
         if self.running is None and (record := read(self.rings.tasks, claim=True, stays=True)) is not None:
-            self.running = record, self.functions[record[3]], record[3] in self.carried
+            self.running = record, self.functions[record.function], record.function in self.carried
 
     def hear(self) -> None:
         while (said := read(self.rings.down)) is not None:
-            if said[0] == KIND_FREED:
-                hear_freed(said[2], self.store)
-            elif said[0] == KIND_FORGET:
-                del self.functions[said[3]]
-                self.kept += self.carried.pop(said[3], [])
+            if said.kind == KIND_FREED:
+                hear_freed(said.payload, self.store)
+            elif said.kind == KIND_FORGET:
+                del self.functions[said.function]
+                self.kept += self.carried.pop(said.function, [])
             else:
-                self.functions[said[3]] = said[2]
-                if said[4] & FLAG_OBJECTS:
-                    self.carried[said[3]] = [place[0] for place in split_places(said[2][16:])[0]]
+                self.functions[said.function] = said.payload
+                if said.flags & FLAG_OBJECTS:
+                    self.carried[said.function] = [place[0] for place in split_places(said.payload[16:])[0]]
 
     def begin_life(self) -> None:
         """There is another scheduler: what the one before has announced means nothing any more."""
@@ -624,7 +628,7 @@ class RemoteWorker:
         if self.running is None:
             return
         (record, code, is_carried), self.running = self.running, None
-        _, task, payload, function, flags, _, attempt, items, _ = record
+        task, payload, flags = record.task, record.payload, record.flags
         if is_carried:
             assert self.host.read(code[16:]).startswith(b"code ")
         keeps = flags & FLAG_OBJECTS and task % 2
@@ -636,7 +640,8 @@ class RemoteWorker:
         if len(result) > self.rings.most_inline:
             result, flags = join_places([self.store.put(result, PLACE_NEW)]), FLAG_OBJECTS
         while self.rings.results.write(
-            KIND_RESULT, task, result, function=function, flags=flags, attempt=attempt, items=items, detail=int(keeps)
+            KIND_RESULT, task, result, function=record.function, flags=flags, attempt=record.attempt,
+            items=record.items, detail=int(keeps)
         ) is None:  # fmt: skip
             self.link_speaks()
         self.rings.tasks.step_over()
