@@ -13,6 +13,7 @@ check_interpreter()
 if TYPE_CHECKING:
     from scaler.client.ambient import current_client as current_client
     from scaler.client.client import Client as Client
+    from scaler.client.completed import as_completed as as_completed
     from scaler.client.future import ProfileResult as ProfileResult
     from scaler.client.future import ScalerFuture as ScalerFuture
     from scaler.client.serializer import Serializer as Serializer
@@ -30,6 +31,7 @@ _HOMES = {
     "Scheduler": "scaler.cluster.launch",
     "SchedulerClusterCombo": "scaler.cluster.combo",
     "Serializer": "scaler.client.serializer",
+    "as_completed": "scaler.client.completed",
     "current_client": "scaler.client.ambient",
 }
 __all__ = [*_HOMES, "__version__"]

@@ -772,7 +772,7 @@ cdef class ClientRings:
                     continue                          # others' code has come in between
                 self.unfinished.popleft()
                 future.is_hidden = False
-                if type(future) is not MapProgress:
+                if not isinstance(future, MapProgress):
                     self.watched -= 1
                 try:
                     if waiters:

@@ -138,7 +138,7 @@ cdef class PendingFuture:
             if self.condition is None:
                 self.condition = made
                 self.track()
-                if self.state == FUTURE_PENDING and type(self) is not MapProgress:
+                if self.state == FUTURE_PENDING and not isinstance(self, MapProgress):
                     self.client.on_watched()
         return self.condition
 
@@ -153,6 +153,11 @@ cdef class PendingFuture:
     def is_of(self, ClientRings client):
         """Whether this is a task of that client."""
         return self.client is client
+
+    @property
+    def rings(self):
+        """The client's side, of the client whose task this is."""
+        return self.client
 
     @property
     def is_over(self):
@@ -263,12 +268,8 @@ cdef class PendingFuture:
         """
         if self.state != FUTURE_RAW:
             return None
-        raw = self.value
-        if type(raw) is tuple:
-            raw = (<tuple>raw)[0]
         try:
-            outcome = self.client.load(self.status, self.flags, raw, self.task_id, self.items,
-                                       self.client.name_of(self.function) if self.status == STATUS_WORKER_DIED else "")
+            outcome = self.load_with(self.client.load)
         except Exception as error:
             return error
         if self.status != STATUS_OK:
@@ -279,6 +280,18 @@ cdef class PendingFuture:
             self.value = outcome
             self.state = FUTURE_DONE
         return None
+
+    cdef object load_with(self, load):
+        """What `load` makes of the record of its result."""
+        raw = self.value
+        if type(raw) is tuple:
+            raw = (<tuple>raw)[0]
+        return load(self.status, self.flags, raw, self.task_id, self.items,
+                    self.client.name_of(self.function) if self.status == STATUS_WORKER_DIED else "")
+
+    def read_with(self, load):
+        """The result as `load` reads it, which is called as the client's own is. Raises what has ended it without one."""
+        return self.load_with(load) if self.state == FUTURE_RAW else self.result()
 
     cdef abandon(self):
         """In a forked child: nobody will end it here. A thread of the parent may hold its lock, so there is a new one."""
@@ -314,23 +327,23 @@ cdef class MapProgress(PendingFuture):
             self.client.complete(self, FUTURE_DONE, None)
         return 0
 
-    def wait(self):
-        """Wait until a chunk has ended; the chunks that have, in the order of their ends."""
+    def wait(self, timeout=None):
+        """Wait until a chunk has ended; the chunks that have, in the order of their ends. TimeoutError after so many
+        seconds without any."""
         while not self.ended:
             self.state = FUTURE_PENDING
             if not self.ended:
-                self.wait_for_any()
+                self.wait_for_any(timeout)
         ended, self.ended = self.ended, []
         return ended
 
-    cdef int wait_for_any(self) except -1:
-        cdef PendingFuture oldest
+    cdef int wait_for_any(self, timeout) except -1:
         if self.client.nest is None:
-            return self.client.wait_for(self, None)
+            return self.client.wait_for(self, timeout)
         for chunk in self.chunks:                     # in a task: run one of them here, if nobody else has begun it
             if (<PendingFuture>chunk).state == FUTURE_PENDING and self.client.nest.run_here(self.client, chunk):
                 return 0
         for chunk in self.chunks:
             if (<PendingFuture>chunk).state == FUTURE_PENDING:
-                return self.client.wait_for(chunk, None)
+                return self.client.wait_for(chunk, timeout)
         return 0

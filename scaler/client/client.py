@@ -6,6 +6,7 @@ it: finding the scheduler, functions, the thread that serves callbacks, and the 
 
 import atexit
 import logging
+import operator
 import os
 import secrets
 import sys
@@ -20,22 +21,25 @@ from scaler._native import DEFAULT_RETRIES, KIND_REFUSED, KIND_SHUTDOWN, ClientR
 from scaler.address import Address
 from scaler.client.ambient import connect_here, make_nest, restore, with_blocked_told
 from scaler.client.attendant import Attendant
+from scaler.client.chunk_sizes import ChunkSizes, FixedSizes
 from scaler.client.comeback import Comeback
 from scaler.client.connect import connect
 from scaler.client.functions import FunctionNumbers
 from scaler.client.future import ScalerFuture
 from scaler.client.graph.inside import start_inside
 from scaler.client.graph.run import GraphRun
-from scaler.client.mapping import run_map
+from scaler.client.imap import give_failure, raise_failure, start_imap
+from scaler.client.mapping import Calls, MapRun, run_map, with_exceptions
 from scaler.client.objects import ClientObjects, InputEnded
 from scaler.client.options import CallOptions
 from scaler.client.serializer import (
     Serialized,
+    SerializedCall,
     Serializer,
     deserialize_input,
     deserializing,
     wrap_call,
-    wrap_map,
+    wrap_item,
     wrap_node,
 )
 from scaler.colocation.knock import Entry
@@ -43,6 +47,7 @@ from scaler.colocation.names import is_over, warn_of_files
 from scaler.exceptions import ClientQuitException, ClientShutdownException, SchedulerTimeoutError
 from scaler.session.client_relay import ClientRelay
 from scaler.values import payload
+from scaler.values.payload import Failed
 from scaler.values.reference import ObjectReference
 from scaler.worker.context import Here
 
@@ -165,20 +170,129 @@ class Client:
             future = self._rings.ended_as(ended.future)
         return future
 
-    def map(self, fn: Callable[..., Any], iterable: Iterable[tuple[Any, ...] | list[Any]]) -> list[Any]:
-        """fn(*item) for each item, in order; blocks until all are there.
+    def map(
+        self,
+        fn: Callable[..., Any],
+        iterable: Iterable[Any],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        return_exceptions: bool = False,
+    ) -> list[Any]:
+        """fn(*item) for each item of one iterable, or fn(x, y, ...) for two or more; blocks until all are there.
 
-        Items are tuples or lists of positional arguments. An endless or huge iterable is read as it is worked off. The
-        first failure in input order is raised, once the calls before it are done; what has not started is cancelled.
+        The results come in the order of the items. Items of a single iterable are tuples or lists of positional
+        arguments, whatever fn takes: `map_each` calls fn(item). Several iterables give one argument each, until the
+        shortest ends. An endless or huge iterable is read as it is worked off. The first failure in input order is
+        raised, once the calls before it are done; what has not started is cancelled. With `return_exceptions=True`
+        exceptions take the places of results instead. TimeoutError after `timeout` seconds.
         """
-        if self._serializer is not None:
-            fn, iterable = wrap_map(self._serializer, fn, iterable)
-        return run_map(
-            self._rings, self._number_of(fn), iterable, self._objects.begin, lambda chunk: chunk.result(),
-            self._options.native,
-        )  # fmt: skip
+        if iterables:
+            return self.map_each(fn, iterable, *iterables, timeout=timeout, return_exceptions=return_exceptions)
+        return self._map(fn, Calls.tuples(iterable, self._wrap_item), timeout, return_exceptions)
 
-    starmap = map
+    def starmap(
+        self,
+        fn: Callable[..., Any],
+        iterable: Iterable[Any],
+        *,
+        timeout: float | None = None,
+        return_exceptions: bool = False,
+    ) -> list[Any]:
+        """fn(*item) for each item: `map` of one iterable, under its standard name."""
+        return self._map(fn, Calls.tuples(iterable, self._wrap_item), timeout, return_exceptions)
+
+    def map_each(
+        self,
+        fn: Callable[..., Any],
+        iterable: Iterable[Any],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        return_exceptions: bool = False,
+    ) -> list[Any]:
+        """The built-in `map`, as a list: fn(x) for each x of one iterable, fn(x, y, ...) for several.
+
+        An item that is a tuple is one argument, too. All else is as in `map`.
+        """
+        return self._map(fn, Calls.zipped((iterable, *iterables), self._wrap_item), timeout, return_exceptions)
+
+    def imap(
+        self,
+        fn: Callable[..., Any],
+        iterable: Iterable[Any],
+        *iterables: Iterable[Any],
+        chunksize: int | None = None,
+        buffersize: int | None = None,
+        timeout: float | None = None,
+        return_exceptions: bool = False,
+    ) -> Iterator[Any]:
+        """An iterator over what `map_each` would return, whose results can be read as they come, in order.
+
+        The iterable may be endless: it is read ahead by what keeps the workers busy, at most by `buffersize` calls of
+        which the result has not been read. `chunksize` calls travel together; without it, as many as measured
+        durations suggest. The iterator ends with the first failure, after all results before it, and what is under way
+        is cancelled when it goes. From it comes TimeoutError if a result is not there `timeout` seconds after `imap`
+        was called.
+        """
+        failed = give_failure if return_exceptions else raise_failure
+        return self._imap(fn, (iterable, *iterables), chunksize, buffersize, timeout, failed, True)
+
+    def imap_unordered(
+        self,
+        fn: Callable[..., Any],
+        iterable: Iterable[Any],
+        *iterables: Iterable[Any],
+        chunksize: int | None = None,
+        buffersize: int | None = None,
+        timeout: float | None = None,
+        return_exceptions: bool = False,
+    ) -> Iterator[Any]:
+        """`imap`, whose results come as they are there, whatever the order of the items."""
+        failed = give_failure if return_exceptions else raise_failure
+        return self._imap(fn, (iterable, *iterables), chunksize, buffersize, timeout, failed, False)
+
+    def _map(self, fn: Callable[..., Any], calls: Calls, timeout: float | None, return_exceptions: bool) -> list[Any]:
+        run = self._start_run(fn, calls, timeout)
+        if not return_exceptions:
+            return run_map(run, lambda chunk: chunk.result())
+        load = self._load_outcomes
+        return run_map(run, lambda chunk: with_exceptions(chunk.read_with(load)))
+
+    def _imap(
+        self,
+        fn: Callable[..., Any],
+        iterables: tuple[Iterable[Any], ...],
+        chunksize: int | None,
+        buffersize: int | None,
+        timeout: float | None,
+        failed: Callable[[Failed], Any],
+        is_ordered: bool,
+    ) -> Iterator[Any]:
+        for name, value in (("chunksize", chunksize), ("buffersize", buffersize)):
+            if value is not None and operator.index(value) < 1:
+                raise ValueError(f"{name} is at least 1, or None, not {value}")
+        run = self._start_run(fn, Calls.zipped(iterables, self._wrap_item), timeout, chunksize, is_ordered)
+        return start_imap(run, self._load_outcomes, buffersize, failed)
+
+    def _start_run(
+        self,
+        fn: Callable[..., Any],
+        calls: Calls,
+        timeout: float | None,
+        chunksize: int | None = None,
+        is_ordered: bool = True,
+    ) -> MapRun:
+        number = self._number_of(fn if self._serializer is None else SerializedCall(self._serializer, fn))
+        sizes = ChunkSizes(1, self._functions.pace_of(number)) if chunksize is None else FixedSizes(chunksize)
+        return MapRun(self._rings, number, calls, self._objects.begin, self._options.native, sizes, timeout, is_ordered)
+
+    @property
+    def _wrap_item(self) -> Callable[[Any], Any] | None:
+        return None if self._serializer is None else partial(wrap_item, self._serializer)
+
+    @property
+    def _load_outcomes(self) -> Callable[..., list[Any]]:
+        serializer = self._serializer
+        return payload.load_outcomes if serializer is None else deserializing(payload.load_outcomes, serializer)
 
     #: Dask asks whether `get` has to be awaited.
     asynchronous = False

@@ -32,6 +32,7 @@ from typing import Any
 
 from scaler._native import FLAG_OBJECTS, KnownFunction, KnownFunctions, Watch, split_places
 from scaler.client.callables import Examined, examine
+from scaler.client.chunk_sizes import Pace
 from scaler.client.objects import Packed, Parcel
 from scaler.client.serializer import SerializedCall
 from scaler.client.surroundings import list_places, list_reloads
@@ -89,6 +90,11 @@ class FunctionNumbers:
         """What people call the function of this number; nothing if it has been forgotten."""
         announced = self._by_number.get(number)
         return "" if announced is None else announced.name
+
+    def pace_of(self, number: int) -> Pace:
+        """How long its calls take. What pickles alike shares it, as equal partials and methods do."""
+        announced = self._by_number.get(number)
+        return Pace() if announced is None else announced.pace
 
     def tend(self) -> None:
         """Forget what is to be forgotten, as far as there is room. Waits for nothing."""
@@ -238,11 +244,12 @@ def _name_of(function: Any) -> str:
 class _Announced:
     """What has been announced, and how many hold it: callables, and calls that use its number."""
 
-    __slots__ = ("content", "name", "number", "object_bytes", "users")
+    __slots__ = ("content", "name", "number", "object_bytes", "pace", "users")
 
     def __init__(self, number: int, content: tuple[bytes, int], name: str) -> None:
         self.number, self.content, self.name = number, content, name
         self.object_bytes = self.users = 0
+        self.pace = Pace()
 
 
 class _Use(int):

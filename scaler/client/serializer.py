@@ -5,9 +5,10 @@ whose result is its bytes: the data path knows nothing of it.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from typing import Any
 
+from scaler.values.payload import Failed, MixedOutcomes
 from scaler.values.reference import load_input
 
 
@@ -75,12 +76,9 @@ def deserialize_input(serializer: Serializer | type[Serializer], number: int) ->
     return serializer.deserialize(load_input(number))
 
 
-def wrap_map(
-    serializer: Serializer | type[Serializer], fn: Callable[..., Any], iterable: Iterable[Any]
-) -> tuple[SerializedCall, Iterator[tuple[Serialized]]]:
-    """The map to run instead."""
-    call = SerializedCall(serializer, fn)
-    return call, ((Serialized(serializer, (tuple(item), {})),) for item in iterable)
+def wrap_item(serializer: Serializer | type[Serializer], item: Any) -> tuple[Serialized]:
+    """The arguments to send in place of these, in a map of a SerializedCall."""
+    return (Serialized(serializer, (tuple(item), {})),)
 
 
 def deserializing(load: Callable[..., Any], serializer: Serializer | type[Serializer]) -> Callable[..., Any]:
@@ -90,6 +88,8 @@ def deserializing(load: Callable[..., Any], serializer: Serializer | type[Serial
         value = load(status, flags, raw, task, items, function)
         if isinstance(value, bytes):
             return serializer.deserialize(value)
+        if type(value) is MixedOutcomes:
+            return MixedOutcomes(item if type(item) is Failed else serializer.deserialize(item) for item in value)
         if isinstance(value, list):
             return [serializer.deserialize(item) for item in value]
         return value  # an exception

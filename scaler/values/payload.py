@@ -188,11 +188,13 @@ def _shortened(text: str) -> str:
     return f"{text[: MOST_TRACEBACK // 4]}\n... {left_out} characters left out ...\n{text[-MOST_TRACEBACK * 3 // 4 :]}"
 
 
-def load_result(status: int, flags: int, raw: Any, task: int, items: int = 0, function: str = "") -> Any:
+def load_result(
+    status: int, flags: int, raw: Any, task: int, items: int = 0, function: str = "", load_item: Any = None
+) -> Any:
     """A result as the caller sees it, or the exception to raise; for a chunk, the list of its results.
 
     `raw` is the payload, or the Loan of the object it is; `function` the name of what was called. Raises what a call of
-    a chunk raised, the first in order.
+    a chunk raised, the first in order, unless `load_item` does otherwise.
     """
     if status == STATUS_WORKER_DIED:
         return died_error(task, bytes(raw), function)
@@ -205,9 +207,48 @@ def load_result(status: int, flags: int, raw: Any, task: int, items: int = 0, fu
         except (OSError, ValueError) as error:
             raise DeserializeObjectError(f"the result of task {task:#x} is gone: {error}") from error
     load = _loader(task, iter(buffers))
+    load_item = load_item or _load_item
     if flags & FLAG_CHUNK and status == STATUS_OK:
-        return read_chunk(raw, bool(flags & FLAG_PLAIN), items, lambda code, data: _load_item(code, data, load))
+        return read_chunk(raw, bool(flags & FLAG_PLAIN), items, lambda code, data: load_item(code, data, load))
     return load(status, raw)
+
+
+class Failed:
+    """In the place of a call's result: what it has raised."""
+
+    __slots__ = ("error",)
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+
+class MixedOutcomes(list[Any]):
+    """Outcomes of a chunk's calls of which some are Failed."""
+
+
+def load_outcomes(status: int, flags: int, raw: Any, task: int, items: int = 0, function: str = "") -> list[Any]:
+    """The same for a chunk, where no call that failed keeps the others' results from whoever reads them.
+
+    They come in order. It is a MixedOutcomes if there are Failed among them, so that nobody has to look for these.
+    """
+    if status != STATUS_OK:
+        return MixedOutcomes([Failed(load_result(status, flags, raw, task, items, function))] * items)
+    has_failed = False
+
+    def load_item(code: int, data: bytes, load: Callable[[int, Any], Any]) -> Any:
+        nonlocal has_failed
+        try:
+            value = load(code, data)
+        except DeserializeObjectError as error:
+            has_failed = True
+            return Failed(error)
+        if code == STATUS_OK:
+            return value
+        has_failed = True
+        return Failed(value)
+
+    values: list[Any] = load_result(status, flags, raw, task, items, function, load_item)
+    return MixedOutcomes(values) if has_failed else values
 
 
 def _load_item(status: int, raw: bytes, load: Callable[[int, Any], Any]) -> Any:

@@ -103,6 +103,11 @@ def length_and_process(data: bytes) -> tuple[int, int]:
     return len(data), os.getpid()
 
 
+def wait_or_echo(value: Any) -> Any:
+    """Wait for a file of this name, if it is one."""
+    return wait_for(value) if isinstance(value, str) else value
+
+
 def wait_for(path: str) -> str:
     """Run until the test makes this file: for what must happen while a task runs, however slow the machine is."""
     deadline = time.monotonic() + 60

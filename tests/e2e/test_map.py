@@ -1,10 +1,15 @@
 """Maps: order, shapes of input, failures, bounded read-ahead."""
 
+import functools
 import itertools
+import pickle
+import time
 
+import numpy
 import pytest
 
-from scaler.client.mapping import READ_AHEAD, READ_NS, Calls, ChunkSizes
+from scaler import Client, Serializer
+from scaler.client.mapping import READ_AHEAD, READ_NS, Calls
 from scaler.exceptions import DeserializeObjectError
 from tests.e2e import calls
 
@@ -23,6 +28,16 @@ def keep_and_return(items):
 class Unloadable:
     def __reduce__(self):
         return (calls.fail, ("cannot be unpickled",))
+
+
+class Pickled(Serializer):
+    @staticmethod
+    def serialize(obj):
+        return pickle.dumps(obj)[::-1]
+
+    @staticmethod
+    def deserialize(payload):
+        return pickle.loads(payload[::-1])
 
 
 def test_results_come_in_input_order(client):
@@ -79,7 +94,7 @@ def test_first_failure_in_input_order_is_raised_and_the_client_goes_on(client):
 
 
 def test_items_that_are_no_argument_tuples_are_a_type_error(client):
-    with pytest.raises(TypeError, match="tuples or lists of arguments"):
+    with pytest.raises(TypeError, match=r"tuples or lists of arguments, not int: 1; map_each\(fn, items\)"):
         client.map(calls.add_one, [1, 2])
     with pytest.raises(TypeError, match="tuples or lists of arguments"):
         client.map(calls.add_one, "ab")
@@ -97,19 +112,6 @@ def test_large_arguments_and_results(client):
     assert client.map(len, [(b"x" * 200_000,)] * 20) == [200_000] * 20
     assert [len(r) for r in client.map(calls.big, [(200_000,)] * 20)] == [200_000] * 20
     assert client.map(calls.big, [(200,)] * 3000) == [b"x" * 200] * 3000
-
-
-def test_chunks_grow_with_quick_calls_and_stay_small_with_slow_ones():
-    quick, slow = ChunkSizes(2), ChunkSizes(2)
-    for _ in range(12):
-        size = quick.next_size(10**6)
-        quick.on_ended(size, size * 100)
-        size = slow.next_size(10**6)
-        slow.on_ended(size, size * 10**9)
-    assert quick.next_size(10**6) > 1000
-    assert slow.next_size(10**6) == 1
-    assert quick.next_size(80) == 10
-    assert quick.next_size(0) == 1
 
 
 @pytest.mark.parametrize(("item_ns", "most"), [(10, READ_AHEAD), (READ_NS // 100, 256), (READ_NS * 2, 1)])
@@ -141,3 +143,66 @@ def test_calls_are_sent_though_the_iterable_waits_for_them(client, tmp_path):
         yield (str(mark), 2)
 
     assert client.map(calls.note, items()) == [1, 2]
+
+
+def test_several_iterables_give_one_argument_each(client):
+    assert client.map(pow, [2, 3, 4], [5, 6]) == [32, 729]
+    assert client.map(pow, range(300), (2 for _ in range(300)), [1000] * 300) == [i * i % 1000 for i in range(300)]
+
+
+def test_map_each_is_the_built_in_map(client):
+    assert client.map_each(calls.add_one, range(5000)) == list(range(1, 5001))
+    assert client.map_each(calls.echo, [(1, 2), [3], (), "ab"]) == [(1, 2), [3], (), "ab"]
+    assert client.map_each(pow, [2, 3], itertools.count(2)) == [4, 27]
+    assert client.map_each(calls.echo, numpy.arange(6.0).reshape(3, 2))[2].tolist() == [4.0, 5.0]
+    assert client.map_each(calls.echo, []) == []
+
+
+def test_exceptions_take_the_places_of_results_where_that_is_asked_for(client):
+    items = range(4000)
+    results = client.map_each(odd_fails, items, return_exceptions=True)
+    assert results[::2] == list(items[::2])
+    assert [(type(error), error.args) for error in results[1::2]] == [(ValueError, (i,)) for i in items[1::2]]
+    assert "odd_fails" in str(results[1].__cause__)
+    both = client.map(calls.echo, [(1,), (Unloadable(),)], return_exceptions=True)
+    assert both[0] == 1
+    assert isinstance(both[1], DeserializeObjectError)
+    assert [str(error) for error in client.starmap(calls.exit_process, [()], return_exceptions=True)] == ["3"]
+
+
+def test_a_map_that_takes_too_long_is_a_time_out_and_the_client_goes_on(client):
+    with pytest.raises(TimeoutError, match=r"the map was not done within 0\.2 s"):
+        client.map_each(time.sleep, [60] * 6, timeout=0.2)
+    assert client.map_each(calls.add_one, range(3), timeout=60) == [1, 2, 3]
+
+
+def test_an_iterable_that_raises_is_its_exception(client):
+    def items():
+        yield 1
+        raise LookupError("no more")
+
+    with pytest.raises(LookupError, match="no more"):
+        client.map_each(calls.add_one, items())
+
+
+def test_how_long_calls_take_is_remembered_from_map_to_map(client):
+    def count_records(function):
+        before = client.submit(calls.add_one, 1).task_id
+        assert client.map_each(function, range(64)) == [2**i for i in range(64)]
+        return client.submit(calls.add_one, 1).task_id - before - 1
+
+    assert count_records(functools.partial(pow, 2)) > 1
+    # Another partial each time. Whoever is held up by other programs takes longer, and gets his calls in two records.
+    assert min(count_records(functools.partial(pow, 2)) for _ in range(20)) == 1
+
+
+def test_with_a_serializer_maps_are_what_they_are_without(cluster):
+    with Client(cluster.get_address(), serializer=Pickled, timeout_seconds=20) as client:
+        assert client.map(pow, [(2, 3), [3, 2]]) == [8, 9]
+        assert client.map_each(calls.echo, [(1, 2), "ab"]) == [(1, 2), "ab"]
+        assert list(client.imap(pow, [2, 3], [4, 5])) == [16, 243]
+        results = client.map_each(odd_fails, range(4), return_exceptions=True)
+        assert results[::2] == [0, 2]
+        assert [error.args for error in results[1::2]] == [(1,), (3,)]
+        with pytest.raises(TypeError, match="map_each"):
+            client.map(calls.echo, ["ab"])
