@@ -132,6 +132,10 @@ class OptionError(ScalerError, ValueError):
     """An option does not exist or has a value that it cannot have."""
 
 
+class KeysError(ScalerError, ValueError):
+    """Keys are missing, not whole, or could be read by others. The text says which file, and what to do."""
+
+
 class RemoteTraceback(Exception):
     """The traceback of the worker, shown as the cause of the exception a task raised."""
 

@@ -40,6 +40,7 @@ MAY_IMPORT: dict[str, str] = {
     "scaler.cluster": "_native address cancellation colocation config exceptions program protocol session "
     "values.death_facts",
     "scaler.scheduler": "_native address cancellation colocation config exceptions objects program protocol session",
+    "scaler.keys": "exceptions program",
     "scaler.monitor": "_native address exceptions",
     "scaler": "client cluster program values",
     "scaler.entry_points": ANYTHING,
@@ -50,7 +51,7 @@ MAY_USE = {
     "cloudpickle": {"scaler.values.by_name", "scaler.values.by_value", "scaler.values.untravelling"},
     "subprocess": {"scaler.cluster.spawn"},
     "uvloop": {"scaler.program.event_loop", "scaler.scheduler.pump_loop"},
-    "zmq": {"scaler.monitor.subscriber", "scaler.session.dealer", "scaler.scheduler"},
+    "zmq": {"scaler.keys", "scaler.monitor.subscriber", "scaler.session.dealer", "scaler.scheduler"},
 }
 WORKER = "scaler.worker.main"
 _IMPORTING_CALLS = ("__import__", "import_module", "importlib.import_module")
