@@ -49,13 +49,14 @@ MAY_IMPORT: dict[str, str] = {
 MAY_USE = {
     "capnp": {"scaler.monitor.codec", "scaler.protocol.codec"},
     "cloudpickle": {"scaler.values.by_name", "scaler.values.by_value", "scaler.values.untravelling"},
+    "cryptography": {"scaler.objects.sealed"},
     "subprocess": {"scaler.cluster.spawn"},
     "uvloop": {"scaler.program.event_loop", "scaler.scheduler.pump_loop"},
     "zmq": {"scaler.keys", "scaler.monitor.subscriber", "scaler.session.dealer", "scaler.scheduler"},
 }
 WORKER = "scaler.worker.main"
 _IMPORTING_CALLS = ("__import__", "import_module", "importlib.import_module")
-HEAVY = ("asyncio", "capnp", "psutil", "subprocess", "uvloop", "zmq")
+HEAVY = ("asyncio", "capnp", "cryptography", "psutil", "subprocess", "uvloop", "zmq")
 
 
 def main() -> int:

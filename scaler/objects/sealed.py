@@ -1,0 +1,227 @@
+"""Sealed: a TCP connection for objects whose bytes nobody else can read or change.
+
+Both ends have a key in common, 32 random bytes that came to them through their sessions, which are encrypted already.
+There are no certificates, then, and nothing that expires. A connection begins with one message each way, in clear:
+
+    from who connects, 44 bytes          from who listens, 40 bytes
+    0   "SCOS"                           0   "SCOS"
+    4   version (2)                      4   version (2)
+    6   ciphers that it has (2)          6   the cipher that is used (2)
+    8   which key it means (4)           8   32 random bytes
+    12  32 random bytes
+
+A hash with the common key over both messages gives two keys of this connection, one for each direction. Then there are
+records, each sealed by itself (AEAD):
+
+    0   bytes of plain text (4), from 1 to MOST_RECORD_BYTES
+    4   as many bytes, encrypted
+    .   tag (16), over these and over the length
+
+The nonce is the number of the record in its direction. So what is changed, left out, repeated, put elsewhere or sent
+back to where it came from does not open, and neither does what was recorded in another connection, since both ends have
+added to its keys. That an end was cut off is for the layer above to see, which knows how many bytes are to come.
+
+Rule 1: what does not open ends the connection. Nothing of it has been given to anybody: a piece is opened whole.
+Rule 2: it is used like the socket under it (`sendall`, `recv`, `recv_into`), one thread for each direction at a time.
+Not here: what is said over it (stream), how the common key comes to both (session).
+"""
+
+import os
+import socket
+import struct
+from collections.abc import Callable
+from hashlib import blake2b
+from typing import Any
+
+from scaler.objects.stream import HungUp, StreamError
+
+MAGIC, VERSION = b"SCOS", 1
+AES_256_GCM, CHACHA20_POLY1305 = 1, 2
+KEY_BYTES, RANDOM_BYTES, TAG_BYTES = 32, 32, 16
+MOST_RECORD_BYTES = 512 << 10
+_OPENING = struct.Struct("<4sHHI32s")
+_REPLY = struct.Struct("<4sHH32s")
+_LENGTH = struct.Struct("<I")
+_PERSON = b"scaler objects"
+
+
+class SealError(StreamError):
+    """The other end has another key, or somebody in between has changed what it sent."""
+
+
+class Sealed:
+    """One end of a connection. Made by `connect_sealed` or `accept_sealed`."""
+
+    def __init__(self, connection: socket.socket, sending: Any, receiving: Any) -> None:
+        self.connection = connection
+        self._sending, self._receiving = sending, receiving
+        self._sent = self._received = 0
+        self._out = bytearray(_LENGTH.size + MOST_RECORD_BYTES + TAG_BYTES)
+        self._in = bytearray(MOST_RECORD_BYTES + TAG_BYTES)
+        self._rest = b""  # of a record of which less was asked for
+
+    def sendall(self, data: bytes | memoryview) -> None:
+        """Send it all, as so many records as it takes."""
+        view = memoryview(data).cast("B")
+        for begin in range(0, view.nbytes, MOST_RECORD_BYTES):
+            piece = view[begin : begin + MOST_RECORD_BYTES]
+            _LENGTH.pack_into(self._out, 0, piece.nbytes)
+            end = _LENGTH.size + piece.nbytes + TAG_BYTES
+            with memoryview(self._out) as out:
+                self._sending.encrypt_into(
+                    _nonce(self._sent), piece, bytes(out[: _LENGTH.size]), out[_LENGTH.size : end]
+                )
+                self._sent += 1
+                self.connection.sendall(out[:end])
+
+    def recv(self, most_bytes: int) -> bytes:
+        """Some bytes, as socket.recv gives them; none if the other end has hung up between two records."""
+        if not self._rest:
+            length = self._next_length()
+            if not length:
+                return b""
+            opened = bytearray(length)
+            self._open(length, memoryview(opened))
+            self._rest = bytes(opened)
+        data, self._rest = self._rest[:most_bytes], self._rest[most_bytes:]
+        return data
+
+    def recv_into(self, view: memoryview, _: int = 0, flags: int = 0) -> int:
+        """Fill the view; less only if the other end has hung up. Whole records are opened in their place."""
+        done = 0
+        while done < view.nbytes:
+            room = view.nbytes - done
+            if self._rest:
+                data, self._rest = self._rest[:room], self._rest[room:]
+                view[done : done + len(data)] = data
+                done += len(data)
+                continue
+            length = self._next_length()
+            if not length:
+                break
+            if length <= room:
+                self._open(length, view[done : done + length])
+                done += length
+            else:
+                opened = bytearray(length)
+                self._open(length, memoryview(opened))
+                self._rest = bytes(opened)
+        return done
+
+    def _next_length(self) -> int:
+        """Of the record that comes next; 0 if the other end has hung up before it."""
+        head = bytearray(_LENGTH.size)
+        if not _fill(self.connection, memoryview(head), may_end=True):
+            return 0
+        (length,) = _LENGTH.unpack(head)
+        if not 0 < length <= MOST_RECORD_BYTES:
+            raise SealError(f"a record of {length} bytes: the other end has another key, or what it sent was changed")
+        return int(length)
+
+    def _open(self, length: int, place: memoryview) -> None:
+        """Read the rest of the record and open it in this place."""
+        from cryptography.exceptions import InvalidTag
+
+        with memoryview(self._in)[: length + TAG_BYTES] as sealed:
+            _fill(self.connection, sealed)
+            try:
+                self._receiving.decrypt_into(_nonce(self._received), sealed, _LENGTH.pack(length), place)
+            except InvalidTag:
+                raise SealError("a record does not open: another key, or somebody has changed it") from None
+        self._received += 1
+
+    # What else the stream does with a socket.
+
+    def setblocking(self, is_blocking: bool) -> None:
+        self.connection.setblocking(is_blocking)
+
+    def setsockopt(self, level: int, option: int, value: int | bytes) -> None:
+        self.connection.setsockopt(level, option, value)
+
+    def shutdown(self, how: int) -> None:
+        self.connection.shutdown(how)
+
+    def close(self) -> None:
+        self.connection.close()
+
+
+def connect_sealed(connection: socket.socket, key: bytes, key_number: int) -> Sealed:
+    """The end that has connected: it means the key of this number, which is `key`."""
+    opening = _OPENING.pack(MAGIC, VERSION, AES_256_GCM | CHACHA20_POLY1305, key_number, os.urandom(RANDOM_BYTES))
+    if not has_fast_aes():
+        opening = opening[:6] + CHACHA20_POLY1305.to_bytes(2, "little") + opening[8:]
+    connection.sendall(opening)
+    reply = bytearray(_REPLY.size)
+    _fill(connection, memoryview(reply))
+    magic, version, cipher, _ = _REPLY.unpack(reply)
+    if (magic, version) != (MAGIC, VERSION) or cipher not in (AES_256_GCM, CHACHA20_POLY1305):
+        raise StreamError("what listens there serves no sealed objects of this version")
+    there, here = _keys(key, opening, bytes(reply))
+    return Sealed(connection, _cipher(cipher, there), _cipher(cipher, here))
+
+
+def accept_sealed(connection: socket.socket, key_of: Callable[[int], bytes | None]) -> Sealed:
+    """The end that listens; `key_of` gives the key of a number. It has proved nothing before a record has opened."""
+    opening = bytearray(_OPENING.size)
+    _fill(connection, memoryview(opening))
+    magic, version, ciphers, number, _ = _OPENING.unpack(opening)
+    if (magic, version) != (MAGIC, VERSION) or not ciphers & (AES_256_GCM | CHACHA20_POLY1305):
+        raise StreamError("it does not ask for sealed objects of this version")
+    key = key_of(number)
+    if key is None:
+        raise StreamError("it means a key that there is not")
+    cipher = AES_256_GCM if ciphers & AES_256_GCM and has_fast_aes() else ciphers & CHACHA20_POLY1305 or AES_256_GCM
+    reply = _REPLY.pack(MAGIC, VERSION, cipher, os.urandom(RANDOM_BYTES))
+    connection.sendall(reply)
+    there, here = _keys(key, bytes(opening), reply)
+    return Sealed(connection, _cipher(cipher, here), _cipher(cipher, there))
+
+
+def key_between(key: bytes, number: int) -> bytes:
+    """The key of the host that listens, whose own is `key`, and the host of this number."""
+    return blake2b(number.to_bytes(4, "little"), key=key, digest_size=KEY_BYTES, person=_PERSON).digest()
+
+
+def has_fast_aes() -> bool:
+    """Whether this processor has instructions for AES, without which the other cipher is faster."""
+    global _has_fast_aes
+    if _has_fast_aes is None:
+        try:
+            with open("/proc/cpuinfo", "rb") as file:
+                words = file.read(65536).split()
+            _has_fast_aes = b"aes" in words
+        except OSError:
+            _has_fast_aes = False
+    return _has_fast_aes
+
+
+_has_fast_aes: bool | None = None
+
+
+def _keys(key: bytes, opening: bytes, reply: bytes) -> tuple[bytes, bytes]:
+    """Of what is sent by the end that has connected, and by the other one."""
+    both = blake2b(opening + reply, key=key, digest_size=2 * KEY_BYTES, person=_PERSON).digest()
+    return both[:KEY_BYTES], both[KEY_BYTES:]
+
+
+def _cipher(which: int, key: bytes) -> Any:
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
+
+    return AESGCM(key) if which == AES_256_GCM else ChaCha20Poly1305(key)
+
+
+def _nonce(number: int) -> bytes:
+    return number.to_bytes(12, "little")
+
+
+def _fill(connection: socket.socket, view: memoryview, *, may_end: bool = False) -> bool:
+    """Read so many bytes; False if there is none at all and that may be."""
+    done = 0
+    while done < view.nbytes:
+        count = connection.recv_into(view[done:], 0, socket.MSG_WAITALL)
+        if not count:
+            if may_end and not done:
+                return False
+            raise HungUp("the other side hung up within a record")
+        done += count
+    return True
