@@ -48,12 +48,12 @@ from scaler._native import (
     pack_supply,
     peer_segment_bytes,
 )
-from scaler.colocation.names import new_life, object_folder, sweep
+from scaler.colocation.names import new_epoch, object_folder, sweep
 from scaler.protocol import frames
 from scaler.protocol.codec import encode
 from scaler.protocol.frames import UNNUMBERED, Body, Chunk, Frame, Function, Functions, Hello, Role, Tasks
 from scaler.session.remote_peers import RemotePeers
-from scaler.session.remote_session import HostObjects
+from scaler.session.session_at_scheduler import HostObjects
 
 BITS = 6
 RING_BYTES, CONTROL_BYTES = 1 << 18, 1 << 16
@@ -157,12 +157,12 @@ class Played:
     """A scheduler's remote side, and one peer that says what it is given."""
 
     def __init__(self, role: Role) -> None:
-        self.life = new_life()
-        self.core = SchedulerCore(1, self.life, object_folder())
-        store = Store(self.life, self.core.own_tag, object_folder())
+        self.epoch = new_epoch()
+        self.core = SchedulerCore(1, self.epoch, object_folder())
+        store = Store(self.epoch, self.core.own_tag, object_folder())
         self.core.edges.store = store
         self.remote = RemotePeers(
-            self.core, self.life, "door", HostObjects(store, Mappings(self.life, object_folder())), queue_size=1000,
+            self.core, self.epoch, "door", HostObjects(store, Mappings(self.epoch, object_folder())), queue_size=1000,
             client_timeout_s=60, worker_timeout_s=60, heartbeat_s=2, ping_timeout_s=30, send=lambda *_: True,
             on_change=lambda: None, on_shutdown=lambda: "",
         )  # fmt: skip
@@ -193,7 +193,7 @@ class Played:
 
     def kept_bytes(self) -> int:
         gc.collect()
-        names = [name for name in os.listdir("/dev/shm") if name.startswith(f"scaler-{self.life}-")]
+        names = [name for name in os.listdir("/dev/shm") if name.startswith(f"scaler-{self.epoch}-")]
         return _own_bytes() + sum(os.stat(f"/dev/shm/{name}").st_blocks * 512 for name in names)
 
 
@@ -208,8 +208,8 @@ def _play(answer: Connection, what: str) -> None:
         played.say(body)
     kept = max(0, played.kept_bytes() - before)
     answer.send((kept / (played.sent - sent) if what in INPUTS else kept / 1e6, 1000 * played.worst_s))
-    sweep(small.life)
-    sweep(played.life)
+    sweep(small.epoch)
+    sweep(played.epoch)
 
 
 def wire(links: tuple[str, ...]) -> list[Figure]:
@@ -246,8 +246,8 @@ def _play_ids(answer: Connection, gap: int) -> None:
     before = played.kept_bytes()
     played.say(tasks(SPARSE[0], gap))
     answer.send((played.kept_bytes() - before, 1000 * played.worst_s))
-    sweep(warm.life)
-    sweep(played.life)
+    sweep(warm.epoch)
+    sweep(played.epoch)
 
 
 def sparse(links: tuple[str, ...]) -> list[Figure]:
@@ -306,7 +306,7 @@ FLOODS = {
 
 
 def _flood(answer: Connection, what: str) -> None:
-    core = SchedulerCore(1, new_life(), object_folder())
+    core = SchedulerCore(1, new_epoch(), object_folder())
     pump = Pump(core, Segment.private(PAGE), os.eventfd(0, os.EFD_NONBLOCK))
     workers = [LocalPeer(pump, 0) for _ in range(200)]
     peer = LocalPeer(pump, BITS, workers[0].peer.tag if what.startswith("tasks of") else 0)
@@ -322,7 +322,7 @@ def _flood(answer: Connection, what: str) -> None:
 
 def _come_and_go(answer: Connection, role: str) -> None:
     """The longest that one of many takes to come or to go."""
-    core, worst_s = SchedulerCore(1, new_life(), object_folder()), 0.0
+    core, worst_s = SchedulerCore(1, new_epoch(), object_folder()), 0.0
     indices: deque[int] = deque()
     for number in range(2 * MANY_PEERS):
         outlets = RingOutlet(Ring(Segment.private(8192), 0, 4096)), RingOutlet(Ring(Segment.private(8192), 0, 4096))

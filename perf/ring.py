@@ -12,7 +12,7 @@ from perf.report import Figure, of_rounds
 from perf.rounds import ROUNDS
 from scaler._native import PAGE, Ring, RingOutlet, Segment, drill_consume, drill_hops, drill_produce
 from scaler.colocation.doorbell import new_doorbell
-from scaler.colocation.names import new_life, segment_name
+from scaler.colocation.names import new_epoch, segment_name
 
 RECORDS = 2_000_000
 HOPS = 3_000
@@ -25,7 +25,7 @@ _fork = multiprocessing.get_context("fork")
 
 def shared_memory() -> Segment:
     """Room for two rings; its name is gone at once, so nothing is left whatever happens."""
-    name = segment_name(new_life())
+    name = segment_name(new_epoch())
     memory = Segment.create(name, 2 * SECOND_RING)
     Segment.unlink(name)
     return memory

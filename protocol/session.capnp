@@ -3,7 +3,7 @@
 # A session: its beginning and end, who is there, and whether they are alive.
 #
 # Rule 1: a Data that is a key (session, identity) is compared byte by byte and never interpreted.
-# Rule 2: a Text is for people to read, except `colocation` and `monitor`, which are addresses, and `reason` of Left.
+# Rule 2: a Text is for people to read, except `localAddress` and `monitor`, which are addresses, and `reason` of Left.
 # Not here: tasks and what is said about them (batch.capnp).
 
 struct Hello {
@@ -14,7 +14,7 @@ struct Hello {
   clientBits @4 :UInt32;                                # the 24 high bits of this client's task ids; 0 for a cluster
   session @5 :Data;                                     # 16 bytes of the session to go on with, or none
   received @6 :UInt64;                                  # the highest number taken in that session
-  life @7 :UInt64;                                      # the scheduler's life this peer knew last, or 0
+  epoch @7 :UInt64;                                     # of the scheduler that this peer knew last, or 0
   pid @8 :UInt32;
   uid @9 :UInt32;
   hostName @10 :Text;
@@ -25,11 +25,11 @@ struct Hello {
 }
 
 struct Welcome {
-  life @0 :UInt64;                                      # differs after every start of the scheduler
+  epoch @0 :UInt64;                                     # differs after every start of the scheduler
   session @1 :Data;                                     # 16 bytes: what to say in a hello to go on with this session
   resumed @2 :Bool;                                     # the session of the hello goes on, numbers and all
   received @3 :UInt64;                                  # the highest number taken; 0 unless resumed
-  colocation @4 :Text;                                  # abstract AF_UNIX address without its leading NUL, or empty
+  localAddress @4 :Text;                                # abstract AF_UNIX address without its leading NUL, or empty
   heartbeatMs @5 :UInt32;                               # how often each side says something
   monitor @6 :Text;                                     # ZeroMQ address of the snapshots, or empty
   objectsPort @7 :UInt16;                               # of the scheduler's host, for objects; 0: there is none

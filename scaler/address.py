@@ -1,4 +1,4 @@
-"""Address: where a scheduler can be reached, `tcp://host:port` or `ipc://path`, as the user writes it; and Place, where
+"""Address: where a scheduler can be reached, `tcp://host:port` or `ipc://path`, as the user writes it. Endpoint: where
 another host serves objects, `host:port`, as that host says it.
 
 Both are checked here, before ZeroMQ or the C library sees them. ZeroMQ takes port 80000 for 14464 and says of most
@@ -7,8 +7,8 @@ empty or has more than 63 characters.
 
 Rule 1: an address is loopback only if that is plain from its text: `localhost`, 127.0.0.0/8, ::1, and every ipc path. A
         host name is not looked up for this, since what it means may change between the question and the answer.
-Rule 2: what another host says is read by `Place.parse` where its frame comes in, and by nothing else. It names one host
-        and one port to connect to: no star, no unspecified address, no interface of the speaker's (`%eth0`).
+Rule 2: what another host says is read by `Endpoint.parse` where its frame comes in, and by nothing else. It names one
+        host and one port to connect to: no star, no unspecified address, no interface of the speaker's (`%eth0`).
 Rule 3: a host's name is one of RFC 1123: labels of 1 to 63 letters, digits and hyphens, 253 characters in all.
         Underscores are let pass, since the names of many containers have some.
 Not here: listening and connecting.
@@ -99,14 +99,14 @@ class Address:
         return Address(self.host, port if self.port and port <= MOST_PORT else 0)
 
 
-class Place(NamedTuple):
-    """One host and one port of it, as another host has named them. Made by `Place.parse`."""
+class Endpoint(NamedTuple):
+    """One host and one port of it, as another host has named them. Made by `Endpoint.parse`."""
 
     host: str
     port: int
 
     @classmethod
-    def parse(cls, text: str) -> "Place":
+    def parse(cls, text: str) -> "Endpoint":
         """The place that this text is, `host:port` or `[IPv6 address]:port`. AddressError says what is wrong."""
         if len(text) > MOST_HOST_CHARACTERS + len("[]:65535"):
             raise AddressError(f"a text of {len(text)} characters is no host and port")

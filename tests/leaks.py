@@ -7,7 +7,7 @@ A process is of this run if it stands below this one, or has our variable in its
 however far down, whoever its parent is now), or holds our pipe (it was forked and has started no program since). So
 other runs on the same host are not taken for ours. Files of other runs are not even seen, since a run has a /dev/shm
 and a temporary folder of its own (tests.own_memory). Where that is not permitted, or with --shared-memory-of-the-host,
-a file is not ours if it was there before, or if others have memory of the same life mapped (the life stands in its
+a file is not ours if it was there before, or if others have memory of the same epoch mapped (the epoch stands in its
 name) and we have not.
 
 Rule 1: what is about to go has some seconds to do so (--leaks-grace).

@@ -2,7 +2,7 @@
 
 import pytest
 
-from scaler.address import Address, Place
+from scaler.address import Address, Endpoint
 from scaler.exceptions import AddressError, ScalerError
 
 
@@ -133,7 +133,7 @@ def test_monitor_stands_two_ports_on_or_beside_the_path():
     ["127.0.0.1:1", "a-host.example.org:65535", "[::1]:2345", "node_7.:80", "x" * 63 + ".org:80", "1a.b2:3"],
 )
 def test_a_place_is_written_as_it_was_read(text):
-    place = Place.parse(text)
+    place = Endpoint.parse(text)
     assert str(place) == text
     place.host.encode("idna")  # what Python does with it before it is looked up
 
@@ -164,4 +164,4 @@ def test_a_place_is_written_as_it_was_read(text):
 )
 def test_what_is_no_place_is_an_error_that_says_why(text, why):
     with pytest.raises(AddressError, match=why):
-        Place.parse(text)
+        Endpoint.parse(text)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from scaler.colocation.names import BellPage, make_segment, new_life, segment_name, sweep
+from scaler.colocation.names import BellPage, make_segment, new_epoch, segment_name, sweep
 from tests.own_memory import enter_namespace
 from tests.processes import in_child
 
@@ -103,17 +103,17 @@ class Run:
 
 
 @pytest.fixture(scope="module")
-def life() -> Iterator[str]:
+def epoch() -> Iterator[str]:
     """Under which the leaky run leaves its files."""
-    made = new_life()
+    made = new_epoch()
     yield made
     sweep(made)
 
 
 @pytest.fixture(scope="module")
-def leaky(life: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+def leaky(epoch: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     """A run that leaves something of every kind."""
-    run = Run(tmp_path_factory.mktemp("leaky"), _LEAKY.replace("LIFE", life), "--shared-memory-of-the-host")
+    run = Run(tmp_path_factory.mktemp("leaky"), _LEAKY.replace("LIFE", epoch), "--shared-memory-of-the-host")
     yield run
     run.end()
 
@@ -146,10 +146,10 @@ def test_ports_are_found(leaky):
     assert len(re.findall(rf"^this process {port}$", leaky.left, re.M)) == 1
 
 
-def test_files_are_found(leaky, life):
-    assert f"\n/dev/shm/scaler-{life}-1, made during" in leaky.left
-    assert f"\n{tempfile.gettempdir()}/scaler-{life}-2, made during" in leaky.left
-    assert f"\n/dev/shm/scaler-{life}-bell, made during" in leaky.left
+def test_files_are_found(leaky, epoch):
+    assert f"\n/dev/shm/scaler-{epoch}-1, made during" in leaky.left
+    assert f"\n{tempfile.gettempdir()}/scaler-{epoch}-2, made during" in leaky.left
+    assert f"\n/dev/shm/scaler-{epoch}-bell, made during" in leaky.left
 
 
 def test_nothing_else_is_found(leaky):
@@ -157,7 +157,7 @@ def test_nothing_else_is_found(leaky):
 
 
 def test_run_that_leaves_nothing_of_its_own_passes(tmp_path):
-    here, before = new_life(), new_life()
+    here, before = new_epoch(), new_epoch()
     page = BellPage(here)
     make_segment(segment_name(before), 4096)
     try:

@@ -6,7 +6,7 @@
 # Rule 1: no Python object per record, but for payloads with objects, which go aside as tuples: they wait for those.
 # Rule 2: whoever does not take results gets no more of them, large or small: then its tasks are not placed (answers).
 # Rule 3: what waits has not left: it is taken back like a record of the run, at once.
-# Not here: frames, sockets, objects in chunks (scaler.session.remote_session).
+# Not here: frames, sockets, objects in chunks (scaler.session.session_at_scheduler).
 
 cdef enum:
     OUTLET_MOST_BYTES = 16 << 20

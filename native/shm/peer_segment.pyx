@@ -3,7 +3,7 @@
 # layout.pxi draws it: a page with the nonce, the sizes and the headers of the rings, then the rings themselves.
 #
 # Rule 1: whoever opens a peer's segment believes the page only as far as the segment is large enough for what it says.
-# Not here: how the segment is handed over (scaler.colocation.knock, scaler.colocation.door).
+# Not here: how the segment is handed over (scaler.colocation.handshake, scaler.colocation.listener).
 
 cdef enum:
     SLEEPING_OFFSET = 64

@@ -8,7 +8,7 @@
 # Rule 3: on the wire a peer has a number that counts up and is never another's, so what is still under way to or from
 #         one that has left means nobody. Its slot, a bit in the bell page, is the next one's: of a bit that it has left
 #         there, or sets as it ends, nothing comes but a look at rings without news.
-# Not here: frames, sockets, objects in chunks (session.relay_side).
+# Not here: frames, sockets, objects in chunks (session.session_at_relay).
 
 import collections as _collections
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from scaler._native import CHILDREN_BYTES, ClientRings, Mappings, Nest, Segment
 from scaler.client.connect import CLIENT_BITS, RING_BYTES, connect
 from scaler.client.serializer import Serializer
-from scaler.colocation.knock import Entry, Refused, knock
+from scaler.colocation.handshake import LocalConnection, Refused, handshake
 from scaler.exceptions import ScalerError, TaskCancelled
 from scaler.session.client_relay import ClientRelay
 from scaler.values import payload
@@ -49,55 +49,55 @@ def current_client() -> "Client":
         )
     if here is None:
         raise ScalerError("there is no current client here: no task of a scaler worker runs in this process")
-    return _find(here.address, here.scheduler_life, None, False, 60.0)
+    return _find(here.address, here.scheduler_epoch, None, False, 60.0)
 
 
 def restore(
     address: str,
-    life: str,
+    epoch: str,
     serializer: "Serializer | type[Serializer] | None",
     profiling: bool,
     timeout_s: float,
     options: dict[str, Any],
 ) -> "Client":
     """What a pickled client becomes: this worker's own if it serves the same scheduler, else a new connection."""
-    client = _find(address, life, serializer, profiling, timeout_s)
+    client = _find(address, epoch, serializer, profiling, timeout_s)
     return client.options(**options) if options else client
 
 
-def _find(address: str, life: str, serializer: Any, profiling: bool, timeout_s: float) -> "Client":
+def _find(address: str, epoch: str, serializer: Any, profiling: bool, timeout_s: float) -> "Client":
     kind = serializer if serializer is None or isinstance(serializer, type) else type(serializer)
-    key = (os.getpid(), life, kind, profiling)
+    key = (os.getpid(), epoch, kind, profiling)
     client = _clients.get(key)
     if client is None or not client.is_usable:
         with _lock:
             client = _clients.get(key)
             if client is None or not client.is_usable:
-                made = _make(address, life, serializer, profiling, timeout_s)
+                made = _make(address, epoch, serializer, profiling, timeout_s)
                 client = _clients.get(key)
                 if client is None or not client.is_usable:  # else a handler has made it meanwhile, and may use it
                     client = _clients[key] = made
     return client
 
 
-def _make(address: str, life: str, serializer: Any, profiling: bool, timeout_s: float) -> "Client":
+def _make(address: str, epoch: str, serializer: Any, profiling: bool, timeout_s: float) -> "Client":
     from scaler.client.client import Client
 
     here = context.here
-    if here is not None and here.scheduler_life == life:
+    if here is not None and here.scheduler_epoch == epoch:
         return Client._in_worker(here, serializer, profiling, timeout_s)
     return Client(address, profiling=profiling, timeout_seconds=timeout_s, serializer=serializer)
 
 
-def connect_here(here: context.Here, identity: bytes, timeout_s: float) -> tuple[Entry | ClientRelay, int]:
+def connect_here(here: context.Here, identity: bytes, timeout_s: float) -> tuple[LocalConnection | ClientRelay, int]:
     """Rings with a place for children, handed in where this worker's own are; and the bits of the new client."""
     if not here.is_colocated:
         return connect(here.address, identity, timeout_s, children_bytes=CHILDREN_BYTES, voucher=here.voucher)
     for left in reversed(range(TRIES)):
         bits = secrets.randbits(CLIENT_BITS) or 1
         try:
-            entry = knock(
-                here.door, here.life, "client", RING_BYTES, CHILDREN_BYTES,
+            entry = handshake(
+                here.local_address, here.epoch, "client", RING_BYTES, CHILDREN_BYTES,
                 bits=bits, name=here.name, worker_tag=here.tag, voucher=here.voucher.hex(),
             )  # fmt: skip
         except Refused:

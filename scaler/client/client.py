@@ -42,7 +42,7 @@ from scaler.client.serializer import (
     wrap_item,
     wrap_node,
 )
-from scaler.colocation.knock import Entry
+from scaler.colocation.handshake import LocalConnection
 from scaler.colocation.names import is_over, warn_of_files
 from scaler.exceptions import ClientQuitException, ClientShutdownException, SchedulerTimeoutError
 from scaler.session.client_relay import ClientRelay
@@ -109,11 +109,11 @@ class Client:
         self._process = os.getpid()
         self._serializer = serializer
 
-    def _start(self, entry: "Entry | ClientRelay", bits: int, here: Here | None = None) -> None:
+    def _start(self, entry: "LocalConnection | ClientRelay", bits: int, here: Here | None = None) -> None:
         serializer = self._serializer
         event = WakeUp()
-        self._store = Store(entry.life, entry.tag, entry.folder, warn_of_files, entry.most_bytes)
-        mappings = self._mappings = Mappings(entry.life, entry.folder)
+        self._store = Store(entry.epoch, entry.tag, entry.folder, warn_of_files, entry.most_bytes)
+        mappings = self._mappings = Mappings(entry.epoch, entry.folder)
         self._comeback = Comeback(self._address, self._identity, bits, self._timeout_s, entry, self._store)
         self._rings = ClientRings(
             entry.memory, entry.doorbell, entry.bell, entry.slot, entry.bell_eventfd, entry.lifeline, bits,
@@ -146,7 +146,7 @@ class Client:
         _open_clients.add(self)
 
     @property
-    def _entry(self) -> "Entry | ClientRelay":
+    def _entry(self) -> "LocalConnection | ClientRelay":
         """Where its rings lead to just now."""
         return self._comeback.entry
 
@@ -424,7 +424,7 @@ class Client:
         if os.getpid() == self._process:
             self._attendant.stop()
             self._comeback.close()
-            if is_alone or is_over(self._entry.life):  # else the scheduler does it: some may still be of use to others
+            if is_alone or is_over(self._entry.epoch):  # else the scheduler does it: some may still be of use to others
                 self._store.close()
 
     def _after_fork(self) -> None:
@@ -442,8 +442,15 @@ class Client:
         return self._rings.lost is None
 
     def __reduce__(self) -> Any:
-        life = self._entry.scheduler_life
-        return restore, (self._address, life, self._serializer, self._profiling, self._timeout_s, self._options.changes)
+        epoch = self._entry.scheduler_epoch
+        return restore, (
+            self._address,
+            epoch,
+            self._serializer,
+            self._profiling,
+            self._timeout_s,
+            self._options.changes,
+        )
 
     def __enter__(self) -> "Client":
         return self

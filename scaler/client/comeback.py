@@ -18,7 +18,7 @@ import time
 
 from scaler._native import ClientRings, Store
 from scaler.client.connect import connect
-from scaler.colocation.knock import Entry
+from scaler.colocation.handshake import LocalConnection
 from scaler.exceptions import DisconnectedError, RefusedError, SchedulerTimeoutError
 from scaler.program.threads import await_ends, new_thread
 from scaler.session.client_relay import ClientRelay
@@ -35,7 +35,13 @@ class Comeback:
     rings: ClientRings | None = None
 
     def __init__(
-        self, address: str, identity: bytes, bits: int, timeout_s: float, entry: Entry | ClientRelay, store: Store
+        self,
+        address: str,
+        identity: bytes,
+        bits: int,
+        timeout_s: float,
+        entry: LocalConnection | ClientRelay,
+        store: Store,
     ) -> None:
         self.entry = entry
         self._address, self._identity, self._bits, self._timeout_s = address, identity, bits, timeout_s
@@ -94,9 +100,9 @@ class Comeback:
         if is_late:
             entry.close()
             return True
-        self._store.begin_life(entry.life, entry.folder, entry.most_bytes)
+        self._store.begin_life(entry.epoch, entry.folder, entry.most_bytes)
         rings.attach(
-            entry.memory, entry.doorbell, entry.bell, entry.slot, entry.bell_eventfd, entry.lifeline, entry.life,
+            entry.memory, entry.doorbell, entry.bell, entry.slot, entry.bell_eventfd, entry.lifeline, entry.epoch,
             entry.folder,
         )  # fmt: skip
         old.close()

@@ -5,7 +5,7 @@ import os
 import secrets
 from collections.abc import Callable
 
-from scaler.colocation.knock import Entry, NotCoLocated, Refused, knock
+from scaler.colocation.handshake import LocalConnection, NotCoLocated, Refused, handshake
 from scaler.exceptions import DisconnectedError
 from scaler.protocol.frames import Hello, Role
 from scaler.session.client_relay import ClientRelay
@@ -25,7 +25,7 @@ def connect(
     is_stopped: Callable[[], bool] = lambda: False,
     children_bytes: int = 0,
     voucher: bytes = b"",
-) -> tuple[Entry | ClientRelay, int]:
+) -> tuple[LocalConnection | ClientRelay, int]:
     """Rings to the scheduler at `address`, and the bits that this client's task ids begin with.
 
     These are `known_bits`, if it has any: then a scheduler was there before. With `children_bytes` it is a nested
@@ -46,7 +46,7 @@ def connect(
     try:
         if children_bytes:
             raise NotCoLocated("its worker is elsewhere")
-        entry = knock(welcome.colocation, f"{welcome.life:016x}", "client", RING_BYTES, bits=bits, name=name)
+        entry = handshake(welcome.local_address, f"{welcome.epoch:016x}", "client", RING_BYTES, bits=bits, name=name)
     except (NotCoLocated, Refused, DisconnectedError) as reason:
         _log.info("client %s (process %d) goes over the wire to %s: %s", name, os.getpid(), address, reason)
         relay = ClientRelay(

@@ -53,7 +53,7 @@ from scaler._native import (
 )
 from scaler.client.serializer import Serializer, deserialize_input
 from scaler.exceptions import MissingObjects
-from scaler.objects.transfers import Place
+from scaler.objects.naming import Place
 from scaler.values import payload
 from scaler.values.reference import IN_OBJECT, ObjectReference, load_input, same, slots
 

@@ -10,7 +10,7 @@ from typing import Any
 from scaler.cluster.cores import usable_cores
 from scaler.cluster.spawn import own_children
 from scaler.cluster.supervisor import Supervisor, WorkerSettings
-from scaler.colocation.door import raise_descriptor_limit
+from scaler.colocation.listener import raise_descriptor_limit
 from scaler.colocation.memory import object_memory
 from scaler.config.table import ClusterConfig
 from scaler.program.descriptors import check_descriptors

@@ -5,13 +5,13 @@ the next one is started at once, so that its task waits for no longer than a sta
 lived for less than SETTLED_S there is a pause that doubles up to MOST_JOINED_PAUSE_S. One that could not even join (a
 broken environment) is not to keep the host busy: that pause doubles up to MOST_PAUSE_S.
 
-If START_FAILURES in a row could not even join, at each place, and none is there, no worker can start (`is_unable`):
+If START_FAILURES in a row could not even join, at each member, and none is there, no worker can start (`is_unable`):
 what waits for one would wait for ever. They are tried again all the same: what keeps them from it may be mended.
 
 One that was killed to stop what it ran is started again at once, and does not count.
 
 Spares stand in for workers whose task waits for another worker's: as many as there are such, up to the number of spare
-places. They stay for SPARE_LINGER_S after they were needed, so that the next one who waits finds them warm.
+members. They stay for SPARE_LINGER_S after they were needed, so that the next one who waits finds them warm.
 
 Not here: starting and watching processes (supervisor).
 """
@@ -38,7 +38,7 @@ class State(Enum):
 
 
 @dataclass
-class Place:
+class Member:
     """One worker of this host, whichever process it is just now."""
 
     name: str
@@ -57,24 +57,24 @@ class Place:
 
 @dataclass(frozen=True)
 class Start:
-    """Command: start a process for this place."""
+    """Command: start a process for this member."""
 
-    place: int
+    member: int
 
 
 @dataclass(frozen=True)
 class Retire:
-    """Command: have the process at this place end when its task is done."""
+    """Command: have the process at this member end when its task is done."""
 
-    place: int
+    member: int
 
 
 class Roster:
-    """The workers of one supervisor, by place; those of spares come last."""
+    """The workers of one supervisor, by member; those of spares come last."""
 
     def __init__(self, names: list[str], spares: Sequence[str] = ()) -> None:
-        self.places = [Place(name) for name in names]
-        self.places += [Place(name, State.STOPPED, is_spare=True) for name in spares]
+        self.members = [Member(name) for name in names]
+        self.members += [Member(name, State.STOPPED, is_spare=True) for name in spares]
         self.running = False
         self._spares_wanted = 0
         self._spares_end_s = 0.0  # when those that are not wanted go
@@ -82,16 +82,16 @@ class Roster:
     @property
     def names(self) -> tuple[str, ...]:
         """Of the workers, without spares."""
-        return tuple(place.name for place in self.places if not place.is_spare)
+        return tuple(member.name for member in self.members if not member.is_spare)
 
     def on_connected(self, now_s: float, alive: Container[int] = ()) -> list[Start | Retire]:
-        """There is a scheduler to work for. Those at the places `alive` have joined it already."""
+        """There is a scheduler to work for. Those at the members `alive` have joined it already."""
         self.running = True
-        for index, place in enumerate(self.places):
+        for index, member in enumerate(self.members):
             if index not in alive:
-                place.state, place.due_s, place.pause_s, place.failures = State.WAITING, now_s, 0.0, 0
-                if place.is_spare:
-                    place.state = State.STOPPED
+                member.state, member.due_s, member.pause_s, member.failures = State.WAITING, now_s, 0.0, 0
+                if member.is_spare:
+                    member.state = State.STOPPED
         return self.on_tick(now_s)
 
     def on_disconnected(self) -> None:
@@ -100,13 +100,13 @@ class Roster:
 
     def on_blocked(self, count: int, now_s: float) -> list[Start | Retire]:
         """So many workers have a task that waits for another worker's."""
-        spares = [place for place in self.places if place.is_spare]
+        spares = [member for member in self.members if member.is_spare]
         if self._spares_wanted > count:
             self._spares_end_s = now_s + SPARE_LINGER_S
         self._spares_wanted = count
-        missing = min(count, len(spares)) - sum(place.is_there for place in spares)
-        for place in [place for place in spares if place.state is State.STOPPED][: max(0, missing)]:
-            place.state, place.due_s, place.pause_s = State.WAITING, now_s, 0.0
+        missing = min(count, len(spares)) - sum(member.is_there for member in spares)
+        for member in [member for member in spares if member.state is State.STOPPED][: max(0, missing)]:
+            member.state, member.due_s, member.pause_s = State.WAITING, now_s, 0.0
         return self.on_tick(now_s)
 
     def on_tick(self, now_s: float) -> list[Start | Retire]:
@@ -115,70 +115,70 @@ class Roster:
             return []
         commands: list[Start | Retire] = []
         if self._has_spares_too_many and now_s >= self._spares_end_s:
-            there = [index for index, place in enumerate(self.places) if place.is_spare and place.is_there]
+            there = [index for index, member in enumerate(self.members) if member.is_spare and member.is_there]
             for index in there[self._spares_wanted :]:
-                place = self.places[index]
-                if place.state is State.WAITING:
-                    place.state = State.STOPPED
+                member = self.members[index]
+                if member.state is State.WAITING:
+                    member.state = State.STOPPED
                 else:
-                    place.state = State.LEAVING
+                    member.state = State.LEAVING
                     commands.append(Retire(index))
-        for index, place in enumerate(self.places):
-            if place.state is State.WAITING and place.due_s <= now_s:
-                place.state, place.since_s = State.STARTING, now_s
+        for index, member in enumerate(self.members):
+            if member.state is State.WAITING and member.due_s <= now_s:
+                member.state, member.since_s = State.STARTING, now_s
                 commands.append(Start(index))
         return commands
 
     def on_joined(self, index: int, now_s: float) -> None:
         """This worker's process has joined the scheduler."""
-        place = self.places[index]
-        place.state, place.since_s, place.failures = State.JOINED, now_s, 0
+        member = self.members[index]
+        member.state, member.since_s, member.failures = State.JOINED, now_s, 0
 
     def on_exited(self, index: int, now_s: float, intended: bool = False) -> list[Start | Retire]:
         """This worker's process has ended: by itself, or it was killed to stop what it ran (`intended`)."""
-        place = self.places[index]
-        if place.state is State.LEAVING:
-            place.state = State.STOPPED
+        member = self.members[index]
+        if member.state is State.LEAVING:
+            member.state = State.STOPPED
             return self.on_blocked(self._spares_wanted, now_s)
-        has_joined = place.state is State.JOINED
-        place.failures += not has_joined and not intended
-        if has_joined and now_s - place.since_s >= SETTLED_S:
-            place.pause_s, place.quick_deaths = 0.0, 0
-        elif has_joined and not intended and place.quick_deaths < QUICK_DEATHS:
-            place.pause_s, place.quick_deaths = 0.0, place.quick_deaths + 1
-        wait_s = min(place.pause_s, MOST_JOINED_PAUSE_S) if has_joined else place.pause_s
+        has_joined = member.state is State.JOINED
+        member.failures += not has_joined and not intended
+        if has_joined and now_s - member.since_s >= SETTLED_S:
+            member.pause_s, member.quick_deaths = 0.0, 0
+        elif has_joined and not intended and member.quick_deaths < QUICK_DEATHS:
+            member.pause_s, member.quick_deaths = 0.0, member.quick_deaths + 1
+        wait_s = min(member.pause_s, MOST_JOINED_PAUSE_S) if has_joined else member.pause_s
         if intended:
             wait_s = 0.0
-        elif not has_joined or place.quick_deaths >= QUICK_DEATHS:
-            place.pause_s = min(MOST_PAUSE_S, max(FIRST_PAUSE_S, place.pause_s * 2))
-        place.state, place.due_s = State.WAITING, now_s + wait_s
+        elif not has_joined or member.quick_deaths >= QUICK_DEATHS:
+            member.pause_s = min(MOST_PAUSE_S, max(FIRST_PAUSE_S, member.pause_s * 2))
+        member.state, member.due_s = State.WAITING, now_s + wait_s
         return self.on_tick(now_s)
 
     @property
     def next_due_s(self) -> float | None:
         """When on_tick next has something to do."""
-        due = [place.due_s for place in self.places if place.state is State.WAITING]
+        due = [member.due_s for member in self.members if member.state is State.WAITING]
         if self._has_spares_too_many:
             due.append(self._spares_end_s)
         return min(due) if due and self.running else None
 
     @property
     def joined(self) -> set[int]:
-        """The places of those that have joined."""
-        return {index for index, place in enumerate(self.places) if place.state is State.JOINED}
+        """The members of those that have joined."""
+        return {index for index, member in enumerate(self.members) if member.state is State.JOINED}
 
     @property
     def all_joined(self) -> bool:
-        return all(place.state is State.JOINED for place in self.places if not place.is_spare)
+        return all(member.state is State.JOINED for member in self.members if not member.is_spare)
 
     @property
     def is_unable(self) -> bool:
         """No worker is there, and it seems that none can start."""
         return all(
-            place.is_spare or (place.state is not State.JOINED and place.failures >= START_FAILURES)
-            for place in self.places
+            member.is_spare or (member.state is not State.JOINED and member.failures >= START_FAILURES)
+            for member in self.members
         )
 
     @property
     def _has_spares_too_many(self) -> bool:
-        return sum(place.is_spare and place.is_there for place in self.places) > self._spares_wanted
+        return sum(member.is_spare and member.is_there for member in self.members) > self._spares_wanted

@@ -6,7 +6,7 @@ is their relay. When the scheduler goes it looks for a new one for `death_timeou
 Rule 1: whatever ends the supervisor ends its workers: they hold a socket to it, and the kernel kills them with it.
 Rule 2: nothing in the event loop waits for another process or a thread. What may take longer than a few milliseconds (a
         scheduler's answer, the ends of workers, a relay's last word, the lock of a bell page) is done in a thread, with
-        descriptors of its own (Errand), and whoever awaits it looks afterwards at what has changed meanwhile. What is
+        descriptors of its own (BlockingCall). What awaits it looks afterwards at what has changed meanwhile. What is
         sent in the loop does not wait for room. So a scheduler that is stopped keeps a supervisor neither from its
         workers nor from a signal. Excepted: starting a process, the first message to that, which always has room, and
         what is swept when all is over.
@@ -34,17 +34,17 @@ from scaler.cluster.cores import thread_share
 from scaler.cluster.output import Output, Pipe
 from scaler.cluster.roster import START_FAILURES, Retire, Roster, Start
 from scaler.cluster.spawn import Child, end_all
-from scaler.colocation.handover import Handle, Place, hand_over, tell_worker
-from scaler.colocation.knock import MOST_PACKET_BYTES, Entry, NotCoLocated, Refused, Unanswered, knock
+from scaler.colocation.handover import Handle, NewOwner, hand_over, tell_worker
+from scaler.colocation.handshake import MOST_PACKET_BYTES, LocalConnection, NotCoLocated, Refused, Unanswered, handshake
 from scaler.colocation.memory import ObjectMemory
 from scaler.colocation.names import BellPage, is_over, sweep, sweep_orphans
 from scaler.exceptions import DisconnectedError, LimitError, ScalerError
+from scaler.program.blocking_call import BlockingCall, in_thread
 from scaler.program.descriptors import message_in
-from scaler.program.errand import Errand, in_thread
 from scaler.program.sparing_log import SparingLog
 from scaler.protocol.frames import Hello, Role, Welcome
+from scaler.session.cluster_relay import ClusterRelay, new_bell_page
 from scaler.session.dealer import Dealer, greet, new_hello
-from scaler.session.host_relay import HostRelay, new_bell_page
 
 _log = logging.getLogger(__name__)
 _sparing = SparingLog(_log)
@@ -99,16 +99,16 @@ class Supervisor:
         self._handles: dict[int, Handle] = {}  # of workers that can go over to another scheduler
         self._untaken: dict[int, Handle] = {}  # of those, the ones that this scheduler has not taken in yet
         self._killed: set[str] = set()  # keys of processes that were killed to stop what they ran
-        self._blocked: set[int] = set()  # places of workers whose task waits for another worker's
+        self._blocked: set[int] = set()  # members of workers whose task waits for another worker's
         self._identity = secrets.token_bytes(16)
         self._timer: asyncio.TimerHandle | None = None  # for those who wait for the end of a pause
         self.odd = 0  # packets that meant nothing
         self._stopping = asyncio.Event()
         self._gone = asyncio.Event()  # the scheduler has
         self._loop = asyncio.get_running_loop()
-        self._entry: Entry | None = None  # on the scheduler's host
-        self._relay: HostRelay | None = None  # elsewhere
-        self._door = self._life = self._scheduler_life = ""
+        self._entry: LocalConnection | None = None  # on the scheduler's host
+        self._relay: ClusterRelay | None = None  # elsewhere
+        self._local_address = self._epoch = self._scheduler_epoch = ""
         self._output = Output()
         self._pipes: dict[int, Pipe] = {}
         self._memory_watch = OutOfMemory()
@@ -146,31 +146,31 @@ class Supervisor:
             return
         dealer, welcome, entry = found
         self._gone = asyncio.Event()
-        life_before, life = self._scheduler_life, f"{welcome.life:016x}"
-        self._scheduler_life = life
+        epoch_before, epoch = self._scheduler_epoch, f"{welcome.epoch:016x}"
+        self._scheduler_epoch = epoch
         if entry is not None:
             self._entry = entry
             self._loop.add_reader(entry.connection.fileno(), self._on_scheduler_says)
             await self._take_leave(dealer)
             await self._end_elsewhere()
-            self._door, self._life = welcome.colocation, life
-        elif self._relay is not None and life != life_before:
+            self._local_address, self._epoch = welcome.local_address, epoch
+        elif self._relay is not None and epoch != epoch_before:
             await self._relay.go_on(dealer, hello, welcome)
         else:
             await self._end_elsewhere()  # given up by the scheduler that is still there: what they run is run by others
             try:
-                page = await Errand(lambda _: new_bell_page(self._memory.folder), drop=BellPage.close).outcome()
+                page = await BlockingCall(lambda _: new_bell_page(self._memory.folder), drop=BellPage.close).outcome()
             except BaseException:
                 dealer.close()
                 raise
-            self._relay = HostRelay(
+            self._relay = ClusterRelay(
                 self._loop, self._address, dealer, hello, welcome, page, memory=self._memory,
                 timeout_s=self._death_timeout_s, facts_of=self._facts_of, on_kill=self._killed.add,
                 on_over=self._on_relay_over,
             )  # fmt: skip
-            self._door, self._life = self._relay.door, self._relay.life
+            self._local_address, self._epoch = self._relay.local_address, self._relay.epoch
 
-    async def _find_scheduler(self, hello: Hello) -> tuple[Dealer, Welcome, Entry | None] | None:
+    async def _find_scheduler(self, hello: Hello) -> tuple[Dealer, Welcome, LocalConnection | None] | None:
         """The scheduler that answers, and the entry through its door if it is on this host. None if this is to stop."""
         absent, until_s = "", time.monotonic() + self._death_timeout_s
         while not self._stopping.is_set():
@@ -180,18 +180,18 @@ class Supervisor:
                 if greeted is None:
                     return None
                 dealer, welcome = greeted
-                return dealer, welcome, await self._knock(welcome)
+                return dealer, welcome, await self._shake_hands(welcome)
             except (NotCoLocated, Refused, DisconnectedError) as reason:
                 assert dealer is not None
-                life = f"{welcome.life:016x}"
+                epoch = f"{welcome.epoch:016x}"
                 # Where there is no such door a scheduler is elsewhere, or was here and has died since it answered.
                 is_here = isinstance(reason, Unanswered) or (
-                    isinstance(reason, DisconnectedError) and bool(self._handles) and life != absent
+                    isinstance(reason, DisconnectedError) and bool(self._handles) and epoch != absent
                 )
                 if not is_here and not self._stopping.is_set():
                     _log.info("workers go over the wire to %s: %s", self._address, reason)
                     return dealer, welcome, None
-                absent = life
+                absent = epoch
                 await self._take_leave(dealer)
                 if not self._stopping.is_set():
                     _log.info("the scheduler at %s is greeted again: %s", self._address, reason)
@@ -210,9 +210,9 @@ class Supervisor:
         def say_hello(is_given_up: Callable[[], bool]) -> tuple[Dealer, Welcome]:
             return greet(self._address, lambda: hello, self._death_timeout_s, is_given_up)
 
-        errand = Errand(say_hello, drop=lambda greeted: greeted[0].leave())
+        call = BlockingCall(say_hello, drop=lambda greeted: greeted[0].leave())
         over, is_wanted = asyncio.Event(), False
-        greeting = asyncio.ensure_future(errand.outcome())
+        greeting = asyncio.ensure_future(call.outcome())
         greeting.add_done_callback(lambda _: over.set())
         try:
             await self._first_of(over, self._stopping)
@@ -221,16 +221,16 @@ class Supervisor:
         finally:
             if not is_wanted:
                 greeting.add_done_callback(lambda _: greeting.cancelled() or greeting.exception())  # nobody else looks
-                errand.give_up()
+                call.give_up()
 
-    async def _knock(self, welcome: Welcome) -> Entry:
-        def do(is_given_up: Callable[[], bool]) -> Entry:
-            return knock(
-                welcome.colocation, f"{welcome.life:016x}", "cluster", SMALLEST_RING_BYTES,
+    async def _shake_hands(self, welcome: Welcome) -> LocalConnection:
+        def do(is_given_up: Callable[[], bool]) -> LocalConnection:
+            return handshake(
+                welcome.local_address, f"{welcome.epoch:016x}", "cluster", SMALLEST_RING_BYTES,
                 is_stopped=lambda: is_given_up() or self._stopping.is_set(),
             )  # fmt: skip
 
-        return await Errand(do, drop=Entry.close).outcome()
+        return await BlockingCall(do, drop=LocalConnection.close).outcome()
 
     async def _take_leave(self, dealer: Dealer) -> None:
         """Say goodbye to a scheduler that has heard no more than hello."""
@@ -247,12 +247,12 @@ class Supervisor:
                 packet = b""
             if not packet:
                 _log.info("the scheduler has gone")
-                self._leave_door(self._entry)
+                self._leave_listener(self._entry)
             elif not self._obey(self._entry, packet):
                 self.odd += 1  # it may be of a version to come: it is passed over
                 _sparing.warning(None, "the scheduler says what means nothing here: %.200r", packet)
 
-    def _obey(self, entry: Entry, packet: bytes) -> bool:
+    def _obey(self, entry: LocalConnection, packet: bytes) -> bool:
         """Do what the scheduler says. False if it means nothing."""
         try:
             said = message_in(packet)
@@ -266,12 +266,12 @@ class Supervisor:
             self._signal_worker(process, said.get("signal"))
         elif said.get("shutdown"):
             self._stop_for_good()
-            self._leave_door(entry)
+            self._leave_listener(entry)
         else:
             return False
         return True
 
-    def _leave_door(self, entry: Entry) -> None:
+    def _leave_listener(self, entry: LocalConnection) -> None:
         """Nothing more is to be heard there."""
         self._loop.remove_reader(entry.connection.fileno())
         self._gone.set()
@@ -307,14 +307,14 @@ class Supervisor:
         waiting = deque(commands)
         while waiting:
             command = waiting.popleft()
-            index = command.place
+            index = command.member
             if type(command) is Retire:
                 self._retire(index)
                 continue
             try:
                 self._start_worker(index)
             except (OSError, RuntimeError) as error:  # no process, thread or descriptor to be had just now
-                _log.error("worker %s could not be started: %s", self._roster.places[index].name, error)
+                _log.error("worker %s could not be started: %s", self._roster.members[index].name, error)
                 self._failure = f"its process could not be started: {error}"
                 waiting += self._roster.on_exited(index, time.monotonic())
         self._look_whether_unable()
@@ -328,16 +328,16 @@ class Supervisor:
             child.link.shutdown(socket.SHUT_WR)
 
     def _start_worker(self, index: int) -> None:
-        name = self._roster.places[index].name
+        name = self._roster.members[index].name
         settings: dict[str, Any] = {
             "supervisor": os.getpid(),
             "name": name,
-            "door": self._door,
-            "life": self._life,
+            "local_address": self._local_address,
+            "epoch": self._epoch,
             "goes_over": self._entry is not None,
             "address": self._address,
             "is_colocated": self._relay is None,
-            "is_spare": self._roster.places[index].is_spare,
+            "is_spare": self._roster.members[index].is_spare,
             **vars(self._settings),
         }
         pipe = self._output.open()
@@ -382,7 +382,7 @@ class Supervisor:
             self._start(self._roster.on_blocked(len(self._blocked), time.monotonic()))
         elif "retires" in report:
             _log.info(
-                "worker %s (process %d) retires: %s", self._roster.places[index].name, child.pid, report["retires"]
+                "worker %s (process %d) retires: %s", self._roster.members[index].name, child.pid, report["retires"]
             )
             self._killed.add(child.key)
         elif "no_folder" in report:
@@ -393,11 +393,11 @@ class Supervisor:
                 )
             self._is_without_folder = True
         elif "error" in report:
-            _log.error("worker %s could not join: %s", self._roster.places[index].name, report["error"])
+            _log.error("worker %s could not join: %s", self._roster.members[index].name, report["error"])
             child.error = str(report["error"])
         else:
             self.odd += 1
-            _sparing.warning(index, "worker %s reports what means nothing", self._roster.places[index].name)
+            _sparing.warning(index, "worker %s reports what means nothing", self._roster.members[index].name)
         return report is not None
 
     def _on_exit(self, index: int) -> None:
@@ -417,7 +417,7 @@ class Supervisor:
             how = f"by signal {-code}" if code < 0 else f"with exit code {code}"
             if not intended:
                 how += ": the kernel had no memory left" if facts["oom"] else ""
-                _log.warning("worker %s (process %d) ended %s", self._roster.places[index].name, child.pid, how)
+                _log.warning("worker %s (process %d) ended %s", self._roster.members[index].name, child.pid, how)
             self._failure = f"it ended {how}"
             if said := child.error or str(facts.get("output") or ""):
                 self._failure += ", and the last that it said is:\n" + said[-MOST_SAID:]
@@ -487,7 +487,7 @@ class Supervisor:
             await relay.close()
 
     async def _hand_over(self) -> set[int]:
-        """Hand the workers that have outlived their scheduler over to the next one. The places of those that stay."""
+        """Hand the workers that have outlived their scheduler over to the next one. The members of those that stay."""
         self._untaken.clear()
         if self._relay is not None:
             await self._end(list(self._handles))  # of a scheduler on this host; now there is one elsewhere
@@ -508,9 +508,9 @@ class Supervisor:
                         await self._hand_over_one(index, handle)
 
     async def _hand_over_one(self, index: int, handle: Handle) -> None:
-        child, name, gone = self._children[index], self._roster.places[index].name, self._gone
+        child, name, gone = self._children[index], self._roster.members[index].name, self._gone
         try:
-            place = await self._hand_in(index, handle, lambda: gone.is_set() or self._stopping.is_set())
+            new_owner = await self._hand_in(index, handle, lambda: gone.is_set() or self._stopping.is_set())
         except Refused as error:
             _log.error("worker %s is started anew: %s", name, error)
             if self._handles.get(index) is handle:
@@ -521,15 +521,15 @@ class Supervisor:
                 self._untaken[index] = handle
         else:
             if self._handles.get(index) is not handle:
-                place.close()
-            elif not tell_worker(child.link, place):
+                new_owner.close()
+            elif not tell_worker(child.link, new_owner):
                 _log.error("worker %s is started anew: it reads nothing of what it is told", name)
                 await self._start_anew(index)
 
-    async def _hand_in(self, index: int, handle: Handle, is_over: Callable[[], bool]) -> Place:
+    async def _hand_in(self, index: int, handle: Handle, is_over: Callable[[], bool]) -> NewOwner:
         """Hand one in, in a thread that has descriptors of its own: the worker may end meanwhile."""
-        child, door = self._children[index], self._door
-        about = {"process": child.key, "name": self._roster.places[index].name, "grace_s": self._settings.grace_s}
+        child, local_address = self._children[index], self._local_address
+        about = {"process": child.key, "name": self._roster.members[index].name, "grace_s": self._settings.grace_s}
         with contextlib.ExitStack() as taken:
             lent = handle.copy()
             taken.callback(lent.close)
@@ -537,10 +537,10 @@ class Supervisor:
             taken.callback(os.close, pidfd)
             lent_ones = taken.pop_all()
 
-        def do(is_given_up: Callable[[], bool]) -> Place:
-            return hand_over(door, lent, child.pid, pidfd, lambda: is_given_up() or is_over(), **about)
+        def do(is_given_up: Callable[[], bool]) -> NewOwner:
+            return hand_over(local_address, lent, child.pid, pidfd, lambda: is_given_up() or is_over(), **about)
 
-        return await Errand(do, drop=Place.close, close=lent_ones.close).outcome()
+        return await BlockingCall(do, drop=NewOwner.close, close=lent_ones.close).outcome()
 
     async def _start_anew(self, index: int) -> None:
         """End this worker, and have another in its place, once there is a scheduler that it can work for."""
@@ -548,8 +548,8 @@ class Supervisor:
         self._start(self._roster.on_exited(index, time.monotonic(), intended=True))
         await in_thread(end_all, [child], 0.5)
 
-    async def _end(self, places: list[int]) -> None:
-        await in_thread(end_all, [self._forget(index) for index in places], 0.5)
+    async def _end(self, members: list[int]) -> None:
+        await in_thread(end_all, [self._forget(index) for index in members], 0.5)
 
     def _examine(self, index: int, child: Child, code: int) -> dict[str, Any]:
         """What is known of a worker that has ended."""
@@ -557,7 +557,7 @@ class Supervisor:
         if known is not None:
             return known
         output = self._output.last(self._pipes[index])
-        return facts_of(self._roster.places[index].name, child.pid, code, child.peak_bytes, output, self._memory_watch)
+        return facts_of(self._roster.members[index].name, child.pid, code, child.peak_bytes, output, self._memory_watch)
 
     def _tell_death(self, key: str, facts: dict[str, Any]) -> None:
         """Tell whoever has noticed it, or will: the scheduler, or the relay when it asks."""
@@ -595,8 +595,8 @@ class Supervisor:
             self._entry = None
         await in_thread(end_all, children, 0.5)
         self._killed.clear()
-        if self._life and is_over(self._life):
-            sweep(self._life, self._memory.folder)
+        if self._epoch and is_over(self._epoch):
+            sweep(self._epoch, self._memory.folder)
 
 
 def _is_for_want(error: BaseException) -> bool:

@@ -4,7 +4,7 @@ A datagram socket that is connected to itself, so that one descriptor is both wh
 an eventfd is. Not an eventfd, since both sides have the same one, and with it its flags: a peer could make it block,
 fill it, and so stop the scheduler. A datagram can be sent without waiting whatever the flags say.
 
-Not here: ringing and hearing it (native/shm/bell.pyx), how it is handed over (colocation.knock).
+Not here: ringing and hearing it (native/shm/bell.pyx), how it is handed over (colocation.handshake).
 """
 
 import socket

@@ -1,7 +1,7 @@
 """Handover: how workers go from a scheduler that has died to the next one, without being stopped.
 
 The supervisor holds a descriptor of each worker's rings and of its doorbell. It hands both in at the new scheduler's
-door, which takes over the rings where they are (native/shm/takeover.pyx): nothing is asked of the worker, which
+listener, which takes over the rings where they are (native/shm/takeover.pyx): nothing is asked of the worker, which
 may be in the midst of a task. Then it tells the worker whom to ring from now on; the worker hears that when its task
 is done.
 
@@ -22,7 +22,15 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from scaler._native import LAYOUT_VERSION, Segment, WorkerLoop
-from scaler.colocation.knock import MOST_PACKET_BYTES, Entry, NotCoLocated, Refused, answer_in, check_user, pack_address
+from scaler.colocation.handshake import (
+    MOST_PACKET_BYTES,
+    LocalConnection,
+    NotCoLocated,
+    Refused,
+    answer_in,
+    check_user,
+    pack_address,
+)
 from scaler.exceptions import DisconnectedError
 from scaler.program.creator import MOST_REPORT_BYTES, Creator
 from scaler.program.descriptors import await_packet, close_all, message_in, receive_packet
@@ -52,7 +60,7 @@ class Handle(NamedTuple):
             raise
 
 
-class Place(NamedTuple):
+class NewOwner(NamedTuple):
     """Where a worker has been taken in: what it is to be told, and descriptors for it."""
 
     answer: dict[str, Any]
@@ -64,9 +72,12 @@ class Place(NamedTuple):
         os.close(self.bell)
 
 
-def hand_over(door: str, handle: Handle, pid: int, pidfd: int, is_stopped: Callable[[], bool], **about: Any) -> Place:
-    """Hand a worker's rings in at a scheduler's door, with a descriptor of its process: what its number is here means
-    nothing to a scheduler in another PID namespace. Refused with its sentence; DisconnectedError if nobody opens.
+def hand_over(
+    local_address: str, handle: Handle, pid: int, pidfd: int, is_stopped: Callable[[], bool], **about: Any
+) -> NewOwner:
+    """Hand a worker's rings to the scheduler that listens here, with a descriptor of the worker's process: the number
+    of a process means nothing to a scheduler in another PID namespace. Refused with the scheduler's sentence;
+    DisconnectedError if nobody listens.
 
     Waits for the answer until `is_stopped()`, however long: a scheduler that has been stopped for a while would take
     the worker in once it goes on, and lose it at once if nobody waited any more.
@@ -79,7 +90,7 @@ def hand_over(door: str, handle: Handle, pid: int, pidfd: int, is_stopped: Calla
     descriptors: list[int] = []
     try:
         connection.settimeout(OPEN_S)
-        connection.connect(pack_address(door))
+        connection.connect(pack_address(local_address))
         check_user(connection)
         socket.send_fds(connection, [json.dumps(request).encode()], [handle.doorbell, pidfd, handle.memory])
         await_packet(connection, math.inf, is_stopped)
@@ -88,18 +99,20 @@ def hand_over(door: str, handle: Handle, pid: int, pidfd: int, is_stopped: Calla
             raise OSError("it hung up")
         answer = answer_in(packet, len(descriptors), None)
         connection.settimeout(None)
-        return Place({**answer, "door": door}, connection, descriptors[0])
+        return NewOwner({**answer, "local_address": local_address}, connection, descriptors[0])
     except BaseException as error:
         close_all(descriptors)
         connection.close()
         if isinstance(error, NotCoLocated):
             raise Refused(str(error)) from error
         if isinstance(error, OSError | ValueError):
-            raise DisconnectedError(f"nobody takes a worker in at the local address {door}: {error}") from error
+            raise DisconnectedError(
+                f"nobody takes a worker in at the local address {local_address}: {error}"
+            ) from error
         raise
 
 
-def tell_worker(link: socket.socket, place: Place) -> bool:
+def tell_worker(link: socket.socket, place: NewOwner) -> bool:
     """Tell the worker where it belongs now; nothing if it has gone. False if it has not read what it was told before:
     the kernel keeps but a few words for a worker that is long in a task, and to wait for room may take as long.
     """
@@ -120,10 +133,12 @@ def tell_worker(link: socket.socket, place: Place) -> bool:
 class Moving:
     """The worker's side: `report` how it can be handed over, then hear where it was taken in.
 
-    `on_moved(door, life)` is called before the first task that comes from there.
+    `on_moved(local_address, epoch)` is called before the first task that comes from there.
     """
 
-    def __init__(self, creator: Creator, loop: WorkerLoop, entry: Entry, on_moved: Callable[[str, str], None]) -> None:
+    def __init__(
+        self, creator: Creator, loop: WorkerLoop, entry: LocalConnection, on_moved: Callable[[str, str], None]
+    ) -> None:
         self._creator, self._loop, self._entry, self._on_moved = creator, loop, entry, on_moved
         self._descriptors: list[int] = []
 
@@ -160,7 +175,7 @@ class Moving:
             except ValueError as error:
                 _log.warning("the supervisor says what means nothing: %s", error)
                 continue
-            if len(descriptors) == 2 and {"bell", "door", "life", "memory", "slot"} <= answer.keys():
+            if len(descriptors) == 2 and {"bell", "local_address", "epoch", "memory", "slot"} <= answer.keys():
                 break
             close_all(descriptors)
             _log.warning("the supervisor says what means nothing: %.200r", answer)
@@ -170,8 +185,8 @@ class Moving:
         except OSError:
             bell = None  # that one has died, too
         bell_eventfd, lifeline = descriptors
-        self._on_moved(answer["door"], answer["life"])
-        self._loop.move(bell, answer["slot"], bell_eventfd, lifeline, answer["life"], folder, most_bytes)
+        self._on_moved(answer["local_address"], answer["epoch"])
+        self._loop.move(bell, answer["slot"], bell_eventfd, lifeline, answer["epoch"], folder, most_bytes)
         close_all(self._descriptors)
         self._descriptors = descriptors
         return True

@@ -3,7 +3,7 @@
 Opens their segments, gives them to the pump, and tells the pump when they have gone; stops what workers run that nobody
 wants any more. A relay has the same at its end.
 
-Not here: the handshake itself (colocation.door), what their records mean (the core).
+Not here: the handshake itself (colocation.listener), what their records mean (the core).
 """
 
 import asyncio
@@ -17,8 +17,8 @@ from typing import Any
 
 from scaler._native import Peer, Pump
 from scaler.cancellation.stopper import Stopper
-from scaler.colocation.door import Door, Visitor, rings_of
-from scaler.colocation.knock import Refused
+from scaler.colocation.handshake import Refused
+from scaler.colocation.listener import LocalListener, LocalPeer, rings_of
 from scaler.colocation.memory import ObjectMemory
 from scaler.colocation.names import sweep_tag
 from scaler.colocation.voucher import voucher_of
@@ -31,62 +31,66 @@ LOOK_TICKS = 5  # of the pump, between two looks for tasks that run too long
 
 
 class LocalPeers:
-    """`on_change(visitor, joined)` is called after a peer has joined or left."""
+    """`on_change(local_peer, joined)` is called after a peer has joined or left."""
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
         pump: Pump,
-        life: str,
+        epoch: str,
         bell_name: str,
         memory: ObjectMemory,
         queue_size: int,
-        on_change: Callable[[Visitor, bool], None],
+        on_change: Callable[[LocalPeer, bool], None],
     ) -> None:
         self._loop = loop
-        self._pump, self._life, self._bell_name, self._queue_size = pump, life, bell_name, queue_size
+        self._pump, self._epoch, self._bell_name, self._queue_size = pump, epoch, bell_name, queue_size
         self._stopper: Stopper[Peer] = Stopper(self._take_back, self._on_kill, self._ask_clusters)
         self._timer: asyncio.TimerHandle | None = None
         self._memory = memory
         self._host = socket.gethostname()
         self._on_change = on_change
-        self._by_peer: dict[Peer, Visitor] = {}
-        self.door = Door(
-            loop, f"scaler-{life}-{secrets.token_hex(4)}", pump.eventfd, self._join, self._leave, self._on_said
+        self._by_peer: dict[Peer, LocalPeer] = {}
+        self.listener = LocalListener(
+            loop, f"scaler-{epoch}-{secrets.token_hex(4)}", pump.eventfd, self._join, self._leave, self._on_said
         )
         # By what their supervisors call them, since a number may mean another process there.
-        self.unable: dict[Visitor, str] = {}  # the supervisors here, and why no worker of theirs can start
+        self.unable: dict[LocalPeer, str] = {}  # the supervisors here, and why no worker of theirs can start
         self._told: dict[str, dict[str, Any]] = {}  # facts of deaths of processes that have not been seen to leave yet
         # Processes that have, and whose facts are waited for -> their tags, and what is known without them.
         self._awaited: dict[str, tuple[int, dict[str, Any]]] = {}
 
-    def _join(self, visitor: Visitor) -> dict[str, Any]:
-        request = visitor.request
-        memory = rings_of(visitor, self._life)
+    def _join(self, local_peer: LocalPeer) -> dict[str, Any]:
+        request = local_peer.request
+        memory = rings_of(local_peer, self._epoch)
         role = request["role"]
         if role == "worker":
-            tag = int(request["tag"]) if visitor.memory >= 0 else 0  # it has outlived another scheduler
-            process = visitor.process  # first, since it fails where there are no descriptors left
-            peer = self._pump.add(memory, True, visitor.doorbell, queue_size=self._queue_size, tag=tag)
+            tag = int(request["tag"]) if local_peer.memory >= 0 else 0  # it has outlived another scheduler
+            process = local_peer.process  # first, since it fails where there are no descriptors left
+            peer = self._pump.add(memory, True, local_peer.doorbell, queue_size=self._queue_size, tag=tag)
             self._stopper.add(peer, peer.running, process, request)
-            visitor.voucher = voucher_of(memory)
+            local_peer.voucher = voucher_of(memory)
         elif role == "client":
             bits, worker_tag = int(request.get("bits", 0)), self._worker_tag_in(request)
-            peer = self._pump.add(memory, False, visitor.doorbell, client_bits=bits, worker_tag=worker_tag)
+            peer = self._pump.add(memory, False, local_peer.doorbell, client_bits=bits, worker_tag=worker_tag)
         elif role == "cluster":
             # It wants to know whether its workers may come here, and to hear when they shall stop.
-            self.unable[visitor] = ""
-            return {"slot": 0, "bell": self._bell_name, "life": self._life, "tag": 0, "memory": self._memory}
+            self.unable[local_peer] = ""
+            return {"slot": 0, "bell": self._bell_name, "epoch": self._epoch, "tag": 0, "memory": self._memory}
         else:
             raise Refused(f"{role!r} is no kind of peer that has rings")
-        visitor.peer = peer
-        self._by_peer[peer] = visitor
+        local_peer.rings = peer
+        self._by_peer[peer] = local_peer
         _sparing.info(
-            visitor.pid, "%s %s joined over shared memory (process %d)", role, request.get("name", ""), visitor.pid
+            local_peer.pid,
+            "%s %s joined over shared memory (process %d)",
+            role,
+            request.get("name", ""),
+            local_peer.pid,
         )
-        self._on_change(visitor, True)
+        self._on_change(local_peer, True)
         return {
-            "slot": peer.slot, "bell": self._bell_name, "life": self._life, "tag": peer.tag, "memory": self._memory
+            "slot": peer.slot, "bell": self._bell_name, "epoch": self._epoch, "tag": peer.tag, "memory": self._memory
         }  # fmt: skip
 
     def _worker_tag_in(self, request: dict[str, Any]) -> int:
@@ -99,46 +103,50 @@ class LocalPeers:
             raise Refused("it says that it is the client of a worker's tasks, and is not")
         return tag
 
-    def _leave(self, visitor: Visitor) -> None:
-        if visitor.peer is None:
-            self.unable.pop(visitor, None)
+    def _leave(self, local_peer: LocalPeer) -> None:
+        if local_peer.rings is None:
+            self.unable.pop(local_peer, None)
             return
-        del self._by_peer[visitor.peer]
-        final, answer = self._stopper.find_final(visitor.peer), self._stopper.remove(visitor.peer)
+        del self._by_peer[local_peer.rings]
+        final, answer = self._stopper.find_final(local_peer.rings), self._stopper.remove(local_peer.rings)
         if answer is not None:
-            self._pump.answer_for(visitor.peer, answer)
-        left = self._remove(visitor, final)
-        sweep_tag(self._life, visitor.peer.tag, self._memory.folder, left)
+            self._pump.answer_for(local_peer.rings, answer)
+        left = self._remove(local_peer, final)
+        sweep_tag(self._epoch, local_peer.rings.tag, self._memory.folder, left)
         _sparing.info(
-            visitor.pid,
-            "%s %s left (process %d)", visitor.request["role"], visitor.request.get("name", ""), visitor.pid,
+            local_peer.pid,
+            "%s %s left (process %d)", local_peer.request["role"], local_peer.request.get("name", ""), local_peer.pid,
         )  # fmt: skip
-        self._on_change(visitor, False)
+        self._on_change(local_peer, False)
 
-    def _remove(self, visitor: Visitor, final: tuple[int, int] | None) -> list[str]:
+    def _remove(self, local_peer: LocalPeer, final: tuple[int, int] | None) -> list[str]:
         """Tell the core, with what is known if a worker has died. The supervisor may have told, or will in a moment."""
-        peer = visitor.peer
+        peer = local_peer.rings
         if not peer.is_worker:
             return self._pump.remove(peer)
-        told = self._told.pop(visitor.key, None)
-        about: dict[str, Any] = {"worker": visitor.request.get("name", ""), "host": self._host, "pid": visitor.pid}
+        told = self._told.pop(local_peer.key, None)
+        about: dict[str, Any] = {
+            "worker": local_peer.request.get("name", ""),
+            "host": self._host,
+            "pid": local_peer.pid,
+        }
         if final is not None and self._pump.core.on_final_run(peer.index, *final):
             about["final"] = True
         left = self._pump.remove(peer, pack_facts({**about, **(told or {})}), told is None)
         self._awaited = {key: known for key, known in self._awaited.items() if self._pump.core.awaits_death(known[0])}
         if self._pump.core.awaits_death(peer.tag):
-            self._awaited[visitor.key] = peer.tag, about
+            self._awaited[local_peer.key] = peer.tag, about
         return left
 
-    def _on_said(self, visitor: Visitor, message: dict[str, Any]) -> bool:
+    def _on_said(self, local_peer: LocalPeer, message: dict[str, Any]) -> bool:
         """A supervisor has something to say: how a worker of its has died, or that none can start. False if it is
         nothing of that kind.
         """
-        if visitor in self.unable and isinstance(why := message.get("unable"), str):
-            self.unable[visitor] = why
+        if local_peer in self.unable and isinstance(why := message.get("unable"), str):
+            self.unable[local_peer] = why
             return True
         facts, key = facts_from(message.get("died")), message.get("process")
-        if visitor.request["role"] != "cluster" or not facts or not isinstance(key, str):
+        if local_peer.request["role"] != "cluster" or not facts or not isinstance(key, str):
             return False
         if key in self._awaited:
             tag, about = self._awaited.pop(key)
@@ -185,9 +193,9 @@ class LocalPeers:
         self._tell_clusters({"signal": int(number), "process": process.key})
 
     def _tell_clusters(self, message: dict[str, Any]) -> None:
-        for visitor in self.door.visitors:
-            if visitor.accepted and visitor.request["role"] == "cluster":
-                self.door.tell(visitor, message)
+        for local_peer in self.listener.peers:
+            if local_peer.accepted and local_peer.request["role"] == "cluster":
+                self.listener.tell(local_peer, message)
 
     @property
     def clients(self) -> list[Peer]:
@@ -205,20 +213,20 @@ class LocalPeers:
         """Hang up on peers whose rings make no sense. A worker takes that for our end, so its supervisor is told."""
         broken, self._pump.broken[:] = list(self._pump.broken), []
         for peer in broken:
-            visitor = self._by_peer.get(peer)
-            if visitor is None:
+            local_peer = self._by_peer.get(peer)
+            if local_peer is None:
                 continue  # it has left meanwhile
             _sparing.error(
-                visitor.pid,
+                local_peer.pid,
                 "%s %s (process %d) wrote a record that makes no sense: it is shut out",
-                visitor.request["role"], visitor.request.get("name", ""), visitor.pid,
+                local_peer.request["role"], local_peer.request.get("name", ""), local_peer.pid,
             )  # fmt: skip
-            self.door.dismiss(visitor)
+            self.listener.dismiss(local_peer)
             if peer.is_worker:
-                self._tell_clusters({"shut_out": visitor.key})
+                self._tell_clusters({"shut_out": local_peer.key})
 
     def close(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self.door.close()
+        self.listener.close()
         self._stopper.close()

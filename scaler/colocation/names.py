@@ -1,9 +1,9 @@
 """Names of shared-memory segments, and how those of killed owners are told from those in use.
 
-Everything that belongs to one scheduler (or one relay) begins with `scaler-<life>-`, where the life is 64 random bits.
-Its bell page `scaler-<life>-bell` is locked (flock) as long as the owner lives, so whoever gets the lock knows that
-the owner is dead and may sweep all of that life. Unlike a process id in the name, this holds across pid namespaces and
-reuse.
+An **epoch** is one run of a scheduler or of a relay: 64 random bits, drawn at its start. The names of all segments of
+an epoch begin with `scaler-<epoch>-`. Its bell page `scaler-<epoch>-bell` is locked (flock) as long as the owner lives,
+so a process that gets the lock knows that the owner is dead, and may sweep all of that epoch. Unlike a process id in
+the name, this holds across pid namespaces and reuse.
 
 Not here: making and mapping segments (native/shm/segment.pyx).
 """
@@ -25,29 +25,29 @@ _warned = False
 _folder: tuple[tuple[str, ...], str] | None = None  # that was found, among which
 
 
-def new_life() -> str:
+def new_epoch() -> str:
     """64 random bits, as 16 hex digits."""
     return secrets.token_hex(8)
 
 
-def bell_name(life: str) -> str:
-    return f"{_PREFIX}{life}-bell"
+def bell_name(epoch: str) -> str:
+    return f"{_PREFIX}{epoch}-bell"
 
 
-def segment_name(life: str) -> str:
+def segment_name(epoch: str) -> str:
     """A fresh name for rings."""
-    return f"{_PREFIX}{life}-{secrets.token_hex(8)}"
+    return f"{_PREFIX}{epoch}-{secrets.token_hex(8)}"
 
 
-def is_segment_of(life: str, name: str) -> bool:
-    """Whether `segment_name` of this life could have made this, wherever it lies."""
+def is_segment_of(epoch: str, name: str) -> bool:
+    """Whether `segment_name` of this epoch could have made this, wherever it lies."""
     prefix, _, rest = os.path.basename(name).rpartition("-")
-    return prefix == f"{_PREFIX}{life}" and len(rest) == 16 and not set(rest) - _HEX
+    return prefix == f"{_PREFIX}{epoch}" and len(rest) == 16 and not set(rest) - _HEX
 
 
-def is_bell_of(life: str, name: str) -> bool:
-    """Whether the bell page of this life has this name, wherever it lies."""
-    return os.path.basename(name) == bell_name(life)
+def is_bell_of(epoch: str, name: str) -> bool:
+    """Whether the bell page of this epoch has this name, wherever it lies."""
+    return os.path.basename(name) == bell_name(epoch)
 
 
 def segment_file(name: str) -> str:
@@ -59,7 +59,7 @@ def make_segment(name: str, size: int, *, is_owner: bool = False) -> Segment:
     """A fresh segment; where /dev/shm does not give it, a mapped file in the temporary folder.
 
     OSError if neither does. If it is for want of room a warning says so, once in each process; if /dev/shm cannot be
-    used at all that is said by the owner of the life, and not by each of its peers again.
+    used at all that is said by the owner of the epoch, and not by each of its peers again.
     """
     global _warned
     try:
@@ -96,12 +96,12 @@ def _why(error: OSError) -> str:
 
 
 class BellPage:
-    """The page on which this life's peers note their news, and the lock that says its owner is alive."""
+    """The page on which this epoch's peers note their news, and the lock that says its owner is alive."""
 
-    def __init__(self, life: str) -> None:
-        self.life, self._lock = life, -1
+    def __init__(self, epoch: str) -> None:
+        self.epoch, self._lock = epoch, -1
         while self._lock < 0:
-            self.memory = make_segment(bell_name(life), 4096, is_owner=True)
+            self.memory = make_segment(bell_name(epoch), 4096, is_owner=True)
             self.name = self.memory.name
             self._lock = _locked(segment_file(self.name))
         if object_folder() == _SHM:
@@ -191,9 +191,9 @@ def _begins_with(text: str) -> Callable[[str], bool]:
 
 
 def _is_bell(name: str) -> bool:
-    """Whether a bell page has this name, of whatever life."""
-    life = name[len(_PREFIX) : -len("-bell")]
-    return name == bell_name(life) and len(life) == 16 and not set(life) - _HEX
+    """Whether a bell page has this name, of whatever epoch."""
+    epoch = name[len(_PREFIX) : -len("-bell")]
+    return name == bell_name(epoch) and len(epoch) == 16 and not set(epoch) - _HEX
 
 
 def _remove(paths: Iterable[str]) -> int:
@@ -208,25 +208,25 @@ def _remove(paths: Iterable[str]) -> int:
     return removed
 
 
-def sweep(life: str, folder: str | None = None) -> int:
-    """Remove every segment of this life. How many there were."""
-    return _remove(_own_files(_begins_with(f"{_PREFIX}{life}-"), folder))
+def sweep(epoch: str, folder: str | None = None) -> int:
+    """Remove every segment of this epoch. How many there were."""
+    return _remove(_own_files(_begins_with(f"{_PREFIX}{epoch}-"), folder))
 
 
-def is_over(life: str) -> bool:
-    """Whether the life's owner has gone and removed all there was. What peers made since then is theirs to remove."""
-    return not is_bell_here(life)
+def is_over(epoch: str) -> bool:
+    """Whether the epoch's owner has gone and removed all there was. What peers made since then is theirs to remove."""
+    return not is_bell_here(epoch)
 
 
-def is_bell_here(life: str) -> bool:
-    """Whether this process can see the life's bell page, as all who share its owner's memory do."""
-    return any(os.path.lexists(f"{folder}/{bell_name(life)}") for folder in (_SHM, object_folder()))
+def is_bell_here(epoch: str) -> bool:
+    """Whether this process can see the epoch's bell page, as all who share its owner's memory do."""
+    return any(os.path.lexists(f"{folder}/{bell_name(epoch)}") for folder in (_SHM, object_folder()))
 
 
-def sweep_tag(life: str, tag: int, folder: str | None, but: Iterable[str] = ()) -> None:
+def sweep_tag(epoch: str, tag: int, folder: str | None, but: Iterable[str] = ()) -> None:
     """Remove the store of a peer that has gone, except these segments."""
     kept = {os.path.basename(name) for name in but}
-    store = _own_files(_begins_with(f"{_PREFIX}{life}-{tag:06x}-"), folder)
+    store = _own_files(_begins_with(f"{_PREFIX}{epoch}-{tag:06x}-"), folder)
     _remove(path for path in store if os.path.basename(path) not in kept)
 
 
@@ -234,7 +234,7 @@ def sweep_orphans(folder: str | None = None) -> int:
     """Remove what killed owners of this user left behind. How many segments that was."""
     swept = 0
     for bell in _own_files(_is_bell, folder):
-        life = os.path.basename(bell).removeprefix(_PREFIX).removesuffix("-bell")
+        epoch = os.path.basename(bell).removeprefix(_PREFIX).removesuffix("-bell")
         try:
             # A FIFO of that name would otherwise be waited at.
             lock = os.open(bell, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
@@ -243,7 +243,7 @@ def sweep_orphans(folder: str | None = None) -> int:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if _is_at(bell, lock):
-                swept += sweep(life, folder)
+                swept += sweep(epoch, folder)
         except OSError:
             pass  # its owner lives
         finally:

@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-from scaler.address import Place
+from scaler.address import Endpoint
 from scaler.objects.arrival import Arrival
 from scaler.objects.stream import BRING, FETCH, Refusal, StreamError, ask, prepare, read_answer, receive, send
 from scaler.program.sparing_log import SparingLog
@@ -39,7 +39,7 @@ Job = Callable[["_Connections"], bool]
 class ObjectDialer:
     """`home` is the scheduler's port for objects; `call` hands what is to be done to the owner's thread."""
 
-    def __init__(self, home: Place, call: Callable[[Callable[[], None]], None]) -> None:
+    def __init__(self, home: Endpoint, call: Callable[[Callable[[], None]], None]) -> None:
         self.home, self._call = home, call
         self._jobs: queue.SimpleQueue[tuple[Job, Callable[[bool], None]] | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
@@ -54,7 +54,7 @@ class ObjectDialer:
         """The scheduler's host could be reached, as far as is known."""
         return not self._is_closed and time.monotonic() >= self._down_until_s
 
-    def fetch(self, arrival: Arrival, places: list[tuple[Place, bytes]], done: Callable[[bool], None]) -> None:
+    def fetch(self, arrival: Arrival, places: list[tuple[Endpoint, bytes]], done: Callable[[bool], None]) -> None:
         """Get an object from the first of these places that can give it, each with its token."""
         self._add(lambda connections: self._fetch(connections, arrival, places), done)
 
@@ -136,7 +136,7 @@ class ObjectDialer:
                     self._busy.add(connections)
                     return entry
 
-    def _fetch(self, connections: "_Connections", arrival: Arrival, places: list[tuple[Place, bytes]]) -> bool:
+    def _fetch(self, connections: "_Connections", arrival: Arrival, places: list[tuple[Endpoint, bytes]]) -> bool:
         for place, token in places:
             for _ in range(TRIES):
                 if arrival.is_whole:
@@ -170,7 +170,7 @@ class ObjectDialer:
                     return False
         return False
 
-    def _may_try_again(self, connections: "_Connections", place: Place, error: OSError) -> bool:
+    def _may_try_again(self, connections: "_Connections", place: Endpoint, error: OSError) -> bool:
         """Whether it broke on the way; not if the place cannot be reached at all."""
         if connections.was_reached(place):
             _sparing.info(place, "a transfer with %s broke: %s", place, error)
@@ -185,7 +185,7 @@ class ObjectDialer:
                 )  # fmt: skip
         return False
 
-    def _note_reached(self, place: Place) -> None:
+    def _note_reached(self, place: Endpoint) -> None:
         if place == self.home:
             self._down_until_s = 0.0
 
@@ -194,11 +194,11 @@ class _Connections:
     """One thread's connections, by place."""
 
     def __init__(self, is_closed: Callable[[], bool]) -> None:
-        self._by_place: dict[Place, socket.socket] = {}
-        self._reached: set[Place] = set()
+        self._by_place: dict[Endpoint, socket.socket] = {}
+        self._reached: set[Endpoint] = set()
         self._is_closed = is_closed
 
-    def to(self, place: Place) -> socket.socket:
+    def to(self, place: Endpoint) -> socket.socket:
         """OSError if it cannot be reached."""
         if place not in self._by_place:
             self._reached.discard(place)
@@ -213,11 +213,11 @@ class _Connections:
                 raise StreamError("the dialer was closed")
         return self._by_place[place]
 
-    def was_reached(self, place: Place) -> bool:
+    def was_reached(self, place: Endpoint) -> bool:
         """The last attempt to connect there was successful."""
         return place in self._reached
 
-    def drop(self, place: Place) -> None:
+    def drop(self, place: Endpoint) -> None:
         connection = self._by_place.pop(place, None)
         if connection is not None:
             connection.close()

@@ -20,14 +20,14 @@ class Host(NamedTuple):
 
 
 class Source(NamedTuple):
-    """A host that has an object; `made_as`: under what id one of its workers has made it, 0 if it has fetched it."""
+    """A host that has an object; `result_id`: under what id one of its workers has made it, 0 if it has fetched it."""
 
     host: Host
-    made_as: int = 0
+    result_id: int = 0
 
     def token(self, object_id: int) -> bytes:
         """What to show there to get the object."""
-        return token_for(self.host.key, self.made_as or object_id, is_made_there=bool(self.made_as))
+        return token_for(self.host.key, self.result_id or object_id, is_result=bool(self.result_id))
 
 
 class ObjectDirectory:

@@ -64,16 +64,16 @@ class ObjectPort:
 
     # what the owner says
 
-    def serve(self, object_id: int, view: memoryview, *, is_made_here: bool = False) -> bytes:
+    def serve(self, object_id: int, view: memoryview, *, is_result: bool = False) -> bytes:
         """Whoever has the token that this returns may fetch these bytes, until `withdraw` was called as often."""
-        token = token_for(self.key, object_id, is_made_there=is_made_here)
+        token = token_for(self.key, object_id, is_result=is_result)
         with self._lock:
             self._served[token] = view, self._served.get(token, (view, 0))[1] + 1
         return token
 
-    def withdraw(self, object_id: int, *, is_made_here: bool = False) -> None:
+    def withdraw(self, object_id: int, *, is_result: bool = False) -> None:
         """One reason less to serve it."""
-        token = token_for(self.key, object_id, is_made_there=is_made_here)
+        token = token_for(self.key, object_id, is_result=is_result)
         with self._lock:
             view, count = self._served.pop(token, (None, 0))
             if view is not None and count > 1:

@@ -31,7 +31,7 @@ MAGIC = b"SCOB"
 VERSION = 1
 FETCH, BRING = 1, 2
 YES, NO = 1, 2
-MADE_THERE = b"made there"
+RESULT_PERSON = b"result"
 PIECE_BYTES = 4 << 20  # so that it is known how far a transfer got
 STALL_S = 10.0
 _REQUEST = struct.Struct("<4sHHQ16s")
@@ -56,12 +56,12 @@ class Request(NamedTuple):
     token: bytes
 
 
-def token_for(key: bytes, object_id: int, *, is_made_there: bool = False) -> bytes:
+def token_for(key: bytes, object_id: int, *, is_result: bool = False) -> bytes:
     """What proves that a transfer of this object is meant to be, towards or from the host that has this key.
 
-    `is_made_there`: the id is that under which a worker of that host has made it, which may be another's elsewhere.
+    `is_result`: the id is that under which a worker of that host has made it, which may be another's elsewhere.
     """
-    person = MADE_THERE if is_made_there else b""
+    person = RESULT_PERSON if is_result else b""
     return blake2b(object_id.to_bytes(8, "little"), key=key, digest_size=TOKEN_BYTES, person=person).digest()
 
 

@@ -9,7 +9,7 @@ Not here: whether a task, a session or a peer is known.
 from collections.abc import Callable
 from typing import Any
 
-from scaler.address import Place
+from scaler.address import Endpoint
 from scaler.exceptions import AddressError
 from scaler.protocol.bounds import (
     MOST_ADDRESS_BYTES,
@@ -68,9 +68,9 @@ def _welcome(welcome: Welcome) -> str | None:
         return f"welcome: a session's token has {SESSION_BYTES} bytes, not {len(welcome.session)}"
     if welcome.received and not welcome.resumed:
         return "welcome: numbers were received in a session that is new"
-    if not welcome.life or not welcome.heartbeat_ms:
-        return "welcome: the scheduler's life and its heartbeat interval are not 0"
-    if len(welcome.colocation.encode()) > MOST_ADDRESS_BYTES:
+    if not welcome.epoch or not welcome.heartbeat_ms:
+        return "welcome: the scheduler's epoch and its heartbeat interval are not 0"
+    if len(welcome.local_address.encode()) > MOST_ADDRESS_BYTES:
         return "welcome: the address for co-location is longer than an AF_UNIX address may be"
     return _long_text("welcome", welcome.monitor)
 
@@ -125,7 +125,7 @@ def _place(where: str, text: str) -> str | None:
     """A host and port where objects can be had, or nothing."""
     if text:
         try:
-            Place.parse(text)
+            Endpoint.parse(text)
         except AddressError as error:
             return f"{where}: {error}"
     return None

@@ -111,7 +111,7 @@ class Hello:
     client_bits: int = 0
     session: bytes = b""
     received: int = 0
-    life: int = 0
+    epoch: int = 0
     pid: int = 0
     uid: int = 0
     host_name: str = ""
@@ -123,11 +123,11 @@ class Hello:
 
 @dataclass(frozen=True, slots=True)
 class Welcome:
-    life: int = 0
+    epoch: int = 0
     session: bytes = b""
     resumed: bool = False
     received: int = 0
-    colocation: str = ""
+    local_address: str = ""
     heartbeat_ms: int = 0
     monitor: str = ""
     objects_port: int = 0

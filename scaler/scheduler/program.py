@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable
 
 from scaler.address import Address
-from scaler.colocation.door import raise_descriptor_limit
+from scaler.colocation.listener import raise_descriptor_limit
 from scaler.colocation.memory import object_memory
 from scaler.config.table import SchedulerConfig
 from scaler.program.descriptors import check_descriptors

@@ -22,10 +22,10 @@ from zmq.backend import Socket as PlainSocket
 from scaler import _native
 from scaler._native import Mappings, Peer, Pump, RecordCopy, SchedulerCore, Segment, Store
 from scaler.address import Address
-from scaler.colocation.door import Visitor
+from scaler.colocation.listener import LocalPeer
 from scaler.colocation.local_peers import LOOK_TICKS, LocalPeers
 from scaler.colocation.memory import ObjectMemory, object_memory
-from scaler.colocation.names import BellPage, new_life, sweep, sweep_orphans, warn_of_files
+from scaler.colocation.names import BellPage, new_epoch, sweep, sweep_orphans, warn_of_files
 from scaler.objects.port import ObjectPort
 from scaler.program.descriptors import check_descriptors
 from scaler.program.sparing_log import SparingLog
@@ -33,7 +33,7 @@ from scaler.program.threads import check_threads
 from scaler.scheduler.listening import limit, listen
 from scaler.session.dealer import EVENTS, KEEP_ALIVE, NOBLOCK, POLLIN, ZEROMQ_DESCRIPTORS
 from scaler.session.remote_peers import RemotePeers
-from scaler.session.remote_session import HostObjects
+from scaler.session.session_at_scheduler import HostObjects
 
 _log = logging.getLogger(__name__)
 _sparing = SparingLog(_log)
@@ -64,21 +64,21 @@ class SchedulerServer:
         io_threads: int = 1,
         memory: ObjectMemory | None = None,
     ) -> None:
-        self.life = new_life()
+        self.epoch = new_epoch()
         self._memory = memory or object_memory(None, 0)
         swept = sweep_orphans(self._memory.folder)
         if swept:
             _log.info("removed %d shared-memory segments of schedulers that were killed", swept)
-        self._bell_page = BellPage(self.life)
+        self._bell_page = BellPage(self.epoch)
         self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         folder, most_bytes = self._memory
-        self.core = SchedulerCore(secrets.randbits(32) | 1, self.life, folder)
-        self._store = Store(self.life, self.core.own_tag, folder, warn_of_files, most_bytes)
+        self.core = SchedulerCore(secrets.randbits(32) | 1, self.epoch, folder)
+        self._store = Store(self.epoch, self.core.own_tag, folder, warn_of_files, most_bytes)
         self.core.edges.store = self._store
-        self._mappings = Mappings(self.life, folder)
+        self._mappings = Mappings(self.epoch, folder)
         self.core.client_queue_bytes = client_queue_bytes
         self.core.most_waiting = most_waiting
-        self.pump = Pump(self.core, self._bell_page.memory, self._bell, int(self.life, 16))
+        self.pump = Pump(self.core, self._bell_page.memory, self._bell, int(self.epoch, 16))
         self._queue_size = queue_size
         self._protected = protected
         self._io_threads = io_threads
@@ -113,12 +113,12 @@ class SchedulerServer:
 
     def _open(self, loop: asyncio.AbstractEventLoop, address: Address, watch: Watch, undo: ExitStack) -> Address:
         self._local = LocalPeers(
-            loop, self.pump, self.life, self._bell_page.name, self._memory, self._queue_size, self._on_change
+            loop, self.pump, self.epoch, self._bell_page.name, self._memory, self._queue_size, self._on_change
         )
         undo.callback(self._local.close)
         self._objects = HostObjects(self._store, self._mappings)
         self._remote = RemotePeers(
-            self.core, self.life, self._local.door.address, self._objects,
+            self.core, self.epoch, self._local.listener.address, self._objects,
             queue_size=self._queue_size, client_timeout_s=self._client_timeout_s,
             worker_timeout_s=self._worker_timeout_s, heartbeat_s=self._heartbeat_s,
             ping_timeout_s=self._ping_timeout_s, send=self._send, on_change=self._on_change,
@@ -221,7 +221,7 @@ class SchedulerServer:
 
     # events
 
-    def _on_change(self, visitor: Visitor | None = None, joined: bool = True) -> None:
+    def _on_change(self, local_peer: LocalPeer | None = None, joined: bool = True) -> None:
         self._news = True
 
     def _on_control(self, peer: Peer, record: RecordCopy) -> None:
@@ -312,7 +312,7 @@ class SchedulerServer:
             self._hang_up()
         self._bell_page.close()
         os.close(self._bell)
-        sweep(self.life, self._memory.folder)
+        sweep(self.epoch, self._memory.folder)
 
     def _hang_up(self) -> None:
         self._loop.remove_reader(self._descriptor)

@@ -1,8 +1,8 @@
 """ClientRelay: what a client has that shares no memory with its scheduler: rings to a relay in its own process.
 
-It offers what colocation.knock.Entry offers, so a client cannot tell the one from the other.
+It offers what colocation.handshake.LocalConnection offers, so a client cannot tell the one from the other.
 
-Not here: what the relay says (client_side), the thread (relay_thread).
+Not here: what the relay says (client_at_relay), the thread (relay_thread).
 """
 
 import os
@@ -12,12 +12,12 @@ from collections.abc import Callable
 
 from scaler._native import Mappings, Relay, Segment, Store, lay_out_peer, peer_segment_bytes
 from scaler.colocation.doorbell import new_doorbell
-from scaler.colocation.knock import CONTROL_RING_BYTES
+from scaler.colocation.handshake import CONTROL_RING_BYTES
 from scaler.colocation.memory import object_memory
-from scaler.colocation.names import BellPage, make_segment, new_life, segment_name, sweep, sweep_orphans, warn_of_files
-from scaler.objects.dial_carrier import make_carrier
+from scaler.colocation.names import BellPage, make_segment, new_epoch, segment_name, sweep, sweep_orphans, warn_of_files
+from scaler.objects.relay_transport import open_transport
 from scaler.protocol.frames import Hello, Welcome
-from scaler.session.client_side import ClientSide
+from scaler.session.client_at_relay import ClientAtRelay
 from scaler.session.dealer import Dealer
 from scaler.session.relay_thread import RelayThread
 
@@ -38,17 +38,17 @@ class ClientRelay:
         children_bytes: int,
         timeout_s: float,
     ) -> None:
-        self.life = new_life()
+        self.epoch = new_epoch()
         self.tag = hello.client_bits
         self.folder, self.most_bytes = object_memory(None, 0)
         self.farewell: str | None = None  # why the scheduler wants no more of this client
         self.lost_s: float | None = None  # when the connection broke that could not be mended
-        self.scheduler_life = f"{welcome.life:016x}"
+        self.scheduler_epoch = f"{welcome.epoch:016x}"
         sweep_orphans()  # where no scheduler ever starts, nobody else does
-        self._page = BellPage(self.life)
+        self._page = BellPage(self.epoch)
         self.bell = self._page.memory
         segment_bytes = peer_segment_bytes(ring_bytes, CONTROL_RING_BYTES, children_bytes)
-        self.memory = make_segment(segment_name(self.life), segment_bytes)
+        self.memory = make_segment(segment_name(self.epoch), segment_bytes)
         Segment.unlink(self.memory.name)  # nobody else is to find it
         lay_out_peer(self.memory, secrets.token_bytes(16), ring_bytes, CONTROL_RING_BYTES, children_bytes)
         self.doorbell = new_doorbell()
@@ -57,12 +57,12 @@ class ClientRelay:
         relay = self._relay = Relay(self.bell, self.bell_eventfd, True)
         peer = relay.add(self.memory, self.doorbell)
         self.slot: int = peer.slot
-        self._store = Store(self.life, RELAY_TAG, self.folder, warn_of_files, self.most_bytes)
-        mappings = Mappings(self.life, self.folder)
+        self._store = Store(self.epoch, RELAY_TAG, self.folder, warn_of_files, self.most_bytes)
+        mappings = Mappings(self.epoch, self.folder)
         name = hello.identity.hex()[:8]
-        side = self._side = ClientSide(relay, self._store, mappings, hello.client_bits, peer, name, os.getpid())
+        side = self._side = ClientAtRelay(relay, self._store, mappings, hello.client_bits, peer, name, os.getpid())
         self._thread = RelayThread(address, dealer, hello, welcome, side, timeout_s=timeout_s, on_over=self._on_over)
-        side.use(make_carrier(address, welcome.objects_port, self._store, self._thread.call, listens=False))
+        side.use(open_transport(address, welcome.objects_port, self._store, self._thread.call, listens=False))
         self._thread.start()
 
     @property
@@ -98,6 +98,6 @@ class ClientRelay:
         """Nobody rings these bells any more, nor looks at these rings."""
         self._far.close()
         self._page.close()
-        sweep(self.life)
+        sweep(self.epoch)
         os.close(self.doorbell)
         os.close(self.bell_eventfd)

@@ -5,14 +5,16 @@ acknowledgement is due. Both the scheduler and a relay have one per session.
 
 Rule 1: at most WINDOW_BYTES are under way, and WINDOW_FRAMES; beyond that `has_room` is false, and whoever posts
         batches or functions waits.
-Not here: what the bodies mean (session.remote_peers, session.relay_side).
+Not here: what the bodies mean (session.remote_peers, session.session_at_relay).
 """
 
 from collections.abc import Callable, Iterable
 from functools import partial
 
 from scaler._native import Loan
-from scaler.objects.transfers import LEAST_OFFERED_BYTES, Carrier, IncomingObjects, OutgoingObjects
+from scaler.objects.incoming import IncomingObjects
+from scaler.objects.outgoing import OutgoingObjects
+from scaler.objects.transport import LEAST_OFFERED_BYTES, Transport
 from scaler.protocol.frames import Body, Chunk, Fetched, Frame, Offer
 from scaler.session.ledger import Ledger
 
@@ -27,15 +29,15 @@ class Conversation:
     """`outbox` holds the frames to be sent now, in order; the shell empties it."""
 
     def __init__(self, incoming: IncomingObjects) -> None:
-        self.carrier: Carrier | None = None
+        self.transport: Transport | None = None
         self.ledger = Ledger()
         self.outbox: list[bytes] = []
         self.incoming = incoming
         self._outgoing = OutgoingObjects()
 
-    def use(self, carrier: Carrier | None) -> None:
+    def use(self, transport: Transport | None) -> None:
         """From here on large objects go this way: the other side can do that too."""
-        self.carrier = self.incoming.carrier = carrier
+        self.transport = self.incoming.transport = transport
 
     @property
     def has_room(self) -> bool:
@@ -61,14 +63,14 @@ class Conversation:
         With a `name` the other side is to know it by that.
         """
         view, name = memoryview(loan.open(False)), name or loan.object
-        carrier = self.carrier
+        transport = self.transport
         offer = None
-        if carrier is not None and carrier.is_usable and view.nbytes >= LEAST_OFFERED_BYTES:
-            offer = partial(self._offer, carrier, name, view)
+        if transport is not None and transport.is_usable and view.nbytes >= LEAST_OFFERED_BYTES:
+            offer = partial(self._offer, transport, name, view)
         self._outgoing.add(name, view, offer)
 
-    def _offer(self, carrier: Carrier, object_id: int, view: memoryview, done: Callable[[bool], None]) -> None:
-        self.post(carrier.offer(object_id, view, done))
+    def _offer(self, transport: Transport, object_id: int, view: memoryview, done: Callable[[bool], None]) -> None:
+        self.post(transport.offer(object_id, view, done))
 
     def after_objects(
         self, what: Callable[[], None], objects: Iterable[int] | None = None, brings: Iterable[int] = ()
@@ -82,8 +84,8 @@ class Conversation:
     def drop_object(self, object_id: int) -> None:
         """Nobody wants this any more: if it is still under way it need not get there."""
         self._outgoing.drop(object_id)
-        if self.carrier is not None:
-            self.carrier.forget_offered(object_id)
+        if self.transport is not None:
+            self.transport.forget_offered(object_id)
 
     def go_on(self) -> None:
         """Send some more of the objects."""
@@ -105,17 +107,17 @@ class Conversation:
             self._take_offer(frame.body)
             return None
         if isinstance(frame.body, Fetched):
-            if self.carrier is not None:
-                self.carrier.on_fetched(frame.body.object, frame.body.is_there)
+            if self.transport is not None:
+                self.transport.on_fetched(frame.body.object, frame.body.is_there)
             return None
         return frame.body
 
     def _take_offer(self, offer: Offer) -> None:
         arrival = self.incoming.expect(offer)
-        if self.carrier is None:
+        if self.transport is None:
             self.post(Fetched(offer.object, False))
         else:
-            self.carrier.expect(offer, arrival, partial(self._say_fetched, offer.object))
+            self.transport.expect(offer, arrival, partial(self._say_fetched, offer.object))
 
     def _say_fetched(self, object_id: int, ok: bool) -> None:
         if ok:
@@ -134,5 +136,5 @@ class Conversation:
     def close(self) -> None:
         self._outgoing.close()
         self.incoming.close()
-        if self.carrier is not None:
-            self.carrier.close()
+        if self.transport is not None:
+            self.transport.close()

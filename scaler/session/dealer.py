@@ -3,7 +3,7 @@
 One socket is one session's connection: ZeroMQ's own reconnecting is off, because it would send what was queued before
 any hello. A socket that breaks is thrown away and a fresh one says hello again.
 
-Not here: what is said after the welcome (session.conversation, session.relay_side).
+Not here: what is said after the welcome (session.conversation, session.session_at_relay).
 """
 
 import logging

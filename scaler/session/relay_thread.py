@@ -1,9 +1,9 @@
-"""RelayThread: the thread that drives a RelaySide: rings, socket, and the clock.
+"""RelayThread: the thread that drives a SessionAtRelay: rings, socket, and the clock.
 
 A connection that breaks is replaced and the session goes on; if the scheduler does not know the session any more, or
 nobody answers for `timeout_s`, the relay is over and says so once.
 
-Rule 1: all of a RelaySide happens in this thread; others hand in what is to be done with `call`.
+Rule 1: all of a SessionAtRelay happens in this thread; others hand in what is to be done with `call`.
 Rule 2: whatever ends the thread, its owner hears of it: `on_over` is called when the session was not stopped from here.
 Rule 3: what the thread uses (rings, bells, segments) its owner gives up with `give_up`: at once if the thread has
         ended, else the thread does that as the last thing. A closed descriptor's number may be a stranger's.
@@ -20,7 +20,7 @@ from scaler.exceptions import ScalerError
 from scaler.program.threads import GivenUpLast, await_ends, new_thread
 from scaler.protocol.frames import FrameError, Goodbye, Heartbeat, Hello, Welcome
 from scaler.session.dealer import Dealer, greet
-from scaler.session.relay_side import RelaySide
+from scaler.session.session_at_relay import SessionAtRelay
 
 _log = logging.getLogger(__name__)
 LONGEST_WAIT_S = 0.1
@@ -38,7 +38,7 @@ class RelayThread:
         dealer: Dealer,
         hello: Hello,
         welcome: Welcome,
-        side: RelaySide,
+        side: SessionAtRelay,
         *,
         timeout_s: float,
         on_over: Callable[[str], None],

@@ -34,7 +34,7 @@ What is kept for later, and when it goes:
 
 Rule 1: nothing that comes in may hurt any peer but its sender: it is counted, logged, answered with a refusal if it is
         a frame at all, and dropped.
-Not here: what clients and clusters say (remote_session, remote_client, remote_cluster).
+Not here: what clients and clusters say (session_at_scheduler, client_at_scheduler, cluster_at_scheduler).
 """
 
 import logging
@@ -70,10 +70,10 @@ from scaler.protocol.frames import (
     Welcome,
     Workers,
 )
+from scaler.session.client_at_scheduler import ClientAtScheduler
+from scaler.session.cluster_at_scheduler import ClusterAtScheduler
 from scaler.session.conversation import WINDOW_BYTES, WINDOW_FRAMES
-from scaler.session.remote_client import RemoteClient
-from scaler.session.remote_cluster import RemoteCluster
-from scaler.session.remote_session import HostObjects, RemoteSession, Steps, Waiting
+from scaler.session.session_at_scheduler import HostObjects, SessionAtScheduler, Steps, Waiting
 
 _log = logging.getLogger(__name__)
 _sparing = SparingLog(_log)
@@ -101,7 +101,7 @@ CLOSED_S = 10.0
 class _Link:
     """A session and where it can be reached just now."""
 
-    session: RemoteSession
+    session: SessionAtScheduler
     token: bytes
     routing_id: bytes
     heard_s: float
@@ -161,8 +161,8 @@ class RemotePeers:
     def __init__(
         self,
         core: SchedulerCore,
-        life: str,
-        door: str,
+        epoch: str,
+        local_address: str,
         objects: HostObjects,
         *,
         queue_size: int,
@@ -174,15 +174,15 @@ class RemotePeers:
         on_change: Callable[[], None],
         on_shutdown: Callable[[], str],
     ) -> None:
-        self._core, self._life, self._door, self._objects = core, life, door, objects
+        self._core, self._epoch, self._local_address, self._objects = core, epoch, local_address, objects
         self._queue_size, self._heartbeat_s = queue_size, heartbeat_s
         self._client_timeout_s, self._worker_timeout_s = client_timeout_s, worker_timeout_s
         self._ping_timeout_s = ping_timeout_s
         self._send, self._on_change, self._on_shutdown = send, on_change, on_shutdown
         self._links: dict[bytes, _Link] = {}  # by routing id
         self._by_token: dict[bytes, _Link] = {}
-        self._by_session: dict[RemoteSession, _Link] = {}
-        self._ready: set[RemoteSession] = set()  # that may have something to say, or to take
+        self._by_session: dict[SessionAtScheduler, _Link] = {}
+        self._ready: set[SessionAtScheduler] = set()  # that may have something to say, or to take
         self._unbegun: dict[_Link, None] = {}  # in the order in which they came
         self._vouchers: set[bytes] = set()  # of the workers elsewhere
         self._answered: dict[bytes, None] = {}  # connections on which a hello was answered without a session to follow
@@ -324,18 +324,20 @@ class RemotePeers:
 
     def _welcome(self, routing_id: bytes, token: bytes, resumed: bool, received: int = 0) -> None:
         welcome = Welcome(
-            int(self._life, 16), token, resumed, received if resumed else 0, self._door,
+            int(self._epoch, 16), token, resumed, received if resumed else 0, self._local_address,
             round(self._heartbeat_s * 1000),
             objects_port=0 if self._objects.port is None else self._objects.port.port,
         )  # fmt: skip
         self._send(routing_id, encode(Frame(welcome, 0, received)))
 
     def _new_link(self, routing_id: bytes, hello: Hello, now_s: float) -> _Link:
-        session: RemoteSession
+        session: SessionAtScheduler
         if hello.role == Role.CLIENT:
-            session = RemoteClient(self._core, hello, self._objects, self._ready)
+            session = ClientAtScheduler(self._core, hello, self._objects, self._ready)
         else:
-            session = RemoteCluster(self._core, hello, self._objects, self._ready, self._queue_size, self._vouchers)
+            session = ClusterAtScheduler(
+                self._core, hello, self._objects, self._ready, self._queue_size, self._vouchers
+            )
         link = _Link(session, secrets.token_bytes(16), routing_id, now_s, now_s)
         self._by_token[link.token] = self._by_session[session] = link
         self._unbegun[link] = None
@@ -419,7 +421,7 @@ class RemotePeers:
         if gone:
             self._objects.directory.on_gone(gone)
             for link in self._links.values():
-                if isinstance(link.session, RemoteCluster):
+                if isinstance(link.session, ClusterAtScheduler):
                     link.session.on_gone(gone)
                     self._ready.add(link.session)
         self._tell_some()
@@ -518,7 +520,7 @@ class RemotePeers:
     @property
     def unable(self) -> list[str]:
         """Of each cluster why no worker can start there; empty if one can."""
-        return [session.unable for session in self._by_session if isinstance(session, RemoteCluster)]
+        return [session.unable for session in self._by_session if isinstance(session, ClusterAtScheduler)]
 
     def shut_down_clusters(self) -> None:
         """Tell all clusters that they are not wanted any more."""
@@ -550,7 +552,7 @@ class RemotePeers:
             link.session.talk.close()
 
 
-def _check_unacknowledged(session: RemoteSession) -> None:
+def _check_unacknowledged(session: SessionAtScheduler) -> None:
     """FrameError if what is kept for the other side, until it says that it has it, is too much."""
     ledger = session.talk.ledger
     if ledger.unacknowledged > MOST_UNACKNOWLEDGED or ledger.unacknowledged_bytes > MOST_UNACKNOWLEDGED_BYTES:

@@ -17,20 +17,20 @@ class Here:
 
     name: str
     address: str  # the scheduler's, as its cluster was given it
-    door: str  # where rings are handed in, on this host
-    life: str  # whose segments those are: the scheduler's, or the relay's of this host
+    local_address: str  # where rings are handed in, on this host
+    epoch: str  # whose segments those are: the scheduler's, or the relay's of this host
     tag: int  # this worker's
     voucher: bytes  # by which its tasks' client is known to be that
     is_colocated: bool  # with the scheduler
     loop: Any  # the worker's own, which is told what to do after a task
     report: Callable[..., None]  # to the supervisor
 
-    def go_over(self, door: str, life: str) -> None:
-        """Another scheduler of this host has the rings: clients of tasks to come knock there."""
-        self.door, self.life = door, life
+    def go_over(self, local_address: str, epoch: str) -> None:
+        """Another scheduler of this host has the rings: clients of tasks to come hand in their rings there."""
+        self.local_address, self.epoch = local_address, epoch
 
     @property
-    def scheduler_life(self) -> str:
+    def scheduler_epoch(self) -> str:
         """Of the scheduler whose task runs here: it differs after every start of that."""
         return f"{self.loop.life:016x}"
 

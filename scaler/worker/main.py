@@ -21,7 +21,7 @@ from typing import Any
 from scaler._native import Mappings, Retirement, Store, Upkeep, WorkerLoop, die_with_parent, keep_freed_memory
 from scaler.cancellation import STOP_SIGNAL
 from scaler.colocation.handover import Moving
-from scaler.colocation.knock import Entry, NotCoLocated, Refused, knock
+from scaler.colocation.handshake import LocalConnection, NotCoLocated, Refused, handshake
 from scaler.colocation.names import warn_of_files
 from scaler.colocation.voucher import voucher_of
 from scaler.exceptions import ScalerError, TaskCancelled
@@ -89,7 +89,7 @@ def retire_when_told(creator: Creator, loop: WorkerLoop) -> None:
     loop.retirement.ask("it is not needed any more")
 
 
-def let_go(creator: Creator, entry: Entry) -> None:
+def let_go(creator: Creator, entry: LocalConnection) -> None:
     """In a child that a task has forked: what hangs up when the worker ends is the worker's alone."""
     context.leave()
     entry.abandon()
@@ -104,16 +104,16 @@ def main(creator: Creator) -> int:
     keep_freed_memory(settings["trim_memory_threshold_bytes"], os.environ)
     sys.path[:] = settings["sys_path"] or creator.import_path(folder)
     try:
-        entry = knock(
-            settings["door"], settings["life"], "worker", settings["ring_bytes"],
+        entry = handshake(
+            settings["local_address"], settings["epoch"], "worker", settings["ring_bytes"],
             keeps_memory=settings["goes_over"], process=settings["process"], name=settings["name"],
             grace_s=settings["grace_s"],
         )  # fmt: skip
     except (ScalerError, NotCoLocated, Refused) as error:
         creator.report(error=str(error))
         return 1
-    mappings = Mappings(entry.life, entry.folder)
-    store = Store(entry.life, entry.tag, entry.folder, warn_of_files, entry.most_bytes)
+    mappings = Mappings(entry.epoch, entry.folder)
+    store = Store(entry.epoch, entry.tag, entry.folder, warn_of_files, entry.most_bytes)
     loop = WorkerLoop(
         entry.memory, entry.doorbell, entry.bell, entry.slot, entry.bell_eventfd,
         [entry.connection.fileno(), creator.fileno()], store, mappings,
@@ -133,7 +133,7 @@ def main(creator: Creator) -> int:
     obey_signals(loop)
     faulthandler.enable()  # what was running is the last that one writes which ends by a fault
     here = context.here = context.Here(
-        settings["name"], settings["address"], settings["door"], settings["life"],
+        settings["name"], settings["address"], settings["local_address"], settings["epoch"],
         entry.tag, voucher_of(entry.memory), settings["is_colocated"], loop, creator.report,
     )  # fmt: skip
     os.register_at_fork(before=mappings.on_fork, after_in_child=partial(let_go, creator, entry))

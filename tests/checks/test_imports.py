@@ -27,7 +27,7 @@ def test_the_tree_keeps_the_rules():
         ("scaler/protocol/codec.py", "from scaler.values.payload import dumps"),
         ("scaler/exceptions.py", "from scaler.values.payload import dumps"),
         ("scaler/session/dealer.py", "from scaler.values.payload import dumps"),
-        ("scaler/colocation/door.py", "from scaler.session.relay_side import RelaySide"),
+        ("scaler/colocation/listener.py", "from scaler.session.session_at_relay import SessionAtRelay"),
         ("scaler/cluster/supervisor.py", "from scaler.scheduler.program import run"),
         ("scaler/cluster/supervisor.py", "from scaler.worker.main import main"),
         ("scaler/worker/main.py", "from scaler.cluster.spawn import Child"),

@@ -9,7 +9,7 @@ import pytest
 
 from scaler._native import PLACE_HELD, PLACE_NEW, PLACE_SHARED, Mappings, Store, split_places
 from scaler.client.objects import ClientObjects
-from scaler.colocation.names import new_life, object_folder, sweep
+from scaler.colocation.names import new_epoch, object_folder, sweep
 from scaler.exceptions import MissingObjects
 
 MOST = 8000
@@ -25,9 +25,9 @@ class Array(bytearray):
 
 class Client:
     def __init__(self):
-        self.life = new_life()
-        self.store = Store(self.life, 5, object_folder())
-        self.mappings = Mappings(self.life, object_folder())
+        self.epoch = new_epoch()
+        self.store = Store(self.epoch, 5, object_folder())
+        self.mappings = Mappings(self.epoch, object_folder())
         self.objects = ClientObjects(self.store, self.mappings, lambda: False, lambda: None)
 
     def pack(self, *args):
@@ -48,7 +48,7 @@ class Client:
 def client():
     made = Client()
     yield made
-    sweep(made.life)
+    sweep(made.epoch)
 
 
 def flags_of(places):

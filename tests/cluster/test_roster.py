@@ -70,7 +70,7 @@ def test_spares_come_when_workers_are_blocked_and_go_a_while_after():
     assert roster.all_joined
     assert roster.on_blocked(1, 1.0) == [Start(2)]
     roster.on_joined(2, 1.0)
-    assert roster.on_blocked(3, 2.0) == [Start(3)]  # there are no more places
+    assert roster.on_blocked(3, 2.0) == [Start(3)]  # there are no more members
     roster.on_joined(3, 2.0)
     assert roster.on_blocked(0, 3.0) == []
     assert roster.next_due_s == 3.0 + SPARE_LINGER_S

@@ -20,8 +20,8 @@ from scaler.cluster import supervisor
 from scaler.cluster.roster import State
 from scaler.cluster.spawn import Child
 from scaler.cluster.supervisor import Supervisor, WorkerSettings
-from scaler.colocation.handover import Handle, Place, tell_worker
-from scaler.colocation.knock import Entry, pack_address
+from scaler.colocation.handover import Handle, NewOwner, tell_worker
+from scaler.colocation.handshake import LocalConnection, pack_address
 from scaler.colocation.memory import object_memory
 from scaler.program.descriptors import has_packet
 from scaler.protocol.codec import decode, encode
@@ -74,7 +74,7 @@ def test_what_means_nothing_to_a_supervisor_is_counted_and_logged_and_stops_nobo
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with ours, theirs:
             made = Supervisor("tcp://127.0.0.1:9", ["a"], WorkerSettings(), memory=object_memory(None, 0))
-            made._entry = cast(Entry, SimpleNamespace(connection=ours))
+            made._entry = cast(LocalConnection, SimpleNamespace(connection=ours))
             made._loop.add_reader(ours, made._on_scheduler_says)
             odd = (
                 b"no json",
@@ -117,19 +117,19 @@ def test_what_means_nothing_from_a_worker_is_counted_and_what_it_brings_is_close
 
 @contextlib.contextmanager
 def listening():
-    """(a door of which the test is the owner, its socket)."""
-    door = f"scaler-test-{secrets.token_hex(8)}"
+    """(a local address at which the test listens, its socket)."""
+    local_address = f"scaler-test-{secrets.token_hex(8)}"
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
-        listener.bind(pack_address(door))
+        listener.bind(pack_address(local_address))
         listener.listen()
         listener.settimeout(20)
-        yield door, listener
+        yield local_address, listener
 
 
-def survivor(door, names=("a",)):
-    """A supervisor with workers that have outlived their scheduler, and may be handed over at this door."""
+def survivor(local_address, names=("a",)):
+    """A supervisor with workers that have outlived their scheduler, and may be handed over at this address."""
     made = Supervisor("tcp://127.0.0.1:9", list(names), WorkerSettings(), memory=object_memory(None, 0))
-    made._door = door
+    made._local_address = local_address
     for index in range(len(names)):
         made._children[index] = child = Child("tests.cluster.odd_child")
         made._pidfds[index] = os.pidfd_open(child.pid)
@@ -137,14 +137,14 @@ def survivor(door, names=("a",)):
         made._pipes[index].started()
         made._handles[index] = Handle(os.memfd_create("rings"), os.eventfd(0), 7)
         made._loop.add_reader(made._pidfds[index], made._on_exit, index)
-        made._roster.places[index].state = State.JOINED
+        made._roster.members[index].state = State.JOINED
     return made
 
 
 def test_while_a_scheduler_does_not_answer_a_worker_s_end_is_noticed_and_a_stop_heard():
     async def hand_over():
-        with listening() as (door, listener):
-            made = survivor(door, ["a", "b"])
+        with listening() as (local_address, listener):
+            made = survivor(local_address, ["a", "b"])
             handing_over = asyncio.create_task(made._hand_over())
             await asyncio.sleep(0)
             connection, _ = await asyncio.to_thread(listener.accept)
@@ -193,8 +193,8 @@ def test_a_worker_that_cannot_be_handed_over_for_want_of_a_descriptor_or_a_threa
     monkeypatch, quick, want
 ):
     async def hand_over():
-        with listening() as (door, listener):
-            made = survivor(door)
+        with listening() as (local_address, listener):
+            made = survivor(local_address)
             before = len(os.listdir("/proc/self/fd"))
             with monkeypatch.context() as patch:
                 if want == "thread":
@@ -217,8 +217,8 @@ def test_a_worker_that_cannot_be_handed_over_for_want_of_a_descriptor_or_a_threa
 
 def test_a_worker_that_a_scheduler_has_not_taken_in_is_handed_over_again_while_that_lives(quick):
     async def hand_over():
-        with listening() as (door, listener):
-            made = survivor(door, ["a", "b"])
+        with listening() as (local_address, listener):
+            made = survivor(local_address, ["a", "b"])
             handing_over = asyncio.create_task(made._hand_over())
             for _ in range(2):
                 (await asyncio.to_thread(listener.accept))[0].close()
@@ -249,24 +249,24 @@ def test_a_worker_that_reads_nothing_of_what_it_is_told_is_not_waited_for():
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours, theirs:
         told = 0
-        while tell_worker(ours, Place({"door": "there"}, socket.socket(), os.eventfd(0))):
+        while tell_worker(ours, NewOwner({"local_address": "there"}, socket.socket(), os.eventfd(0))):
             told += 1
             assert told < 100_000
         assert told
         theirs.close()
-        assert tell_worker(ours, Place({}, socket.socket(), os.eventfd(0)))  # gone, which is noticed otherwise
+        assert tell_worker(ours, NewOwner({}, socket.socket(), os.eventfd(0)))  # gone, which is noticed otherwise
 
 
 @pytest.mark.parametrize("ends", ["hang-up", "stop", "cancel"])
 def test_a_scheduler_of_this_host_that_does_not_open_is_greeted_again_and_nothing_is_left(quick, ends):
     async def connect():
-        with listening() as (door, listener), zmq.Context() as context, context.socket(zmq.ROUTER) as router:
+        with listening() as (local_address, listener), zmq.Context() as context, context.socket(zmq.ROUTER) as router:
             port = router.bind_to_random_port("tcp://127.0.0.1")
 
             async def greet():
                 assert await asyncio.to_thread(router.poll, 20_000)
                 routing_id, *_ = router.recv_multipart()
-                welcome = Welcome(1, bytes(16), colocation=door, heartbeat_ms=200)
+                welcome = Welcome(1, bytes(16), local_address=local_address, heartbeat_ms=200)
                 router.send_multipart([routing_id, encode(Frame(welcome))])
 
             made = Supervisor(f"tcp://127.0.0.1:{port}", ["a"], WorkerSettings(), memory=object_memory(None, 0))
@@ -309,7 +309,7 @@ def test_a_worker_that_cannot_be_started_is_tried_again(monkeypatch, place):
         while len(made._children) < 2:
             assert time.monotonic() < deadline
             await asyncio.sleep(0.01)
-        assert [at.state for at in made._roster.places if not at.is_spare] == [State.STARTING] * 2
+        assert [at.state for at in made._roster.members if not at.is_spare] == [State.STARTING] * 2
         assert made._timer is None
         for index in (0, 1):
             assert not cast(Fake, made._forget(index)).ended

@@ -6,7 +6,7 @@ import sys
 import threading
 
 from scaler._native import Segment
-from scaler.colocation.names import BellPage, new_life, segment_name, sweep_orphans
+from scaler.colocation.names import BellPage, new_epoch, segment_name, sweep_orphans
 
 
 def lies_there(name):
@@ -16,14 +16,14 @@ def lies_there(name):
 def test_segments_of_a_killed_owner_are_swept_and_those_of_the_living_are_not():
     code = (
         "import os; from scaler._native import Segment\n"
-        "from scaler.colocation.names import BellPage, new_life, segment_name\n"
-        "life = new_life(); page = BellPage(life); name = segment_name(life); Segment.create(name, 4096)\n"
+        "from scaler.colocation.names import BellPage, new_epoch, segment_name\n"
+        "epoch = new_epoch(); page = BellPage(epoch); name = segment_name(epoch); Segment.create(name, 4096)\n"
         "print(page.name, name, flush=True); os.kill(os.getpid(), 9)"
     )
     names = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True).stdout.split()
-    life = new_life()
-    page = BellPage(life)
-    own = segment_name(life)
+    epoch = new_epoch()
+    page = BellPage(epoch)
+    own = segment_name(epoch)
     Segment.create(own, 4096)
     sweep_orphans()
     assert not any(map(lies_there, names))
@@ -35,7 +35,7 @@ def test_segments_of_a_killed_owner_are_swept_and_those_of_the_living_are_not():
 
 
 def test_what_is_no_life_is_not_swept():
-    names = [f"scaler-{life}-{rest}" for life in ("0123", "g" * 16, "0" * 17) for rest in ("bell", "more")]
+    names = [f"scaler-{epoch}-{rest}" for epoch in ("0123", "g" * 16, "0" * 17) for rest in ("bell", "more")]
     try:
         for name in names:
             Segment.create(name, 4096)
@@ -57,7 +57,7 @@ def test_a_page_stays_though_others_sweep_while_it_is_made():
     for sweeper in sweepers:
         sweeper.start()
     try:
-        pages = [BellPage(new_life()) for _ in range(100)]
+        pages = [BellPage(new_epoch()) for _ in range(100)]
         missing = [page.name for page in pages if not lies_there(page.name)]
     finally:
         stop.set()

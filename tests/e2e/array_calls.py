@@ -63,12 +63,12 @@ def make(value: int, n_bytes: int) -> np.ndarray:
 
 
 def make_later(path: str, n_bytes: int) -> np.ndarray:
-    """Write the life that this worker belongs to into a file, then take a while."""
+    """Write the epoch that this worker belongs to into a file, then take a while."""
     with open("/proc/self/maps") as maps:
-        life = re.search("scaler-([0-9a-f]{16})-bell", maps.read())
-    assert life is not None
+        epoch = re.search("scaler-([0-9a-f]{16})-bell", maps.read())
+    assert epoch is not None
     with open(f"{path}.new", "w") as file:
-        file.write(life[1])
+        file.write(epoch[1])
     os.rename(f"{path}.new", path)
     time.sleep(0.25)
     return make(1, n_bytes)

@@ -89,11 +89,11 @@ def test_elsewhere_silence_is_enough(tmp_path, end):
 
 def test_what_it_has_stored_is_freed(tmp_path):
     with make_cluster("rings") as cluster, Client(cluster.get_address(), timeout_seconds=20) as client:
-        life = client._entry.life
-        own = f"scaler-{life}-{client._entry.tag:06x}"
+        epoch = client._entry.epoch
+        own = f"scaler-{epoch}-{client._entry.tag:06x}"
 
         def stored():
-            return [name for name in os.listdir("/dev/shm") if name.startswith(f"scaler-{life}-") and own not in name]
+            return [name for name in os.listdir("/dev/shm") if name.startswith(f"scaler-{epoch}-") and own not in name]
 
         before = stored()
         process = run_client(cluster.get_address(), tmp_path, "is killed")

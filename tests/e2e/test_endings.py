@@ -39,7 +39,7 @@ def own_descendants():
 
 
 def life_of(pid):
-    """The life of the scheduler that this process is, as its bell page is named."""
+    """The epoch of the scheduler that this process is, as its bell page is named."""
     with open(f"/proc/{pid}/maps") as maps:
         found = re.search(r"/dev/shm/scaler-([0-9a-f]{16})-bell", maps.read())
     assert found, "it has mapped no bell page"
@@ -49,14 +49,14 @@ def life_of(pid):
 def test_combo_leaves_no_process_and_no_segment():
     before = own_descendants()
     combo = SchedulerClusterCombo(2)
-    life = life_of(combo._children[0].pid)
+    epoch = life_of(combo._children[0].pid)
     with Client(combo.get_address()) as client:
         assert len(client.submit(calls.big, 10**6).result(10)) == 10**6
         assert own_descendants() - before
     combo.shutdown()
     combo.shutdown()
     assert own_descendants() == before
-    assert not [name for name in os.listdir("/dev/shm") if life in name]
+    assert not [name for name in os.listdir("/dev/shm") if epoch in name]
 
 
 def test_killed_scheduler_fails_what_is_open_after_the_time_limit_and_says_so():
@@ -129,7 +129,9 @@ def break_own_ring(mark):
     except FileExistsError:
         return "elsewhere"
     frame: Any = sys._getframe()
-    while frame.f_globals["__name__"] != "scaler.worker.main":  # a client of this worker's tasks has an Entry, too
+    while (
+        frame.f_globals["__name__"] != "scaler.worker.main"
+    ):  # a client of this worker's tasks has an LocalConnection, too
         frame = frame.f_back
     entry = frame.f_locals["entry"]
     memory, at = memoryview(entry.memory).cast("B"), HEADERS_OFFSET + RING_HEADER_BYTES

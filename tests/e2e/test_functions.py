@@ -36,7 +36,7 @@ def test_thousands_of_partials_with_arrays_leave_memory_bounded(client):
     wait_until(lambda: len(client._functions) <= 1001)
     wait_until(lambda: len(client._store) <= 1001)
     wait_until(lambda: client._store.used_bytes <= 80 * MIB)
-    wait_until(lambda: segment_bytes(client._entry.life) < 160 * MIB)
+    wait_until(lambda: segment_bytes(client._entry.epoch) < 160 * MIB)
 
 
 def test_an_object_whose_method_is_called_in_many_states_leaves_memory_bounded(client):

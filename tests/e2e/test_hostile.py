@@ -19,7 +19,7 @@ import zmq
 from scaler import Client, Cluster, SchedulerClusterCombo
 from scaler._native import HEADERS_OFFSET, KIND_TASK, PAGE, RING_HEADER_BYTES
 from scaler.cluster.spawn import Child
-from scaler.colocation.knock import knock, pack_address
+from scaler.colocation.handshake import handshake, pack_address
 from scaler.config.table import ClusterConfig
 from scaler.config.values import make_config
 from scaler.exceptions import ScalerError
@@ -29,7 +29,7 @@ from scaler.protocol.frames import UNNUMBERED, Frame, FrameError, Hello, Role, W
 from scaler.session.dealer import Dealer, greet, new_hello
 from tests.e2e import calls
 from tests.e2e.stoppable import marks, write_over_rings
-from tests.elsewhere import RemoteCluster
+from tests.elsewhere import ClusterAtScheduler
 from tests.processes import wait_until
 from tests.restartable import Restartable
 from tests.sim.test_hostile import nonsense
@@ -39,7 +39,7 @@ RING_BYTES = 65536
 
 @pytest.fixture(scope="module", params=["rings", "wire"])
 def cluster(request):
-    with SchedulerClusterCombo(2) if request.param == "rings" else RemoteCluster(2, protected=True) as made:
+    with SchedulerClusterCombo(2) if request.param == "rings" else ClusterAtScheduler(2, protected=True) as made:
         yield made
 
 
@@ -134,35 +134,35 @@ def combo():
         yield made
 
 
-def find_door(address):
-    """The scheduler's door and its life."""
+def find_listener(address):
+    """The address of the scheduler's listener for its host, and its epoch."""
     dealer, welcome = greet(address, lambda: new_hello(Role.CLUSTER, os.urandom(16)), 20)
     dealer.leave()
-    return welcome.colocation, f"{welcome.life:016x}"
+    return welcome.local_address, f"{welcome.epoch:016x}"
 
 
-def test_a_door_takes_any_packets(combo, chance):
+def test_a_listener_takes_any_packets(combo, chance):
     address = combo.get_address()
-    door, _ = find_door(address)
+    local_address, _ = find_listener(address)
     with honest_work(address):
         for _ in range(100):
-            with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as visitor:
-                visitor.connect(pack_address(door))
+            with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as local_peer:
+                local_peer.connect(pack_address(local_address))
                 words = [None, 0, -1, 2**70, "", "worker", "client", "cluster", [], {}, ["x"] * 10, "ab" * 16, 1e999]
                 keys = ("role", "segment", "nonce", "layout", "python", "name", "bits", "ring_bytes")
                 request = {key: chance.choice(words) for key in keys if chance.random() < 0.9}
                 packets = (json.dumps(request).encode(), chance.randbytes(chance.randrange(1, 2000)), b"[" * 30_000)
                 descriptors = [sys.stderr.fileno()] * chance.choice((0, 1, 1, 1, 2, 4))
                 try:
-                    socket.send_fds(visitor, [chance.choice(packets)], descriptors)
+                    socket.send_fds(local_peer, [chance.choice(packets)], descriptors)
                     if chance.random() < 0.5:
-                        visitor.send(chance.randbytes(10))
+                        local_peer.send(chance.randbytes(10))
                 except OSError:
                     pass  # it has hung up already
                 if chance.random() < 0.5:
-                    visitor.settimeout(5)
+                    local_peer.settimeout(5)
                     try:
-                        visitor.recv(65536)
+                        local_peer.recv(65536)
                     except OSError:
                         pass
 
@@ -194,11 +194,11 @@ def scribble(chance, memory, role):
 @pytest.mark.parametrize("role", ["client", "worker"])
 def test_a_scheduler_takes_any_bytes_in_the_rings_of_who_was_let_in(combo, chance, role):
     address = combo.get_address()
-    door, life = find_door(address)
+    local_address, epoch = find_listener(address)
     scheduler = psutil.Process(combo._children[0].pid)
     with honest_work(address):
         for _ in range(30):
-            entry = knock(door, life, role, RING_BYTES, name="hostile", bits=chance.randrange(1, 1 << 20))
+            entry = handshake(local_address, epoch, role, RING_BYTES, name="hostile", bits=chance.randrange(1, 1 << 20))
             memory = memoryview(entry.memory)
             for _ in range(3):
                 scribble(chance, memory, role)
@@ -296,7 +296,7 @@ class FalseScheduler:
                     self._answer(routing_id)
 
     def _answer(self, routing_id):
-        welcome = Welcome(1, bytes(range(16)), colocation="nowhere", heartbeat_ms=200)
+        welcome = Welcome(1, bytes(range(16)), local_address="nowhere", heartbeat_ms=200)
         self._router.send_multipart([routing_id, encode(Frame(welcome))])
         say_nonsense(self._chance, lambda data: self._router.send_multipart([routing_id, data]), 20, frames.Shutdown)
         self.greeted += 1

@@ -12,7 +12,7 @@ import pytest
 from scaler import Client, SchedulerClusterCombo, Serializer
 from scaler.exceptions import DeserializeObjectError, MissingObjects, TaskRefusedError, WorkerDiedError
 from tests.e2e import array_calls, calls
-from tests.elsewhere import RemoteCluster
+from tests.elsewhere import ClusterAtScheduler
 from tests.processes import wait_until
 from tests.small_memory import run_in_small_memory
 
@@ -35,11 +35,11 @@ def wait_until_empty(client):
     wait_until(lambda: len(client._store) == 0)
 
 
-def segment_bytes(life):
-    """What the life's segments in /dev/shm take."""
+def segment_bytes(epoch):
+    """What the epoch's segments in /dev/shm take."""
     total = 0
     for entry in os.scandir("/dev/shm"):
-        if entry.name.startswith(f"scaler-{life}-"):
+        if entry.name.startswith(f"scaler-{epoch}-"):
             try:
                 total += entry.stat().st_size
             except FileNotFoundError:
@@ -389,7 +389,7 @@ def test_when_a_client_is_killed_its_memory_goes():
                 return [
                     name
                     for name in os.listdir("/dev/shm")
-                    if name.startswith(f"scaler-{client._entry.life}-{tag:06x}-")
+                    if name.startswith(f"scaler-{client._entry.epoch}-{tag:06x}-")
                 ]
 
             assert len(segments()) >= 2
@@ -399,7 +399,7 @@ def test_when_a_client_is_killed_its_memory_goes():
             assert client.submit(array_calls.look, make(1)).result(30) == (1, 1, True)
 
 
-@pytest.mark.parametrize("make_cluster", [SchedulerClusterCombo, RemoteCluster])
+@pytest.mark.parametrize("make_cluster", [SchedulerClusterCombo, ClusterAtScheduler])
 def test_what_a_worker_makes_while_all_end_goes_too(make_cluster, tmp_path):
     cluster = make_cluster(2)
     with Client(cluster.get_address(), timeout_seconds=20) as client:
@@ -423,7 +423,7 @@ def test_memory_stays_bounded_however_many_objects_come_and_go(client):
             assert client.submit(array_calls.add_up, references).result(30) > 0
             del references
         del futures
-        wait_until(lambda: client._store.used_bytes < 16 * MIB and segment_bytes(client._entry.life) < 128 * MIB)
+        wait_until(lambda: client._store.used_bytes < 16 * MIB and segment_bytes(client._entry.epoch) < 128 * MIB)
         assert client._store.kept_bytes < 64 * MIB
     wait_until_empty(client)
 
@@ -471,7 +471,7 @@ def test_without_room_anywhere_it_is_an_error_of_that_task_and_the_client_goes_o
 
 def test_without_room_on_the_schedulers_host_it_is_an_error_of_that_task_and_the_client_goes_on(tmp_path):
     with (
-        RemoteCluster(2, room="24m", folder=tmp_path) as cluster,
+        ClusterAtScheduler(2, room="24m", folder=tmp_path) as cluster,
         Client(cluster.get_address(), timeout_seconds=20) as client,
     ):
         small, big = make(1, 800 * KIB), make(2, 40 * MIB)

@@ -356,7 +356,7 @@ def test_workers_go_over_several_times(here):
 
 
 def test_tasks_of_tasks_do_not_wait_for_ever_on_workers_that_have_gone_over(here):
-    """They have to know their scheduler by its next life: else a task's client is a stranger, and only blocks."""
+    """They have to know their scheduler by its next epoch: else a task's client is a stranger, and only blocks."""
     with Client(here.address, timeout_seconds=40) as client:
         workers = here.workers()
         futures = [client.submit(calls.sleep_for, 0.5) for _ in range(2)]

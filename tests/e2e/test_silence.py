@@ -14,7 +14,7 @@ from scaler.exceptions import DisconnectedError
 from scaler.session import client_relay
 from tests.e2e import calls
 from tests.e2e.test_endings import wait_until
-from tests.elsewhere import RemoteCluster
+from tests.elsewhere import ClusterAtScheduler
 from tests.proxy import Proxy
 
 TIMEOUT_S = 3.0  # of schedulers here, for hosts and clients without a sign of life
@@ -31,7 +31,7 @@ def two_hosts():
 
     with ExitStack() as stack:
         options: dict[str, Any] = {"worker_timeout_seconds": TIMEOUT_S, "client_timeout_seconds": TIMEOUT_S}
-        cluster = stack.enter_context(RemoteCluster(1, way=way, **options))
+        cluster = stack.enter_context(ClusterAtScheduler(1, way=way, **options))
         stack.callback(lambda: [proxy.close() for proxy in proxies])
         cluster.add_workers(1)
         client = stack.enter_context(Client(cluster.get_address(), timeout_seconds=20))
@@ -141,7 +141,7 @@ def test_a_client_whose_interpreter_is_held_is_not_given_up():
 
 
 def test_a_transfer_that_takes_longer_than_the_time_out_is_not_a_death(monkeypatch):
-    monkeypatch.setattr(client_relay, "make_carrier", lambda *_, **__: None)  # all of it goes through the session
+    monkeypatch.setattr(client_relay, "open_transport", lambda *_, **__: None)  # all of it goes through the session
     with (
         two_hosts() as (cluster, _, _),
         Proxy(cluster.get_address(), pause_s=0.01) as slow,

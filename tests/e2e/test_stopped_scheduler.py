@@ -12,7 +12,7 @@ import zmq
 
 from scaler import Client, Cluster
 from scaler.cluster.spawn import Child
-from scaler.colocation.knock import pack_address
+from scaler.colocation.handshake import pack_address
 from scaler.config.table import ClusterConfig
 from scaler.config.values import make_config
 from scaler.program.descriptors import has_packet
@@ -25,9 +25,9 @@ from tests.restartable import Restartable
 ENDED_S = 15  # far less than it waits for an answer, and generous otherwise
 
 
-def test_a_supervisor_that_is_to_stop_does_not_wait_for_a_scheduler_s_door():
+def test_a_supervisor_that_is_to_stop_does_not_wait_for_a_scheduler_s_listener():
     """The scheduler has greeted it, and is stopped before it opens."""
-    door = f"scaler-test-{secrets.token_hex(8)}"
+    local_address = f"scaler-test-{secrets.token_hex(8)}"
     context = zmq.Context()
     router = context.socket(zmq.ROUTER)
     port = router.bind_to_random_port("tcp://127.0.0.1")
@@ -36,10 +36,10 @@ def test_a_supervisor_that_is_to_stop_does_not_wait_for_a_scheduler_s_door():
     quiet = {"logging_level": "CRITICAL", "logging_paths": ["/dev/stderr"]}
     supervisor.tell({**asdict(config), **quiet, "address": str(config.address), "sys_path": sys.path})
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
-        listener.bind(pack_address(door))
+        listener.bind(pack_address(local_address))
         listener.listen()
         routing_id, *_ = router.recv_multipart()
-        welcome = Welcome(1, bytes(16), colocation=door, heartbeat_ms=200)
+        welcome = Welcome(1, bytes(16), local_address=local_address, heartbeat_ms=200)
         router.send_multipart([routing_id, encode(Frame(welcome))])
         connection, _ = listener.accept()
         with connection:

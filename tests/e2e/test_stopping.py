@@ -74,7 +74,7 @@ def segments(process):
     with open(f"/proc/{process.pid}/maps") as maps:
         lives = set(re.findall(r"/dev/shm/scaler-([0-9a-f]{16})-", maps.read()))
     folder = f"/proc/{process.pid}/root/dev/shm"
-    return {f"/dev/shm/{name}" for name in os.listdir(folder) for life in lives if life in name}
+    return {f"/dev/shm/{name}" for name in os.listdir(folder) for epoch in lives if epoch in name}
 
 
 @pytest.fixture

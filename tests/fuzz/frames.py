@@ -16,7 +16,7 @@ from scaler.protocol.codec import decode
 from scaler.protocol.frames import Results, Role, Tasks, Welcome
 from tests.fuzz.bodies import SAID_BY_CLIENT, SAID_BY_CLUSTER, Drawn
 from tests.fuzz.run import play
-from tests.sim.wire import Link, RemoteClient, RemoteCluster, World
+from tests.sim.wire import ClientAtScheduler, ClusterAtScheduler, Link, World
 
 EVENTS = 300  # of an episode
 CHECK_EVERY = 5
@@ -60,13 +60,13 @@ class FramesFuzz:
         self.drawn = Drawn(chance)
         self.world = World()
         self.world.core.most_waiting = chance.choice((-1, -1, 0))
-        self.client, self.cluster = RemoteClient(self.world, 9), RemoteCluster(self.world, 1)
+        self.client, self.cluster = ClientAtScheduler(self.world, 9), ClusterAtScheduler(self.world, 1)
         self.strangers: list[Stranger] = []
         self.names = 0
         self.tokens: list[bytes] = []
         self.sent = 0
         self.wanted: dict[int, bytes] = {}
-        self.events = [self.say] * 60 + [self.turn] * 12 + [self.knock] * 4 + [self.leave] * 2 + [self.submit] * 3
+        self.events = [self.say] * 60 + [self.turn] * 12 + [self.handshake] * 4 + [self.leave] * 2 + [self.submit] * 3
         self.events += [self.comes_again] * 2 + [self.garbage] + [self.time_passes]
 
     @property
@@ -75,10 +75,10 @@ class FramesFuzz:
 
     def stranger(self) -> Stranger:
         if not self.strangers:
-            self.knock()
+            self.handshake()
         return self.chance.choice(self.strangers)
 
-    def knock(self) -> None:
+    def handshake(self) -> None:
         if len(self.strangers) >= MOST_STRANGERS:
             return
         self.names += 1
@@ -117,7 +117,7 @@ class FramesFuzz:
         if stranger.session:
             self.tokens.append(stranger.session)
         self.forget(stranger)
-        self.knock()
+        self.handshake()
         if self.tokens and self.strangers:
             again = self.strangers[-1]
             hello = self.drawn.hello(again.role, 5 if again.role == Role.CLIENT else 0)

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from scaler._native import Segment
-from scaler.address import Place
+from scaler.address import Endpoint
 from scaler.objects import port as object_port
 from scaler.objects.arrival import Arrival
 from scaler.objects.dialer import ObjectDialer
@@ -77,7 +77,7 @@ class ObjectsFuzz:
         self.token = self.port.serve(7, memoryview(SECRET))
         object_port.PATIENCE_S = 0.02  # with who brings what nobody expects
         self.awaited: dict[bytes, Awaited] = {}
-        self.dialer = ObjectDialer(Place(HOST, self.port.port), lambda what: what())
+        self.dialer = ObjectDialer(Endpoint(HOST, self.port.port), lambda what: what())
 
     def start(self) -> bytes:
         chance = self.chance
@@ -169,9 +169,11 @@ class ObjectsFuzz:
             said.append(is_there)
             done.set()
 
-        where = Place(HOST, self.liar.port)
+        where = Endpoint(HOST, self.liar.port)
         if chance.random() < 0.1:
-            where = chance.choice((Place("a" * 70, 1), Place("", 1), Place("::1", 1), Place("a" * 300 + ".b", 70000)))
+            where = chance.choice(
+                (Endpoint("a" * 70, 1), Endpoint("", 1), Endpoint("::1", 1), Endpoint("a" * 300 + ".b", 70000))
+            )
         self.dialer.fetch(arrival, [(where, secrets.token_bytes(16))], on_done)
         assert done.wait(60), "a fetch has not ended"
         assert said == [arrival.is_whole]
@@ -181,7 +183,7 @@ class ObjectsFuzz:
         """Fetch it from the port, rightly."""
         memory = bytearray(len(SECRET))
         arrival, done = Arrival(1, len(SECRET), memoryview(memory)), threading.Event()
-        self.dialer.fetch(arrival, [(Place(HOST, self.port.port), self.token)], lambda is_there: done.set())
+        self.dialer.fetch(arrival, [(Endpoint(HOST, self.port.port), self.token)], lambda is_there: done.set())
         assert done.wait(60)
         assert arrival.is_whole
         assert memory == SECRET

@@ -24,7 +24,7 @@ FUZZERS = {
     "core": "the scheduler's core, by every event that its shell may call",
     "frames": "a scheduler to which remote peers say anything",
     "relays": "relays of clients and clusters to which a scheduler says anything",
-    "door": "the door, at which anybody of this host says anything",
+    "handshake": "the handshake of a host's listener, at which anybody of this host says anything",
     "objects": "both ends of the connections for objects",
     "segments": "a scheduler's pump whose peers write anywhere into their shared memory",
 }
@@ -34,7 +34,7 @@ EVENTS = {  # for each commit, and at night
     "frames": (2_000, 200_000),
     "relays": (600, 50_000),
     "segments": (20_000, 1_000_000),
-    "door": (3_000, 100_000),
+    "handshake": (3_000, 100_000),
     "objects": (80, 2_000),
 }
 

@@ -20,7 +20,7 @@ from scaler._native import (
     join_places,
     read_packed,
 )
-from scaler.colocation.names import new_life
+from scaler.colocation.names import new_epoch
 from tests.effort import rounds
 
 TAG = 7
@@ -33,7 +33,7 @@ class Lender:
     """A store, and the mappings of one who reads it."""
 
     def __init__(self, folder):
-        self.life, self.folder = new_life(), str(folder)
+        self.life, self.folder = new_epoch(), str(folder)
         self.store, self.mappings = Store(self.life, TAG, self.folder), Mappings(self.life, self.folder)
 
     def path_of(self, place):
@@ -290,7 +290,7 @@ def damage(data, cuts):
 )
 @settings(max_examples=rounds(300))
 def test_a_damaged_object_comes_apart_into_parts_of_itself_or_is_an_error(sizes, stream_bytes, cuts, left):
-    store, mappings = Store(life := new_life(), TAG, "/tmp"), Mappings(life, "/tmp")
+    store, mappings = Store(life := new_epoch(), TAG, "/tmp"), Mappings(life, "/tmp")
     place = store.put_packed(b"p" * stream_bytes, [memoryview(b"b" * size) for size in sizes])
     data = bytes(mappings.lend_at(place, False).open(False))
     store.close()

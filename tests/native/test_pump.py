@@ -31,7 +31,7 @@ from scaler._native import (
     peer_segment_bytes,
 )
 from scaler.colocation.doorbell import new_doorbell
-from scaler.colocation.names import new_life, segment_name
+from scaler.colocation.names import new_epoch, segment_name
 from tests.effort import seeds
 from tests.processes import in_child
 from tests.sim.wire import CONTROL_BYTES, Rings
@@ -416,7 +416,7 @@ def flood(pump, write):
 
 
 def shared_peer_memory(children_bytes=0):
-    name = segment_name(new_life())
+    name = segment_name(new_epoch())
     memory = Segment.create(name, peer_segment_bytes(65536, 65536, children_bytes))
     Segment.unlink(name)
     lay_out_peer(memory, bytes(16), 65536, 65536, children_bytes)

@@ -25,7 +25,7 @@ from scaler._native import (
     pack_inputs,
     pack_supply,
 )
-from scaler.colocation.names import new_life, object_folder, sweep
+from scaler.colocation.names import new_epoch, object_folder, sweep
 from tests.native.model import digest_of
 from tests.native.object_peers import FOLDER, LIFE, NEW_AND_HELD
 from tests.native.object_peers import FakeClient as ObjectClient
@@ -277,7 +277,7 @@ class CountingStore:
 @pytest.fixture
 def spilling():
     """A core with a store, and tasks of 400 inputs of 30 kB each: 12 MB for each of them."""
-    life = new_life()
+    life = new_epoch()
     core = SchedulerCore(1, life, object_folder())
     core.client_queue_bytes = 1 << 30
     store = CountingStore(Store(life, core.own_tag, object_folder()))

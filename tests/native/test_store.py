@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from scaler._native import PLACE_NEW, PLACE_PACKED, Mappings, Segment, Store, address_of, read_packed
-from scaler.colocation.names import new_life
+from scaler.colocation.names import new_epoch
 from tests.effort import rounds
 from tests.small_memory import run_in_small_memory
 
@@ -34,7 +34,7 @@ LATER_NS = 61_000_000_000  # by then what lies idle is given back
 
 @pytest.fixture
 def life():
-    return new_life()
+    return new_epoch()
 
 
 @pytest.fixture
@@ -297,7 +297,7 @@ def test_beyond_the_limit_objects_lie_in_files_and_are_given_back_as_others_are(
 
 def use_up_memory():
     """/dev/shm has 4 MiB here, the temporary folder 8."""
-    life, folder, told = new_life(), tempfile.gettempdir(), []
+    life, folder, told = new_epoch(), tempfile.gettempdir(), []
     store, mappings = Store(life, TAG, folder, lambda *about: told.append(about)), Mappings(life, folder)
     idle = store.put(bytes(2 * MIB))
     store.free(idle[0])
@@ -335,7 +335,7 @@ def use_up_memory():
 
 def fill_up_to_the_limit():
     """/dev/shm has 16 MiB here, of which 4 may be used."""
-    life, folder, told = new_life(), tempfile.gettempdir(), []
+    life, folder, told = new_epoch(), tempfile.gettempdir(), []
     store = Store(life, TAG, folder, lambda *about: told.append(about), most_bytes=4 * MIB)
     store.put(bytes(3 * MIB))
     assert (len(os.listdir("/dev/shm")), told) == (1, [])
@@ -361,7 +361,7 @@ class StoreMachine(RuleBasedStateMachine):
     def __init__(self):
         super().__init__()
         self.folder = tempfile.TemporaryDirectory()
-        life = new_life()
+        life = new_epoch()
         self.store = Store(life, TAG, self.folder.name)
         self.mappings = Mappings(life, self.folder.name)
         self.model = {}  # object -> (place, bytes, or None and the parts)
@@ -440,7 +440,7 @@ TestStoreMachine = StoreMachine.TestCase
 
 def test_what_is_made_anew_under_the_names_of_another_life_is_seen_whole_or_not_at_all(tmp_path):
     """Whoever swept up after a scheduler was faster than the maker of an object that its heir is told of."""
-    before, later = new_life(), new_life()
+    before, later = new_epoch(), new_epoch()
     store = Store(before, TAG, str(tmp_path))
     size = 64 * MIB
     _, segment, offset, *_ = store.put(b"\x01" * size)

@@ -5,9 +5,9 @@ import socket
 import pytest
 
 from scaler._native import PLACE_NEW, Store, join_places, split_places
-from scaler.colocation.names import new_life, object_folder, sweep
-from scaler.objects import arrival, transfers
-from scaler.objects.transfers import MOST_INCOMPLETE, IncomingObjects
+from scaler.colocation.names import new_epoch, object_folder, sweep
+from scaler.objects import arrival, incoming
+from scaler.objects.incoming import MOST_INCOMPLETE, IncomingObjects
 from scaler.protocol.frames import Chunk, FrameError, Offer
 
 OBJECT, SIZE = 5 << 40 | 1, 100
@@ -15,8 +15,8 @@ OBJECT, SIZE = 5 << 40 | 1, 100
 
 class Host:
     def __init__(self):
-        self.life = new_life()
-        self.store = Store(self.life, 0xFFFFFE, object_folder())
+        self.epoch = new_epoch()
+        self.store = Store(self.epoch, 0xFFFFFE, object_folder())
         self.incoming = IncomingObjects(self.store, client_bits=5)
 
     def bring(self, number=OBJECT, offset=0, have=SIZE, total=SIZE):
@@ -31,7 +31,7 @@ class Host:
 def host():
     made = Host()
     yield made
-    sweep(made.life)
+    sweep(made.epoch)
 
 
 def test_what_has_come_belongs_to_the_record_that_names_it_as_new(host):
@@ -106,8 +106,8 @@ def waiting_bytes(host):
 
 @pytest.mark.parametrize("chunk_bytes", [1, 10])
 def test_of_small_objects_that_are_not_whole_only_so_much_waits_outside_of_the_store(host, monkeypatch, chunk_bytes):
-    most = 20 * (transfers.PART_BYTES + chunk_bytes)
-    monkeypatch.setattr(transfers, "MOST_PARTS_BYTES", most)
+    most = 20 * (incoming.PART_BYTES + chunk_bytes)
+    monkeypatch.setattr(incoming, "MOST_PARTS_BYTES", most)
     count, total = 50, 40
     for offset in range(0, total, chunk_bytes):
         for number in range(count):
@@ -127,7 +127,7 @@ def test_what_nobody_wants_any_more_does_not_count_as_waiting(host):
     host.bring(have=10)
     host.bring(OBJECT + 1, have=10)
     host.incoming.forget(OBJECT)
-    assert host.incoming._parts_bytes == 10 + transfers.PART_BYTES
+    assert host.incoming._parts_bytes == 10 + incoming.PART_BYTES
     host.incoming.close()
     assert host.incoming._parts_bytes == 0
     assert len(host.store) == 0

@@ -11,7 +11,7 @@ from contextlib import suppress
 import psutil
 import pytest
 
-from scaler.address import Place
+from scaler.address import Endpoint
 from scaler.objects import arrival as arrival_module
 from scaler.objects import port as object_port
 from scaler.objects.arrival import Arrival
@@ -33,7 +33,7 @@ def port():
 
 @pytest.fixture
 def dialer(port):
-    made = ObjectDialer(Place(HOST, port.port), lambda what: what())
+    made = ObjectDialer(Endpoint(HOST, port.port), lambda what: what())
     yield made
     made.close()
 
@@ -59,7 +59,7 @@ class Cutter:
     def __init__(self, port, cuts, after_bytes):
         self.target, self.cuts, self.after_bytes = port, cuts, after_bytes
         self.listener = socket.create_server((HOST, 0))
-        self.place = Place(HOST, self.listener.getsockname()[1])
+        self.place = Endpoint(HOST, self.listener.getsockname()[1])
         self.passed = []  # bytes that each connection has got through, either way
         threading.Thread(target=self.accept, daemon=True).start()
 
@@ -174,7 +174,7 @@ def test_a_place_that_cannot_be_one_is_passed_over_and_the_thread_goes_on(port, 
     for place in (host, port.port), (HOST, 1 << 20):
         for _ in range(MOST_THREADS + 1):
             arrival, done = room(), Done()
-            dialer.fetch(arrival, [(Place(*place), token), (dialer.home, token)], done)
+            dialer.fetch(arrival, [(Endpoint(*place), token), (dialer.home, token)], done)
             assert done.wait()
             assert bytes_of(arrival) == data
 
@@ -216,7 +216,7 @@ def test_where_no_thread_can_be_had_a_transfer_has_failed_and_a_connection_is_hu
 
 def test_a_scheduler_that_cannot_be_reached_is_not_tried_again_at_once():
     with socket.create_server((HOST, 0)) as closed:
-        nowhere = Place(HOST, closed.getsockname()[1])
+        nowhere = Endpoint(HOST, closed.getsockname()[1])
     dialer, done = ObjectDialer(nowhere, lambda what: what()), Done()
     assert dialer.is_usable
     dialer.bring(memoryview(b"x"), bytes(16), done)
@@ -357,7 +357,7 @@ def test_a_port_and_a_dialer_leave_nothing_behind():
     before, threads = psutil.Process().num_fds(), threading.active_count()
     for _ in range(3):
         port = ObjectPort(HOST)
-        dialer = ObjectDialer(Place(HOST, port.port), lambda what: what())
+        dialer = ObjectDialer(Endpoint(HOST, port.port), lambda what: what())
         arrival, done = room(), Done()
         dialer.fetch(arrival, [(dialer.home, port.serve(7, memoryview(bytes(SIZE))))], done)
         done.wait()

@@ -5,8 +5,9 @@ from functools import partial
 import pytest
 
 from scaler._native import PLACE_NEW, Store, join_places
-from scaler.colocation.names import new_life, object_folder, sweep
-from scaler.objects.transfers import MOST_AHEAD, MOST_OFFERED, IncomingObjects, OutgoingObjects
+from scaler.colocation.names import new_epoch, object_folder, sweep
+from scaler.objects.incoming import IncomingObjects
+from scaler.objects.outgoing import MOST_AHEAD, MOST_OFFERED, OutgoingObjects
 from scaler.protocol.frames import Offer
 
 A, B, C = 1, 2, 3
@@ -23,7 +24,7 @@ def outgoing():
 
 
 def offer(outgoing, object_id):
-    """An object that goes by a carrier: what ends its way."""
+    """An object that goes by a transport: what ends its way."""
     ends = []
     outgoing.add(object_id, memoryview(b"data"), ends.append)
     return ends[0]
@@ -136,8 +137,8 @@ class Receiver:
     """The other side of OutgoingObjects: it fetches what it is offered in an order of its own."""
 
     def __init__(self):
-        self.life = new_life()
-        self.incoming = IncomingObjects(Store(self.life, 9, object_folder()), client_bits=1)
+        self.epoch = new_epoch()
+        self.incoming = IncomingObjects(Store(self.epoch, 9, object_folder()), client_bits=1)
         self.fetching, self.most, self.named = [], 0, 0
 
     def offer(self, object_id, done):
@@ -164,7 +165,7 @@ def receiver():
     made = Receiver()
     yield made
     made.incoming.close()
-    sweep(made.life)
+    sweep(made.epoch)
 
 
 @pytest.mark.parametrize("order", [0, 1, -1])

@@ -61,7 +61,7 @@ BODIES = st.one_of(
         client_bits=st.integers(0, 2**24 - 1),
         session=KEY,
         received=U64,
-        life=U64,
+        epoch=U64,
         pid=U32,
         uid=U32,
         host_name=TEXT,
@@ -70,11 +70,11 @@ BODIES = st.one_of(
     ),
     st.builds(
         Welcome,
-        life=st.integers(1, 2**64 - 1),
+        epoch=st.integers(1, 2**64 - 1),
         session=KEY,
         resumed=st.just(True),
         received=U64,
-        colocation=st.text("abc/-", max_size=107),
+        local_address=st.text("abc/-", max_size=107),
         heartbeat_ms=st.integers(1, 2**32 - 1),
         monitor=TEXT,
     ),
@@ -122,7 +122,7 @@ FRAMES = st.builds(
 )
 HELLO = Hello(identity=b"one", session=b"s" * 16)
 KIND_OFFSET = 24
-WELCOME = Welcome(life=1, session=b"s" * 16, heartbeat_ms=2000)
+WELCOME = Welcome(epoch=1, session=b"s" * 16, heartbeat_ms=2000)
 
 
 def header_offset(data):
@@ -251,9 +251,9 @@ def test_a_pointer_followed_many_times_is_not_copied_many_times():
         (replace(HELLO, worker_names=("x" * 4097,)), "a text has more"),
         (replace(WELCOME, session=b""), "token has 16 bytes"),
         (replace(WELCOME, received=1), "session that is new"),
-        (replace(WELCOME, life=0), "are not 0"),
+        (replace(WELCOME, epoch=0), "are not 0"),
         (replace(WELCOME, heartbeat_ms=0), "are not 0"),
-        (replace(WELCOME, colocation="x" * 108), "AF_UNIX"),
+        (replace(WELCOME, local_address="x" * 108), "AF_UNIX"),
         (replace(WELCOME, monitor="x" * 4097), "a text has more"),
         (Refusal(), "gives no reason"),
         (Chunk(1, 0, 10, b""), "1 to"),

@@ -8,10 +8,10 @@ import pytest
 
 from scaler import Client
 from scaler._native import Pump, SchedulerCore
-from scaler.colocation.names import BellPage, new_life
+from scaler.colocation.names import BellPage, new_epoch
 from scaler.scheduler.pump_loop import PumpLoop
 from tests.e2e import calls
-from tests.elsewhere import RemoteCluster
+from tests.elsewhere import ClusterAtScheduler
 from tests.scheduler.survivor import Survivor
 
 
@@ -19,7 +19,7 @@ class Server:
     """A pump without peers, and how often the loop has looked after it."""
 
     def __init__(self):
-        self.bell_page = BellPage(new_life())
+        self.bell_page = BellPage(new_epoch())
         self.bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self.pump = Pump(SchedulerCore(1), self.bell_page.memory, self.bell)
         self.looked = 0
@@ -117,7 +117,10 @@ def test_closing_is_idempotent(loop):
 
 
 def test_tasks_go_over_the_wire_on_uvloop():
-    with RemoteCluster(1, event_loop="uvloop") as cluster, Client(cluster.get_address(), timeout_seconds=20) as client:
+    with (
+        ClusterAtScheduler(1, event_loop="uvloop") as cluster,
+        Client(cluster.get_address(), timeout_seconds=20) as client,
+    ):
         assert client.map(calls.add_one, [(i,) for i in range(5000)]) == list(range(1, 5001))
         futures = [client.submit(calls.add_one, i) for i in range(5000)]
         assert [future.result(20) for future in futures] == list(range(1, 5001))

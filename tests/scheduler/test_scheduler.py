@@ -1,4 +1,4 @@
-"""SchedulerServer on a loop in this process, with visitors played by the test."""
+"""SchedulerServer on a loop in this process, with local_peers played by the test."""
 
 import asyncio
 import json
@@ -25,7 +25,7 @@ from scaler._native import (
     TaskOptions,
 )
 from scaler.address import Address
-from scaler.colocation.knock import CONTROL_RING_BYTES, Refused, knock
+from scaler.colocation.handshake import CONTROL_RING_BYTES, Refused, handshake
 from scaler.colocation.voucher import voucher_of
 from scaler.scheduler import scheduler
 from scaler.scheduler.scheduler import SchedulerServer
@@ -42,13 +42,15 @@ class Host:
         selector = PumpSelector(self.server.pump, self.server.after_run)
         self.loop = asyncio.SelectorEventLoop(selector)
         self.server.open(self.loop, Address.parse("tcp://127.0.0.1:0"), selector.watch)
-        self.visitors = []
+        self.local_peers = []
 
     def let_in(self, role, **about):
-        door = self.server._local.door.address
+        local_address = self.server._local.listener.address
         what = about.pop("children_bytes", 0)
-        made = Visitor(self.run(asyncio.to_thread(knock, door, self.server.life, role, RING_BYTES, what, **about)))
-        self.visitors.append(made)
+        made = LocalPeer(
+            self.run(asyncio.to_thread(handshake, local_address, self.server.epoch, role, RING_BYTES, what, **about))
+        )
+        self.local_peers.append(made)
         return made
 
     def run(self, what):
@@ -62,13 +64,13 @@ class Host:
         self.run(wait())
 
     def close(self):
-        for visitor in self.visitors:
-            visitor.entry.close()
+        for local_peer in self.local_peers:
+            local_peer.entry.close()
         self.server.close()
         self.loop.close()
 
 
-class Visitor:
+class LocalPeer:
     """A peer's ends of its rings."""
 
     def __init__(self, entry):
@@ -125,7 +127,7 @@ def test_a_worker_that_writes_nonsense_is_shut_out_and_its_task_is_run_elsewhere
     ids=lambda facts: str(facts)[:20].encode("ascii", "replace").decode(),
 )  # fmt: skip
 @pytest.mark.parametrize("is_early", [True, False])
-def test_what_is_said_of_a_death_at_the_door_may_be_anything(host, facts, is_early):
+def test_what_is_said_of_a_death_to_the_listener_may_be_anything(host, facts, is_early):
     """By a supervisor that no cluster has: about a worker that is about to end, or has ended."""
     cluster, client = host.let_in("cluster"), host.let_in("client", bits=5)
     client.up.write(KIND_FUNCTION, 0, blake2b(b"function", digest_size=16).digest() + b"function")

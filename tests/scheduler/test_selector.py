@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from scaler._native import KIND_CANCEL, Pump, SchedulerCore
-from scaler.colocation.names import BellPage, new_life
+from scaler.colocation.names import BellPage, new_epoch
 from scaler.scheduler.selector import PumpSelector
 from tests.scheduler.survivor import Survivor
 from tests.sim.wire import Rings
@@ -15,7 +15,7 @@ from tests.sim.wire import Rings
 
 @pytest.fixture
 def pump() -> Iterator[Pump]:
-    page, bell = BellPage(new_life()), os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+    page, bell = BellPage(new_epoch()), os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
     yield Pump(SchedulerCore(1), page.memory, bell)
     page.close()
     os.close(bell)

@@ -7,11 +7,11 @@ import pytest
 import zmq
 
 from scaler._native import Mappings, Relay, Segment, Store
-from scaler.colocation.names import new_life, object_folder
+from scaler.colocation.names import new_epoch, object_folder
 from scaler.protocol.frames import Hello, Tasks, Welcome
 from scaler.session import relay_thread
 from scaler.session.client_relay import RELAY_TAG
-from scaler.session.cluster_side import ClusterSide
+from scaler.session.cluster_at_relay import ClusterAtRelay
 from scaler.session.dealer import Dealer
 from scaler.session.relay_thread import RelayThread
 from tests.processes import wait_until
@@ -34,11 +34,11 @@ def over():
 
 @pytest.fixture
 def thread(address, over):
-    life, bell = new_life(), os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+    epoch, bell = new_epoch(), os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
     relay = Relay(Segment.private(4096), bell, False)
-    store, mappings = Store(life, RELAY_TAG, object_folder()), Mappings(life, object_folder())
-    side = ClusterSide(relay, life, object_folder(), store, mappings, lambda peer: None, Stopper())
-    welcome = Welcome(life=1, session=b"s" * 16, heartbeat_ms=60_000)
+    store, mappings = Store(epoch, RELAY_TAG, object_folder()), Mappings(epoch, object_folder())
+    side = ClusterAtRelay(relay, epoch, object_folder(), store, mappings, lambda peer: None, Stopper())
+    welcome = Welcome(epoch=1, session=b"s" * 16, heartbeat_ms=60_000)
     made = RelayThread(address, Dealer(address), Hello(), welcome, side, timeout_s=5, on_over=over.append)
     made.start()
     yield made

@@ -9,22 +9,22 @@ from hypothesis import strategies as st
 
 from scaler._native import FLAG_OBJECTS, KIND_RESULT, PLACE_NEW, Segment, area_name, join_places
 from scaler.colocation.names import object_folder
-from scaler.objects.transfers import OutgoingObjects
+from scaler.objects.outgoing import OutgoingObjects
 from scaler.protocol.codec import decode, encode
 from scaler.protocol.frames import Fetched, Frame, Offer, Serves, Tasks
-from scaler.session.cluster_side import worker_tag
+from scaler.session.cluster_at_relay import worker_tag
 from tests.effort import rounds
 from tests.sim.test_wire import settle, talk
-from tests.sim.wire import Port, RemoteClient, RemoteCluster, World
+from tests.sim.wire import ClientAtScheduler, ClusterAtScheduler, Port, World
 
 LARGE = 300_000
 
 
 def make_world(n_clusters=1, n_workers=1):
     world = World()
-    client = RemoteClient(world, 5)
+    client = ClientAtScheduler(world, 5)
     client.link.carry_objects(None, client.host.relay_store)
-    clusters = [RemoteCluster(world, n_workers) for _ in range(n_clusters)]
+    clusters = [ClusterAtScheduler(world, n_workers) for _ in range(n_clusters)]
     for number, cluster in enumerate(clusters, 1):
         cluster.link.carry_objects(Port(number), cluster.host.relay_store)
     return world, client, clusters
@@ -164,7 +164,7 @@ def test_the_second_host_is_sent_to_the_first_while_the_scheduler_is_busy():
 
 def segments_of(worker):
     """Names of the segments that there are of this worker's store."""
-    prefix = f"scaler-{worker.host.life}-{worker.store.tag:06x}-"
+    prefix = f"scaler-{worker.host.epoch}-{worker.store.tag:06x}-"
     return [name for name in os.listdir("/dev/shm") if name.startswith(prefix)]
 
 
@@ -342,7 +342,7 @@ def test_a_worker_that_names_anothers_memory_is_shut_out_and_the_other_keeps_it(
     (liar,) = (worker for worker in clusters[0].workers if worker.running is not None)
     (other,) = (worker for worker in clusters[0].workers if worker is not liar)
     place = other.store.put(b"v" * 5000, PLACE_NEW)
-    name = area_name(host.life, object_folder(), place[1])
+    name = area_name(host.epoch, object_folder(), place[1])
     record = liar.running[0]
     own = worker_tag(liar.peer.number) << 40 | 1
     named = (own, *place[1:]) if lies_about == "the segment" else place

@@ -52,21 +52,21 @@ from scaler._native import (
     peer_segment_bytes,
     split_places,
 )
-from scaler.colocation.names import new_life, object_folder, sweep
+from scaler.colocation.names import new_epoch, object_folder, sweep
 from scaler.objects.arrival import Arrival
-from scaler.objects.dial_carrier import DialCarrier
 from scaler.objects.dialer import ObjectDialer
 from scaler.objects.port import ObjectPort
+from scaler.objects.relay_transport import RelayTransport
 from scaler.objects.stream import token_for
 from scaler.protocol.codec import decode, encode
 from scaler.protocol.frames import Frame, Hello, Role, Welcome
+from scaler.session.client_at_relay import ClientAtRelay
 from scaler.session.client_relay import RELAY_TAG
-from scaler.session.client_side import ClientSide
-from scaler.session.cluster_side import ClusterSide, store_tag, worker_tag
+from scaler.session.cluster_at_relay import ClusterAtRelay, store_tag, worker_tag
 from scaler.session.ledger import NumberError
-from scaler.session.relay_side import RelaySide
 from scaler.session.remote_peers import RemotePeers
-from scaler.session.remote_session import HostObjects
+from scaler.session.session_at_relay import SessionAtRelay
+from scaler.session.session_at_scheduler import HostObjects
 
 CONTROL_BYTES = 4096
 FIRST_LARGE = 100
@@ -90,12 +90,12 @@ class Host:
     """One peer's machine: its objects, and those of the relay there."""
 
     def __init__(self) -> None:
-        self.life = new_life()
+        self.epoch = new_epoch()
         self.relay_store = self.store(RELAY_TAG)
-        self.mappings = Mappings(self.life, object_folder())
+        self.mappings = Mappings(self.epoch, object_folder())
 
     def store(self, tag: int) -> Store:
-        return Store(self.life, tag, object_folder())
+        return Store(self.epoch, tag, object_folder())
 
     def read(self, payload: bytes) -> bytes:
         """What the one object of a payload holds, and then the rest of the payload."""
@@ -129,13 +129,13 @@ class Port:
         self.served: dict[bytes, list[memoryview]] = {}
         self.expected: dict[bytes, Arrival] = {}
 
-    def serve(self, object_id: int, view: memoryview, *, is_made_here: bool = False) -> bytes:
-        token = token_for(self.key, object_id, is_made_there=is_made_here)
+    def serve(self, object_id: int, view: memoryview, *, is_result: bool = False) -> bytes:
+        token = token_for(self.key, object_id, is_result=is_result)
         self.served.setdefault(token, []).append(view)
         return token
 
-    def withdraw(self, object_id: int, *, is_made_here: bool = False) -> None:
-        token = token_for(self.key, object_id, is_made_there=is_made_here)
+    def withdraw(self, object_id: int, *, is_result: bool = False) -> None:
+        token = token_for(self.key, object_id, is_result=is_result)
         if self.served[token].pop() and not self.served[token]:
             del self.served[token]
 
@@ -207,7 +207,7 @@ class Link:
         self.up: deque[bytes] = deque()
         self.down: deque[bytes] = deque()
         self.welcome: Welcome | None = None
-        self.side: RelaySide
+        self.side: SessionAtRelay
         self.dialer: Dialer | None = None
         self.connect()
 
@@ -216,7 +216,7 @@ class Link:
         self.dialer = Dialer(self.world.ports)
         if port is not None:
             self.world.ports[port.port] = port
-        self.side.use(DialCarrier(cast(ObjectDialer, self.dialer), store, cast(ObjectPort, port), "cluster"))
+        self.side.use(RelayTransport(cast(ObjectDialer, self.dialer), store, cast(ObjectPort, port), "cluster"))
 
     def connect(self) -> None:
         self.routing_id = secrets.token_bytes(5)
@@ -309,15 +309,15 @@ class World:
     def start(self) -> None:
         """A scheduler, at the place of any before, which has been killed: with it go its memory and all connections."""
         self.links.clear()
-        self.life = new_life()
-        self.lives.append(self.life)
-        self.core = SchedulerCore(len(self.lives), self.life, object_folder())
+        self.epoch = new_epoch()
+        self.lives.append(self.epoch)
+        self.core = SchedulerCore(len(self.lives), self.epoch, object_folder())
         self.ports[0] = Port(0)
-        self.store = Store(self.life, self.core.own_tag, object_folder())
-        self.objects = HostObjects(self.store, Mappings(self.life, object_folder()))
+        self.store = Store(self.epoch, self.core.own_tag, object_folder())
+        self.objects = HostObjects(self.store, Mappings(self.epoch, object_folder()))
         self.objects.port = cast(ObjectPort, self.ports[0])
         self.remote = ListeningPeers(
-            self.core, self.life, "door", self.objects, queue_size=1000, client_timeout_s=self.timeout_s,
+            self.core, self.epoch, "door", self.objects, queue_size=1000, client_timeout_s=self.timeout_s,
             worker_timeout_s=self.timeout_s, heartbeat_s=self.heartbeat_s, ping_timeout_s=self.timeout_s / 2,
             send=self._send, on_change=lambda: None, on_shutdown=lambda: "not here",
         )  # fmt: skip
@@ -348,12 +348,12 @@ class World:
             if link.is_greeted:
                 link.side.talk.acknowledge()
 
-    def left_over(self, *peers: "RemoteClient | RemoteCluster") -> list[int]:
+    def left_over(self, *peers: "ClientAtScheduler | ClusterAtScheduler") -> list[int]:
         """How many objects each store has, when all must be gone; removes what the stores keep to be used again."""
         stores = [self.store, *(store for peer in peers for store in peer.stores)]
         counts = [len(self.core.objects), *map(len, stores)]
-        for life in chain(self.lives, *(peer.lives for peer in peers)):
-            sweep(life)
+        for epoch in chain(self.lives, *(peer.lives for peer in peers)):
+            sweep(epoch)
         return counts
 
 
@@ -375,7 +375,7 @@ class Submitted:
     is_cancelled: bool = False
 
 
-class RemoteClient:
+class ClientAtScheduler:
     """Submits, cancels, and keeps the answers; says what is open to the next scheduler."""
 
     def __init__(self, world: World, bits: int, ring_bytes: int = 8192) -> None:
@@ -394,13 +394,13 @@ class RemoteClient:
         """New rings and a new relay: a session."""
         self.rings = Rings(self.ring_bytes)
         self.host = Host()
-        self.lives.append(self.host.life)
+        self.lives.append(self.host.epoch)
         self.store = self.host.store(self.bits)
         self.stores = (self.store, self.host.relay_store)
         relay = Relay(Segment.private(4096), -1, True)
         self.link = self.world.link_class(self.world, hello(Role.CLIENT, self.bits))
         peer = relay.add(self.rings.memory, -1)
-        self.link.side = ClientSide(relay, self.host.relay_store, self.host.mappings, self.bits, peer, "client", 1)
+        self.link.side = ClientAtRelay(relay, self.host.relay_store, self.host.mappings, self.bits, peer, "client", 1)
         self.held: tuple[int, int, int, int, int] | None = None  # an object that it may name again
         self.unreleased: list[int] = []
 
@@ -579,7 +579,7 @@ class RemoteClient:
 class RemoteWorker:
     """Answers each task with its payload turned round."""
 
-    def __init__(self, cluster: "RemoteCluster", ring_bytes: int) -> None:
+    def __init__(self, cluster: "ClusterAtScheduler", ring_bytes: int) -> None:
         self.rings, self.host = Rings(ring_bytes), cluster.host
         self.peer = cluster.link.side.relay.add(self.rings.memory, -1)
         self.store = self.host.store(worker_tag(self.peer.number))
@@ -627,9 +627,9 @@ class RemoteWorker:
         """Answer the task that runs."""
         if self.running is None:
             return
-        (record, code, is_carried), self.running = self.running, None
+        (record, code, by_transport), self.running = self.running, None
         task, payload, flags = record.task, record.payload, record.flags
-        if is_carried:
+        if by_transport:
             assert self.host.read(code[16:]).startswith(b"code ")
         keeps = flags & FLAG_OBJECTS and task % 2
         if keeps:
@@ -671,12 +671,12 @@ class Stopper:
         pass
 
 
-class RemoteCluster:
+class ClusterAtScheduler:
     """The relay of a host and its workers."""
 
     def __init__(self, world: World, n_workers: int, ring_bytes: int = 65536) -> None:
         self.world, self.host = world, Host()
-        self.lives = [self.host.life]
+        self.lives = [self.host.epoch]
         self.broken: list[RelayPeer] = []  # whom it wants to be hung up on
         self.relay_stores = [self.host.relay_store]
         self.workers: list[RemoteWorker] = []
@@ -687,8 +687,8 @@ class RemoteCluster:
 
     def _connect(self, relay: Relay) -> None:
         self.link = self.world.link_class(self.world, hello(Role.CLUSTER))
-        self.link.side = self.side = ClusterSide(
-            relay, self.host.life, object_folder(), self.relay_stores[-1], self.host.mappings, self.broken.append,
+        self.link.side = self.side = ClusterAtRelay(
+            relay, self.host.epoch, object_folder(), self.relay_stores[-1], self.host.mappings, self.broken.append,
             Stopper(),
         )  # fmt: skip
 
@@ -698,7 +698,7 @@ class RemoteCluster:
         before.talk.close()
         self.relay_stores.append(self.host.store(store_tag(len(self.relay_stores))))
         self._connect(before.relay)
-        self.side.take_over(before, int(self.world.life, 16))
+        self.side.take_over(before, int(self.world.epoch, 16))
         for worker in self.workers:
             worker.begin_life()
 

@@ -70,8 +70,8 @@ def _memory_kib(pid: int) -> dict[str, float]:
 def _segments_kib(pid: int, lives: set[str]) -> float:
     """What the segments of these lives take in the /dev/shm that this process sees."""
     total = 0.0
-    for life in lives:
-        for path in glob.glob(f"/proc/{pid}/root/dev/shm/scaler-{life}-*"):
+    for epoch in lives:
+        for path in glob.glob(f"/proc/{pid}/root/dev/shm/scaler-{epoch}-*"):
             try:
                 total += Path(path).stat().st_blocks / 2
             except OSError:

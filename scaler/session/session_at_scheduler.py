@@ -1,4 +1,4 @@
-"""RemoteSession: the scheduler's side of one remote client or cluster. Bodies in, bodies out; no socket, no clock.
+"""SessionAtScheduler: the scheduler's side of one remote client or cluster. Bodies in, bodies out; no socket, no clock.
 
 The core writes into RunOutlets as it writes into rings; `flush` turns what has piled up into column batches, so that a
 batch is as large as the scheduler was busy, and never waits to become larger.
@@ -9,8 +9,8 @@ Rule 1: a function goes out before the first task that names it and is forgotten
 Rule 2: a client that has too much queued is not read on: its frames wait here unacknowledged, which stops its relay.
 Rule 3: no frame holds the scheduler up: what is to be done about one is a generator that yields after each slice, and
         is gone on with when others have had their turn. Order within a session is kept.
-Not here: what a client says (remote_client) and what a cluster does (remote_cluster), which session a frame belongs to
-(remote_peers), numbering (session.conversation).
+Not here: what a client says (client_at_scheduler) and what a cluster says (cluster_at_scheduler), which session a frame
+belongs to (remote_peers), numbering (conversation).
 """
 
 import logging
@@ -28,9 +28,10 @@ from scaler._native import (
     Store,
 )
 from scaler.objects.directory import Host, ObjectDirectory
+from scaler.objects.incoming import IncomingObjects
+from scaler.objects.naming import Place
 from scaler.objects.port import ObjectPort
-from scaler.objects.port_carrier import PortCarrier
-from scaler.objects.transfers import IncomingObjects, Place
+from scaler.objects.scheduler_transport import SchedulerTransport
 from scaler.program.sparing_log import SparingLog
 from scaler.protocol.frames import (
     Body,
@@ -64,7 +65,7 @@ class Waiting:
     is_cleared: bool = False  # tasks that nobody wants any more when they are fed
 
 
-class RemoteSession(ABC):
+class SessionAtScheduler(ABC):
     """What clients and clusters have in common. It is in `ready` while there may be something to flush."""
 
     keeps = False  # what was sent to it for others to have from there
@@ -75,14 +76,14 @@ class RemoteSession(ABC):
         hello: Hello,
         objects: HostObjects,
         incoming: IncomingObjects,
-        ready: "set[RemoteSession]",
+        ready: "set[SessionAtScheduler]",
     ) -> None:
         self.core = core
         self.ready = ready
         self.hello = hello
         self.objects = objects
         self.talk = Conversation(incoming)
-        self.carrier: PortCarrier | None = None
+        self.transport: SchedulerTransport | None = None
         self.is_over = False
         self.now_ns = 0  # as the caller's clock has it
         self._batch = RecordBatch()
@@ -103,11 +104,11 @@ class RemoteSession(ABC):
         """The other side can come to the port here. What a cluster has got from there others can have from it."""
         if self.objects.port is None:
             return
-        if self.carrier is not None:
+        if self.transport is not None:
             raise FrameError("it has said before how objects go to it")
         host = Host(body.key, body.address)
-        self.carrier = PortCarrier(self.objects.port, self.objects.directory, host, self.keeps)
-        self.talk.use(self.carrier)
+        self.transport = SchedulerTransport(self.objects.port, self.objects.directory, host, self.keeps)
+        self.talk.use(self.transport)
 
     @abstractmethod
     def on_left(self) -> Steps:

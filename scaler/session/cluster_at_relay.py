@@ -1,4 +1,4 @@
-"""ClusterSide: the relay of a host's workers, in their supervisor's process."""
+"""ClusterAtRelay: the relay of a host's workers, in their supervisor's process."""
 
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -16,9 +16,9 @@ from scaler._native import (
     RelayPeer,
     Store,
 )
-from scaler.objects.dial_carrier import DialCarrier
-from scaler.objects.made import MadeObjects
-from scaler.objects.transfers import Place, pack_ids, unpack_ids
+from scaler.objects.kept_results import KeptResults
+from scaler.objects.naming import Place, pack_ids, unpack_ids
+from scaler.objects.relay_transport import RelayTransport
 from scaler.protocol.bounds import MOST_CLAIMED, MOST_FACTS_LENGTH, plain_text
 from scaler.protocol.frames import (
     FLAG_OBJECTS,
@@ -40,7 +40,7 @@ from scaler.protocol.frames import (
     Withdraw,
     Withdrawn,
 )
-from scaler.session.relay_side import RelaySide, odd_columns
+from scaler.session.session_at_relay import SessionAtRelay, odd_columns
 from scaler.session.single import with_payload
 from scaler.values.death_facts import pack_facts, read_facts
 
@@ -68,13 +68,13 @@ class Stopping(Protocol):
     def next_due_s(self) -> float | None: ...
 
 
-class ClusterSide(RelaySide):
+class ClusterAtRelay(SessionAtRelay):
     """Tasks in, results out. `dismiss(peer)` is to hang up on a worker: on_left follows."""
 
     def __init__(
         self,
         relay: Relay,
-        life: str,
+        epoch: str,
         folder: str,
         store: Store,
         mappings: Mappings,
@@ -83,7 +83,7 @@ class ClusterSide(RelaySide):
     ) -> None:
         super().__init__(relay, store, mappings, until_named=False)
         self._dismiss, self._stopper = dismiss, stopper
-        self._made = MadeObjects(life, folder, mappings, self._tell_freed)
+        self._made = KeptResults(epoch, folder, mappings, self._tell_freed)
         self.is_shut_down = False  # the scheduler wants no cluster any more
         self._numbers = 0  # all below it have been given to workers
         self._sending: dict[int, tuple[int, RecordCopy]] = {}  # results whose objects are on their way, by task
@@ -92,10 +92,10 @@ class ClusterSide(RelaySide):
         self._survivors: dict[RelayPeer, tuple[int, int]] = {}  # what they run for a scheduler before
         self._old_stores: list[Store] = []  # that tasks of these may still look at
 
-    def use(self, carrier: DialCarrier | None) -> None:
-        super().use(carrier)
-        self._made.carrier = carrier
-        if carrier is None:
+    def use(self, transport: RelayTransport | None) -> None:
+        super().use(transport)
+        self._made.transport = transport
+        if transport is None:
             self.talk.post(Unable(""))  # its workers may take long to start, and who says nothing is not waited for
 
     def _tell_freed(self, number: int, ids: Iterable[int]) -> None:
@@ -210,13 +210,13 @@ class ClusterSide(RelaySide):
 
     # another scheduler
 
-    def take_over(self, before: "ClusterSide", life: int) -> None:
-        """Go on with the workers of a session whose scheduler has gone; `life` is that of the next one.
+    def take_over(self, before: "ClusterAtRelay", epoch: int) -> None:
+        """Go on with the workers of a session whose scheduler has gone; `epoch` is that of the next one.
 
         Called once, before anything else is said. They go on with what they run; what they have not begun is taken
         back, since its client sends it again. Results that the other scheduler may not have taken are sent again.
         """
-        runs = dict(self.relay.take_over(life))
+        runs = dict(self.relay.take_over(epoch))
         for peer in before.peers:
             name, pid, voucher = self._about[peer] = before._about[peer]
             self.peers.append(peer)

@@ -1,9 +1,9 @@
-"""HostRelay: where the workers of a host hand in their rings when the scheduler does not share its memory.
+"""ClusterRelay: where the workers of a host hand in their rings when the scheduler does not share its memory.
 
 A door as the scheduler has one, on the supervisor's event loop, and a relay in a thread of its own, so that neither a
 batch nor a large payload keeps the supervisor from its workers.
 
-Not here: what the relay says (cluster_side), the thread (relay_thread), starting workers (scaler.cluster).
+Not here: what the relay says (cluster_at_relay), the thread (relay_thread), starting workers (scaler.cluster).
 """
 
 import asyncio
@@ -20,17 +20,17 @@ from typing import Any
 
 from scaler._native import Mappings, Relay, RelayPeer, Store
 from scaler.cancellation.stopper import Stopper
-from scaler.colocation.door import Door, Visitor, open_rings
-from scaler.colocation.knock import Refused
+from scaler.colocation.handshake import Refused
+from scaler.colocation.listener import LocalListener, LocalPeer, open_rings
 from scaler.colocation.memory import ObjectMemory
-from scaler.colocation.names import BellPage, new_life, sweep, sweep_orphans, warn_of_files
+from scaler.colocation.names import BellPage, new_epoch, sweep, sweep_orphans, warn_of_files
 from scaler.colocation.voucher import voucher_of
-from scaler.objects.dial_carrier import make_carrier
-from scaler.program.errand import in_thread
+from scaler.objects.relay_transport import open_transport
+from scaler.program.blocking_call import in_thread
 from scaler.program.processes import Process
 from scaler.program.sparing_log import SparingLog
 from scaler.protocol.frames import Hello, Unable, Welcome
-from scaler.session.cluster_side import ClusterSide, store_tag, worker_tag
+from scaler.session.cluster_at_relay import ClusterAtRelay, store_tag, worker_tag
 from scaler.session.dealer import Dealer
 from scaler.session.relay_thread import RelayThread
 from scaler.values.death_facts import pack_facts
@@ -42,10 +42,10 @@ FACTS_WAIT_S, FACTS_PAUSE_S = 0.5, 0.003
 def new_bell_page(folder: str) -> BellPage:
     """For a relay. Not in the event loop: it may wait for whoever looks at the same files."""
     sweep_orphans(folder)  # where no scheduler ever starts, nobody else does
-    return BellPage(new_life())
+    return BellPage(new_epoch())
 
 
-class HostRelay:
+class ClusterRelay:
     """`page` is its own from here on. `on_over(reason)` is called on the loop when the session is over; `facts_of(key)`
     says how a worker ended; `on_kill(key)` is called in the relay's thread before one is killed to stop what it runs.
     The key is what its supervisor calls its process.
@@ -66,12 +66,12 @@ class HostRelay:
         on_kill: Callable[[str], object],
         on_over: Callable[[str], None],
     ) -> None:
-        self.life, self._page = page.life, page
+        self.epoch, self._page = page.epoch, page
         self._loop, self._facts_of, self._report_over = loop, facts_of, on_over
         self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._relay = Relay(self._page.memory, self._bell, False)
         self._memory, self._address, self._timeout_s = memory, address, timeout_s
-        self._mappings = Mappings(self.life, memory.folder)
+        self._mappings = Mappings(self.epoch, memory.folder)
         self._stopper: Stopper[RelayPeer] = Stopper(
             self._take_back, lambda process: on_kill(process.key), self._on_unreachable
         )
@@ -80,21 +80,23 @@ class HostRelay:
         self._calls: deque[Callable[[], None]] = deque()  # that no thread has made yet
         self._sessions = 0
         self._side, self._thread = self._new_session(dealer, hello, welcome)
-        self._door = Door(loop, f"scaler-{self.life}-{secrets.token_hex(4)}", self._bell, self._join, self._leave)
+        self._listener = LocalListener(
+            loop, f"scaler-{self.epoch}-{secrets.token_hex(4)}", self._bell, self._join, self._leave
+        )
         self._thread.start()
 
-    def _new_session(self, dealer: Dealer, hello: Hello, welcome: Welcome) -> tuple[ClusterSide, RelayThread]:
+    def _new_session(self, dealer: Dealer, hello: Hello, welcome: Welcome) -> tuple[ClusterAtRelay, RelayThread]:
         """Each has a store of its own: ids of objects mean something else in the next one."""
-        memory, self._scheduler_life = self._memory, welcome.life
-        store = Store(self.life, store_tag(self._sessions), memory.folder, warn_of_files, memory.most_bytes)
+        memory, self._scheduler_epoch = self._memory, welcome.epoch
+        store = Store(self.epoch, store_tag(self._sessions), memory.folder, warn_of_files, memory.most_bytes)
         self._sessions += 1
-        side = ClusterSide(
-            self._relay, self.life, memory.folder, store, self._mappings, self._dismiss, self._stopper
+        side = ClusterAtRelay(
+            self._relay, self.epoch, memory.folder, store, self._mappings, self._dismiss, self._stopper
         )  # fmt: skip
         thread = RelayThread(
             self._address, dealer, hello, welcome, side, timeout_s=self._timeout_s, on_over=self._on_over
         )
-        side.use(make_carrier(self._address, welcome.objects_port, store, thread.call, listens=True))
+        side.use(open_transport(self._address, welcome.objects_port, store, thread.call, listens=True))
         return side, thread
 
     async def go_on(self, dealer: Dealer, hello: Hello, welcome: Welcome) -> None:
@@ -105,7 +107,7 @@ class HostRelay:
         await in_thread(self._thread.join)
         before = self._side
         self._side, self._thread = self._new_session(dealer, hello, welcome)
-        self._side.take_over(before, welcome.life)
+        self._side.take_over(before, welcome.epoch)
         self._thread.start()
         self._thread.call(self._make_calls)
 
@@ -123,9 +125,9 @@ class HostRelay:
         self._call(lambda: self._side.talk.post(Unable(why)))
 
     @property
-    def door(self) -> str:
-        """Where workers knock."""
-        return self._door.address
+    def local_address(self) -> str:
+        """Where workers hand in their rings."""
+        return self._listener.address
 
     @property
     def is_shut_down(self) -> bool:
@@ -135,19 +137,20 @@ class HostRelay:
     def _on_over(self, reason: str) -> None:
         self._loop.call_soon_threadsafe(self._report_over, reason)
 
-    def _join(self, visitor: Visitor) -> dict[str, Any]:
-        if visitor.request["role"] != "worker":
+    def _join(self, local_peer: LocalPeer) -> dict[str, Any]:
+        if local_peer.request["role"] != "worker":
             raise Refused("a relay is for the workers of its supervisor")
         if self._is_closed:
             raise Refused("this relay ends")
-        memory = open_rings(visitor.request, self.life)
-        doorbell = os.dup(visitor.doorbell)  # the thread may ring it after the visitor's own is closed
-        visitor.peer = self._relay.add(memory, doorbell, self._scheduler_life)
-        self._doorbells[visitor.peer] = doorbell
-        self._call(partial(self._welcome, visitor.peer, visitor.process, visitor.request, voucher_of(memory)))
-        tag = worker_tag(visitor.peer.number)
+        memory = open_rings(local_peer.request, self.epoch)
+        doorbell = os.dup(local_peer.doorbell)  # the thread may ring it after the local_peer's own is closed
+        local_peer.rings = self._relay.add(memory, doorbell, self._scheduler_epoch)
+        self._doorbells[local_peer.rings] = doorbell
+        self._call(partial(self._welcome, local_peer.rings, local_peer.process, local_peer.request, voucher_of(memory)))
+        tag = worker_tag(local_peer.rings.number)
         return {
-            "slot": visitor.peer.slot, "bell": self._page.name, "life": self.life, "tag": tag, "memory": self._memory
+            "slot": local_peer.rings.slot, "bell": self._page.name, "epoch": self.epoch, "tag": tag,
+            "memory": self._memory,
         }  # fmt: skip
 
     def _welcome(self, peer: RelayPeer, process: Process, request: dict[str, Any], voucher: bytes) -> None:
@@ -167,29 +170,29 @@ class HostRelay:
         self._loop.call_soon_threadsafe(self._shut_out, peer)
 
     def _shut_out(self, peer: RelayPeer) -> None:
-        for visitor in self._door.visitors:
-            if visitor.peer is peer:
+        for local_peer in self._listener.peers:
+            if local_peer.rings is peer:
                 _sparing.error(
-                    visitor.pid,
+                    local_peer.pid,
                     "worker %s (process %d) wrote a record that makes no sense: it is shut out",
-                    visitor.request.get("name", ""), visitor.pid,
+                    local_peer.request.get("name", ""), local_peer.pid,
                 )  # fmt: skip
                 with contextlib.suppress(OSError):  # it has just ended, or is not to be seen from here
-                    signal.pidfd_send_signal(visitor.pidfd, signal.SIGKILL)  # its task may never come to an end
-                self._door.dismiss(visitor)
+                    signal.pidfd_send_signal(local_peer.pidfd, signal.SIGKILL)  # its task may never come to an end
+                self._listener.dismiss(local_peer)
 
-    def _leave(self, visitor: Visitor) -> None:
+    def _leave(self, local_peer: LocalPeer) -> None:
         """A hang-up comes a moment before the end of a process, and its parent knows only then how that was."""
-        self._await_facts(visitor, time.monotonic() + FACTS_WAIT_S)
+        self._await_facts(local_peer, time.monotonic() + FACTS_WAIT_S)
 
-    def _await_facts(self, visitor: Visitor, until_s: float) -> None:
+    def _await_facts(self, local_peer: LocalPeer, until_s: float) -> None:
         if self._is_closed:
             return
-        facts = self._facts_of(visitor.key)
+        facts = self._facts_of(local_peer.key)
         if facts or time.monotonic() >= until_s:
-            self._call(partial(self._see_off, visitor.peer, facts))
+            self._call(partial(self._see_off, local_peer.rings, facts))
         else:
-            self._loop.call_later(FACTS_PAUSE_S, self._await_facts, visitor, until_s)
+            self._loop.call_later(FACTS_PAUSE_S, self._await_facts, local_peer, until_s)
 
     def _see_off(self, peer: RelayPeer, facts: dict[str, Any]) -> None:
         self._side.on_left(peer, facts.get("code", 0), pack_facts(facts).decode() if facts else "")
@@ -199,14 +202,14 @@ class HostRelay:
         """Say goodbye; leave nothing behind."""
         self._is_closed = True
         await in_thread(self._thread.stop)
-        self._door.close()
+        self._listener.close()
         self._thread.give_up(self._give_up)
 
     def _give_up(self) -> None:
         """Nobody rings these bells any more, nor looks at these rings."""
         self._stopper.close()
         self._page.close()
-        sweep(self.life, self._memory.folder)
+        sweep(self.epoch, self._memory.folder)
         for doorbell in self._doorbells.values():
             os.close(doorbell)
         self._doorbells.clear()

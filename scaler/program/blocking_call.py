@@ -1,14 +1,14 @@
-"""Errand: what a thread does for an event loop that does not wait, with what it uses and what it brings back.
+"""BlockingCall: what a thread does for an event loop that does not wait, with what it uses and what it brings back.
 
 `asyncio.to_thread` alone leaves three things open. The task that awaits it may be cancelled while the thread goes on,
 and would then close what the thread uses. What the thread brings back may come when nobody wants it any more, a
 connection, say, that is then never closed. And where no thread can be started it raises, though another thread of the
-pool may still do the errand later.
+pool may still make the call later.
 
-Rule 1: what the errand uses is closed once: by the thread as soon as that is done with it, or by `give_up` if no thread
+Rule 1: what the call uses is closed once: by the thread as soon as that is done with it, or by `give_up` if no thread
         has begun, and then none will.
-Rule 2: what it brings back is its owner's, until the owner gives the errand up: then it is dropped, whether it was
-        there already or comes later.
+Rule 2: what it brings back is its owner's, until the owner gives the call up: then it is dropped, whether it was there
+        already or comes later.
 Not here: threads that serve for long (threads).
 """
 
@@ -32,7 +32,7 @@ class GivenUp(Exception):
     """Raised in the thread, where nobody hears it: what it was to bring is not wanted any more."""
 
 
-class Errand(Generic[T]):
+class BlockingCall(Generic[T]):
     """`do(is_given_up)` is called in a thread; `drop(outcome)` where nobody wants that; `close()` what it uses."""
 
     def __init__(
@@ -48,7 +48,7 @@ class Errand(Generic[T]):
         self._brought: list[T] = []
 
     async def outcome(self) -> T:
-        """Have it done. If that fails or is cancelled the errand is given up."""
+        """Have it done. If that fails or is cancelled the call is given up."""
         try:
             return await asyncio.to_thread(self._run)
         except BaseException:

@@ -1,4 +1,4 @@
-"""MadeObjects: what workers of this host have made and the scheduler has got, and that stays here for tasks to come.
+"""KeptResults: what workers of this host have made and the scheduler has got, and that stays here for tasks to come.
 
 A large result goes to the scheduler's host, so that it outlives this one. Its maker keeps it until the scheduler has
 said what is to become of it: it may go, or other tasks need it. Then it gets the name that it has everywhere else, and
@@ -9,7 +9,7 @@ Rule 1: a maker's memory is its own again only after FREED, which is said once f
         before, tasks may have kept views of which nobody is told: its maker gives no such slot out again, and FREED
         merely lets it remove the segment.
 Rule 2: what has not been heard of when the scheduler dies is sent again to the next one.
-Not here: what is fetched from elsewhere (objects.transfers), the port for other hosts (dial_carrier).
+Not here: what is fetched from elsewhere (incoming), the port for other hosts (relay_transport).
 """
 
 from collections import Counter
@@ -18,8 +18,9 @@ from typing import NamedTuple
 
 from scaler._native import Loan, Mappings, RecordCopy, Segment, area_name
 from scaler.colocation.names import sweep_tag
-from scaler.objects.dial_carrier import DialCarrier
-from scaler.objects.transfers import LEAST_OFFERED_BYTES, Place, new_objects
+from scaler.objects.naming import Place, new_objects
+from scaler.objects.relay_transport import RelayTransport
+from scaler.objects.transport import LEAST_OFFERED_BYTES
 
 
 class _Made(NamedTuple):
@@ -31,14 +32,14 @@ class _Made(NamedTuple):
     loan: Loan | None  # while others may fetch it from here
 
 
-class MadeObjects:
+class KeptResults:
     """`tell_freed(number, ids)` tells a worker, if it is there, that it may use the memory of its objects again."""
 
     def __init__(
-        self, life: str, folder: str, mappings: Mappings, tell_freed: Callable[[int, Iterable[int]], None]
+        self, epoch: str, folder: str, mappings: Mappings, tell_freed: Callable[[int, Iterable[int]], None]
     ) -> None:
-        self._life, self._folder, self._mappings, self._tell_freed = life, folder, mappings, tell_freed
-        self.carrier: DialCarrier | None = None  # serves the large ones to other hosts
+        self._epoch, self._folder, self._mappings, self._tell_freed = epoch, folder, mappings, tell_freed
+        self.transport: RelayTransport | None = None  # serves the large ones to other hosts
         self._unheard: dict[int, _Made] = {}  # sent, by the maker's ids
         self._named: dict[int, _Made] = {}  # by what they are called everywhere
         self._outdated: list[_Made] = []  # of schedulers that are gone; tasks of these may still look at them
@@ -54,14 +55,14 @@ class MadeObjects:
 
     def _serve(self, place: Place) -> Loan | None:
         """Let others fetch this, if it is large."""
-        if self.carrier is None or place[3] < LEAST_OFFERED_BYTES:
+        if self.transport is None or place[3] < LEAST_OFFERED_BYTES:
             return None
         loan = self._mappings.lend_at(place, False)
         try:
             view = memoryview(loan.open(False))
         except (OSError, ValueError):
             return None  # they get it from the scheduler's host
-        self.carrier.serve_made(place[0], view)
+        self.transport.serve_result(place[0], view)
         return loan
 
     def on_taken(self, number: int, object_id: int, name: int) -> None:
@@ -89,29 +90,29 @@ class MadeObjects:
 
     def _free(self, made: _Made) -> None:
         object_id, segment = made.place[:2]
-        if made.loan is not None and self.carrier is not None:
-            self.carrier.withdraw_made(object_id)
+        if made.loan is not None and self.transport is not None:
+            self.transport.withdraw_result(object_id)
         self._tell_freed(made.number, [object_id])
         if segment in self._left:
             self._left[segment] -= 1
             if not self._left[segment]:
                 del self._left[segment]
-                Segment.unlink(area_name(self._life, self._folder, segment))
+                Segment.unlink(area_name(self._epoch, self._folder, segment))
 
     def on_left(self, number: int, tag: int) -> None:
         """A worker has gone, whose store has this tag: what is not here of it is removed."""
         segments = Counter(made.place[1] for made in self._all() if made.number == number)
         self._left.update(segments)
-        names = [area_name(self._life, self._folder, segment) for segment in segments]
-        sweep_tag(self._life, tag, self._folder, names)
+        names = [area_name(self._epoch, self._folder, segment) for segment in segments]
+        sweep_tag(self._epoch, tag, self._folder, names)
 
     def _all(self) -> Iterable[_Made]:
         return (*self._unheard.values(), *self._named.values(), *self._outdated)
 
     # another scheduler
 
-    def take_over(self, before: "MadeObjects", present: set[int]) -> list[tuple[int, RecordCopy]]:
-        """Go on with what was kept for a scheduler that is gone, which has closed its carrier.
+    def take_over(self, before: "KeptResults", present: set[int]) -> list[tuple[int, RecordCopy]]:
+        """Go on with what was kept for a scheduler that is gone, which has closed its transport.
 
         The results, with their workers' numbers, that are to be sent again: those of workers that are `present`.
         """

@@ -1,8 +1,8 @@
-"""DialCarrier: how objects go between a relay's host and others: it goes to the scheduler's port, or to another host's.
+"""RelayTransport: the relay's end of large objects' way: it connects to the scheduler's port, or to another host's.
 
 What it has fetched it serves at a port of its own, if it has one, until nobody holds that any more.
 
-Not here: chunks, which are what is left when that does not work (objects.transfers).
+Not here: chunks, which are what is left when that does not work (incoming, outgoing).
 """
 
 import logging
@@ -11,7 +11,7 @@ import socket
 from collections.abc import Callable
 
 from scaler._native import Store
-from scaler.address import Address, Place
+from scaler.address import Address, Endpoint
 from scaler.exceptions import AddressError
 from scaler.objects.arrival import Arrival
 from scaler.objects.dialer import ObjectDialer
@@ -22,7 +22,7 @@ from scaler.protocol.frames import Offer, Serves
 _log = logging.getLogger(__name__)
 
 
-class DialCarrier:
+class RelayTransport:
     """`store` is where objects arrive; `port` is where others may fetch them from here."""
 
     def __init__(self, dialer: ObjectDialer, store: Store, port: ObjectPort | None, host: str = "") -> None:
@@ -34,7 +34,7 @@ class DialCarrier:
         """What to tell the scheduler at the beginning of a session."""
         if self._port is None:
             return Serves(self._key)
-        return Serves(self._key, str(Place(self._host, self._port.port)))
+        return Serves(self._key, str(Endpoint(self._host, self._port.port)))
 
     @property
     def is_usable(self) -> bool:
@@ -53,7 +53,7 @@ class DialCarrier:
             return
         places = [(self._dialer.home, offer.token)]
         if offer.source:
-            places.insert(0, (Place.parse(offer.source), offer.source_token))
+            places.insert(0, (Endpoint.parse(offer.source), offer.source_token))
         elif not self.is_usable:
             done(False)
             return
@@ -75,14 +75,14 @@ class DialCarrier:
             self._served.remove(object_id)
             self._port.withdraw(object_id)
 
-    def serve_made(self, object_id: int, view: memoryview) -> None:
+    def serve_result(self, object_id: int, view: memoryview) -> None:
         """Others may fetch what a worker here has made under this id."""
         if self._port is not None:
-            self._port.serve(object_id, view, is_made_here=True)
+            self._port.serve(object_id, view, is_result=True)
 
-    def withdraw_made(self, object_id: int) -> None:
+    def withdraw_result(self, object_id: int) -> None:
         if self._port is not None:
-            self._port.withdraw(object_id, is_made_here=True)
+            self._port.withdraw(object_id, is_result=True)
 
     def close(self) -> None:
         self._dialer.close()
@@ -90,23 +90,25 @@ class DialCarrier:
             self._port.close()
 
 
-def make_carrier(
+def open_transport(
     address: str, objects_port: int, store: Store, call: Callable[[Callable[[], None]], None], *, listens: bool
-) -> DialCarrier | None:
+) -> RelayTransport | None:
     """What a relay of the scheduler at this address has; None if the scheduler has no port for objects."""
     where = Address.parse(address)
     if not objects_port or where.is_ipc:
         return None
-    dialer = ObjectDialer(Place(where.host, objects_port), call)
+    dialer = ObjectDialer(Endpoint(where.host, objects_port), call)
     if not listens:
-        return DialCarrier(dialer, store, None)
+        return RelayTransport(dialer, store, None)
     try:
         host = _own_address(where.host, objects_port)
-        Place.parse(str(Place(host, objects_port)))  # as others will read it: a link-local one means nothing to them
-        return DialCarrier(dialer, store, ObjectPort(host), host)
+        Endpoint.parse(
+            str(Endpoint(host, objects_port))
+        )  # as others will read it: a link-local one means nothing to them
+        return RelayTransport(dialer, store, ObjectPort(host), host)
     except (OSError, AddressError) as error:
         _log.warning("other hosts cannot fetch objects from here: %s", error)
-        return DialCarrier(dialer, store, None)
+        return RelayTransport(dialer, store, None)
 
 
 def _own_address(host: str, port: int) -> str:

@@ -1,10 +1,10 @@
 """What a client elsewhere may free is said behind the results that have made it free."""
 
-from scaler.objects.freed_in_order import FreedInOrder
+from scaler.session.free_notices import FreeNotices
 
 
 def test_small_results_go_first_by_their_positions():
-    freed = FreedInOrder()
+    freed = FreeNotices()
     freed.add([1, 2], 100)
     freed.add([3], 100)
     freed.add([4], 164)
@@ -15,7 +15,7 @@ def test_small_results_go_first_by_their_positions():
 
 
 def test_large_results_go_first_that_had_begun():
-    freed = FreedInOrder()
+    freed = FreeNotices()
     first = freed.on_large_begun()
     freed.add([1], 0)
     second = freed.on_large_begun()

@@ -1,4 +1,4 @@
-"""FreedInOrder: what a client elsewhere may free, said behind the results that have made it free.
+"""FreeNotices: what a client elsewhere may free, said behind the results that have made it free.
 
 A task's arguments are of no use once its result is on its way. Were they freed before that has arrived, and the
 scheduler died in between, the client could not send the task again.
@@ -7,7 +7,7 @@ scheduler died in between, the client could not send the task again.
 from collections import deque
 
 
-class FreedInOrder:
+class FreeNotices:
     """Waits for results by their positions in the run of small ones, and for large ones one by one."""
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""RelaySide: a relay's half of a session. Records and bodies in and out; no socket, no clock, no thread.
+"""SessionAtRelay: a relay's half of a session. Records and bodies in and out; no socket, no clock, no thread.
 
 What its peers say in their rings becomes bodies; what the scheduler says becomes records in their rings. Objects travel
 in chunks, from the store of whoever made them into the store of the receiving host: here that is the relay's own.
@@ -34,8 +34,9 @@ from scaler._native import (
     runs_to_task_columns,
     split_places,
 )
-from scaler.objects.dial_carrier import DialCarrier
-from scaler.objects.transfers import IncomingObjects, Place, new_objects
+from scaler.objects.incoming import IncomingObjects
+from scaler.objects.naming import Place, new_objects
+from scaler.objects.relay_transport import RelayTransport
 from scaler.program.sparing_log import SparingLog
 from scaler.protocol.bounds import DIGEST_BYTES
 from scaler.protocol.codec import decode
@@ -68,7 +69,7 @@ def odd_columns() -> Iterator[None]:
         raise FrameError(str(error)) from None
 
 
-class RelaySide(ABC):
+class SessionAtRelay(ABC):
     """What relays of clients and of clusters have in common."""
 
     def __init__(self, relay: Relay, store: Store, mappings: Mappings, until_named: bool = True) -> None:
@@ -82,11 +83,11 @@ class RelaySide(ABC):
         self._functions_under_way = 0
         self._trim_s = 0.0  # when memory is looked after next
 
-    def use(self, carrier: DialCarrier | None) -> None:
+    def use(self, transport: RelayTransport | None) -> None:
         """Large objects go this way. To be said before anything else."""
-        if carrier is not None:
-            self.talk.post(carrier.serves())
-            self.talk.use(carrier)
+        if transport is not None:
+            self.talk.post(transport.serves())
+            self.talk.use(transport)
 
     def on_frame(self, data: bytes) -> None:
         """Act on a message of the scheduler's. FrameError ends the session."""

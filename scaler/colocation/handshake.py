@@ -1,6 +1,6 @@
-"""Knocking at the door: how a process hands its rings to the scheduler or relay of its host.
+"""Handshake: how a process hands its rings to the scheduler or relay of its host.
 
-Not here: the owner's side and the rules of both (door). Kept apart because workers import this and nothing heavy.
+Not here: the owner's side and the rules of both (listener). Kept apart because workers import this and nothing heavy.
 """
 
 import json
@@ -27,15 +27,15 @@ _UNANSWERED = (TimeoutError, InterruptedError, BlockingIOError, BrokenPipeError,
 
 
 class NotCoLocated(Exception):
-    """The owner of the door does not see the visitor's shared memory."""
+    """The owner of the listener does not see the shared memory of the process that asks."""
 
 
 class Unanswered(DisconnectedError):
-    """There is a door here, and its owner does not answer, or not any more: it is stopped, or ends."""
+    """There is a listener here, and its owner does not answer, or not any more: it is stopped, or ends."""
 
 
 class Refused(Exception):
-    """The owner of the door does not want this visitor; the text says why."""
+    """The owner of the listener does not want this process; the text says why."""
 
 
 def pack_address(address: str) -> str:
@@ -59,10 +59,10 @@ def check_user(connection: socket.socket) -> int:
     return pid
 
 
-def answer_in(packet: bytes, descriptors: int, life: str | None) -> dict[str, Any]:
-    """What the owner of a door has answered, which names no memory but its own: of this life, if that is known.
+def answer_in(packet: bytes, descriptors: int, epoch: str | None) -> dict[str, Any]:
+    """What the owner of a listener has answered. It names no memory but its own: of this epoch, if that is known.
 
-    NotCoLocated or Refused with its sentence; ValueError if no door answers so.
+    NotCoLocated or Refused with its sentence; ValueError if no listener answers so.
     """
     answer = message_in(packet)
     if not answer.get("ok"):
@@ -72,18 +72,18 @@ def answer_in(packet: bytes, descriptors: int, life: str | None) -> dict[str, An
     if not (
         descriptors == 1
         and type(answer.get("slot")) is type(answer.get("tag")) is int
-        and type(answer.get("bell")) is type(answer.get("life")) is str
+        and type(answer.get("bell")) is type(answer.get("epoch")) is str
         and isinstance(memory, list)
         and [type(each) for each in memory] == [str, int]
     ):
-        raise ValueError("what listens there does not answer as a door does")
-    if answer["life"] != (life or answer["life"]) or not is_bell_of(answer["life"], answer["bell"]):
+        raise ValueError("what listens there does not answer as a scheduler or relay does")
+    if answer["epoch"] != (epoch or answer["epoch"]) or not is_bell_of(answer["epoch"], answer["bell"]):
         raise ValueError("another scheduler or relay listens there, or it names memory that is not its own")
     return answer
 
 
-class Entry:
-    """What a visitor has once it is in: its rings, the owner's bell and the connection that lasts as long as both."""
+class LocalConnection:
+    """What a process has after the handshake: its rings, the owner's bell, and a connection that lasts as long."""
 
     def __init__(
         self,
@@ -101,7 +101,7 @@ class Entry:
         self.bell = Segment.open(answer["bell"])
         self.bell_eventfd = bell_eventfd
         self.slot: int = answer["slot"]
-        self.life: str = answer["life"]
+        self.epoch: str = answer["epoch"]
         self.tag: int = answer["tag"]  # of the objects it makes
         self.folder: str  # for objects that /dev/shm has no room for
         self.most_bytes: int  # that may be in /dev/shm
@@ -110,13 +110,13 @@ class Entry:
         self.lost_s: float | None = None
 
     @property
-    def scheduler_life(self) -> str:
-        """Of the scheduler whose door it is."""
-        return self.life
+    def scheduler_epoch(self) -> str:
+        """Of the scheduler that has let it in."""
+        return self.epoch
 
     @property
     def lifeline(self) -> int:
-        """A descriptor that hangs up when the owner of the door has gone."""
+        """A descriptor that hangs up when the owner of the listener has gone."""
         return self.connection.fileno()
 
     def deliver_rest(self, look: Callable[[], None]) -> None:
@@ -137,9 +137,9 @@ class Entry:
             os.close(descriptor)
 
 
-def knock(
+def handshake(
     address: str,
-    life: str,
+    epoch: str,
     role: str,
     ring_bytes: int,
     children_bytes: int = 0,
@@ -147,20 +147,20 @@ def knock(
     keeps_memory: bool = False,
     is_stopped: Callable[[], bool] = lambda: False,
     **about: Any,
-) -> Entry:
+) -> LocalConnection:
     """Make rings and hand them over at `address`. With `keeps_memory` the entry has a descriptor of them.
 
     Raises NotCoLocated if the owner does not share this process's memory, Refused with its sentence, or
-    DisconnectedError if nobody opens, or soon after `is_stopped()`; that is Unanswered if there is a door here.
+    DisconnectedError if nobody answers, or soon after `is_stopped()`; that is Unanswered if there is a listener here.
     """
     nonce = secrets.token_bytes(16)
     size = peer_segment_bytes(ring_bytes, CONTROL_RING_BYTES, children_bytes)
-    memory = make_segment(segment_name(life), size)
+    memory = make_segment(segment_name(epoch), size)
     descriptors: list[int] = []  # those that the entry keeps
     process: list[int] = []
     connection = None
     try:
-        if memory.name.startswith("/") and not is_bell_here(life):
+        if memory.name.startswith("/") and not is_bell_here(epoch):
             # The owner may see this file and not /dev/shm: it would let in who cannot ring its bell.
             raise NotCoLocated("this process has no shared memory in common with it")
         doorbell = new_doorbell()
@@ -186,15 +186,15 @@ def knock(
             descriptors.extend(received)
             if not packet:
                 raise Unanswered(f"the owner of the local address {address} hung up")
-            answer = answer_in(packet, len(received), life)
+            answer = answer_in(packet, len(received), epoch)
         except Unanswered:
             raise
         except (OSError, ValueError) as error:
             kind = Unanswered if isinstance(error, _UNANSWERED) else DisconnectedError
-            raise kind(f"nobody opens at the local address {address}: {error}") from error
+            raise kind(f"nobody answers at the local address {address}: {error}") from error
         connection.settimeout(None)
         try:
-            return Entry(connection, memory, descriptor, doorbell, received[0], answer)
+            return LocalConnection(connection, memory, descriptor, doorbell, received[0], answer)
         except FileNotFoundError as error:  # its bell page
             raise Unanswered(f"the owner of the local address {address} has gone") from error
     except BaseException:

@@ -1,7 +1,7 @@
-"""RemoteCluster: the scheduler's side of another host's workers, behind their supervisor's relay.
+"""ClusterAtScheduler: the scheduler's side of another host's workers, behind their supervisor's relay.
 
 Rule 1: a worker goes by its relay's number, which counts up; what comes of one that has gone is late, and passed over.
-Not here: what all sessions have in common, their rules included (remote_session).
+Not here: what all sessions have in common, their rules included (session_at_scheduler).
 """
 
 from collections.abc import Callable
@@ -23,7 +23,8 @@ from scaler._native import (
     runs_to_task_columns,
     split_places,
 )
-from scaler.objects.transfers import IncomingObjects, new_objects
+from scaler.objects.incoming import IncomingObjects
+from scaler.objects.naming import new_objects
 from scaler.protocol.bounds import CHUNK_BYTES, DIGEST_BYTES, MOST_FUNCTION_BYTES, parts_of
 from scaler.protocol.frames import (
     ROWS_PER_SLICE,
@@ -47,7 +48,7 @@ from scaler.protocol.frames import (
     Withdrawn,
     slices_of,
 )
-from scaler.session.remote_session import HostObjects, RemoteSession, Steps
+from scaler.session.session_at_scheduler import HostObjects, SessionAtScheduler, Steps
 from scaler.session.single import with_payload
 from scaler.values.death_facts import pack_facts, read_facts
 
@@ -55,7 +56,7 @@ MOST_WORKERS = NEWS_WORDS * 64  # of one host at a time
 FUNCTIONS_AT_ONCE = CHUNK_BYTES // MOST_FUNCTION_BYTES  # in one frame
 
 
-class RemoteCluster(RemoteSession):
+class ClusterAtScheduler(SessionAtScheduler):
     """The workers of another host, behind their supervisor's relay."""
 
     keeps = True
@@ -65,7 +66,7 @@ class RemoteCluster(RemoteSession):
         core: SchedulerCore,
         hello: Hello,
         objects: HostObjects,
-        ready: set[RemoteSession],
+        ready: set[SessionAtScheduler],
         queue_size: int,
         vouchers: set[bytes],
     ) -> None:
@@ -149,17 +150,17 @@ class RemoteCluster(RemoteSession):
         is_input = record.status == STATUS_OK and self.core.has_dependants(record.task)
         feed_one(self.core, worker, with_payload(record, payload), now_ns)
         return [
-            (peer, made_as, name if is_input and self._stays(name, made_as) else 0)
-            for made_as, name in zip(theirs, ours, strict=True)
+            (peer, result_id, name if is_input and self._stays(name, result_id) else 0)
+            for result_id, name in zip(theirs, ours, strict=True)
         ]
 
-    def _stays(self, object_id: int, made_as: int) -> bool:
+    def _stays(self, object_id: int, result_id: int) -> bool:
         """Tasks to come need this object, which a worker there has made: its host is to keep it. False if none does."""
         if not self.core.objects.note_at(object_id, self._host):
             return False
         self._present.add(object_id)
-        if self.carrier is not None:
-            self.carrier.on_made(object_id, made_as)
+        if self.transport is not None:
+            self.transport.on_made(object_id, result_id)
         return True
 
     def _facts_of(self, body: Left) -> dict[str, Any]:
@@ -295,11 +296,11 @@ class RemoteCluster(RemoteSession):
         yield from ()
 
 
-_HANDLERS: dict[type, Callable[[RemoteCluster, Any], Steps]] = {
-    Unable: RemoteCluster._on_unable,
-    Results: RemoteCluster._on_results,
-    Withdrawn: RemoteCluster._on_withdrawn,
-    Release: RemoteCluster._on_release,
-    Joined: RemoteCluster._on_joined,
-    Left: RemoteCluster._on_left,
+_HANDLERS: dict[type, Callable[[ClusterAtScheduler, Any], Steps]] = {
+    Unable: ClusterAtScheduler._on_unable,
+    Results: ClusterAtScheduler._on_results,
+    Withdrawn: ClusterAtScheduler._on_withdrawn,
+    Release: ClusterAtScheduler._on_release,
+    Joined: ClusterAtScheduler._on_joined,
+    Left: ClusterAtScheduler._on_left,
 }

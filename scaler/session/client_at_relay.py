@@ -1,4 +1,4 @@
-"""ClientSide: the relay of one client, which is a thread of the client's own process."""
+"""ClientAtRelay: the relay of one client, which is a thread of the client's own process."""
 
 from scaler._native import (
     KIND_CANCEL,
@@ -19,7 +19,7 @@ from scaler._native import (
     RelayPeer,
     Store,
 )
-from scaler.objects.transfers import pack_ids, unpack_ids
+from scaler.objects.naming import pack_ids, unpack_ids
 from scaler.protocol.frames import (
     Body,
     Cancel,
@@ -38,13 +38,13 @@ from scaler.protocol.frames import (
     Wait,
     Workers,
 )
-from scaler.session.relay_side import RelaySide, odd_columns
+from scaler.session.session_at_relay import SessionAtRelay, odd_columns
 from scaler.session.single import with_payload
 
 MOST_IDS = 128  # of one control record
 
 
-class ClientSide(RelaySide):
+class ClientAtRelay(SessionAtRelay):
     """Submits out, results in."""
 
     def __init__(

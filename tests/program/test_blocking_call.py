@@ -1,16 +1,16 @@
-"""Errand: what its thread uses is closed once, and what it brings goes to whoever wants it, or is dropped."""
+"""BlockingCall: what its thread uses is closed once, and what it brings goes to whoever wants it, or is dropped."""
 
 import asyncio
 import threading
 
 import pytest
 
-from scaler.program.errand import Errand, in_thread
+from scaler.program.blocking_call import BlockingCall, in_thread
 from tests.processes import wait_until
 
 
 class Kept:
-    """What an errand uses, what was dropped, and an errand that ends when the test says so."""
+    """What a call uses, what was dropped, and a call that ends when the test says so."""
 
     def __init__(self):
         self.closed, self.dropped = 0, []
@@ -24,14 +24,14 @@ class Kept:
         assert self.may_end.wait(20)
         return is_given_up()
 
-    def errand(self):
-        return Errand(self.do, drop=self.dropped.append, close=self.close)
+    def blocking_call(self):
+        return BlockingCall(self.do, drop=self.dropped.append, close=self.close)
 
 
 def test_who_awaits_it_has_what_it_brings():
     kept = Kept()
     kept.may_end.set()
-    assert asyncio.run(kept.errand().outcome()) is False
+    assert asyncio.run(kept.blocking_call().outcome()) is False
     assert (kept.closed, kept.dropped) == (1, [])
 
 
@@ -39,7 +39,7 @@ def test_what_its_thread_uses_stays_open_when_nobody_awaits_it_any_more_and_what
     kept = Kept()
 
     async def cancel():
-        waiting = asyncio.create_task(kept.errand().outcome())
+        waiting = asyncio.create_task(kept.blocking_call().outcome())
         await asyncio.to_thread(kept.has_begun.wait, 20)
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -55,10 +55,10 @@ def test_what_its_thread_uses_stays_open_when_nobody_awaits_it_any_more_and_what
 def test_one_that_has_come_and_is_not_wanted_is_dropped_once():
     kept = Kept()
     kept.may_end.set()
-    errand = kept.errand()
-    asyncio.run(errand.outcome())
-    errand.give_up()
-    errand.give_up()
+    blocking_call = kept.blocking_call()
+    asyncio.run(blocking_call.outcome())
+    blocking_call.give_up()
+    blocking_call.give_up()
     assert (kept.closed, kept.dropped) == (1, [False])
 
 
@@ -71,7 +71,7 @@ def test_where_no_thread_can_be_started_it_is_closed_at_once_and_not_done_later(
         with monkeypatch.context() as patch:
             patch.setattr(threading.Thread, "start", refuse)
             with pytest.raises(RuntimeError, match="can't start"):
-                await kept.errand().outcome()
+                await kept.blocking_call().outcome()
         assert (kept.closed, kept.has_begun.is_set()) == (1, False)
         assert threading.Thread.start is start
         await asyncio.to_thread(lambda: None)  # which has the pool's first thread take what was queued
@@ -87,7 +87,7 @@ def test_one_that_fails_is_closed_once():
         raise ValueError("not today")
 
     with pytest.raises(ValueError, match="not today"):
-        asyncio.run(Errand(fail, drop=kept.dropped.append, close=kept.close).outcome())
+        asyncio.run(BlockingCall(fail, drop=kept.dropped.append, close=kept.close).outcome())
     assert (kept.closed, kept.dropped) == (1, [])
 
 

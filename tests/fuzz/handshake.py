@@ -1,10 +1,10 @@
-"""The door of a scheduler or relay, at which anybody of this host says anything, with any descriptors.
+"""The handshake of a scheduler or relay, in which anybody of this host says anything, with any descriptors.
 
 Sockets are real, the owner's loop is this one's. A stranger sends packets that are drawn, once or more often, with none
 to five descriptors that are eventfds, pipes, files or memory, and hangs up or stays.
 
 Held: nothing is raised in the loop; who was let in is said to have left, once; no descriptor is left; and an honest
-visitor is let in at the end.
+local_peer is let in at the end.
 """
 
 import array
@@ -19,10 +19,10 @@ from collections.abc import Callable
 from typing import Any
 
 from scaler._native import LAYOUT_VERSION, Segment, lay_out_peer, peer_segment_bytes
-from scaler.colocation.door import Door, Visitor, rings_of
 from scaler.colocation.doorbell import new_doorbell
-from scaler.colocation.knock import pack_address
-from scaler.colocation.names import make_segment, new_life, segment_name, sweep
+from scaler.colocation.handshake import pack_address
+from scaler.colocation.listener import LocalListener, LocalPeer, rings_of
+from scaler.colocation.names import make_segment, new_epoch, segment_name, sweep
 
 EVENTS = 100  # of an episode
 VALUES: tuple[Any, ...] = (
@@ -33,29 +33,29 @@ KEYS = ("segment", "nonce", "role", "layout", "python", "pid", "bits", "tag", "n
 PACKETS = (b"", b"{", b"[]", b"5", b"null", b"\xff\xfe", b"[" * 5000, b'{"a":' * 3000, b"{}" * 30000, b'{"ok": NaN}')
 
 
-class DoorFuzz:
+class HandshakeFuzz:
     def __init__(self, seed: int) -> None:
         self.chance = random.Random(seed)
         self.loop = asyncio.new_event_loop()
         self.faults: list[dict[str, Any]] = []
         self.loop.set_exception_handler(lambda loop, context: self.faults.append(context))
         self.bell = os.eventfd(0, os.EFD_NONBLOCK)
-        self.life = new_life()
-        self.joined: list[Visitor] = []
-        self.left: list[Visitor] = []
+        self.epoch = new_epoch()
+        self.joined: list[LocalPeer] = []
+        self.left: list[LocalPeer] = []
         self.address = f"scaler-fuzz-{secrets.token_hex(8)}"
-        self.door = Door(
-            self.loop, self.address, self.bell, self.join, self.left.append, lambda visitor, said: bool(said)
+        self.listener = LocalListener(
+            self.loop, self.address, self.bell, self.join, self.left.append, lambda local_peer, said: bool(said)
         )
         self.strangers: list[socket.socket] = []
-        self.segment, self.nonce = segment_name(self.life), os.urandom(16)
+        self.segment, self.nonce = segment_name(self.epoch), os.urandom(16)
         memory = make_segment(self.segment, peer_segment_bytes(4096, 1024))
         lay_out_peer(memory, self.nonce, 4096, 1024)
         self.memory: Segment | None = memory
 
-    def join(self, visitor: Visitor) -> dict[str, Any]:
-        rings_of(visitor, self.life)
-        self.joined.append(visitor)
+    def join(self, local_peer: LocalPeer) -> dict[str, Any]:
+        rings_of(local_peer, self.epoch)
+        self.joined.append(local_peer)
         return {"slot": 0}
 
     def good(self) -> dict[str, Any]:
@@ -137,17 +137,17 @@ class DoorFuzz:
         for stranger in self.strangers:
             stranger.close()
         self.turn(20)
-        self.door.close()
+        self.listener.close()
         self.loop.close()
         os.close(self.bell)
         self.memory = None
-        sweep(self.life)
+        sweep(self.epoch)
         assert sorted(map(id, self.left)) == sorted(map(id, self.joined)), "who was let in leaves once"
 
 
 def episode(seed: int, events: int, on_event: Callable[[int], None]) -> None:
     before = set(os.listdir("/proc/self/fd"))
-    fuzz = DoorFuzz(seed)
+    fuzz = HandshakeFuzz(seed)
     for number in range(events):
         on_event(number)
         fuzz.event()

@@ -1,9 +1,9 @@
-"""PortCarrier: how objects go between the scheduler's host and one remote peer: the peer comes to the port here.
+"""SchedulerTransport: the scheduler's end of large objects' way to and from a remote peer, which connects to its port.
 
 What it is to have is served there until it says that it has it, or can't get it; what it has is expected there until a
 record names it.
 
-Not here: chunks, which are what is left when that does not work (objects.transfers).
+Not here: chunks, which are what is left when that does not work (incoming, outgoing).
 """
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from scaler.objects.stream import token_for
 from scaler.protocol.frames import Offer
 
 
-class PortCarrier:
+class SchedulerTransport:
     """`peer` is the other side. What it gets it can give to others, if `keeps` says so and it has an address."""
 
     def __init__(self, port: ObjectPort, directory: ObjectDirectory, peer: Host, keeps: bool) -> None:
@@ -42,9 +42,9 @@ class PortCarrier:
             self._directory.note(object_id, Source(self._peer))
         done(is_there)
 
-    def on_made(self, object_id: int, made_as: int) -> None:
+    def on_made(self, object_id: int, result_id: int) -> None:
         """A worker of the peer has made this, under that id, and the peer keeps it."""
-        self._directory.note(object_id, Source(self._peer, made_as))
+        self._directory.note(object_id, Source(self._peer, result_id))
 
     def _end_offer(self, object_id: int) -> Callable[[bool], None] | None:
         if object_id not in self._offered:

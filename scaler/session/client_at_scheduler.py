@@ -1,8 +1,8 @@
-"""RemoteClient: the scheduler's side of a client behind a relay of its own.
+"""ClientAtScheduler: the scheduler's side of a client behind a relay of its own.
 
 Rule 1: what a client says is done in order, but for what makes room or lets waiting tasks get on: that is done as soon
         as it has come, though what came before still waits (`do_early`).
-Not here: what all sessions have in common, their rules included (remote_session).
+Not here: what all sessions have in common, their rules included (session_at_scheduler).
 """
 
 from collections.abc import Callable, Iterable
@@ -24,8 +24,8 @@ from scaler._native import (
     runs_to_result_columns,
     split_places,
 )
-from scaler.objects.freed_in_order import FreedInOrder
-from scaler.objects.transfers import IncomingObjects, unpack_ids
+from scaler.objects.incoming import IncomingObjects
+from scaler.objects.naming import unpack_ids
 from scaler.protocol.bounds import parts_of
 from scaler.protocol.frames import (
     FLAG_OBJECTS,
@@ -47,7 +47,8 @@ from scaler.protocol.frames import (
     Wait,
     slices_of,
 )
-from scaler.session.remote_session import HostObjects, RemoteSession, Steps, Waiting
+from scaler.session.free_notices import FreeNotices
+from scaler.session.session_at_scheduler import HostObjects, SessionAtScheduler, Steps, Waiting
 from scaler.session.single import with_payload
 
 MOST_CANCELLED_EARLY = 100_000  # of more, what waits to be fed is cancelled in its turn
@@ -55,10 +56,10 @@ _LOST = b"the object that has its result is not to be had any more"
 SOME_WORKER = 1 << 24  # stands for the worker of a nested client elsewhere: no worker's tag is as large
 
 
-class RemoteClient(RemoteSession):
+class ClientAtScheduler(SessionAtScheduler):
     """A client behind a relay of its own."""
 
-    def __init__(self, core: SchedulerCore, hello: Hello, objects: HostObjects, ready: set[RemoteSession]) -> None:
+    def __init__(self, core: SchedulerCore, hello: Hello, objects: HostObjects, ready: set[SessionAtScheduler]) -> None:
         super().__init__(core, hello, objects, IncomingObjects(objects.store, client_bits=hello.client_bits), ready)
         self.index: int | None = None
         self._outlet: RunOutlet | None = None  # of its results
@@ -66,7 +67,7 @@ class RemoteClient(RemoteSession):
         self._is_full = False
         self._batch_is_cleared = False  # nobody wants the tasks of the batch that is being fed
         self._cancelled_early: set[int] = set()  # what is still to come of it ends as it is fed
-        self._freed = FreedInOrder()
+        self._freed = FreeNotices()
         self._lent: set[int] = set()  # objects that it was given, under the names they have here
         self._names: dict[int, int] = {}  # other names -> objects: of what it was given more than once
         self._last_name = objects.store.tag << 40 | 1 << 39  # the store's own count up from 1
@@ -265,14 +266,14 @@ class RemoteClient(RemoteSession):
         yield from ()
 
 
-_HANDLERS: dict[type, Callable[[RemoteClient, Any], Steps]] = {
-    Tasks: RemoteClient._feed,
-    Functions: RemoteClient._on_functions,
-    Forget: RemoteClient._on_forget,
-    Cancel: RemoteClient._on_cancel,
-    Wait: RemoteClient._on_wait,
-    Returned: RemoteClient._on_returned,
-    Release: RemoteClient._on_release,
-    Clear: RemoteClient._on_clear,
-    Joined: RemoteClient._on_joined,
+_HANDLERS: dict[type, Callable[[ClientAtScheduler, Any], Steps]] = {
+    Tasks: ClientAtScheduler._feed,
+    Functions: ClientAtScheduler._on_functions,
+    Forget: ClientAtScheduler._on_forget,
+    Cancel: ClientAtScheduler._on_cancel,
+    Wait: ClientAtScheduler._on_wait,
+    Returned: ClientAtScheduler._on_returned,
+    Release: ClientAtScheduler._on_release,
+    Clear: ClientAtScheduler._on_clear,
+    Joined: ClientAtScheduler._on_joined,
 }
