@@ -66,11 +66,13 @@ check: setup
 		--allowlist tests/checks/stub_allowlist.txt scaler._native
 	$(BIN)/python -m tests.checks.imports
 	$(BIN)/python -m tests.checks.options
+	$(BIN)/python -m tests.checks.signatures
 	$(BIN)/python -m tests.checks.states
 	$(BIN)/python -m perf.figures
 
 options: setup
 	$(BIN)/python -m tests.checks.options --write
+	$(BIN)/python -m tests.checks.signatures --write
 
 states: setup
 	$(BIN)/python -m tests.checks.states --write

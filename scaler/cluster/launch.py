@@ -4,29 +4,29 @@ Each is a process of its own, with a session of its own, so that a Ctrl-C in the
 ends when its creator is gone. It is ready when the constructor returns, which raises ScalerError if it could not start.
 
 Rule 1: the creator's own logging says what options have no effect; the started process logs to `logging_paths`.
-Not here: both at once (combo), how a process is started (spawn), what the options mean (config.table).
+Not here: both at once (combo), how a process is started (spawn), what the options are (signatures, which is made from
+config.table).
 """
 
 import atexit
 import sys
 import time
 import weakref
-from collections.abc import Iterable
 from dataclasses import fields
 from types import TracebackType
 from typing import Any, Self
 
 from scaler.address import Address
+from scaler.cluster.signatures import ClusterSignature, SchedulerSignature
 from scaler.cluster.spawn import Child, await_report, end_all
 from scaler.colocation.names import sweep_orphans
 from scaler.config.idle import warn_of_idle
 from scaler.config.table import ClusterConfig, Config, SchedulerConfig
-from scaler.config.values import make_config
+from scaler.config.values import from_code, make_config
 from scaler.program.event_loop import check_event_loop
 
 START_TIMEOUT_S = 60.0
-LOGGING_PATHS, LOGGING_LEVEL = ("/dev/stderr",), "WARNING"  # so that a program stays quiet
-
+FREE_PORT = "tcp://127.0.0.1:0"
 
 _open: "weakref.WeakSet[Launched]" = weakref.WeakSet()
 
@@ -37,7 +37,8 @@ class Launched:
     module = ""
     what = ""
 
-    def __init__(self, config: Config, **more: Any) -> None:
+    def _launch(self, config: Config, **more: Any) -> None:
+        """Start the process and wait until it is ready."""
         check_event_loop(config.event_loop)
         warn_of_idle(config)
         self._child: Child | None = self._spawn()
@@ -96,39 +97,15 @@ def _as_json(config: Config) -> dict[str, Any]:
     return {name: str(value) if isinstance(value, Address) else value for name, value in values.items()}
 
 
-class Scheduler(Launched):
+class Scheduler(SchedulerSignature, Launched):
     """A scheduler. `address=None` is a free port on this machine. Options are those of scaler_scheduler."""
 
     module = "scaler.scheduler.process"
     what = "the scheduler"
 
-    def __init__(
-        self,
-        address: str | None = None,
-        *,
-        monitor_address: str | None = None,
-        io_threads: int = SchedulerConfig.io_threads,
-        max_number_of_tasks_waiting: int = SchedulerConfig.max_number_of_tasks_waiting,
-        client_timeout_seconds: float = SchedulerConfig.client_timeout_seconds,
-        worker_timeout_seconds: float = SchedulerConfig.worker_timeout_seconds,
-        object_retention_seconds: float = SchedulerConfig.object_retention_seconds,
-        load_balance_seconds: float = SchedulerConfig.load_balance_seconds,
-        load_balance_trigger_times: int = SchedulerConfig.load_balance_trigger_times,
-        per_worker_queue_size: int = SchedulerConfig.per_worker_queue_size,
-        client_queue_bytes: int = SchedulerConfig.client_queue_bytes,
-        object_memory_bytes: int = SchedulerConfig.object_memory_bytes,
-        object_folder: str | None = SchedulerConfig.object_folder,
-        protected: bool = True,
-        insecure: bool = SchedulerConfig.insecure,
-        event_loop: str = SchedulerConfig.event_loop,
-        logging_paths: Iterable[str] = LOGGING_PATHS,
-        logging_level: str = LOGGING_LEVEL,
-        logging_config_file: str | None = SchedulerConfig.logging_config_file,
-    ) -> None:
-        values = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
-        values["address"] = address or "tcp://127.0.0.1:0"
-        values["logging_paths"] = _listed(logging_paths)
-        super().__init__(make_config(SchedulerConfig, values))
+    def _begin(self, arguments: dict[str, Any]) -> None:
+        values = from_code(SchedulerConfig, arguments)
+        self._launch(make_config(SchedulerConfig, {**values, "address": values["address"] or FREE_PORT}))
 
     def get_address(self) -> str:
         """Where a Client or a Cluster connects to."""
@@ -136,7 +113,7 @@ class Scheduler(Launched):
         return address
 
 
-class Cluster(Launched):
+class Cluster(ClusterSignature, Launched):
     """Workers on this machine, for the scheduler at `address`; one for each usable core unless told how many.
 
     Workers get the creator's `sys.path`, working folder and interpreter flags (-W, -O, -X and so on). Options are those
@@ -146,38 +123,5 @@ class Cluster(Launched):
     module = "scaler.cluster.process"
     what = "the cluster"
 
-    def __init__(
-        self,
-        address: str,
-        n_workers: int | None = None,
-        *,
-        worker_names: Iterable[str] = (),
-        worker_io_threads: int = ClusterConfig.io_threads,
-        heartbeat_interval_seconds: float = ClusterConfig.heartbeat_interval,
-        task_timeout_seconds: float = ClusterConfig.task_timeout_seconds,
-        death_timeout_seconds: float = ClusterConfig.death_timeout_seconds,
-        garbage_collect_interval_seconds: float = ClusterConfig.garbage_collect_interval_seconds,
-        trim_memory_threshold_bytes: int = ClusterConfig.trim_memory_threshold_bytes,
-        hard_processor_suspend: bool = ClusterConfig.hard_processor_suspend,
-        stop_grace_seconds: float = ClusterConfig.stop_grace_seconds,
-        worker_max_tasks: int = ClusterConfig.worker_max_tasks,
-        worker_max_bytes: int = ClusterConfig.worker_max_bytes,
-        ring_bytes: int = ClusterConfig.ring_bytes,
-        object_memory_bytes: int = ClusterConfig.object_memory_bytes,
-        object_folder: str | None = ClusterConfig.object_folder,
-        event_loop: str = ClusterConfig.event_loop,
-        logging_paths: Iterable[str] = LOGGING_PATHS,
-        logging_level: str = LOGGING_LEVEL,
-        logging_config_file: str | None = ClusterConfig.logging_config_file,
-    ) -> None:
-        values = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
-        values["num_of_workers"] = values.pop("n_workers")
-        values["io_threads"] = values.pop("worker_io_threads")
-        values["heartbeat_interval"] = values.pop("heartbeat_interval_seconds")
-        values["worker_names"] = _listed(worker_names)
-        values["logging_paths"] = _listed(logging_paths)
-        super().__init__(make_config(ClusterConfig, values), sys_path=sys.path)
-
-
-def _listed(texts: Iterable[str]) -> list[str] | str:
-    return texts if isinstance(texts, str) else list(texts)
+    def _begin(self, arguments: dict[str, Any]) -> None:
+        self._launch(make_config(ClusterConfig, from_code(ClusterConfig, arguments)), sys_path=sys.path)

@@ -9,7 +9,7 @@ from typing import Any
 
 from scaler.cluster.cores import usable_cores
 from scaler.cluster.spawn import own_children
-from scaler.cluster.supervisor import Supervisor, WorkerSettings
+from scaler.cluster.supervisor import Supervisor
 from scaler.colocation.listener import raise_descriptor_limit
 from scaler.colocation.memory import object_memory
 from scaler.config.table import ClusterConfig
@@ -64,21 +64,11 @@ async def _serve(
             on_ready()
 
     supervisor = Supervisor(
-        str(config.address),
+        config,
         names,
-        WorkerSettings(
-            ring_bytes=config.ring_bytes,
-            garbage_collect_interval_s=config.garbage_collect_interval_seconds,
-            trim_memory_threshold_bytes=config.trim_memory_threshold_bytes,
-            sys_path=sys_path,
-            cwd=find_folder(),
-            limit_s=config.task_timeout_seconds,
-            grace_s=config.stop_grace_seconds,
-            max_tasks=config.worker_max_tasks,
-            max_bytes=config.worker_max_bytes,
-        ),
         memory=object_memory(config.object_folder, config.object_memory_bytes),
-        death_timeout_s=config.death_timeout_seconds,
+        sys_path=sys_path,
+        folder=find_folder(),
         on_ready=announce,
         on_unable=lambda why: None if is_announced else on_unable(why),
     )

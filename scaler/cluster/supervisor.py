@@ -24,8 +24,7 @@ import signal
 import socket
 import time
 from collections import deque
-from collections.abc import Callable, Container
-from dataclasses import dataclass, field
+from collections.abc import Callable, Container, Sequence
 from typing import Any
 
 from scaler.cancellation import STOP_SIGNAL
@@ -38,6 +37,8 @@ from scaler.colocation.handover import Handle, NewOwner, hand_over, tell_worker
 from scaler.colocation.handshake import MOST_PACKET_BYTES, LocalConnection, NotCoLocated, Refused, Unanswered, handshake
 from scaler.colocation.memory import ObjectMemory
 from scaler.colocation.names import BellPage, is_over, sweep, sweep_orphans
+from scaler.config.table import ClusterConfig
+from scaler.config.values import for_workers
 from scaler.exceptions import DisconnectedError, LimitError, ScalerError
 from scaler.program.blocking_call import BlockingCall, in_thread
 from scaler.program.descriptors import message_in
@@ -55,41 +56,26 @@ AGAIN_S = 1.0  # before what failed for want of an answer, a descriptor or a thr
 MOST_SAID = 1000  # characters of what a worker said that could not start
 
 
-@dataclass(frozen=True)
-class WorkerSettings:
-    """What every worker of a host gets."""
-
-    ring_bytes: int = 262144
-    garbage_collect_interval_s: float = 30.0
-    trim_memory_threshold_bytes: int = 1 << 30
-    sys_path: list[str] = field(default_factory=list)  # empty: as the supervisor's own
-    cwd: str = ""
-    limit_s: float = 0.0  # of each task that has none of its own; 0: none
-    max_tasks: int = 0  # after which it retires; 0: never
-    max_bytes: int = 0  # of its own memory, beyond which it retires; 0: never
-    grace_s: float = 2.0  # between asking a task to stop and killing its worker
-
-
 class Supervisor:
-    """`await serve()` until stopped."""
+    """`await serve()` until stopped. `sys_path` and `folder` are its workers'; without them they have its own."""
 
     def __init__(
         self,
-        address: str,
+        config: ClusterConfig,
         names: list[str],
-        settings: WorkerSettings,
         *,
         memory: ObjectMemory,
-        death_timeout_s: float = 300.0,
+        sys_path: Sequence[str] = (),
+        folder: str = "",
         on_ready: Callable[[], None] = lambda: None,
         on_unable: Callable[[str], None] = lambda why: None,
     ) -> None:
-        self._address = address
+        self._address = str(config.address)
         self._roster = Roster(names, [f"{names[0]}-spare-{number}" for number in range(1, 1 + MOST_SPARES)])
-        self._settings = settings
+        self._config, self._sys_path, self._folder = config, list(sys_path), folder
         self._variables = thread_share(len(names))
         self._memory = memory
-        self._death_timeout_s = death_timeout_s
+        self._death_timeout_s = config.death_timeout_seconds
         self._on_ready, self._on_unable = on_ready, on_unable
         self._unable = ""  # why no worker can start, once that has been said
         self._failure = ""  # how the last one failed to
@@ -338,7 +324,9 @@ class Supervisor:
             "address": self._address,
             "is_colocated": self._relay is None,
             "is_spare": self._roster.members[index].is_spare,
-            **vars(self._settings),
+            "sys_path": self._sys_path,
+            "folder": self._folder,
+            "options": for_workers(self._config),
         }
         pipe = self._output.open()
         try:
@@ -529,7 +517,11 @@ class Supervisor:
     async def _hand_in(self, index: int, handle: Handle, is_over: Callable[[], bool]) -> NewOwner:
         """Hand one in, in a thread that has descriptors of its own: the worker may end meanwhile."""
         child, local_address = self._children[index], self._local_address
-        about = {"process": child.key, "name": self._roster.members[index].name, "grace_s": self._settings.grace_s}
+        about = {
+            "process": child.key,
+            "name": self._roster.members[index].name,
+            "grace_s": self._config.stop_grace_seconds,
+        }
         with contextlib.ExitStack() as taken:
             lent = handle.copy()
             taken.callback(lent.close)

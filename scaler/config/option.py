@@ -1,8 +1,8 @@
 """Option: what there is to know of one option, and what its values may be.
 
 The options of a command are the fields of a dataclass (table), each declared in one line by `option` or `required`. All
-else is made from that: the command line and its help, the reader of TOML files, docs/options.md, and what the functions
-that start things from code take.
+else is made from that: the command line and its help, the reader of TOML files, docs/options.md, what Scheduler,
+Cluster and SchedulerClusterCombo take (cluster.signatures), and what each worker is told.
 
 Rule 1: whoever reads a value, from wherever, asks `read` (of a text) or `accept` (of anything else). Both raise
         ValueError with the end of a sentence, such as "must be a whole number, at least 1, not 'x'".
@@ -102,7 +102,10 @@ class Option:
     default_words: str = ""  # in place of the default
     not_yet: str = ""  # it has no effect yet: which feature comes later
     no_more: str = ""  # it has no effect: why there is nothing to set any more
-    in_code: str = ""  # its name where things are started from code, if it has another one there
+    in_code: str = ""  # its name as an argument of Scheduler and Cluster, if it has another one there
+    in_combo: str = ""  # its name as an argument of SchedulerClusterCombo, if that is yet another one
+    code_default: Any = None  # its default as such an argument, if that is not the command's
+    for_workers: bool = False  # each worker of a cluster is told of it
     # What follows comes from the field.
     name: str = ""
     default: Any = None
@@ -118,8 +121,13 @@ class Option:
 
     @property
     def code_name(self) -> str:
-        """Its name as an argument of the functions that start things from code."""
+        """Its name as an argument of Scheduler and Cluster."""
         return self.in_code or self.name
+
+    @property
+    def combo_name(self) -> str:
+        """Its name as an argument of SchedulerClusterCombo."""
+        return self.in_combo or self.code_name
 
     @property
     def is_idle(self) -> bool:

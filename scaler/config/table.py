@@ -3,7 +3,8 @@
 A field is an option: `worker_names` is `--worker-names` on the command line, `worker-names` (or `worker_names`) in a
 file, and `worker_names=` where a program starts things itself.
 
-Rule 1: nothing about an option stands anywhere else. docs/options.md is generated from here: `make options`.
+Rule 1: nothing about an option stands anywhere else. docs/options.md and scaler/cluster/signatures.py, which has what
+        Scheduler, Cluster and SchedulerClusterCombo take, are generated from here: `make options`.
 Not here: how values are read (option), from where (command_line, toml_file), and how those without effect are announced
 (idle).
 """
@@ -29,10 +30,10 @@ class LoggingConfig:
 
     logging_paths: tuple[str, ...] = option(
         ("/dev/stdout",), "where to log: files, /dev/stdout, /dev/stderr; one or several", "-lp",
-        group=LOGGING, shown="PATH",
+        group=LOGGING, shown="PATH", code_default=("/dev/stderr",),
     )  # fmt: skip
     logging_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = option(
-        "INFO", "the least level that is logged", "-ll", group=LOGGING
+        "INFO", "the least level that is logged", "-ll", group=LOGGING, code_default="WARNING"
     )
     logging_config_file: str | None = option(
         None, "a file for Python's logging.config.fileConfig, used instead of paths and level", "-lc",
@@ -69,8 +70,13 @@ class SchedulerConfig(ObjectsConfig, LoggingConfig):
     insecure: bool = option(
         False, "listen beyond this machine though whoever reaches the port can run code here", group=WHERE
     )
-    protected: bool = option(False, "do not let clients stop the scheduler and its workers", "-p", group=WORK)
-    io_threads: int = option(1, "threads that move bytes for peers on other hosts", group=WORK, least=1, most=1024)
+    protected: bool = option(
+        False, "do not let clients stop the scheduler and its workers", "-p", group=WORK, code_default=True
+    )
+    io_threads: int = option(
+        1, "threads that move bytes for peers on other hosts", group=WORK, least=1, most=1024,
+        in_combo="scheduler_io_threads",
+    )  # fmt: skip
     max_number_of_tasks_waiting: int = option(
         -1, "fail new tasks with NoWorkerError while so many wait for a worker with room; -1: never", "-mt",
         group=LIMITS, least=-1,
@@ -126,35 +132,35 @@ class ClusterConfig(ObjectsConfig, LoggingConfig):
     )  # fmt: skip
     ring_bytes: int = option(
         262144, "size of each ring between a worker and the scheduler", group=LIMITS,
-        unit="bytes", least=65536, most=1 << 30, is_power_of_two=True,
+        unit="bytes", least=65536, most=1 << 30, is_power_of_two=True, for_workers=True,
     )  # fmt: skip
     death_timeout_seconds: float = option(
         300, "end when there has been no scheduler for so long", "-ds", group=TIME, unit="seconds", least=0
     )
     task_timeout_seconds: float = option(
         0, "stop tasks that run longer (of a map: each of its calls) and have no limit of their own; 0: never", "-tts",
-        group=TIME, unit="seconds", least=0,
+        group=TIME, unit="seconds", least=0, for_workers=True,
     )  # fmt: skip
     stop_grace_seconds: float = option(
         2, "kill a worker whose task goes on for so long after it was cancelled or ran too long",
-        group=TIME, unit="seconds", least=0,
+        group=TIME, unit="seconds", least=0, for_workers=True,
     )  # fmt: skip
     garbage_collect_interval_seconds: float = option(
         30, "how often workers that are idle collect garbage, if they have run anything since; 0: never", "-gc",
-        group=TIME, unit="seconds", least=0,
+        group=TIME, unit="seconds", least=0, for_workers=True,
     )  # fmt: skip
     trim_memory_threshold_bytes: int = option(
         1 << 30, "memory of its own above which a worker that has collected garbage gives back what is free; while it "
         "works it may keep half of that for its next task",
-        "-tm", group=LIMITS, unit="bytes", least=0,
+        "-tm", group=LIMITS, unit="bytes", least=0, for_workers=True,
     )  # fmt: skip
     worker_max_tasks: int = option(
         0, "replace a worker by a fresh process after so many tasks, each call of a map being one; 0: never",
-        group=LIMITS, least=0,
+        group=LIMITS, least=0, for_workers=True,
     )  # fmt: skip
     worker_max_bytes: int = option(
         0, "replace a worker by a fresh process when it has more memory of its own between two tasks; 0: never",
-        group=LIMITS, unit="bytes", least=0, default_words="never",
+        group=LIMITS, unit="bytes", least=0, default_words="never", for_workers=True,
     )  # fmt: skip
     heartbeat_interval: float = option(
         2, "how often to give a sign of life", "-hi",

@@ -22,6 +22,31 @@ def make_config(table: type[_C], values: dict[str, Any]) -> _C:
     return table(**{name: accept(known[name], known[name].code_name, value) for name, value in values.items()})
 
 
+def from_code(table: type[Config], arguments: dict[str, Any]) -> dict[str, Any]:
+    """What `make_config` is to get of the arguments of Scheduler or Cluster."""
+    return {option.name: _listed(option, arguments[option.code_name]) for option in options_of(table)}
+
+
+def part_of_combo(table: type[Config], arguments: dict[str, Any]) -> dict[str, Any]:
+    """What Scheduler or Cluster is to get of the arguments of SchedulerClusterCombo.
+
+    Lists are made of iterators in `arguments` itself: both may get what can be gone through only once.
+    """
+    for option in options_of(table):
+        arguments[option.combo_name] = _listed(option, arguments[option.combo_name])
+    return {option.code_name: arguments[option.combo_name] for option in options_of(table)}
+
+
+def _listed(option: Option, value: Any) -> Any:
+    """A program may give any iterable where the option is a list."""
+    return list(value) if option.is_list and not isinstance(value, str) else value
+
+
+def for_workers(config: Config) -> dict[str, Any]:
+    """The options of which each worker is told, by name."""
+    return {option.name: getattr(config, option.name) for option in options_of(type(config)) if option.for_workers}
+
+
 def accept(option: Option, name: str, value: Any) -> Any:
     """The value as the option wants it. OptionError calls the option by this name."""
     try:

@@ -99,15 +99,15 @@ def let_go(creator: Creator, entry: LocalConnection) -> None:
 def main(creator: Creator) -> int:
     settings = creator.settings()
     die_with_parent(settings["supervisor"])
-    folder: str = settings["cwd"]
+    folder, options = str(settings["folder"]), settings["options"]
     enter(folder, creator)
-    keep_freed_memory(settings["trim_memory_threshold_bytes"], os.environ)
+    keep_freed_memory(options["trim_memory_threshold_bytes"], os.environ)
     sys.path[:] = settings["sys_path"] or creator.import_path(folder)
     try:
         entry = handshake(
-            settings["local_address"], settings["epoch"], "worker", settings["ring_bytes"],
+            settings["local_address"], settings["epoch"], "worker", options["ring_bytes"],
             keeps_memory=settings["goes_over"], process=settings["process"], name=settings["name"],
-            grace_s=settings["grace_s"],
+            grace_s=options["stop_grace_seconds"],
         )  # fmt: skip
     except (ScalerError, NotCoLocated, Refused) as error:
         creator.report(error=str(error))
@@ -120,10 +120,10 @@ def main(creator: Creator) -> int:
         loads=pickle.loads, loads_parcel=loads, load_input=load_given, dumps=payload.dumps_result,
         describe=payload.describe,
         load_function=function_loader(mappings), finish=Coroutines().finish,
-        upkeep=Upkeep(settings["garbage_collect_interval_s"], settings["trim_memory_threshold_bytes"]),
+        upkeep=Upkeep(options["garbage_collect_interval_seconds"], options["trim_memory_threshold_bytes"]),
         describe_overdue=overdue_describer(settings["name"]), stop_with=TaskCancelled, is_importing=is_importing,
-        name_of=name_of, limit_ns=round(settings["limit_s"] * 1e9),
-        retirement=Retirement(settings["max_tasks"], settings["max_bytes"]),
+        name_of=name_of, limit_ns=round(options["task_timeout_seconds"] * 1e9),
+        retirement=Retirement(options["worker_max_tasks"], options["worker_max_bytes"]),
     )  # fmt: skip
     if settings["is_spare"]:
         new_thread("scaler-spare", lambda: retire_when_told(creator, loop)).start()

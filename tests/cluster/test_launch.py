@@ -12,10 +12,10 @@ import pytest
 
 from scaler import Client, Cluster, Scheduler, SchedulerClusterCombo
 from scaler.cluster.cores import usable_cores
+from scaler.cluster.launch import Launched
 from scaler.cluster.program import worker_names
 from scaler.config import idle
-from scaler.config.option import options_of
-from scaler.config.table import COMMANDS, ClusterConfig
+from scaler.config.table import ClusterConfig, SchedulerConfig
 from scaler.config.values import make_config
 from scaler.exceptions import NoWorkerError, OptionError, ScalerError
 from tests.e2e import calls
@@ -59,10 +59,28 @@ def test_combo_takes_what_it_took_in_the_version_before_in_the_same_order():
     ]  # fmt: skip
 
 
-def test_every_option_of_the_commands_can_be_set_from_code():
-    for table, start in (("scheduler", Scheduler), ("cluster", Cluster)):
-        expected = {option.code_name for option in options_of(COMMANDS[table][1])} - {"log_hub_address"}
-        assert set(inspect.signature(start).parameters) == expected
+def test_what_combo_is_given_is_what_its_scheduler_and_its_cluster_are_started_with(monkeypatch):
+    started = {}
+
+    def note(self, config, **more):
+        started[type(config)] = config
+        self._report, self._child = "tcp://127.0.0.1:9", getattr(self, "_waiting", None)  # which is there already
+
+    monkeypatch.setattr(Launched, "_launch", note)
+    with SchedulerClusterCombo(
+        3, worker_io_threads=5, scheduler_io_threads=7, ring_bytes=1 << 20, stop_grace_seconds=1.5, protected=False,
+        heartbeat_interval_seconds=9, logging_paths=iter(["/dev/stdout"]), client_queue_bytes=1 << 20,
+        event_loop="uvloop",
+    ):  # fmt: skip
+        pass
+    cluster, scheduler = started[ClusterConfig], started[SchedulerConfig]
+    assert (cluster.num_of_workers, cluster.io_threads, cluster.ring_bytes, cluster.stop_grace_seconds) == (
+        3, 5, 1 << 20, 1.5
+    )  # fmt: skip
+    assert (cluster.heartbeat_interval, str(cluster.address)) == (9, "tcp://127.0.0.1:9")
+    assert (scheduler.io_threads, scheduler.protected, scheduler.client_queue_bytes) == (7, False, 1 << 20)
+    for each in (cluster, scheduler):
+        assert (each.logging_paths, each.logging_level, each.event_loop) == (("/dev/stdout",), "WARNING", "uvloop")
 
 
 @pytest.mark.parametrize(

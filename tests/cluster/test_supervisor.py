@@ -19,10 +19,12 @@ import zmq
 from scaler.cluster import supervisor
 from scaler.cluster.roster import State
 from scaler.cluster.spawn import Child
-from scaler.cluster.supervisor import Supervisor, WorkerSettings
+from scaler.cluster.supervisor import Supervisor
 from scaler.colocation.handover import Handle, NewOwner, tell_worker
 from scaler.colocation.handshake import LocalConnection, pack_address
 from scaler.colocation.memory import object_memory
+from scaler.config.table import ClusterConfig
+from scaler.config.values import make_config
 from scaler.program.descriptors import has_packet
 from scaler.protocol.codec import decode, encode
 from scaler.protocol.frames import Frame, Goodbye, Welcome
@@ -56,6 +58,10 @@ def no_fakes():
         os.close(fake.other)
 
 
+def config_of(port):
+    return make_config(ClusterConfig, {"address": f"tcp://127.0.0.1:{port}"})
+
+
 def fail_at_first(times, function):
     """The function, which fails with EAGAIN the first few times."""
     left = [times]
@@ -73,7 +79,7 @@ def test_what_means_nothing_to_a_supervisor_is_counted_and_logged_and_stops_nobo
     async def hear():
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with ours, theirs:
-            made = Supervisor("tcp://127.0.0.1:9", ["a"], WorkerSettings(), memory=object_memory(None, 0))
+            made = Supervisor(config_of(9), ["a"], memory=object_memory(None, 0))
             made._entry = cast(LocalConnection, SimpleNamespace(connection=ours))
             made._loop.add_reader(ours, made._on_scheduler_says)
             odd = (
@@ -101,7 +107,7 @@ def test_what_means_nothing_to_a_supervisor_is_counted_and_logged_and_stops_nobo
 
 def test_what_means_nothing_from_a_worker_is_counted_and_what_it_brings_is_closed():
     async def hear():
-        made = Supervisor("tcp://127.0.0.1:9", ["a"], WorkerSettings(), memory=object_memory(None, 0))
+        made = Supervisor(config_of(9), ["a"], memory=object_memory(None, 0))
         child = Child("tests.cluster.odd_child")
         made._children[0] = child
         before = len(os.listdir("/proc/self/fd"))
@@ -128,7 +134,7 @@ def listening():
 
 def survivor(local_address, names=("a",)):
     """A supervisor with workers that have outlived their scheduler, and may be handed over at this address."""
-    made = Supervisor("tcp://127.0.0.1:9", list(names), WorkerSettings(), memory=object_memory(None, 0))
+    made = Supervisor(config_of(9), list(names), memory=object_memory(None, 0))
     made._local_address = local_address
     for index in range(len(names)):
         made._children[index] = child = Child("tests.cluster.odd_child")
@@ -269,7 +275,7 @@ def test_a_scheduler_of_this_host_that_does_not_open_is_greeted_again_and_nothin
                 welcome = Welcome(1, bytes(16), local_address=local_address, heartbeat_ms=200)
                 router.send_multipart([routing_id, encode(Frame(welcome))])
 
-            made = Supervisor(f"tcp://127.0.0.1:{port}", ["a"], WorkerSettings(), memory=object_memory(None, 0))
+            made = Supervisor(config_of(port), ["a"], memory=object_memory(None, 0))
             serving = asyncio.create_task(made.serve())
             for _ in range(2 if ends == "hang-up" else 0):
                 await greet()
@@ -303,7 +309,7 @@ def test_a_worker_that_cannot_be_started_is_tried_again(monkeypatch, place):
         monkeypatch.setattr(os, "pidfd_open", fail_at_first(3, os.pidfd_open))
 
     async def start():
-        made = Supervisor("tcp://127.0.0.1:9", ["a", "b"], WorkerSettings(), memory=object_memory(None, 0))
+        made = Supervisor(config_of(9), ["a", "b"], memory=object_memory(None, 0))
         made._start(made._roster.on_connected(time.monotonic()))
         deadline = time.monotonic() + 20
         while len(made._children) < 2:
