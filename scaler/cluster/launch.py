@@ -21,7 +21,7 @@ from scaler.cluster.signatures import ClusterSignature, SchedulerSignature
 from scaler.cluster.spawn import Child, await_report, end_all
 from scaler.colocation.names import sweep_orphans
 from scaler.config.idle import warn_of_idle
-from scaler.config.table import ClusterConfig, Config, SchedulerConfig
+from scaler.config.table import ClusterConfig, SchedulerConfig
 from scaler.config.values import from_code, make_config
 from scaler.program.event_loop import check_event_loop
 
@@ -37,7 +37,7 @@ class Launched:
     module = ""
     what = ""
 
-    def _launch(self, config: Config, **more: Any) -> None:
+    def _launch(self, config: SchedulerConfig | ClusterConfig, **more: Any) -> None:
         """Start the process and wait until it is ready."""
         check_event_loop(config.event_loop)
         warn_of_idle(config)
@@ -92,7 +92,7 @@ def _end_open() -> None:
 atexit.register(_end_open)
 
 
-def _as_json(config: Config) -> dict[str, Any]:
+def _as_json(config: SchedulerConfig | ClusterConfig) -> dict[str, Any]:
     values = {field.name: getattr(config, field.name) for field in fields(config)}
     return {name: str(value) if isinstance(value, Address) else value for name, value in values.items()}
 

@@ -194,14 +194,49 @@ class ClusterConfig(ObjectsConfig, LoggingConfig):
                 raise OptionError(f"worker name {name!a} cannot be shown: use letters, digits and signs")
 
 
+@dataclass(frozen=True, kw_only=True)
+class TopConfig:
+    """The options of scaler_top."""
+
+    monitor_address: str = field(
+        metadata=required("what to show: a scheduler's monitor address, or a file that --record has made")
+    )
+    timeout: float = option(
+        5, "give up if the first report has not come after so long", group=TIME, unit="seconds", least=0
+    )
+    once: bool = option(False, "show all tables once, as text, and end", group=WORK)
+    json: bool = option(
+        False, "print all tables as JSON, one line for each report; with --once the first alone", group=WORK
+    )
+    record: str | None = option(
+        None, "write what the scheduler says into this file, to be opened later", group=WORK, shown="FILE"
+    )
+    ascii: bool = option(False, "show nothing but ASCII, as where the locale has no other characters", group=WORK)
+
+    @property
+    def is_recording(self) -> bool:
+        """It is a file that is to be shown."""
+        return "://" not in self.monitor_address
+
+    def __post_init__(self) -> None:
+        if self.is_recording:
+            if self.record is not None:
+                raise OptionError("--record writes down what a scheduler says, and a recording is there already")
+            return
+        try:
+            Address.parse(self.monitor_address).check_connectable()
+        except AddressError as error:
+            raise OptionError(str(error)) from None
+
+
 def _check_folder(folder: str | None) -> None:
     if folder is not None and not os.access(folder, os.W_OK | os.X_OK):
         raise OptionError(f"the object folder {folder} does not exist, or this user may not write there")
 
 
-Config = SchedulerConfig | ClusterConfig
+Config = SchedulerConfig | ClusterConfig | TopConfig
 # The commands: name of the section of a file, the program, its table, and what it does.
-COMMANDS: dict[str, tuple[str, type[SchedulerConfig] | type[ClusterConfig], str]] = {
+COMMANDS: dict[str, tuple[str, type[Config], str]] = {
     "scheduler": (
         "scaler_scheduler",
         SchedulerConfig,
@@ -214,5 +249,11 @@ COMMANDS: dict[str, tuple[str, type[SchedulerConfig] | type[ClusterConfig], str]
         "Runs workers on this machine for a scheduler. Waits for the scheduler if it is not there yet. Runs until it "
         "gets SIGINT, SIGTERM or SIGHUP, until the scheduler is stopped by a client, or until it has been away for too "
         "long.",
+    ),
+    "top": (
+        "scaler_top",
+        TopConfig,
+        "Shows a scheduler at work in a terminal: workers, functions, clients, failures, hosts, tasks. Needs `pip "
+        "install scaler[top]`. Ends with q, or when it gets SIGINT, SIGTERM or SIGHUP; `?` shows its keys.",
     ),
 }

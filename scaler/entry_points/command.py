@@ -44,3 +44,25 @@ def run_command(command: str, module: str) -> int:
         logs.say(f"{program}: {' '.join(f'{type(error).__name__}: {error}'.split())}")
         logging.getLogger(__name__).critical("%s has failed", program, exc_info=True)
         return logs.end(1)
+
+
+def run_viewer(command: str, module: str) -> int:
+    """Run a program whose stdout is what it has to show, so that it has no log. Its exit status."""
+    hold()
+    from importlib import import_module
+
+    from scaler.config.command_line import read_command_line
+    from scaler.config.table import COMMANDS
+    from scaler.exceptions import OptionError, ScalerError
+
+    program, _, _ = COMMANDS[command]
+    config = read_command_line(command, sys.argv[1:])
+    try:
+        status: int = import_module(module).run(config)
+        return status
+    except ModuleNotFoundError as error:
+        print(f"{program}: there is no {error.name}: `pip install scaler[{command}]`", file=sys.stderr)  # noqa: T201
+        return 1
+    except (ScalerError, OSError) as error:
+        print(f"{program}: {' '.join(str(error).split())}", file=sys.stderr)  # noqa: T201
+        return 2 if isinstance(error, OptionError) else 1

@@ -108,6 +108,19 @@ def decode(data: bytes | memoryview) -> Report:
         raise ReportError(f"a report that cannot be read: {error}") from None
 
 
+def label_of(data: bytes | memoryview) -> tuple[int, int, str]:
+    """Epoch, number and topic of a report, for those that look for one among many. ReportError as of decode."""
+    try:
+        with _schema.Report.from_bytes(data) as message:
+            if message.magic != MAGIC or message.version != VERSION:
+                raise ReportError("this is no report of this version")
+            return message.epoch, message.number, str(message.which())
+    except ReportError:
+        raise
+    except Exception as error:
+        raise ReportError(f"a report that cannot be read: {error}") from None
+
+
 def _write(builder: Any, value: Any) -> None:
     for each in dataclasses.fields(value):
         name, item = _camel(each.name), getattr(value, each.name)

@@ -13,10 +13,11 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from struct import Struct
+from struct import error as struct_error
 from typing import BinaryIO
 
 from scaler.exceptions import ScalerError
-from scaler.monitor.codec import REPORT_LIMIT_BYTES, ReportError, decode
+from scaler.monitor.codec import REPORT_LIMIT_BYTES, ReportError, decode, label_of
 from scaler.monitor.report import Report
 
 FIRST_LINE = b"scaler recording 1\n"
@@ -82,6 +83,39 @@ class Recording:
             raise RecordingError(f"{self.path} is {kind}: `--record FILE` of scaler_top and scaler_ui makes one")
 
     def __iter__(self) -> Iterator[Report]:
+        for _, data in self._pieces():
+            try:
+                report = decode(data)
+            except ReportError as error:
+                self.problem = f"{self.path}: {error}"
+                return
+            yield report
+
+    def index(self) -> Iterator[tuple[int, int, int, str]]:
+        """Of each report: where `read_at` finds it, and its epoch, number and topic."""
+        for at, data in self._pieces():
+            try:
+                label = label_of(data)
+            except ReportError as error:
+                self.problem = f"{self.path}: {error}"
+                return
+            yield at, *label
+
+    def read_at(self, at: int) -> Report:
+        """The report there. RecordingError if the file has changed since."""
+        try:
+            with self.path.open("rb") as file:
+                file.seek(at)
+                size, checksum = _HEAD.unpack(file.read(_HEAD.size))
+                data = file.read(min(size, REPORT_LIMIT_BYTES))
+                if zlib.crc32(data) == checksum:
+                    return decode(data)
+        except (OSError, struct_error, ReportError):
+            pass
+        raise RecordingError(f"{self.path} has changed while it was read")
+
+    def _pieces(self) -> Iterator[tuple[int, bytes]]:
+        """Where each report begins, and its bytes."""
         self.problem = ""
         with self.path.open("rb") as file:
             file.seek(len(FIRST_LINE))
@@ -95,12 +129,7 @@ class Recording:
                 if len(data) < size or zlib.crc32(data) != checksum:
                     self._end(at)
                     return
-                try:
-                    report = decode(data)
-                except ReportError as error:
-                    self.problem = f"{self.path}: {error}"
-                    return
-                yield report
+                yield at, data
 
     def _end(self, at: int) -> None:
         self.problem = f"{self.path} is cut or damaged after {at} bytes: what came before is shown"

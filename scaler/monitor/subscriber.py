@@ -85,8 +85,12 @@ class Subscriber:
         """The first report. MonitorError, with what is known, if there is none within this time."""
         report = self.read(timeout_s)
         if report is None:
-            raise MonitorError(f"{self._why_nothing()} (waited for {timeout_s:g} s)")
+            raise self.nothing(timeout_s)
         return report
+
+    def nothing(self, waited_s: float) -> MonitorError:
+        """What to say if no report has come within this time."""
+        return MonitorError(f"{self._why_nothing()} (waited for {waited_s:g} s)")
 
     def _take(self) -> Report | None:
         parts = self._socket.recv_multipart(zmq.NOBLOCK)

@@ -42,16 +42,19 @@ MAY_IMPORT: dict[str, str] = {
     "scaler.scheduler": "_native address cancellation colocation config exceptions objects program protocol session",
     "scaler.keys": "exceptions program",
     "scaler.monitor": "_native address exceptions",
+    "scaler.monitor.top": "config exceptions monitor program",
     "scaler": "client cluster program values",
     "scaler.entry_points": ANYTHING,
 }
 # Libraries that are dear to load or have one place where they are used.
 MAY_USE = {
+    "blessed": {"scaler.monitor.top.terminal"},
     "capnp": {"scaler.monitor.codec", "scaler.protocol.codec"},
     "cloudpickle": {"scaler.values.by_name", "scaler.values.by_value", "scaler.values.untravelling"},
     "cryptography": {"scaler.objects.sealed"},
     "subprocess": {"scaler.cluster.spawn"},
     "uvloop": {"scaler.program.event_loop", "scaler.scheduler.pump_loop"},
+    "wcwidth": {"scaler.monitor.top.text"},
     "zmq": {"scaler.keys", "scaler.monitor.subscriber", "scaler.session.dealer", "scaler.scheduler"},
 }
 WORKER = "scaler.worker.main"

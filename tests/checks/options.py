@@ -48,7 +48,8 @@ def render() -> str:
 def _command(name: str) -> str:
     program, table, about = COMMANDS[name]
     options = options_of(table)
-    lines = [f"## `{program} [options] address`", "", f"Section `[{name}]`. {about}", ""]
+    required = " ".join(option.name for option in options if option.is_required)
+    lines = [f"## `{program} [options] {required}`", "", f"Section `[{name}]`. {about}", ""]
     lines += [f"`{option.name}`: {option.help}" for option in options if option.is_required]
     for group in GROUPS:
         members = [option for option in options if option.group == group and not option.is_required]

@@ -91,7 +91,8 @@ def test_help_names_every_option_with_its_default_and_fits_the_line(capsys, comm
     assert ended.value.code == 0
     shown = capsys.readouterr().out
     program, table, _ = COMMANDS[command]
-    assert shown.startswith(f"usage: {program} [options] address\n")
+    required = next(option.name for option in options_of(table) if option.is_required)
+    assert shown.startswith(f"usage: {program} [options] {required}\n")
     text = format_help(command, 80)
     assert max(map(len, text.splitlines())) <= 80
     for option in options_of(table):

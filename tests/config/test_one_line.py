@@ -47,6 +47,8 @@ def test_an_option_can_be_given_in_every_way_there_is(command, option, tmp_path)
     assert option.name in read_section(str(file), command)
     assert f"--{option.key}" in format_help(command, 120)
     assert flags_of(option).replace("|", "\\|") in DOCS
+    if command not in START:  # a viewer, which is not started from code
+        return
     assert option.code_name in inspect.signature(START[command]).parameters
     assert option.combo_name in inspect.signature(SchedulerClusterCombo).parameters
 

@@ -45,7 +45,7 @@ def test_each_command_gets_its_section(tmp_path):
         ("[scheduler]\nper_worker_qeue_size = 3", "did you mean per-worker-queue-size"),
         ("[scheduler]\nzzz = 3", r"no option zzz in \[scheduler\]$"),
         ("[shceduler]\n", r"no section \[shceduler\]; did you mean scheduler\?"),
-        ("[top]\n", r"no section \[top\] \(sections are \[scheduler\], \[cluster\]\)"),
+        ("[worker]\n", r"no section \[worker\] \(sections are \[scheduler\], \[cluster\], \[top\]"),
         ("protected = true", "protected stands outside of a section"),
         ("scheduler = 3", r"scheduler must be a section, written as \[scheduler\]"),
         ("[cluster]\nnum-of-workers = '4'", r"num-of-workers in \[cluster\] must be a whole number.*not '4'"),

@@ -1,0 +1,7 @@
+"""scaler_top."""
+
+from scaler.entry_points.command import run_viewer
+
+
+def main() -> int:
+    return run_viewer("top", "scaler.monitor.top.program")
