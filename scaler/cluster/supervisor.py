@@ -107,7 +107,7 @@ class Supervisor:
         """Work for the scheduler at the address until told to stop, or until none is there for `death_timeout_s`."""
         try:
             while not self._stopping.is_set():
-                await self._connect()
+                await self._connect_in_the_end()
                 if self._stopping.is_set():
                     return
                 self._unable = ""  # this scheduler has not heard of it
@@ -124,6 +124,23 @@ class Supervisor:
             sweep_orphans(self._memory.folder)  # nobody else may come by where a scheduler was killed
             self._output.close()
 
+    async def _connect_in_the_end(self) -> None:
+        """Connect; again, if it fails for want of a descriptor or a thread, as long as a scheduler is looked for."""
+        until_s = time.monotonic() + self._death_timeout_s
+        while not self._stopping.is_set():
+            try:
+                await self._connect()
+                return
+            except (OSError, RuntimeError) as error:
+                if not self._may_try_again(error, until_s):
+                    raise
+                _log.warning("no scheduler can be worked for just now: %s", error)
+            await self._first_of(self._stopping, timeout_s=AGAIN_S)
+
+    def _may_try_again(self, error: BaseException, until_s: float) -> bool:
+        """Whether what failed so may be tried again: not by a supervisor that has not worked for a scheduler yet."""
+        return bool(self._scheduler_epoch) and _is_for_want(error) and time.monotonic() <= until_s
+
     async def _connect(self) -> None:
         """Say hello, find out whether the scheduler is on this host, and have a relay if it is not."""
         hello = new_hello(Role.CLUSTER, self._identity, worker_names=self._roster.names)
@@ -132,15 +149,14 @@ class Supervisor:
             return
         dealer, welcome, entry = found
         self._gone = asyncio.Event()
-        epoch_before, epoch = self._scheduler_epoch, f"{welcome.epoch:016x}"
-        self._scheduler_epoch = epoch
+        epoch = f"{welcome.epoch:016x}"
         if entry is not None:
             self._entry = entry
             self._loop.add_reader(entry.connection.fileno(), self._on_scheduler_says)
             await self._take_leave(dealer)
             await self._end_elsewhere()
             self._local_address, self._epoch = welcome.local_address, epoch
-        elif self._relay is not None and epoch != epoch_before:
+        elif self._relay is not None and epoch != self._scheduler_epoch:
             await self._relay.go_on(dealer, hello, welcome)
         else:
             await self._end_elsewhere()  # given up by the scheduler that is still there: what they run is run by others
@@ -155,6 +171,7 @@ class Supervisor:
                 on_over=self._on_relay_over,
             )  # fmt: skip
             self._local_address, self._epoch = self._relay.local_address, self._relay.epoch
+        self._scheduler_epoch = epoch
 
     async def _find_scheduler(self, hello: Hello) -> tuple[Dealer, Welcome, LocalConnection | None] | None:
         """The scheduler that answers, and the entry through its door if it is on this host. None if this is to stop."""
@@ -184,7 +201,7 @@ class Supervisor:
             except BaseException as error:
                 if dealer is not None:
                     dealer.close()
-                if not self._children or not _is_for_want(error) or time.monotonic() > until_s:
+                if not self._may_try_again(error, until_s):
                     raise
                 _log.warning("no scheduler can be looked for just now: %s", error)
             await self._first_of(self._stopping, timeout_s=AGAIN_S)

@@ -22,8 +22,6 @@ from zmq.backend import Socket as PlainSocket
 from scaler import _native
 from scaler._native import Mappings, Peer, Pump, RecordCopy, SchedulerCore, Segment, Store
 from scaler.address import Address
-from scaler.colocation.listener import LocalPeer
-from scaler.colocation.local_peers import LOOK_TICKS, LocalPeers
 from scaler.colocation.memory import ObjectMemory, object_memory
 from scaler.colocation.names import BellPage, new_epoch, sweep, sweep_orphans, warn_of_files
 from scaler.objects.port import ObjectPort
@@ -31,6 +29,7 @@ from scaler.program.descriptors import check_descriptors
 from scaler.program.sparing_log import SparingLog
 from scaler.program.threads import check_threads
 from scaler.scheduler.listening import limit, listen
+from scaler.scheduler.pump_peers import LOOK_TICKS, PumpPeers
 from scaler.session.dealer import EVENTS, KEEP_ALIVE, NOBLOCK, POLLIN, ZEROMQ_DESCRIPTORS
 from scaler.session.remote_peers import RemotePeers
 from scaler.session.session_at_scheduler import HostObjects
@@ -112,13 +111,13 @@ class SchedulerServer:
         return bound
 
     def _open(self, loop: asyncio.AbstractEventLoop, address: Address, watch: Watch, undo: ExitStack) -> Address:
-        self._local = LocalPeers(
+        self._local = PumpPeers(
             loop, self.pump, self.epoch, self._bell_page.name, self._memory, self._queue_size, self._on_change
         )
         undo.callback(self._local.close)
         self._objects = HostObjects(self._store, self._mappings)
         self._remote = RemotePeers(
-            self.core, self.epoch, self._local.listener.address, self._objects,
+            self.core, self.epoch, self._local.local.address, self._objects,
             queue_size=self._queue_size, client_timeout_s=self._client_timeout_s,
             worker_timeout_s=self._worker_timeout_s, heartbeat_s=self._heartbeat_s,
             ping_timeout_s=self._ping_timeout_s, send=self._send, on_change=self._on_change,
@@ -197,7 +196,7 @@ class SchedulerServer:
         controls, pump.controls[:] = list(pump.controls), []
         for peer, record in controls:
             self._on_control(peer, record)
-        self._local.dismiss_broken()
+        self._local.shut_out_broken()
         if self._news:
             self._news = False
             for client in self._local.clients:
@@ -221,7 +220,7 @@ class SchedulerServer:
 
     # events
 
-    def _on_change(self, local_peer: LocalPeer | None = None, joined: bool = True) -> None:
+    def _on_change(self) -> None:
         self._news = True
 
     def _on_control(self, peer: Peer, record: RecordCopy) -> None:

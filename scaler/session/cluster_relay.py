@@ -1,16 +1,18 @@
-"""ClusterRelay: where the workers of a host hand in their rings when the scheduler does not share its memory.
+"""ClusterRelay: reads the rings of a host's workers where the scheduler does not share that host's memory.
 
-A door as the scheduler has one, on the supervisor's event loop, and a relay in a thread of its own, so that neither a
-batch nor a large payload keeps the supervisor from its workers.
+It has a listener as the scheduler has one, on the supervisor's event loop, and a thread for the session with the
+scheduler, so that neither a batch nor a large payload keeps the supervisor from its workers.
 
-Not here: what the relay says (cluster_at_relay), the thread (relay_thread), starting workers (scaler.cluster).
+Rule 1: a session that cannot be begun, for want of memory, a thread or a descriptor, leaves all as it was: the workers
+        stay, and it is tried again.
+Not here: the handshake and which worker belongs to which rings (colocation.local_peers), what is said to the scheduler
+(cluster_at_relay), the thread (relay_thread), starting workers (scaler.cluster).
 """
 
 import asyncio
 import contextlib
 import logging
 import os
-import secrets
 import signal
 import time
 from collections import deque
@@ -18,13 +20,13 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from scaler._native import Mappings, Relay, RelayPeer, Store
+from scaler._native import Mappings, Relay, RelayPeer, Segment, Store
 from scaler.cancellation.stopper import Stopper
-from scaler.colocation.handshake import Refused
-from scaler.colocation.listener import LocalListener, LocalPeer, open_rings
+from scaler.colocation.handshake import NotCoLocated, Refused
+from scaler.colocation.listener import LocalPeer
+from scaler.colocation.local_peers import LocalPeers, refuse_role
 from scaler.colocation.memory import ObjectMemory
 from scaler.colocation.names import BellPage, new_epoch, sweep, sweep_orphans, warn_of_files
-from scaler.colocation.voucher import voucher_of
 from scaler.objects.relay_transport import open_transport
 from scaler.program.blocking_call import in_thread
 from scaler.program.processes import Process
@@ -40,15 +42,15 @@ FACTS_WAIT_S, FACTS_PAUSE_S = 0.5, 0.003
 
 
 def new_bell_page(folder: str) -> BellPage:
-    """For a relay. Not in the event loop: it may wait for whoever looks at the same files."""
+    """For a relay. Not in the event loop: it may wait for a process that looks at the same files."""
     sweep_orphans(folder)  # where no scheduler ever starts, nobody else does
     return BellPage(new_epoch())
 
 
 class ClusterRelay:
-    """`page` is its own from here on. `on_over(reason)` is called on the loop when the session is over; `facts_of(key)`
-    says how a worker ended; `on_kill(key)` is called in the relay's thread before one is killed to stop what it runs.
-    The key is what its supervisor calls its process.
+    """`page` and `dealer` are its own from here on, and are closed if it cannot be made. `on_over(reason)` is called on
+    the loop when the session is over; `facts_of(key)` says how a worker ended; `on_kill(key)` is called in the relay's
+    thread before one is killed to stop what it runs. The key is what its supervisor calls its process.
     """
 
     def __init__(
@@ -68,10 +70,7 @@ class ClusterRelay:
     ) -> None:
         self.epoch, self._page = page.epoch, page
         self._loop, self._facts_of, self._report_over = loop, facts_of, on_over
-        self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._relay = Relay(self._page.memory, self._bell, False)
         self._memory, self._address, self._timeout_s = memory, address, timeout_s
-        self._mappings = Mappings(self.epoch, memory.folder)
         self._stopper: Stopper[RelayPeer] = Stopper(
             self._take_back, lambda process: on_kill(process.key), self._on_unreachable
         )
@@ -79,36 +78,57 @@ class ClusterRelay:
         self._is_closed = False
         self._calls: deque[Callable[[], None]] = deque()  # that no thread has made yet
         self._sessions = 0
-        self._side, self._thread = self._new_session(dealer, hello, welcome)
-        self._listener = LocalListener(
-            loop, f"scaler-{self.epoch}-{secrets.token_hex(4)}", self._bell, self._join, self._leave
-        )
-        self._thread.start()
+        with contextlib.ExitStack() as undo:
+            undo.callback(sweep, self.epoch, memory.folder)
+            undo.callback(page.close)
+            to_close = undo.enter_context(contextlib.ExitStack())
+            to_close.callback(dealer.close)
+            self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+            undo.callback(os.close, self._bell)
+            self._relay = Relay(page.memory, self._bell, False)
+            self._mappings = Mappings(self.epoch, memory.folder)
+            self._local: LocalPeers[RelayPeer] = LocalPeers(
+                loop, self, epoch=self.epoch, bell_name=page.name, eventfd=self._bell, memory=memory
+            )
+            undo.callback(self._local.close)
+            to_close.pop_all()  # by `_begin_session`, if that fails
+            self._begin_session(dealer, hello, welcome)
+            undo.pop_all()
 
-    def _new_session(self, dealer: Dealer, hello: Hello, welcome: Welcome) -> tuple[ClusterAtRelay, RelayThread]:
-        """Each has a store of its own: ids of objects mean something else in the next one."""
-        memory, self._scheduler_epoch = self._memory, welcome.epoch
-        store = Store(self.epoch, store_tag(self._sessions), memory.folder, warn_of_files, memory.most_bytes)
+    def _begin_session(
+        self, dealer: Dealer, hello: Hello, welcome: Welcome, before: ClusterAtRelay | None = None
+    ) -> None:
+        """Begin one, which goes on with the workers of the one `before`. If it cannot be, nothing of it is left.
+
+        Each has a store of its own: ids of objects mean something else in the next one.
+        """
+        memory = self._memory
+        with contextlib.ExitStack() as undo:
+            undo.callback(dealer.close)
+            store = Store(self.epoch, store_tag(self._sessions), memory.folder, warn_of_files, memory.most_bytes)
+            undo.callback(store.close)
+            session = ClusterAtRelay(
+                self._relay, self.epoch, memory.folder, store, self._mappings, self._dismiss, self._stopper
+            )
+            undo.callback(session.talk.close)
+            thread = RelayThread(
+                self._address, dealer, hello, welcome, session, timeout_s=self._timeout_s, on_over=self._on_over
+            )
+            session.use(open_transport(self._address, welcome.objects_port, store, thread.call, listens=True))
+            # What belongs to the session before is taken over in the thread: there it can fail without harm.
+            thread.start(first=partial(session.take_over, before, welcome.epoch) if before is not None else None)
+            undo.pop_all()
         self._sessions += 1
-        side = ClusterAtRelay(
-            self._relay, self.epoch, memory.folder, store, self._mappings, self._dismiss, self._stopper
-        )  # fmt: skip
-        thread = RelayThread(
-            self._address, dealer, hello, welcome, side, timeout_s=self._timeout_s, on_over=self._on_over
-        )
-        side.use(open_transport(self._address, welcome.objects_port, store, thread.call, listens=True))
-        return side, thread
+        self._session, self._thread, self._scheduler_epoch = session, thread, welcome.epoch
 
     async def go_on(self, dealer: Dealer, hello: Hello, welcome: Welcome) -> None:
         """The session is over since its scheduler has died: go on with the same workers in one with the next scheduler.
 
-        Whoever had joined by then stays; the others are to have been ended.
+        A worker that had joined by then stays; the others are to have been ended. OSError or RuntimeError if the
+        session cannot be begun just now: then this can be called again, with another dealer.
         """
         await in_thread(self._thread.join)
-        before = self._side
-        self._side, self._thread = self._new_session(dealer, hello, welcome)
-        self._side.take_over(before, welcome.epoch)
-        self._thread.start()
+        self._begin_session(dealer, hello, welcome, self._session)
         self._thread.call(self._make_calls)
 
     def _call(self, what: Callable[[], None]) -> None:
@@ -122,87 +142,93 @@ class ClusterRelay:
 
     def tell_unable(self, why: str) -> None:
         """Tell the scheduler that no worker can start here, or with an empty text that one could."""
-        self._call(lambda: self._side.talk.post(Unable(why)))
+        self._call(lambda: self._session.talk.post(Unable(why)))
 
     @property
     def local_address(self) -> str:
         """Where workers hand in their rings."""
-        return self._listener.address
+        return self._local.address
 
     @property
     def is_shut_down(self) -> bool:
         """The scheduler wants no cluster any more."""
-        return self._side.is_shut_down
+        return self._session.is_shut_down
 
     def _on_over(self, reason: str) -> None:
         self._loop.call_soon_threadsafe(self._report_over, reason)
 
-    def _join(self, local_peer: LocalPeer) -> dict[str, Any]:
-        if local_peer.request["role"] != "worker":
-            raise Refused("a relay is for the workers of its supervisor")
+    # what LocalPeers asks and says
+
+    def take_in(self, peer: LocalPeer, memory: Segment) -> RelayPeer:
+        if peer.request["role"] != "worker":
+            raise refuse_role(peer.request["role"], "a relay")
+        if peer.memory >= 0:
+            raise NotCoLocated("a relay takes in no worker of another scheduler or relay")
         if self._is_closed:
             raise Refused("this relay ends")
-        memory = open_rings(local_peer.request, self.epoch)
-        doorbell = os.dup(local_peer.doorbell)  # the thread may ring it after the local_peer's own is closed
-        local_peer.rings = self._relay.add(memory, doorbell, self._scheduler_epoch)
-        self._doorbells[local_peer.rings] = doorbell
-        self._call(partial(self._welcome, local_peer.rings, local_peer.process, local_peer.request, voucher_of(memory)))
-        tag = worker_tag(local_peer.rings.number)
-        return {
-            "slot": local_peer.rings.slot, "bell": self._page.name, "epoch": self.epoch, "tag": tag,
-            "memory": self._memory,
-        }  # fmt: skip
+        with contextlib.ExitStack() as undo:
+            process = peer.process
+            undo.callback(process.close)
+            doorbell = os.dup(peer.doorbell)  # the thread may ring it after the connection's own is closed
+            undo.callback(os.close, doorbell)
+            rings = self._relay.add(memory, doorbell, self._scheduler_epoch)
+            undo.pop_all()
+        self._doorbells[rings] = doorbell
+        self._call(partial(self._welcome, rings, process, peer.request, peer.voucher))
+        return rings
 
-    def _welcome(self, peer: RelayPeer, process: Process, request: dict[str, Any], voucher: bytes) -> None:
+    def place_of(self, rings: RelayPeer) -> tuple[int, int]:
+        return rings.slot, worker_tag(rings.number)
+
+    def on_joined(self, peer: LocalPeer) -> None:
+        """The thread tells the scheduler."""
+
+    def on_said(self, peer: LocalPeer, message: dict[str, Any]) -> bool:
+        return False  # workers have nothing to say there
+
+    def on_shut_out(self, peer: LocalPeer) -> None:
+        """Its task may never come to an end."""
+        with contextlib.suppress(OSError):  # it has just ended, or is not to be seen from here
+            signal.pidfd_send_signal(peer.pidfd, signal.SIGKILL)
+
+    def on_left(self, peer: LocalPeer) -> None:
+        """A hang-up comes a moment before the end of a process, and its parent knows only then how that was."""
+        self._await_facts(peer, time.monotonic() + FACTS_WAIT_S)
+
+    def _welcome(self, rings: RelayPeer, process: Process, request: dict[str, Any], voucher: bytes) -> None:
         """In the relay's thread."""
-        self._stopper.add(peer, peer.running, process, request)
-        self._side.on_joined(peer, str(request.get("name", "")), process.number, voucher)
+        self._stopper.add(rings, rings.running, process, request)
+        self._session.on_joined(rings, str(request.get("name", "")), process.number, voucher)
 
     def _on_unreachable(self, peer: RelayPeer, process: Process, number: int) -> None:
         """A worker is this process's own child, so nobody else could do better."""
         _sparing.error(process.number, "the worker that is process %d takes no signals from here", process.number)
 
     def _take_back(self, peer: RelayPeer) -> None:
-        self._side.take_back_all(peer)
+        self._session.take_back_all(peer)
 
-    def _dismiss(self, peer: RelayPeer) -> None:
+    def _dismiss(self, rings: RelayPeer) -> None:
         """In the relay's thread: hang up on a worker that writes nonsense."""
-        self._loop.call_soon_threadsafe(self._shut_out, peer)
+        self._loop.call_soon_threadsafe(self._local.shut_out, rings)
 
-    def _shut_out(self, peer: RelayPeer) -> None:
-        for local_peer in self._listener.peers:
-            if local_peer.rings is peer:
-                _sparing.error(
-                    local_peer.pid,
-                    "worker %s (process %d) wrote a record that makes no sense: it is shut out",
-                    local_peer.request.get("name", ""), local_peer.pid,
-                )  # fmt: skip
-                with contextlib.suppress(OSError):  # it has just ended, or is not to be seen from here
-                    signal.pidfd_send_signal(local_peer.pidfd, signal.SIGKILL)  # its task may never come to an end
-                self._listener.dismiss(local_peer)
-
-    def _leave(self, local_peer: LocalPeer) -> None:
-        """A hang-up comes a moment before the end of a process, and its parent knows only then how that was."""
-        self._await_facts(local_peer, time.monotonic() + FACTS_WAIT_S)
-
-    def _await_facts(self, local_peer: LocalPeer, until_s: float) -> None:
+    def _await_facts(self, peer: LocalPeer, until_s: float) -> None:
         if self._is_closed:
             return
-        facts = self._facts_of(local_peer.key)
+        facts = self._facts_of(peer.key)
         if facts or time.monotonic() >= until_s:
-            self._call(partial(self._see_off, local_peer.rings, facts))
+            self._call(partial(self._see_off, peer.rings, facts))
         else:
-            self._loop.call_later(FACTS_PAUSE_S, self._await_facts, local_peer, until_s)
+            self._loop.call_later(FACTS_PAUSE_S, self._await_facts, peer, until_s)
 
     def _see_off(self, peer: RelayPeer, facts: dict[str, Any]) -> None:
-        self._side.on_left(peer, facts.get("code", 0), pack_facts(facts).decode() if facts else "")
+        self._session.on_left(peer, facts.get("code", 0), pack_facts(facts).decode() if facts else "")
         os.close(self._doorbells.pop(peer))
 
     async def close(self) -> None:
         """Say goodbye; leave nothing behind."""
         self._is_closed = True
         await in_thread(self._thread.stop)
-        self._listener.close()
+        self._local.close()
         self._thread.give_up(self._give_up)
 
     def _give_up(self) -> None:

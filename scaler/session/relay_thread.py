@@ -53,8 +53,10 @@ class RelayThread:
         self._thread = new_thread("scaler-relay", self._run)
         self._used = GivenUpLast()
 
-    def start(self) -> None:
-        """From here on all of the side happens in the thread."""
+    def start(self, first: Callable[[], None] | None = None) -> None:
+        """From here on all of the side happens in the thread, `first` before all else. RuntimeError if it can't be."""
+        if first is not None:
+            self._calls.appendleft(first)
         self._dealer.wait_for_too(self._side.relay.eventfd)
         self._used.begin()
         self._thread.start()

@@ -31,7 +31,7 @@ MAY_IMPORT: dict[str, str] = {
     "scaler.values.death_facts": "",
     "scaler.values": "_native exceptions values.death_facts",
     "scaler.cancellation": "_native exceptions program",
-    "scaler.colocation": "_native cancellation exceptions program values.death_facts",
+    "scaler.colocation": "_native exceptions program",
     "scaler.objects": "_native address colocation exceptions program protocol",
     "scaler.session": "_native address cancellation colocation exceptions objects program protocol values.death_facts",
     "scaler.worker": "_native values",
@@ -39,7 +39,8 @@ MAY_IMPORT: dict[str, str] = {
     "scaler.client": "_native address colocation exceptions objects program protocol session values worker",
     "scaler.cluster": "_native address cancellation colocation config exceptions program protocol session "
     "values.death_facts",
-    "scaler.scheduler": "_native address cancellation colocation config exceptions objects program protocol session",
+    "scaler.scheduler": "_native address cancellation colocation config exceptions objects program protocol session "
+    "values.death_facts",
     "scaler.keys": "exceptions program",
     "scaler.monitor": "_native address exceptions",
     "scaler.monitor.top": "config exceptions monitor program",

@@ -45,7 +45,7 @@ class Host:
         self.local_peers = []
 
     def let_in(self, role, **about):
-        local_address = self.server._local.listener.address
+        local_address = self.server._local.local.address
         what = about.pop("children_bytes", 0)
         made = LocalPeer(
             self.run(asyncio.to_thread(handshake, local_address, self.server.epoch, role, RING_BYTES, what, **about))

@@ -1,0 +1,210 @@
+"""PumpPeers: the processes of the scheduler's host, whose rings its pump reads: clients, workers, supervisors.
+
+Gives their rings to the pump, and tells the core how a worker has died; stops what workers run that nobody wants any
+more; tells the supervisors what they are to do.
+
+Not here: the handshake and which process belongs to which rings (colocation.local_peers), what records mean (the core).
+"""
+
+import asyncio
+import logging
+import signal
+import socket
+import time
+from collections.abc import Callable
+from typing import Any
+
+from scaler._native import Peer, Pump, Segment
+from scaler.cancellation.stopper import Stopper
+from scaler.colocation.handshake import Refused
+from scaler.colocation.listener import LocalPeer
+from scaler.colocation.local_peers import LocalPeers, refuse_role
+from scaler.colocation.memory import ObjectMemory
+from scaler.colocation.names import sweep_tag
+from scaler.program.processes import Process
+from scaler.program.sparing_log import SparingLog
+from scaler.values.death_facts import facts_from, pack_facts
+
+_sparing = SparingLog(logging.getLogger(__name__))
+LOOK_TICKS = 5  # of the pump, between two looks for tasks that run too long
+
+
+class PumpPeers:
+    """`on_change()` is called after a client or a worker has joined or left."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        pump: Pump,
+        epoch: str,
+        bell_name: str,
+        memory: ObjectMemory,
+        queue_size: int,
+        on_change: Callable[[], None],
+    ) -> None:
+        self._loop = loop
+        self._pump, self._epoch, self._queue_size = pump, epoch, queue_size
+        self._stopper: Stopper[Peer] = Stopper(self._take_back, self._on_kill, self._ask_supervisors)
+        self._timer: asyncio.TimerHandle | None = None
+        self._folder = memory.folder
+        self._host = socket.gethostname()
+        self._on_change = on_change
+        self.unable: dict[LocalPeer, str] = {}  # the supervisors here, and why no worker of theirs can start
+        # By what their supervisors call them, since a number may mean another process there.
+        self._told: dict[str, dict[str, Any]] = {}  # facts of deaths of processes that have not been seen to leave yet
+        # Processes that have, and whose facts are waited for -> their tags, and what is known without them.
+        self._awaited: dict[str, tuple[int, dict[str, Any]]] = {}
+        self.local: LocalPeers[Peer] = LocalPeers(
+            loop, self, epoch=epoch, bell_name=bell_name, eventfd=pump.eventfd, memory=memory
+        )
+
+    # what LocalPeers asks and says
+
+    def take_in(self, peer: LocalPeer, memory: Segment) -> Peer | None:
+        request = peer.request
+        role = request["role"]
+        if role == "worker":
+            tag = int(request["tag"]) if peer.memory >= 0 else 0  # it has outlived another scheduler
+            process = peer.process  # first, since it fails where there are no descriptors left
+            rings = self._pump.add(memory, True, peer.doorbell, queue_size=self._queue_size, tag=tag)
+            self._stopper.add(rings, rings.running, process, request)
+            return rings
+        if role == "client":
+            bits, worker_tag = int(request.get("bits", 0)), self._worker_tag_in(request)
+            return self._pump.add(memory, False, peer.doorbell, client_bits=bits, worker_tag=worker_tag)
+        if role == "cluster":  # it asks whether its workers may come here, and hears when they are to stop
+            self.unable[peer] = ""
+            return None
+        raise refuse_role(role, "a scheduler")
+
+    def place_of(self, rings: Peer) -> tuple[int, int]:
+        return rings.slot, rings.tag
+
+    def on_joined(self, peer: LocalPeer) -> None:
+        _sparing.info(
+            peer.pid, "%s %s joined over shared memory (process %d)",
+            peer.request["role"], peer.request.get("name", ""), peer.pid,
+        )  # fmt: skip
+        self._on_change()
+
+    def _worker_tag_in(self, request: dict[str, Any]) -> int:
+        """Of the worker whose tasks' client asks to be let in; 0 if it is a program's. Refused if it only says so."""
+        tag = int(request.get("worker_tag", 0))
+        if not tag:
+            return 0
+        worker = next((one for rings, one in self.local.by_rings.items() if rings.is_worker and rings.tag == tag), None)
+        if worker is None or request.get("voucher") != worker.voucher.hex():
+            raise Refused("it says that it is the client of a worker's tasks, and is not")
+        return tag
+
+    def on_left(self, peer: LocalPeer) -> None:
+        rings: Peer | None = peer.rings
+        if rings is None:
+            self.unable.pop(peer, None)
+            return
+        final, answer = self._stopper.find_final(rings), self._stopper.remove(rings)
+        if answer is not None:
+            self._pump.answer_for(rings, answer)
+        left = self._remove(peer, rings, final)
+        sweep_tag(self._epoch, rings.tag, self._folder, left)
+        _sparing.info(peer.pid, "%s %s left (process %d)", peer.request["role"], peer.request.get("name", ""), peer.pid)
+        self._on_change()
+
+    def _remove(self, peer: LocalPeer, rings: Peer, final: tuple[int, int] | None) -> list[str]:
+        """Tell the core, with what is known if a worker has died. The supervisor may have told, or will in a moment."""
+        if not rings.is_worker:
+            return self._pump.remove(rings)
+        told = self._told.pop(peer.key, None)
+        about: dict[str, Any] = {"worker": peer.request.get("name", ""), "host": self._host, "pid": peer.pid}
+        if final is not None and self._pump.core.on_final_run(rings.index, *final):
+            about["final"] = True
+        left = self._pump.remove(rings, pack_facts({**about, **(told or {})}), told is None)
+        self._awaited = {key: known for key, known in self._awaited.items() if self._pump.core.awaits_death(known[0])}
+        if self._pump.core.awaits_death(rings.tag):
+            self._awaited[peer.key] = rings.tag, about
+        return left
+
+    def on_said(self, peer: LocalPeer, message: dict[str, Any]) -> bool:
+        """A supervisor says how a worker of its has died, or that none can start."""
+        if peer in self.unable and isinstance(why := message.get("unable"), str):
+            self.unable[peer] = why
+            return True
+        facts, key = facts_from(message.get("died")), message.get("process")
+        if peer.request["role"] != "cluster" or not facts or not isinstance(key, str):
+            return False
+        if key in self._awaited:
+            tag, about = self._awaited.pop(key)
+            self._pump.core.on_death_told(tag, pack_facts({**about, **facts}), time.monotonic_ns())
+        elif any(other.key == key for other in self.local.by_rings.values()):
+            self._told[key] = facts
+        return True
+
+    def on_shut_out(self, peer: LocalPeer) -> None:
+        """A worker that is hung up on takes that for the scheduler's end, so its supervisor is told."""
+        if peer.rings.is_worker:
+            self._tell_supervisors({"shut_out": peer.key})
+
+    # stopping what they run
+
+    def stop_unwanted(self) -> bool:
+        """Stop what the core wants stopped, and what has run too long. True if the event loop has a new timer."""
+        stops, self._pump.stops[:] = list(self._pump.stops), []
+        for rings, task, attempt in stops:
+            self._stopper.stop(rings, task, attempt)
+        if self._pump.ticks >= LOOK_TICKS:
+            self._pump.ticks = 0
+            self._stopper.look_for_overdue()
+        return self._tick_later()
+
+    def _tick_later(self) -> bool:
+        due_s = self._stopper.next_due_s
+        if due_s is None or self._timer is not None:
+            return False
+        self._timer = self._loop.call_later(max(0.0, due_s - time.monotonic()), self._on_timer)
+        return True
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        self._stopper.tick()
+        self._tick_later()
+
+    def _take_back(self, rings: Peer) -> None:
+        self._pump.core.take_back_all(rings.index)
+
+    def _on_kill(self, process: Process) -> None:
+        """Its supervisor is to know that this is no accident."""
+        self._tell_supervisors({"killed": process.key})
+
+    def _ask_supervisors(self, rings: Peer, process: Process, number: int) -> None:
+        """It takes no signals from here: its supervisor is to send this one."""
+        if number == signal.SIGKILL:
+            self._pump.core.on_worker_ends(rings.index)
+        self._tell_supervisors({"signal": int(number), "process": process.key})
+
+    def _tell_supervisors(self, message: dict[str, Any]) -> None:
+        for peer in self.local.with_role("cluster"):
+            self.local.tell(peer, message)
+
+    @property
+    def clients(self) -> list[Peer]:
+        return [rings for rings in self.local.by_rings if not rings.is_worker]
+
+    @property
+    def workers(self) -> list[Peer]:
+        return [rings for rings in self.local.by_rings if rings.is_worker]
+
+    def shut_down_clusters(self) -> None:
+        """Tell the supervisors here that no cluster is wanted any more."""
+        self._tell_supervisors({"shutdown": True})
+
+    def shut_out_broken(self) -> None:
+        """Hang up on processes whose rings make no sense."""
+        broken, self._pump.broken[:] = list(self._pump.broken), []
+        for rings in broken:
+            self.local.shut_out(rings)
+
+    def close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self.local.close()
+        self._stopper.close()
