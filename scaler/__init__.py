@@ -11,9 +11,9 @@ from scaler.program.interpreter import check_interpreter
 check_interpreter()
 
 if TYPE_CHECKING:
-    from scaler.client.ambient import current_client as current_client
     from scaler.client.client import Client as Client
     from scaler.client.completed import as_completed as as_completed
+    from scaler.client.current_client import current_client as current_client
     from scaler.client.future import ProfileResult as ProfileResult
     from scaler.client.future import ScalerFuture as ScalerFuture
     from scaler.client.serializer import Serializer as Serializer
@@ -32,7 +32,7 @@ _HOMES = {
     "SchedulerClusterCombo": "scaler.cluster.combo",
     "Serializer": "scaler.client.serializer",
     "as_completed": "scaler.client.completed",
-    "current_client": "scaler.client.ambient",
+    "current_client": "scaler.client.current_client",
 }
 __all__ = [*_HOMES, "__version__"]
 

@@ -49,7 +49,7 @@ class Restartable:
 
     def await_noticed(self, client: Client) -> None:
         """Until the client knows that its scheduler is gone. Elsewhere its relay first tries to go on."""
-        wait_until(lambda: self.link == "wire" or client._rings.shore == 1)
+        wait_until(lambda: self.link == "wire" or not client._rings.connection.is_connected)
 
     def restart(self, number: int = signal.SIGKILL, pause_s: float = 0.0) -> None:
         self.end(number)

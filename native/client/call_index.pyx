@@ -5,7 +5,7 @@
 #
 # Rule 1: a call may stand in the graph under several keys: their hashes differ. Only those of texts do for sure, so a
 #         key that is none is compared itself.
-# Rule 2: whoever adds a call keeps it alive, and at its place.
+# Rule 2: the table that adds a call (graph_table) keeps it alive, and at its place.
 # Not here: what a call is (graph_table).
 
 cdef enum:

@@ -3,12 +3,15 @@
 # Another scheduler is another channel. What is left in the old one is read first, and then nobody touches it again.
 #
 # Rule 1: descriptors are copies, closed with the channel: a thread that still waits must not meet somebody else's.
-# Rule 2: who lets others run inside a channel's method holds a reference of his own: the client may get another meanwhile.
-# Rule 3: what writes a task calls nothing of Python's, so no other thread can come between its reserving and committing.
-# Not here: what is written and read (client, nested, resend, supplies), who reads (client).
+# Rule 2: code that lets other threads run inside a channel's method holds a reference to the channel: the client may get
+#         another one meanwhile.
+# Rule 3: the methods that write a task call nothing of Python's, so no other thread can come between the reserving and
+#         the committing of a record.
+# Not here: what is written (task_sender, graph_sender, cancels, late_dependants, resend), what is read (results,
+# connection).
 
 cdef enum:
-    YIELD_NS = 60000         # how long who waits looks for news without sleeping
+    YIELD_NS = 60000         # how long a waiting thread looks for news before it sleeps
 
 
 @cython.final
@@ -77,7 +80,7 @@ cdef class Channel:
         return poll(fds, 1, 0) > 0
 
     cdef bint wait_for_room(self, Ring ring) noexcept:
-        """A moment, in which whoever reads this ring gets on. Whether the scheduler has gone."""
+        """Wait a moment, in which the reader of this ring gets on. Whether the scheduler has gone."""
         cdef pollfd fds[1]
         cdef int wait_ms
         store_release32(&ring.header.waiting_for_room, 1)
@@ -99,7 +102,7 @@ cdef class Channel:
         return self.results.has_news() or (with_control and self.down.has_news())
 
     cdef bint spin(self, uint64_t start, bint with_control) noexcept:
-        """Look for news for YIELD_NS, letting others run. Whether there are any."""
+        """Look for news for YIELD_NS, letting others run. Whether there is any."""
         with nogil:
             while now_ns() - start < YIELD_NS:
                 if self.has_news(with_control):
@@ -108,7 +111,7 @@ cdef class Channel:
         return False
 
     cdef bint sleep(self, int wait_ms, bint with_control) noexcept:
-        """Until there are news, or so long. Whether the scheduler has gone."""
+        """Sleep until there is news, or for so long. Whether the scheduler has gone."""
         cdef pollfd fds[2]
         cdef int n = 0
         store_release32(&self.page.sleeping, 1)

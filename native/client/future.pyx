@@ -1,17 +1,18 @@
 # PendingFuture: what a client keeps per open task, as small as it can be.
 #
-# concurrent.futures.Future makes a Condition, an RLock and a deque per future, and 50,000 of those keep the garbage
-# collector busy for 3.9 us each. Here the Condition is made when somebody waits or adds a callback, and the object is
-# not tracked by the collector until then. scaler.client.future mixes this with the standard class, whose private
-# attributes stand here as properties, so that `wait` and `as_completed` of the standard library work.
+# concurrent.futures.Future makes a Condition, an RLock and a deque per future, and tens of thousands of those keep the
+# garbage collector busy. Here the Condition is made when somebody waits or adds a callback, and the object is not tracked
+# by the collector until then. scaler.client.future mixes this with the standard class, whose private attributes stand
+# here as properties, so that `wait` and `as_completed` of the standard library work.
 #
-# Rule 1: once a Condition exists, what the standard library sees of the state changes only under it, and who waits is told
-#         before it is released. The state itself changes at once.
+# Rule 1: once a Condition exists, what the standard library sees of the state changes only under it, and waiting threads
+#         are told before it is released. The state itself changes at once.
 # Rule 2: a future holds no exception that was raised. An exception holds the frames that it came through, these hold the
 #         future, and the collector does not see the future: all of that would stay for ever. So the bytes are kept, and
 #         `result` makes an exception of them each time. `exception` keeps what it gives out, since people compare it.
 # Rule 3: a future that may be part of a cycle is tracked from then on: when it keeps what may refer to it (a result that
 #         the collector knows, an exception, an attribute), and not before.
+# Not here: how a future is done and which threads are told (notifier), how a thread waits for it (leadership).
 
 from concurrent.futures import CancelledError as _CancelledError, TimeoutError as _TimeoutError
 from concurrent.futures import InvalidStateError as _InvalidStateError
@@ -74,7 +75,7 @@ cdef class PendingFuture:
     cdef TaskOptions options    # as submitted
     cdef SentGraph graph        # of which it is a target, while it is open
     cdef list inputs            # futures that it names, while it is open
-    cdef list dependants        # futures of the tasks that were sent naming this one while it was open; None for others
+    cdef list dependants        # futures of tasks that were sent naming this one while it was open; None for a task without
     cdef readonly uint32_t items   # calls in this chunk; 0 for a single task
     cdef uint64_t duration_ns
     cdef uint32_t function
@@ -139,12 +140,12 @@ cdef class PendingFuture:
                 self.condition = made
                 self.track()
                 if self.state == FUTURE_PENDING and not isinstance(self, MapProgress):
-                    self.client.on_watched()
+                    self.client.notifier.on_watched()
         return self.condition
 
     cdef int help(self) except -1:
-        """Somebody in a task is about to wait for this one in a way that runs no code of ours: see that it gets done."""
-        if self.state == FUTURE_PENDING and self.client is not None and self.client.nest is not None:
+        """A thread is about to wait for this future in a way that runs no code of ours: in a task, see that it gets done."""
+        if self.state == FUTURE_PENDING and self.client is not None:
             self.client.see_done(self)
         return 0
 
@@ -223,7 +224,7 @@ cdef class PendingFuture:
         if self.state == FUTURE_PENDING:
             self.client.look()
         if self.state == FUTURE_PENDING:
-            self.client.cancel(self)
+            self.client.cancels.cancel(self.client, self)
         return self.state == FUTURE_CANCELLED
 
     @property
@@ -247,12 +248,12 @@ cdef class PendingFuture:
         try:
             fn(self)
         except Exception:
-            self.client.on_callback_error(self)
+            self.client.notifier.on_callback_error(self)
 
     cdef run_callbacks(self, list callbacks):
         stop = None
         for fn in callbacks:
-            if self.client.abandoned:
+            if self.client.connection.abandoned:
                 return                             # one of them has forked: the others are called in the parent
             try:
                 self.call_back(fn)
@@ -324,7 +325,7 @@ cdef class MapProgress(PendingFuture):
     cdef int on_end(self, PendingFuture chunk) except -1:
         self.ended.append(chunk)
         if self.state == FUTURE_PENDING:
-            self.client.complete(self, FUTURE_DONE, None)
+            self.client.notifier.complete(self, FUTURE_DONE, None)
         return 0
 
     def wait(self, timeout=None):
@@ -333,17 +334,6 @@ cdef class MapProgress(PendingFuture):
         while not self.ended:
             self.state = FUTURE_PENDING
             if not self.ended:
-                self.wait_for_any(timeout)
+                self.client.wait_for_chunk(self, timeout)
         ended, self.ended = self.ended, []
         return ended
-
-    cdef int wait_for_any(self, timeout) except -1:
-        if self.client.nest is None:
-            return self.client.wait_for(self, timeout)
-        for chunk in self.chunks:                     # in a task: run one of them here, if nobody else has begun it
-            if (<PendingFuture>chunk).state == FUTURE_PENDING and self.client.nest.run_here(self.client, chunk):
-                return 0
-        for chunk in self.chunks:
-            if (<PendingFuture>chunk).state == FUTURE_PENDING:
-                return self.client.wait_for(chunk, timeout)
-        return 0

@@ -1,11 +1,12 @@
 # KnownObjects: what a client's scheduler knows of its objects, and which of them are of no use any more.
 #
-# As long as there was no other scheduler it knows all that records have named. Another one hears of each object with the
-# first record that names it (name_anew); what it has never heard of nobody but the client can free.
+# A client's first scheduler knows all objects that records have named. Another scheduler hears of each object with the
+# first record that names it (`name_anew`). Only the client can free an object of which its scheduler has never heard.
 #
-# Rule 1: what the scheduler says is free is freed once the results have been taken that came before that: until then a
-#         task may have to be sent again that names it.
-# Rule 2: when a result was lost with its scheduler, nothing that this one says is free goes any more.
+# Rule 1: an object that the scheduler calls free is freed once the results have been taken that came before that word:
+#         until then a task may have to be sent again that names the object.
+# Rule 2: when a result was lost with its scheduler, nothing that this scheduler has called free is freed any more: the
+#         task is sent again, and names its objects.
 # Not here: where objects lie (native/shm/store.pyx), what may be named again (scaler.client.objects).
 
 import collections as _collections
@@ -15,15 +16,15 @@ import collections as _collections
 cdef class KnownObjects:
     """Of one client. `objects` says which of its objects may be named again; None once it has left."""
     cdef Store store
-    cdef set known               # by this scheduler; None as long as there was no other
+    cdef set known               # to this scheduler; None as long as there was no other
     cdef object freed            # ids as the scheduler has said them
-    cdef bint has_lost_result    # one that was sent to us went with the scheduler
+    cdef bint has_lost_result    # a result that was sent to us went with its scheduler
     cdef object objects
 
     def __cinit__(self, Store store not None):
         self.store, self.freed = store, _collections.deque()
 
-    cdef void begin_life(self):
+    cdef void begin_anew(self):
         """There is another scheduler, which has heard of nothing."""
         self.freed.clear()                            # what is of no use goes when all has been said again
         self.has_lost_result = False
@@ -94,7 +95,7 @@ cdef class KnownObjects:
         return 0
 
     cdef int free_unknown(self) except -1:
-        """Free what only tasks held that are over: who would have told us so is gone."""
+        """Free what only tasks held that are over: the scheduler that would have told us so is gone."""
         for object in list(self.store.slots):
             if object not in self.known and not self.objects.is_held(object) and not self.objects.is_made(object):
                 self.store.free(object)

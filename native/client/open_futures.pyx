@@ -4,7 +4,7 @@
 # open future. It also gives out the numbers.
 #
 # Rule 1: `add` calls nothing of Python's: it stands between the reserving and the committing of a record.
-# Not here: what a future is (future), whose turn it is to look for results (client).
+# Not here: what a future is (future), which thread looks for results (leadership).
 
 cdef class FuturePage:
     """The open futures of 4,096 consecutive numbers; None where there is none."""

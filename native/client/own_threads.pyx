@@ -1,11 +1,11 @@
 # OwnThreads: threads of ours in which nobody may wait for a task, since tasks need them to get on.
 #
 # A thread that carries results from another host, or that looks for the next scheduler, runs Python code like any other,
-# so the collector may run somebody's finalizer there. If that waits for a task it waits for its own thread, for ever. It
-# is told so with a RuntimeError, which Python shows as it shows whatever is raised in a finalizer.
+# so the collector may run somebody's finalizer there. A finalizer that waits for a task there waits for its own thread,
+# for ever. It is told so with a RuntimeError, which Python shows as it shows whatever is raised in a finalizer.
 #
 # Rule 1: a mark stands in the thread itself, so to ask costs one look at its own memory.
-# Not here: which threads these are (scaler/program/threads.py), how else code may be interrupted (client/client.pyx).
+# Not here: which threads these are (scaler/program/threads.py), how else code may be interrupted (client).
 
 cdef extern from *:
     """

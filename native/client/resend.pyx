@@ -1,21 +1,21 @@
 # Resend: what a client keeps so that it can say everything anew to another scheduler.
 #
-# When its scheduler is gone a client looks for another (scaler.client.comeback) and hands in new rings
+# When its scheduler is gone a client looks for another (scaler.client.reconnect) and hands in new rings
 # (ClientRings.attach). Then it announces its functions under their old numbers, and sends each task that has no answer,
 # in order, marked FLAG_RESENT: a worker may still run it, or hold its result. Objects are the client's own, and stay
 # where they are: the first record that names one to this scheduler says that it is new.
 #
-# A graph's inner results went with the scheduler; what they are made of is kept (sent_graph), and sent again as far as
+# A graph's inner results went with the scheduler. What they are made of is kept (sent_graph), and sent again as far as
 # open targets need it.
 #
 # Rule 1: numbers and ids go out in rising order: the scheduler finds them in windows that only slide upwards.
 # Rule 2: a function that was forgotten is kept as long as a task that names it is open.
-# Not here: finding a scheduler (scaler.client.comeback).
+# Not here: finding a scheduler (scaler.client.reconnect).
 
 import operator as _operator
 
 cdef enum:
-    LEAST_FORGOTTEN = 1000     # that are looked through for those that no open task names
+    LEAST_FORGOTTEN = 1000     # of forgotten ones; with more, those that no open task names are dropped
 
 
 @cython.final
@@ -75,18 +75,26 @@ cdef bint say_all_again(ClientRings rings) except -1:
         elif not send_node_again(rings, what, place):
             return False
     for number in list(rings.functions.forgotten):
-        while not rings.channel.put(KIND_FORGET, 0, number, 0, 0, 0, None, b""):
-            if not rings.has_room_soon(rings.channel.tasks):
+        while not rings.connection.channel.put(KIND_FORGET, 0, number, 0, 0, 0, None, b""):
+            if not has_room_soon(rings, rings.connection.channel.tasks):
                 return False
-    rings.unsaid_cancels.extendleft(rings.said_cancels)
-    rings.said_cancels.clear()
-    while rings.unsaid_cancels:
-        if rings.channel.say(KIND_CANCEL, rings.unsaid_cancels[0], b"", 0, 0):
-            rings.said_cancels.append(rings.unsaid_cancels.popleft())
-        elif not rings.has_room_soon(rings.channel.up):
-            return False
+    if not rings.cancels.say_again(rings):
+        return False
     rings.known.free_unknown()
-    return rings.shore == LANDING and rings.lost is None
+    return is_resending(rings)
+
+
+cdef inline bint is_resending(ClientRings rings) noexcept:
+    return rings.connection.state == RESENDING and rings.connection.lost is None
+
+
+cdef bint has_room_soon(ClientRings rings, Ring ring) except -1:
+    """Wait for room in a ring. False if the scheduler has gone."""
+    rings.connection.channel.tell()
+    if not is_resending(rings):
+        return False
+    rings.let_get_on(rings.connection.channel, ring)
+    return is_resending(rings)
 
 
 cdef list what_is_open(OpenFutures open, list graphs_begun):
@@ -112,29 +120,29 @@ cdef bint announce_again(ClientRings rings, number) except -1:
     while True:
         digest, payload, flags = rings.functions.known[number]
         payload = rings.known.named(payload, flags)
-        if rings.channel.say(KIND_FUNCTION, 0, digest + payload, number, flags):
+        if rings.connection.channel.say(KIND_FUNCTION, 0, digest + payload, number, flags):
             rings.known.note(payload, flags)
             return True
-        if not rings.has_room_soon(rings.channel.up):
+        if not has_room_soon(rings, rings.connection.channel.up):
             return False
 
 
 cdef bint send_future_again(ClientRings rings, PendingFuture future) except -1:
-    """Unless it is over."""
+    """Send the task of this future again, unless it is over. False if the scheduler has gone."""
     cdef bytes payload = None
     while future.state == FUTURE_PENDING and payload is None:
         payload = write_again(rings, future.task_id, future.function, future.flags, future.items, future.options, future.payload)
         if payload is not None:
             future.payload = payload
             if future.inputs is not None:             # it does not know those that are done
-                rings.supplies.note_dependant(rings, future, future.inputs)
-        elif not rings.has_room_soon(rings.channel.tasks):
+                rings.late.note_dependant(future, future.inputs)
+        elif not has_room_soon(rings, rings.connection.channel.tasks):
             return False
     return True
 
 
 cdef bint send_node_again(ClientRings rings, SentGraph graph, size_t place) except -1:
-    """Whatever has become of its future meanwhile."""
+    """Send this node again, whatever has become of its future meanwhile. False if the scheduler has gone."""
     cdef SentNode *node = &graph.nodes[place]
     cdef PendingFuture future = rings.open.find(node.task & NUMBER_MASK) if node.is_target else None
     cdef list inputs = []
@@ -143,19 +151,19 @@ cdef bint send_node_again(ClientRings rings, SentGraph graph, size_t place) exce
         sent = write_again(rings, node.task, node.function, node.flags, 0, graph.options, payload)
         if sent is not None:
             break
-        if not rings.has_room_soon(rings.channel.tasks):
+        if not has_room_soon(rings, rings.connection.channel.tasks):
             return False
     inputs += graph.named.get(place, ())
     if inputs:
-        rings.supplies.note_dependant(rings, future, inputs)
+        rings.late.note_dependant(future, inputs)
     return True
 
 
 cdef bytes write_again(ClientRings rings, uint64_t task, uint32_t function, int flags, uint32_t items, TaskOptions options,
                        bytes payload):
-    """The payload as this scheduler can read it, which is in the ring now; None if that has no room."""
+    """Write a task's record. The payload as it stands in the ring, which this scheduler can read; None if there is no room."""
     payload = rings.known.named(payload, flags)
-    if not rings.channel.put(KIND_TASK, flags | FLAG_RESENT, function, task, items, 0, options, payload):
+    if not rings.connection.channel.put(KIND_TASK, flags | FLAG_RESENT, function, task, items, 0, options, payload):
         return None
     rings.known.note(payload, flags)
     return payload

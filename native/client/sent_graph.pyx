@@ -1,13 +1,14 @@
 # SentGraph: what a client keeps of a graph that it has sent, so that another scheduler can be sent it again.
 #
 # The results between the nodes are the scheduler's, and go with it. What they are made of is kept here: each node's
-# record as it was sent. Every open target holds its graph; with the last one it goes.
+# record as it was sent. Every open target holds its graph, which goes with the last of them.
 #
 # Of a graph of which all has been sent, only what its open targets need is sent again. A target that is done is not
 # run again: its client hands its result in, as it does for tasks that come too late (INPUTS_HANDED_IN). A graph that
 # was being sent is sent again as far as it had come.
 #
-# Rule 1: who is promised to a node is sent, whatever becomes of its future meanwhile: the node is kept for it.
+# Rule 1: a dependant that was promised to a node is sent, whatever becomes of the dependant's future meanwhile: the
+#         scheduler keeps the node's result for it.
 # Not here: writing the records, and when (resend).
 
 cdef struct SentNode:
@@ -101,7 +102,7 @@ cdef class SentGraph:
         return places
 
     cdef bint is_needed_target(self, size_t place) except -1:
-        """Whether this one, which nobody waits for any more, is to be run again for others."""
+        """Whether this target, which is not open any more, is to be run again for others."""
         cdef PendingFuture future = self.targets.get(place)
         if future is None or not self.is_whole:
             return future is not None

@@ -1,8 +1,8 @@
-# WakeUp: an event that one thread waits for, and that anything may set.
+# WakeUp: an event that one thread waits for, and that any code may set.
 #
 # threading.Event has a lock of its own, which is held while Python code runs. The handler of a signal may come in just
-# there and call the client, which sets the same event: it would wait for the lock that its own stack holds. Here each
-# call is one call of a lock's own method, in the midst of which nothing runs.
+# there and call the client, which sets the same event: it would wait for the lock that its own stack holds. Here `set`
+# and `wait` are calls of a lock's own methods, in the midst of which no other code runs.
 #
 # Rule 1: one thread waits; what was set before is not missed, and waiting takes it.
 
@@ -16,7 +16,7 @@ cdef class WakeUp:
         self.lock.acquire()
 
     def set(self):
-        """Have the one who waits, or will, go on."""
+        """Have the thread go on that waits, or will."""
         if self.lock.locked():
             self.lock.release()
 

@@ -2,14 +2,14 @@
 #
 # A function is sent once. In a notebook its globals, closure, defaults and code are bound anew in between, and people
 # expect the next submit to use what they see. So a client notes what it has found under each name that a function uses
-# (scaler.client.callables finds out which these are), and compares that before each submit: by identity, which costs
-# some nanoseconds a name. Values that can change in place and are small are pickled again and compared as bytes.
+# (scaler.client.callables finds out which these are), and compares that before each submit, by identity. Values that can
+# change in place and are small are pickled again and compared as bytes.
 #
 # Rule 1: what differs need not make a difference: if something has changed the function is pickled again, and its bytes
 #         say whether it is another.
 # Rule 2: nothing here keeps a function alive, be it by way of its own closure: what may lead back to one is held weakly,
-#         or, where that is not possible, known by its address, its type, its length and the addresses of some items.
-#         All else is held, since its address could be another's by now.
+#         or, where that is not possible, known by its address, its type, its length and the addresses of some items. All
+#         else is held, since its address could be another's by now.
 # Rule 3: an address says nothing about what is there now: nothing is read from it before its size and type are known.
 # Not here: what a function uses (scaler.client.callables), its number (scaler.client.functions).
 
@@ -295,7 +295,7 @@ cdef object pickle_or_nothing(list states):
     try:
         return _pickle.dumps(states, 5)
     except Exception:
-        return None                                   # whoever pickles it again hears why
+        return None                                   # pickling it again raises the reason
 
 
 @cython.final
@@ -304,20 +304,20 @@ cdef class KnownFunction:
     cdef readonly object reference    # weak
     cdef readonly object number
     cdef Watch watch                  # None: nothing of it can change
-    cdef uint64_t surroundings        # as of when
+    cdef uint64_t environment        # as of when
 
-    def __init__(self, reference not None, number not None, Watch watch, uint64_t surroundings):
-        self.reference, self.number, self.watch, self.surroundings = reference, number, watch, surroundings
+    def __init__(self, reference not None, number not None, Watch watch, uint64_t environment):
+        self.reference, self.number, self.watch, self.environment = reference, number, watch, environment
 
 
 cdef class KnownFunctions:
     """Which callables of a client are known, by identity, and are still what was sent.
 
-    `surroundings` counts the changes of what all of them are sent with: where modules are found (sys.path), which
+    `environment` counts the changes of what all of them are sent with: where modules are found (sys.path), which
     modules travel by value, which were loaded anew. `owner()._number_of_new(function)` gives the number of any other.
     """
     cdef readonly dict by_id          # id -> KnownFunction
-    cdef object owner                 # weak: whoever has this is what it refers to
+    cdef object owner                 # weak: it is the owner that has this
     cdef uint64_t count
     cdef dict system, modules
     cdef tuple path
@@ -346,12 +346,12 @@ cdef class KnownFunctions:
             return None
         one = <KnownFunction>known
         if (PyWeakref_GetObject(one.reference) == <PyObject *>function and self.is_as_it_was()
-                and one.surroundings == self.count and (one.watch is None or one.watch.is_unchanged(function))):
+                and one.environment == self.count and (one.watch is None or one.watch.is_unchanged(function))):
             return one.number
         return None
 
     @property
-    def surroundings(self):
+    def environment(self):
         """How often they have changed, up to now."""
         self.is_as_it_was()
         return self.count

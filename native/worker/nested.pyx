@@ -119,7 +119,7 @@ cdef class Nest:
     cdef uint64_t old_number, next_sending_ns
     cdef unsigned int forks       # there had been so many when this was made: a forked copy counts more
     cdef readonly uint64_t runs   # how many ran here
-    cdef uint64_t moved_ns        # when something last ended, 0 if that is to be looked up
+    cdef uint64_t moved_ns        # when something last ended, as of the last look
     cdef uint64_t patience_ns
     cdef uint32_t waits           # threads that wait here, and run nothing meanwhile
     cdef public uint64_t quiet_ns # how long nothing may end before `stuck` says so
@@ -206,7 +206,7 @@ cdef class Nest:
             now = now_ns()
             if now >= self.next_sending_ns:
                 self.next_sending_ns = now + OLD_NS
-                self.send(client, self.old_number, 1 + <uint32_t>client.worker_count)
+                self.send(client, self.old_number, 1 + <uint32_t>client.connection.worker_count)
                 self.old_number = self.children.number
         for task in list(self.lent):
             watcher = self.watched.get(task)
@@ -241,7 +241,7 @@ cdef class Nest:
     cdef int ask(self, ClientRings client, uint64_t task) except -1:
         """If the ring is full, another time."""
         self.asked_ns = now_ns()
-        client.channel.say(KIND_WAIT, task, b"", 0, 0)
+        client.connection.channel.say(KIND_WAIT, task, b"", 0, 0)
         return 0
 
     cdef int ask_again(self, ClientRings client) except -1:
@@ -259,7 +259,7 @@ cdef class Nest:
         return 0
 
     cdef int say_returned(self, ClientRings client, uint64_t task, bint is_done) except -1:
-        if client.lost is None:
+        if client.connection.lost is None:
             client.control(KIND_RETURN, task, b"", 0, 0 if is_done else 1)
         return 0
 
@@ -284,15 +284,15 @@ cdef class Nest:
     cdef bint submit_child(self, ClientRings client, uint32_t slot) except -1:
         """From its slot into the ring, unless another worker gets it first. False if there is no room."""
         cdef Record *child = self.children.record(slot)
-        cdef Record *record = client.channel.tasks.reserve(payload_bytes_of(child))
+        cdef Record *record = client.connection.channel.tasks.reserve(payload_bytes_of(child))
         if record == NULL:
             return False
         # No Python call from here to commit: the reserved record must stay this thread's, and the child be whole.
         if not self.children.take_back(slot, child.task):
             return True                               # the reserved room is the next one's
         copy_record(record, child, payload_bytes_of(child))
-        client.channel.tasks.commit()
-        client.channel.tell()
+        client.connection.channel.tasks.commit()
+        client.connection.channel.tell()
         return True
 
     cdef int drop_all(self) except -1:
@@ -308,7 +308,8 @@ cdef class Nest:
         """A sentence about who waits for whom, if nothing has ended for long; the next after twice that time."""
         cdef uint64_t now = now_ns()
         cdef uint64_t patience = self.patience_ns
-        if not self.waiting or self.moved_ns == 0:
+        if not self.waiting or client.notifier.has_moved or self.moved_ns == 0:
+            client.notifier.has_moved = False
             self.moved_ns, self.patience_ns = now, self.quiet_ns
             return None
         if now - self.moved_ns < patience:
@@ -453,9 +454,9 @@ cdef class Nest:
         future.cpu_us = <uint32_t>min(future.duration_ns // 1000, <uint64_t>0xFFFFFFFF)
         future.memory_peak_kib = peak_kib() if future.duration_ns > PEAK_NS else 0
         future.status, future.flags = status, flags
-        client.complete(future, state, value)
-        if client.unfinished:
-            client.finish_late()
+        client.notifier.complete(future, state, value)
+        if client.notifier.unfinished:
+            client.notifier.finish_late()
         if stopped is not None:
             raise stopped
         return 0

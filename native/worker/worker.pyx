@@ -452,13 +452,13 @@ cdef class WorkerLoop:
         self.borrowed = None
         if self.clients:
             for rings in list(self.clients):
-                if isinstance((<ClientRings>rings).lost, ConnectionError):
+                if isinstance((<ClientRings>rings).connection.lost, ConnectionError):
                     # What it has submitted is lost with its scheduler. The next one has it run anew, in a fresh worker.
-                    raise SystemExit(f"this worker ends, since the client of its task has: {(<ClientRings>rings).lost}")
-                elif (<ClientRings>rings).lost is not None:
+                    raise SystemExit(f"this worker ends, since the client of its task has: {(<ClientRings>rings).connection.lost}")
+                elif (<ClientRings>rings).connection.lost is not None:
                     self.clients.remove(rings)        # the task has left by itself
                 else:
-                    (<ClientRings>rings).after_task(self.stopped != NOT_STOPPED)
+                    (<WorkerClientRings>rings).after_task(self.stopped != NOT_STOPPED)
         self.meter.end(record.function)
         if status == STATUS_OK and not flags and not self.stopped:
             small_size = plain_value(small, value)

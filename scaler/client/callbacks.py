@@ -1,24 +1,25 @@
 """Callbacks: the thread in which the callbacks of a client's futures run (`add_done_callback`).
 
 A callback is the user's code: it may compute for a second, wait for other tasks, or never come back. So it runs neither
-in the thread that has drained the result nor in the client's own, for which everybody waits who uses the standard
-library's `wait` or awaits a future. What asyncio adds by itself only tells an event loop, and is left to the client's
-own thread, so that a callback may run an event loop that awaits futures of the same client.
+in the thread that has taken the result nor in the client's background thread, which has to tell all who use the
+standard library's `wait` or await a future. What asyncio adds by itself only tells an event loop, and is left to the
+background thread, so that a callback may run an event loop that awaits futures of the same client.
 
 Rule 1: no callback is lost. The thread goes on when the client has left, and a program does not end before it has, as
         with an executor's thread.
 Rule 2: callbacks run one after the other: one that waits for what another one does waits for ever, as with
         ProcessPoolExecutor.
-Rule 3: there is no thread before a callback is due. If none can be started any more, the client's own does it.
-Not here: which callbacks are due (native/client/client.pyx); those of a future that is done already or is cancelled,
-which run in the thread that adds them or cancels it.
+Rule 3: there is no thread before a callback is due. If none can be started any more, the background thread
+        runs them.
+Not here: which callbacks are due (native/client/notifier.pyx); those of a future that is done already or is
+cancelled, which run in the thread that adds them or cancels it.
 """
 
 import atexit
 import logging
 import threading
 
-from scaler._native import ClientRings
+from scaler._native import Notifier
 from scaler.program.threads import await_ends, new_thread
 
 REST_S = 3600.0  # it is woken
@@ -29,8 +30,8 @@ _running: set[threading.Thread] = set()
 class CallbackThread:
     """Of one client. Holds no reference to it, so that a forgotten client can go."""
 
-    def __init__(self, rings: ClientRings) -> None:
-        self._rings, self._is_ending = rings, False
+    def __init__(self, notifier: Notifier) -> None:
+        self._completion, self._is_ending = notifier, False
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -43,7 +44,7 @@ class CallbackThread:
             _running.discard(thread)
             self._run()
         else:
-            self._thread, self._rings.has_caller = thread, True
+            self._thread, self._completion.has_caller = thread, True
 
     def _serve(self) -> None:
         try:
@@ -52,7 +53,7 @@ class CallbackThread:
                 self._run()
                 if is_ending:
                     return
-                self._rings.call_event.wait(REST_S)
+                self._completion.call_event.wait(REST_S)
         finally:
             _running.discard(threading.current_thread())
 
@@ -60,7 +61,7 @@ class CallbackThread:
         """Run what is due, all of it, whatever one of them raises."""
         while True:
             try:
-                return self._rings.run_callbacks()
+                return self._completion.run_callbacks()
             except BaseException:  # SystemExit and such; what is an Exception has been logged
                 _log.exception("a callback has tried to end its thread")
 
@@ -75,7 +76,7 @@ class CallbackThread:
         if self._thread is None:
             self._run()
         else:
-            self._rings.call_event.set()
+            self._completion.call_event.set()
             await_ends([self._thread], patience_s)
 
 

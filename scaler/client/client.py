@@ -1,7 +1,7 @@
 """Client: what a program submits its tasks with.
 
-The data path is native (native/client/client.pyx): the thread that waits drains the results. Here is what surrounds
-it: finding the scheduler, functions, the thread that serves callbacks, and the ways to end.
+The data path is native (native/client): `TaskSender` sends, and the thread that waits takes the results. Here is what
+surrounds it: finding the scheduler, functions, the background thread, and the ways to end.
 """
 
 import atexit
@@ -17,21 +17,34 @@ from functools import partial
 from types import TracebackType
 from typing import Any
 
-from scaler._native import DEFAULT_RETRIES, KIND_REFUSED, KIND_SHUTDOWN, ClientRings, Mappings, Store, WakeUp
+from scaler._native import (
+    DEFAULT_RETRIES,
+    KIND_REFUSED,
+    KIND_SHUTDOWN,
+    ClientRings,
+    Mappings,
+    Store,
+    TaskSender,
+    WakeUp,
+    WorkerClientRings,
+    WorkerTaskSender,
+)
 from scaler.address import Address
-from scaler.client.ambient import connect_here, make_nest, restore, with_blocked_told
-from scaler.client.attendant import Attendant
+from scaler.client.background import BackgroundThread
 from scaler.client.chunk_sizes import ChunkSizes, FixedSizes
-from scaler.client.comeback import Comeback
 from scaler.client.connect import connect
+from scaler.client.current_client import connect_here, make_nest, restore, with_blocked_told
 from scaler.client.functions import FunctionNumbers
 from scaler.client.future import ScalerFuture
 from scaler.client.graph.inside import start_inside
 from scaler.client.graph.run import GraphRun
+from scaler.client.graph.wanted import Wanted
 from scaler.client.imap import give_failure, raise_failure, start_imap
 from scaler.client.mapping import Calls, MapRun, run_map, with_exceptions
-from scaler.client.objects import ClientObjects, InputEnded
+from scaler.client.objects import ClientObjects
 from scaler.client.options import CallOptions
+from scaler.client.parcel import InputEnded
+from scaler.client.reconnect import Reconnect
 from scaler.client.serializer import (
     Serialized,
     SerializedCall,
@@ -114,41 +127,44 @@ class Client:
         event = WakeUp()
         self._store = Store(entry.epoch, entry.tag, entry.folder, warn_of_files, entry.most_bytes)
         mappings = self._mappings = Mappings(entry.epoch, entry.folder)
-        self._comeback = Comeback(self._address, self._identity, bits, self._timeout_s, entry, self._store)
-        self._rings = ClientRings(
-            entry.memory, entry.doorbell, entry.bell, entry.slot, entry.bell_eventfd, entry.lifeline, bits,
-            ScalerFuture, self._store, mappings,
-            load=payload.load_result if serializer is None else deserializing(payload.load_result, serializer),
-            decode_plain=serializer is None,
-            profiling=self._profiling,
-            options=self._options.native,
-            nest=None if here is None else make_nest(here, entry.memory, mappings),
-            callback_error=_on_callback_error,
-            watched_event=event,
-            scheduler_gone=self._comeback.on_gone,
-        )  # fmt: skip
+        self._reconnect = Reconnect(self._address, self._identity, bits, self._timeout_s, entry, self._store)
+        ends = entry.memory, entry.doorbell, entry.bell, entry.slot, entry.bell_eventfd, entry.lifeline
+        policy: dict[str, Any] = {
+            "load": payload.load_result if serializer is None else deserializing(payload.load_result, serializer),
+            "decode_plain": serializer is None,
+            "callback_error": _on_callback_error,
+            "background": event,
+            "scheduler_gone": self._reconnect.on_gone,
+        }
+        calls: dict[str, Any] = {"profiling": self._profiling, "options": self._options.native}
         if here is None:
-            self._comeback.rings = self._rings
+            self._rings = ClientRings(*ends, bits, self._store, mappings, **policy)
+            self._sender = TaskSender(self._rings, ScalerFuture, **calls)
+            self._reconnect.rings = self._rings
+        else:
+            nest = make_nest(here, entry.memory, mappings)
+            rings = self._rings = WorkerClientRings(*ends, bits, self._store, mappings, nest=nest, **policy)
+            self._sender = WorkerTaskSender(rings, ScalerFuture, **calls)
         self._objects = ClientObjects(
             self._store, mappings, self._rings.make_room, self._rings.tend, self._rings, serializer
         )
         self._rings.use(self._objects)
         self._dumps = self._objects.dumps
         self._functions = FunctionNumbers(
-            self._objects.begin, self._rings.announce, self._rings.forget_function, self._rings.most_function_bytes,
+            self._objects.begin, self._sender.announce, self._sender.forget_function, self._sender.most_function_bytes,
             self._rings.check_open, self._identity,
         )  # fmt: skip
         self._number_of = self._functions.number_of
         self._rings.name_of = self._functions.name_of
-        self._submit = self._rings.submit
-        tend = self._functions.tend if here is None else with_blocked_told(self._rings, here, self._functions.tend)
-        self._attendant = Attendant(self._rings, event, tend)
+        self._submit = self._sender.submit
+        tend = self._functions.tend if here is None else with_blocked_told(rings, here, self._functions.tend)
+        self._background = BackgroundThread(self._rings, event, tend)
         _open_clients.add(self)
 
     @property
     def _entry(self) -> "LocalConnection | ClientRelay":
         """Where its rings lead to just now."""
-        return self._comeback.entry
+        return self._reconnect.entry
 
     @property
     def identity(self) -> bytes:
@@ -167,7 +183,7 @@ class Client:
         try:
             future: ScalerFuture = self._submit(self._number_of(fn), args, kwargs, self._dumps)
         except InputEnded as ended:
-            future = self._rings.ended_as(ended.future)
+            future = self._sender.ended_as(ended.future)
         return future
 
     def map(
@@ -283,7 +299,9 @@ class Client:
     ) -> MapRun:
         number = self._number_of(fn if self._serializer is None else SerializedCall(self._serializer, fn))
         sizes = ChunkSizes(1, self._functions.pace_of(number)) if chunksize is None else FixedSizes(chunksize)
-        return MapRun(self._rings, number, calls, self._objects.begin, self._options.native, sizes, timeout, is_ordered)
+        return MapRun(
+            self._sender, number, calls, self._objects.begin, self._options.native, sizes, timeout, is_ordered
+        )
 
     @property
     def _wrap_item(self) -> Callable[[Any], Any] | None:
@@ -308,41 +326,29 @@ class Client:
         KeyError for a key that is not there, or twice in `keys`; graphlib.CycleError for nodes that need each other. A
         node that fails does so for exactly the keys that need it. docs/graphs.md says how graphs are run.
         """
-        is_plain = type(graph) is dict and not _has_lists(keys)
-        if is_plain:
-            if _is_one_key(keys, graph):
-                return self.get(graph, [keys], block)[keys]
-            wanted = list(keys)
-            if len(set(wanted)) < len(wanted):
-                twice = next(key for i, key in enumerate(wanted) if key in wanted[:i])
-                raise KeyError(f"{twice!r} is asked for twice")
-        else:
-            wanted = list(_flatten(keys)) if isinstance(keys, list) else [keys]
-        futures = self._start_graph(graph, wanted)
-        values: list[Any] = futures
-        if block:
-            try:
-                values = [future.result() for future in futures]
-            finally:
-                for future in futures:
-                    future.cancel()
-        if is_plain:
-            return dict(zip(wanted, values, strict=True))
-        return _shape(keys, iter(values))
+        wanted = Wanted(graph, keys)
+        futures = self._start_graph(graph, wanted.keys)
+        if not block:
+            return wanted.shape(futures)
+        try:
+            return wanted.shape([future.result() for future in futures])
+        finally:
+            for future in futures:
+                future.cancel()
 
     def _start_graph(self, graph: Any, wanted: list[Any]) -> list[Any]:
         """The futures of these keys, in their order."""
-        rings, serializer, options = self._rings, self._serializer, self._options
-        if rings.is_nested:
-            return start_inside(rings, self.submit, graph, wanted)
+        sender, serializer, options = self._sender, self._serializer, self._options
+        if isinstance(self._rings, WorkerClientRings):
+            return start_inside(sender, self.submit, graph, wanted)
         again = options.wrap if options.retry_on else None
         if serializer is None:
             run = GraphRun(
-                rings, self._functions.number_of, self._objects.dumps_node, options.native, again=again
+                sender, self._functions.number_of, self._objects.dumps_node, options.native, again=again
             )  # fmt: skip
         else:
             run = GraphRun(
-                rings, self._functions.number_of, self._objects.dumps_node, options.native,
+                sender, self._functions.number_of, self._objects.dumps_node, options.native,
                 partial(deserialize_input, serializer), partial(wrap_node, serializer), again,
             )  # fmt: skip
         return run.start(graph, wanted)
@@ -392,8 +398,8 @@ class Client:
         if self._rings.lost is None:
             self._rings.control(KIND_SHUTDOWN)
             answer = self._await_answer(10.0)
-            if answer is not None and answer[0] == KIND_REFUSED:
-                raise ValueError(answer[2].decode())
+            if answer is not None and answer.kind == KIND_REFUSED:
+                raise ValueError(answer.payload.decode())
         self._leave(
             "its client has shut the scheduler down",
             error=ClientShutdownException("this client has shut its scheduler down; make a new one for another"),
@@ -402,7 +408,7 @@ class Client:
     def _await_answer(self, timeout_s: float) -> Any:
         """The next answer to a control record; None if the scheduler has gone instead."""
         deadline = time.monotonic() + timeout_s
-        while self._rings.lost is None and not self._rings.shore:
+        while self._rings.lost is None and self._rings.connection.is_connected:
             answer = self._rings.find_answer()
             if answer is not None:
                 return answer
@@ -417,19 +423,19 @@ class Client:
         _staying.discard(self)
         if isinstance(self._rings.lost, ClientQuitException):
             return
-        is_alone = self._rings.lost is not None or self._rings.shore
-        self._comeback.stop()
+        is_alone = self._rings.lost is not None or not self._rings.connection.is_connected
+        self._reconnect.stop()
         self._rings.leave(error or ClientQuitException("this client is disconnected; make a new one"), why)
         self._mappings.leave(goes_on)
         if os.getpid() == self._process:
-            self._attendant.stop()
-            self._comeback.close()
+            self._background.stop()
+            self._reconnect.close()
             if is_alone or is_over(self._entry.epoch):  # else the scheduler does it: some may still be of use to others
                 self._store.close()
 
     def _after_fork(self) -> None:
         """In a forked child: the rings are the parent's, and must not be touched from here."""
-        self._attendant.on_fork()
+        self._background.on_fork()
         self._functions.on_fork()
         self._objects.on_fork()
         self._rings.abandon()
@@ -459,12 +465,12 @@ class Client:
         self._leave("its client's with block has ended")
 
     def __del__(self) -> None:
-        if not hasattr(self, "_attendant"):
+        if not hasattr(self, "_background"):
             return
         if self._rings.is_awaited() and not sys.is_finalizing():
             _staying.add(self)  # which makes it live on: nobody calls this method again
             _open_clients.add(self)
-            self._attendant.leave_when_unawaited(partial(self._leave, _FORGOTTEN))
+            self._background.leave_when_unawaited(partial(self._leave, _FORGOTTEN))
         else:
             self._leave(_FORGOTTEN)
 
@@ -497,38 +503,6 @@ class ClientWithOptions(Client):
 
     def __del__(self) -> None:
         """The connection is the owner's."""
-
-
-def _has_lists(keys: Any) -> bool:
-    return isinstance(keys, list) and any(isinstance(key, list) for key in keys)
-
-
-def _is_one_key(keys: Any, graph: dict[Any, Any]) -> bool:
-    """Whether this is a key, there or not, and no collection of keys.
-
-    A tuple may be both: it is a collection if it is no key of the graph and all that is in it are.
-    """
-    if isinstance(keys, str | bytes) or not isinstance(keys, Iterable):
-        return True
-    try:
-        if keys in graph:
-            return not isinstance(keys, set | frozenset)
-        return isinstance(keys, tuple) and not all(key in graph for key in keys)
-    except TypeError:  # what cannot be hashed is no key
-        return False
-
-
-def _flatten(keys: Any) -> Iterator[Any]:
-    for key in keys:
-        if isinstance(key, list):
-            yield from _flatten(key)
-        else:
-            yield key
-
-
-def _shape(keys: Any, values: Iterator[Any]) -> Any:
-    """The values in the shape of the keys."""
-    return tuple(_shape(key, values) for key in keys) if isinstance(keys, list) else next(values)
 
 
 def _abandon_clients() -> None:

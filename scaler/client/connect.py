@@ -1,4 +1,4 @@
-"""Connect: from an address to rings, whoever holds their other end."""
+"""Connect: from an address to rings, be it the scheduler that holds their other end or a relay in this process."""
 
 import logging
 import os
@@ -28,9 +28,9 @@ def connect(
 ) -> tuple[LocalConnection | ClientRelay, int]:
     """Rings to the scheduler at `address`, and the bits that this client's task ids begin with.
 
-    These are `known_bits`, if it has any: then a scheduler was there before. With `children_bytes` it is a nested
-    client, of the tasks that run in one worker, which has this `voucher`, and they are elsewhere. SchedulerTimeoutError
-    if nobody answers in time, RefusedError if the scheduler does not want it or something else listens there,
+    These are `known_bits`, if it has any: then a scheduler was there before. With `children_bytes` it is the client of
+    the tasks that run in one worker of another host, which has this `voucher`. SchedulerTimeoutError
+    if there is no answer in time, RefusedError if the scheduler does not want it or something else listens there,
     ValueError if the address is none or names no host.
     """
     hello = Hello()

@@ -16,8 +16,8 @@ tasks first, whatever the client may have queued, for each function again.)
 
 Rule 1: a number is never forgotten while somebody may submit under it. The handler of a signal may submit in the midst
         of this thread's announcing, so what is about to be forgotten is first made impossible to find.
-Rule 2: who notices that a callable has gone, or a number, may be any thread in the middle of anything: it only notes
-        that. What follows happens in `tend` and when the next function is announced.
+Rule 2: any thread, in the middle of anything, may be the one that notices that a callable has gone, or a number. It
+        only notes that; what follows happens in `tend` and when the next function is announced.
 """
 
 import functools
@@ -33,9 +33,9 @@ from typing import Any
 from scaler._native import FLAG_OBJECTS, KnownFunction, KnownFunctions, Watch, split_places
 from scaler.client.callables import Examined, examine
 from scaler.client.chunk_sizes import Pace
-from scaler.client.objects import Packed, Parcel
+from scaler.client.import_environment import list_places, list_reloads
+from scaler.client.parcel import Packed, Parcel
 from scaler.client.serializer import SerializedCall
-from scaler.client.surroundings import list_places, list_reloads
 from scaler.values.by_name import find_home, modules_by_value
 from scaler.values.sent_function import FRESH, KEPT, Reloads, pack
 
@@ -70,10 +70,10 @@ class FunctionNumbers:
         self._begin, self._announce, self._forget, self._most_bytes = begin, announce, forget, most_bytes
         self._known = KnownFunctions(weakref.ref(self))
         self.number_of = self._known.number_of
-        self._surroundings = -1
+        self._environment = -1
         self._places: tuple[str, ...] = ()
         self._reloads: Reloads = ()
-        self._by_content: dict[tuple[bytes, int], _Announced] = {}  # by digest of the pickle, and surroundings
+        self._by_content: dict[tuple[bytes, int], _Announced] = {}  # by digest of the pickle, and environment
         self._by_number: dict[int, _Announced] = {}
         self._unused: OrderedDict[int, _Announced] = OrderedDict()  # the one used last at the end
         self._unused_bytes = 0
@@ -105,7 +105,7 @@ class FunctionNumbers:
                 self._lock.release()
 
     def on_fork(self) -> None:
-        """In a forked child: whoever holds the lock is a thread of the parent."""
+        """In a forked child: a lock that is held is held by a thread of the parent."""
         self._lock = threading.RLock()
 
     def _number_of_new(self, function: Callable[..., Any]) -> int:
@@ -113,8 +113,8 @@ class FunctionNumbers:
         if not callable(function):
             raise TypeError(f"the first argument must be callable, not {type(function).__name__}: {function!r}")
         self._check()
-        modules_by_value()  # sees which modules there are, and those that are new are a change of the surroundings
-        surroundings = self._known.surroundings
+        modules_by_value()  # sees which modules there are, and those that are new are a change of the environment
+        environment = self._known.environment
         parcel = self._begin()
         is_known = _is_known_by_identity(function)
         about = examine(function) if is_known else None  # before it is pickled: it may change meanwhile
@@ -122,17 +122,17 @@ class FunctionNumbers:
         digest = parcel.digest(data)
         with self._lock:
             self._settle()
-            announced = self._by_content.get((digest, surroundings))
+            announced = self._by_content.get((digest, environment))
             if announced is None:
                 if about is None:
                     about = examine(function)
-                announced = self._send(digest, surroundings, parcel, data, about, _name_of(function))
+                announced = self._send(digest, environment, parcel, data, about, _name_of(function))
             number = self._use(announced)
             if is_known and about is not None:
-                self._know(function, number, about.watch, surroundings)
+                self._know(function, number, about.watch, environment)
             return number
 
-    def _know(self, function: Callable[..., Any], number: int, watch: Watch | None, surroundings: int) -> None:
+    def _know(self, function: Callable[..., Any], number: int, watch: Watch | None, environment: int) -> None:
         """From now on it is known by identity."""
         key, by_id = id(function), self._known.by_id
 
@@ -145,15 +145,15 @@ class FunctionNumbers:
             reference = weakref.ref(function, on_gone)
         except TypeError:
             return
-        by_id[key] = KnownFunction(reference, number, watch, surroundings)
+        by_id[key] = KnownFunction(reference, number, watch, environment)
 
-    def _look_around(self, surroundings: int) -> None:
+    def _look_around(self, environment: int) -> None:
         """See where modules are found, and which were loaded anew, if that has changed."""
-        if surroundings != self._surroundings:
-            self._places, self._reloads, self._surroundings = list_places(), list_reloads(self._owner), surroundings
+        if environment != self._environment:
+            self._places, self._reloads, self._environment = list_places(), list_reloads(self._owner), environment
 
     def _use(self, announced: "_Announced") -> "_Use":
-        """A number to submit under, which is not forgotten as long as somebody has it."""
+        """A number to submit under, which is not forgotten as long as any caller has it."""
         number = _Use(announced.number)
         announced.users += 1
         if self._unused.pop(announced.number, None) is not None:
@@ -162,7 +162,7 @@ class FunctionNumbers:
         return number
 
     def _settle(self) -> None:
-        """See who has gone, and what falls out with that."""
+        """See which users of functions have gone, and forget the functions that have had none for longest."""
         unused = self._unused
         while self._gone:
             announced = self._by_number[self._gone.popleft()]
@@ -182,10 +182,10 @@ class FunctionNumbers:
             self._unsaid.popleft()
 
     def _send(
-        self, digest: bytes, surroundings: int, parcel: Parcel, data: bytes, about: Examined, name: str
+        self, digest: bytes, environment: int, parcel: Parcel, data: bytes, about: Examined, name: str
     ) -> "_Announced":
         is_kept, is_by_name = about.is_kept, about.is_by_name
-        self._look_around(surroundings)
+        self._look_around(environment)
         if not is_kept and len(data) > MUCH_STATE_BYTES:
             _log.warning(
                 "%s carries %.1f MB that a call may change, so each call has it unpickled anew: pass large values as "
@@ -197,7 +197,7 @@ class FunctionNumbers:
             data = pack(KEPT if is_kept else FRESH, owner, self._places, self._reloads) + data
         packed = parcel.finish(data, self._most_bytes, may_hold=False)
         self._last_number += 1
-        announced = _Announced(self._last_number, (digest, surroundings), name)
+        announced = _Announced(self._last_number, (digest, environment), name)
         if isinstance(packed, bytes):
             self._announce(announced.number, blake2b(packed, digest_size=16).digest(), packed, 0)
         else:
@@ -211,10 +211,10 @@ class FunctionNumbers:
         return announced
 
     def _send_packed(self, announced: "_Announced", packed: Packed, owner: bytes) -> None:
-        digest, surroundings = announced.content
+        digest, environment = announced.content
         try:
             # What the objects hold has been hashed already: it need not be read a second time.
-            name = blake2b(digest + surroundings.to_bytes(8, "little") + owner, digest_size=16).digest()
+            name = blake2b(digest + environment.to_bytes(8, "little") + owner, digest_size=16).digest()
             self._announce(announced.number, name, packed.payload, FLAG_OBJECTS)
             packed.is_written = True
         finally:
@@ -253,7 +253,7 @@ class _Announced:
 
 
 class _Use(int):
-    """A number of a callable: as long as somebody has it, the function stays."""
+    """A number of a callable: as long as any caller has it, the function stays."""
 
     gone: "deque[int] | None" = None
 

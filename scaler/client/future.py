@@ -3,8 +3,8 @@
 The state lives in native/client/future.pyx; the standard class stands behind it, so that isinstance, `wait`,
 `as_completed` and asyncio take it for what it is.
 
-asyncio copies the outcome into a future of its own, and that one refuses some exceptions (StopIteration, on Python
-3.11): a coroutine that awaits it would wait for ever. So asyncio is given a view of the future that raises what a
+asyncio copies the outcome into a future of its own, which refuses some exceptions (StopIteration, on Python 3.11): a
+coroutine that awaits such a future would wait for ever. So asyncio is given a view of the future that raises what a
 coroutine would raise in its place. `result()` raises what the task has raised, as it does in `concurrent.futures`.
 """
 

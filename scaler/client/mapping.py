@@ -2,8 +2,9 @@
 
 No more chunks are under way than keep every worker busy, so a huge iterable is read as it is worked off.
 
-A chunk whose worker died comes back at once, and its calls are sent one by one: so whichever it was fails alone, after
-as many tries as it may have, the one in the chunk included. Where nothing may be run again, nothing is sent in chunks.
+A chunk whose worker died comes back at once, and its calls are sent one by one. So the call that has killed the worker
+fails alone, after as many tries as it may have, the try in the chunk included. Where nothing may be run again, nothing
+is sent in chunks.
 
 Not here: how many calls make a chunk (chunk_sizes), how it is packed and run (native/records/chunk.pyx), results that
 are read as they come (imap).
@@ -17,9 +18,9 @@ from itertools import islice
 from operator import length_hint
 from typing import Any
 
-from scaler._native import ClientRings, MapProgress, PendingFuture, TaskOptions
+from scaler._native import MapProgress, PendingFuture, TaskOptions, TaskSender
 from scaler.client.chunk_sizes import CHUNKS_PER_WORKER, GROWTH, ChunkSizes, FixedSizes, Sizes
-from scaler.client.objects import InputEnded, Parcel
+from scaler.client.parcel import InputEnded, Parcel
 from scaler.values.payload import Failed, MixedOutcomes
 
 READ_AHEAD = 8192
@@ -32,7 +33,7 @@ _ARRAYS = ("numpy", "pandas")
 class Calls:
     """The argument tuples of a map, read ahead by about READ_NS and at most READ_AHEAD.
 
-    How many that are is felt for from one upwards: nothing is sent while a slow generator is waited for. What is in
+    How many that are is found out from one upwards: nothing is sent while a slow generator is waited for. What is in
     memory anyway (`is_quick`) is read by the thousand from the start. `hint` is how many there are, if that is known;
     with `check` each must be a tuple or a list; `wrap` makes of each what is sent in its place.
 
@@ -117,7 +118,7 @@ class MapRun:
 
     def __init__(
         self,
-        rings: ClientRings,
+        sender: TaskSender,
         function: int,
         calls: Calls,
         begin: Callable[[], Parcel],
@@ -126,7 +127,7 @@ class MapRun:
         timeout_s: float | None = None,
         is_ordered: bool = True,
     ) -> None:
-        self._rings, self._function, self._calls, self._begin, self._options = rings, function, calls, begin, options
+        self._sender, self._function, self._calls, self._begin, self._options = sender, function, calls, begin, options
         self._sizes = sizes if options.retries else FixedSizes(1)
         self._timeout_s = timeout_s
         self._deadline = None if timeout_s is None else time.monotonic() + timeout_s
@@ -137,7 +138,7 @@ class MapRun:
         ] = {}  # of chunks whose worker died: their calls, one by one
         self._untaken: deque[PendingFuture] = deque()  # all of them in order, or those that have ended
         self._untaken_calls = 0
-        self._progress = MapProgress(rings, self._sent)
+        self._progress = MapProgress(sender.rings, self._sent)
 
     def send_more(self, most_chunks: int | None = None, most_calls: int | None = None) -> None:
         """Send as many chunks as may be under way.
@@ -145,7 +146,7 @@ class MapRun:
         No more than `most_chunks` per worker, and `most_calls` in all, will have been sent and not been taken then, so
         that what comes back before somebody takes it stays bounded.
         """
-        workers = max(1, self._rings.count_workers())
+        workers = max(1, self._sender.rings.count_workers())
         if isinstance(self._sizes, ChunkSizes):
             self._sizes.workers = workers
         most_open = CHUNKS_PER_WORKER * workers + 2
@@ -166,7 +167,7 @@ class MapRun:
 
     def _send(self, buffer: list[Any], at: int, most: int, how: TaskOptions) -> PendingFuture:
         try:
-            chunk = self._rings.submit_chunk(self._function, buffer, at, most, self._progress, self._begin, how)
+            chunk = self._sender.submit_chunk(self._function, buffer, at, most, self._progress, self._begin, how)
         except InputEnded as ended:
             raise ended.error or CancelledError("an argument is a future that was cancelled") from None
         self._sent[chunk] = buffer, at
@@ -251,5 +252,5 @@ def with_exceptions(outcomes: list[Any]) -> list[Any]:
 
 
 def one_retry_less(options: TaskOptions) -> TaskOptions:
-    """For calls whose chunk has died, which may have been one's own doing."""
+    """The options of a call whose chunk has died: that may have been the call's own doing, so it counts as a try."""
     return TaskOptions(retries=options.retries - 1, priority=options.priority, limit_ms=options.limit_ms)

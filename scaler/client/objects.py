@@ -7,15 +7,16 @@ filled anew before each submit is written anew each time. What `send_object` sto
 
 Rule 1: nothing counts as equal unless its bytes have been compared.
 Rule 2: from the placing of objects until the record that names them is written, one thread at a time: the record that
-        brings an object must be the first to name it. If it comes to nothing, so does what was made for it. The handler
-        of a signal may submit in the midst of that: its record is written before the one that it interrupts, and names
-        nothing that this one brings (it brings a copy of its own). A result that is handed in for a dependant that came
-        too late names nothing but what is made for it, so it waits for no record: the record in progress may be that of
-        a submit whose thread waits for this very dependant, in the handler of a signal. All that both need is the
-        store, which lets one of them in at a time and in no other code meanwhile.
+        brings an object must be the first to name it. If the record comes to nothing, so does what was made for it. The
+        handler of a signal may submit in the midst of that: the handler's record is written before the interrupted one,
+        and names nothing that the interrupted one brings (it brings copies of its own). A result that is handed in for
+        a dependant that came too late names nothing but what is made for that result, so it waits for no record: the
+        record in progress may be that of a submit whose thread waits for this very dependant, in the handler of a
+        signal. All that both need is the store, which lets one of them in at a time, and no other code meanwhile.
 Rule 3: the client holds what it may name again, and says so when it does not hold it any more: the array has gone, the
         last reference has gone, or more is held than should be.
-Not here: the store itself (native/shm/store.pyx), when an object is freed (native/scheduler/objects.pyx).
+Not here: what one record carries (parcel), the store itself (native/shm/store.pyx), when an object is freed
+(native/scheduler/objects.pyx).
 """
 
 import errno
@@ -26,13 +27,11 @@ import zlib
 from collections import OrderedDict
 from collections.abc import Callable
 from functools import partial
-from hashlib import blake2b
 from typing import Any
 
 from scaler._native import (
     FLAG_INPUTS,
     FLAG_OBJECTS,
-    MOST_INPUTS,
     PLACE_BYTES,
     PLACE_HELD,
     PLACE_NEW,
@@ -47,17 +46,16 @@ from scaler._native import (
     Store,
     address_of,
     join_places,
-    pack_inputs,
     pack_supply,
     stream_offset,
 )
-from scaler.client.serializer import Serializer, deserialize_input
+from scaler.client.parcel import Packed, Parcel, RecordInProgress, WithInputs
+from scaler.client.serializer import Serializer
 from scaler.exceptions import MissingObjects
 from scaler.objects.naming import Place
 from scaler.values import payload
-from scaler.values.reference import IN_OBJECT, ObjectReference, load_input, same, slots
+from scaler.values.reference import IN_OBJECT, ObjectReference, slots
 
-MOST_REFERENCES = 64  # after so many, a chunk of a map ends
 MOST_PLACES = 64  # of one record's own buffers; with more, they become one object
 MOST_HELD = 1024
 MOST_HELD_BYTES = 1 << 30  # of arrays that may be passed again; the last one is held whatever its size
@@ -89,9 +87,9 @@ class ClientObjects:
         self._held_bytes = 0  # of these
         self._referenced_bytes = 0  # of what references stand for
         self._by_address: dict[tuple[int, int], int] = {}
-        self._records: list[_Record] = []  # in progress; more than one while a signal's handler submits
-        self._supplies: list[_Record] = []  # in progress, of results that are handed in
-        self._references: weakref.WeakValueDictionary[int, _Hold] = weakref.WeakValueDictionary()
+        self._records: list[RecordInProgress] = []  # in progress; more than one while a signal's handler submits
+        self._handed_in: list[RecordInProgress] = []  # in progress, of results that are handed in
+        self._references: weakref.WeakValueDictionary[int, Hold] = weakref.WeakValueDictionary()
         self._by_content: dict[tuple[int, int], int] = {}
         self._unsaid: set[int] = set()  # references that no record has named yet
 
@@ -103,32 +101,32 @@ class ClientObjects:
 
     def is_made(self, object_id: int) -> bool:
         """Whether it was made for a record in progress."""
-        return any(object_id in record.made for record in [*self._records, *self._supplies])
+        return any(object_id in record.made for record in [*self._records, *self._handed_in])
 
     def on_fork(self) -> None:
-        """In a forked child: whoever holds the lock is a thread of the parent."""
+        """In a forked child: a lock that is held is held by a thread of the parent."""
         self._lock = threading.RLock()
 
     # what tasks carry
 
-    def begin(self) -> "Parcel":
+    def begin(self) -> Parcel:
         """What the next record is packed with."""
         return Parcel(self)
 
-    def dumps(self, value: Any, most_bytes: int) -> "bytes | Packed | WithInputs":
+    def dumps(self, value: Any, most_bytes: int) -> bytes | Packed | WithInputs:
         """Pickle the arguments of one call, into a record of at most so many bytes."""
         parcel = Parcel(self)
         return parcel.finish(parcel.dumps(value), most_bytes)
 
     def dumps_node(
         self, args: Any, most_bytes: int, ids: list[int], promised: int, inner: bool
-    ) -> "bytes | Packed | WithInputs":
+    ) -> bytes | Packed | WithInputs:
         """The same for a task of a graph, whose first inputs are the tasks with these ids."""
         parcel = Parcel(self)
         parcel.ids, parcel.promised, parcel.is_inner = ids, promised, inner
         return parcel.finish(parcel.dumps(args), most_bytes)
 
-    def pack_result(self, future: PendingFuture, most_bytes: int) -> "bytes | Packed":
+    def pack_result(self, future: PendingFuture, most_bytes: int) -> bytes | Packed:
         """The result of a future that is done, for the scheduler to give to tasks that came too late for it."""
         status, buffers = STATUS_OK, payload.Buffers()
         try:
@@ -140,27 +138,27 @@ class ClientObjects:
         head = pack_supply(status)
         if not buffers and len(head) + len(data) <= most_bytes:
             return head + data
-        record = _Record()
-        self._supplies.append(record)
+        record = RecordInProgress()
+        self._handed_in.append(record)
         try:
             size = sum_bytes(data, buffers)
-            place = self._room_for(lambda: self._store.put_packed(data, buffers, PLACE_NEW), size, is_supply=True)
+            place = self._room_for(lambda: self._store.put_packed(data, buffers, PLACE_NEW), size, is_handed_in=True)
             record.made.append(place[0])
             return Packed(join_places([place], head), self, record, Parcel(self), FLAG_OBJECTS | FLAG_INPUTS)
-        except OSError as error:  # nowhere to put it: who needs it is to hear that
+        except OSError as error:  # nowhere to put it: the tasks that need it are to hear that
             self.end_record(record, False)
             return pack_supply(STATUS_RAISED) + payload.describe(error, False)
         except BaseException:
             self.end_record(record, False)
             raise
 
-    def _begin_record(self) -> "_Record":
-        record = _Record()
+    def _begin_record(self) -> RecordInProgress:
+        record = RecordInProgress()
         self._lock.acquire()
         self._records.append(record)
         return record
 
-    def pack(self, parcel: "Parcel", head: bytes, data: bytes, most_bytes: int, may_hold: bool) -> "Packed":
+    def pack(self, parcel: Parcel, head: bytes, data: bytes, most_bytes: int, may_hold: bool) -> Packed:
         """Place what the parcel has collected. The lock is held from here until `Packed.end` is called."""
         record = self._begin_record()
         try:
@@ -189,15 +187,15 @@ class ClientObjects:
             self.end_record(record, False)
             raise
 
-    def end_record(self, record: "_Record", is_written: bool) -> None:
-        """This record is written, or never will be: nobody has heard then of what was made for it."""
+    def end_record(self, record: RecordInProgress, is_written: bool) -> None:
+        """This record is written, or never will be: then no other process has heard of what was made for it."""
         if not is_written:
             for object_id in record.made:
                 self._forget(object_id)
                 self._store.free(object_id)
             self._unsaid.update(object_id for object_id in record.said if object_id in self._references)
-        if record in self._supplies:
-            self._supplies.remove(record)
+        if record in self._handed_in:
+            self._handed_in.remove(record)
             return
         self._records.remove(record)
         self._lock.release()
@@ -205,7 +203,7 @@ class ClientObjects:
     def _is_placed(self, object_id: int) -> bool:
         return any(object_id in record.placed for record in self._records)
 
-    def _place_buffer(self, buffer: memoryview, record: "_Record", may_hold: bool) -> Place:
+    def _place_buffer(self, buffer: memoryview, record: RecordInProgress, may_hold: bool) -> Place:
         if not may_hold:
             return self._put(buffer, record, PLACE_NEW, is_lasting=True)
         address = address_of(buffer), buffer.nbytes
@@ -249,18 +247,18 @@ class ClientObjects:
             if not self._is_placed(object_id):
                 self._let_go(object_id)
 
-    def _put(self, data: Any, record: "_Record", flags: int, is_lasting: bool = False) -> Place:
+    def _put(self, data: Any, record: RecordInProgress, flags: int, is_lasting: bool = False) -> Place:
         place = self._room_for(lambda: self._store.put(data, flags, is_lasting), len(data))
         record.made.append(place[0])
         return place
 
-    def _room_for(self, put: Callable[[], Place], size: int, is_supply: bool = False) -> Place:
+    def _room_for(self, put: Callable[[], Place], size: int, is_handed_in: bool = False) -> Place:
         """Store something, once there is room: what is under way makes room when its tasks are done.
 
-        A supply does not wait for what is under way to be less: that may be tasks which wait for it.
+        A result that is handed in does not wait for what is under way to be less: that may be tasks which wait for it.
         """
         self._tend()
-        while not is_supply and 0 < self._under_way_bytes > MOST_UNDER_WAY_BYTES - size and self._make_room():
+        while not is_handed_in and 0 < self._under_way_bytes > MOST_UNDER_WAY_BYTES - size and self._make_room():
             pass
         deadline = time.monotonic() + ROOM_S
         while True:
@@ -269,7 +267,7 @@ class ClientObjects:
             except OSError as error:
                 if error.errno != errno.ENOSPC:
                     raise
-                if self._lock.acquire(blocking=not is_supply):
+                if self._lock.acquire(blocking=not is_handed_in):
                     try:
                         self._hold_less(0, 0)
                     finally:
@@ -318,13 +316,13 @@ class ClientObjects:
                 place = self._room_for(lambda: self._store.put_packed(data, buffers), size)
                 object_id = place[0]
                 slot_bytes = self._store.bytes_of(object_id)
-                hold = self._references[object_id] = _Hold(weakref.ref(self), object_id, content, slot_bytes)
+                hold = self._references[object_id] = Hold(weakref.ref(self), object_id, content, slot_bytes)
                 self._by_content[content] = object_id
                 self._unsaid.add(object_id)
                 self._referenced_bytes += slot_bytes
         return ObjectReference(b"" if name is None else name, object_id, size, hold)
 
-    def hold_of(self, reference: ObjectReference) -> "_Hold":
+    def hold_of(self, reference: ObjectReference) -> "Hold":
         """What keeps the reference's object. MissingObjects if this client does not have it."""
         hold = self._references.get(reference.object_id)
         if hold is None:
@@ -334,7 +332,7 @@ class ClientObjects:
             )
         return hold
 
-    def _place_of_reference(self, object_id: int, record: "_Record") -> Place:
+    def _place_of_reference(self, object_id: int, record: RecordInProgress) -> Place:
         flags = PLACE_PACKED | PLACE_SHARED
         try:
             place = self._store.place_of(object_id)
@@ -371,147 +369,6 @@ class ClientObjects:
             self._references.clear()
 
 
-class Parcel:
-    """What one record carries besides its pickle."""
-
-    def __init__(self, objects: ClientObjects) -> None:
-        self._objects = objects
-        self.buffers = payload.Buffers()
-        self.references: dict[int, int] = {}  # object -> slot
-        self._holds: list[_Hold] = []  # a reference may live only as long as it is pickled
-        self.ids: list[int] = []  # tasks of a graph whose results are inputs
-        self.inputs: dict[PendingFuture, int] = {}  # futures of other calls -> which input
-        self.promised = 0  # tasks of a graph that will name this one
-        self.is_inner = False  # nobody else needs its result
-
-    @property
-    def is_full(self) -> bool:
-        """No other call is to go with these: whose buffers are whose would be a question, or references are many."""
-        return bool(self.buffers or self.inputs) or len(self.references) >= MOST_REFERENCES
-
-    def slot_of(self, reference: ObjectReference) -> int:
-        hold = self._objects.hold_of(reference)
-        slot = self.references.setdefault(reference.object_id, len(self.references))
-        if slot == len(self._holds):
-            self._holds.append(hold)
-        return slot
-
-    def reduce_future(self, future: PendingFuture) -> Any:
-        """How a future among the arguments is pickled: as its value, or as an input. InputEnded if it has failed."""
-        rings = self._objects.rings
-        if rings is None or not future.is_of(rings):
-            raise ValueError(
-                f"task {future.task_id:#x} is another client's, and only tasks of that one can wait for it: "
-                "pass its result()"
-            )
-        rings.settle_nested(future)
-        if future.is_over or future.done():
-            if future.cancelled() or future.make_error() is not None:
-                raise InputEnded(future)
-            return same, (future.result(),)
-        number = self.inputs.setdefault(future, len(self.ids) + len(self.inputs))
-        if self._objects.serializer is not None:
-            return deserialize_input, (self._objects.serializer, number)
-        return load_input, (number,)
-
-    def dumps(self, value: Any) -> bytes:
-        """Pickle, and collect large buffers and references."""
-        before, slots.packing = slots.packing, self
-        try:
-            return payload.dumps(value, self.buffers)
-        finally:
-            slots.packing = before
-
-    def finish(self, data: bytes, most_bytes: int, may_hold: bool = True) -> "bytes | Packed | WithInputs":
-        """The payload: the pickle itself if that is all, and small enough.
-
-        With `may_hold`, large buffers are compared with what was passed before, and held to be passed again. Without,
-        it is a function: what it carries stays as long as that is known.
-        """
-        head = b""
-        count = len(self.ids) + len(self.inputs)
-        if count or self.promised or self.is_inner:
-            if not may_hold:
-                raise TypeError("a function cannot carry a future that is not done: pass the future as an argument")
-            if count > MOST_INPUTS:
-                raise ValueError(f"one task needs the results of {count} others, but {MOST_INPUTS} are the most")
-            ids = [*self.ids, *(future.task_id for future in self.inputs)]
-            head = pack_inputs(ids, len(self.ids), self.promised, self.is_inner)
-            most_bytes -= len(head) + count * PLACE_BYTES + PLACE_BYTES  # the results will stand in it too
-        if not self.buffers and not self.references and len(data) <= most_bytes:
-            return WithInputs(head + data, self.inputs) if self.inputs else head + data
-        return self._objects.pack(self, head, data, most_bytes, may_hold)
-
-    def digest(self, data: bytes) -> bytes:
-        """A strong hash of all that has been pickled: of a reference there is only its slot in the pickle."""
-        hashed = blake2b(data, digest_size=16)
-        for buffer in self.buffers:
-            hashed.update(buffer.nbytes.to_bytes(8, "little"))
-            hashed.update(buffer)
-        for object_id in self.references:
-            hashed.update(object_id.to_bytes(8, "little"))
-        return hashed.digest()
-
-
-class Packed:
-    """A payload that names objects. `is_written` is set once its record is; `end` is called then, or when it fails.
-
-    Until then it keeps the parcel, and so the owners of its buffers: nothing is let go that is still to be named.
-    """
-
-    __slots__ = ("_objects", "_parcel", "_record", "flags", "is_written", "payload")
-
-    def __init__(self, data: bytes, objects: ClientObjects, record: "_Record", parcel: Parcel, flags: int) -> None:
-        self.payload, self._objects, self._record, self._parcel, self.flags = data, objects, record, parcel, flags
-        self.is_written = False
-
-    @property
-    def inputs(self) -> list[PendingFuture]:
-        """Futures that this names."""
-        return list(self._parcel.inputs)
-
-    def end(self) -> None:
-        self._objects.end_record(self._record, self.is_written)
-
-
-class _Record:
-    """One in progress: what it names that is held, what was made for it, and references it is the first to name."""
-
-    __slots__ = ("made", "placed", "said")
-
-    def __init__(self) -> None:
-        self.placed: set[int] = set()
-        self.made: list[int] = []
-        self.said: list[int] = []
-
-
-class WithInputs:
-    """A payload that names tasks, and no objects."""
-
-    __slots__ = ("inputs", "is_written", "payload")
-    flags = FLAG_INPUTS
-
-    def __init__(self, data: bytes, inputs: dict[PendingFuture, int]) -> None:
-        self.payload, self.inputs = data, list(inputs)
-        self.is_written = False
-
-    def end(self) -> None:
-        """Nothing was made for it."""
-
-
-class InputEnded(Exception):
-    """An argument is a future that has failed, or was cancelled."""
-
-    def __init__(self, future: PendingFuture) -> None:
-        super().__init__("an argument is a future that has failed or was cancelled")
-        self.future = future
-
-    @property
-    def error(self) -> BaseException | None:
-        """What it has failed with, another one each time; None if it was cancelled."""
-        return self.future.make_error()
-
-
 class _Held:
     """A buffer that may be passed again: where it lay, and a reference that says when its owner goes."""
 
@@ -521,7 +378,7 @@ class _Held:
         self.address, self.owner, self.slot_bytes = address, owner, slot_bytes
 
 
-class _Hold:
+class Hold:
     """Held by all references to one object; ends with the last of them."""
 
     def __init__(

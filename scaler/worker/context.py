@@ -3,7 +3,7 @@
 A worker notes itself here when it starts, so that a client that comes along with a task can use the worker's own link.
 
 Rule 1: a process that a task has forked is no worker, and has no client that comes along with a task.
-Not here: what is done with it (client.ambient).
+Not here: what is done with it (client.current_client).
 """
 
 from collections.abc import Callable

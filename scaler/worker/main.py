@@ -127,8 +127,8 @@ def main(creator: Creator) -> int:
     )  # fmt: skip
     if settings["is_spare"]:
         new_thread("scaler-spare", lambda: retire_when_told(creator, loop)).start()
-    if "scaler.client.surroundings" in sys.modules:  # else nothing has been counted in this process
-        sys.modules["scaler.client.surroundings"].begin_worker()
+    if "scaler.client.import_environment" in sys.modules:  # else nothing has been counted in this process
+        sys.modules["scaler.client.import_environment"].begin_worker()
     mains.serve(teach_multiprocessing)
     obey_signals(loop)
     faulthandler.enable()  # what was running is the last that one writes which ends by a fault

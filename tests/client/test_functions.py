@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 
 from scaler._native import join_places
-from scaler.client import functions, objects
+from scaler.client import functions, parcel
 from scaler.client.functions import FunctionNumbers
 from scaler.values import payload
 
@@ -36,7 +36,7 @@ class Scheduler:
     def __init__(self):
         self.known, self.said = {}, []
         self.is_full = False
-        self.numbers = FunctionNumbers(cast(type[objects.Parcel], Parcel), self.announce, self.forget, 8000)
+        self.numbers = FunctionNumbers(cast(type[parcel.Parcel], Parcel), self.announce, self.forget, 8000)
 
     def announce(self, number, digest, payload, flags):
         assert number not in self.known
@@ -285,7 +285,7 @@ def test_a_client_that_is_gone_says_so_though_the_lock_is_taken(scheduler):
     def gone():
         raise RuntimeError("gone")
 
-    numbers = FunctionNumbers(cast(type[objects.Parcel], Parcel), scheduler.announce, scheduler.forget, 8000, gone)
+    numbers = FunctionNumbers(cast(type[parcel.Parcel], Parcel), scheduler.announce, scheduler.forget, 8000, gone)
     done = threading.Event()
     taken = threading.Event()
 

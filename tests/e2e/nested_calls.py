@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from scaler import Client, current_client
-from scaler._native import QuickCallback
+from scaler._native import QuickCallback, WorkerClientRings
 from scaler.exceptions import TaskTimeoutError
 from tests.e2e.calls import fail_times, note_and_die
 from tests.e2e.stoppable import last_for_ever, sleep_item
@@ -257,6 +257,7 @@ def wait_for_gate(log: str, gate: str) -> int:
 
 def wait_impatiently(client: Client, patience: float, seconds: float) -> None:
     """For a child that another worker has begun."""
+    assert isinstance(client._rings, WorkerClientRings)
     client._rings.set_patience(patience)
     child = client.submit(time.sleep, seconds)
     time.sleep(0.3)

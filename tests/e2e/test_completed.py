@@ -70,7 +70,7 @@ def test_others_futures_go_the_standard_way(cluster, client):
 def test_a_listener_makes_no_condition(client):
     futures = [client.submit(time.sleep, 0.05) for _ in range(10)]
     list(as_completed(futures))
-    assert client._rings.watched == 0
+    assert client._rings.notifier.watched == 0
 
 
 def add_in_the_order_of_ends(client, n):

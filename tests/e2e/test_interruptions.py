@@ -55,10 +55,10 @@ def test_a_finalizer_in_the_thread_that_brings_results_is_told_that_it_cannot_wa
 
 def test_a_finalizer_in_a_thread_of_ours_is_told_that_it_cannot_wait_nor_for_room(client):
     def call(what):
-        new_thread("scaler-comeback", what).start()
+        new_thread("scaler-reconnect", what).start()
 
-    assert "scaler-comeback" in told_in_thread(client, call)
-    assert "scaler-comeback" in told_in_thread(client, call, fill_ring)
+    assert "scaler-reconnect" in told_in_thread(client, call)
+    assert "scaler-reconnect" in told_in_thread(client, call, fill_ring)
 
 
 def fill_ring(client):

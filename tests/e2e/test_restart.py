@@ -48,7 +48,7 @@ def test_open_tasks_are_finished_after_the_scheduler_was_killed(stage, client):
 def test_a_client_that_waits_for_nothing_comes_back_too(stage, client):
     assert client.submit(calls.add_one, 1).result(20) == 2
     stage.restart()
-    wait_until(lambda: client._rings.shore == 0 and client._rings.count_workers() == 2, 40)
+    wait_until(lambda: client._rings.connection.is_connected and client._rings.count_workers() == 2, 40)
     assert client.submit(calls.add_one, 1).result(20) == 2
 
 
@@ -74,7 +74,7 @@ def test_submitting_goes_on_meanwhile(stage, client):
     for _ in range(2):
         time.sleep(0.1)
         stage.restart()
-    wait_until(lambda: client._rings.shore == 0, 40)
+    wait_until(lambda: client._rings.connection.is_connected, 40)
     stop.set()
     for thread in threads:
         thread.join(60)
@@ -238,7 +238,7 @@ def test_running_tasks_go_on_and_finished_ones_are_not_run_again(here, tmp_path)
         wait_until(lambda: len(read_numbers(log)) == 2)
         behind = [client.submit(calls.note, log, number) for number in range(2, 20)]
         here.restart()
-        wait_until(lambda: client._rings.shore == 0, 40)
+        wait_until(lambda: client._rings.connection.is_connected, 40)
         time.sleep(1.5)  # longer than a task is held back
         Path(gate).touch()
         assert [future.result(40) for future in running] == [0, 1]
@@ -255,7 +255,7 @@ def test_a_task_whose_function_was_still_being_loaded_has_its_arguments(here, tm
         future = client.submit(calls.SlowToLoad(log, gate), array)
         wait_until(lambda: read_numbers(log))
         here.restart()
-        wait_until(lambda: client._rings.shore == 0, 40)
+        wait_until(lambda: client._rings.connection.is_connected, 40)
         time.sleep(0.2)
         Path(gate).touch()
         assert future.result(40) == array.sum()
@@ -323,7 +323,7 @@ def test_a_task_that_was_cancelled_meanwhile_is_stopped_and_its_worker_is_free_a
         running = [client.submit(calls.note_and_wait, log, number, gate) for number in range(2)]
         wait_until(lambda: len(read_numbers(log)) == 2)
         here.restart()
-        wait_until(lambda: client._rings.shore == 0, 40)
+        wait_until(lambda: client._rings.connection.is_connected, 40)
         assert all(future.cancel() for future in running)
         assert client.submit(calls.add_one, 1).result(20) == 2
 
@@ -334,7 +334,7 @@ def test_a_worker_that_dies_after_it_went_over_is_replaced_and_its_task_is_run_a
         running = client.submit(calls.note_and_wait, log, 7, gate)
         wait_until(lambda: len(read_numbers(log)) == 1)
         here.restart()
-        wait_until(lambda: client._rings.shore == 0, 40)
+        wait_until(lambda: client._rings.connection.is_connected, 40)
         os.kill(int(Path(log + ".pid").read_text()), signal.SIGKILL)
         wait_until(lambda: len(read_numbers(log)) == 2)
         Path(gate).touch()

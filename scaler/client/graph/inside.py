@@ -1,22 +1,22 @@
 """A graph inside a task: its calls are submitted level by level, each with the results of its inputs.
 
-A task's calls must be such that whoever waits for one can run it there and then (native/worker/nested.pyx), and a call
-that waits for inputs in the scheduler is not. So the inputs are waited for here, which runs them or lets others do it,
-and levels, since what is in one level can run at the same time. Each result comes to this process and goes to who needs
-it; it is dropped after the last.
+A task that waits for one of its calls must be able to run that call there and then (native/worker/nested.pyx), which is
+not possible with a call that waits for inputs in the scheduler. So the inputs are waited for here, which runs them or
+lets others do it; and by levels, since the calls of one level can run at the same time. Each result comes to this
+process and goes to the calls that need it. It is dropped after the last of these.
 """
 
 from collections.abc import Callable
 from typing import Any
 
-from scaler._native import ClientRings
+from scaler._native import TaskSender
 from scaler.client.graph.order import arrange
 from scaler.client.graph.read import Data, Key, Reader, Slots, as_mapping
 from scaler.client.graph.run import replace_slots
 from scaler.values.reference import same
 
 
-def start_inside(rings: ClientRings, submit: Callable[..., Any], graph: Any, wanted: list[Key]) -> list[Any]:
+def start_inside(sender: TaskSender, submit: Callable[..., Any], graph: Any, wanted: list[Key]) -> list[Any]:
     """The futures of these keys, in their order."""
     mapping, is_dask = as_mapping(graph)
     reader = Reader(mapping, is_dask, Slots())
@@ -38,4 +38,4 @@ def start_inside(rings: ClientRings, submit: Callable[..., Any], graph: Any, wan
             uses[one] -= 1
             if uses[one] == 0:
                 del futures[one]
-    return [futures[one] if one in futures else rings.done_with(table.node(one).value) for one in order.targets]
+    return [futures[one] if one in futures else sender.done_with(table.node(one).value) for one in order.targets]

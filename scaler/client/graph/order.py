@@ -5,7 +5,7 @@ longest way below it comes first (as registers are given out: Sethi and Ullman, 
 would otherwise be held meanwhile. Workers take ready tasks in this order, and a task whose last input has just come
 before all that has not begun (native/scheduler/edges.pyx), so a tree is worked off branch by branch.
 
-The work is done on numbers, in native/client/graph_table.pyx.
+The work is done on numbers, in native/client/graph_order.pyx.
 """
 
 import gc

@@ -117,14 +117,14 @@ class Reader:
         return Data(value)
 
     def follow(self, key: Key, by: Key = None) -> Key:
-        """The node that this one stands for; itself, mostly. KeyError if there is none; `by` is who needs it."""
+        """The node that this one stands for; itself, mostly. KeyError if there is none; `by` needs it."""
         way = [key]
         while True:
             try:
                 value = self._graph[key]
             except KeyError:
-                who = "a key that was asked for" if by is None and len(way) == 1 else f"node {(by, *way)[-2]!r} needs"
-                raise KeyError(f"{who}: {key!r}, which is not in the graph") from None
+                asked = "a key that was asked for" if by is None and len(way) == 1 else f"node {(by, *way)[-2]!r} needs"
+                raise KeyError(f"{asked}: {key!r}, which is not in the graph") from None
             node = self.read(key) if isinstance(value, self._node_class) or self._is_dask else None
             if type(node) is not Alias:
                 return key

@@ -1,12 +1,13 @@
 """Running: a graph is sent as tasks that name each other, in the order in which they are to run.
 
-Only the targets have futures here. All other results stay with the scheduler, exactly until the last node that needs
-them has them. Whoever cancels the targets cancels what only they needed.
+Only the targets, the nodes that were asked for, have futures here. All other results stay with the scheduler, exactly
+until the last node that needs them has them. To cancel the targets cancels what only they needed.
 
-A run of nodes of which each is needed by the next one only goes as one task (values.calls.Steps): a chain costs no way
-to the scheduler and back per node. At most MOST_STEPS, since what was done of it is lost with its worker.
+A chain of nodes, of which each is needed by the next one only, goes as one task (values.calls.Steps): so it costs no
+way to the scheduler and back per node. A chain has at most MOST_STEPS, since what was done of it is lost with its
+worker.
 
-Not here: what a node is (read), their order (order).
+Not here: what a node is (read), their order (order), records (native/client/graph_sender.pyx).
 """
 
 import operator
@@ -14,10 +15,10 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError
 from typing import Any
 
-from scaler._native import MOST_INPUTS, Call, ClientRings, InputSlot
+from scaler._native import MOST_INPUTS, Call, InputSlot, TaskSender
 from scaler.client.graph.order import Order, arrange, collector_paused
 from scaler.client.graph.read import Data, Key, Reader, Slots, as_mapping
-from scaler.client.objects import InputEnded
+from scaler.client.parcel import InputEnded
 from scaler.values.calls import Inner, Steps, fail_with, gather
 from scaler.values.reference import load_input, same
 
@@ -27,13 +28,13 @@ MOST_STEPS = 256
 class GraphRun:
     """Sends one graph.
 
-    `number_of` and `dumps` are the client's; `wrap` makes the call that is sent instead of a node's; `again` makes of a
-    node's function what is called in its place, whichever task that becomes a part of.
+    `number_of` and `dumps` are the client's. `load` gives an input's value in a worker. `wrap` makes the call that is
+    sent instead of a node's. `again` makes of a node's function what is called in its place, also as a step of a chain.
     """
 
     def __init__(
         self,
-        rings: ClientRings,
+        sender: TaskSender,
         number_of: Callable[[Any], int],
         dumps: Callable[..., Any],
         options: Any = None,
@@ -41,11 +42,11 @@ class GraphRun:
         wrap: Callable[[Any, tuple[Any, ...]], tuple[Any, tuple[Any, ...]]] | None = None,
         again: Callable[[Callable[..., Any]], Callable[..., Any]] | None = None,
     ) -> None:
-        self._rings, self._number_of, self._dumps = rings, number_of, dumps
-        self._sent = rings.begin_graph(options)
+        self._sender, self._number_of, self._dumps = sender, number_of, dumps
+        self._nodes = sender.begin_graph(options)
         self._slots, self._wrap, self._again = Slots(load), wrap, again
         self._made: dict[int, tuple[Any, Any]] = {}  # by function: it, and what is called instead
-        self._shapes: dict[Any, Steps] = {}
+        self._fused: dict[Any, Steps] = {}  # by what they are made of: chains alike are one function
         self._inner: list[int] = []
         self._futures: dict[int, Any] = {}  # by number
 
@@ -54,7 +55,7 @@ class GraphRun:
         try:
             return self._start(graph, wanted)
         finally:
-            self._rings.graph_sent(self._sent)
+            self._nodes.end()
 
     def _start(self, graph: Any, wanted: list[Key]) -> list[Any]:
         mapping, is_dask = as_mapping(graph)
@@ -74,39 +75,39 @@ class GraphRun:
         for future in self._futures.values():
             future.cancel()
         for task in reversed(self._inner):
-            self._rings.give_up_node(task)
+            self._nodes.give_up_node(task)
 
     def _future_of(self, number: int, order: Order) -> Any:
         future = self._futures.get(number)
         if future is None:
-            future = self._futures[number] = self._rings.done_with(order.table.node(number).value)
+            future = self._futures[number] = self._sender.done_with(order.table.node(number).value)
         return future
 
     def _send_all(self, order: Order) -> None:
         table = order.table
         table.note_followed()
-        ids = [0] * len(table)  # of the tasks
-        begun: dict[int, list[int]] = {}  # runs that end with this node so far
+        ids = [0] * len(table)  # of the tasks, by the number of the last node in each
+        open_chains: dict[int, list[int]] = {}  # by the last node so far
         for number in order.numbers:
-            run = [number]
-            if begun:
+            chain = [number]
+            if open_chains:
                 inputs = table.inputs_of(number)
-                before = begun.pop(inputs[0], None) if inputs else None
+                before = open_chains.pop(inputs[0], None) if inputs else None
                 if before is not None:
                     before.append(number)
-                    run = before
-            if table.is_followed(number) and len(run) < MOST_STEPS:
-                begun[number] = run
+                    chain = before
+            if table.is_followed(number) and len(chain) < MOST_STEPS:
+                open_chains[number] = chain
                 continue
             node = table.node(number)
-            if len(run) > 1:
-                function, args = self._in_one_piece([table.node(one) for one in run])
+            if len(chain) > 1:
+                function, args = self._fuse([table.node(one) for one in chain])
             elif type(node) is Data:
                 function, args = same, (node.value,)
             else:
                 function, args = self._called(node.function), node.args
             is_inner = not table.is_target(number)
-            task = self._send(function, args, table.pick_inputs(run[0], ids), table.uses_of(number), is_inner)
+            task = self._send(function, args, table.pick_inputs(chain[0], ids), table.uses_of(number), is_inner)
             if is_inner:
                 ids[number] = task
             else:
@@ -119,14 +120,14 @@ class GraphRun:
             args, inputs = self._gather(args, inputs)
         if self._wrap is not None:
             function, args = self._wrap(function, args)
-        submit, number = self._rings.submit_node, self._number_of(function)
+        submit, number = self._nodes.submit_node, self._number_of(function)
         try:
-            task = submit(self._sent, number, args, inputs, promised, is_inner, self._dumps)
+            task = submit(number, args, inputs, promised, is_inner, self._dumps)
         except InputEnded as ended:
             error = ended.error or CancelledError("a node names a future that was cancelled")
-            error.__traceback__ = None
+            error.__traceback__ = None  # else it would keep what this very call has on its stack
             args = (error, [self._slots[k] for k in range(len(inputs))])
-            task = submit(self._sent, self._number_of(fail_with), args, inputs, promised, is_inner, self._dumps)
+            task = submit(self._number_of(fail_with), args, inputs, promised, is_inner, self._dumps)
         if is_inner:
             self._inner.append(task)
         return task
@@ -140,11 +141,11 @@ class GraphRun:
             made = self._made[id(function)] = function, self._again(function)
         return made[1]
 
-    def _in_one_piece(self, run: list[Call]) -> tuple[Any, tuple[Any, ...]]:
-        """The call that makes all of these, each with the one before it as its input."""
-        args: list[Any] = list(run[0].args)
-        steps: list[tuple[Any, tuple[int, ...]]] = [(self._called(run[0].function), (-1,) * len(args))]
-        for number, node in enumerate(run[1:]):
+    def _fuse(self, chain: list[Call]) -> tuple[Any, tuple[Any, ...]]:
+        """One call in place of these, of which each takes the result of the one before it."""
+        args: list[Any] = list(chain[0].args)
+        steps: list[tuple[Any, tuple[int, ...]]] = [(self._called(chain[0].function), (-1,) * len(args))]
+        for number, node in enumerate(chain[1:]):
             codes = []
             for arg in node.args:
                 if type(arg) is InputSlot:
@@ -154,10 +155,10 @@ class GraphRun:
                     args.append(arg)
             steps.append((self._called(node.function), tuple(codes)))
         shape = tuple((id(function), codes) for function, codes in steps)
-        made = self._shapes.get(shape)
-        if made is None:
-            made = self._shapes[shape] = Steps(tuple(steps))
-        return made, tuple(args)
+        fused = self._fused.get(shape)
+        if fused is None:
+            fused = self._fused[shape] = Steps(tuple(steps))
+        return fused, tuple(args)
 
     def _gather(self, args: tuple[Any, ...], inputs: list[int]) -> tuple[tuple[Any, ...], list[int]]:
         """The same with fewer inputs, each of which is many."""

@@ -1,4 +1,4 @@
-"""Surroundings: what functions are found with, besides their names: where modules are, and which were reloaded.
+"""The import environment: where functions find modules, besides their names, and which modules were reloaded.
 
 A worker imports what the client can import, from the same places: those of the client's sys.path that are neither
 Python's own nor those of installed packages, which may differ from host to host. They go with each function, since a

@@ -1,8 +1,8 @@
-"""Comeback: how a client goes on when its scheduler has died and another one listens at the same address.
+"""Reconnect: how a client goes on when its scheduler has died and another one listens at the same address.
 
 What is open stays open. A thread looks for the scheduler, hands in new rings under the client's old number, and has
-all that has no answer said again (native/client/resend.pyx). It looks for ever while nobody needs a scheduler, and
-up to the client's time-out while somebody does; then everything that is open fails with one clear error.
+all that has no answer said again (native/client/resend.pyx). It looks for ever while no call needs a
+scheduler, and up to the client's time-out while one does; then everything that is open fails with one clear error.
 
 A scheduler that was stopped for good (by its creator, or by a client's `shutdown`) says so, and is not waited for. One
 that was stopped by a signal is: that is how a scheduler is restarted.
@@ -29,7 +29,7 @@ PAUSE_S = 0.05  # between two schedulers that don't last
 END_S = 1.0
 
 
-class Comeback:
+class Reconnect:
     """Owns the client's entry; `on_gone` is called when its lifeline has hung up. Set `rings` before that."""
 
     rings: ClientRings | None = None
@@ -47,9 +47,9 @@ class Comeback:
         self._address, self._identity, self._bits, self._timeout_s = address, identity, bits, timeout_s
         self._store = store
         self._stopping = False
-        self._since_s = 0.0  # when somebody began to wait
+        self._since_s = 0.0  # when the first call began to wait
         self._thread: threading.Thread | None = None
-        self._lock = threading.Lock()  # over which entry is to be closed, and by whom
+        self._lock = threading.Lock()  # over which entry is to be closed, and by which thread
         self._is_closed = False
 
     def on_gone(self) -> DisconnectedError | None:
@@ -62,7 +62,7 @@ class Comeback:
         _log.warning("the scheduler at %s has gone: looking for one there", self._address)
         self._since_s = self.entry.lost_s or time.monotonic()
         self._thread = new_thread(
-            "scaler-comeback", lambda: self._come_back(rings), lambda error: self._give_up(rings, error)
+            "scaler-reconnect", lambda: self._search(rings), lambda error: self._give_up(rings, error)
         )
         try:
             self._thread.start()
@@ -70,10 +70,10 @@ class Comeback:
             return DisconnectedError(f"the scheduler at {self._address} has gone, and no other is looked for: {error}")
         return None
 
-    def _come_back(self, rings: ClientRings) -> None:
+    def _search(self, rings: ClientRings) -> None:
         try:
             self.entry.deliver_rest(rings.look)
-            while not self._stopping and not self._land(rings):
+            while not self._stopping and not self._go_over(rings):
                 time.sleep(PAUSE_S)
         except SchedulerTimeoutError:
             rings.give_up(
@@ -88,7 +88,7 @@ class Comeback:
     def _give_up(self, rings: ClientRings, error: BaseException) -> None:
         rings.give_up(DisconnectedError(f"the scheduler at {self._address} has gone, and going on failed: {error}"))
 
-    def _land(self, rings: ClientRings) -> bool:
+    def _go_over(self, rings: ClientRings) -> bool:
         """Find a scheduler and say all that is open. False if it has gone again meanwhile."""
         entry, _ = connect(
             self._address, self._identity, FOR_EVER_S, known_bits=self._bits, is_stopped=lambda: self._is_over(rings)
@@ -116,8 +116,9 @@ class Comeback:
         return True
 
     def _farewell(self, rings: ClientRings) -> DisconnectedError | None:
-        """What to tell everybody, if the scheduler has said that it goes for good."""
-        farewell = rings.farewell.decode() if rings.farewell is not None else self.entry.farewell
+        """What every open call is to raise, if the scheduler has said that it goes for good."""
+        said = rings.connection.farewell
+        farewell = said.decode() if said is not None else self.entry.farewell
         return None if farewell is None else DisconnectedError(f"the scheduler at {self._address} has gone: {farewell}")
 
     def _is_over(self, rings: ClientRings) -> bool:

@@ -7,11 +7,11 @@ import weakref
 
 import pytest
 
-from scaler._native import STATUS_RAISED
-from scaler.client.objects import InputEnded
+from scaler._native import KIND_RESULT, STATUS_RAISED
+from scaler.client.parcel import InputEnded
 from scaler.exceptions import DeserializeObjectError, DisconnectedError
 from scaler.values import payload
-from tests.native.test_client import RESULT, Scheduler
+from tests.native.client.played_scheduler import Scheduler
 
 
 class Large:
@@ -35,7 +35,7 @@ def no_collector():
 
 def fail(scheduler, future, error):
     data = payload.describe(error, False)
-    assert scheduler.rings.results.write(RESULT, future.task_id, data, status=STATUS_RAISED) is not None
+    assert scheduler.rings.results.write(KIND_RESULT, future.task_id, data, status=STATUS_RAISED) is not None
 
 
 def failed(scheduler):
@@ -77,8 +77,8 @@ def catch_unreadable(scheduler, large):
 def catch_dependant(scheduler, large):
     future = failed(scheduler)
     assert future.done()
-    dependant = scheduler.client.ended_as(future)
-    later = scheduler.client.ended_as(dependant)
+    dependant = scheduler.sender.ended_as(future)
+    later = scheduler.sender.ended_as(dependant)
     for one in (dependant, later, later):
         with pytest.raises(ValueError, match="no"):
             one.result()
@@ -145,7 +145,7 @@ def refer_from_callback(scheduler, large):
     future.add_done_callback(lambda _: (future, large))
     scheduler.answer(future, 1)
     assert future.result() == 1
-    scheduler.client.run_callbacks()
+    scheduler.client.notifier.run_callbacks()
 
 
 def await_it(scheduler, large):
@@ -153,7 +153,7 @@ def await_it(scheduler, large):
         future = failed(scheduler)
         future.add_done_callback(lambda _: None)
         scheduler.client.look()
-        scheduler.client.run_callbacks()
+        scheduler.client.notifier.run_callbacks()
         with pytest.raises(ValueError, match="no"):
             await future
 

@@ -1,10 +1,10 @@
-"""Ambient: the client that a task has where it runs.
+"""The current client: the client that a task has where it runs.
 
 A client that is pickled along with a task, and `current_client()`, become the client of the worker that runs the task.
 It has a place for children besides its rings (native/shm/children.pyx), so that a task which waits for what it has
 submitted runs that itself. There is one for each way to pickle, made at first use and kept as long as the worker lives.
 On the scheduler's host its rings are handed in at the door, and the scheduler takes children for idle workers;
-elsewhere it has a relay of its own, and sends away what nobody has begun after a while.
+on another host it has a relay of its own, and sends away what it has not begun itself after a while.
 
 Not here: what is run in place, and when (native/worker/nested.pyx).
 """
@@ -16,7 +16,7 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from scaler._native import CHILDREN_BYTES, ClientRings, Mappings, Nest, Segment
+from scaler._native import CHILDREN_BYTES, Mappings, Nest, Segment, WorkerClientRings
 from scaler.client.connect import CLIENT_BITS, RING_BYTES, connect
 from scaler.client.serializer import Serializer
 from scaler.colocation.handshake import LocalConnection, Refused, handshake
@@ -30,7 +30,7 @@ from scaler.worker.running import Coroutines, function_loader
 if TYPE_CHECKING:
     from scaler.client.client import Client
 
-TRIES = 8  # of drawing bits that nobody has
+TRIES = 8  # of drawing bits that no other client has
 _lock = threading.RLock()  # the handler of a signal may ask for the client while this thread makes it
 _clients: "dict[Any, Client]" = {}
 _blocked: set[int] = set()  # of these clients, those in which a task waits for what runs elsewhere
@@ -117,10 +117,10 @@ def make_nest(here: context.Here, memory: Segment, mappings: Mappings) -> Nest:
     )  # fmt: skip
 
 
-def with_blocked_told(rings: ClientRings, here: context.Here, tend: Callable[[], None]) -> Callable[[], None]:
+def with_blocked_told(rings: WorkerClientRings, here: context.Here, tend: Callable[[], None]) -> Callable[[], None]:
     """`tend`, and the supervisor told when this worker begins and ends to wait for what runs elsewhere.
 
-    It may start a spare worker then, which does what this one could do.
+    The supervisor may start a spare worker then, which does what this worker could do.
     """
 
     def tend_and_tell() -> None:
