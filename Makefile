@@ -8,11 +8,19 @@ PIP := $(BIN)/python -m pip -q --disable-pip-version-check
 export SCALER_OPTIMIZE ?= 3
 export SCALER_SYMBOLS ?= 0
 BUILT := $(VENV)/.built-O$(SCALER_OPTIMIZE)-g$(SCALER_SYMBOLS)
+# The web page of scaler_ui, bundled from web/. SCALER_NO_PAGE=1 does without it.
+PAGE := scaler/monitor/page/static/page.js
+WEB := $(filter-out web/node_modules%,$(wildcard web/* web/src/* web/src/*/*))
 
-.PHONY: setup demo test nightly test-all sanitize check options states figures bench bench-peers chaos soak clean
+.PHONY: setup page demo test nightly test-all sanitize check options states figures bench bench-peers chaos soak clean
 .DEFAULT_GOAL := setup
 
-setup: $(BUILT)
+setup: $(BUILT) $(if $(SCALER_NO_PAGE),,$(PAGE))
+
+page: $(PAGE)
+
+$(PAGE): $(WEB) | $(VENV)/.installed
+	@web/build.sh $(abspath $(BIN)/python)
 
 # The tools come while the compiler works, which takes as long.
 $(VENV)/.installed: pyproject.toml setup.py
@@ -62,6 +70,7 @@ check: setup
 	$(BIN)/ruff check setup.py scaler tests perf examples
 	$(BIN)/ruff format --check setup.py scaler tests perf examples
 	$(BIN)/mypy
+	$(if $(SCALER_NO_PAGE),,web/build.sh $(abspath $(BIN)/python) check)
 	$(BIN)/stubtest --mypy-config-file pyproject.toml --ignore-disjoint-bases --ignore-unused-allowlist \
 		--allowlist tests/checks/stub_allowlist.txt scaler._native
 	$(BIN)/python -m tests.checks.imports
@@ -96,5 +105,5 @@ soak: setup
 	$(BIN)/python -m tests.soak $(SOAK)
 
 clean:
-	rm -rf .venv .venvs build *.egg-info native/_native.c scaler/*.so .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venvs build *.egg-info native/_native.c scaler/*.so web/node_modules $(dir $(PAGE)) .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find scaler tests perf examples -name __pycache__ -prune -exec rm -rf {} +

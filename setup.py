@@ -8,15 +8,21 @@ Debugging symbols are left out (many Pythons bring `-g` in their own flags, whic
 the module six times as large) unless SCALER_SYMBOLS=1 asks for them. SCALER_EXTENSION=ready says that the extension was
 built in place before, since an editable install would build it from nothing once more.
 
+The page of scaler_ui is bundled from web/ by `make page`, and is part of what is built here. Without it a build ends,
+so that nobody ships a package whose page is missing; SCALER_NO_PAGE=1 asks for just that.
+
 SCALER_SANITIZE=1 builds what `make sanitize` runs: with AddressSanitizer and UBSan, each of whose findings ends the
 program; with the core's checks of itself (SCALER_CHECKED); and with limits that a few tasks reach (SCALER_TINY,
 native/shm/limits.h). tests/sanitize builds it beside the one that is installed, which stays as it is.
 """
 
 import os
+import sys
 from pathlib import Path
 
 from setuptools import Extension, setup
+from setuptools.command.build_py import build_py
+from setuptools.command.sdist import sdist
 
 HERE = Path(__file__).parent
 IS_SANITIZED = os.environ.get("SCALER_SANITIZE") == "1"
@@ -42,6 +48,32 @@ def compiler_flags() -> list[str]:
     return [f"-O{level}", symbols, "-fno-strict-aliasing"]
 
 
+def check_page() -> None:
+    """End here if the page has not been bundled."""
+    if not (HERE / "scaler/monitor/page/static/page.js").exists() and os.environ.get("SCALER_NO_PAGE") != "1":
+        sys.exit(
+            "the page of scaler_ui has not been built: run `make page` first (it needs node, or fetches one), or set "
+            "SCALER_NO_PAGE=1 to build scaler without it"
+        )
+
+
+class BuildWithPage(build_py):
+    """Of a wheel. An editable install uses what is there, and may come before the page."""
+
+    def run(self) -> None:
+        if not self.editable_mode:
+            check_page()
+        super().run()
+
+
+class SourceWithPage(sdist):
+    """Of a source distribution, which has the page ready, so that it takes no node to install it."""
+
+    def run(self) -> None:
+        check_page()
+        super().run()
+
+
 extension = Extension(
     "scaler._native",
     sources=["native/_native.pyx"],
@@ -49,4 +81,7 @@ extension = Extension(
     extra_compile_args=[*compiler_flags(), *NO_WARNINGS],
     extra_link_args=SANITIZERS if IS_SANITIZED else [],
 )
-setup(ext_modules=[] if os.environ.get("SCALER_EXTENSION") == "ready" else [extension])
+setup(
+    ext_modules=[] if os.environ.get("SCALER_EXTENSION") == "ready" else [extension],
+    cmdclass={"build_py": BuildWithPage, "sdist": SourceWithPage},
+)

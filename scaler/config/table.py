@@ -229,12 +229,44 @@ class TopConfig:
             raise OptionError(str(error)) from None
 
 
+@dataclass(frozen=True, kw_only=True)
+class UiConfig(LoggingConfig):
+    """The options of scaler_ui."""
+
+    monitor_address: str = field(
+        metadata=required("what to show: a scheduler's monitor address, or a file that --record has made")
+    )
+    host: str = option("127.0.0.1", "where to serve the page; beyond this machine it asks for a token", group=WHERE)
+    port: int = option(50001, "on which port; 0: any free one", group=WHERE, least=0, most=65535)
+    token: str | None = option(
+        None, "what a browser must bring to be let in; SCALER_UI_TOKEN in the environment does the same", group=WHERE,
+        default_words="none on this machine, else a random one, which is logged",
+    )  # fmt: skip
+    allowed_hosts: tuple[str, ...] = option(
+        (), "names by which browsers reach the page through a proxy", group=WHERE,
+        separator=",", shown="NAME,NAME,...", default_words="this machine's loopback and --host",
+    )  # fmt: skip
+    record: str | None = option(
+        None, "write what is shown into this file, to be opened later", group=WORK, shown="FILE"
+    )
+
+    def __post_init__(self) -> None:
+        if "://" not in self.monitor_address:
+            if self.record is not None:
+                raise OptionError("--record writes down what a scheduler says, and a recording is there already")
+            return
+        try:
+            Address.parse(self.monitor_address).check_connectable()
+        except AddressError as error:
+            raise OptionError(str(error)) from None
+
+
 def _check_folder(folder: str | None) -> None:
     if folder is not None and not os.access(folder, os.W_OK | os.X_OK):
         raise OptionError(f"the object folder {folder} does not exist, or this user may not write there")
 
 
-Config = SchedulerConfig | ClusterConfig | TopConfig
+Config = SchedulerConfig | ClusterConfig | TopConfig | UiConfig
 # The commands: name of the section of a file, the program, its table, and what it does.
 COMMANDS: dict[str, tuple[str, type[Config], str]] = {
     "scheduler": (
@@ -255,5 +287,11 @@ COMMANDS: dict[str, tuple[str, type[Config], str]] = {
         TopConfig,
         "Shows a scheduler at work in a terminal: workers, functions, clients, failures, hosts, tasks. Needs `pip "
         "install scaler[top]`. Ends with q, or when it gets SIGINT, SIGTERM or SIGHUP; `?` shows its keys.",
+    ),
+    "ui": (
+        "scaler_ui",
+        UiConfig,
+        "Shows a scheduler at work as a web page, and its figures to Prometheus at /metrics. Needs `pip install "
+        "scaler[ui]`. Runs until it gets SIGINT, SIGTERM or SIGHUP.",
     ),
 }

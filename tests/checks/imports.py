@@ -44,15 +44,19 @@ MAY_IMPORT: dict[str, str] = {
     "scaler.keys": "exceptions program",
     "scaler.monitor": "_native address exceptions",
     "scaler.monitor.top": "config exceptions monitor program",
+    "scaler.monitor.page": "address config exceptions monitor program",
     "scaler": "client cluster program values",
     "scaler.entry_points": ANYTHING,
 }
 # Libraries that are dear to load or have one place where they are used.
 MAY_USE = {
+    "aiohttp": {"scaler.monitor.page"},
     "blessed": {"scaler.monitor.top.terminal"},
     "capnp": {"scaler.monitor.codec", "scaler.protocol.codec"},
     "cloudpickle": {"scaler.values.by_name", "scaler.values.by_value", "scaler.values.untravelling"},
     "cryptography": {"scaler.objects.sealed"},
+    "numpy": {"scaler.monitor.page"},
+    "prometheus_client": {"scaler.monitor.page"},
     "subprocess": {"scaler.cluster.spawn"},
     "uvloop": {"scaler.program.event_loop", "scaler.scheduler.pump_loop"},
     "wcwidth": {"scaler.monitor.top.text"},

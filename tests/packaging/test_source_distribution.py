@@ -4,6 +4,7 @@ The environment is a new one, and the demo is that of the distribution, so a fil
 """
 
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+PAGE = "scaler/monitor/page/static"
 _SMALL = {
     "one.py": "import os\n\ndef first(x):\n    return [y for y in x if y]\n",
     "folder/two.py": "class Second:\n    def third(self):\n        raise ValueError\n",
@@ -43,6 +45,7 @@ def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
             copy = folder / "tree" / name
             copy.parent.mkdir(parents=True, exist_ok=True)
             copy.write_bytes((ROOT / name).read_bytes())
+    shutil.copytree(ROOT / PAGE, folder / "tree" / PAGE)  # built by `make setup`, and committed by nobody
     run(sys.executable, "-m", "build", "--sdist", "--no-isolation", "--outdir", folder, cwd=folder / "tree")
     (archive,) = folder.glob("scaler-*.tar.gz")
     with tarfile.open(archive) as tar:
@@ -71,6 +74,7 @@ def test_it_is_installed_in_a_clean_environment_and_runs_the_demo(unpacked, tmp_
     run(python, "-m", "pip", "install", "-q", "--no-compile", unpacked, cwd=tmp_path, timeout_s=600)
     where = run(python, "-c", "import scaler._native; print(scaler._native.__file__)", cwd=tmp_path)
     assert where.startswith(str(tmp_path))
+    assert (Path(where).parent / PAGE.removeprefix("scaler/") / "page.js").exists()
     for name, text in _SMALL.items():
         path = tmp_path / "counted" / name
         path.parent.mkdir(parents=True, exist_ok=True)

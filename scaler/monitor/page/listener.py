@@ -1,0 +1,104 @@
+"""Listener: the reports of a scheduler, from its monitor address into the history, and into a recording if wanted.
+
+It reads whenever the socket has something, on the program's event loop: a round of a thousand workers takes some
+milliseconds. It goes on over restarts of the scheduler, and remembers when it last heard of one.
+
+Rule 1: all topics are subscribed to from the beginning, so that a browser that comes later finds its history; topics
+        about single tasks only while a browser asks.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterable
+
+from scaler.address import Address
+from scaler.monitor.page.history import History
+from scaler.monitor.recording import Recorder
+from scaler.monitor.report import TOPICS
+from scaler.monitor.subscriber import Subscriber
+
+LOOK_EVERY_S = 0.25
+_MOST_AT_ONCE = 64
+_log = logging.getLogger(__name__)
+
+
+class Listener:
+    """Open from `start` to `close`. `on_round` is called after each batch of reports that came together."""
+
+    def __init__(self, address: Address, history: History, recorder: Recorder | None = None) -> None:
+        self.history = history
+        self.problem = ""
+        """Why nothing can be read, or the recording not be written; empty: all is well."""
+        self._subscriber = Subscriber(address, TOPICS)
+        self.address = self._subscriber.address
+        self._recorder = recorder
+        self._asked: frozenset[str] = frozenset()
+        self._heard: float | None = None
+        self._problems = 0
+        self._on_round: Callable[[], None] = lambda: None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def silent_s(self) -> float | None:
+        """How long ago the last report came; None: none ever did."""
+        return None if self._heard is None else time.monotonic() - self._heard
+
+    def start(self, loop: asyncio.AbstractEventLoop, on_round: Callable[[], None]) -> None:
+        self._loop, self._on_round = loop, on_round
+        loop.add_reader(self._subscriber.descriptor, self._read)
+        self._look()
+
+    def ask(self, topics: Iterable[str]) -> None:
+        """Subscribe to these topics about tasks, and to no others any more."""
+        wanted = frozenset(topics)
+        if wanted != self._asked:
+            self._asked = wanted
+            self._subscriber.subscribe([*TOPICS, *wanted])
+
+    def close(self) -> None:
+        """Idempotent."""
+        if self._loop is not None:
+            self._loop.remove_reader(self._subscriber.descriptor)
+            self._loop = None
+        if self._timer is not None:
+            self._timer.cancel()
+        self._subscriber.close()
+        if self._recorder is not None:
+            self._recorder.close()
+
+    def _look(self) -> None:
+        # ZeroMQ's descriptor tells of a change once, and may do so while it is read: so it is looked at besides.
+        self._read()
+        if self._loop is not None:
+            self._timer = self._loop.call_later(LOOK_EVERY_S, self._look)
+
+    def _read(self) -> None:
+        came = 0
+        while came < _MOST_AT_ONCE and (report := self._subscriber.read(0)) is not None:
+            came += 1
+            self.history.add(report)
+            self._record(self._subscriber.last_bytes)
+        if self._subscriber.problems != self._problems:
+            self._problems = self._subscriber.problems
+            self._say(self._subscriber.last_problem)
+        elif came and self._recorder is None:
+            self.problem = ""
+        if came:
+            self._heard = time.monotonic()
+            self._on_round()
+
+    def _record(self, data: bytes) -> None:
+        if self._recorder is None:
+            return
+        try:
+            self._recorder.add(data)
+        except OSError as error:
+            recorder, self._recorder = self._recorder, None
+            self._say(f"recording into {recorder.path} has ended: {error.strerror}")
+
+    def _say(self, problem: str) -> None:
+        if problem != self.problem:
+            self.problem = problem
+            _log.warning("%s", problem)
