@@ -1,4 +1,7 @@
-"""ClientAtRelay: the relay of one client, which is a thread of the client's own process."""
+"""ClientAtRelay: a client's session, at its relay, which is a thread of the client's own process.
+
+The other end is client_at_scheduler; what all ends have in common says session_end.
+"""
 
 from scaler._native import (
     KIND_CANCEL,
@@ -18,15 +21,17 @@ from scaler._native import (
     Relay,
     RelayPeer,
     Store,
+    bare,
 )
 from scaler.objects.naming import pack_ids, unpack_ids
 from scaler.protocol.frames import (
+    FLAG_OBJECTS,
     Body,
     Cancel,
     Clear,
     Forget,
-    FrameError,
     Freed,
+    Functions,
     Goodbye,
     Joined,
     Release,
@@ -38,14 +43,16 @@ from scaler.protocol.frames import (
     Wait,
     Workers,
 )
-from scaler.session.session_at_relay import SessionAtRelay, odd_columns
-from scaler.session.single import with_payload
+from scaler.session.session_at_relay import SessionAtRelay
+from scaler.session.session_end import announced, odd_columns, with_payload
 
 MOST_IDS = 128  # of one control record
 
 
 class ClientAtRelay(SessionAtRelay):
     """Submits out, results in."""
+
+    says_tasks = True
 
     def __init__(
         self, relay: Relay, store: Store, mappings: Mappings, client_bits: int, peer: RelayPeer, name: str, pid: int
@@ -58,7 +65,7 @@ class ClientAtRelay(SessionAtRelay):
     def on_control(self, number: int, record: RecordCopy) -> None:
         kind, task = record.kind, record.task
         if kind == KIND_FUNCTION:
-            self.send_function(record)
+            self._send_function(record)
         elif kind == KIND_CANCEL:
             self._cancel(task)
         elif kind == KIND_CLEAR:
@@ -90,29 +97,57 @@ class ClientAtRelay(SessionAtRelay):
 
     def _say_of(self, task: int, body: Body) -> None:
         """Say this of a task, behind the task itself."""
-        if task in self.unsaid or self.has_functions_under_way:  # the scheduler may not have heard of it yet
+        if task in self.unsaid or self.functions_under_way:  # the scheduler may not have heard of it yet
             self.talk.after_objects(lambda: self.talk.post(body))
         else:
             self.talk.post(body)
 
-    def on_body(self, body: Body) -> None:
-        if isinstance(body, Results):
-            with odd_columns():
-                self.batch.put_results(body, peers=1, client_bits=self._client_bits)
-            for number, record in self.relay.deliver(self.batch):
-                self.relay.deliver_one(number, with_payload(record, self.talk.incoming.take(record.payload)))
-        elif isinstance(body, Freed):
-            ids = [object_id for _, object_id in body.rows()]
-            for at in range(0, len(ids), MOST_IDS):
-                self.relay.tell(0, KIND_FREED, pack_ids(ids[at : at + MOST_IDS]))
-        elif isinstance(body, RunHere):
-            for choice in body.rows():  # without room it is asked for again
-                self.relay.tell(0, KIND_RUN_HERE, task=choice.task, waits=False)
-        elif isinstance(body, Workers):
-            self.relay.tell(0, KIND_WORKERS, items=body.count)
-        elif isinstance(body, ShutdownAnswer):
-            self.relay.tell(0, KIND_REFUSED if body.reason else KIND_SHUTDOWN, body.reason.encode())
-        elif isinstance(body, Goodbye):
-            self.over = body.reason
-        else:
-            raise FrameError(f"a scheduler does not say {type(body).__name__} to a client")
+    def _send_function(self, record: RecordCopy) -> None:
+        """Announce a function that the client announces."""
+        function = announced(0, record)
+        if function.flags & FLAG_OBJECTS:
+            self.send_objects(0, function.payload)
+            function = function._replace(payload=bare(function.payload))
+        elif not self.functions_under_way:  # else after those: numbers count up
+            self.talk.post(Functions.of([function]))
+            return
+        self.functions_under_way += 1
+
+        def post() -> None:
+            self.functions_under_way -= 1
+            self.talk.post(Functions.of([function]))
+
+        self.talk.after_objects(post)
+
+    # what the scheduler says
+
+    def _on_results(self, body: Results) -> None:
+        with odd_columns():
+            self.batch.put_results(body, peers=1, client_bits=self._client_bits)
+        for number, record in self.relay.deliver(self.batch):
+            self.relay.deliver_one(number, with_payload(record, self.talk.incoming.take(record.payload)))
+
+    def _on_freed(self, body: Freed) -> None:
+        ids = [object_id for _, object_id in body.rows()]
+        for at in range(0, len(ids), MOST_IDS):
+            self.relay.tell(0, KIND_FREED, pack_ids(ids[at : at + MOST_IDS]))
+
+    def _on_run_here(self, body: RunHere) -> None:
+        for choice in body.rows():  # without room it is asked for again
+            self.relay.tell(0, KIND_RUN_HERE, task=choice.task, waits=False)
+
+    def _on_workers(self, body: Workers) -> None:
+        self.relay.tell(0, KIND_WORKERS, items=body.count)
+
+    def _on_shutdown_answer(self, body: ShutdownAnswer) -> None:
+        self.relay.tell(0, KIND_REFUSED if body.reason else KIND_SHUTDOWN, body.reason.encode())
+
+    other_side = "a scheduler to a client"
+    handlers = {
+        Results: _on_results,
+        Freed: _on_freed,
+        RunHere: _on_run_here,
+        Workers: _on_workers,
+        ShutdownAnswer: _on_shutdown_answer,
+        Goodbye: SessionAtRelay.on_goodbye,
+    }

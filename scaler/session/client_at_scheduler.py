@@ -5,9 +5,8 @@ Rule 1: what a client says is done in order, but for what makes room or lets wai
 Not here: what all sessions have in common, their rules included (session_at_scheduler).
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import partial
-from typing import Any
 
 from scaler._native import (
     KIND_FREED,
@@ -21,7 +20,6 @@ from scaler._native import (
     feed_one,
     feed_tasks,
     join_places,
-    runs_to_result_columns,
     split_places,
 )
 from scaler.objects.incoming import IncomingObjects
@@ -34,13 +32,11 @@ from scaler.protocol.frames import (
     Cancel,
     Clear,
     Forget,
-    FrameError,
     Freed,
     Functions,
     Hello,
     Joined,
     Release,
-    Results,
     Returned,
     RunHere,
     Tasks,
@@ -49,7 +45,7 @@ from scaler.protocol.frames import (
 )
 from scaler.session.free_notices import FreeNotices
 from scaler.session.session_at_scheduler import HostObjects, SessionAtScheduler, Steps, Waiting
-from scaler.session.single import with_payload
+from scaler.session.session_end import with_payload
 
 MOST_CANCELLED_EARLY = 100_000  # of more, what waits to be fed is cancelled in its turn
 _LOST = b"the object that has its result is not to be had any more"
@@ -58,6 +54,8 @@ SOME_WORKER = 1 << 24  # stands for the worker of a nested client elsewhere: no 
 
 class ClientAtScheduler(SessionAtScheduler):
     """A client behind a relay of its own."""
+
+    says_tasks = False
 
     def __init__(self, core: SchedulerCore, hello: Hello, objects: HostObjects, ready: set[SessionAtScheduler]) -> None:
         super().__init__(core, hello, objects, IncomingObjects(objects.store, client_bits=hello.client_bits), ready)
@@ -85,10 +83,7 @@ class ClientAtScheduler(SessionAtScheduler):
             self.index = self.core.on_client_joined(self.hello.client_bits, results, control, worker_tag)
         if isinstance(body, Tasks):
             self._batch_is_cleared = is_cleared  # else it says so of tasks that are being fed
-        handler = _HANDLERS.get(type(body))
-        if handler is None:
-            raise FrameError(f"a client does not say {type(body).__name__}")
-        yield from handler(self, body)
+        yield from self.handler_of(body)(self, body)
 
     def _on_functions(self, body: Functions) -> Steps:
         assert self.index is not None
@@ -174,7 +169,7 @@ class ClientAtScheduler(SessionAtScheduler):
 
     def _feed(self, body: Tasks) -> Steps:
         assert self.index is not None
-        core, index, batch = self.core, self.index, self._batch
+        core, index, batch = self.core, self.index, self.batch
         batch.put_tasks(body, client_bits=self.hello.client_bits)
         in_slice = 0
         while left := len(batch):
@@ -194,12 +189,6 @@ class ClientAtScheduler(SessionAtScheduler):
                 in_slice = 0
                 yield
         batch.trim()
-
-    def _post_runs(self, runs: list[tuple[int, Any]]) -> bool:
-        columns = runs_to_result_columns(runs)
-        if columns is not None:
-            self.talk.post(Results(*columns))
-        return columns is not None
 
     def send_large(self, peer: int, record: RecordCopy) -> None:
         number = self._freed.on_large_begun()
@@ -231,7 +220,7 @@ class ClientAtScheduler(SessionAtScheduler):
 
     def _say_large(self, number: int, record: RecordCopy, said: RecordRun) -> None:
         self._freed.on_large_said(number)
-        self._post_runs([(0, said)])
+        self.post_runs([(0, said)])
         assert self._outlet is not None
         self._outlet.result_leaves(record.payload)
         self._has_room_again = True
@@ -265,15 +254,15 @@ class ClientAtScheduler(SessionAtScheduler):
             self.index = None
         yield from ()
 
-
-_HANDLERS: dict[type, Callable[[ClientAtScheduler, Any], Steps]] = {
-    Tasks: ClientAtScheduler._feed,
-    Functions: ClientAtScheduler._on_functions,
-    Forget: ClientAtScheduler._on_forget,
-    Cancel: ClientAtScheduler._on_cancel,
-    Wait: ClientAtScheduler._on_wait,
-    Returned: ClientAtScheduler._on_returned,
-    Release: ClientAtScheduler._on_release,
-    Clear: ClientAtScheduler._on_clear,
-    Joined: ClientAtScheduler._on_joined,
-}
+    other_side = "a client"
+    handlers = {
+        Tasks: _feed,
+        Functions: _on_functions,
+        Forget: _on_forget,
+        Cancel: _on_cancel,
+        Wait: _on_wait,
+        Returned: _on_returned,
+        Release: _on_release,
+        Clear: _on_clear,
+        Joined: _on_joined,
+    }

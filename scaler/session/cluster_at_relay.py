@@ -1,4 +1,7 @@
-"""ClusterAtRelay: the relay of a host's workers, in their supervisor's process."""
+"""ClusterAtRelay: the session of a host's workers, at their relay, which is a thread of their supervisor's process.
+
+The other end is cluster_at_scheduler; what all ends have in common says session_end.
+"""
 
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -7,6 +10,7 @@ from typing import Protocol
 from scaler._native import (
     KIND_FORGET,
     KIND_FREED,
+    KIND_FUNCTION,
     KIND_RELEASE,
     MOST_NUMBERS,
     Mappings,
@@ -15,6 +19,8 @@ from scaler._native import (
     Relay,
     RelayPeer,
     Store,
+    join_places,
+    split_places,
 )
 from scaler.objects.kept_results import KeptResults
 from scaler.objects.naming import Place, pack_ids, unpack_ids
@@ -22,10 +28,8 @@ from scaler.objects.relay_transport import RelayTransport
 from scaler.protocol.bounds import MOST_CLAIMED, MOST_FACTS_LENGTH, plain_text
 from scaler.protocol.frames import (
     FLAG_OBJECTS,
-    Body,
     Cancel,
     Forget,
-    FrameError,
     Freed,
     Functions,
     Goodbye,
@@ -40,8 +44,8 @@ from scaler.protocol.frames import (
     Withdraw,
     Withdrawn,
 )
-from scaler.session.session_at_relay import SessionAtRelay, odd_columns
-from scaler.session.single import with_payload
+from scaler.session.session_at_relay import SessionAtRelay
+from scaler.session.session_end import odd_columns, with_payload
 from scaler.values.death_facts import pack_facts, read_facts
 
 RELAY_TAG = (1 << 24) - 1  # of the relay's own store
@@ -71,6 +75,8 @@ class Stopping(Protocol):
 class ClusterAtRelay(SessionAtRelay):
     """Tasks in, results out. `dismiss(peer)` is to hang up on a worker: on_left follows."""
 
+    says_tasks = False
+
     def __init__(
         self,
         relay: Relay,
@@ -83,7 +89,7 @@ class ClusterAtRelay(SessionAtRelay):
     ) -> None:
         super().__init__(relay, store, mappings, until_named=False)
         self._dismiss, self._stopper = dismiss, stopper
-        self._made = KeptResults(epoch, folder, mappings, self._tell_freed)
+        self._kept_results = KeptResults(epoch, folder, mappings, self._tell_freed)
         self.is_shut_down = False  # the scheduler wants no cluster any more
         self._numbers = 0  # all below it have been given to workers
         self._sending: dict[int, tuple[int, RecordCopy]] = {}  # results whose objects are on their way, by task
@@ -94,7 +100,7 @@ class ClusterAtRelay(SessionAtRelay):
 
     def use(self, transport: RelayTransport | None) -> None:
         super().use(transport)
-        self._made.transport = transport
+        self._kept_results.transport = transport
         if transport is None:
             self.talk.post(Unable(""))  # its workers may take long to start, and who says nothing is not waited for
 
@@ -121,49 +127,7 @@ class ClusterAtRelay(SessionAtRelay):
 
     def on_sent(self, number: int, record: RecordCopy) -> None:
         self._sending.pop(record.task, None)
-        self._made.on_sent(number, record)
-
-    def on_body(self, body: Body) -> None:
-        if isinstance(body, Tasks):
-            with odd_columns():
-                self.batch.put_tasks(body, peers=self._numbers)
-            for number, record in self.relay.deliver(self.batch):
-                self.relay.deliver_one(number, with_payload(record, self.place(record.payload)))
-        elif isinstance(body, Functions):
-            for function in body.rows():
-                self.tell_function(function)
-        elif isinstance(body, Forget):
-            for number, function_number in body.rows():
-                self.relay.tell(number, KIND_FORGET, function=function_number)
-        elif isinstance(body, Withdraw):
-            self.talk.post(Withdrawn.of([(*row, bool(self.relay.withdraw(*row))) for row in body.rows()]))
-        elif isinstance(body, Freed):
-            for _, object_id in body.rows():
-                if not self._made.forget(object_id):
-                    self.talk.incoming.forget(object_id)
-        elif isinstance(body, Taken):
-            for naming in body.rows():
-                self._made.on_taken(naming.peer, naming.object, naming.name)
-        elif isinstance(body, Goodbye):
-            self.over = body.reason
-        elif isinstance(body, Shutdown):
-            self.is_shut_down = True
-            self.talk.post(Goodbye())
-            self.over = "the scheduler stops its workers"
-        elif isinstance(body, Cancel):
-            for row in body.rows():
-                self._stop(*row)
-        else:
-            raise FrameError(f"a scheduler does not say {type(body).__name__} to a cluster")
-
-    def find(self, object_id: int) -> Place | None:
-        return self._made.find(object_id) or super().find(object_id)
-
-    def _stop(self, number: int, task: int, attempt: int) -> None:
-        """Nobody wants this any more. What had not begun was asked back before."""
-        peer = self.relay.find_peer(number)
-        if peer is not None:
-            self._stopper.stop(peer, task, attempt)
+        self._kept_results.on_sent(number, record)
 
     def take_back_all(self, peer: RelayPeer) -> None:
         """This worker will be killed: what it has not begun goes elsewhere."""
@@ -206,7 +170,7 @@ class ClusterAtRelay(SessionAtRelay):
         self._leaving.remove(number)
         begun = Left.columns_of(claimed[:MOST_CLAIMED])
         self.talk.post(Left(number, exit_code, plain_text(reason, MOST_FACTS_LENGTH), **begun))
-        self._made.on_left(number, worker_tag(number))  # its results have been sent, or never will be
+        self._kept_results.on_left(number, worker_tag(number))  # its results have been sent, or never will be
 
     # another scheduler
 
@@ -229,11 +193,11 @@ class ClusterAtRelay(SessionAtRelay):
             if isinstance(body, Results) and not any(flags & FLAG_OBJECTS for flags in body.flags):
                 self.talk.post(body)
         present = {peer.number for peer in self.peers}
-        unheard = self._made.take_over(before._made, present)
+        unheard = self._kept_results.take_over(before._kept_results, present)
         sending = [(number, record) for number, record in before._sending.values() if number in present]
         self.relay.asides[:0] = [*unheard, *sending]
         for number in before._leaving:
-            self._made.on_left(number, worker_tag(number))
+            self._kept_results.on_left(number, worker_tag(number))
         self._old_stores = [*before._old_stores, before.store]
 
     def _look_after_survivors(self) -> None:
@@ -252,4 +216,72 @@ class ClusterAtRelay(SessionAtRelay):
         """Nobody will open an object of a session before any more. Who has one open keeps it."""
         while self._old_stores:
             self._old_stores.pop().close()
-        self._made.free_outdated()
+        self._kept_results.free_outdated()
+
+    # what the scheduler says
+
+    def _on_tasks(self, body: Tasks) -> None:
+        with odd_columns():
+            self.batch.put_tasks(body, peers=self._numbers)
+        for number, record in self.relay.deliver(self.batch):
+            self.relay.deliver_one(number, with_payload(record, self._placed(record.payload)))
+
+    def _on_functions(self, body: Functions) -> None:
+        for row in body.rows():
+            payload = self._placed(row.payload) if row.flags & FLAG_OBJECTS else row.payload
+            self.relay.tell(row.peer, KIND_FUNCTION, row.digest + payload, function=row.number, flags=row.flags)
+
+    def _placed(self, payload: bytes) -> bytes:
+        """The payload, saying where on this host its objects lie; one that is not here has no place."""
+        places, stream = split_places(payload)
+        found = []
+        for object_id, _, _, size, flags in places:
+            here = self._find(object_id)
+            found.append((object_id, 0, 0, size, flags) if here is None else (object_id, *here[1:4], flags))
+        return join_places(found, stream)
+
+    def _find(self, object_id: int) -> Place | None:
+        """Where an object lies on this host: where a worker has made it, or where it has come to."""
+        kept = self._kept_results.find(object_id)
+        return kept or (self.store.place_of(object_id) if object_id in self.store else None)
+
+    def _on_forget(self, body: Forget) -> None:
+        for number, function_number in body.rows():
+            self.relay.tell(number, KIND_FORGET, function=function_number)
+
+    def _on_withdraw(self, body: Withdraw) -> None:
+        self.talk.post(Withdrawn.of([(*row, bool(self.relay.withdraw(*row))) for row in body.rows()]))
+
+    def _on_freed(self, body: Freed) -> None:
+        for _, object_id in body.rows():
+            if not self._kept_results.forget(object_id):
+                self.talk.incoming.forget(object_id)
+
+    def _on_taken(self, body: Taken) -> None:
+        for naming in body.rows():
+            self._kept_results.on_taken(naming.peer, naming.object, naming.name)
+
+    def _on_shutdown(self, body: Shutdown) -> None:
+        self.is_shut_down = True
+        self.talk.post(Goodbye())
+        self.over = "the scheduler stops its workers"
+
+    def _on_cancel(self, body: Cancel) -> None:
+        """Nobody wants these any more. What had not begun was asked back before."""
+        for number, task, attempt in body.rows():
+            peer = self.relay.find_peer(number)
+            if peer is not None:
+                self._stopper.stop(peer, task, attempt)
+
+    other_side = "a scheduler to a cluster"
+    handlers = {
+        Tasks: _on_tasks,
+        Functions: _on_functions,
+        Forget: _on_forget,
+        Withdraw: _on_withdraw,
+        Freed: _on_freed,
+        Taken: _on_taken,
+        Cancel: _on_cancel,
+        Shutdown: _on_shutdown,
+        Goodbye: SessionAtRelay.on_goodbye,
+    }

@@ -4,7 +4,6 @@ Rule 1: a worker goes by its relay's number, which counts up; what comes of one 
 Not here: what all sessions have in common, their rules included (session_at_scheduler).
 """
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -20,12 +19,11 @@ from scaler._native import (
     bare,
     feed_one,
     feed_results,
-    runs_to_task_columns,
     split_places,
 )
 from scaler.objects.incoming import IncomingObjects
 from scaler.objects.naming import new_objects
-from scaler.protocol.bounds import CHUNK_BYTES, DIGEST_BYTES, MOST_FUNCTION_BYTES, parts_of
+from scaler.protocol.bounds import CHUNK_BYTES, MOST_FUNCTION_BYTES, parts_of
 from scaler.protocol.frames import (
     ROWS_PER_SLICE,
     Body,
@@ -41,7 +39,6 @@ from scaler.protocol.frames import (
     Release,
     Results,
     Taken,
-    Tasks,
     Unable,
     Verdict,
     Withdraw,
@@ -49,7 +46,7 @@ from scaler.protocol.frames import (
     slices_of,
 )
 from scaler.session.session_at_scheduler import HostObjects, SessionAtScheduler, Steps
-from scaler.session.single import with_payload
+from scaler.session.session_end import announced, with_payload
 from scaler.values.death_facts import pack_facts, read_facts
 
 MOST_WORKERS = NEWS_WORDS * 64  # of one host at a time
@@ -58,6 +55,8 @@ FUNCTIONS_AT_ONCE = CHUNK_BYTES // MOST_FUNCTION_BYTES  # in one frame
 
 class ClusterAtScheduler(SessionAtScheduler):
     """The workers of another host, behind their supervisor's relay."""
+
+    says_tasks = True
 
     keeps = True
 
@@ -84,26 +83,23 @@ class ClusterAtScheduler(SessionAtScheduler):
         self._present: set[int] = set()  # objects that its host has, or that are on their way there
 
     def on_body(self, body: Body, is_cleared: bool = False) -> Steps:
-        handler = _HANDLERS.get(type(body))
-        if handler is None:
-            raise FrameError(f"a cluster does not say {type(body).__name__}")
-        yield from handler(self, body)
+        yield from self.handler_of(body)(self, body)
 
     def _on_unable(self, body: Unable) -> Steps:
         self.unable = body.reason
         yield from ()
 
     def _on_results(self, body: Results) -> Steps:
-        self._batch.put_results(body, peers=MOST_NUMBERS)
-        while len(self._batch):
+        self.batch.put_results(body, peers=MOST_NUMBERS)
+        while len(self.batch):
             taken: list[tuple[int, int, int]] = []
-            for peer, record in feed_results(self.core, self.workers, self._batch, self.now_ns, ROWS_PER_SLICE):
+            for peer, record in feed_results(self.core, self.workers, self.batch, self.now_ns, ROWS_PER_SLICE):
                 taken += self._take_large(peer, record, self.now_ns)
             if taken:
                 self.talk.post(Taken.of(taken))
-            if len(self._batch):
+            if len(self.batch):
                 yield
-        self._batch.trim()
+        self.batch.trim()
 
     def _on_withdrawn(self, body: Withdrawn) -> Steps:
         for verdicts in slices_of(body):
@@ -219,10 +215,7 @@ class ClusterAtScheduler(SessionAtScheduler):
                 outlet.clean()
                 self._dirty_control.pop()
             elif record.kind == KIND_FUNCTION:
-                data = record.payload
-                rows.append(
-                    Function(outlet.peer, record.function, data[:DIGEST_BYTES], record.flags, data[DIGEST_BYTES:])
-                )
+                rows.append(announced(outlet.peer, record))
             elif record.kind == KIND_FORGET:
                 forgotten.append((outlet.peer, record.function))
             if len(rows) == FUNCTIONS_AT_ONCE:
@@ -232,8 +225,9 @@ class ClusterAtScheduler(SessionAtScheduler):
             self.talk.post(Functions.of(rows))
         for peer, record in self._large_functions:
             self._functions_under_way += 1
-            self.send_objects(record.payload[DIGEST_BYTES:])
-            self.talk.after_objects(partial(self._post_function, peer, record))
+            function = announced(peer, record)
+            self.send_objects(function.payload)
+            self.talk.after_objects(partial(self._post_function, function._replace(payload=bare(function.payload))))
         self._large_functions.clear()
         for numbers in parts_of(forgotten):  # after the functions, which may wait for what they carry
             self.talk.after_objects(partial(self._post_forget, numbers))
@@ -241,10 +235,9 @@ class ClusterAtScheduler(SessionAtScheduler):
     def _post_forget(self, numbers: list[tuple[int, int]]) -> None:
         self.talk.post(Forget.of(numbers))
 
-    def _post_function(self, peer: int, record: RecordCopy) -> None:
+    def _post_function(self, function: Function) -> None:
         self._functions_under_way -= 1
-        digest, payload = record.payload[:DIGEST_BYTES], bare(record.payload[DIGEST_BYTES:])
-        self.talk.post(Functions.of([Function(peer, record.function, digest, record.flags, payload)]))
+        self.talk.post(Functions.of([function]))
 
     def send_large(self, peer: int, record: RecordCopy) -> None:
         outlet = self._outlets.get(peer)
@@ -267,7 +260,7 @@ class ClusterAtScheduler(SessionAtScheduler):
         position = None if outlet is None else outlet.leaves(task, attempt)
         if position is not None:
             self.core.on_task_sent(self.workers[peer], task, attempt, position)
-            self._post_runs([(peer, with_payload(record, bare(record.payload)))])
+            self.post_runs([(peer, with_payload(record, bare(record.payload)))])
 
     def on_gone(self, objects: list[int]) -> None:
         """Nobody holds these any more: its host need not keep them."""
@@ -279,12 +272,6 @@ class ClusterAtScheduler(SessionAtScheduler):
             for part in parts_of(gone):
                 self.talk.post(Freed.of(part))
 
-    def _post_runs(self, runs: list[tuple[int, Any]]) -> bool:
-        columns = runs_to_task_columns(runs)
-        if columns is not None:
-            self.talk.post(Tasks(*columns))
-        return columns is not None
-
     def on_left(self) -> Steps:
         facts = pack_facts({"host": self.hello.host_name, "lost": True})
         self.core.on_workers_left(list(self.workers.values()), self.now_ns, facts)
@@ -295,12 +282,12 @@ class ClusterAtScheduler(SessionAtScheduler):
         self.talk.close()
         yield from ()
 
-
-_HANDLERS: dict[type, Callable[[ClusterAtScheduler, Any], Steps]] = {
-    Unable: ClusterAtScheduler._on_unable,
-    Results: ClusterAtScheduler._on_results,
-    Withdrawn: ClusterAtScheduler._on_withdrawn,
-    Release: ClusterAtScheduler._on_release,
-    Joined: ClusterAtScheduler._on_joined,
-    Left: ClusterAtScheduler._on_left,
-}
+    other_side = "a cluster"
+    handlers = {
+        Unable: _on_unable,
+        Results: _on_results,
+        Withdrawn: _on_withdrawn,
+        Release: _on_release,
+        Joined: _on_joined,
+        Left: _on_left,
+    }

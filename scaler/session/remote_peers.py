@@ -1,40 +1,21 @@
 """RemotePeers: what comes in on the scheduler's ZeroMQ address, sorted by session. No socket: bytes in, bytes out.
 
-A newcomer says hello and is told where the door is; one that shares this host's memory goes there and is not seen here
-again. The others stay, each with a session of its own, which survives a broken connection: the next hello names it.
+A peer says hello and is told the address of the scheduler's listener for its own host. One that shares this host's
+memory goes on there and is not seen here again. The others stay, each with a session of its own, which survives a
+broken connection: the next hello names it.
 
-Which peer has gone. Silence for the time-out is a death, but not while ZeroMQ's own threads at the other end still
-answer its pings: that process lives, and something holds its interpreter (a call into C that keeps Python's lock for
-minutes). Then it is given HUNG_TIMES as long. A host whose connection was closed is not waited for so long: one that
-lives comes back at once. Time during which this process itself did not run (it was stopped, or the machine slept) is
-nobody's silence.
-
-No frame holds the scheduler up. What is to be done about one is done in slices, one at a time while others have their
-turn; what comes from the same peer meanwhile waits behind it, unacknowledged, in a queue of that session which is
-bounded: a peer that goes on sending though nothing is acknowledged is shut out. Of some frames that wait a part is done
-early (`EARLY`): in their own turn nothing is left to be done early, since what was said later may have been done then.
-
-What is kept for later, and when it goes:
-
-| of each link | what | until |
-| --- | --- | --- |
-| `steps` | the rest of the last frame that was taken | it is done |
-| `untaken` | numbered frames that wait behind that | their turn; a new connection, on which they come again |
-| `early` | by number, what can be done already about those | done; their turn; a new connection |
-| `returned` | by number, what was done early of a Returned, or is | its turn, also on a new connection: done once |
-
-| of all | which links | until |
+| what is kept of all links | which | until |
 | --- | --- | --- |
 | `_unbegun` | have said nothing but hello, oldest first | they say something, BEGIN_S, MOST_UNBEGUN |
 | `_ready` | may have something to say or to take (their sessions) | the next flush |
 | `_owing` | are owed an acknowledgement | the next tick |
-| `_to_hear` | have not heard this round's heartbeat | their part of the round |
 | `_to_tell` | are clients that have not heard how many workers there are | their part of a flush |
 | `_leaving` | have gone, and something is still to be done about that | it is done |
 
 Rule 1: nothing that comes in may hurt any peer but its sender: it is counted, logged, answered with a refusal if it is
         a frame at all, and dropped.
-Not here: what clients and clusters say (session_at_scheduler, client_at_scheduler, cluster_at_scheduler).
+Not here: what waits for its turn (link), which peer has gone (silence), how many answers a stranger gets (strangers),
+what clients and clusters say (client_at_scheduler, cluster_at_scheduler).
 """
 
 import logging
@@ -42,7 +23,7 @@ import secrets
 import sys
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from scaler._native import SchedulerCore
 from scaler.program.sparing_log import SparingLog
@@ -51,8 +32,6 @@ from scaler.protocol.codec import decode, encode
 from scaler.protocol.frames import (
     Acknowledge,
     Body,
-    Cancel,
-    Clear,
     Frame,
     FrameError,
     Goodbye,
@@ -61,94 +40,27 @@ from scaler.protocol.frames import (
     Joined,
     Left,
     Refusal,
-    Returned,
     Role,
     Serves,
     Shutdown,
     ShutdownAnswer,
-    Wait,
     Welcome,
     Workers,
 )
 from scaler.session.client_at_scheduler import ClientAtScheduler
 from scaler.session.cluster_at_scheduler import ClusterAtScheduler
-from scaler.session.conversation import WINDOW_BYTES, WINDOW_FRAMES
-from scaler.session.session_at_scheduler import HostObjects, SessionAtScheduler, Steps, Waiting
+from scaler.session.link import DONE, EARLY, WAITING_BYTES, Link
+from scaler.session.session_at_scheduler import HostObjects, SessionAtScheduler, Steps
+from scaler.session.silence import AT_ONCE, Silence
+from scaler.session.strangers import Strangers
 
 _log = logging.getLogger(__name__)
 _sparing = SparingLog(_log)
 ACKNOWLEDGE_S = 0.02
 WARNING_S = 1.0
-MOST_REFUSALS = 64  # said to strangers within WARNING_S: who sends nonsense and reads nothing is not to fill memory
-MOST_ANSWERED = 1 << 14  # connections of which it is known that a hello was answered, so that the first is, on each
 BEGIN_S = 60.0  # after its hello whoever stays says something; who has found the door says goodbye sooner
 MOST_UNBEGUN = 1024  # that have said nothing but hello; the oldest go first
-MOST_UNTAKEN_BYTES = 4 * WINDOW_BYTES
-WAITING_BYTES = 512  # what a frame that waits takes besides its bytes
 TURN_BYTES = 64 << 10  # of frames that one session is given in a turn; the last may be larger, and be done in slices
-AT_ONCE = 256  # of all peers that something is said to, in one turn
-MOST_EARLY = 1000  # frames of one session of which something is still to be done before their turn
-MOST_RETURNED = WINDOW_FRAMES  # of one session, done before their turn
-MOST_UNACKNOWLEDGED = 1 << 17  # frames that one session is told and does not acknowledge
-MOST_UNACKNOWLEDGED_BYTES = 4 * WINDOW_BYTES  # the same in bytes: what does not wait for the window is far less
-EARLY = (Cancel, Clear, Wait, Returned)
-DONE = object()  # what a generator that is over is said to have yielded
-HUNG_TIMES = 10
-CLOSED_S = 10.0
-
-
-@dataclass(eq=False)
-class _Link:
-    """A session and where it can be reached just now."""
-
-    session: SessionAtScheduler
-    token: bytes
-    routing_id: bytes
-    heard_s: float
-    came_s: float
-    has_begun: bool = False  # said anything after its hello
-    is_reachable: bool = True  # there is a connection, as far as ZeroMQ knows
-    closed_s: float | None = None  # when the connection was found to have been closed, and not for its silence
-    steps: Steps | None = None  # what is still to be done about the last frame that was taken
-    early: dict[int, Steps] = field(default_factory=dict)  # what can be done already about those that wait, by number
-    returned: dict[int, Steps] = field(default_factory=dict)  # what was done early or is being done, of a Returned
-    untaken: deque[Waiting] = field(default_factory=deque)  # frames that wait behind it
-    untaken_bytes: int = 0
-
-    @property
-    def is_busy(self) -> bool:
-        """What comes now has to wait."""
-        return self.steps is not None or bool(self.untaken)
-
-    @property
-    def can_go_on(self) -> bool:
-        """There is something to be done for it that waits for nothing but its turn."""
-        return bool(self.early) or (self.is_busy and not self.session.is_full)
-
-    def do_early(self, frame: Frame) -> None:
-        """Have done what can be done now about a frame that has to wait for its turn."""
-        if frame.number in self.early or frame.number in self.returned or len(self.early) >= MOST_EARLY:
-            return
-        body = frame.body
-        if isinstance(body, Returned) and len(self.returned) >= MOST_RETURNED:
-            return
-        before = list(self.untaken) if isinstance(body, Clear) else ()
-        steps = self.early[frame.number] = self.session.do_early(body, before)
-        if isinstance(body, Returned):
-            self.returned[frame.number] = steps
-
-    def go_on_early(self) -> None:
-        """A slice of that."""
-        if self.early:
-            number = next(iter(self.early))
-            if next(self.early[number], DONE) is DONE:
-                del self.early[number]
-
-    def on_connected_again(self) -> None:
-        """What was not taken comes again, and is done once all the same."""
-        self.untaken.clear()
-        self.untaken_bytes = 0
-        self.early = {number: steps for number, steps in self.early.items() if number in self.returned}
 
 
 class RemotePeers:
@@ -176,26 +88,20 @@ class RemotePeers:
     ) -> None:
         self._core, self._epoch, self._local_address, self._objects = core, epoch, local_address, objects
         self._queue_size, self._heartbeat_s = queue_size, heartbeat_s
-        self._client_timeout_s, self._worker_timeout_s = client_timeout_s, worker_timeout_s
-        self._ping_timeout_s = ping_timeout_s
+        self._silence = Silence(client_timeout_s, worker_timeout_s, heartbeat_s, ping_timeout_s)
         self._send, self._on_change, self._on_shutdown = send, on_change, on_shutdown
-        self._links: dict[bytes, _Link] = {}  # by routing id
-        self._by_token: dict[bytes, _Link] = {}
-        self._by_session: dict[SessionAtScheduler, _Link] = {}
+        self._links: dict[bytes, Link] = {}  # by routing id
+        self._by_token: dict[bytes, Link] = {}
+        self._by_session: dict[SessionAtScheduler, Link] = {}
         self._ready: set[SessionAtScheduler] = set()  # that may have something to say, or to take
-        self._unbegun: dict[_Link, None] = {}  # in the order in which they came
+        self._unbegun: dict[Link, None] = {}  # in the order in which they came
         self._vouchers: set[bytes] = set()  # of the workers elsewhere
-        self._answered: dict[bytes, None] = {}  # connections on which a hello was answered without a session to follow
-        self._refusals = 0  # said to strangers
-        self._next_refusals_s = 0.0  # when more may be
+        self._strangers = Strangers()
         self._leaving: deque[Steps] = deque()  # what is still to be done about those that have gone
-        self._owing: set[_Link] = set()  # who waits for an acknowledgement
+        self._owing: set[Link] = set()  # who waits for an acknowledgement
         self._now_ns = 0  # as the caller's clock has it
-        self._to_hear: deque[_Link] = deque()  # who has not heard a heartbeat in this round
-        self._slept_s = 0.0  # how long this process did not run before it
-        self._to_tell: dict[_Link, None] = {}  # clients that have not heard how many workers there are
+        self._to_tell: dict[Link, None] = {}  # clients that have not heard how many workers there are
         self._workers = Workers(0)
-        self._next_heartbeat_s = self._last_heartbeat_s = 0.0
         self._next_warning_s = 0.0
         self.dropped = 0
 
@@ -223,7 +129,7 @@ class RemotePeers:
         except Exception as error:  # whatever a frame can bring about is its sender's trouble
             self._drop(routing_id, link, error, now_s)
 
-    def _take(self, link: _Link, frame: Frame, is_cleared: bool = False) -> None:
+    def _take(self, link: Link, frame: Frame, is_cleared: bool = False) -> None:
         body = link.session.talk.take(frame)
         if frame.number:
             self._owing.add(link)
@@ -235,35 +141,31 @@ class RemotePeers:
                     link.steps = begun
         if body is not None:
             self._on_body(link, body, is_cleared)
-        _check_unacknowledged(link.session)
+        link.check_unacknowledged()
 
-    def _put_off(self, link: _Link, frame: Frame, size: int) -> None:
+    def _put_off(self, link: Link, frame: Frame, size: int) -> None:
         """Something is still to be done about what came before: what is numbered waits here unacknowledged."""
         is_client = link.session.hello.role == Role.CLIENT
         if isinstance(frame.body, Goodbye) and is_client:
             self._end(link, "it said goodbye")
         elif not frame.number:
             self._take(link, frame)
-        elif link.untaken_bytes > MOST_UNTAKEN_BYTES:
-            raise FrameError("it goes on sending though nothing was acknowledged")
         else:
             if isinstance(frame.body, Shutdown) and is_client:
                 self._shut_down(link)
                 frame = Frame(Acknowledge(), frame.number, frame.acknowledged)  # its number is still to be taken
             if isinstance(frame.body, EARLY) and is_client:
                 link.do_early(frame)
-            link.untaken.append(Waiting(frame, size))
-            link.untaken_bytes += size + WAITING_BYTES
+            link.put_off(frame, size)
 
-    def _go_on(self, link: _Link) -> None:
+    def _go_on(self, link: Link) -> None:
         """Give it its turn: a slice of what can be done early, and of what is to be done next."""
         link.session.now_ns = self._now_ns
         link.go_on_early()
         left = TURN_BYTES
         while link.is_busy and left > 0 and link.token in self._by_token:
             if link.steps is None:
-                waiting = link.untaken.popleft()
-                link.untaken_bytes -= waiting.size + WAITING_BYTES
+                waiting = link.next_untaken()
                 left -= waiting.size + WAITING_BYTES
                 self._take(link, waiting.frame, waiting.is_cleared)
             elif next(link.steps, DONE) is DONE:
@@ -271,7 +173,7 @@ class RemotePeers:
             else:
                 return
 
-    def _drop(self, routing_id: bytes, link: _Link | None, error: Exception, now_s: float) -> None:
+    def _drop(self, routing_id: bytes, link: Link | None, error: Exception, now_s: float) -> None:
         """A frame could not be taken: whoever sent it hears why, and its session is over."""
         self.dropped += 1
         if now_s >= self._next_warning_s:  # a flood of nonsense is not to become one of warnings
@@ -310,7 +212,7 @@ class RemotePeers:
             link = self._new_link(routing_id, hello, now_s)
         self._links[routing_id] = link
         self._ready.add(link.session)
-        self._answered.pop(routing_id, None)
+        self._strangers.on_session(routing_id)
         resumed = bool(hello.session) and link.token == hello.session
         self._welcome(routing_id, link.token, resumed, link.session.talk.ledger.received)
 
@@ -330,7 +232,7 @@ class RemotePeers:
         )  # fmt: skip
         self._send(routing_id, encode(Frame(welcome, 0, received)))
 
-    def _new_link(self, routing_id: bytes, hello: Hello, now_s: float) -> _Link:
+    def _new_link(self, routing_id: bytes, hello: Hello, now_s: float) -> Link:
         session: SessionAtScheduler
         if hello.role == Role.CLIENT:
             session = ClientAtScheduler(self._core, hello, self._objects, self._ready)
@@ -338,14 +240,14 @@ class RemotePeers:
             session = ClusterAtScheduler(
                 self._core, hello, self._objects, self._ready, self._queue_size, self._vouchers
             )
-        link = _Link(session, secrets.token_bytes(16), routing_id, now_s, now_s)
+        link = Link(session, secrets.token_bytes(16), routing_id, now_s, now_s)
         self._by_token[link.token] = self._by_session[session] = link
         self._unbegun[link] = None
         if len(self._unbegun) > MOST_UNBEGUN:
             self._lose_patience(next(iter(self._unbegun)), "too many others had said no more than hello, either")
         return link
 
-    def _on_body(self, link: _Link, body: Body, is_cleared: bool = False) -> None:
+    def _on_body(self, link: Link, body: Body, is_cleared: bool = False) -> None:
         if not link.has_begun and not isinstance(body, Acknowledge | Heartbeat | Goodbye):
             link.has_begun = True
             self._unbegun.pop(link, None)
@@ -368,10 +270,10 @@ class RemotePeers:
                 _sparing.info((link.token, body.peer), "%s: %s", link.session.hello.host_name, said)
                 self._on_change()
 
-    def _shut_down(self, link: _Link) -> None:
+    def _shut_down(self, link: Link) -> None:
         link.session.talk.post(ShutdownAnswer(self._on_shutdown()))
 
-    def _end(self, link: _Link, why: str) -> None:
+    def _end(self, link: Link, why: str) -> None:
         if self._by_token.get(link.token) is not link:
             return  # what it said before in the same turn has ended it already
         self._links.pop(link.routing_id, None)
@@ -388,7 +290,7 @@ class RemotePeers:
             self._leaving.append(leaving)
         self._on_change()
 
-    def _lose_patience(self, link: _Link, why: str) -> None:
+    def _lose_patience(self, link: Link, why: str) -> None:
         """It has said hello, and then nothing. If it lives it says hello again."""
         self._refuse(link.routing_id, f"nothing came after the hello, and {why}", True)
         self._end(link, why)
@@ -398,19 +300,7 @@ class RemotePeers:
             self._send(routing_id, encode(Frame(Refusal(plain_text(reason), is_temporary))))
 
     def _may_answer(self, routing_id: bytes, is_hello: bool) -> bool:
-        """Whether to answer a stranger. The first hello of a connection always is: many peers come at once after a
-        restart, each waits for its answer before it tries again, and one answer per connection fills no memory.
-        """
-        if is_hello and routing_id not in self._answered:
-            self._answered[routing_id] = None
-            if len(self._answered) > MOST_ANSWERED:
-                del self._answered[next(iter(self._answered))]
-            return True
-        now_s = self._now_ns / 1e9
-        if now_s >= self._next_refusals_s:
-            self._refusals, self._next_refusals_s = 0, now_s + WARNING_S
-        self._refusals += 1
-        return self._refusals <= MOST_REFUSALS
+        return self._strangers.may_answer(routing_id, is_hello, self._now_ns / 1e9)
 
     # the shell's calls
 
@@ -437,7 +327,7 @@ class RemotePeers:
                     self._go_on(link)
                 if session.has_more:
                     session.flush()
-                _check_unacknowledged(session)
+                link.check_unacknowledged()
             except Exception as error:  # in a frame that had to wait for its turn
                 self._drop(link.routing_id, link, error, link.heard_s)
                 sent = True
@@ -456,7 +346,7 @@ class RemotePeers:
             session in self._by_session and self._by_session[session].can_go_on for session in self._ready
         )
 
-    def _empty(self, link: _Link) -> bool:
+    def _empty(self, link: Link) -> bool:
         outbox = link.session.talk.outbox
         for data in outbox:
             link.is_reachable = self._send(link.routing_id, data)
@@ -472,46 +362,24 @@ class RemotePeers:
             if link.routing_id in self._links:
                 link.session.talk.acknowledge()
                 self._empty(link)
-        if not self._to_hear and now_s >= self._next_heartbeat_s:
-            self._begin_round(now_s)
-        for _ in range(min(len(self._to_hear), AT_ONCE)):
-            link = self._to_hear.popleft()
+        if not self._silence.is_amid_round and now_s >= self._silence.next_round_s:
+            while self._unbegun and now_s > (oldest := next(iter(self._unbegun))).came_s + BEGIN_S:
+                self._lose_patience(oldest, f"{now_s - oldest.came_s:.0f} s have gone by")
+            self._silence.begin_round(self._links.values(), now_s)
+        for link in self._silence.next_links(now_s):
             if self._by_token.get(link.token) is not link:
                 continue  # it has gone meanwhile
-            link.heard_s = min(now_s, link.heard_s + self._slept_s)
             link.session.talk.say(Heartbeat(int(now_s * 1e9)))
             self._empty(link)
-            self._look_after(link, now_s)
-
-    def _begin_round(self, now_s: float) -> None:
-        """All are to hear a heartbeat, and to be looked after, some at a time."""
-        while self._unbegun and now_s > (oldest := next(iter(self._unbegun))).came_s + BEGIN_S:
-            self._lose_patience(oldest, f"{now_s - oldest.came_s:.0f} s have gone by")
-        self._slept_s = max(0.0, now_s - self._last_heartbeat_s - 2 * self._heartbeat_s)
-        self._next_heartbeat_s, self._last_heartbeat_s = now_s + self._heartbeat_s, now_s
-        self._to_hear.extend(self._links.values())
-
-    def _look_after(self, link: _Link, now_s: float) -> None:
-        """End the session if the other side has been away for too long."""
-        is_client = link.session.hello.role == Role.CLIENT
-        timeout_s = self._client_timeout_s if is_client else self._worker_timeout_s
-        silent_s = now_s - link.heard_s
-        if not link.is_reachable and link.closed_s is None and silent_s < self._ping_timeout_s:
-            link.closed_s = now_s
-        if silent_s > timeout_s * (HUNG_TIMES if link.is_reachable else 1):
-            why = f"nothing was heard from it for {silent_s:.0f} s"
-        elif link.closed_s is not None and not is_client and now_s - link.closed_s > min(CLOSED_S, timeout_s):
-            why = f"its connection was closed, and it has not come back for {now_s - link.closed_s:.0f} s"
-        else:
-            return
-        self._refuse(link.routing_id, f"{why}, so it was given up", True)  # if it lives it need not find out by itself
-        self._end(link, why)
+            if why := self._silence.why_gone(link, now_s):
+                self._refuse(link.routing_id, f"{why}, so it was given up", True)  # if it lives it hears of it
+                self._end(link, why)
 
     def next_tick_s(self, now_s: float) -> float:
         """When on_tick has something to do."""
-        if self._to_hear:
+        if self._silence.is_amid_round:
             return now_s
-        return now_s + ACKNOWLEDGE_S if self._owing else max(now_s, self._next_heartbeat_s)
+        return now_s + ACKNOWLEDGE_S if self._owing else max(now_s, self._silence.next_round_s)
 
     def __bool__(self) -> bool:
         """There is somebody."""
@@ -550,10 +418,3 @@ class RemotePeers:
                 link.session.talk.post(Goodbye(farewell))
                 self._empty(link)
             link.session.talk.close()
-
-
-def _check_unacknowledged(session: SessionAtScheduler) -> None:
-    """FrameError if what is kept for the other side, until it says that it has it, is too much."""
-    ledger = session.talk.ledger
-    if ledger.unacknowledged > MOST_UNACKNOWLEDGED or ledger.unacknowledged_bytes > MOST_UNACKNOWLEDGED_BYTES:
-        raise FrameError("it acknowledges nothing of what it is told")

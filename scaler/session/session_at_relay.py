@@ -5,82 +5,60 @@ in chunks, from the store of whoever made them into the store of the receiving h
 
 Rule 1: what a peer said before a control record goes out before it, a function before the tasks that name it, an object
         before the record that brings it.
-Not here: who the peers are (client_relay, cluster_relay), the socket (relay_thread).
+Not here: what the two say (client_at_relay, cluster_at_relay), who the peers are (client_relay, cluster_relay), the
+socket (relay_thread).
 """
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from scaler._native import (
     FLAG_INPUTS,
-    KIND_FUNCTION,
     KIND_RESULT,
     KIND_TASK,
     Mappings,
-    RecordBatch,
     RecordCopy,
     RecordRun,
     Relay,
     RelayPeer,
     Store,
     bare,
-    join_places,
     keeper_of,
     maker_of,
-    runs_to_result_columns,
-    runs_to_task_columns,
     split_places,
 )
 from scaler.objects.incoming import IncomingObjects
-from scaler.objects.naming import Place, new_objects
+from scaler.objects.naming import new_objects
 from scaler.objects.relay_transport import RelayTransport
 from scaler.program.sparing_log import SparingLog
-from scaler.protocol.bounds import DIGEST_BYTES
 from scaler.protocol.codec import decode
 from scaler.protocol.frames import (
     FLAG_OBJECTS,
     Acknowledge,
     Body,
-    FrameError,
-    Function,
-    Functions,
+    Goodbye,
     Heartbeat,
     Refusal,
-    Results,
-    Tasks,
     Welcome,
 )
-from scaler.session.conversation import Conversation
-from scaler.session.single import with_payload
+from scaler.session.session_end import SessionEnd, with_payload
 
 _sparing = SparingLog(logging.getLogger(__name__))
 TRIM_S = 0.5
 
 
-@contextmanager
-def odd_columns() -> Iterator[None]:
-    """Columns that make no sense end the session as other frames do that make none: with a sentence."""
-    try:
-        yield
-    except ValueError as error:
-        raise FrameError(str(error)) from None
-
-
-class SessionAtRelay(ABC):
-    """What relays of clients and of clusters have in common."""
+class SessionAtRelay(SessionEnd, ABC):
+    """What the relay's ends of a client's and of a cluster's session have in common."""
 
     def __init__(self, relay: Relay, store: Store, mappings: Mappings, until_named: bool = True) -> None:
+        super().__init__(IncomingObjects(store, until_named=until_named))
         self.relay = relay
         self.store, self.mappings = store, mappings
-        self.talk = Conversation(IncomingObjects(store, until_named=until_named))
-        self.batch = RecordBatch()
         self.peers: list[RelayPeer] = []
         self.unsaid: set[int] = set()  # tasks that wait for objects on their way, their own or their function's
         self.over: str | None = None  # why the session has ended for good
-        self._functions_under_way = 0
+        self.functions_under_way = 0
         self._trim_s = 0.0  # when memory is looked after next
 
     def use(self, transport: RelayTransport | None) -> None:
@@ -97,9 +75,12 @@ class SessionAtRelay(ABC):
         elif body is not None and not isinstance(body, Acknowledge | Heartbeat | Welcome):
             self.on_body(body)
 
-    @abstractmethod
     def on_body(self, body: Body) -> None:
         """Act on what the scheduler says. FrameError ends the session."""
+        self.handler_of(body)(self, body)
+
+    def on_goodbye(self, body: Goodbye) -> None:
+        self.over = body.reason
 
     @abstractmethod
     def on_control(self, number: int, record: RecordCopy) -> None:
@@ -123,11 +104,11 @@ class SessionAtRelay(ABC):
         talk.go_on()
         self._say_asides()
         runs = [(peer.number, peer.collected) for peer in self.peers]
-        if not self._functions_under_way:
-            while talk.has_room and self._post_runs(runs):
+        if not self.functions_under_way:
+            while talk.has_room and self.post_runs(runs):
                 pass
         relay.inputs_wait = bool(self.unsaid)
-        relay.hold(bool(self._functions_under_way) or not talk.has_room)
+        relay.hold(bool(self.functions_under_way) or not talk.has_room)
         broken, relay.broken[:] = list(relay.broken), []
         for peer in broken:
             self.on_broken(peer)
@@ -146,7 +127,7 @@ class SessionAtRelay(ABC):
 
     def _say_aside(self, number: int, said: Any) -> None:
         if isinstance(said, RecordRun):
-            if self._functions_under_way:
+            if self.functions_under_way:
                 self._post_later(number, said)
             else:
                 self.post_all([(number, said)])
@@ -156,11 +137,6 @@ class SessionAtRelay(ABC):
             self._send_after_others(number, said)
         else:
             self.on_control(number, said)
-
-    @property
-    def has_functions_under_way(self) -> bool:
-        """Tasks may wait for a function whose objects are still being sent."""
-        return bool(self._functions_under_way)
 
     def _post_later(self, number: int, run: RecordRun) -> None:
         """Say this after the functions that it may name."""
@@ -175,20 +151,8 @@ class SessionAtRelay(ABC):
 
     def post_all(self, runs: list[tuple[int, RecordRun]]) -> None:
         """Say all that is in these runs, whatever the window."""
-        while self._post_runs(runs):
+        while self.post_runs(runs):
             pass
-
-    def _post_runs(self, runs: list[tuple[int, RecordRun]]) -> bool:
-        """Post one batch. False if there was nothing."""
-        if self.relay.is_client:
-            columns = runs_to_task_columns(runs)
-            if columns is not None:
-                self.talk.post(Tasks(*columns))
-        else:
-            columns = runs_to_result_columns(runs)
-            if columns is not None:
-                self.talk.post(Results(*columns))
-        return columns is not None
 
     # objects
 
@@ -197,11 +161,11 @@ class SessionAtRelay(ABC):
         self.on_sending(number, record)
         self.unsaid.add(record.task)
         named = [place[0] for place in split_places(record.payload)[0]]
-        waits_for_all = self._functions_under_way or record.flags & FLAG_INPUTS
+        waits_for_all = self.functions_under_way or record.flags & FLAG_INPUTS
 
         def post() -> None:
             self.unsaid.discard(record.task)
-            self._post_runs([(number, with_payload(record, bare(record.payload)))])
+            self.post_runs([(number, with_payload(record, bare(record.payload)))])
             self.on_sent(number, record)
 
         self.talk.after_objects(
@@ -214,7 +178,7 @@ class SessionAtRelay(ABC):
 
         def post() -> None:
             self.unsaid.discard(record.task)
-            self._post_runs([(number, with_payload(record, record.payload))])
+            self.post_runs([(number, with_payload(record, record.payload))])
 
         self.talk.after_objects(post)
 
@@ -232,44 +196,8 @@ class SessionAtRelay(ABC):
         for place in places:
             self.talk.post_object(self.mappings.lend_at(place, False))
 
-    def on_sending(self, number: int, record: RecordCopy) -> None:  # noqa: B027  (a client keeps its tasks itself)
+    def on_sending(self, number: int, record: RecordCopy) -> None:
         """The objects of this record are about to be sent."""
 
-    def on_sent(self, number: int, record: RecordCopy) -> None:  # noqa: B027  (a client's objects stay)
+    def on_sent(self, number: int, record: RecordCopy) -> None:
         """The record and the objects that it brought are on their way."""
-
-    def send_function(self, record: RecordCopy) -> None:
-        """Announce a function that a peer announced."""
-        digest, payload = record.payload[:DIGEST_BYTES], record.payload[DIGEST_BYTES:]
-        number, flags = record.function, record.flags
-        if flags & FLAG_OBJECTS:
-            self.send_objects(0, payload)  # only a relay's one client announces functions
-        elif not self._functions_under_way:  # else after those: numbers count up
-            self.talk.post(Functions.of([Function(0, number, digest, flags, payload)]))
-            return
-        self._functions_under_way += 1
-
-        def post() -> None:
-            self._functions_under_way -= 1
-            sent = bare(payload) if flags & FLAG_OBJECTS else payload
-            self.talk.post(Functions.of([Function(0, number, digest, flags, sent)]))
-
-        self.talk.after_objects(post)
-
-    def place(self, payload: bytes) -> bytes:
-        """The payload, saying where on this host its objects lie; one that is not here has no place."""
-        places, stream = split_places(payload)
-        found = []
-        for object_id, _, _, size, flags in places:
-            here = self.find(object_id)
-            found.append((object_id, 0, 0, size, flags) if here is None else (object_id, *here[1:4], flags))
-        return join_places(found, stream)
-
-    def find(self, object_id: int) -> Place | None:
-        """Where an object lies on this host."""
-        return self.store.place_of(object_id) if object_id in self.store else None
-
-    def tell_function(self, row: Function) -> None:
-        """Announce a function to a worker."""
-        payload = self.place(row.payload) if row.flags & FLAG_OBJECTS else row.payload
-        self.relay.tell(row.peer, KIND_FUNCTION, row.digest + payload, function=row.number, flags=row.flags)

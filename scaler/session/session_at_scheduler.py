@@ -17,11 +17,9 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 from scaler._native import (
     Mappings,
-    RecordBatch,
     RecordCopy,
     RunOutlet,
     SchedulerCore,
@@ -40,7 +38,7 @@ from scaler.protocol.frames import (
     Hello,
     Serves,
 )
-from scaler.session.conversation import Conversation
+from scaler.session.session_end import SessionEnd
 
 _sparing = SparingLog(logging.getLogger(__name__))
 Steps = Iterator[None]
@@ -65,8 +63,11 @@ class Waiting:
     is_cleared: bool = False  # tasks that nobody wants any more when they are fed
 
 
-class SessionAtScheduler(ABC):
-    """What clients and clusters have in common. It is in `ready` while there may be something to flush."""
+class SessionAtScheduler(SessionEnd, ABC):
+    """What the scheduler's ends of a client's and of a cluster's session have in common.
+
+    It is in `ready` while there may be something to flush.
+    """
 
     keeps = False  # what was sent to it for others to have from there
 
@@ -78,15 +79,14 @@ class SessionAtScheduler(ABC):
         incoming: IncomingObjects,
         ready: "set[SessionAtScheduler]",
     ) -> None:
+        super().__init__(incoming)
         self.core = core
         self.ready = ready
         self.hello = hello
         self.objects = objects
-        self.talk = Conversation(incoming)
         self.transport: SchedulerTransport | None = None
         self.is_over = False
         self.now_ns = 0  # as the caller's clock has it
-        self._batch = RecordBatch()
         self._dirty: list[RunOutlet] = []
         self._dirty_control: list[RunOutlet] = []
         self._asks: list[tuple[int, int, int]] = []
@@ -145,15 +145,11 @@ class SessionAtScheduler(ABC):
     def _send_runs(self) -> None:
         runs = [(outlet.peer, outlet.run) for outlet in self._dirty]
         while self.talk.has_room:
-            if not self._post_runs(runs):
+            if not self.post_runs(runs):
                 for outlet in self._dirty:
                     outlet.clean()
                 self._dirty.clear()
                 return
-
-    @abstractmethod
-    def _post_runs(self, runs: list[tuple[int, Any]]) -> bool:
-        """Post one batch out of the runs. False if they are empty."""
 
     def _send_large(self) -> None:
         large, self._large[:] = list(self._large), []

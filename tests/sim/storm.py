@@ -416,7 +416,7 @@ class Storm:
             assert [len(store) for store in peer.stores] == [0] * len(peer.stores), type(peer)
         for host in self.hosts:
             assert not any(worker.functions for worker in host.workers)
-            made = host.link.side._made  # type: ignore[attr-defined]
+            made = host.link.side._kept_results  # type: ignore[attr-defined]
             assert not len(made)
             assert not made._left, "segments of workers that have gone"
 

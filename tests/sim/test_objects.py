@@ -205,7 +205,7 @@ def test_what_a_worker_had_made_goes_to_others_from_its_host_though_it_has_gone(
     maker, other = sorted(clusters, key=lambda cluster: cluster.workers[0].running is None)
     maker.workers[0].finish()
     talk(world, [client, *clusters], 5)
-    (object_id,) = maker.link.side._made._named
+    (object_id,) = maker.link.side._kept_results._named
     assert world.objects.directory.choose(object_id) is None  # so the scheduler's host has something to do
     fetches = fetches_of(other.link)
     gone = maker.workers.pop()

@@ -4,7 +4,7 @@ import pytest
 
 from scaler.protocol.codec import decode
 from scaler.protocol.frames import Refusal
-from scaler.session.remote_peers import CLOSED_S, HUNG_TIMES
+from scaler.session.silence import CLOSED_S, HUNG_TIMES
 from tests.sim.test_wire import settle
 from tests.sim.wire import ClientAtScheduler, ClusterAtScheduler, World
 

@@ -11,7 +11,7 @@ from scaler.protocol import frames
 from scaler.protocol.bounds import FRAME_LIMIT_BYTES
 from scaler.protocol.codec import encode
 from scaler.protocol.frames import ROWS_PER_SLICE, Body, Chunk, Clear, Frame, Function, Functions, Shutdown, Tasks
-from scaler.session.remote_peers import MOST_UNACKNOWLEDGED
+from scaler.session.link import MOST_UNACKNOWLEDGED
 from tests.sim.test_bounds import RING_BYTES, announce, digest
 from tests.sim.test_wire import settle
 from tests.sim.wire import ClientAtScheduler, ClusterAtScheduler, World

@@ -25,7 +25,9 @@ from scaler.protocol.frames import (
     column,
 )
 from scaler.session.conversation import WINDOW_BYTES
-from scaler.session.remote_peers import AT_ONCE, BEGIN_S, MOST_REFUSALS, MOST_UNBEGUN, WARNING_S
+from scaler.session.remote_peers import BEGIN_S, MOST_UNBEGUN, WARNING_S
+from scaler.session.silence import AT_ONCE
+from scaler.session.strangers import MOST_REFUSALS
 from tests.sim.wire import World
 
 
