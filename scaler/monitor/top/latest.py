@@ -120,9 +120,10 @@ class Latest:
 
     def _on_events(self, events: Events) -> None:
         count = len(events.data) // EVENT_BYTES
-        skipped = max(0, count - MOST_EVENTS)
+        seen = max(0, self.events_written - events.first)
+        skipped = min(count, max(seen, count - MOST_EVENTS))
         self.events.extend(read_events(memoryview(events.data)[skipped * EVENT_BYTES : count * EVENT_BYTES]))
-        self.events_written, self.events_lost = events.first + count, events.lost
+        self.events_written, self.events_lost = max(self.events_written, events.first + count), events.lost
 
     def held(self) -> "Latest":
         """What is known now, for one who goes on looking at it while more comes in. No report is ever changed."""

@@ -2,7 +2,8 @@
 
 The loop waits for keys, reports, signals and the next moment to draw, and does nothing between.
 
-Rule 1: a signal's handler does nothing but say so (a byte in a pipe); the loop acts on it between two frames.
+Rule 1: a signal's handler does nothing but say so (a byte in a pipe); the loop acts on it between two frames. Only a
+        signal that ends the program does not wait for a terminal which takes no more output.
 Rule 2: the terminal is given back before anything is said on stderr, whatever has happened.
 Rule 3: when the terminal or the reader of stdout has gone, that is the end, and no error.
 """
@@ -27,12 +28,13 @@ from scaler.monitor.top.latest import Latest
 from scaler.monitor.top.screen import Screen
 from scaler.monitor.top.settings import Settings
 from scaler.monitor.top.source import Live, Replay
-from scaler.monitor.top.terminal import Terminal, is_ascii_only, is_terminal
+from scaler.monitor.top.terminal import Terminal, forget_stdout, is_ascii_only, is_terminal
 from scaler.monitor.top.text import in_ascii
 from scaler.monitor.top.viewer import SILENT_S, Viewer
 from scaler.program.signals import ENDING
 
 SETTLE_S = 0.05  # the reports of one round come one after the other
+LOOK_S = 0.1  # how often it is looked whether what comes can be read
 ESC_S = 0.1  # after which Esc is a key of its own
 ONCE_TOPICS = {"summary", "workers", "functions", "clients", "failures", "hosts"}
 READ_BYTES = 4096
@@ -47,7 +49,7 @@ def run(config: TopConfig) -> int:
             return _without_screen(config, live, replay)
         return _ScreenLoop(config, live, replay).run()
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing is said when stdout is closed
+        forget_stdout()
         return 0
     finally:
         if live is not None:
@@ -91,10 +93,11 @@ def _live_rounds(live: Live, topics: set[str], timeout_s: float) -> Iterator[Lat
     live.subscribe(topics)
     deadline, given = time.monotonic() + timeout_s, -1
     while True:
-        left = max(0.0, deadline - time.monotonic()) if given < 0 else None
-        report = live.subscriber.read(left) if not live.subscriber.problems or given >= 0 else None
+        report = live.subscriber.read(LOOK_S)
         if report is None:
-            raise live.subscriber.nothing(timeout_s)
+            if given < 0 and (live.subscriber.problems or time.monotonic() > deadline):
+                raise live.subscriber.nothing(timeout_s)
+            continue
         live.note()
         latest.on_report(report)
         if is_whole(latest.reports, topics) and report.number != given:
@@ -116,6 +119,10 @@ def _recorded_rounds(replay: Replay | None, config: TopConfig) -> Iterator[Lates
 
 def _end_now(number: int, frame: object) -> NoReturn:
     raise SystemExit(0)
+
+
+class _Stuck(Exception):
+    """It was told to end while the terminal took no more output."""
 
 
 class _ScreenLoop:
@@ -146,12 +153,14 @@ class _ScreenLoop:
             stack.callback(signal.set_wakeup_fd, before)
             for number in (*ENDING, signal.SIGWINCH, signal.SIGTSTP, signal.SIGCONT):
                 if signal.getsignal(number) != signal.SIG_IGN:
-                    stack.callback(signal.signal, number, signal.signal(number, _note))
+                    stack.callback(signal.signal, number, signal.signal(number, self._note))
             signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
             stack.callback(kept.save, self._viewer.settings, self._settings_file)
             try:
                 self._terminal.enter(self._viewer.settings.mouse)
                 self._loop(signals)
+            except _Stuck:
+                self._terminal.leave(is_stuck=True)
             except OSError as error:
                 if not _is_gone(error):
                     raise
@@ -258,6 +267,11 @@ class _ScreenLoop:
         if keys:
             self._draw_by(0.0)
 
+    def _note(self, number: int, frame: object) -> None:
+        """The byte in the pipe is all there is to do, if somebody will read it."""
+        if number in ENDING and self._terminal.is_writing:
+            raise _Stuck
+
     def _on_signal(self, number: int) -> None:
         if number in ENDING:
             self._viewer.is_over = True
@@ -275,14 +289,10 @@ class _ScreenLoop:
         signal.signal(signal.SIGTSTP, signal.SIG_DFL)
         signal.signal(signal.SIGCONT, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGTSTP)
-        signal.signal(signal.SIGTSTP, _note)
-        signal.signal(signal.SIGCONT, _note)
+        signal.signal(signal.SIGTSTP, self._note)
+        signal.signal(signal.SIGCONT, self._note)
         self._terminal.enter(self._viewer.settings.mouse)
         self._screen.forget()
-
-
-def _note(number: int, frame: object) -> None:
-    """The byte in the pipe is all there is to do."""
 
 
 def _is_gone(error: OSError) -> bool:

@@ -27,6 +27,8 @@ from scaler.monitor.top.line import Style
 
 QUERY_TIMEOUT_S = 0.1
 LEAVING_S = 3
+# Of these terminfo's entries say too little: that of tmux lacks both, and tmux has both.
+_NO_WRAP, _WRAP = "\x1b[?7l", "\x1b[?7h"
 _MOUSE_ON, _MOUSE_OFF = "\x1b[?1000;1006h", "\x1b[?1000;1006l"
 _COLOURS = {
     Style.FAINT: "bright_black",
@@ -55,6 +57,13 @@ class TerminalError(ScalerError):
 def is_terminal() -> bool:
     """There is somebody to see it, and keys to be pressed."""
     return sys.stdin is not None and sys.stdout is not None and sys.stdin.isatty() and sys.stdout.isatty()
+
+
+def forget_stdout() -> None:
+    """Nobody reads it any more: what Python still has for it goes nowhere, and is no error at the end."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.close(nowhere)
 
 
 def is_ascii_only() -> bool:
@@ -93,7 +102,8 @@ class Terminal:
         self._output = sys.stdout.fileno()
         self._taken: contextlib.ExitStack | None = None
         self._has_mouse = False
-        self.written_bytes = 0
+        self.is_writing = False
+        """It may be waiting for a terminal whose output is stopped."""
 
     def move(self, row: int) -> str:
         return str(self._blessed.move_yx(row, 0))
@@ -112,21 +122,27 @@ class Terminal:
             stack.enter_context(self._blessed.cbreak())
             stack.enter_context(self._blessed.fullscreen())
             stack.enter_context(self._blessed.hidden_cursor())
-            stack.enter_context(self._blessed.no_line_wrap())
+            stack.callback(self.write, _WRAP)
             stack.callback(self.use_mouse, False)
             self._taken = stack.pop_all()
+        self.write(_NO_WRAP)
         self.use_mouse(mouse)
 
-    def leave(self) -> None:
-        """Give it back. Idempotent."""
+    def leave(self, is_stuck: bool = False) -> None:
+        """Give it back; of one that is stuck, what it has not taken is dropped first. Idempotent."""
         if self._taken is None:
             return
         taken, self._taken = self._taken, None
         before = signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.alarm(LEAVING_S)
-        with contextlib.suppress(OSError, termios.error, ValueError):  # it has gone
+        with contextlib.suppress(termios.error):
             termios.tcflow(self._output, termios.TCOON)
+            if is_stuck:
+                termios.tcflush(self._output, termios.TCOFLUSH)
+        try:
             taken.close()
+        except (OSError, termios.error):
+            forget_stdout()  # it has gone
         signal.alarm(0)
         signal.signal(signal.SIGALRM, before)
 
@@ -138,9 +154,12 @@ class Terminal:
     def write(self, text: str) -> None:
         """All of it, past what Python keeps back. OSError if the terminal has gone."""
         data = memoryview(text.encode("utf-8", "replace"))
-        self.written_bytes += len(data)
-        while data:
-            data = data[os.write(self._output, data) :]
+        self.is_writing = True
+        try:
+            while data:
+                data = data[os.write(self._output, data) :]
+        finally:
+            self.is_writing = False
 
 
 def _blessed() -> ModuleType:

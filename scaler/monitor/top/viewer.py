@@ -336,7 +336,7 @@ class Viewer:
         made = []
         if self.is_recording:
             state = "stopped" if self.is_paused else "playing"
-            made.append(plain(f"recording {clean(self.address)}, {state}{self.position}", Style.WARNING))
+            made.append(plain(f"recording {state}{self.position}: {clean(self.address)}", Style.WARNING))
         elif self.is_paused:
             made.append(plain("held: p goes on", Style.WARNING))
         if self.silent_s > SILENT_S + self.settings.interval_s and not self.is_recording:
@@ -355,6 +355,8 @@ class Viewer:
                 f" {number} {view.name} " if view is self.view else f" {number} "
                 for number, view in enumerate(VIEWS, 1)
             ]
+        if sum(map(len, names)) > cells:
+            names = [text if view is self.view else "" for view, text in zip(VIEWS, names, strict=True)]
         for view, text in zip(VIEWS, names, strict=True):
             spans.append((text, Style.CHOSEN if view is self.view else Style.FAINT))
             self._tabs.append((at, at + len(text), view.name))

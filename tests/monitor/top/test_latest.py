@@ -63,6 +63,15 @@ def test_of_many_events_the_newest_are_kept():
     assert latest.events_written == 10_000
 
 
+def test_events_that_were_there_already_are_not_there_twice():
+    cluster, latest = PretendedCluster(rate=30), Latest()
+    for _ in range(3):
+        cluster.go_on()
+        for report in [*cluster.reports(), *cluster.reports()]:
+            latest.on_report(report)
+    assert len({event.task for event in latest.events}) == len(latest.events) == 90
+
+
 def test_events_that_end_in_the_middle_of_one_are_read_up_to_there():
     cluster = PretendedCluster(rate=10)
     cluster.go_on()

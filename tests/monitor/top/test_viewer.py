@@ -304,7 +304,7 @@ def test_names_that_would_be_obeyed_are_shown():
 
 def test_a_recording_is_stepped_through_and_played():
     viewer = Viewer("file", Settings(), is_recording=True)
-    assert "recording file, stopped" in shown(viewer)[0]
+    assert "recording stopped: file" in shown(viewer)[0]
     press(viewer, "[", "}", "]")
     assert viewer.steps == 60
     press(viewer, "p")
