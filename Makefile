@@ -12,7 +12,7 @@ BUILT := $(VENV)/.built-O$(SCALER_OPTIMIZE)-g$(SCALER_SYMBOLS)
 PAGE := scaler/monitor/page/static/page.js
 WEB := $(filter-out web/node_modules%,$(wildcard web/* web/src/* web/src/*/*))
 
-.PHONY: setup page demo test nightly test-all sanitize check options states figures bench bench-peers chaos soak clean
+.PHONY: setup page demo test nightly test-all sanitize check options states top-page figures bench bench-peers chaos soak clean
 .DEFAULT_GOAL := setup
 
 setup: $(BUILT) $(if $(SCALER_NO_PAGE),,$(PAGE))
@@ -77,6 +77,7 @@ check: setup
 	$(BIN)/python -m tests.checks.options
 	$(BIN)/python -m tests.checks.signatures
 	$(BIN)/python -m tests.checks.states
+	$(BIN)/python -m tests.checks.top
 	$(BIN)/python -m perf.figures
 
 options: setup
@@ -85,6 +86,10 @@ options: setup
 
 states: setup
 	$(BIN)/python -m tests.checks.states --write
+
+# The screens and tables in docs/top.md.
+top-page: setup
+	$(BIN)/python -m tests.checks.top --write
 
 # After `make bench` or some of its rows: docs/figures.md and README's table from what was measured last.
 figures: setup
