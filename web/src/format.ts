@@ -53,7 +53,9 @@ export function seconds(value: number | null | undefined): string {
 }
 
 export function percent(value: number | null | undefined): string {
-  return isUnknown(value) ? DASH : `${(100 * value).toFixed(value >= 0.1 || value === 0 ? 0 : 1)} %`;
+  if (isUnknown(value)) return DASH;
+  const near = value < 0.1 || (value > 0.99 && value < 1);
+  return `${(100 * value).toFixed(near && value !== 0 ? 1 : 0)} %`;
 }
 
 export function rate(value: number | null | undefined): string {

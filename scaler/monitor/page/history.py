@@ -21,11 +21,12 @@ from scaler.monitor.page.pyramid import MOST_LANES, Pyramid
 from scaler.monitor.page.series import Series
 from scaler.monitor.page.task_store import EVENT, ROW, Rows, TaskStore
 from scaler.monitor.page.worker_history import WorkerHistory
-from scaler.monitor.report import Body, Events, Functions, Report, Stack, Summary, Task, Workers
+from scaler.monitor.report import Body, Events, Failures, Functions, Report, Stack, Summary, Task, Workers
 
 MOST_FUNCTIONS = 4096
 MOST_ANSWERS = 64
 MOST_EPOCHS = 100
+MOST_FAILED, MOST_TEXT = 1000, 16_000
 MOST_COUNTS = 40_000  # of events over time: half a day
 _B = TypeVar("_B", bound=Body)
 
@@ -35,6 +36,15 @@ class Epoch(NamedTuple):
 
     epoch: int
     first_ns: int
+
+
+class Failure(NamedTuple):
+    """One task's."""
+
+    exception: str
+    message: str
+    place: str
+    traceback: str
 
 
 class History:
@@ -55,6 +65,8 @@ class History:
         self.worker_history = WorkerHistory()
         self.tasks = TaskStore()
         self.pyramid = Pyramid()
+        self.failed: dict[int, Failure] = {}
+        """How the last task of each group of failures failed, the last MOST_FAILED of them, by task."""
         self._figures = Figures()
         self._event_counts: deque[tuple[int, int, int]] = deque(maxlen=MOST_COUNTS)  # when, written, seen
         self._written_before, self._written = 0, 0  # by earlier schedulers, and by this one
@@ -77,6 +89,8 @@ class History:
                 self.worker_history.add(report, body, lanes)
             case Functions() as body:
                 self.functions.learn(body.number, body.name)
+            case Failures() as body:
+                self._keep_failures(body)
             case Events() as body:
                 self._add_events(report, body)
                 return
@@ -119,6 +133,14 @@ class History:
         self.answers[report.topic] = report
         if len(self.answers) > MOST_ANSWERS:
             del self.answers[next(iter(self.answers))]
+
+    def _keep_failures(self, body: Failures) -> None:
+        texts = zip(body.exception, body.message, body.place, body.traceback, strict=True)
+        for task, failure in zip(body.task, texts, strict=True):
+            if task not in self.failed:
+                self.failed[task] = Failure(*(text[:MOST_TEXT] for text in failure))
+        while len(self.failed) > MOST_FAILED:
+            del self.failed[next(iter(self.failed))]
 
     def _add_events(self, report: Report, body: Events) -> None:
         events = np.frombuffer(body.data, EVENT, len(body.data) // EVENT.itemsize)

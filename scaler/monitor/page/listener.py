@@ -19,6 +19,7 @@ from scaler.monitor.report import TOPICS
 from scaler.monitor.subscriber import Subscriber
 
 LOOK_EVERY_S = 0.25
+STALE_S = 5.0
 _MOST_AT_ONCE = 64
 _log = logging.getLogger(__name__)
 
@@ -35,15 +36,24 @@ class Listener:
         self._recorder = recorder
         self._asked: frozenset[str] = frozenset()
         self._heard: float | None = None
+        self._began = time.monotonic()
+        self._said_trouble = ""
         self._problems = 0
         self._on_round: Callable[[], None] = lambda: None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
 
     @property
-    def silent_s(self) -> float | None:
-        """How long ago the last report came; None: none ever did."""
-        return None if self._heard is None else time.monotonic() - self._heard
+    def trouble(self) -> str:
+        """Why what is shown is not what is, in a sentence; empty: it is."""
+        if self.problem:
+            return self.problem
+        silent_s = time.monotonic() - (self._began if self._heard is None else self._heard)
+        if silent_s < STALE_S:
+            return ""
+        if self._heard is None:
+            return f"nothing has come from {self.address} yet: is that the scheduler's monitor address?"
+        return f"nothing has come from {self.address} for {silent_s:,.0f} s"
 
     def start(self, loop: asyncio.AbstractEventLoop, on_round: Callable[[], None]) -> None:
         self._loop, self._on_round = loop, on_round
@@ -71,6 +81,9 @@ class Listener:
     def _look(self) -> None:
         # ZeroMQ's descriptor tells of a change once, and may do so while it is read: so it is looked at besides.
         self._read()
+        if self.trouble != self._said_trouble:  # browsers wait for news, and that none comes is news, too
+            self._said_trouble = self.trouble
+            self._on_round()
         if self._loop is not None:
             self._timer = self._loop.call_later(LOOK_EVERY_S, self._look)
 

@@ -1,7 +1,8 @@
 """/metrics: the last reports as Prometheus has them, by its conventions for names and units.
 
-prometheus_client writes the text (its escaping, its histograms, and OpenMetrics where a scraper asks for that); what
-is written is made anew from the history for each scrape, so nothing is counted here.
+prometheus_client writes the text (its escaping, its histograms); what is written is made anew from the history for each
+scrape, so nothing is counted here. The text is that of Prometheus, not of OpenMetrics, in which a gauge `scaler_tasks`
+and a counter `scaler_tasks_total` are one family and must not be.
 
 Rule 1: every count is the scheduler's own and exact. A restart of the scheduler is a counter that begins anew, which
         Prometheus knows how to read.

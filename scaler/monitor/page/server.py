@@ -5,13 +5,12 @@ Rule 2: what is sent of the bundle are the files that were there at the start, a
 """
 
 import logging
-import time
 from collections.abc import Iterable
 from importlib.resources import files
 from typing import Any
 
 from aiohttp import web
-from prometheus_client.exposition import choose_encoder
+from prometheus_client import generate_latest
 
 from scaler.monitor.page import security
 from scaler.monitor.page.arguments import Arguments
@@ -23,7 +22,7 @@ from scaler.monitor.page.metrics import registry_of
 from scaler.monitor.page.tables import counts_of
 from scaler.monitor.page.views import VIEWS
 
-STALE_S = 5.0
+METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 _NO_BUNDLE = (
     "The page has not been built: this installation was made with SCALER_NO_PAGE=1, or is a clone in which `make page` "
@@ -41,7 +40,6 @@ class PageServer:
         self.history, self._listener, self._source, self._problem = history, listener, source, problem
         self.feed = Feed(history, self.head, self._ask)
         self._bundle = {path.name: path.read_bytes() for path in _bundle_files()}
-        self._began = time.monotonic()
         self.app = web.Application(middlewares=[security.middleware(guard)])
         self.app.add_routes(
             [
@@ -74,16 +72,7 @@ class PageServer:
         return head
 
     def _trouble(self) -> str:
-        if self._listener is None:
-            return self._problem
-        if self._listener.problem:
-            return self._listener.problem
-        silent_s = self._listener.silent_s
-        if silent_s is None and time.monotonic() - self._began > STALE_S:
-            return f"nothing has come from {self._listener.address} yet: is that the scheduler's monitor address?"
-        if silent_s is not None and silent_s > STALE_S:
-            return f"nothing has come from {self._listener.address} for {silent_s:,.0f} s"
-        return ""
+        return self._problem if self._listener is None else self._listener.trouble
 
     def _ask(self, topics: Iterable[str]) -> None:
         if self._listener is not None:
@@ -110,9 +99,8 @@ class PageServer:
         )
 
     async def _metrics(self, request: web.Request) -> web.Response:
-        encode, content_type = choose_encoder(request.headers.get("Accept", ""))
         registry = registry_of(self.history, per_worker=request.query.get("workers") == "1")
-        return web.Response(body=encode(registry), headers={"Content-Type": content_type})
+        return web.Response(body=generate_latest(registry), headers={"Content-Type": METRICS_TYPE})
 
     async def _health(self, request: web.Request) -> web.Response:
         """200 while reports come, 503 with a sentence when they do not: for whoever watches this program."""

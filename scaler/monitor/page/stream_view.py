@@ -50,10 +50,10 @@ def stream(history: History, arguments: Arguments) -> View:
     is_shown = np.zeros(len(history.workers.names), bool)
     is_shown[lanes] = True
     tables: dict[str, Columns] = {}
-    if rows == len(lanes) and seen <= 20 * MOST_SINGLE:
+    if seen <= 20 * MOST_SINGLE:
         found = history.tasks.between(begin_ns, end_ns, is_shown)
         if len(found) <= MOST_SINGLE and _are_all_kept(history, begin_ns):
-            data["shown"] = len(found)
+            data["shown"], data["rows"] = len(found), len(lanes)
             tables["tasks"] = {
                 "row": _rows_of(history, lanes)[found["lane"]],
                 "start": (found["start_ns"] - begin_ns) / 1e9,

@@ -16,7 +16,7 @@ from scaler.monitor.page.arguments import Arguments
 from scaler.monitor.page.history import History
 from scaler.monitor.page.message import Columns, View, block, clean
 from scaler.monitor.page.task_store import Rows
-from scaler.monitor.report import Failures, Report, Stack, Task, task_topic
+from scaler.monitor.report import Report, Stack, Task, task_topic
 
 MOST_ROWS = 500
 RECENT_ROWS = 50
@@ -101,11 +101,9 @@ def task(history: History, arguments: Arguments) -> View:
         data["stands"] = _stands(history, stands, stands.body)
     if stack is not None and isinstance(stack.body, Stack):
         data["stack"] = {"text": block(stack.body.text), "problem": clean(stack.body.problem)}
-    failures = history.find(Failures)
-    for row in failures.rows() if failures is not None else ():
-        if row["task"] == number:
-            data["failure"] = {name: block(row[name]) for name in ("exception", "message", "place", "traceback")}
-            break
+    failure = history.failed.get(number)
+    if failure is not None:
+        data["failure"] = {name: block(text) for name, text in failure._asdict().items()}
     data["function"] = clean(name)
     data["again"] = again(name)
     return View(data, {"events": _columns(history, events)})

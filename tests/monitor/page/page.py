@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -11,7 +12,12 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import NamedTuple, Self
 
+import zmq
+
+from scaler.monitor.codec import encode
+from scaler.monitor.report import Report, Stack, Tally, Task
 from tests.entry_points.commands import Command
+from tests.monitor.pretended import PretendedCluster
 
 
 @contextmanager
@@ -27,6 +33,58 @@ def publishing(workers: int = 4, rate: int = 100, interval_s: float = 0.2, **mor
         finally:
             process.kill()
             process.wait()
+
+
+class Scheduler(threading.Thread):
+    """A pretended cluster that is published from a thread of this process, and that answers about tasks.
+
+    So a test can give it strange names, have it lose events, stop it, and start another at the same address.
+    """
+
+    def __init__(self, cluster: PretendedCluster, address: str, interval_s: float = 0.2) -> None:
+        super().__init__(daemon=True)
+        self._cluster, self._address, self._interval_s = cluster, address, interval_s
+        self._ended = threading.Event()
+        self.topics: set[str] = set()
+        """What somebody has subscribed to."""
+
+    def run(self) -> None:
+        context = zmq.Context()
+        socket = context.socket(zmq.XPUB)
+        socket.setsockopt(zmq.LINGER, 0)
+        socket.bind(self._address)
+        try:
+            while not self._ended.wait(self._interval_s):
+                while socket.poll(0):
+                    said = socket.recv()
+                    (self.topics.add if said[0] else self.topics.discard)(said[1:].decode())
+                self._cluster.go_on(self._interval_s)
+                for report in [*self._cluster.reports(), *self._answers()]:
+                    socket.send_multipart([report.topic.encode(), encode(report)])
+        finally:
+            socket.close(0)
+            context.term()
+
+    def _answers(self) -> Iterator[Report]:
+        for topic in self.topics:
+            kind, _, number = topic.partition("/")
+            body: Task | Stack | None = None
+            if kind == "task":
+                body = Task(
+                    int(number, 16), "ready", "It is behind 41 others.", Tally.of({"ahead": 41}), 1, "model.fit"
+                )
+            elif kind == "stack":
+                body = Stack(int(number, 16), 'File "model.py", line 7, in fit\n  while True:')
+            if body is not None:
+                yield Report(self._cluster.epoch, 1, self._cluster.wall_ns, self._cluster.clock_ns, body)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self.join()
 
 
 class Answer(NamedTuple):

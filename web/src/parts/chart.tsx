@@ -5,7 +5,7 @@
 
 import { useEffect, useRef } from "preact/hooks";
 import uPlot from "uplot";
-import { clock } from "../format";
+import { bytes, clock } from "../format";
 import { colours } from "./colours";
 import { isDark, theme } from "../settings";
 
@@ -26,6 +26,8 @@ interface Props {
 }
 
 const DASHES = [[], [6, 3], [2, 3], [8, 3, 2, 3], [1, 2]];
+
+const BINARY = Array.from({ length: 50 }, (_, i) => 2 ** i);
 
 function known(values: ArrayLike<number>): (number | null)[] {
   return Array.from(values, (value) => (Number.isNaN(value) ? null : value));
@@ -53,7 +55,13 @@ export function Chart(props: Props) {
         scales: { x: { time: true }, y: { range: (_, low, high) => [Math.min(0, low ?? 0), top(high, props.most)] } },
         axes: [
           { ...axis, size: 24, values: (_, ticks) => ticks.map((tick) => clock(tick).slice(0, 5)), space: 60 },
-          { ...axis, size: 62, values: (_, ticks) => ticks.map((tick) => props.show(tick)), space: 28 },
+          {
+            ...axis,
+            size: 62,
+            values: (_, ticks) => ticks.map((tick) => props.show(tick)),
+            space: 28,
+            ...(props.show === bytes ? { incrs: BINARY } : {}),
+          },
         ],
         series: [
           {},

@@ -72,7 +72,7 @@ export function Stream() {
     set({ span: String(Number(long.toPrecision(6))), end: isNow ? "" : String(until) });
   }
 
-  function zoom(factor: number, at = 0.5): void {
+  function zoom(factor: number, at = end ? 0.5 : 1): void {
     const long = (shown.end - shown.begin) * factor;
     const pivot = shown.begin + at * (shown.end - shown.begin);
     move(pivot - at * long, pivot + (1 - at) * long);

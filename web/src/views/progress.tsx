@@ -70,7 +70,7 @@ export function Progress() {
                 role="progressbar"
                 aria-valuemin={0}
                 aria-valuemax={100}
-                aria-valuenow={Math.round((100 * done) / total)}
+                aria-valuenow={Math.floor((100 * done) / total)}
                 aria-label={`${names[row]}: ${words}`}
               >
                 {PARTS.map(([name]) => (
@@ -78,7 +78,7 @@ export function Progress() {
                 ))}
               </span>
               <span class="quiet">
-                {percent(done / total)}: {words}
+                {percent(Math.floor((1000 * done) / total) / 1000)}: {words}
               </span>
             </li>
           );
