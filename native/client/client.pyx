@@ -276,11 +276,7 @@ cdef class ClientRings:
         be."""
         if here_is_needed():
             return refuse_to_wait()
-        if self.notifier.is_background():
-            raise RuntimeError(f"task {future.task_id:#x} cannot be waited for in this way in the client's own thread, "
-                               "where the collector has run a finalizer, or a callback for which there was no thread: "
-                               "that thread tells those who wait with concurrent.futures. Use result() or exception()")
-        return 0
+        return self.notifier.check_wait(future)
 
     cdef int hand_in_own(self) except -1:
         """In the background thread, where a callback waits: no other thread would hand in what its task may need."""

@@ -39,8 +39,8 @@ cdef enum:
 cdef class QuickCallback:
     """A callback that only tells somebody, such as an event loop, and never waits.
 
-    The client's own thread calls it, which serves everybody. All others have a thread for them. What is not simply a
-    result gets `view(future)` instead of the future.
+    The client's background thread calls it, which serves everybody. All others have a thread for them. If the future has
+    anything else than a result, the callback gets `view(future)` instead of the future.
     """
     cdef object fn, view
 

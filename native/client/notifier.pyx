@@ -67,6 +67,14 @@ cdef class Notifier:
         self.watched += 1
         self.background.set()
 
+    cdef int check_wait(self, PendingFuture future) except -1:
+        """RuntimeError if this is the background thread, which would wait until it tells itself."""
+        if self.is_background():
+            raise RuntimeError(f"task {future.task_id:#x} cannot be waited for in this way in the client's own thread, "
+                               "where the collector has run a finalizer, or a callback for which there was no thread: "
+                               "that thread tells those who wait with concurrent.futures. Use result() or exception()")
+        return 0
+
     # futures that are done
 
     cdef int complete(self, PendingFuture future, uint8_t state, object value) except -1:

@@ -448,7 +448,7 @@ def be_interrupted(way: str) -> str:
 
 
 def run_in_own_threads(client: Client) -> list[str]:
-    """What is said to code in the client's own thread that waits to be told by that; and that it may wait by itself."""
+    """What is said to code in the background thread that waits to be told by it; and that it may wait by itself."""
     said: list[str] = []
     over = threading.Event()
     first, second = client.submit(time.sleep, 0.1), client.submit(time.sleep, 0.3)

@@ -110,7 +110,7 @@ def test_a_fork_at_the_end_of_a_worker_leaves_nothing(tmp_path):
 
 
 def test_a_program_that_forks_in_a_callback_is_not_left_with_a_second_client(cluster):
-    """The child of such a fork is the client's own thread, which has no end by itself."""
+    """The child of such a fork is the client's background thread, which has no end by itself."""
     program = f"""
 import os, threading
 from scaler import Client
