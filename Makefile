@@ -74,6 +74,7 @@ check: setup
 	$(BIN)/stubtest --mypy-config-file pyproject.toml --ignore-disjoint-bases --ignore-unused-allowlist \
 		--allowlist tests/checks/stub_allowlist.txt scaler._native
 	$(BIN)/python -m tests.checks.imports
+	$(BIN)/lint-imports --no-cache
 	$(BIN)/python -m tests.checks.options
 	$(BIN)/python -m tests.checks.signatures
 	$(BIN)/python -m tests.checks.states

@@ -1,6 +1,6 @@
 @0x9f02d6b87c31ae54;
 
-# Objects: what is too large for a record, in chunks, so that other frames get in between; and the end of their lives.
+# Objects: what is too large for a record, in chunks, so that other frames get in between; and when they are freed.
 #
 # Rule 1: chunks of one object come in order of offset and without holes; those of several objects may be mixed.
 # Rule 2: what a task waited for comes to a cluster like its other objects: large results by their own ids, and many

@@ -96,8 +96,8 @@ class TaskTimeoutError(ScalerError, concurrent.futures.TimeoutError):
 class TaskCancelled(BaseException):
     """Raised inside a task that is stopped: nobody waits for its result any more, or it ran longer than it may.
 
-    No ScalerError and no Exception, so that a task that swallows its own errors does not go on. Whoever catches it may
-    tidy up for the grace period; then the worker is killed.
+    No ScalerError and no Exception, so that a task that swallows its own errors does not go on. A task that catches it
+    may tidy up for the grace period; then the worker is killed.
     """
 
     def __init__(self, text: str = "nobody waits for this task any more, or it ran longer than it may") -> None:

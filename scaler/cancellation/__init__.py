@@ -1,6 +1,6 @@
 """Stopping what a worker runs: asked by a signal first, and killed if that did not help.
 
-Whoever holds the other end of a worker's rings does this: the scheduler on its host, the relay elsewhere.
+The process that holds the other end of a worker's rings does this: the scheduler on its host, the relay elsewhere.
 """
 
 import signal

@@ -4,7 +4,7 @@ Rule 1: before a worker is killed, all that it has not begun is taken back. So w
         last look at it and the signal, it cannot be at anybody else's task.
 Rule 2: where a worker takes no signals from here, its supervisor is asked to send them. Once that is asked to kill, the
         worker is given nothing more: it must not have come to another task by then.
-Not here: who is asked when (stops), what the worker does about it (native/worker/worker.pyx).
+Not here: which worker is asked when (stops), what the worker does about it (native/worker/worker.pyx).
 """
 
 import logging
@@ -108,7 +108,7 @@ class Stopper(Generic[Worker]):
                 self._have_killed(worker)
 
     def attend(self, now_s: float) -> None:
-        """All that is due, for who calls this often."""
+        """All that is due, for code that calls this often."""
         if now_s >= self._next_look_s:
             self._next_look_s = now_s + LOOK_S
             self.look_for_overdue()
@@ -156,7 +156,7 @@ class Stopper(Generic[Worker]):
             self._have_killed(stop.worker)
 
     def _have_killed(self, worker: Worker) -> None:
-        """Have somebody else kill it; again and again, since one who does not listen just now hears nothing."""
+        """Have somebody else kill it; again and again, since one that does not listen just now hears nothing."""
         self._asked[worker] = time.monotonic() + AGAIN_S
         self._ask(worker, self._processes[worker].process, signal.SIGKILL)
 

@@ -101,7 +101,7 @@ class Stops(Generic[Worker]):
         stop = self._of.pop(worker, None)
         if stop is None:
             return None
-        # Who was killed for one call of a chunk may have come to the next one just then.
+        # A worker that was killed for one call of a chunk may have come to the next one just then.
         was_at = replace(stop, since_ns=0) if stop.is_killed else stop
         return stop if self._is_running(was_at) else None
 

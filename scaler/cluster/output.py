@@ -90,7 +90,7 @@ class Output:
         """The worker has ended: the last it wrote. What is left in the pipe is still copied; then it is closed."""
         with self._lock:
             if self._pipes.pop(pipe.read_end, None) is not None:
-                for _ in range(16):  # a pipe holds 64 KiB; who has inherited it may be writing on
+                for _ in range(16):  # a pipe holds 64 KiB; a process that has inherited it may be writing on
                     data = pipe.read()
                     if not data:
                         break

@@ -11,7 +11,7 @@ what waits for one would wait for ever. They are tried again all the same: what 
 One that was killed to stop what it ran is started again at once, and does not count.
 
 Spares stand in for workers whose task waits for another worker's: as many as there are such, up to the number of spare
-members. They stay for SPARE_LINGER_S after they were needed, so that the next one who waits finds them warm.
+members. They stay for SPARE_LINGER_S after they were needed, so that the next one that waits finds them warm.
 
 Not here: starting and watching processes (supervisor).
 """
@@ -110,7 +110,7 @@ class Roster:
         return self.on_tick(now_s)
 
     def on_tick(self, now_s: float) -> list[Start | Retire]:
-        """Start whoever is due, and have spares go that are not wanted any more."""
+        """Start the workers that are due, and have spares go that are not wanted any more."""
         if not self.running:
             return []
         commands: list[Start | Retire] = []

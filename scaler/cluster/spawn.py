@@ -5,8 +5,8 @@ other has gone. A forked copy of this process lets go of it, so that it stands f
 never multiprocessing's spawn, so no `__main__` guard is needed and `__main__` is not imported a second time. Each child
 has a session of its own: a Ctrl-C in the creator's terminal is the creator's.
 
-Rule 1: who ends takes along what it had started in its session (a task's own processes), unless that has made one of
-        its own.
+Rule 1: a process that ends takes along what it had started in its session (a task's own processes), unless that has
+        made one of its own.
 """
 
 import contextlib

@@ -11,7 +11,7 @@ Rule 2: nothing in the event loop waits for another process or a thread. What ma
         workers nor from a signal. Excepted: starting a process, the first message to that, which always has room, and
         what is swept when all is over.
 Rule 3: for want of a descriptor or a thread no worker is ended that could go on: what needs one is tried again.
-Not here: who is started when (roster), how a process is started (spawn).
+Not here: which worker is started when (roster), how a process is started (spawn).
 """
 
 import asyncio
@@ -87,7 +87,7 @@ class Supervisor:
         self._killed: set[str] = set()  # keys of processes that were killed to stop what they ran
         self._blocked: set[int] = set()  # members of workers whose task waits for another worker's
         self._identity = secrets.token_bytes(16)
-        self._timer: asyncio.TimerHandle | None = None  # for those who wait for the end of a pause
+        self._timer: asyncio.TimerHandle | None = None  # for workers that wait for the end of a pause
         self.odd = 0  # packets that meant nothing
         self._stopping = asyncio.Event()
         self._gone = asyncio.Event()  # the scheduler has
@@ -174,7 +174,7 @@ class Supervisor:
         self._scheduler_epoch = epoch
 
     async def _find_scheduler(self, hello: Hello) -> tuple[Dealer, Welcome, LocalConnection | None] | None:
-        """The scheduler that answers, and the entry through its door if it is on this host. None if this is to stop."""
+        """The scheduler that answers, and the connection to it if it is on this host. None if this is to stop."""
         absent, until_s = "", time.monotonic() + self._death_timeout_s
         while not self._stopping.is_set():
             dealer = None
@@ -187,7 +187,7 @@ class Supervisor:
             except (NotCoLocated, Refused, DisconnectedError) as reason:
                 assert dealer is not None
                 epoch = f"{welcome.epoch:016x}"
-                # Where there is no such door a scheduler is elsewhere, or was here and has died since it answered.
+                # Where there is no such listener the scheduler is elsewhere, or was here and has died since.
                 is_here = isinstance(reason, Unanswered) or (
                     isinstance(reason, DisconnectedError) and bool(self._handles) and epoch != absent
                 )
@@ -240,7 +240,7 @@ class Supervisor:
         await in_thread(dealer.leave)
 
     def _on_scheduler_says(self) -> None:
-        """The scheduler's door has a word for its clusters, or has gone."""
+        """The scheduler of this host has a word for its clusters, or has gone."""
         while self._entry is not None and not self._gone.is_set():
             try:
                 packet = self._entry.connection.recv(MOST_PACKET_BYTES, socket.MSG_DONTWAIT)
@@ -431,7 +431,7 @@ class Supervisor:
             self._start([*commands, *self._roster.on_blocked(len(self._blocked), now_s)])
 
     def _look_whether_unable(self) -> None:
-        """Say it once if no worker can start: to the log, to whoever started this, and to the scheduler."""
+        """Say it once if no worker can start: to the log, to the program that started this, and to the scheduler."""
         if self._unable or not self._roster.running or not self._roster.is_unable:
             return
         self._unable = (
@@ -569,7 +569,7 @@ class Supervisor:
         return facts_of(self._roster.members[index].name, child.pid, code, child.peak_bytes, output, self._memory_watch)
 
     def _tell_death(self, key: str, facts: dict[str, Any]) -> None:
-        """Tell whoever has noticed it, or will: the scheduler, or the relay when it asks."""
+        """Tell the process that notices it: the scheduler now, or the relay when it asks."""
         if self._entry is not None:
             with contextlib.suppress(OSError):  # it has gone, or does not read: it waits for no report for long
                 self._entry.connection.send(

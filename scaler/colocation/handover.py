@@ -1,14 +1,14 @@
 """Handover: how workers go from a scheduler that has died to the next one, without being stopped.
 
 The supervisor holds a descriptor of each worker's rings and of its doorbell. It hands both in at the new scheduler's
-listener, which takes over the rings where they are (native/shm/takeover.pyx): nothing is asked of the worker, which
-may be in the midst of a task. Then it tells the worker whom to ring from now on; the worker hears that when its task
+listener, which takes over the rings where they are (native/shm/takeover.pyx): nothing is asked of the worker, which may
+be in the midst of a task. Then it tells the worker which bell to ring from now on; the worker hears that when its task
 is done.
 
 Rule 1: memory comes as a descriptor here, and so does not show that it is shared: the supervisor has shown that for its
         host by handing in rings of its own.
 Rule 2: workers import this.
-Not here: who runs what (native/scheduler/survivors.pyx).
+Not here: which worker runs what (native/scheduler/survivors.pyx).
 """
 
 import array

@@ -44,8 +44,8 @@ def pack_address(address: str) -> str:
 
 
 def peer_credentials(connection: socket.socket) -> tuple[int, int]:
-    """(process id, user id) of whoever made the other end. An id of 0 is a process of a namespace around this one, or
-    beside it.
+    """(process id, user id) of the process that made the other end. An id of 0 is a process of a namespace around this
+    one, or beside it.
     """
     pid, uid, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
     return pid, uid
@@ -161,7 +161,7 @@ def handshake(
     connection = None
     try:
         if memory.name.startswith("/") and not is_bell_here(epoch):
-            # The owner may see this file and not /dev/shm: it would let in who cannot ring its bell.
+            # The owner may see this file and not /dev/shm: it would let in a process that cannot ring its bell.
             raise NotCoLocated("this process has no shared memory in common with it")
         doorbell = new_doorbell()
         descriptors.append(doorbell)

@@ -1,10 +1,10 @@
 """ObjectMemory: how much shared memory objects may take on a host, and in which folder they lie beyond that.
 
-Decided once per host, by whoever owns the door there, and told to each peer that comes in.
+Decided once per host, by the owner of the listener there, and told to each process that hands in its rings.
 
 Rule 1: /dev/shm may be half as large as the machine's memory and far larger than this container's, and what lies in it
-        counts to the container: so the limit is taken from the tighter of the two, lest the kernel kill somebody.
-Not here: who stores what (native/shm/store.pyx).
+        counts to the container: so the limit is taken from the tighter of the two, lest the kernel kill a process.
+Not here: which process stores what (native/shm/store.pyx).
 """
 
 import os

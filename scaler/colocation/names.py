@@ -123,7 +123,7 @@ def _locked(path: str) -> int:
         lock = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return -1
-    fcntl.flock(lock, fcntl.LOCK_EX)  # waits for whoever sweeps it just now
+    fcntl.flock(lock, fcntl.LOCK_EX)  # waits for a process that sweeps it just now
     if _is_at(path, lock):
         return lock
     os.close(lock)

@@ -1,12 +1,12 @@
-"""Voucher: what the client of a worker's tasks shows for being that: only the worker and those who have its rings know.
+"""Voucher: by which the client of a worker's tasks is known: only processes that have that worker's rings can say it.
 
 What tasks submit has privileges: it is not held up when there is too much of it, since what waits for it holds a
-worker, and it has the turns of those in whose name its task runs. So nobody is to have them for saying so. The worker's
-segment has a nonce, which nobody else has seen. Its client says a hash of that, and so does the relay that was handed
-those rings; a scheduler that was handed them itself makes it of them, too. A hash, since the nonce opens the door to
-those rings, and what goes over the wire, and into the scheduler's memory, must not.
+worker, and it has the turns of those in whose name its task runs. So no client is to have them for merely saying so.
+The worker's segment has a nonce, which nobody else has seen. Its client says a hash of that, and so does the relay that
+was handed those rings; a scheduler that was handed them itself makes it of them, too. A hash, since the nonce gives
+access to those rings, and what goes over the wire, and into the scheduler's memory, must not.
 
-Not here: who asks for it (colocation.local_peers, session.remote_peers).
+Not here: where it is asked for (scheduler.pump_peers, session.remote_peers).
 """
 
 from hashlib import blake2b

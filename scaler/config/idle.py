@@ -1,4 +1,4 @@
-"""Idle options: those that are accepted and change nothing. Who sets one is told so, once."""
+"""Idle options: those that are accepted and change nothing. A user who sets one is told so, once."""
 
 import logging
 from typing import Any

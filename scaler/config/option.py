@@ -4,7 +4,7 @@ The options of a command are the fields of a dataclass (table), each declared in
 else is made from that: the command line and its help, the reader of TOML files, docs/options.md, what Scheduler,
 Cluster and SchedulerClusterCombo take (cluster.signatures), and what each worker is told.
 
-Rule 1: whoever reads a value, from wherever, asks `read` (of a text) or `accept` (of anything else). Both raise
+Rule 1: code that reads a value, from wherever, asks `read` (of a text) or `accept` (of anything else). Both raise
         ValueError with the end of a sentence, such as "must be a whole number, at least 1, not 'x'".
 Not here: the options themselves (table).
 """

@@ -1,8 +1,8 @@
 """Arrival: an object on its way into a store here, and the thread that may be writing it.
 
-Rule 1: one connection at a time writes; who comes with another breaks off the one before, since it is dead or stuck.
+Rule 1: one connection at a time writes; another one breaks off the one before, since that is dead or stuck.
 Rule 2: nothing is written any more once `stop` was true, so only then may the object's room be used otherwise.
-        `close` does not wait: whoever leaves last gives the room back.
+        `close` does not wait: the thread that leaves last gives the room back.
 """
 
 import socket
@@ -27,7 +27,7 @@ class Arrival:
         self.parts: list[bytes] | None = None  # which is kept here, until it is whole and gets its room
         self._view = view
         self._condition = threading.Condition()
-        self._connection: socket.socket | None = None  # whose thread writes
+        self._connection: socket.socket | None = None  # of the thread that writes
         self._is_closed = False
         self._give_back: Callable[[], object] | None = None
 
@@ -46,7 +46,7 @@ class Arrival:
         return self._is_closed
 
     def begin(self, connection: socket.socket) -> memoryview | None:
-        """The room, to be written by whoever has this connection; then `end`. None if it is not to be written now."""
+        """The room, to be written by this connection's thread; then `end`. None if it is not to be written now."""
         with self._condition:
             if self._connection is not None:
                 _break_off(self._connection)

@@ -1,10 +1,11 @@
 """ObjectDialer: fetches objects from other hosts, and brings them some, in threads of its own.
 
-Only whoever is not the scheduler's host dials: it can reach that host, which need not be so the other way round.
+Only a host that is not the scheduler's dials: it can reach that one, which need not be so the other way round.
 
-Rule 1: what breaks off goes on where it was: over a fresh connection, then from the next place that has it. A place
+Rule 1: what breaks off goes on where it was: over a fresh connection, then from the next endpoint that has it. One
         that says no is not asked again.
-Rule 2: at most MOST_THREADS threads, with one connection per place each; who has had nothing to do for IDLE_S ends.
+Rule 2: at most MOST_THREADS threads, with one connection per endpoint each; a thread that has had nothing to do for
+        IDLE_S ends.
 Rule 3: where the scheduler's host cannot be reached at all, it is not tried again for DOWN_S: objects go another way.
 Rule 4: whatever a transfer brings about, its owner hears that it has failed, and the thread goes on with the next.
 Not here: the other end (object_port).

@@ -1,9 +1,10 @@
 """ObjectDirectory: which hosts have which objects, and can be asked for them.
 
 The scheduler's host has them all. One that has fetched an object, or whose worker has made it, can give it too, so that
-what many need leaves each host but a few times. The core knows who holds an object; this is about where copies lie.
+what many need leaves each host but a few times. The core knows which tasks hold an object; this is about where copies
+lie.
 
-Rule 1: what is said here is a hint: who is sent to a host that has nothing any more asks the scheduler's.
+Rule 1: what is said here is a hint: a host that was sent to one that has the object no more asks the scheduler's.
 """
 
 from collections import Counter
@@ -43,7 +44,7 @@ class ObjectDirectory:
             self._sources.setdefault(object_id, {}).setdefault(source.host, source)
 
     def choose(self, object_id: int) -> Source | None:
-        """Who is to give the object to one more: whoever has the least to do, best the scheduler's host (None)."""
+        """The host that is to give the object to one more: that with the least to do, best the scheduler's (None)."""
         candidates = [None, *sorted(self._sources.get(object_id, {}).values())]
         chosen = min(candidates, key=lambda source: self._load[_host_of(source)])
         self._load[_host_of(chosen)] += 1

@@ -53,7 +53,7 @@ class IncomingObjects:
                 raise FrameError(f"object {chunk.object:#x}: a chunk at {chunk.offset}, but none came before")
             arrival = self._new_arrival(chunk.object, chunk.total_bytes, False)
         elif not chunk.offset and not arrival.is_stopped:  # it was offered, and comes in chunks after all
-            if not arrival.stop():  # its room would have two who write there
+            if not arrival.stop():  # two threads would write into its room
                 raise FrameError(f"object {chunk.object:#x} comes in chunks, but its transfer before that does not end")
             arrival.have = 0
         if not arrival.is_stopped or chunk.offset != arrival.have or arrival.total != chunk.total_bytes:
@@ -91,7 +91,7 @@ class IncomingObjects:
         return parts
 
     def _fill(self, arrival: Arrival, chunk: Chunk) -> None:
-        """Memory is taken as it is filled, not at the word of whoever says how large an object will be."""
+        """Memory is taken as it is filled, not at the word of the sender, which says how large an object will be."""
         try:
             self._store.fill(arrival.here, chunk.offset, chunk.data)
         except OSError as error:
@@ -107,7 +107,7 @@ class IncomingObjects:
         return arrival
 
     def on_come(self, object_id: int) -> None:
-        """An object that was expected is here, or there is no room for it: `until_named` says who has it now."""
+        """An object that was expected is here, or there is no room for it: `until_named` says whose it is now."""
         if not self._until_named:
             self._open.pop(object_id, None)
 

@@ -3,12 +3,12 @@
 A thread per connection, since what it does is wait for the network with the bytes in place; the owner's loop does
 nothing but say what is served and what is expected.
 
-Rule 1: nothing is given or taken without the token of just that object. Whoever has none is hung up on; it is counted,
-        and logged now and then.
+Rule 1: nothing is given or taken without the token of just that object. A connection without one is hung up on; it is
+        counted, and logged now and then.
 Rule 2: at most MOST_CONNECTIONS at a time; one that asks nothing for IDLE_S is closed, a fresh one after FIRST_S, and
         one that has begun to ask and has not ended after FIRST_S.
 Rule 3: whatever a connection brings about ends that one. The thread that accepts goes on until the port is closed.
-Not here: the bytes on the wire (object_stream), the other end (object_dialer).
+Not here: the bytes on the wire (stream), the other end (dialer).
 """
 
 import logging
@@ -65,7 +65,7 @@ class ObjectPort:
     # what the owner says
 
     def serve(self, object_id: int, view: memoryview, *, is_result: bool = False) -> bytes:
-        """Whoever has the token that this returns may fetch these bytes, until `withdraw` was called as often."""
+        """A host that has the token that this returns may fetch these bytes, until `withdraw` was called as often."""
         token = token_for(self.key, object_id, is_result=is_result)
         with self._lock:
             self._served[token] = view, self._served.get(token, (view, 0))[1] + 1
@@ -80,7 +80,7 @@ class ObjectPort:
                 self._served[token] = view, count - 1
 
     def expect(self, token: bytes, arrival: Arrival) -> None:
-        """Whoever has the token may bring this."""
+        """A host that has the token may bring this."""
         with self._lock:
             self._expected[token] = arrival
 
@@ -117,7 +117,7 @@ class ObjectPort:
                 if self._is_closed:
                     return
                 self._warn("cannot take a connection for objects: %s", error)
-                time.sleep(PAUSE_S)  # out of descriptors: whoever wants in tries again
+                time.sleep(PAUSE_S)  # out of descriptors: the others try again
                 continue
             try:
                 self._let_in(connection)
@@ -156,11 +156,11 @@ class ObjectPort:
         except BlockingIOError:
             pass  # it has had nothing to say, or moves no bytes
         except HungUp as error:
-            self._complain(error, logging.INFO)  # whoever needs it comes again
+            self._complain(error, logging.INFO)  # the side that needs it comes again
         except (StreamError, ValueError) as error:
             self._complain(error)
         except OSError:
-            pass  # the connection broke: whoever needs it comes again
+            pass  # the connection broke: the side that needs it comes again
         finally:
             self._forget(connection)
 

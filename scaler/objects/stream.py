@@ -1,7 +1,7 @@
 """How an object's bytes go from host to host: over TCP connections of their own, from shared memory into such.
 
-Whoever connects asks for one object after the other, or brings some. A request names the object by a token that only
-those know who are meant to, and says from which byte on, so a transfer that broke goes on where it was.
+The side that connects asks for one object after the other, or brings some. A request names the object by a token that
+only the two hosts of the transfer know, and says from which byte on, so a transfer that broke goes on where it was.
 
     request, 32 bytes                    answer, 24 bytes
     0   "SCOB"                           0   "SCOB"
@@ -14,8 +14,8 @@ After a yes to a fetch the answerer sends the bytes from `offset` to the end; af
 then gets a second answer whose offset is the size. After a no the answerer hangs up.
 
 Rule 1: bytes are received into their place and sent from theirs, without a copy in between, by calls that run without
-        the interpreter's lock. Sockets block, with a limit: whoever moves nothing for STALL_S has gone.
-Not here: who listens (object_port), who connects (object_dialer), who needs what (objects, the sessions).
+        the interpreter's lock. Sockets block, with a limit: a side that moves nothing for STALL_S has gone.
+Not here: the side that listens (port), the side that connects (dialer), which object is needed where (the sessions).
 """
 
 import socket

@@ -27,7 +27,7 @@ class Transport(Protocol):
         ...
 
     def expect(self, offer: Offer, arrival: Arrival, done: Callable[[bool], None]) -> None:
-        """The other side has this. `done` is called, later, with whether it came, by whoever fetches it himself."""
+        """The other side has this. `done` is called, later, with whether it came, if this side fetches it."""
         ...
 
     def on_fetched(self, object_id: int, is_there: bool) -> None:

@@ -19,7 +19,7 @@ from typing import Any
 
 from scaler.exceptions import LimitError
 
-LOOK_S = 0.05  # how often who waits for a packet looks whether it still is to wait
+LOOK_S = 0.05  # how often a thread that waits for a packet looks whether it still is to wait
 
 
 def check_descriptors(count: int) -> None:
@@ -44,7 +44,7 @@ def write_all(descriptor: int, data: bytes) -> None:
     while left:
         try:
             left = left[os.write(descriptor, left) :]
-        except BlockingIOError:  # whoever else has it open wants it so: a terminal is shared
+        except BlockingIOError:  # another process that has it open wants it so: a terminal is shared
             poll = select.poll()
             poll.register(descriptor, select.POLLOUT)
             poll.poll()

@@ -1,4 +1,4 @@
-"""What scaler runs on; asked before anything else is imported, so that who cannot run it reads a sentence.
+"""What scaler runs on; asked before anything else is imported, so that a user who cannot run it reads a sentence.
 
 Why not sysconfig's Py_GIL_DISABLED: the `t` among the ABI flags says the same, and costs no worker some milliseconds.
 """

@@ -1,9 +1,9 @@
-"""Logs: where a program of ours writes what it does, how a line looks, and who waits for it to be written.
+"""Logs: where a program of ours writes what it does, how a line looks, and what waits for it to be written.
 
 A pipe that nobody reads, a terminal stopped with Ctrl-S, a disk that hangs: each makes a write wait for as long as it
-likes, and a scheduler that waits serves nobody. So a line is only put into a queue by whoever logs it, and each place
-that lines go to has a thread of its own that writes them. What the queue has no room for is dropped and counted, and
-the log says how many lines are missing as soon as it goes on. A place that is stuck holds up no other place.
+likes, and a scheduler that waits serves nobody. So a line is only put into a queue by the code that logs it, and each
+place that lines go to has a thread of its own that writes them. What the queue has no room for is dropped and counted,
+and the log says how many lines are missing as soon as it goes on. A place that is stuck holds up no other place.
 
 Rule 1: only processes that are scaler's own (the commands, and what is started from code) call `set_up`. `Client` logs
         through whatever the user's program has set up.

@@ -4,8 +4,8 @@ That happens to process 1 of a container, and to no other: a process that a task
 worker, for instance. When such a process ends, it stays in the kernel's table until its new parent asks for its exit
 code, and a full table lets nobody start anything. So a program of ours that is process 1 asks.
 
-Rule 1: the exit codes of its own children are left to whom they concern. The kernel tells of one child at a time; while
-        that is one of its own, the others wait for AGAIN_S.
+Rule 1: the exit codes of its own children are left to the code that waits for them. The kernel tells of one child at a
+        time; while that is one of its own, the others wait for AGAIN_S.
 """
 
 import os

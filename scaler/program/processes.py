@@ -2,9 +2,9 @@
 
 A number means a process within one PID namespace only. Containers that share /dev/shm and a network may each have a
 namespace of their own, and there the number of a worker is nobody's here, or a stranger's. A descriptor stands for the
-same process wherever it is passed to, and for no other one after its end. Whoever has it hears of the end of the
-process. It takes signals from processes of the same namespace and of those around it; who is elsewhere has to ask the
-parent of the process.
+same process wherever it is passed to, and for no other one after its end. The holder of it hears of the end of the
+process. It takes signals from processes of the same namespace and of those around it; a process elsewhere has to ask
+the parent of the process.
 
 Rule 1: numbers are for people to read, in logs and errors.
 """

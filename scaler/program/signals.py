@@ -3,7 +3,7 @@
 SIGINT (Ctrl-C), SIGTERM (a service manager, a container's end) and SIGHUP (the terminal has gone) all take the same way
 out, on which workers, their own children and all shared memory go.
 
-Rule 1: from `hold` on they wait, until `obey` has said who serves them: in between nothing can be left half-made.
+Rule 1: from `hold` on they wait, until `obey` has said what serves them: in between nothing can be left half-made.
 Rule 2: SIGHUP stays ignored where it was ignored at the start: that is what nohup is for.
 Not here: the signal that stops a task (scaler.cancellation).
 """

@@ -1,7 +1,7 @@
-"""What a frame may have at most: said once for whoever writes it and for whoever reads it.
+"""What a frame may have at most: said once for its writer and its reader.
 
-A reader ends the session of whoever sends it more than this. So a writer that passes on what somebody else has said (a
-worker's name, an error) makes it fit before it goes out.
+A reader ends the session of a peer that sends it more than this. So a writer that passes on what another process has
+said (a worker's name, an error) makes it fit before it goes out.
 
 Rule 1: `checks` and the `rows` of frames refuse what is over a bound, writers cut by the same bound.
 Not here: what one record may be (native/records/bounds.pyx, whose names are these), what is told of deaths

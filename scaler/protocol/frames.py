@@ -40,7 +40,7 @@ class VersionError(FrameError):
 
 
 class Role(IntEnum):
-    """Who says hello."""
+    """What kind of peer says hello."""
 
     CLIENT = 0
     CLUSTER = 1
@@ -49,7 +49,7 @@ class Role(IntEnum):
 # columns by hand, for the rare bodies
 
 ALL = slice(None)
-ROWS_PER_SLICE = 512  # whoever takes a frame apart does other things after so many
+ROWS_PER_SLICE = 512  # code that takes a frame apart does other things after so many
 
 
 def column(typecode: str, values: Iterable[int]) -> bytes:
@@ -404,7 +404,7 @@ class Withdraw(Selection):
 
 
 class Wait(Selection):
-    """A task waits for these tasks, which it has submitted. Who sends it runs them if nobody else has begun them."""
+    """A task waits for these tasks, which it has submitted. The client runs them if no worker has begun them."""
 
     __slots__ = ()
 
@@ -513,7 +513,7 @@ class Objects(NamedTuple):
 
 
 class Release(Objects):
-    """The sender holds these no more, each once: as one who was lent them, or as their maker."""
+    """The sender holds these no more, each once: as one that was lent them, or as their maker."""
 
     __slots__ = ()
 

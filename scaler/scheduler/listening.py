@@ -38,10 +38,10 @@ _WHY = {
 }
 
 MOST_FRAMES_WAITING = 16  # of one connection, of at most FRAME_LIMIT_BYTES each: no less, so that small ones flow
-# A little more than a frame may have, so that who is over that by a little is told; who is over this is cut off.
+# A little more than a frame may have: a peer that is over that by a little is told so, one over this is cut off.
 MOST_MESSAGE_BYTES = FRAME_LIMIT_BYTES + (64 << 10)
 MOST_FRAMES_UNREAD = 1 << 18  # on their way to one connection
-HANDSHAKE_MS = 10_000  # for ZeroMQ's own, of whoever connects
+HANDSHAKE_MS = 10_000  # for ZeroMQ's own, on each connection
 
 
 def limit(router: "zmq.Socket[bytes]") -> None:

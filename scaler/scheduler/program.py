@@ -41,7 +41,7 @@ def run(config: SchedulerConfig, lifeline: int = -1, on_ready: Callable[[Address
         adopt_orphans(loop)
         obey(loop, server.stop)
         if lifeline >= 0:
-            loop.add_reader(lifeline, server.stop, "it was stopped by who had started it")
+            loop.add_reader(lifeline, server.stop, "it was stopped by the program that had started it")
         _log.info("scheduler listens at %s (event loop: %s)", bound, config.event_loop)
         if on_ready is not None:
             on_ready(bound)

@@ -1,7 +1,7 @@
-"""SchedulerServer: the core with its rings, its door and its socket, on one event loop.
+"""SchedulerServer: the core with its rings, its listener and its socket, on one event loop.
 
 Every decision is the core's; every byte of a co-located peer goes through the pump; what remote peers say is
-remote_peers' business. What is left for this file is rare: who joins and leaves, control records, and moving bytes
+remote_peers' business. What is left for this file is rare: joining and leaving, control records, and moving bytes
 between ZeroMQ and remote_peers.
 
 Rule 1: a send never blocks and never raises: one peer's trouble is that peer's.
@@ -297,7 +297,7 @@ class SchedulerServer:
     # the end
 
     def stop(self, farewell: str = "") -> None:
-        """Let `closed` be done; whoever awaits it calls close().
+        """Let `closed` be done; the code that awaits it calls close().
 
         With a farewell, which says why, clients are told not to wait for another scheduler.
         """

@@ -102,7 +102,9 @@ class ClusterAtRelay(SessionAtRelay):
         super().use(transport)
         self._kept_results.transport = transport
         if transport is None:
-            self.talk.post(Unable(""))  # its workers may take long to start, and who says nothing is not waited for
+            self.talk.post(
+                Unable("")
+            )  # its workers may take long to start, and a peer that says nothing is not waited for
 
     def _tell_freed(self, number: int, ids: Iterable[int]) -> None:
         self.relay.tell(number, KIND_FREED, pack_ids(ids))
@@ -201,7 +203,7 @@ class ClusterAtRelay(SessionAtRelay):
         self._old_stores = [*before._old_stores, before.store]
 
     def _look_after_survivors(self) -> None:
-        """Say of whom what it ran for another scheduler has ended: its result may have gone to that."""
+        """Say which workers have ended what they ran for another scheduler: the result may have gone to that one."""
         for peer, (task, attempt) in list(self._survivors.items()):
             if not peer.running.is_it(task, attempt):
                 del self._survivors[peer]
@@ -213,7 +215,7 @@ class ClusterAtRelay(SessionAtRelay):
         self.talk.post(Withdrawn.of([(number, task, attempt, False)]))
 
     def close_old_stores(self) -> None:
-        """Nobody will open an object of a session before any more. Who has one open keeps it."""
+        """Nobody will open an object of a session before any more. A worker that has one open keeps it."""
         while self._old_stores:
             self._old_stores.pop().close()
         self._kept_results.free_outdated()

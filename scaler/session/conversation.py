@@ -3,7 +3,7 @@
 It numbers and keeps what is said (the ledger), cuts objects into chunks between other frames, and says when an
 acknowledgement is due. Both the scheduler and a relay have one per session.
 
-Rule 1: at most WINDOW_BYTES are under way, and WINDOW_FRAMES; beyond that `has_room` is false, and whoever posts
+Rule 1: at most WINDOW_BYTES are under way, and WINDOW_FRAMES; beyond that `has_room` is false, and code that posts
         batches or functions waits.
 Not here: what the bodies mean (session.remote_peers, session.session_at_relay).
 """

@@ -114,7 +114,7 @@ class Dealer:
         self._context.term()
 
     def leave(self) -> None:
-        """Say goodbye as one who has said nothing but hello."""
+        """Say goodbye as a peer that has said nothing but hello."""
         self.send(encode(Frame(Goodbye(), 1)))
         self.close(1000)
 

@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 from scaler.address import Address
 
-GREETING_S = 0.3  # for what greets whoever connects
+GREETING_S = 0.3  # for servers that greet first
 LEAST_S = 0.05
 LOOK_S = 1.5  # at most, but for a name server that does not answer
 _SIGNATURE = re.compile(rb"\xff.{8}\x7f", re.DOTALL)

@@ -8,7 +8,7 @@ is dropped by its number. Within a session nothing is lost or overtakes, so a ga
 Rule 1: a numbered body is given to the receiver exactly once and in order, however often sessions are cut, as long as
         both ledgers live. If one is gone the other is of no use: begin again with a new one.
 Rule 2: an error changes nothing.
-Not here: sockets and time. Who owes an acknowledgement says so here; when it is sent is the shell's business.
+Not here: sockets and time. That an acknowledgement is owed is said here; when it is sent is the shell's business.
 """
 
 from collections import deque
@@ -19,7 +19,7 @@ from scaler.protocol.frames import Acknowledge, Body, Frame, FrameError
 
 
 class NumberError(FrameError):
-    """A frame whose numbers do not fit what was said: something was lost, or the other side is not who it was."""
+    """A frame whose numbers do not fit what was said: something was lost, or the other side is another one now."""
 
 
 class Ledger:

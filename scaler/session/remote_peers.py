@@ -58,7 +58,7 @@ _log = logging.getLogger(__name__)
 _sparing = SparingLog(_log)
 ACKNOWLEDGE_S = 0.02
 WARNING_S = 1.0
-BEGIN_S = 60.0  # after its hello whoever stays says something; who has found the door says goodbye sooner
+BEGIN_S = 60.0  # within which a peer that stays says something after its hello; one of this host says goodbye sooner
 MOST_UNBEGUN = 1024  # that have said nothing but hello; the oldest go first
 TURN_BYTES = 64 << 10  # of frames that one session is given in a turn; the last may be larger, and be done in slices
 
@@ -98,7 +98,7 @@ class RemotePeers:
         self._vouchers: set[bytes] = set()  # of the workers elsewhere
         self._strangers = Strangers()
         self._leaving: deque[Steps] = deque()  # what is still to be done about those that have gone
-        self._owing: set[Link] = set()  # who waits for an acknowledgement
+        self._owing: set[Link] = set()  # that wait for an acknowledgement
         self._now_ns = 0  # as the caller's clock has it
         self._to_tell: dict[Link, None] = {}  # clients that have not heard how many workers there are
         self._workers = Workers(0)
@@ -174,7 +174,7 @@ class RemotePeers:
                 return
 
     def _drop(self, routing_id: bytes, link: Link | None, error: Exception, now_s: float) -> None:
-        """A frame could not be taken: whoever sent it hears why, and its session is over."""
+        """A frame could not be taken: its sender hears why, and the session is over."""
         self.dropped += 1
         if now_s >= self._next_warning_s:  # a flood of nonsense is not to become one of warnings
             self._next_warning_s = now_s + WARNING_S
@@ -398,7 +398,7 @@ class RemotePeers:
                 self._ready.add(link.session)
 
     def tell_workers(self, count: int) -> None:
-        """Tell all clients how many workers there are, some at a time. Who has not heard one number hears the next."""
+        """Tell all clients how many workers there are, some at a time. One that misses a number hears the next."""
         self._workers = Workers(count)
         self._to_tell = {
             link: None for link in self._links.values() if link.session.hello.role == Role.CLIENT and link.has_begun

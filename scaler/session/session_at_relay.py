@@ -1,7 +1,7 @@
 """SessionAtRelay: a relay's half of a session. Records and bodies in and out; no socket, no clock, no thread.
 
 What its peers say in their rings becomes bodies; what the scheduler says becomes records in their rings. Objects travel
-in chunks, from the store of whoever made them into the store of the receiving host: here that is the relay's own.
+in chunks, from the store of their maker into the store of the receiving host: here that is the relay's own.
 
 Rule 1: what a peer said before a control record goes out before it, a function before the tasks that name it, an object
         before the record that brings it.

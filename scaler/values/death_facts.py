@@ -1,4 +1,4 @@
-"""DeathFacts: what may be said of a worker's death, whoever says it.
+"""DeathFacts: what may be said of a worker's death, whichever process says it.
 
 A supervisor finds the facts out, and they reach the task's client through the scheduler, perhaps by way of another
 host's relay. Each of them passes here what it was told before it does anything with it, and hands on only what comes

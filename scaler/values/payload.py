@@ -227,7 +227,7 @@ class MixedOutcomes(list[Any]):
 
 
 def load_outcomes(status: int, flags: int, raw: Any, task: int, items: int = 0, function: str = "") -> list[Any]:
-    """The same for a chunk, where no call that failed keeps the others' results from whoever reads them.
+    """The same for a chunk, where no call that failed keeps the others' results from the client that reads them.
 
     They come in order. It is a MixedOutcomes if there are Failed among them, so that nobody has to look for these.
     """
