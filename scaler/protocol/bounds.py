@@ -3,7 +3,7 @@
 A reader ends the session of a peer that sends it more than this. So a writer that passes on what another process has
 said (a worker's name, an error) makes it fit before it goes out.
 
-Rule 1: `checks` and the `rows` of frames refuse what is over a bound, writers cut by the same bound.
+Rule 1: `find_error` and the `rows` of frames refuse what is over a bound, writers cut by the same bound.
 Not here: what one record may be (native/records/bounds.pyx, whose names are these), what is told of deaths
 (scaler.values.death_facts).
 """

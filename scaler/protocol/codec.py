@@ -21,87 +21,25 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import fields, is_dataclass
 from importlib.resources import as_file, files
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import capnp
 
 from scaler._native import decode_batch, encode_batch
 from scaler.protocol.bounds import FRAME_LIMIT_BYTES
-from scaler.protocol.checks import find_error
 from scaler.protocol.frames import (
     PROTOCOL_VERSION,
     UNNUMBERED,
-    Acknowledge,
     Body,
-    Cancel,
-    Chunk,
-    Clear,
-    Fetched,
-    Forget,
     Frame,
     FrameError,
-    Freed,
-    Functions,
-    Goodbye,
-    Heartbeat,
-    Hello,
-    Joined,
-    Left,
-    Offer,
-    Refusal,
-    Release,
     Results,
-    Returned,
-    RunHere,
-    Serves,
-    Shutdown,
-    ShutdownAnswer,
-    Taken,
     Tasks,
-    Unable,
     VersionError,
-    Wait,
-    Welcome,
-    Withdraw,
-    Withdrawn,
-    Workers,
 )
 
 _NESTING_LIMIT = 4
 _SPARE_WORDS = 64
-
-_BODIES: dict[str, type[Body]] = {
-    "acknowledge": Acknowledge,
-    "hello": Hello,
-    "welcome": Welcome,
-    "refusal": Refusal,
-    "heartbeat": Heartbeat,
-    "goodbye": Goodbye,
-    "tasks": Tasks,
-    "results": Results,
-    "functions": Functions,
-    "cancel": Cancel,
-    "withdraw": Withdraw,
-    "withdrawn": Withdrawn,
-    "release": Release,
-    "joined": Joined,
-    "left": Left,
-    "clear": Clear,
-    "shutdown": Shutdown,
-    "shutdownAnswer": ShutdownAnswer,
-    "unable": Unable,
-    "workers": Workers,
-    "chunk": Chunk,
-    "freed": Freed,
-    "forget": Forget,
-    "offer": Offer,
-    "fetched": Fetched,
-    "serves": Serves,
-    "wait": Wait,
-    "runHere": RunHere,
-    "returned": Returned,
-    "taken": Taken,
-}
 
 
 class _Member(NamedTuple):
@@ -114,6 +52,7 @@ class _Member(NamedTuple):
     lists: tuple[int, ...]  # which of them are lists
     is_numbered: bool
     is_tuple: bool
+    find_error: Callable[[Any], str | None] | None  # of a body, if it can be wrong by itself
 
 
 def _camel(name: str) -> str:
@@ -154,7 +93,8 @@ def _member(frame_fields: Any, name: str, kind: type[Body]) -> _Member:
         raise ImportError(f"{kind.__name__} has the fields {names}, its schema has {tuple(members)}")
     chosen = tuple(members[_camel(attribute)] for attribute in names)
     lists = tuple(i for i, one in enumerate(chosen) if one.proto.slot.type.which() == "list")
-    return _Member(kind, field, names, chosen, lists, kind not in UNNUMBERED, issubclass(kind, tuple))
+    check = getattr(kind, "find_error", None)
+    return _Member(kind, field, names, chosen, lists, kind not in UNNUMBERED, issubclass(kind, tuple), check)
 
 
 capnp.remove_import_hook()  # which would look for a schema wherever a user's program imports what is not there
@@ -165,6 +105,7 @@ _MAGIC: int = _schema.magic
 _magic, _version, _number, _acknowledged = (
     _frame_fields[name] for name in ("magic", "version", "number", "acknowledged")
 )
+_BODIES: dict[str, type[Body]] = {kind.__name__[0].lower() + kind.__name__[1:]: kind for kind in get_args(Body)}
 if _schema.version != PROTOCOL_VERSION or set(_BODIES) != set(_Frame.schema.union_fields):
     raise ImportError("the schemas and scaler.protocol.frames are not of the same version")
 _by_name = {name: _member(_frame_fields, name, kind) for name, kind in _BODIES.items()}
@@ -237,7 +178,8 @@ def by_schema_decode(whole: bytes) -> Frame:
     except Exception as error:
         # pycapnp raises KjException, UnicodeDecodeError, ValueError, MemoryError and more: all mean the same here.
         raise FrameError(f"not a well-formed frame: {_first_line(error)}") from None
-    error_found = find_error(frame.body)
+    find_error = _by_kind[type(frame.body)].find_error
+    error_found = find_error(frame.body) if find_error else None
     if error_found:
         raise FrameError(error_found)
     return frame

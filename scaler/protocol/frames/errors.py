@@ -1,0 +1,18 @@
+"""What is raised where bytes are no frame, or a frame says what cannot be."""
+
+PROTOCOL_VERSION = 1
+
+
+class FrameError(ValueError):
+    """A frame that is not what the protocol says; the message is a sentence for the log and for the refusal."""
+
+
+class VersionError(FrameError):
+    """A frame of another version of the protocol."""
+
+    def __init__(self, version: int) -> None:
+        super().__init__(
+            f"the other side speaks version {version} of Scaler's protocol and this side version {PROTOCOL_VERSION}: "
+            "install the same version of scaler on both"
+        )
+        self.version = version

@@ -1,0 +1,214 @@
+"""Bodies about a session: its beginning and end, which workers are there, and whether the peers live.
+
+The same file of the schema is protocol/session.capnp; each class has the field names of a struct there. `find_error`
+says what cannot be, as far as that needs no knowledge of the session.
+
+Not here: the other bodies (batch, object), Cap'n Proto (codec), numbering (session.ledger).
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import IntEnum
+
+from scaler.protocol.bounds import (
+    MOST_ADDRESS_BYTES,
+    MOST_CLAIMED,
+    MOST_FACTS_LENGTH,
+    MOST_IDENTITY_BYTES,
+    MOST_TEXT_LENGTH,
+    SESSION_BYTES,
+    VOUCHER_BYTES,
+)
+from scaler.protocol.frames.columns import column, ids_column, row_count, values
+
+CLIENT_BITS = 24
+
+
+class Role(IntEnum):
+    """What kind of peer says hello."""
+
+    CLIENT = 0
+    CLUSTER = 1
+
+
+def long_text(where: str, *texts: str) -> str | None:
+    if any(len(text) > MOST_TEXT_LENGTH for text in texts):
+        return f"{where}: a text has more than {MOST_TEXT_LENGTH} characters"
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledge:
+    """Nothing but the number in the frame's header."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    role: int = Role.CLIENT
+    python_major: int = 0
+    python_minor: int = 0
+    identity: bytes = b""
+    client_bits: int = 0
+    session: bytes = b""
+    received: int = 0
+    epoch: int = 0
+    pid: int = 0
+    uid: int = 0
+    host_name: str = ""
+    cluster_name: str = ""
+    worker_names: tuple[str, ...] = ()
+    is_nested: bool = False
+    voucher: bytes = b""
+
+    def find_error(self) -> str | None:
+        """What is wrong with it, as a sentence, or None."""
+        if self.role not in (Role.CLIENT, Role.CLUSTER):
+            return f"hello: role {self.role} is neither a client nor a cluster"
+        if self.client_bits >> CLIENT_BITS or (self.role == Role.CLUSTER and self.client_bits):
+            return f"hello: client bits {self.client_bits:#x} are not {CLIENT_BITS} bits of a client"
+        if not 1 <= len(self.identity) <= MOST_IDENTITY_BYTES:
+            return f"hello: an identity has 1 to {MOST_IDENTITY_BYTES} bytes, not {len(self.identity)}"
+        if len(self.session) not in (0, SESSION_BYTES):
+            return f"hello: a session's token has {SESSION_BYTES} bytes, not {len(self.session)}"
+        if self.received and not self.session:
+            return "hello: numbers were received, but no session is named"
+        if len(self.voucher) not in (0, VOUCHER_BYTES):
+            return f"hello: a voucher has {VOUCHER_BYTES} bytes, not {len(self.voucher)}"
+        return long_text("hello", self.host_name, self.cluster_name) or long_text("hello", *self.worker_names)
+
+
+@dataclass(frozen=True, slots=True)
+class Welcome:
+    epoch: int = 0
+    session: bytes = b""
+    resumed: bool = False
+    received: int = 0
+    local_address: str = ""
+    heartbeat_ms: int = 0
+    monitor: str = ""
+    objects_port: int = 0
+
+    def find_error(self) -> str | None:
+        """What is wrong with it, as a sentence, or None."""
+        if len(self.session) != SESSION_BYTES:
+            return f"welcome: a session's token has {SESSION_BYTES} bytes, not {len(self.session)}"
+        if self.received and not self.resumed:
+            return "welcome: numbers were received in a session that is new"
+        if not self.epoch or not self.heartbeat_ms:
+            return "welcome: the scheduler's epoch and its heartbeat interval are not 0"
+        if len(self.local_address.encode()) > MOST_ADDRESS_BYTES:
+            return "welcome: the address for co-location is longer than an AF_UNIX address may be"
+        return long_text("welcome", self.monitor)
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    reason: str = ""
+    is_temporary: bool = False
+
+    def find_error(self) -> str | None:
+        """What is wrong with it, as a sentence, or None."""
+        return long_text("refusal", self.reason) if self.reason else "refusal: it gives no reason"
+
+
+@dataclass(frozen=True, slots=True)
+class Goodbye:
+    reason: str = ""
+
+    def find_error(self) -> str | None:
+        """What is wrong with it, as a sentence, or None."""
+        return long_text("goodbye", self.reason)
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    peer: int = 0
+    name: str = ""
+    pid: int = 0
+    outlived: bool = False
+    task: int = 0
+    attempt: int = 0
+    voucher: bytes = b""
+
+    def find_error(self) -> str | None:
+        """What is wrong with it, as a sentence, or None."""
+        if len(self.voucher) not in (0, VOUCHER_BYTES):
+            return f"joined: a voucher has {VOUCHER_BYTES} bytes, not {len(self.voucher)}"
+        return long_text("joined", self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    peer: int = 0
+    return_code: int = 0
+    reason: str = ""
+    tasks: bytes = b""
+    attempts: bytes = b""
+
+    @staticmethod
+    def columns_of(claimed: Iterable[tuple[int, int]]) -> dict[str, bytes]:
+        """The columns for (task, attempt) of what it had begun, as keyword arguments of a Left."""
+        rows = list(claimed)
+        if not rows:
+            return {}
+        return {
+            "tasks": ids_column([task for task, _ in rows]),
+            "attempts": column("Q", [attempt for _, attempt in rows]),
+        }
+
+    def claimed(self) -> list[tuple[int, int]]:
+        """(task, attempt) per row; FrameError if the columns don't fit each other."""
+        if not self.tasks and not self.attempts:
+            return []
+        n = row_count("tasks", self.tasks, 8)
+        return list(zip(values("tasks", "Q", self.tasks, n), values("attempts", "Q", self.attempts, n), strict=True))
+
+    def find_error(self) -> str | None:
+        """What is wrong with it, as a sentence, or None."""
+        if len(self.reason) > MOST_FACTS_LENGTH:
+            return f"left: what is told of a death has more than {MOST_FACTS_LENGTH} characters"
+        if len(self.tasks) > 8 * MOST_CLAIMED:
+            return f"left: more than {MOST_CLAIMED} tasks that a worker had begun"
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Clear:
+    """Cancel all tasks of this client. Its objects go by Release."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shutdown:
+    """End the scheduler (from a client) or the cluster (from the scheduler)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShutdownAnswer:
+    reason: str = ""
+
+    def find_error(self) -> str | None:
+        """What is wrong with it, as a sentence, or None."""
+        return long_text("shutdownanswer", self.reason)
+
+
+@dataclass(frozen=True, slots=True)
+class Unable:
+    """No worker of a cluster can start; without a reason one has."""
+
+    reason: str = ""
+
+    def find_error(self) -> str | None:
+        """What is wrong with it, as a sentence, or None."""
+        return long_text("unable", self.reason)
+
+
+@dataclass(frozen=True, slots=True)
+class Workers:
+    """How many workers the scheduler has."""
+
+    count: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    time_ns: int = 0
