@@ -12,7 +12,7 @@ BUILT := $(VENV)/.built-O$(SCALER_OPTIMIZE)-g$(SCALER_SYMBOLS)
 PAGE := scaler/monitor/page/static/page.js
 WEB := $(filter-out web/node_modules%,$(wildcard web/* web/src/* web/src/*/*))
 
-.PHONY: setup page demo test nightly test-all sanitize check options states top-page figures bench bench-peers chaos soak clean
+.PHONY: setup page demo test nightly test-all sanitize check options states top-page ui-screens figures bench bench-peers chaos soak clean
 .DEFAULT_GOAL := setup
 
 setup: $(BUILT) $(if $(SCALER_NO_PAGE),,$(PAGE))
@@ -87,6 +87,10 @@ options: setup
 
 states: setup
 	$(BIN)/python -m tests.checks.states --write
+
+# The pictures of docs/ui.md, in a browser.
+ui-screens: setup
+	$(BIN)/python -m tests.monitor.page.screens
 
 # The screens and tables in docs/top.md.
 top-page: setup

@@ -43,8 +43,8 @@ class Cells(NamedTuple):
 
     busy: npt.NDArray[np.float32]
     function: npt.NDArray[np.int32]
-    ended: npt.NDArray[np.int64]
-    failed: npt.NDArray[np.int64]
+    ended: npt.NDArray[np.uint32]
+    failed: npt.NDArray[np.uint32]
 
 
 class Pyramid:
@@ -153,30 +153,45 @@ class _Level:
         rows = max(1, min(rows, len(lanes)))
         edges = ((begin_ns + np.arange(columns + 1) * pixel_ns) // self.width_ns).astype(np.int64)
         first, last = int(edges[0]), max(int(edges[-1]), int(edges[0]) + 1)
-        buckets = np.arange(first, last)
-        there = (buckets > self.newest - self.buckets) & (buckets <= self.newest) & (buckets >= 0)
-        place = np.ix_(buckets % self.buckets, np.minimum(lanes, self._lanes - 1))
-        absent = ~(there[:, None] & (lanes < self._lanes)[None, :])
         starts = np.minimum(edges[:-1] - first, last - first - 1)
         spans = np.maximum(1, np.diff(edges))
         row_starts = np.arange(rows) * len(lanes) // rows
         row_sizes = np.diff(np.append(row_starts, len(lanes)))
 
-        def reduced(source: npt.NDArray[Any], how: np.ufunc, empty: int, kind: type) -> npt.NDArray[Any]:
-            values = source[place].astype(kind)
-            values[absent] = empty
-            by_column = how.reduceat(values, starts, axis=0)
-            made: npt.NDArray[Any] = how.reduceat(by_column, row_starts, axis=1)
-            return made.T
+        def reduced(source: npt.NDArray[Any], how: np.ufunc, empty: int) -> npt.NDArray[Any]:
+            values = self._between(source, first, last, lanes, empty)
+            if rows != len(lanes):  # first, since it is quick and leaves less to do
+                values = how.reduceat(values, row_starts, axis=1)
+            if len(starts) != len(values) or int(spans.max()) > 1:
+                values = how.reduceat(values, starts, axis=0)
+            return values.T
 
-        busy = reduced(self._busy, np.add, 0, np.float64) / (spans[None, :] * self.width_ns * row_sizes[:, None])
-        main = reduced(self._main, np.maximum, -1, np.int64)
+        busy = reduced(self._busy, np.add, 0) / (spans[None, :] * self.width_ns * row_sizes[:, None])
+        main = reduced(self._main, np.maximum, -1)
         return Cells(
             busy.astype(np.float32),
             np.where(main < 0, -1, main & 0xFFFF).astype(np.int32),
-            reduced(self._ended, np.add, 0, np.int64),
-            reduced(self._failed, np.add, 0, np.int64),
+            reduced(self._ended, np.add, 0),
+            reduced(self._failed, np.add, 0),
         )
+
+    def _between(self, source: npt.NDArray[Any], first: int, last: int, lanes: Ints, empty: int) -> npt.NDArray[Any]:
+        """The buckets from `first` up to `last` of these lanes; `empty` where the ring has none."""
+        made = np.full((last - first, len(lanes)), empty, source.dtype)
+        known = lanes < self._lanes
+        is_all = bool(known.all())
+        at = max(first, self.newest - self.buckets + 1, 0)
+        until = min(last, self.newest + 1)
+        while at < until:  # once, or twice where the ring's end lies between
+            place = at % self.buckets
+            count = min(until - at, self.buckets - place)
+            part, target = source[place : place + count], made[at - first : at - first + count]
+            if is_all:
+                np.take(part, lanes, axis=1, out=target, mode="clip")
+            else:
+                target[:, known] = part[:, lanes[known]]
+            at += count
+        return made
 
     def ended_between(self, begin_ns: int, end_ns: int) -> int:
         buckets = np.arange(

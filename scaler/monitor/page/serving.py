@@ -36,7 +36,8 @@ def serve(config: UiConfig) -> int:
     else:
         problem = _read(config.monitor_address, history)
     guard = Guard.make(config.host, config.token or os.environ.get(TOKEN_VARIABLE), config.allowed_hosts)
-    server = PageServer(history, guard, listener, config.monitor_address, problem)
+    shown = config.monitor_address if listener is not None else os.path.basename(config.monitor_address)
+    server = PageServer(history, guard, listener, shown, problem)
     loop = new_event_loop(config.event_loop)
     asyncio.set_event_loop(loop)
     try:

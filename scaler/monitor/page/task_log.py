@@ -34,7 +34,11 @@ def tasks(history: History, arguments: Arguments) -> View:
     found: list[Rows] = []
     matched = wanted = 0
     for part in history.tasks.parts():
-        mask = functions[part["function"]] & lanes[part["lane"]]
+        mask = np.ones(len(part), bool)
+        if not functions.all():
+            mask &= functions[part["function"]]
+        if not lanes.all():
+            mask &= lanes[part["lane"]]
         if outcome == "bad":
             mask &= part["outcome"] != 0
         elif outcome in OUTCOMES:

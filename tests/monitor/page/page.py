@@ -21,7 +21,7 @@ from tests.monitor.pretended import PretendedCluster
 
 
 @contextmanager
-def publishing(workers: int = 4, rate: int = 100, interval_s: float = 0.2, **more: object) -> Iterator[str]:
+def publishing(workers: int = 4, rate: int = 100, interval_s: float = 0.2, **more: int) -> Iterator[str]:
     """A scheduler that says what a pretended cluster does, in a process of its own; its monitor address."""
     with tempfile.TemporaryDirectory() as folder:
         address = f"ipc://{folder}/m"
