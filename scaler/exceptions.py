@@ -93,6 +93,10 @@ class TaskTimeoutError(ScalerError, concurrent.futures.TimeoutError):
     """
 
 
+class NoStackError(ScalerError):
+    """There is no stack of this task to be shown; the text says why."""
+
+
 class TaskCancelled(BaseException):
     """Raised inside a task that is stopped: nobody waits for its result any more, or it ran longer than it may.
 
@@ -145,3 +149,7 @@ class RemoteTraceback(Exception):
 
     def __str__(self) -> str:
         return "\n" + self.text
+
+
+class LargeArgumentWarning(UserWarning):
+    """Each call of a function ships the same large argument; the text says which, and what to do instead."""

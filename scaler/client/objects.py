@@ -49,6 +49,7 @@ from scaler._native import (
     pack_supply,
     stream_offset,
 )
+from scaler.client.large_arguments import LargeArguments
 from scaler.client.parcel import Packed, Parcel, RecordInProgress, WithInputs
 from scaler.client.serializer import Serializer
 from scaler.exceptions import MissingObjects
@@ -91,6 +92,7 @@ class ClientObjects:
         self._handed_in: list[RecordInProgress] = []  # in progress, of results that are handed in
         self._references: weakref.WeakValueDictionary[int, Hold] = weakref.WeakValueDictionary()
         self._by_content: dict[tuple[int, int], int] = {}
+        self.large = LargeArguments()
         self._unsaid: set[int] = set()  # references that no record has named yet
 
     # what another scheduler is told of
@@ -108,6 +110,12 @@ class ClientObjects:
         self._lock = threading.RLock()
 
     # what tasks carry
+
+    def note_large(self, value: Any, data: bytes, buffers: list[memoryview]) -> None:
+        """A call's arguments have been pickled: if they are large, look whether they are so again and again."""
+        size = sum_bytes(data, buffers)
+        if size >= self.large.large_bytes:
+            self.large.note(value, size)
 
     def begin(self) -> Parcel:
         """What the next record is packed with."""

@@ -11,6 +11,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 from scaler._native import FLAG_INPUTS, MOST_INPUTS, PLACE_BYTES, PendingFuture, pack_inputs
+from scaler.client.large_arguments import LARGE_BYTES
 from scaler.client.serializer import deserialize_input
 from scaler.values import payload
 from scaler.values.reference import ObjectReference, load_input, same, slots
@@ -68,9 +69,12 @@ class Parcel:
         """Pickle, and collect large buffers and references."""
         before, slots.packing = slots.packing, self
         try:
-            return payload.dumps(value, self.buffers)
+            data = payload.dumps(value, self.buffers)
         finally:
             slots.packing = before
+        if self.buffers or len(data) >= LARGE_BYTES:
+            self._objects.note_large(value, data, self.buffers)
+        return data
 
     def finish(self, data: bytes, most_bytes: int, may_hold: bool = True) -> "bytes | Packed | WithInputs":
         """The payload: the pickle itself if that is all, and small enough.
