@@ -10,9 +10,10 @@
 using Session = import "session.capnp";
 using Batch = import "batch.capnp";
 using Object = import "object.capnp";
+using Question = import "question.capnp";
 
 const magic :UInt32 = 0x5343414c;                       # "SCAL", the same word as in the segments of shared memory
-const version :UInt32 = 1;
+const version :UInt32 = 2;
 
 struct Frame {
   magic @0 :UInt32;
@@ -54,5 +55,9 @@ struct Frame {
     returned @31 :Batch.Withdrawn;                      # nested client -> scheduler, answers each runHere
     taken @32 :Object.Taken;                            # scheduler -> cluster, answers each result with an object
     unable @33 :Session.Unable;                         # cluster -> scheduler
+    question @34 :Question.Question;                    # client -> scheduler -> cluster
+    answer @35 :Question.Answer;                        # cluster -> scheduler -> client
+    output @36 :Question.Output;                        # cluster -> scheduler -> client
+    alarm @37 :Question.Alarm;                          # cluster -> scheduler
   }
 }

@@ -53,6 +53,9 @@ KIND_FORGET: Final[int]
 KIND_WAIT: Final[int]
 KIND_RUN_HERE: Final[int]
 KIND_RETURN: Final[int]
+KIND_QUESTION: Final[int]
+KIND_ANSWER: Final[int]
+KIND_OUTPUT: Final[int]
 
 FLAG_OBJECTS: Final[int]
 FLAG_PLAIN: Final[int]
@@ -60,6 +63,7 @@ FLAG_KEYWORDS: Final[int]
 FLAG_CHUNK: Final[int]
 FLAG_PROFILE: Final[int]
 FLAG_INPUTS: Final[int]
+FLAG_OUTPUT: Final[int]
 FLAG_RESENT: Final[int]
 
 PLACE_NEW: Final[int]
@@ -192,6 +196,7 @@ DIGEST_BYTES: Final[int]
 MOST_FUNCTION_BYTES: Final[int]
 LEAST_RING_BYTES: Final[int]
 KNOWN_FLAGS: Final[int]
+TASK_FLAGS: Final[int]
 
 def find_record_error(kind: int, flags: int, status: int, payload: bytes, options: int = 0) -> str | None: ...
 
@@ -323,6 +328,8 @@ class RunningTask:
     @property
     def name(self) -> str: ...
     def ask_to_stop(self, task: int, attempt: int, since_ns: int = 0) -> None: ...
+    @property
+    def has_raised(self) -> bool: ...
     def take_back_all(self) -> list[tuple[int, int]]: ...
 
 # run
@@ -834,6 +841,7 @@ class FreshFunction:
 
 class WorkerLoop:
     stopping: bool
+    output: Any
     def __init__(
         self,
         memory: Segment,
@@ -894,6 +902,9 @@ class Unreadable:
 
 def die_with_parent(parent: int) -> None: ...
 def fork_count() -> int: ...
+def answer_stacks(descriptor: int, number: int, key: int) -> None: ...
+def whereabouts(core: SchedulerCore, task: int) -> tuple[str, int | None, int] | None: ...
+def unread_results(core: SchedulerCore) -> list[tuple[int, int]]: ...
 def end_forked(error: BaseException | None = None) -> NoReturn: ...
 
 # future
@@ -1057,6 +1068,8 @@ class KnownObjects:
 class Connection:
     def __new__(cls, channel: Channel) -> Self: ...
     @property
+    def heard(self) -> dict[int, Callable[[bytes], object]]: ...
+    @property
     def state(self) -> int: ...
     @property
     def is_connected(self) -> bool: ...
@@ -1190,6 +1203,7 @@ class TaskSender:
         future_class: type[PendingFuture],
         *,
         profiling: bool = False,
+        streams_output: bool = False,
         options: TaskOptions | None = None,
     ) -> None: ...
     @property

@@ -25,11 +25,12 @@ cdef class Connection:
     cdef bint abandoned                  # in a forked child: the rings are the parent's
     cdef uint64_t callers                # calls that wait for a scheduler, besides those that wait for open futures
     cdef object answers                  # control records from the scheduler that answer a client's
+    cdef readonly dict heard             # kinds of other control records -> what takes the payload, in whichever thread
     cdef object run_here                 # tasks that the scheduler wants run in this very process (worker_client)
 
     def __cinit__(self, Channel channel not None):
         self.channel = channel
-        self.answers, self.run_here = _collections.deque(), _collections.deque()
+        self.answers, self.heard, self.run_here = _collections.deque(), {}, _collections.deque()
 
     @property
     def is_connected(self):
@@ -78,5 +79,7 @@ cdef class Connection:
                 self.farewell = said.payload
             elif said.kind == KIND_RUN_HERE:
                 self.run_here.append(said.task)
+            elif said.kind in self.heard:
+                self.heard[said.kind](said.payload)
             else:
                 self.answers.append(said)

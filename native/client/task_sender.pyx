@@ -28,10 +28,11 @@ cdef class TaskSender:
     cdef int more_flags             # on every task of this client
     cdef TaskOptions options        # of every task that brings none
 
-    def __init__(self, ClientRings rings not None, future_class not None, *, bint profiling=False, TaskOptions options=None):
+    def __init__(self, ClientRings rings not None, future_class not None, *, bint profiling=False, bint streams_output=False,
+                 TaskOptions options=None):
         self.rings, self.connection, self.open, self.known = rings, rings.connection, rings.open, rings.known
         self.mappings, self.notifier, self.future_class = rings.mappings, rings.notifier, future_class
-        self.more_flags = FLAG_PROFILE if profiling else 0
+        self.more_flags = (FLAG_PROFILE if profiling else 0) | (FLAG_OUTPUT if streams_output else 0)
         self.options = TaskOptions() if options is None else options
 
     # calls

@@ -140,6 +140,7 @@ cdef class WorkerTaskSender(TaskSender):
     cdef bytes place(self, PendingFuture future, bytes payload, packed):
         cdef uint32_t detail = self.nest.origin.detail(len(self.nest.chain))
         future.options = self.nest.origin.inherit(future.options)
+        future.flags |= <uint8_t>self.nest.origin.flags
         if packed is None and len(payload) <= CHILD_MOST_PAYLOAD and self.offer(future, payload, detail):
             return payload
         return self.write(future, payload, detail)

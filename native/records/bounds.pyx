@@ -14,7 +14,8 @@ cpdef enum:
     DIGEST_BYTES = 16              # before a function's bytes
     MOST_FUNCTION_BYTES = 8120     # of these bytes: with header and digest an eighth of a control ring of 64 KiB
     LEAST_RING_BYTES = 65536       # of a ring for tasks or results: the largest record fits wherever the ring wraps
-    KNOWN_FLAGS = 191              # all that layout.pxi names
+    KNOWN_FLAGS = 191              # all that layout.pxi names, but for what only tasks have
+    TASK_FLAGS = 255
 
 cdef uint64_t MOST_OBJECT_BYTES = <uint64_t>1 << 40
 
@@ -28,7 +29,7 @@ cdef inline const char *record_error(int kind, int flags, uint16_t status, uint3
     """What is wrong with a task or a result, whoever's it is; NULL if nothing is."""
     if size > MOST_PAYLOAD_BYTES:
         return "payload: larger than allowed here"
-    if flags & ~KNOWN_FLAGS:
+    if flags & ~(TASK_FLAGS if kind == KIND_TASK else KNOWN_FLAGS):
         return "flags: a bit that this version does not know"
     if flags & FLAG_OBJECTS and places_in(payload, size) < 0:
         return "payload: not the places of objects and a pickle, though the flag says so"

@@ -73,6 +73,9 @@ cpdef enum:
     KIND_WAIT = 13        # a task that submitted this one waits for it, and runs it itself if nobody else does
     KIND_RUN_HERE = 14    # the answer: run it
     KIND_RETURN = 15      # it was run (flags 0), or is to be run elsewhere after all (flags 1)
+    KIND_QUESTION = 16    # a client wants to know something of a task; what, and which question that is, in the payload
+    KIND_ANSWER = 17      # the answer, or a part of it
+    KIND_OUTPUT = 18      # to a client: text that its tasks have written, or a part of it
 
 cpdef enum:
     FLAG_OBJECTS = 1      # the payload begins with the places of objects
@@ -81,6 +84,7 @@ cpdef enum:
     FLAG_CHUNK = 8        # several calls of one map
     FLAG_PROFILE = 16     # measure this task by itself, whatever it costs
     FLAG_INPUTS = 32      # the payload names, or has, results of other tasks (inputs.pyx)
+    FLAG_OUTPUT = 64      # what the task writes to stdout and stderr goes to its client
     FLAG_RESENT = 128     # it was sent to a scheduler before this one: a worker may have it
 
 cpdef enum:
@@ -156,7 +160,7 @@ cdef packed struct PeerPage:
     uint64_t takeover_results  # from here on results were unread then
     uint32_t gap_g[6]
     uint32_t state
-    uint32_t gap_d[1]
+    uint32_t stop_raised       # in what runs the stop was raised, and what it makes of that is its affair
     uint64_t task
     uint64_t attempt
     uint64_t since_ns          # of the task, or of the call of a chunk with a limit

@@ -25,7 +25,7 @@ from cpython.bytes cimport PyBytes_CheckExact, PyBytes_GET_SIZE
 
 cdef enum:
     BATCH_MAGIC = 0x5343414C
-    BATCH_VERSION = 1
+    BATCH_VERSION = 2
     BATCH_TASKS = 6                    # as the union in protocol/frame.capnp numbers them
     BATCH_RESULTS = 7
     BATCH_FRAME_WORDS = 4

@@ -490,7 +490,7 @@ cdef class Nest:
         cdef object arguments = NotImplemented
         cdef bytes payload = future.payload
         cdef object value
-        if not future.flags & ~FLAG_PROFILE:
+        if not future.flags & ~(FLAG_PROFILE | FLAG_OUTPUT):
             arguments = read_plain(PyBytes_AS_STRING(payload), len(payload))
         if arguments is NotImplemented:
             if future.flags & FLAG_OBJECTS:

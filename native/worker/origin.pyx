@@ -12,6 +12,8 @@
 #   detail of a TASK record   to a worker: the root's 24 bits, of a task that a task has submitted; else 0
 #                             from a worker's client: the root's bits << 8 | how deep on the waiting stack, at most 255
 #
+# What the root wants to see of its tasks' output it wants to see of theirs.
+#
 # Rule 1: a worker has one task at a time, and its own client runs nothing that does not belong to that: so one of these
 #         serves all clients that its tasks use.
 # Not here: what the scheduler makes of it (ready).
@@ -21,6 +23,7 @@
 cdef class Origin:
     cdef uint32_t root
     cdef int priority
+    cdef int flags                 # that what it submits has, too: FLAG_OUTPUT, or none
     cdef uint32_t deaths           # of workers that ran this task
     cdef TaskOptions asked         # what was last asked for, and what became of it
     cdef TaskOptions given
@@ -31,6 +34,7 @@ cdef class Origin:
         """This task begins."""
         self.root = task.detail if task.detail else <uint32_t>(task.task >> 40)
         self.priority = priority_in(options_of(task))
+        self.flags = task.flags & FLAG_OUTPUT
         self.deaths = deaths_in(options_of(task))
 
     cdef inline uint32_t detail(self, size_t depth) noexcept:

@@ -99,7 +99,7 @@ cdef class RunningTask:
 
     @property
     def name(self):
-        """The function of what it runs, if that has a limit: as long as it is at it."""
+        """The function of what it runs, if that has a limit or was stopped: as long as it is at it. Empty: not known."""
         cdef uint32_t size = min(load_acquire32(&self.page.name_bytes), <uint32_t>sizeof(self.page.name))
         return self.page.name[:size].decode("utf-8", "replace")
 
@@ -112,6 +112,11 @@ cdef class RunningTask:
         store_release(&page.stop_since_ns, since_ns)
         store_release(&page.stop_attempt, attempt)
         full_fence()
+
+    @property
+    def has_raised(self):
+        """What runs was stopped, and goes on: it has caught that, or tidies up."""
+        return load_acquire32(&self.page.stop_raised) != 0
 
     def take_back_all(self):
         """Take back all records that the worker has not claimed: (task, attempt) each."""

@@ -68,6 +68,7 @@ cdef class WorkerLoop:
     cdef unsigned int forks      # there had been so many when it began to run: a forked copy counts more
     cdef unsigned long thread    # that runs the tasks: the one that signals come to
     cdef bint stoppable          # the task's own code runs
+    cdef uint32_t function_number    # of the task that runs
     cdef int stopped             # what the task that runs was stopped for
     cdef uint64_t limit_ns       # of tasks that have no limit of their own; 0: none
     cdef readonly uint64_t done
@@ -75,6 +76,8 @@ cdef class WorkerLoop:
     cdef uint64_t heard_life     # whose bell this is
     cdef uint64_t named_life     # whose names these are
     cdef tuple names             # (life, folder, most bytes) that go with the bell
+    cdef public object output    # takes what tasks write to where it is wanted (scaler.worker.task_output); None: nobody does
+    cdef bint has_output         # it does so just now, or did for the last task
     cdef public object on_word   # takes the supervisor's next word; None if there is none but its end
 
     def __init__(self, Segment memory not None, int doorbell, Segment bell_memory not None, uint32_t slot,
@@ -125,12 +128,18 @@ cdef class WorkerLoop:
         """What was raised came to nothing, since nobody could be told: the next signal raises anew."""
         self.stopped = NOT_STOPPED
 
-    cdef bint is_to_be_stopped(self) noexcept:
+    cdef bint is_to_be_stopped(self) except -1:
         """Note it, if so."""
         cdef uint64_t since_ns
         if not what_to_stop(self.page, &since_ns):
             return False
         self.stopped = STOPPED_OVERDUE if since_ns else STOPPED_UNWANTED
+        if not self.page.limit_ns:
+            try:
+                self.note_name(self.functions.get(self.function_number))
+            except Exception:                         # for people only: nothing else is to be raised here
+                pass
+        store_release32(&self.page.stop_raised, 1)
         return True
 
     cdef inline int let_stop(self) except -1:
@@ -423,12 +432,16 @@ cdef class WorkerLoop:
         cdef int status = STATUS_OK
         cdef int flags = 0
         self.page.task, self.page.attempt = record.task, record.attempt
+        self.page.name_bytes = self.page.stop_raised = 0
+        self.function_number = record.function
         self.origin.begin(record)
         self.page.limit_ns = self.limit_of(record)
         self.stopped = NOT_STOPPED
         self.meter.begin(record.function, record.flags)
         store_release(&self.page.since_ns, self.meter.start_ns)
         store_release32(&self.page.state, STATE_RUNNING)
+        if record.flags & FLAG_OUTPUT or self.has_output:
+            self.begin_output(record)
         try:
             if record.flags & FLAG_OBJECTS:           # first of all: loading a function may take seconds, names may go
                 self.borrowed = self.borrow(record)
@@ -466,6 +479,8 @@ cdef class WorkerLoop:
                 value = self.pack(record, value, &status)
         if visits:
             end_all_visits()
+        if self.has_output:
+            self.output.end()
         store_release32(&self.page.state, STATE_IDLE)
         self.done += 1
         if small_size:
@@ -488,6 +503,16 @@ cdef class WorkerLoop:
             kept = self.give_back_loans()
             self.trim()                               # one that is never idle must do so too
         return self.publish(record, status, flags, kept, <char *><bytes>value, <uint32_t>len(value))
+
+    cdef int begin_output(self, Record *record) except -1:
+        """What the next task writes goes to its root's client, if that wants it, and else where it went at first."""
+        if not record.flags & FLAG_OUTPUT or self.output is None:
+            if self.has_output:
+                self.has_output = False
+                self.output.give_back()
+            return 0
+        self.has_output = self.output.begin(self.origin.root, record.task, self.function(record.function))
+        return 0
 
     cdef object pack(self, Record *record, value, int *status):
         """The pickle of a result, or the description of what pickling it raised."""
@@ -522,7 +547,7 @@ cdef class WorkerLoop:
         cdef object value
         if self.page.limit_ns:
             self.note_name(function)
-        if not record.flags & ~FLAG_PROFILE:
+        if not record.flags & ~(FLAG_PROFILE | FLAG_OUTPUT):
             arguments = read_plain(payload_of(record), payload_bytes_of(record))
         self.let_stop()
         if arguments is NotImplemented:

@@ -41,14 +41,14 @@ class _Worker:
 class Stopper(Generic[Worker]):
     """For the workers whose rings end here.
 
-    `take_back(worker)` takes back what it has not begun; `on_kill(process)` is told before a process is killed.
+    `take_back(worker)` takes back what it has not begun; `on_kill(process, why)` is told before a process is killed.
     `ask(worker, process, signal)` has a signal sent by somebody else, if the process takes none from here.
     """
 
     def __init__(
         self,
         take_back: Callable[[Worker], object],
-        on_kill: Callable[[Process], object],
+        on_kill: Callable[[Process, str], object],
         ask: Callable[[Worker, Process, int], object],
     ) -> None:
         self._take_back, self._on_kill, self._ask = take_back, on_kill, ask
@@ -146,12 +146,9 @@ class Stopper(Generic[Worker]):
         if not self._is_running(stop):
             self._stops.on_spared(stop)
             return
-        why = "that ran longer than it may" if stop.is_overdue else "that nobody wants any more"
-        _log.warning(
-            "worker %s (process %d) goes on with task %#x, %s, %g s after it was asked to stop: it is killed",
-            process.name, process.process.number, stop.task, why, process.grace_s,
-        )  # fmt: skip
-        self._on_kill(process.process)
+        said = _why_killed(stop, process)
+        _log.warning("%s", said)
+        self._on_kill(process.process, said)
         if not process.process.signal(signal.SIGKILL):
             self._have_killed(stop.worker)
 
@@ -159,6 +156,21 @@ class Stopper(Generic[Worker]):
         """Have somebody else kill it; again and again, since one that does not listen just now hears nothing."""
         self._asked[worker] = time.monotonic() + AGAIN_S
         self._ask(worker, self._processes[worker].process, signal.SIGKILL)
+
+
+def _why_killed(stop: Stop[Any], process: _Worker) -> str:
+    """What people are told of a task that did not stop, and of how it did not."""
+    name = process.running.name
+    task = f"{name} (task {stop.task:#x})" if name else f"task {stop.task:#x}"
+    why = "which ran longer than it may" if stop.is_overdue else "which nobody wants any more"
+    if process.running.has_raised:
+        how = "TaskCancelled was raised in it, and it has caught that and goes on: an `except BaseException`, perhaps"
+    else:
+        how = "it has not come back to Python since: it computes in C code, or has taken SIGURG for itself"
+    return (
+        f"worker {process.name} (process {process.process.number}) is killed, since it goes on with {task}, {why}, "
+        f"{process.grace_s:g} s after it was asked to stop; {how}"
+    )
 
 
 def _answer(stop: Stop[Any], process: _Worker) -> RecordRun:

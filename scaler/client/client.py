@@ -44,6 +44,7 @@ from scaler.client.mapping import Calls, MapRun, run_map, with_exceptions
 from scaler.client.objects import ClientObjects
 from scaler.client.options import CallOptions
 from scaler.client.parcel import InputEnded
+from scaler.client.questions import Questions
 from scaler.client.reconnect import Reconnect
 from scaler.client.serializer import (
     Serialized,
@@ -55,6 +56,7 @@ from scaler.client.serializer import (
     wrap_item,
     wrap_node,
 )
+from scaler.client.task_output import TaskOutput
 from scaler.colocation.handshake import LocalConnection
 from scaler.colocation.names import is_over, warn_of_files
 from scaler.exceptions import ClientQuitException, ClientShutdownException, SchedulerTimeoutError
@@ -81,6 +83,8 @@ class Client:
     `retries`, `task_timeout_seconds` and `priority` are what `options` changes for some calls, for all of them.
     A client that is not disconnected leaves when nobody refers to it any more, nor to a future of it that is not done:
     so `Client(address).submit(f).result()` works, and a function may return futures of a client that it has made.
+    With `stream_output` what tasks write to stdout and stderr comes to this program's stderr, line by line, each with
+    function, task and worker before it, at most 1 MiB a second from each host; docs/looking.md says more.
     `heartbeat_interval_seconds` is taken for 1.9.9's sake and has no effect: the scheduler says how often.
     """
 
@@ -95,7 +99,9 @@ class Client:
         retries: int = DEFAULT_RETRIES,
         task_timeout_seconds: float | None = None,
         priority: int = 0,
+        stream_output: bool = False,
     ) -> None:
+        self._streams_output = stream_output
         self._options = CallOptions(retries, task_timeout_seconds, priority)
         self._note(str(Address.parse(address).check_connectable()), profiling, timeout_seconds, serializer)
         entry, bits = connect(self._address, self._identity, timeout_seconds)
@@ -107,7 +113,7 @@ class Client:
     ) -> "Client":
         """The client of the tasks that run in this worker."""
         client = cls.__new__(cls)
-        client._options = CallOptions()
+        client._options, client._streams_output = CallOptions(), False  # what its tasks write goes to their root
         client._note(here.address, profiling, timeout_s, serializer)
         entry, bits = connect_here(here, client._identity, timeout_s)
         client._start(entry, bits, here)
@@ -136,7 +142,9 @@ class Client:
             "background": event,
             "scheduler_gone": self._reconnect.on_gone,
         }
-        calls: dict[str, Any] = {"profiling": self._profiling, "options": self._options.native}
+        calls: dict[str, Any] = {
+            "profiling": self._profiling, "options": self._options.native, "streams_output": self._streams_output
+        }  # fmt: skip
         if here is None:
             self._rings = ClientRings(*ends, bits, self._store, mappings, **policy)
             self._sender = TaskSender(self._rings, ScalerFuture, **calls)
@@ -149,6 +157,8 @@ class Client:
             self._store, mappings, self._rings.make_room, self._rings.tend, self._rings, serializer
         )
         self._rings.use(self._objects)
+        self._questions = Questions(self._rings)
+        self._output = TaskOutput(self._rings, self._questions.flush_output) if self._streams_output else None
         self._dumps = self._objects.dumps
         self._functions = FunctionNumbers(
             self._objects.begin, self._sender.announce, self._sender.forget_function, self._sender.most_function_bytes,
@@ -367,6 +377,15 @@ class Client:
         """
         return ClientWithOptions(self, self._options.changed(**options))
 
+    def stack(self, future: ScalerFuture) -> str:
+        """What the code of a running task does just now, as a traceback shows it: the outermost call first.
+
+        The task goes on undisturbed. It is shown in C code, in a sleep and in a wait as well, with its threads.
+        NoStackError, whose sentence says why, if there is none, since the task does not run, for instance.
+        docs/looking.md says how it is done.
+        """
+        return self._questions.stack(future)
+
     def send_object(self, obj: Any, name: bytes | None = None) -> ObjectReference:
         """Send an object once, for many tasks: pass the reference, anywhere inside arguments, and they get the object.
 
@@ -396,6 +415,7 @@ class Client:
         TimeoutError if it does not answer within 10 s.
         """
         if self._rings.lost is None:
+            self._print_last()
             self._rings.control(KIND_SHUTDOWN)
             answer = self._await_answer(10.0)
             if answer is not None and answer.kind == KIND_REFUSED:
@@ -423,6 +443,7 @@ class Client:
         _staying.discard(self)
         if isinstance(self._rings.lost, ClientQuitException):
             return
+        self._print_last(is_awaited=why != _FORGOTTEN)
         is_alone = self._rings.lost is not None or not self._rings.connection.is_connected
         self._reconnect.stop()
         self._rings.leave(error or ClientQuitException("this client is disconnected; make a new one"), why)
@@ -433,8 +454,15 @@ class Client:
             if is_alone or is_over(self._entry.epoch):  # else the scheduler does it: some may still be of use to others
                 self._store.close()
 
+    def _print_last(self, is_awaited: bool = True) -> None:
+        """Print what tasks have written and is still on its way, if this client wants to see it."""
+        if self._output is not None and os.getpid() == self._process:
+            self._output.stop(is_awaited and self._rings.lost is None)
+
     def _after_fork(self) -> None:
         """In a forked child: the rings are the parent's, and must not be touched from here."""
+        if self._output is not None:
+            self._output.on_fork()
         self._background.on_fork()
         self._functions.on_fork()
         self._objects.on_fork()

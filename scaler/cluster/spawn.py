@@ -39,7 +39,7 @@ _children: "weakref.WeakSet[Child]" = weakref.WeakSet()
 class Child:
     """A process that was started here, and the socket to it. It waits for its settings, now or by `tell`.
 
-    `variables` are added to its environment.
+    `variables` are added to its environment; it has the descriptors `inherited` under the same numbers.
     """
 
     def __init__(
@@ -48,6 +48,7 @@ class Child:
         settings: dict[str, Any] | None = None,
         stderr: int | None = None,
         variables: dict[str, str] | None = None,
+        inherited: Sequence[int] = (),
     ) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.link = ours
@@ -59,7 +60,7 @@ class Child:
         try:
             self.process = subprocess.Popen(
                 [sys.executable, *interpreter_flags(), bootstrap.__file__, module, str(theirs.fileno())],
-                pass_fds=[theirs.fileno()],
+                pass_fds=[theirs.fileno(), *inherited],
                 stdin=subprocess.DEVNULL,
                 stderr=stderr,
                 start_new_session=True,

@@ -24,15 +24,18 @@ import signal
 import socket
 import time
 from collections import deque
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Coroutine, Sequence
+from functools import partial
 from typing import Any
 
 from scaler.cancellation import STOP_SIGNAL
 from scaler.cluster.autopsy import OutOfMemory, facts_of
 from scaler.cluster.cores import thread_share
-from scaler.cluster.output import Output, Pipe
+from scaler.cluster.output import LAST_LINES, Output, Pipe
 from scaler.cluster.roster import START_FAILURES, Retire, Roster, Start
 from scaler.cluster.spawn import Child, end_all
+from scaler.cluster.stacks import Asked, StackReader
+from scaler.cluster.task_output import TaskOutputs
 from scaler.colocation.handover import Handle, NewOwner, hand_over, tell_worker
 from scaler.colocation.handshake import MOST_PACKET_BYTES, LocalConnection, NotCoLocated, Refused, Unanswered, handshake
 from scaler.colocation.memory import ObjectMemory
@@ -52,6 +55,7 @@ _sparing = SparingLog(_log)
 SMALLEST_RING_BYTES = 1024
 FACTS_KEPT_S = 5.0
 MOST_SPARES = 2
+UNSAID_S, FLUSH_S = 0.005, 1.0  # before what tasks have written is said again; to say all of it
 AGAIN_S = 1.0  # before what failed for want of an answer, a descriptor or a thread is tried again
 MOST_SAID = 1000  # characters of what a worker said that could not start
 
@@ -96,6 +100,10 @@ class Supervisor:
         self._relay: ClusterRelay | None = None  # elsewhere
         self._local_address = self._epoch = self._scheduler_epoch = ""
         self._output = Output()
+        self._stacks = StackReader()
+        self._outputs = TaskOutputs(socket.gethostname(), self._on_outputs)
+        self._unsaid: deque[tuple[int, bytes]] = deque()  # what of that the scheduler has not read yet
+        self._asking: set[asyncio.Task[None]] = set()  # workers for what they do
         self._pipes: dict[int, Pipe] = {}
         self._memory_watch = OutOfMemory()
         self._facts: dict[str, dict[str, Any]] = {}  # of the dead, by their keys, until the relay has asked
@@ -123,6 +131,10 @@ class Supervisor:
             await self._leave()
             sweep_orphans(self._memory.folder)  # nobody else may come by where a scheduler was killed
             self._output.close()
+            for asking in self._asking:
+                asking.cancel()
+            await in_thread(self._stacks.close)
+            await in_thread(self._outputs.close)
 
     async def _connect_in_the_end(self) -> None:
         """Connect; again, if it fails for want of a descriptor or a thread, as long as a scheduler is looked for."""
@@ -168,7 +180,8 @@ class Supervisor:
             self._relay = ClusterRelay(
                 self._loop, self._address, dealer, hello, welcome, page, memory=self._memory,
                 timeout_s=self._death_timeout_s, facts_of=self._facts_of, on_kill=self._killed.add,
-                on_over=self._on_relay_over,
+                on_over=self._on_relay_over, on_stack_wanted=self._read_stack,
+                on_output_wanted=self._flush_output,
             )  # fmt: skip
             self._local_address, self._epoch = self._relay.local_address, self._relay.epoch
         self._scheduler_epoch = epoch
@@ -267,12 +280,80 @@ class Supervisor:
             self._signal_worker(shut_out, signal.SIGKILL)  # it is of no use: another takes its place
         elif isinstance(process := said.get("process"), str):
             self._signal_worker(process, said.get("signal"))
+        elif isinstance(number := said.get("stack"), int):
+            self._read_stack(str(said.get("asked")), partial(self._answer, entry, number))
+        elif isinstance(number := said.get("flush"), int) and isinstance(client := said.get("client"), int):
+            self._flush_output(client, partial(self._answer, entry, number))
         elif said.get("shutdown"):
             self._stop_for_good()
             self._leave_listener(entry)
         else:
             return False
         return True
+
+    def _read_stack(self, key: str, answer: Callable[[str, str], None]) -> None:
+        """Have `answer(text, problem)` called, with what the code of this worker does just now."""
+        index = next((index for index, child in self._children.items() if child.key == key), None)
+        if index is None:
+            answer("", "its worker has just ended")
+            return
+        asked = Asked(self._pidfds[index], self._children[index].pid, key, self._roster.members[index].name)
+
+        async def ask() -> None:
+            answer(*await self._stacks.ask(asked))
+
+        self._begin(ask())
+
+    def _begin(self, asking: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(asking)
+        self._asking.add(task)
+        task.add_done_callback(self._asking.discard)
+
+    def _flush_output(self, client: int, answer: Callable[[str, str], None]) -> None:
+        """Have all be said that this client's tasks have written so far, and then the answer given."""
+
+        async def flush() -> None:
+            await in_thread(self._outputs.flush, client)
+            until_s = time.monotonic() + FLUSH_S
+            self._say_outputs()
+            while self._unsaid and time.monotonic() < until_s:
+                await asyncio.sleep(UNSAID_S)
+            answer("all of it", "")
+
+        self._begin(flush())
+
+    def _on_outputs(self) -> None:
+        """In the thread that reads what tasks write."""
+        with contextlib.suppress(RuntimeError):  # the loop has ended
+            self._loop.call_soon_threadsafe(self._say_outputs)
+
+    def _say_outputs(self) -> None:
+        """Pass on what tasks have written to those clients that want to see it, as far as the scheduler reads it."""
+        while self._unsaid or self._take_outputs():
+            client, text = self._unsaid[0]
+            if self._relay is not None:
+                self._relay.tell_output(client, text)
+            elif self._entry is None:
+                self._outputs.drop(client, text)
+            else:
+                try:
+                    _say_output(self._entry.connection, client, text)
+                except BlockingIOError:
+                    self._loop.call_later(UNSAID_S, self._say_outputs)
+                    return
+                except OSError:
+                    self._outputs.drop(client, text)
+            self._unsaid.popleft()
+
+    def _take_outputs(self) -> bool:
+        self._unsaid += self._outputs.take()
+        return bool(self._unsaid)
+
+    def _answer(self, entry: LocalConnection, number: int, text: str, problem: str) -> None:
+        """Answer the scheduler, which may not read for a moment."""
+        packet = json.dumps({"answer": number, "text": text, "problem": problem}, ensure_ascii=False).encode()
+        with contextlib.suppress(OSError):  # it has gone; or is too busy: whoever has asked hears that nobody answers
+            entry.connection.send(packet, socket.MSG_DONTWAIT)
 
     def _leave_listener(self, entry: LocalConnection) -> None:
         """Nothing more is to be heard there."""
@@ -332,6 +413,7 @@ class Supervisor:
 
     def _start_worker(self, index: int) -> None:
         name = self._roster.members[index].name
+        stacks = self._stacks.open()
         settings: dict[str, Any] = {
             "supervisor": os.getpid(),
             "name": name,
@@ -344,10 +426,11 @@ class Supervisor:
             "sys_path": self._sys_path,
             "folder": self._folder,
             "options": for_workers(self._config),
+            "stacks": stacks,
         }
         pipe = self._output.open()
         try:
-            child = Child("scaler.worker.main", None, pipe.write_end, self._variables)
+            child = Child("scaler.worker.main", None, pipe.write_end, self._variables, stacks)
         except BaseException:
             self._output.last(pipe)
             raise
@@ -385,6 +468,9 @@ class Supervisor:
         elif "blocked" in report:
             (self._blocked.add if report["blocked"] else self._blocked.discard)(index)
             self._start(self._roster.on_blocked(len(self._blocked), time.monotonic()))
+        elif "output" in report:
+            for descriptor in child.take_descriptors()[:1]:
+                self._outputs.add(descriptor, report["output"], self._roster.members[index].name, report["token"])
         elif "retires" in report:
             _log.info(
                 "worker %s (process %d) retires: %s", self._roster.members[index].name, child.pid, report["retires"]
@@ -566,6 +652,8 @@ class Supervisor:
         if known is not None:
             return known
         output = self._output.last(self._pipes[index])
+        if last := self._outputs.last_of(self._roster.members[index].name):
+            output = "\n".join((output + last).splitlines()[-LAST_LINES:])
         return facts_of(self._roster.members[index].name, child.pid, code, child.peak_bytes, output, self._memory_watch)
 
     def _tell_death(self, key: str, facts: dict[str, Any]) -> None:
@@ -606,6 +694,16 @@ class Supervisor:
         self._killed.clear()
         if self._epoch and is_over(self._epoch):
             sweep(self._epoch, self._memory.folder)
+
+
+def _say_output(connection: socket.socket, client: int, text: bytes) -> None:
+    """Tell the scheduler of this host. BlockingIOError if it does not read just now."""
+    said = text.decode("utf-8", "replace")
+    packet = json.dumps({"output": client, "text": said}, ensure_ascii=False).encode()
+    if len(packet) > MOST_PACKET_BYTES:  # nearly all of it is control characters, each of which takes six
+        said = "".join(letter if letter >= " " or letter in "\n\t" else "?" for letter in said)
+        packet = json.dumps({"output": client, "text": said}, ensure_ascii=False).encode()
+    connection.send(packet, socket.MSG_DONTWAIT)
 
 
 def _is_for_want(error: BaseException) -> bool:

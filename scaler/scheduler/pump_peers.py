@@ -23,9 +23,11 @@ from scaler.colocation.memory import ObjectMemory
 from scaler.colocation.names import sweep_tag
 from scaler.program.processes import Process
 from scaler.program.sparing_log import SparingLog
+from scaler.program.stack_dump import NOT_BEGUN
 from scaler.values.death_facts import facts_from, pack_facts
 
 _sparing = SparingLog(logging.getLogger(__name__))
+MOST_ASKED = 4096  # questions for stacks that no supervisor has answered
 LOOK_TICKS = 5  # of the pump, between two looks for tasks that run too long
 
 
@@ -50,6 +52,10 @@ class PumpPeers:
         self._host = socket.gethostname()
         self._on_change = on_change
         self.unable: dict[LocalPeer, str] = {}  # the supervisors here, and why no worker of theirs can start
+        self.on_answer: Callable[[int, str, str], object] = lambda number, text, problem: None
+        self.on_output: Callable[[int, bytes], object] = lambda client, text: None
+        self.on_alarm: Callable[[str], object] = lambda why: None  # a worker was killed, and why
+        self._asked: dict[int, tuple[LocalPeer, int, int]] = {}  # questions for stacks -> worker, task, attempt
         # By what their supervisors call them, since a number may mean another process there.
         self._told: dict[str, dict[str, Any]] = {}  # facts of deaths of processes that have not been seen to leave yet
         # Processes that have, and whose facts are waited for -> their tags, and what is known without them.
@@ -129,6 +135,12 @@ class PumpPeers:
         if peer in self.unable and isinstance(why := message.get("unable"), str):
             self.unable[peer] = why
             return True
+        if peer in self.unable and isinstance(number := message.get("answer"), int):
+            self._on_answer(number, str(message.get("text", "")), str(message.get("problem", "")))
+            return True
+        if peer in self.unable and isinstance(client := message.get("output"), int):
+            self.on_output(client, str(message.get("text", "")).encode("utf-8", "replace"))
+            return True
         facts, key = facts_from(message.get("died")), message.get("process")
         if peer.request["role"] != "cluster" or not facts or not isinstance(key, str):
             return False
@@ -143,6 +155,42 @@ class PumpPeers:
         """A worker that is hung up on takes that for the scheduler's end, so its supervisor is told."""
         if peer.rings.is_worker:
             self._tell_supervisors({"shut_out": peer.key})
+
+    # what they do just now, and what they write
+
+    def ask_stack(self, worker: int, number: int, task: int, attempt: int) -> str | None:
+        """Have the worker of this index asked what its task does. Why it cannot be, or nothing; None if it is not here.
+
+        `on_answer(number, text, problem)` follows. Its supervisor asks it, which can signal it in any case.
+        """
+        by_rings = self.local.by_rings
+        rings = next((rings for rings in by_rings if rings.is_worker and rings.index == worker), None)
+        if rings is None:
+            return None
+        peer = by_rings[rings]
+        if attempt and not rings.running.is_it(task, attempt):
+            return f"worker {peer.request.get('name', '')} {NOT_BEGUN}"
+        if len(self._asked) >= MOST_ASKED:
+            self._asked.clear()  # of supervisors that have gone
+        self._asked[number] = peer, task, attempt
+        self._tell_supervisors({"stack": number, "asked": peer.key})
+        return ""
+
+    def ask_output(self, client: int, new_number: Callable[[], int]) -> None:
+        """Have each supervisor say all that this client's tasks have written: `on_output`, then `on_answer`."""
+        for peer in self.unable:
+            self.local.tell(peer, {"flush": new_number(), "client": client})
+
+    def _on_answer(self, number: int, text: str, problem: str) -> None:
+        """A supervisor says what a worker does, which counts if it is still at the same task."""
+        peer, task, attempt = self._asked.pop(number, (None, 0, 0))
+        if peer is None:
+            pass
+        elif attempt and peer.rings not in self.local.by_rings:
+            text, problem = "", "its worker has just gone"
+        elif attempt and not peer.rings.running.is_it(task, attempt):
+            text, problem = "", "it has just ended"
+        self.on_answer(number, text, problem)
 
     # stopping what they run
 
@@ -171,9 +219,10 @@ class PumpPeers:
     def _take_back(self, rings: Peer) -> None:
         self._pump.core.take_back_all(rings.index)
 
-    def _on_kill(self, process: Process) -> None:
+    def _on_kill(self, process: Process, why: str) -> None:
         """Its supervisor is to know that this is no accident."""
         self._tell_supervisors({"killed": process.key})
+        self.on_alarm(why)
 
     def _ask_supervisors(self, rings: Peer, process: Process, number: int) -> None:
         """It takes no signals from here: its supervisor is to send this one."""
@@ -184,6 +233,14 @@ class PumpPeers:
     def _tell_supervisors(self, message: dict[str, Any]) -> None:
         for peer in self.local.with_role("cluster"):
             self.local.tell(peer, message)
+
+    def name_of_client(self, bits: int) -> str | None:
+        """What people call the client whose tasks' ids begin with these bits; None if it is not here."""
+        for rings, peer in self.local.by_rings.items():
+            if not rings.is_worker and rings.tag == bits:
+                whose = f" of the tasks in worker {peer.request['name']}" if peer.request.get("worker_tag") else ""
+                return f"client {bits:06x}{whose} (process {peer.pid} on {self._host})"
+        return None
 
     @property
     def clients(self) -> list[Peer]:

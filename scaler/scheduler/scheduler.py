@@ -20,7 +20,7 @@ import zmq
 from zmq.backend import Socket as PlainSocket
 
 from scaler import _native
-from scaler._native import Mappings, Peer, Pump, RecordCopy, SchedulerCore, Segment, Store
+from scaler._native import Mappings, Peer, Pump, RecordCopy, SchedulerCore, Segment, Store, unread_results
 from scaler.address import Address
 from scaler.colocation.memory import ObjectMemory, object_memory
 from scaler.colocation.names import BellPage, new_epoch, sweep, sweep_orphans, warn_of_files
@@ -28,9 +28,15 @@ from scaler.objects.port import ObjectPort
 from scaler.program.descriptors import check_descriptors
 from scaler.program.sparing_log import SparingLog
 from scaler.program.threads import check_threads
+from scaler.protocol.frames import TASK_NUMBER_BITS
+from scaler.protocol.questions import What, pack_answer, read_question
+from scaler.scheduler.alarms import Alarms
+from scaler.scheduler.control_queue import ControlQueue
 from scaler.scheduler.listening import limit, listen
 from scaler.scheduler.pump_peers import LOOK_TICKS, PumpPeers
+from scaler.scheduler.questions import Questions
 from scaler.session.dealer import EVENTS, KEEP_ALIVE, NOBLOCK, POLLIN, ZEROMQ_DESCRIPTORS
+from scaler.session.looks import Listeners
 from scaler.session.remote_peers import RemotePeers
 from scaler.session.session_at_scheduler import HostObjects
 
@@ -116,12 +122,21 @@ class SchedulerServer:
         )
         undo.callback(self._local.close)
         self._objects = HostObjects(self._store, self._mappings)
+        self.questions = Questions(loop, self.core, self._ask_worker, self._ask_clusters)
+        self._local.on_answer, self._local.on_output = self.questions.on_answer, self._on_output
+        self.alarms = Alarms(lambda: unread_results(self.core), self._name_of_client)
+        self._local.on_alarm = self._on_alarm
+        self._told = ControlQueue(lambda peer, kind, payload: self.pump.control(peer, kind, payload=payload))
         self._remote = RemotePeers(
             self.core, self.epoch, self._local.local.address, self._objects,
             queue_size=self._queue_size, client_timeout_s=self._client_timeout_s,
             worker_timeout_s=self._worker_timeout_s, heartbeat_s=self._heartbeat_s,
             ping_timeout_s=self._ping_timeout_s, send=self._send, on_change=self._on_change,
             on_shutdown=self._on_shutdown,
+            listeners=Listeners(
+                self.questions.ask_stack, self.questions.ask_output, self.questions.on_answer, self._on_output,
+                self._on_alarm,
+            ),
         )  # fmt: skip
         check_threads(1 + self._io_threads)
         check_descriptors(ZEROMQ_DESCRIPTORS)
@@ -149,7 +164,9 @@ class SchedulerServer:
         wanted = self._look_after_local_peers()
         if self.core.pool.present == 0:
             self._fail_what_waits()
-        if self._remote.flush(time.monotonic()):
+        now_s = time.monotonic()
+        self.alarms.attend(now_s)
+        if self._remote.flush(now_s):
             # Once a socket has been written to, its descriptor may have swallowed the news of a message.
             wanted = self._read() or wanted
         return (self._has_upkeep() and self._set_timer()) or wanted or self._remote.can_go_on
@@ -188,7 +205,7 @@ class SchedulerServer:
         for object_id in self.core.take_freed():
             self._store.free(object_id)
         wanted = (pump.stops or pump.ticks >= LOOK_TICKS) and self._local.stop_unwanted()
-        if not (pump.controls or pump.broken or self.core.unlink or self._news or self._unsaid):
+        if not (pump.controls or pump.broken or self.core.unlink or self._news or self._unsaid or self._told):
             return bool(wanted)
         for name in self.core.unlink:
             Segment.unlink(name)
@@ -203,6 +220,8 @@ class SchedulerServer:
                 self._say(client, _native.KIND_WORKERS)
             self._remote.tell_workers(self.core.pool.present)
         self._say_unsaid()
+        if self._told:
+            self._told.go_on(set(self._local.clients))
         return True
 
     def _say(self, client: Peer, kind: int, payload: bytes = b"") -> None:
@@ -228,6 +247,8 @@ class SchedulerServer:
         if kind == _native.KIND_SHUTDOWN and not peer.is_worker:
             reason = self._on_shutdown()
             self._say(peer, _native.KIND_REFUSED if reason else _native.KIND_SHUTDOWN, reason.encode())
+        elif kind == _native.KIND_QUESTION and not peer.is_worker:
+            self._on_question(peer, record)
         else:
             _sparing.warning(
                 peer.slot,
@@ -235,6 +256,53 @@ class SchedulerServer:
                 "worker" if peer.is_worker else "client",
                 kind,
             )
+
+    def _on_question(self, peer: Peer, record: RecordCopy) -> None:
+        """A client of this host wants to know something of its own tasks."""
+        try:
+            number, what = read_question(record.payload)
+        except ValueError:
+            number, what = 0, 0
+
+        def answer(text: str, problem: str) -> None:
+            for part in pack_answer(number, text, problem):
+                self._told.add(peer, _native.KIND_ANSWER, part)
+
+        if record.task >> TASK_NUMBER_BITS != peer.tag:
+            answer("", "the scheduler answers questions about a client's own tasks only")
+        elif what == What.STACK:
+            self.questions.ask_stack(record.task, answer)
+        elif what == What.OUTPUT:
+            self.questions.ask_output(peer.tag, answer)
+        else:
+            answer("", "the scheduler does not know what is asked")
+
+    def _ask_worker(self, worker: int, number: int, task: int, attempt: int) -> str:
+        """Have a worker asked for its stack. Why that cannot be, or nothing."""
+        problem = self._local.ask_stack(worker, number, task, attempt)
+        if problem is None:
+            problem = self._remote.looks.ask_stack(worker, number, task, attempt)
+        return "its worker has just gone" if problem is None else problem
+
+    def _ask_clusters(self, client: int, new_number: Callable[[], int]) -> None:
+        """Have each cluster say all that this client's tasks have written."""
+        self._local.ask_output(client, new_number)
+        self._remote.looks.ask_output(client, new_number)
+
+    def _on_alarm(self, why: str) -> None:
+        self.alarms.on_killed(why, time.monotonic())
+
+    def _name_of_client(self, bits: int) -> str:
+        name = self._local.name_of_client(bits) or self._remote.looks.name_of_client(bits)
+        return name or f"client {bits:06x}"
+
+    def _on_output(self, client: int, text: bytes) -> None:
+        """A cluster says what tasks of this client have written."""
+        peer = next((peer for peer in self._local.clients if peer.tag == client), None)
+        if peer is None:
+            self._remote.looks.tell_output(client, text)
+        else:
+            self._told.add_output(peer, text)
 
     def _on_shutdown(self) -> str:
         """A client wants everything stopped: why that is not done, or nothing."""
@@ -320,6 +388,7 @@ class SchedulerServer:
         if self._farewell:
             for client in self._local.clients:
                 self.pump.control(client, _native.KIND_GOODBYE, payload=self._farewell.encode())
+        self.questions.close()
         self._remote.close(self._farewell)
         if self._objects.port is not None:
             self._objects.port.close()

@@ -4,11 +4,14 @@ The other end is client_at_scheduler; what all ends have in common says session_
 """
 
 from scaler._native import (
+    KIND_ANSWER,
     KIND_CANCEL,
     KIND_CLEAR,
     KIND_FORGET,
     KIND_FREED,
     KIND_FUNCTION,
+    KIND_OUTPUT,
+    KIND_QUESTION,
     KIND_REFUSED,
     KIND_RELEASE,
     KIND_RETURN,
@@ -26,6 +29,7 @@ from scaler._native import (
 from scaler.objects.naming import pack_ids, unpack_ids
 from scaler.protocol.frames import (
     FLAG_OBJECTS,
+    Answer,
     Body,
     Cancel,
     Clear,
@@ -34,6 +38,8 @@ from scaler.protocol.frames import (
     Functions,
     Goodbye,
     Joined,
+    Output,
+    Question,
     Release,
     Results,
     Returned,
@@ -43,6 +49,7 @@ from scaler.protocol.frames import (
     Wait,
     Workers,
 )
+from scaler.protocol.questions import pack_answer, parts_of_output, read_question
 from scaler.session.session_at_relay import SessionAtRelay
 from scaler.session.session_end import announced, odd_columns, with_payload
 
@@ -85,6 +92,8 @@ class ClientAtRelay(SessionAtRelay):
             self._say_of(task, Wait.of([(0, task, 0)]))
         elif kind == KIND_RETURN:
             self.talk.post(Returned.of([(0, task, 0, not record.flags)]))
+        elif kind == KIND_QUESTION:
+            self._say_of(task, Question(*read_question(record.payload), task))
 
     def tag_of(self, number: int) -> int:
         return self._client_bits
@@ -142,6 +151,14 @@ class ClientAtRelay(SessionAtRelay):
     def _on_shutdown_answer(self, body: ShutdownAnswer) -> None:
         self.relay.tell(0, KIND_REFUSED if body.reason else KIND_SHUTDOWN, body.reason.encode())
 
+    def _on_answer(self, body: Answer) -> None:
+        for part in pack_answer(body.number, body.text, body.problem):
+            self.relay.tell(0, KIND_ANSWER, part)
+
+    def _on_output(self, body: Output) -> None:
+        for part in parts_of_output(body.text):
+            self.relay.tell(0, KIND_OUTPUT, part)
+
     other_side = "a scheduler to a client"
     handlers = {
         Results: _on_results,
@@ -149,5 +166,7 @@ class ClientAtRelay(SessionAtRelay):
         RunHere: _on_run_here,
         Workers: _on_workers,
         ShutdownAnswer: _on_shutdown_answer,
+        Answer: _on_answer,
+        Output: _on_output,
         Goodbye: SessionAtRelay.on_goodbye,
     }

@@ -25,9 +25,12 @@ from scaler._native import (
 from scaler.objects.kept_results import KeptResults
 from scaler.objects.naming import Place, pack_ids, unpack_ids
 from scaler.objects.relay_transport import RelayTransport
-from scaler.protocol.bounds import MOST_CLAIMED, MOST_FACTS_LENGTH, plain_text
+from scaler.program.stack_dump import NOT_BEGUN
+from scaler.protocol.bounds import MOST_ANSWER_LENGTH, MOST_CLAIMED, MOST_FACTS_LENGTH, plain_text
 from scaler.protocol.frames import (
     FLAG_OBJECTS,
+    TASK_NUMBER_BITS,
+    Answer,
     Cancel,
     Forget,
     Freed,
@@ -35,6 +38,7 @@ from scaler.protocol.frames import (
     Goodbye,
     Joined,
     Left,
+    Question,
     Release,
     Results,
     Shutdown,
@@ -44,6 +48,7 @@ from scaler.protocol.frames import (
     Withdraw,
     Withdrawn,
 )
+from scaler.protocol.questions import What
 from scaler.session.session_at_relay import SessionAtRelay
 from scaler.session.session_end import odd_columns, with_payload
 from scaler.values.death_facts import pack_facts, read_facts
@@ -59,6 +64,12 @@ def store_tag(session: int) -> int:
 def worker_tag(number: int) -> int:
     """What the objects that the worker of this number makes begin with, on this host."""
     return RELAY_TAG - 1 - number
+
+
+# Has a worker asked, in any thread; the other function is called in the relay's, with a text or why there is none.
+AskStack = Callable[[RelayPeer, Callable[[str, str], None]], None]
+# The same for all that tasks of the client with these bits have written.
+AskOutput = Callable[[int, Callable[[str, str], None]], None]
 
 
 class Stopping(Protocol):
@@ -86,9 +97,12 @@ class ClusterAtRelay(SessionAtRelay):
         mappings: Mappings,
         dismiss: Callable[[RelayPeer], None],
         stopper: Stopping,
+        ask_stack: AskStack | None = None,
+        ask_output: AskOutput | None = None,
     ) -> None:
         super().__init__(relay, store, mappings, until_named=False)
         self._dismiss, self._stopper = dismiss, stopper
+        self._ask_stack, self._ask_output = ask_stack, ask_output
         self._kept_results = KeptResults(epoch, folder, mappings, self._tell_freed)
         self.is_shut_down = False  # the scheduler wants no cluster any more
         self._numbers = 0  # all below it have been given to workers
@@ -233,6 +247,29 @@ class ClusterAtRelay(SessionAtRelay):
             payload = self._placed(row.payload) if row.flags & FLAG_OBJECTS else row.payload
             self.relay.tell(row.peer, KIND_FUNCTION, row.digest + payload, function=row.number, flags=row.flags)
 
+    def _on_question(self, question: Question) -> None:
+        """The code of a task is not shown if the worker is at another one by now."""
+        if question.what == What.OUTPUT and self._ask_output is not None:
+            client = question.task >> TASK_NUMBER_BITS
+            self._ask_output(client, lambda text, problem: self.talk.post(Answer(question.number, text, problem)))
+            return
+        peer = self.relay.find_peer(question.peer)
+
+        def is_at_it() -> bool:
+            return not question.attempt or (peer in self.peers and peer.running.is_it(question.task, question.attempt))
+
+        def answer(text: str, problem: str) -> None:
+            if not is_at_it() and not problem:
+                text, problem = "", "it has just ended"
+            self.talk.post(Answer(question.number, plain_text(text, MOST_ANSWER_LENGTH), plain_text(problem)))
+
+        if peer is None or self._ask_stack is None:
+            answer("", "its worker has just gone")
+        elif not is_at_it():
+            answer("", f"worker {self._about[peer][0] if peer in self._about else ''} {NOT_BEGUN}")
+        else:
+            self._ask_stack(peer, answer)
+
     def _placed(self, payload: bytes) -> bytes:
         """The payload, saying where on this host its objects lie; one that is not here has no place."""
         places, stream = split_places(payload)
@@ -286,4 +323,5 @@ class ClusterAtRelay(SessionAtRelay):
         Cancel: _on_cancel,
         Shutdown: _on_shutdown,
         Goodbye: SessionAtRelay.on_goodbye,
+        Question: _on_question,
     }

@@ -31,7 +31,8 @@ from scaler.objects.relay_transport import open_transport
 from scaler.program.blocking_call import in_thread
 from scaler.program.processes import Process
 from scaler.program.sparing_log import SparingLog
-from scaler.protocol.frames import Hello, Unable, Welcome
+from scaler.protocol.bounds import plain_text
+from scaler.protocol.frames import Alarm, Hello, Output, Unable, Welcome
 from scaler.session.cluster_at_relay import ClusterAtRelay, store_tag, worker_tag
 from scaler.session.dealer import Dealer
 from scaler.session.relay_thread import RelayThread
@@ -51,6 +52,8 @@ class ClusterRelay:
     """`page` and `dealer` are its own from here on, and are closed if it cannot be made. `on_over(reason)` is called on
     the loop when the session is over; `facts_of(key)` says how a worker ended; `on_kill(key)` is called in the relay's
     thread before one is killed to stop what it runs. The key is what its supervisor calls its process.
+    `on_stack_wanted(key, answer)` has `answer(text, problem)` called on the loop, with what that worker's code does;
+    `on_output_wanted(client, answer)` the same once all that this client's tasks have written is in `tell_output`.
     """
 
     def __init__(
@@ -67,12 +70,15 @@ class ClusterRelay:
         facts_of: Callable[[str], dict[str, Any]],
         on_kill: Callable[[str], object],
         on_over: Callable[[str], None],
+        on_stack_wanted: Callable[[str, Callable[[str, str], None]], None],
+        on_output_wanted: Callable[[int, Callable[[str, str], None]], None],
     ) -> None:
         self.epoch, self._page = page.epoch, page
         self._loop, self._facts_of, self._report_over = loop, facts_of, on_over
+        self._on_stack_wanted, self._on_output_wanted = on_stack_wanted, on_output_wanted
         self._memory, self._address, self._timeout_s = memory, address, timeout_s
         self._stopper: Stopper[RelayPeer] = Stopper(
-            self._take_back, lambda process: on_kill(process.key), self._on_unreachable
+            self._take_back, partial(self._on_kill, on_kill), self._on_unreachable
         )
         self._doorbells: dict[RelayPeer, int] = {}
         self._is_closed = False
@@ -108,7 +114,15 @@ class ClusterRelay:
             store = Store(self.epoch, store_tag(self._sessions), memory.folder, warn_of_files, memory.most_bytes)
             undo.callback(store.close)
             session = ClusterAtRelay(
-                self._relay, self.epoch, memory.folder, store, self._mappings, self._dismiss, self._stopper
+                self._relay,
+                self.epoch,
+                memory.folder,
+                store,
+                self._mappings,
+                self._dismiss,
+                self._stopper,
+                self._ask_stack,
+                self._ask_output,
             )
             undo.callback(session.talk.close)
             thread = RelayThread(
@@ -199,6 +213,32 @@ class ClusterRelay:
         """In the relay's thread."""
         self._stopper.add(rings, rings.running, process, request)
         self._session.on_joined(rings, str(request.get("name", "")), process.number, voucher)
+
+    def _on_kill(self, on_kill: Callable[[str], object], process: Process, why: str) -> None:
+        """In the relay's thread: a worker will be killed."""
+        on_kill(process.key)
+        self._session.talk.post(Alarm(plain_text(why)))
+
+    def _ask_stack(self, rings: RelayPeer, answer: Callable[[str, str], None]) -> None:
+        """In the relay's thread: what does this worker do just now?"""
+
+        def ask() -> None:
+            peer = self._local.by_rings.get(rings)
+            self._on_stack_wanted("" if peer is None else peer.key, lambda *said: self._call(lambda: answer(*said)))
+
+        self._loop.call_soon_threadsafe(ask)
+
+    def _ask_output(self, client: int, answer: Callable[[str, str], None]) -> None:
+        """In the relay's thread: have all be said that this client's tasks have written."""
+
+        def ask() -> None:
+            self._on_output_wanted(client, lambda *said: self._call(lambda: answer(*said)))
+
+        self._loop.call_soon_threadsafe(ask)
+
+    def tell_output(self, client: int, text: bytes) -> None:
+        """Tell the scheduler what tasks of this client have written: whole lines."""
+        self._call(lambda: self._session.talk.post(Output(client, text)))
 
     def _on_unreachable(self, peer: RelayPeer, process: Process, number: int) -> None:
         """A worker is this process's own child, so nobody else could do better."""

@@ -50,6 +50,7 @@ from scaler.protocol.frames import (
 from scaler.session.client_at_scheduler import ClientAtScheduler
 from scaler.session.cluster_at_scheduler import ClusterAtScheduler
 from scaler.session.link import DONE, EARLY, WAITING_BYTES, Link
+from scaler.session.looks import BODIES, Listeners, Looks
 from scaler.session.session_at_scheduler import HostObjects, SessionAtScheduler, Steps
 from scaler.session.silence import AT_ONCE, Silence
 from scaler.session.strangers import Strangers
@@ -85,6 +86,7 @@ class RemotePeers:
         send: Callable[[bytes, bytes], bool],
         on_change: Callable[[], None],
         on_shutdown: Callable[[], str],
+        listeners: Listeners | None = None,
     ) -> None:
         self._core, self._epoch, self._local_address, self._objects = core, epoch, local_address, objects
         self._queue_size, self._heartbeat_s = queue_size, heartbeat_s
@@ -94,6 +96,7 @@ class RemotePeers:
         self._by_token: dict[bytes, Link] = {}
         self._by_session: dict[SessionAtScheduler, Link] = {}
         self._ready: set[SessionAtScheduler] = set()  # that may have something to say, or to take
+        self.looks = Looks(listeners or Listeners(), self._by_session.keys(), self._ready)
         self._unbegun: dict[Link, None] = {}  # in the order in which they came
         self._vouchers: set[bytes] = set()  # of the workers elsewhere
         self._strangers = Strangers()
@@ -259,6 +262,8 @@ class RemotePeers:
             self._shut_down(link)
         elif isinstance(body, Serves):
             link.session.on_serves(body)
+        elif isinstance(body, BODIES):
+            self.looks.on_body(link.session, body)
         else:
             session = link.session
             session.now_ns = self._now_ns

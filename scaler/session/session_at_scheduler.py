@@ -86,6 +86,7 @@ class SessionAtScheduler(SessionEnd, ABC):
         self.objects = objects
         self.transport: SchedulerTransport | None = None
         self.is_over = False
+        self.dropped_output = 0  # lines that tasks have written and that could not be told
         self.now_ns = 0  # as the caller's clock has it
         self._dirty: list[RunOutlet] = []
         self._dirty_control: list[RunOutlet] = []

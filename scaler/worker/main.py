@@ -9,10 +9,12 @@ Not here: the loop itself (native/worker/worker.pyx), restarting (cluster.superv
 
 import contextlib
 import faulthandler
+import json
 import os
 import pickle
 import select
 import signal
+import socket
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -26,6 +28,7 @@ from scaler.colocation.names import warn_of_files
 from scaler.colocation.voucher import voucher_of
 from scaler.exceptions import ScalerError, TaskCancelled
 from scaler.program.creator import Creator
+from scaler.program.stack_dump import answer_when_asked
 from scaler.program.threads import new_thread
 from scaler.values import mains, payload
 from scaler.values.reference import load_given, loads
@@ -33,6 +36,7 @@ from scaler.values.sent_function import name_of
 from scaler.worker import context
 from scaler.worker.running import Coroutines, function_loader
 from scaler.worker.spawned import teach_multiprocessing
+from scaler.worker.task_output import TaskOutput
 
 _IMPORTER = "<frozen importlib._bootstrap>"
 
@@ -89,6 +93,11 @@ def retire_when_told(creator: Creator, loop: WorkerLoop) -> None:
     loop.retirement.ask("it is not needed any more")
 
 
+def report_output(creator: Creator, descriptor: int, client: int, token: str) -> None:
+    """Give the supervisor the end of the pipe into which this client's tasks write."""
+    socket.send_fds(creator.link, [json.dumps({"output": client, "token": token}).encode()], [descriptor])
+
+
 def let_go(creator: Creator, entry: LocalConnection) -> None:
     """In a child that a task has forked: what hangs up when the worker ends is the worker's alone."""
     context.leave()
@@ -130,8 +139,11 @@ def main(creator: Creator) -> int:
     if "scaler.client.import_environment" in sys.modules:  # else nothing has been counted in this process
         sys.modules["scaler.client.import_environment"].begin_worker()
     mains.serve(teach_multiprocessing)
+    loop.output = TaskOutput(partial(report_output, creator), name_of)
     obey_signals(loop)
     faulthandler.enable()  # what was running is the last that one writes which ends by a fault
+    for descriptor in settings["stacks"]:
+        answer_when_asked(descriptor, settings["process"])
     here = context.here = context.Here(
         settings["name"], settings["address"], settings["local_address"], settings["epoch"],
         entry.tag, voucher_of(entry.memory), settings["is_colocated"], loop, creator.report,

@@ -33,7 +33,7 @@ from scaler.protocol.frames import Frame, Goodbye, Welcome
 class Fake:
     """Stands for a process that was started; `ended` once somebody has seen to that."""
 
-    def __init__(self, module, settings, stderr, variables):
+    def __init__(self, module, settings, stderr, variables, inherited):
         self.pid, self.ended = os.getpid(), False
         self.link, self.other = os.pipe()
         self.key = "key"

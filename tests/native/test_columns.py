@@ -273,7 +273,6 @@ def good_results(**changes):
         ({"ends": b""}, "row 1: ends: the last one is not the end"),
         ({"payload": b""}, "row 0: ends: does not rise inside the payload"),
         ({"peers": struct.pack("<2I", 0, 2)}, "row 1: peers: a number that was never given out"),
-        ({"flags": b"\0\x40"}, "row 1: flags: a bit"),
         ({"flags": b"\1\0"}, "row 0: payload: not the places"),
         ({"tasks": struct.pack("<2Q", CLIENT << 40, 1)}, "row 1: tasks: the id belongs to another client"),
     ],

@@ -87,9 +87,13 @@ BODIES = st.one_of(
     st.builds(frames.Shutdown),
     st.builds(frames.ShutdownAnswer, TEXT),
     st.builds(frames.Unable, TEXT),
+    st.builds(frames.Alarm, TEXT),
     st.builds(frames.Workers, st.integers(0, 2**32 - 1)),
     st.builds(frames.Offer, U64, st.integers(1, 2**40), KEY, PLACE, KEY),
     st.builds(frames.Fetched, U64, st.booleans()),
+    st.builds(frames.Question, U32, st.integers(0, 255), U64, U32, U64),
+    st.builds(frames.Answer, U32, TEXT, TEXT),
+    st.builds(frames.Output, st.integers(0, 2**24 - 1), DATA),
     st.builds(frames.Serves, KEY, PLACE),
     st.builds(
         lambda number, offset, rest, data: Chunk(number, offset, offset + len(data) + rest, data),
@@ -145,17 +149,17 @@ def test_a_frame_is_decoded_as_it_was_encoded(frame):
     [
         (
             Frame(Clear(), 1, 2),
-            "0000000006000000 0000000004000100 4c41435301000000 0100000000000000 0200000000000000 0f00000000000000"
+            "0000000006000000 0000000004000100 4c41435302000000 0100000000000000 0200000000000000 0f00000000000000"
             "0000000000000000",
         ),
         (
             Frame(frames.Cancel.of([(0, 0xABCDEF << 40 | 7, 0)]), 3, 4),
-            "000000000a000000 0000000004000100 4c41435301000000 0300000000000000 0400000000000000 0900000000000000"
+            "000000000a000000 0000000004000100 4c41435302000000 0300000000000000 0400000000000000 0900000000000000"
             "0000000000000300 0000000000000000 0500000042000000 0000000000000000 0700000000efcdab",
         ),
     ],
 )
-def test_these_bytes_mean_this_for_as_long_as_the_version_is_1(frame, words):
+def test_these_bytes_mean_this_for_as_long_as_the_version_is_2(frame, words):
     assert encode(frame) == bytes.fromhex(words)
     assert decode(bytes.fromhex(words)) == frame
 
@@ -170,11 +174,11 @@ def test_a_frame_of_many_segments_is_read():
     assert decode(encode(frame)) == frame
 
 
-@pytest.mark.parametrize("version", [0, 2, 3, 2**32 - 1])
+@pytest.mark.parametrize("version", [0, 1, 3, 2**32 - 1])
 def test_a_frame_of_another_version_is_refused_with_a_sentence(version):
     data = bytearray(encode(Frame(HELLO)))
     struct.pack_into("<I", data, header_offset(data) + 4, version)
-    with pytest.raises(VersionError, match=f"version {version} of .*version 1: install the same version"):
+    with pytest.raises(VersionError, match=f"version {version} of .*version 2: install the same version"):
         decode(bytes(data))
 
 
@@ -197,7 +201,7 @@ def test_something_that_is_no_frame_of_ours_says_so():
 def test_a_kind_that_is_not_known_is_refused():
     data = bytearray(encode(Frame(Clear(), 1)))
     struct.pack_into("<H", data, header_offset(data) + KIND_OFFSET, 1000)
-    with pytest.raises(FrameError, match="a kind that version 1 of the protocol does not have"):
+    with pytest.raises(FrameError, match="a kind that version 2 of the protocol does not have"):
         decode(bytes(data))
 
 

@@ -39,6 +39,7 @@ def new_relay(address, loop, over):
     return ClusterRelay(
         loop, address, Dealer(address), Hello(), welcome_of(1), new_bell_page("/tmp"), memory=object_memory(None, 0),
         timeout_s=5, facts_of=lambda key: {}, on_kill=lambda key: None, on_over=over.append,
+        on_stack_wanted=lambda key, answer: None, on_output_wanted=lambda client, answer: None,
     )  # fmt: skip
 
 

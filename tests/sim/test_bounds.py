@@ -236,7 +236,6 @@ def make_pump(world):
 
 
 ODD_SAID = {
-    "a flag of a task": (KIND_TASK, b"abc", 64),
     "places that are none": (KIND_TASK, b"abc", FLAG_OBJECTS),
     "a flag of a function": (KIND_FUNCTION, digest(b"f") + b"f", 64),
     "a long function": (KIND_FUNCTION, digest(bytes(MOST_FUNCTION_BYTES + 1)) + bytes(MOST_FUNCTION_BYTES + 1), 0),

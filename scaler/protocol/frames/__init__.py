@@ -1,7 +1,7 @@
 """What frames say, as values: one class per member of the union in protocol/frame.capnp, with the same field names.
 
-The classes stand in session, batch and object, as their structs do in the schema's files. A new one is named in `Body`
-here, and in UNNUMBERED if it stands outside of the numbered order; codec finds it by its name.
+The classes stand in session, batch, object and question, as their structs do in the schema's files. A new one is named
+in `Body` here, and in UNNUMBERED if it stands outside of the numbered order; codec finds it by its name.
 
 Rule 1: a field left at its default costs no byte worth naming and no time in the codec.
 Rule 2: two bodies are equal only if their types are: compare `type(body)` first, since tuples don't.
@@ -43,6 +43,11 @@ from scaler.protocol.frames.object import Offer as Offer
 from scaler.protocol.frames.object import Release as Release
 from scaler.protocol.frames.object import Serves as Serves
 from scaler.protocol.frames.object import Taken as Taken
+from scaler.protocol.frames.question import TASK_NUMBER_BITS as TASK_NUMBER_BITS
+from scaler.protocol.frames.question import Alarm as Alarm
+from scaler.protocol.frames.question import Answer as Answer
+from scaler.protocol.frames.question import Output as Output
+from scaler.protocol.frames.question import Question as Question
 from scaler.protocol.frames.session import CLIENT_BITS as CLIENT_BITS
 from scaler.protocol.frames.session import Acknowledge as Acknowledge
 from scaler.protocol.frames.session import Clear as Clear
@@ -90,6 +95,10 @@ Body = (
     | Fetched
     | Serves
     | Taken
+    | Question
+    | Answer
+    | Output
+    | Alarm
 )
 
 UNNUMBERED = frozenset({Acknowledge, Hello, Welcome, Refusal, Heartbeat})

@@ -1,6 +1,6 @@
 """What is raised where bytes are no frame, or a frame says what cannot be."""
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 
 
 class FrameError(ValueError):

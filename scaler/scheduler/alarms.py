@@ -1,0 +1,72 @@
+"""Alarms: what is wrong just now with clients or tasks of theirs, in sentences that name the culprit.
+
+Each is logged once when it begins, and stands in the reports of the monitor as long as it holds. Two kinds:
+
+* A client that does not read: its oldest result has had no room on the way to it for UNREAD_S. None of its tasks is
+  placed meanwhile, and it may wonder why.
+* A task that was stopped and went on until its worker was killed. That is over when it is seen, so it is said for a
+  while.
+
+Rule 1: it costs nothing while all is well but a look at the clients, once a second, and none while nothing happens.
+Not here: what is wrong with clusters (pump_peers, remote_peers), who reads the reports.
+"""
+
+import logging
+from collections.abc import Callable, Iterable
+
+_log = logging.getLogger(__name__)
+LOOK_S = 1.0
+UNREAD_S = 10.0
+KILLED_S = 600.0  # for how long a killed worker is spoken of
+MOST_KILLED = 20
+
+
+class Alarms:
+    """`unread()` gives (client's bits, its oldest result without room) of each client that has such; `name_of(bits)`
+    says what people call a client. No clock: `now_s` is an argument.
+    """
+
+    def __init__(self, unread: Callable[[], Iterable[tuple[int, int]]], name_of: Callable[[int], str]) -> None:
+        self._unread, self._name_of = unread, name_of
+        self._next_look_s = 0.0
+        self._waiting: dict[int, tuple[int, float]] = {}  # client -> the result at its head, since when
+        self._not_reading: dict[int, str] = {}  # what is said of these
+        self._killed: dict[str, float] = {}  # sentence -> until when it is said
+
+    def attend(self, now_s: float) -> None:
+        """Look, if it is time: for a loop that comes by often."""
+        if now_s >= self._next_look_s:
+            self._next_look_s = now_s + LOOK_S
+            self.look(now_s)
+
+    def look(self, now_s: float) -> None:
+        """Look at the clients now."""
+        heads = dict(self._unread())
+        if not heads and not self._waiting:
+            return
+        before, self._waiting = self._waiting, {}
+        for client, task in heads.items():
+            head, since_s = before.get(client, (0, now_s))
+            self._waiting[client] = (task, since_s if head == task else now_s)
+        for client in list(self._not_reading):
+            if client not in heads or self._waiting[client][0] != before[client][0]:
+                _log.info("%s reads its results again", self._name_of(client))
+                del self._not_reading[client]
+        for client, (task, since_s) in self._waiting.items():
+            if now_s - since_s >= UNREAD_S and client not in self._not_reading:
+                self._not_reading[client] = said = (
+                    f"{self._name_of(client)} does not read its results: that of task {task:#x} has waited for room "
+                    f"since {now_s - since_s:.0f} s, and no task of this client is placed until it reads"
+                )
+                _log.warning("%s", said)
+
+    def on_killed(self, sentence: str, now_s: float) -> None:
+        """A worker was killed, since its task went on though it was stopped. That is logged where it was done."""
+        self._killed[sentence] = now_s + KILLED_S
+        while len(self._killed) > MOST_KILLED:
+            del self._killed[next(iter(self._killed))]
+
+    def sentences(self, now_s: float) -> list[str]:
+        """What is wrong now, the worst first."""
+        self._killed = {text: until_s for text, until_s in self._killed.items() if until_s > now_s}
+        return [*self._not_reading.values(), *reversed(self._killed)]
