@@ -268,9 +268,15 @@ def publish(cluster: PretendedCluster, address: str, interval_s: float = 1.0, ro
         while rounds is None or rounds > 0:
             rounds = None if rounds is None else rounds - 1
             cluster.go_on(interval_s)
-            for report in cluster.reports():
-                socket.send_multipart([report.topic.encode(), encode(report)])
-            time.sleep(interval_s)
+            said = {report.topic.encode(): encode(report) for report in cluster.reports()}
+            for topic, data in said.items():
+                socket.send_multipart([topic, data])
+            deadline = time.monotonic() + interval_s
+            while (left_s := deadline - time.monotonic()) > 0:
+                if socket.poll(int(left_s * 1000) + 1):
+                    topic = socket.recv()[1:]  # what somebody has just subscribed to is said at once
+                    if topic in said:
+                        socket.send_multipart([topic, said[topic]])
     finally:
         socket.close(0)
         context.term()

@@ -1,8 +1,8 @@
 """What was typed: bytes of a terminal to names of keys, and what the mouse did.
 
 blessed's own reading is not used. It waits for a third of a second after Esc, asks the terminal whether it has a mouse
-(which tmux does not answer), and does not say when the terminal has gone. What comes late in answer to a question that
-blessed has asked at its start is known here by its form, and left out.
+(which tmux does not answer), and does not say when the terminal has gone. What a terminal says in answer to a question
+that an earlier program has asked is known here by its form, and left out.
 
 Rule 1: a sequence may come in any pieces. Esc alone is Esc once `flush` says that nothing came after it.
 Rule 2: what is not known is no key.

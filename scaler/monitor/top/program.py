@@ -136,7 +136,7 @@ class _ScreenLoop:
         self._keyboard = Keyboard()
         self._heard_s: float | None = None
         self._draw_at: float | None = 0.0
-        self._drawn_s = 0.0
+        self._drawn_s = self._typed_s = 0.0
         self._began_s = time.monotonic()
         if replay is not None:
             self._viewer.latest = replay.latest()
@@ -185,7 +185,7 @@ class _ScreenLoop:
                     self._on_signal(number)
             if self._terminal.input in ready:
                 self._on_input(os.read(self._terminal.input, READ_BYTES))
-            elif self._keyboard.is_waiting and not ready:
+            elif self._keyboard.is_waiting and time.monotonic() >= self._typed_s + ESC_S:
                 self._on_keys(self._keyboard.flush())
 
     def _wait_ms(self, now: float) -> int:
@@ -193,7 +193,7 @@ class _ScreenLoop:
         if self._draw_at is not None:
             until = min(until, self._draw_at)
         if self._keyboard.is_waiting:
-            until = min(until, now + ESC_S)
+            until = min(until, self._typed_s + ESC_S)
         return max(0, int((until - now) * 1000) + 1)
 
     def _take_reports(self) -> None:
@@ -255,6 +255,7 @@ class _ScreenLoop:
         if not data:
             self._viewer.is_over = True  # the terminal has gone
             return
+        self._typed_s = time.monotonic()
         self._on_keys(self._keyboard.feed(data))
 
     def _on_keys(self, keys: list[str | Click]) -> None:

@@ -2,8 +2,8 @@
 
 blessed knows terminals. What it does at its start is kept short and as we need it here:
 
-* It asks the terminal two questions and waits for each answer, five seconds unless it is told otherwise. A terminal
-  that answers does so at once; one that does not must not hold anybody up. Late answers are known by `keyboard`.
+* It asks the terminal questions and waits five seconds for each answer, in vain with many of them; tmux leaves one
+  unanswered. Of a stream that is not sys.stdout itself it asks nothing, and nothing of that is needed here.
 * With NO_COLOR it would do without moving the cursor as well. What is meant is colours, so only these go.
 * It takes a terminal that it has never heard of for an xterm. TERM=dumb means what it says.
 
@@ -19,13 +19,13 @@ import os
 import signal
 import sys
 import termios
+import tty
 from types import ModuleType
 from typing import Any
 
 from scaler.exceptions import ScalerError
 from scaler.monitor.top.line import Style
 
-QUERY_TIMEOUT_S = 0.1
 LEAVING_S = 3
 # Of these terminfo's entries say too little: that of tmux lacks both, and tmux has both.
 _NO_WRAP, _WRAP = "\x1b[?7l", "\x1b[?7h"
@@ -85,21 +85,24 @@ class Terminal:
                 f"a terminal of type {kind or 'none'!r} cannot place text on its screen: use --once or --json, or set "
                 "TERM to what it is"
             )
-        os.environ.setdefault("BLESSED_QUERY_TIMEOUT_SECONDS", str(QUERY_TIMEOUT_S))
         with contextlib.suppress(locale.Error):
             locale.setlocale(locale.LC_CTYPE, "")
         no_colour = os.environ.pop("NO_COLOR", "")
-        self._blessed: Any = _blessed().Terminal(stream=sys.__stdout__)
+        self.input, self._output = sys.stdin.fileno(), sys.stdout.fileno()
+        self._blessed: Any = _blessed().Terminal(stream=open(self._output, "w", closefd=False))  # noqa: SIM115
         has_colours = not no_colour and self._blessed.number_of_colors >= 8
         normal = str(self._blessed.normal)
         self.styles = {
             style: (str(getattr(self._blessed, name)), normal)
             for style, name in (_COLOURS if has_colours else _WITHOUT_COLOURS).items()
         }
+        self._modes = [
+            (str(self._blessed.enter_fullscreen), str(self._blessed.exit_fullscreen)),
+            (str(self._blessed.hide_cursor), str(self._blessed.normal_cursor)),
+            (_NO_WRAP, _WRAP),
+        ]
         self.clear_to_end = str(self._blessed.clear_eol)
         self.clear = str(self._blessed.home + self._blessed.clear)
-        self.input = sys.stdin.fileno()
-        self._output = sys.stdout.fileno()
         self._taken: contextlib.ExitStack | None = None
         self._has_mouse = False
         self.is_writing = False
@@ -119,13 +122,13 @@ class Terminal:
     def enter(self, mouse: bool) -> None:
         """Take the terminal over."""
         with contextlib.ExitStack() as stack:
-            stack.enter_context(self._blessed.cbreak())
-            stack.enter_context(self._blessed.fullscreen())
-            stack.enter_context(self._blessed.hidden_cursor())
-            stack.callback(self.write, _WRAP)
+            stack.callback(termios.tcsetattr, self.input, termios.TCSADRAIN, termios.tcgetattr(self.input))
+            tty.setcbreak(self.input, termios.TCSANOW)
+            for taken, given_back in self._modes:
+                stack.callback(self.write, given_back)
+                self.write(taken)
             stack.callback(self.use_mouse, False)
             self._taken = stack.pop_all()
-        self.write(_NO_WRAP)
         self.use_mouse(mouse)
 
     def leave(self, is_stuck: bool = False) -> None:

@@ -21,7 +21,7 @@ from tests.processes import wait_until
 
 pytestmark = NEEDS_TMUX
 SIZES = [(80, 24), (20, 5), (132, 40)]
-ENDING = (Action.END, Action.ASK_TASK)
+LATER = (Action.END, Action.ASK_TASK, Action.FILTER)
 OF_THE_CONTRACT = "nCMcmFfwdsl"
 
 
@@ -29,8 +29,11 @@ def expected(viewer: Viewer, size: tuple[int, int]) -> list[str]:
     return [text_of(line).rstrip() for line in viewer.frame(*size)]
 
 
-def await_same(tmux: Tmux, wanted: list[str]) -> None:
-    tmux.await_screen(lambda screen: screen == wanted)
+def await_same(tmux: Tmux, wanted: list[str], after: str = "") -> None:
+    try:
+        tmux.await_screen(lambda screen: screen == wanted)
+    except AssertionError as error:
+        raise AssertionError("\n".join([f"after {after!r} it should be:", *wanted, str(error)])) from None
 
 
 def await_size(tmux: Tmux, size: tuple[int, int]) -> None:
@@ -49,10 +52,11 @@ def test_after_each_key_the_terminal_shows_what_the_viewer_says(size, tmp_path):
             viewer.latest.on_report(report)
         tmux.enter(f"{TOP} {address}")
         keys = [*OF_THE_CONTRACT, *OF_THE_CONTRACT[-3:], "r", "<", ">"]
-        keys += [key for each in KEYS if each.action not in ENDING for key in each.keys]
+        keys += [key for each in KEYS if each.action not in LATER for key in each.keys]
         keys = [key for key in keys if key not in ("F1", "Esc")]  # tmux has no F1; Esc may become part of the next key
         keys += ["/", "b", "e", "t", "a", "Enter", "Esc", "n"]
-        for key in ["Home", *keys]:
+        await_same(tmux, expected(viewer, size))
+        for key in keys:
             tmux.press(key)
             viewer.on_key(key)
             if key in ("p", "Space") and viewer.is_paused:
@@ -61,9 +65,9 @@ def test_after_each_key_the_terminal_shows_what_the_viewer_says(size, tmp_path):
                 tmux.await_text("worker ")
                 viewer.on_key("Esc")  # its answers are looked at in another test
                 tmux.press("Esc")
-            await_same(tmux, expected(viewer, size))
+            await_same(tmux, expected(viewer, size), key)
         tmux.press("q")
-        tmux.await_text("ready>")
+        tmux.await_shell()
 
 
 def test_a_page_asks_the_scheduler_and_the_mouse_and_the_size_are_heeded(tmp_path):
@@ -88,7 +92,7 @@ def test_a_page_asks_the_scheduler_and_the_mouse_and_the_size_are_heeded(tmp_pat
         tmux.press("u")
         wait_until(lambda: tmux.flags().split()[2] == "0")
         tmux.press("q")
-        tmux.await_text("ready>")
+        tmux.await_shell()
         assert load(tmp_path / "config" / "scaler" / "top.json").view == "functions"
         assert not load(tmp_path / "config" / "scaler" / "top.json").mouse
 
@@ -170,7 +174,7 @@ def test_it_goes_on_with_the_next_scheduler_and_says_so(tmp_path):
             tmux.await_text("the scheduler was started anew at")
             tmux.await_text("of 3")
             tmux.press("q")
-            tmux.await_text("ready>")
+            tmux.await_shell()
 
 
 def test_a_recording_is_made_and_opened(tmp_path):
@@ -180,7 +184,7 @@ def test_a_recording_is_made_and_opened(tmp_path):
         tmux.await_text("alpha-0000")
         wait_until(lambda: os.path.getsize(tmp_path / "it") > 100_000)
         tmux.press("q")
-        tmux.await_text("ready>")
+        tmux.await_shell()
         tmux.enter(f"{TOP} {tmp_path}/it")
         found = re.search(r"report (\d+) of (\d+)", "\n".join(tmux.await_text("stopped at")))
         assert found is not None
@@ -197,4 +201,4 @@ def test_a_recording_is_made_and_opened(tmp_path):
         tmux.press("p")
         tmux.await_text("playing at")
         tmux.press("q")
-        tmux.await_text("ready>")
+        tmux.await_shell()

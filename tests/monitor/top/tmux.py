@@ -86,6 +86,12 @@ class Tmux:
     def await_text(self, text: str) -> list[str]:
         return self.await_screen(lambda screen: text in "\n".join(screen))
 
+    def await_shell(self) -> None:
+        """The program has ended, and the shell takes commands again."""
+        self.await_text("ready>")
+        self.enter("echo b''ack")
+        self.await_screen(lambda screen: "back" in screen)
+
     def __enter__(self) -> Self:
         return self
 
