@@ -12,7 +12,7 @@ from typing import Protocol, Self
 
 from perf.work import same
 from scaler import Client, SchedulerClusterCombo
-from tests.elsewhere import ClusterAtScheduler
+from tests.elsewhere import RemoteCluster
 
 RINGS = "rings"
 WIRE = "wire"
@@ -35,7 +35,7 @@ class Cluster(Protocol):
 
 
 def open_cluster(link: str, n_workers: int = WORKERS) -> Cluster:
-    return ClusterAtScheduler(n_workers) if link == WIRE else SchedulerClusterCombo(n_workers)
+    return RemoteCluster(n_workers) if link == WIRE else SchedulerClusterCombo(n_workers)
 
 
 def open_client(stack: ExitStack, link: str, n_workers: int = WORKERS) -> Client:

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from scaler import Client, SchedulerClusterCombo
-from tests.elsewhere import ClusterAtScheduler
+from tests.elsewhere import RemoteCluster
 
 pytest_plugins = ["tests.effort", "tests.leaks"]
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell's background job, and all that it starts
     signal.signal(signal.SIGINT, signal.default_int_handler)
-Cluster = SchedulerClusterCombo | ClusterAtScheduler
+Cluster = SchedulerClusterCombo | RemoteCluster
 
 # Files whose subject is not changed by how much a ring holds. On small rings they are run at night only.
 RING_SIZE_IS_NOT_THE_POINT = {
@@ -46,7 +46,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def make_cluster(link: str, scheduler: dict[str, Any] | None = None, **options: Any) -> Cluster:
     """A scheduler and two workers; `options` are the workers', but for those of `scheduler`, which is elsewhere."""
     if link == "wire":
-        return ClusterAtScheduler(2, workers=options, **(scheduler or {}))
+        return RemoteCluster(2, workers=options, **(scheduler or {}))
     return SchedulerClusterCombo(2, ring_bytes=65536 if link == "small rings" else 262144, **options)
 
 

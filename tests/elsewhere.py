@@ -70,7 +70,7 @@ def client_of_both(address: str, folder: str = "") -> Iterator[Client]:
         other.wait(20)
 
 
-class ClusterAtScheduler:
+class RemoteCluster:
     """A scheduler elsewhere, and workers here: nobody who talks to it from here shares its memory.
 
     `way(address)` is the address that the workers go through instead. The scheduler's /dev/shm has `room`, and so
@@ -110,7 +110,7 @@ class ClusterAtScheduler:
             cluster.shutdown()
         self.scheduler.communicate(timeout=20)
 
-    def __enter__(self) -> "ClusterAtScheduler":
+    def __enter__(self) -> "RemoteCluster":
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:

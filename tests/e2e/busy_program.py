@@ -17,7 +17,7 @@ import numpy as np
 import psutil
 
 from scaler import Client, SchedulerClusterCombo
-from tests.elsewhere import ClusterAtScheduler
+from tests.elsewhere import RemoteCluster
 from tests.processes import wait_until
 
 LONG_S = 60
@@ -60,9 +60,9 @@ TASKS: list[Callable[[str], None]] = [sleep, hold_the_lock_in_c, swallow_excepti
 
 def main() -> None:
     link, folder = sys.argv[1:]
-    cluster = ClusterAtScheduler(len(TASKS) + 1) if link == "wire" else SchedulerClusterCombo(len(TASKS) + 1)
-    started = cluster.cluster.child if isinstance(cluster, ClusterAtScheduler) else cluster._cluster.child
-    listening = cluster.scheduler if isinstance(cluster, ClusterAtScheduler) else cluster._scheduler.child
+    cluster = RemoteCluster(len(TASKS) + 1) if link == "wire" else SchedulerClusterCombo(len(TASKS) + 1)
+    started = cluster.cluster.child if isinstance(cluster, RemoteCluster) else cluster._cluster.child
+    listening = cluster.scheduler if isinstance(cluster, RemoteCluster) else cluster._scheduler.child
     assert started is not None
     assert listening is not None
     supervisor, scheduler = started.pid, listening.pid

@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 
 from scaler import Client, SchedulerClusterCombo
-from tests.elsewhere import ClusterAtScheduler, client_of_both
+from tests.elsewhere import RemoteCluster, client_of_both
 
 
 def frame(n_partitions: int = 7, n_rows: int = 3000) -> Any:
@@ -59,7 +59,7 @@ QUERIES = {
 def client(request: pytest.FixtureRequest) -> Iterator[Client]:
     """A client whose two workers share no temporary folder; its scheduler is on this host, or on neither's."""
     with (
-        ClusterAtScheduler(1) if request.param == "wire" else SchedulerClusterCombo(1) as cluster,
+        RemoteCluster(1) if request.param == "wire" else SchedulerClusterCombo(1) as cluster,
         client_of_both(cluster.get_address(), tempfile.gettempdir()) as made,
     ):
         yield made

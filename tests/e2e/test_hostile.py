@@ -29,7 +29,7 @@ from scaler.protocol.frames import UNNUMBERED, Frame, FrameError, Hello, Role, W
 from scaler.session.dealer import Dealer, greet, new_hello
 from tests.e2e import calls
 from tests.e2e.stoppable import marks, write_over_rings
-from tests.elsewhere import ClusterAtScheduler
+from tests.elsewhere import RemoteCluster
 from tests.processes import wait_until
 from tests.restartable import Restartable
 from tests.sim.test_hostile import nonsense
@@ -39,7 +39,7 @@ RING_BYTES = 65536
 
 @pytest.fixture(scope="module", params=["rings", "wire"])
 def cluster(request):
-    with SchedulerClusterCombo(2) if request.param == "rings" else ClusterAtScheduler(2, protected=True) as made:
+    with SchedulerClusterCombo(2) if request.param == "rings" else RemoteCluster(2, protected=True) as made:
         yield made
 
 

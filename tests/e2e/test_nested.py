@@ -11,7 +11,7 @@ from scaler import Client, SchedulerClusterCombo, current_client
 from scaler.exceptions import ProcessorDiedError, ScalerError, TaskTimeoutError, WorkerDiedError
 from tests.e2e import nested_calls as calls
 from tests.effort import rounds
-from tests.elsewhere import ClusterAtScheduler
+from tests.elsewhere import RemoteCluster
 from tests.processes import wait_until
 
 MANY = 700  # more than there is a place for among the children
@@ -28,7 +28,7 @@ trees = st.recursive(
 @pytest.fixture(scope="module", params=["1 worker", "2 workers", "4 workers", "1 worker elsewhere", "2 elsewhere"])
 def nesting(request) -> Iterator[Client]:
     count = int(request.param[0])
-    made = ClusterAtScheduler(count) if "elsewhere" in request.param else SchedulerClusterCombo(count)
+    made = RemoteCluster(count) if "elsewhere" in request.param else SchedulerClusterCombo(count)
     with made, Client(made.get_address(), timeout_seconds=20) as client:
         yield client
 
@@ -36,7 +36,7 @@ def nesting(request) -> Iterator[Client]:
 @pytest.fixture(scope="module", params=["rings", "wire"])
 def alone(request) -> Iterator[Client]:
     """One worker, and nothing is done here that would have the cluster start a spare one, which could take a child."""
-    made = ClusterAtScheduler(1) if request.param == "wire" else SchedulerClusterCombo(1)
+    made = RemoteCluster(1) if request.param == "wire" else SchedulerClusterCombo(1)
     with made, Client(made.get_address(), timeout_seconds=20) as client:
         yield client
 
@@ -254,7 +254,7 @@ def test_a_watchdog_says_who_waits_for_whom_when_nothing_moves(capfd):
 def test_a_spare_worker_stands_in_for_one_that_waits_for_another(where, tmp_path):
     log, gate = str(tmp_path / "log"), tmp_path / "gate"
     with (
-        ClusterAtScheduler(2) if where == "wire" else SchedulerClusterCombo(2) as made,
+        RemoteCluster(2) if where == "wire" else SchedulerClusterCombo(2) as made,
         Client(made.get_address(), timeout_seconds=20) as client,
     ):
         parent = client.submit(calls.wait_elsewhere, client, log, str(gate))

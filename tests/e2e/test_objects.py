@@ -12,7 +12,7 @@ import pytest
 from scaler import Client, SchedulerClusterCombo, Serializer
 from scaler.exceptions import DeserializeObjectError, MissingObjects, TaskRefusedError, WorkerDiedError
 from tests.e2e import array_calls, calls
-from tests.elsewhere import ClusterAtScheduler
+from tests.elsewhere import RemoteCluster
 from tests.processes import wait_until
 from tests.small_memory import run_in_small_memory
 
@@ -399,7 +399,7 @@ def test_when_a_client_is_killed_its_memory_goes():
             assert client.submit(array_calls.look, make(1)).result(30) == (1, 1, True)
 
 
-@pytest.mark.parametrize("make_cluster", [SchedulerClusterCombo, ClusterAtScheduler])
+@pytest.mark.parametrize("make_cluster", [SchedulerClusterCombo, RemoteCluster])
 def test_what_a_worker_makes_while_all_end_goes_too(make_cluster, tmp_path):
     cluster = make_cluster(2)
     with Client(cluster.get_address(), timeout_seconds=20) as client:
@@ -471,7 +471,7 @@ def test_without_room_anywhere_it_is_an_error_of_that_task_and_the_client_goes_o
 
 def test_without_room_on_the_schedulers_host_it_is_an_error_of_that_task_and_the_client_goes_on(tmp_path):
     with (
-        ClusterAtScheduler(2, room="24m", folder=tmp_path) as cluster,
+        RemoteCluster(2, room="24m", folder=tmp_path) as cluster,
         Client(cluster.get_address(), timeout_seconds=20) as client,
     ):
         small, big = make(1, 800 * KIB), make(2, 40 * MIB)

@@ -14,7 +14,7 @@ from scaler.exceptions import DisconnectedError
 from scaler.session import client_relay
 from tests.e2e import calls
 from tests.e2e.test_endings import wait_until
-from tests.elsewhere import ClusterAtScheduler
+from tests.elsewhere import RemoteCluster
 from tests.proxy import Proxy
 
 TIMEOUT_S = 3.0  # of schedulers here, for hosts and clients without a sign of life
@@ -31,7 +31,7 @@ def two_hosts():
 
     with ExitStack() as stack:
         options: dict[str, Any] = {"worker_timeout_seconds": TIMEOUT_S, "client_timeout_seconds": TIMEOUT_S}
-        cluster = stack.enter_context(ClusterAtScheduler(1, way=way, **options))
+        cluster = stack.enter_context(RemoteCluster(1, way=way, **options))
         stack.callback(lambda: [proxy.close() for proxy in proxies])
         cluster.add_workers(1)
         client = stack.enter_context(Client(cluster.get_address(), timeout_seconds=20))

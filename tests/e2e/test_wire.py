@@ -19,14 +19,14 @@ from scaler.exceptions import DisconnectedError, WorkerDiedError
 from scaler.objects.relay_transport import open_transport
 from scaler.session import client_relay
 from tests.e2e import calls
-from tests.elsewhere import ClusterAtScheduler
+from tests.elsewhere import RemoteCluster
 from tests.processes import tree, wait_until
 from tests.proxy import Proxy
 
 
 @pytest.fixture(scope="module")
 def remote():
-    with ClusterAtScheduler(2) as made:
+    with RemoteCluster(2) as made:
         yield made
 
 
@@ -54,7 +54,7 @@ def test_nothing_is_lost_or_doubled_when_a_hosts_connection_breaks(tmp_path):
         proxies.append(Proxy(address))
         return proxies[0].address
 
-    with ClusterAtScheduler(2, way=way) as cluster, Client(cluster.get_address()) as client:
+    with RemoteCluster(2, way=way) as cluster, Client(cluster.get_address()) as client:
         log, cuts = tmp_path / "log", 0
         futures = [client.submit(calls.note, str(log), number) for number in range(6000)]
         for _ in range(6):
@@ -88,7 +88,7 @@ def test_bytes_of_strangers_are_dropped_and_the_others_go_on(remote):
 
 
 def test_a_scheduler_that_is_killed_is_noticed(tmp_path):
-    with ClusterAtScheduler(1) as cluster:
+    with RemoteCluster(1) as cluster:
         client = Client(cluster.get_address(), timeout_seconds=1)
         future = client.submit(calls.sleep_for, 30)
         scheduler = psutil.Process(cluster.scheduler.pid)
@@ -109,7 +109,7 @@ def test_a_killed_worker_of_another_host_is_replaced_and_its_task_fails_alone(re
 
 
 def test_the_death_of_a_worker_elsewhere_is_charged_to_the_task_that_it_ran():
-    with ClusterAtScheduler(1) as cluster, Client(cluster.get_address()) as client:
+    with RemoteCluster(1) as cluster, Client(cluster.get_address()) as client:
         assert client.submit(len, b"x").result(30) == 1
         kept = client.send_object(b"x" * 3_000_000)
         large = [client.submit(len, kept) for _ in range(3)]  # placed first, but they wait for their object
@@ -121,7 +121,7 @@ def test_the_death_of_a_worker_elsewhere_is_charged_to_the_task_that_it_ran():
 
 
 def test_a_host_that_is_killed_gives_its_tasks_back_when_another_comes():
-    with ClusterAtScheduler(1) as cluster, Client(cluster.get_address()) as client:
+    with RemoteCluster(1) as cluster, Client(cluster.get_address()) as client:
         futures = [client.submit(calls.sleep_for, 0.01) for _ in range(50)]
         cluster.add_workers(1)
         assert cluster.cluster.child is not None
@@ -130,7 +130,7 @@ def test_a_host_that_is_killed_gives_its_tasks_back_when_another_comes():
 
 
 def test_large_objects_do_not_go_through_the_session():
-    with ClusterAtScheduler(1) as cluster, Proxy(cluster.get_address()) as proxy, Client(proxy.address) as client:
+    with RemoteCluster(1) as cluster, Proxy(cluster.get_address()) as proxy, Client(proxy.address) as client:
         for _ in range(3):
             assert client.submit(len, b"x" * 20_000_000).result(30) == 20_000_000
             assert len(client.submit(calls.big, 20_000_000).result(30)) == 20_000_000
@@ -143,7 +143,7 @@ def test_where_the_port_for_objects_cannot_be_reached_they_go_through_the_sessio
             return open_transport(address, closed.getsockname()[1], store, call, listens=listens)
 
     monkeypatch.setattr(client_relay, "open_transport", to_nowhere)
-    with ClusterAtScheduler(1) as cluster, Client(cluster.get_address()) as client:
+    with RemoteCluster(1) as cluster, Client(cluster.get_address()) as client:
         for size in (3_000_000, 20_000_000):
             assert client.submit(len, b"x" * size).result(60) == size
             assert len(client.submit(calls.big, size).result(60)) == size
@@ -165,7 +165,7 @@ def test_strangers_at_the_port_for_objects_get_nothing_and_the_others_go_on(remo
 
 
 def test_a_host_that_dies_while_objects_are_on_their_way_to_it_and_from_it(tmp_path):
-    with ClusterAtScheduler(1) as cluster, Client(cluster.get_address()) as client:
+    with RemoteCluster(1) as cluster, Client(cluster.get_address()) as client:
         futures = [client.submit(calls.big, 30_000_000) for _ in range(6)]
         futures += [client.submit(calls.echo, b"x" * 30_000_000) for _ in range(6)]
         futures[0].result(60)
@@ -177,7 +177,7 @@ def test_a_host_that_dies_while_objects_are_on_their_way_to_it_and_from_it(tmp_p
 
 
 def test_one_object_for_several_hosts():
-    with ClusterAtScheduler(1) as cluster, Client(cluster.get_address()) as client:
+    with RemoteCluster(1) as cluster, Client(cluster.get_address()) as client:
         cluster.add_workers(1)
         cluster.add_workers(1)
         shared = client.send_object(os.urandom(20_000_000))
@@ -214,7 +214,7 @@ def test_relays_sweep_what_killed_owners_have_left_on_their_host():
         return names
 
     before_workers = leave_orphans()
-    with ClusterAtScheduler(1) as cluster:
+    with RemoteCluster(1) as cluster:
         assert not any(Segment.exists(name) for name in before_workers)
         before_client = leave_orphans()
         with Client(cluster.get_address()):

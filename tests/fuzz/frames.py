@@ -16,7 +16,7 @@ from scaler.protocol.codec import decode
 from scaler.protocol.frames import Results, Role, Tasks, Welcome
 from tests.fuzz.bodies import SAID_BY_CLIENT, SAID_BY_CLUSTER, Drawn
 from tests.fuzz.run import play
-from tests.sim.wire import ClientAtScheduler, ClusterAtScheduler, Link, World
+from tests.sim.wire import Link, RemoteClient, RemoteCluster, World
 
 EVENTS = 300  # of an episode
 CHECK_EVERY = 5
@@ -60,7 +60,7 @@ class FramesFuzz:
         self.drawn = Drawn(chance)
         self.world = World()
         self.world.core.most_waiting = chance.choice((-1, -1, 0))
-        self.client, self.cluster = ClientAtScheduler(self.world, 9), ClusterAtScheduler(self.world, 1)
+        self.client, self.cluster = RemoteClient(self.world, 9), RemoteCluster(self.world, 1)
         self.strangers: list[Stranger] = []
         self.names = 0
         self.tokens: list[bytes] = []

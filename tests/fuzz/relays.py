@@ -16,7 +16,7 @@ from scaler.exceptions import ScalerError
 from scaler.objects.naming import pack_ids
 from tests.fuzz.bodies import SAID_BY_SCHEDULER, Drawn
 from tests.sim.test_wire import settle
-from tests.sim.wire import ClientAtScheduler, ClusterAtScheduler, Rings, World
+from tests.sim.wire import RemoteClient, RemoteCluster, Rings, World
 
 EVENTS = 200  # of an episode
 
@@ -25,14 +25,14 @@ class RelaysFuzz:
     def __init__(self, seed: int) -> None:
         self.chance = random.Random(seed)
         self.drawn = Drawn(self.chance)
-        self.peers: list[ClientAtScheduler | ClusterAtScheduler] = []
+        self.peers: list[RemoteClient | RemoteCluster] = []
         self.is_client = self.chance.random() < 0.5
         self.begin()
 
     def begin(self) -> None:
         """A world, its peers greeted and at work."""
         self.world = World()
-        client, cluster = ClientAtScheduler(self.world, 5), ClusterAtScheduler(self.world, 2)
+        client, cluster = RemoteClient(self.world, 5), RemoteCluster(self.world, 2)
         self.peers = [client, cluster]
         client.submit(0, b"abc")
         settle(self.world, [client], [cluster], 2)
@@ -70,7 +70,7 @@ class RelaysFuzz:
     def act(self) -> None:
         """A peer behind the relay does something."""
         chance = self.chance
-        if isinstance(self.peer, ClientAtScheduler):
+        if isinstance(self.peer, RemoteClient):
             rings = self.peer.rings
             if chance.random() < 0.5:
                 self.peer.submit(chance.choice((0, 1)), chance.randbytes(chance.choice((3, 3000))))
@@ -110,7 +110,7 @@ class RelaysFuzz:
 
     def give_back_all(self) -> None:
         """A client whose session lives reads on until there is nothing left."""
-        assert isinstance(self.peer, ClientAtScheduler)
+        assert isinstance(self.peer, RemoteClient)
         try:
             while self.read_results(self.peer.rings) or self.side.relay.has_pending:
                 self.speak()

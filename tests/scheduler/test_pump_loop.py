@@ -11,7 +11,7 @@ from scaler._native import Pump, SchedulerCore
 from scaler.colocation.names import BellPage, new_epoch
 from scaler.scheduler.pump_loop import PumpLoop
 from tests.e2e import calls
-from tests.elsewhere import ClusterAtScheduler
+from tests.elsewhere import RemoteCluster
 from tests.scheduler.survivor import Survivor
 
 
@@ -118,7 +118,7 @@ def test_closing_is_idempotent(loop):
 
 def test_tasks_go_over_the_wire_on_uvloop():
     with (
-        ClusterAtScheduler(1, event_loop="uvloop") as cluster,
+        RemoteCluster(1, event_loop="uvloop") as cluster,
         Client(cluster.get_address(), timeout_seconds=20) as client,
     ):
         assert client.map(calls.add_one, [(i,) for i in range(5000)]) == list(range(1, 5001))

@@ -24,7 +24,7 @@ from scaler.exceptions import ScalerError
 from scaler.protocol.codec import decode
 from scaler.protocol.frames import Heartbeat, Welcome
 from scaler.session.ledger import NumberError
-from tests.sim.wire import ClientAtScheduler, ClusterAtScheduler, Link, RemoteWorker, World
+from tests.sim.wire import Link, RemoteClient, RemoteCluster, RemoteWorker, World
 
 TIMEOUT_S, HEARTBEAT_S, SILENCE_S = 6.0, 1.0, 5.0
 STEPS = 500
@@ -127,9 +127,9 @@ class Storm:
         self.chance = random.Random(seed)
         self.world = StormWorld(TIMEOUT_S, HEARTBEAT_S)
         self.bits = 4
-        self.clients: list[ClientAtScheduler] = []
-        self.hosts: list[ClusterAtScheduler] = []
-        self.wanted: dict[ClientAtScheduler, dict[int, bytes]] = {}
+        self.clients: list[RemoteClient] = []
+        self.hosts: list[RemoteCluster] = []
+        self.wanted: dict[RemoteClient, dict[int, bytes]] = {}
         self.done: Counter[str] = Counter()
         self.copies: list[tuple[deque[bytes], bytes]] = []
         self.lives = [self.world.lives]
@@ -139,13 +139,13 @@ class Storm:
 
     def new_client(self) -> None:
         self.bits += 1
-        client = ClientAtScheduler(self.world, self.bits)
+        client = RemoteClient(self.world, self.bits)
         self.lives.append(client.lives)
         self.clients.append(client)
         self.wanted[client] = {}
 
     def new_host(self) -> None:
-        host = ClusterAtScheduler(self.world, self.chance.choice((1, 2)))
+        host = RemoteCluster(self.world, self.chance.choice((1, 2)))
         self.lives.append(host.lives)
         self.hosts.append(host)
 
@@ -165,7 +165,7 @@ class Storm:
     # what happens
 
     @property
-    def peers(self) -> list[ClientAtScheduler | ClusterAtScheduler]:
+    def peers(self) -> list[RemoteClient | RemoteCluster]:
         return [*self.clients, *self.hosts]
 
     def any_link(self) -> StormLink:
@@ -318,7 +318,7 @@ class Storm:
         for peer in self.peers:
             if peer.link.is_over:
                 continue
-            if isinstance(peer, ClientAtScheduler):
+            if isinstance(peer, RemoteClient):
                 peer.come_back()
             else:
                 peer.go_on()

@@ -39,7 +39,7 @@ from scaler.protocol.frames import Chunk, Function, Functions, Left, Tasks, colu
 from scaler.values.died import died_error
 from tests.effort import rounds
 from tests.sim.test_wire import settle, talk
-from tests.sim.wire import ClientAtScheduler, ClusterAtScheduler, Rings, World, read
+from tests.sim.wire import RemoteClient, RemoteCluster, Rings, World, read
 
 RING_BYTES = 65536
 LOCAL_BITS = 7
@@ -72,7 +72,7 @@ def digest(code):
 def make_world():
     world = World()
     world.core.edges.store = world.store
-    return world, ClientAtScheduler(world, 6, RING_BYTES), ClusterAtScheduler(world, 1)
+    return world, RemoteClient(world, 6, RING_BYTES), RemoteCluster(world, 1)
 
 
 # what a client elsewhere says
@@ -203,7 +203,7 @@ ODD_RESULTS: dict[str, tuple[int, Any, int, int]] = {
 def test_a_worker_that_writes_what_the_scheduler_refuses_ends_alone_and_not_with_its_host(what):
     kind, payload, flags, status = ODD_RESULTS[what]
     world, client, _ = make_world()
-    cluster = ClusterAtScheduler(world, 2)
+    cluster = RemoteCluster(world, 2)
     settle(world, [client], [cluster], 2)
     odd = cluster.workers[0]
     if callable(payload):

@@ -10,7 +10,7 @@ from scaler.protocol import frames
 from scaler.protocol.codec import encode
 from scaler.protocol.frames import UNNUMBERED, Body, Frame, Function
 from tests.effort import rounds
-from tests.sim.wire import ClientAtScheduler, ClusterAtScheduler, World
+from tests.sim.wire import RemoteClient, RemoteCluster, World
 
 
 def nonsense(chance: random.Random) -> Body:
@@ -64,8 +64,8 @@ def nonsense(chance: random.Random) -> Body:
 def test_well_formed_nonsense_hurts_only_who_says_it(seed):
     chance = random.Random(seed)
     world = World()
-    client, cluster = ClientAtScheduler(world, 5), ClusterAtScheduler(world, 1)
-    hostile: list[ClientAtScheduler | ClusterAtScheduler] = [ClientAtScheduler(world, 6), ClusterAtScheduler(world, 1)]
+    client, cluster = RemoteClient(world, 5), RemoteCluster(world, 1)
+    hostile: list[RemoteClient | RemoteCluster] = [RemoteClient(world, 6), RemoteCluster(world, 1)]
     everybody = [client, cluster, *hostile]
     for peer in everybody:
         peer.link.carry_up()

@@ -12,19 +12,19 @@ from scaler.protocol.frames import UNNUMBERED, Frame
 from tests.effort import rounds
 from tests.sim.test_hostile import nonsense
 from tests.sim.test_wire import settle
-from tests.sim.wire import ClientAtScheduler, ClusterAtScheduler, World
+from tests.sim.wire import RemoteClient, RemoteCluster, World
 
 
-@pytest.mark.parametrize("peer_class", [ClientAtScheduler, ClusterAtScheduler])
+@pytest.mark.parametrize("peer_class", [RemoteClient, RemoteCluster])
 @given(seed=st.integers(0, 2**32))
 @settings(max_examples=rounds(100))
 def test_nonsense_ends_the_session_with_an_error_and_nothing_else(peer_class, seed):
     chance = random.Random(seed)
     world = World()
-    peer = ClientAtScheduler(world, 5) if peer_class is ClientAtScheduler else ClusterAtScheduler(world, 1)
-    other = ClusterAtScheduler(world, 1) if peer_class is ClientAtScheduler else ClientAtScheduler(world, 6)
-    settle(world, [each for each in (peer, other) if isinstance(each, ClientAtScheduler)],
-           [each for each in (peer, other) if isinstance(each, ClusterAtScheduler)], 2)  # fmt: skip
+    peer = RemoteClient(world, 5) if peer_class is RemoteClient else RemoteCluster(world, 1)
+    other = RemoteCluster(world, 1) if peer_class is RemoteClient else RemoteClient(world, 6)
+    settle(world, [each for each in (peer, other) if isinstance(each, RemoteClient)],
+           [each for each in (peer, other) if isinstance(each, RemoteCluster)], 2)  # fmt: skip
     side = peer.link.side
     number = side.talk.ledger.received
     for _ in range(30):
@@ -52,7 +52,7 @@ def test_nonsense_ends_the_session_with_an_error_and_nothing_else(peer_class, se
 @settings(max_examples=rounds(200))
 def test_random_bytes_end_the_session_with_an_error(data):
     world = World()
-    client = ClientAtScheduler(world, 5)
+    client = RemoteClient(world, 5)
     settle(world, [client], [], 1)
     with pytest.raises((ScalerError, ValueError)):
         client.link.side.on_frame(data)

@@ -15,16 +15,16 @@ from scaler.protocol.frames import Fetched, Frame, Offer, Serves, Tasks
 from scaler.session.cluster_at_relay import worker_tag
 from tests.effort import rounds
 from tests.sim.test_wire import settle, talk
-from tests.sim.wire import ClientAtScheduler, ClusterAtScheduler, Port, World
+from tests.sim.wire import Port, RemoteClient, RemoteCluster, World
 
 LARGE = 300_000
 
 
 def make_world(n_clusters=1, n_workers=1):
     world = World()
-    client = ClientAtScheduler(world, 5)
+    client = RemoteClient(world, 5)
     client.link.carry_objects(None, client.host.relay_store)
-    clusters = [ClusterAtScheduler(world, n_workers) for _ in range(n_clusters)]
+    clusters = [RemoteCluster(world, n_workers) for _ in range(n_clusters)]
     for number, cluster in enumerate(clusters, 1):
         cluster.link.carry_objects(Port(number), cluster.host.relay_store)
     return world, client, clusters

@@ -7,7 +7,7 @@ import pytest
 from scaler._native import FLAG_CHUNK, STATUS_WORKER_DIED
 from scaler.protocol import frames
 from tests.sim.hostile_peer import HostilePeer, as_u64, functions_of, tasks_of
-from tests.sim.wire import ClientAtScheduler, ClusterAtScheduler, World
+from tests.sim.wire import RemoteClient, RemoteCluster, World
 
 DEEP = 990  # what json reads and, a few frames further down, would not write
 REASONS = {
@@ -27,7 +27,7 @@ REASONS = {
 @pytest.mark.parametrize("attempts", [b"1234567", bytes(16)])
 def test_a_death_with_columns_that_do_not_fit_ends_the_session_and_all_its_workers(attempts):
     world = World()
-    client, cluster, other = ClientAtScheduler(world, 5), ClusterAtScheduler(world, 2), ClusterAtScheduler(world, 1)
+    client, cluster, other = RemoteClient(world, 5), RemoteCluster(world, 2), RemoteCluster(world, 1)
     says, hears, helper = (HostilePeer(world, peer.link) for peer in (client, cluster, other))
     says.say(functions_of(1, b"code"))
     for number in range(1, 10):
@@ -47,7 +47,7 @@ def test_a_death_with_columns_that_do_not_fit_ends_the_session_and_all_its_worke
 @pytest.mark.parametrize("name", REASONS)
 def test_a_worker_that_is_said_to_have_died_oddly_has_died_and_no_more(name):
     world = World()
-    client, cluster = ClientAtScheduler(world, 5), ClusterAtScheduler(world, 1)
+    client, cluster = RemoteClient(world, 5), RemoteCluster(world, 1)
     says, hears = HostilePeer(world, client.link), HostilePeer(world, cluster.link)
     says.say(functions_of(1, b"code"))
     given = []
@@ -72,7 +72,7 @@ def test_a_worker_that_is_said_to_have_died_oddly_has_died_and_no_more(name):
     facts = json.loads(told[0][2])
     assert facts["tries"] == 1
     assert facts.get("code") == -11 or "code" in REASONS[name]
-    other = ClusterAtScheduler(world, 1)
+    other = RemoteCluster(world, 1)
     helper = HostilePeer(world, other.link)
     for _ in range(25):
         for task, attempt in helper.tasks_given():

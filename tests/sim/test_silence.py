@@ -6,7 +6,7 @@ from scaler.protocol.codec import decode
 from scaler.protocol.frames import Refusal
 from scaler.session.silence import CLOSED_S, HUNG_TIMES
 from tests.sim.test_wire import settle
-from tests.sim.wire import ClientAtScheduler, ClusterAtScheduler, World
+from tests.sim.wire import RemoteClient, RemoteCluster, World
 
 HEARTBEAT_S = 2.0
 TIMEOUT_S = 60.0
@@ -40,7 +40,7 @@ def workers(world):
 
 
 def test_a_host_whose_connection_was_closed_and_that_does_not_come_back_is_given_up_soon(world):
-    cluster, other = ClusterAtScheduler(world, 2), ClusterAtScheduler(world, 1)
+    cluster, other = RemoteCluster(world, 2), RemoteCluster(world, 1)
     settle(world, [], [cluster, other], 2)
     vanish(world, cluster)
     pass_time(world, CLOSED_S, other)
@@ -50,7 +50,7 @@ def test_a_host_whose_connection_was_closed_and_that_does_not_come_back_is_given
 
 
 def test_a_host_that_comes_back_in_time_is_not_given_up(world):
-    cluster = ClusterAtScheduler(world, 2)
+    cluster = RemoteCluster(world, 2)
     settle(world, [], [cluster], 2)
     cluster.link.cut()
     pass_time(world, CLOSED_S)
@@ -60,7 +60,7 @@ def test_a_host_that_comes_back_in_time_is_not_given_up(world):
 
 
 def test_a_client_whose_connection_was_closed_has_all_the_time_out(world):
-    client = ClientAtScheduler(world, 5)
+    client = RemoteClient(world, 5)
     settle(world, [client], [], 2)
     vanish(world, client)
     pass_time(world, TIMEOUT_S - HEARTBEAT_S)
@@ -70,7 +70,7 @@ def test_a_client_whose_connection_was_closed_has_all_the_time_out(world):
 
 
 def test_silence_is_a_death_when_pings_are_not_answered_either(world):
-    cluster = ClusterAtScheduler(world, 2)
+    cluster = RemoteCluster(world, 2)
     settle(world, [], [cluster], 2)
     pass_time(world, TIMEOUT_S / 2 + HEARTBEAT_S)  # then ZeroMQ closes the connection
     vanish(world, cluster)
@@ -81,7 +81,7 @@ def test_silence_is_a_death_when_pings_are_not_answered_either(world):
 
 
 def test_a_process_whose_interpreter_is_held_is_given_longer(world):
-    client = ClientAtScheduler(world, 5)
+    client = RemoteClient(world, 5)
     settle(world, [client], [], 2)
     pass_time(world, 5 * TIMEOUT_S)
     assert world.core.has_client(5)
@@ -92,7 +92,7 @@ def test_a_process_whose_interpreter_is_held_is_given_longer(world):
 
 
 def test_who_is_given_up_is_told_so(world):
-    cluster = ClusterAtScheduler(world, 1)
+    cluster = RemoteCluster(world, 1)
     settle(world, [], [cluster], 2)
     pass_time(world, HUNG_TIMES * TIMEOUT_S + HEARTBEAT_S)
     body = decode(cluster.link.down[-1]).body
@@ -102,7 +102,7 @@ def test_who_is_given_up_is_told_so(world):
 
 
 def test_time_that_the_scheduler_itself_did_not_run_is_nobodys_silence(world):
-    client, cluster = ClientAtScheduler(world, 5), ClusterAtScheduler(world, 2)
+    client, cluster = RemoteClient(world, 5), RemoteCluster(world, 2)
     settle(world, [client], [cluster], 2)
     pass_time(world, HEARTBEAT_S)
     vanish(world, client)

@@ -14,7 +14,7 @@ from scaler.protocol.frames import ROWS_PER_SLICE, Body, Chunk, Clear, Frame, Fu
 from scaler.session.link import MOST_UNACKNOWLEDGED
 from tests.sim.test_bounds import RING_BYTES, announce, digest
 from tests.sim.test_wire import settle
-from tests.sim.wire import ClientAtScheduler, ClusterAtScheduler, World
+from tests.sim.wire import RemoteClient, RemoteCluster, World
 
 MANY = 40_000
 BITS = 6
@@ -45,8 +45,8 @@ LARGE: dict[str, tuple[bool, Callable[[], Body]]] = {
 def test_a_large_frame_is_done_in_slices_while_others_are_served(what):
     is_clusters, make = LARGE[what]
     world = World()
-    other, helper = ClientAtScheduler(world, 5), ClusterAtScheduler(world, 1)
-    peer = ClusterAtScheduler(world, 0) if is_clusters else ClientAtScheduler(world, BITS, RING_BYTES)
+    other, helper = RemoteClient(world, 5), RemoteCluster(world, 1)
+    peer = RemoteCluster(world, 0) if is_clusters else RemoteClient(world, BITS, RING_BYTES)
     clients, clusters = ([other], [helper, peer]) if is_clusters else ([other, peer], [helper])
     settle(world, clients, clusters, 2)
     if not is_clusters:
@@ -77,7 +77,7 @@ def test_a_large_frame_is_done_in_slices_while_others_are_served(what):
 
 def test_what_is_said_after_a_large_frame_is_done_after_it():
     world = World()
-    client = ClientAtScheduler(world, BITS, RING_BYTES)
+    client = RemoteClient(world, BITS, RING_BYTES)
     settle(world, [client], [], 2)
     announce(client)
     say, functions = client.link.side.talk.post, array("I", [1] * MANY).tobytes()
@@ -96,7 +96,7 @@ def test_what_is_said_after_a_large_frame_is_done_after_it():
 
 def test_a_client_with_many_tasks_is_cleared_in_slices_and_goes_on_behind_that():
     world = World()
-    client = ClientAtScheduler(world, BITS, RING_BYTES)
+    client = RemoteClient(world, BITS, RING_BYTES)
     settle(world, [client], [], 2)
     announce(client)
     functions = array("I", [1] * MANY).tobytes()
@@ -120,7 +120,7 @@ def test_a_client_with_many_tasks_is_cleared_in_slices_and_goes_on_behind_that()
 def small_frames_behind_a_large_one(bodies, count=MANY):
     """(a world, a client): the client has said these in one go, and the large one is still being done."""
     world = World()
-    client = ClientAtScheduler(world, BITS, RING_BYTES)
+    client = RemoteClient(world, BITS, RING_BYTES)
     settle(world, [client], [], 2)
     announce(client)
     settle(world, [client], [], 2)
@@ -143,7 +143,7 @@ def test_what_is_submitted_after_a_clear_stays_however_much_was_cancelled_before
         world.flush()
         world.core.step(0)
     assert world.core.counts()["rows"] == 10
-    cluster = ClusterAtScheduler(world, 1)
+    cluster = RemoteCluster(world, 1)
     settle(world, [client], [cluster])
     assert sorted(task for task, _ in client.answers) == memoryview(late).cast("Q").tolist()
     world.left_over(client, cluster)
@@ -197,7 +197,7 @@ class CountingReturns:
 
 def test_a_frame_over_the_limit_ends_the_session():
     world = World()
-    client = ClientAtScheduler(world, BITS, RING_BYTES)
+    client = RemoteClient(world, BITS, RING_BYTES)
     settle(world, [client], [], 2)
     client.link.is_hostile = True
     client.link.side.talk.post(frames.Cancel(tasks=bytes(FRAME_LIMIT_BYTES)))
@@ -209,7 +209,7 @@ def test_a_frame_over_the_limit_ends_the_session():
 
 def test_one_that_asks_and_acknowledges_nothing_is_shut_out():
     world = World()
-    client = ClientAtScheduler(world, BITS)
+    client = RemoteClient(world, BITS)
     settle(world, [client], [], 2)
     client.link.is_hostile = True
     link, number = world.remote._links[client.link.routing_id], client.link.side.talk.ledger.sent
@@ -229,7 +229,7 @@ def test_one_that_asks_and_acknowledges_nothing_is_shut_out():
 @pytest.mark.parametrize("total", [1 << 20, 1 << 29])
 def test_memory_is_taken_as_an_object_comes_and_not_at_the_word_of_its_sender(total):
     world = World()
-    client = ClientAtScheduler(world, BITS)
+    client = RemoteClient(world, BITS)
     settle(world, [client], [], 2)
     for number in range(1, 41):
         client.link.side.talk.post(Chunk(BITS << 40 | number, 0, total, bytes(1000)))
@@ -251,11 +251,11 @@ def used_in_shm(world):
 def test_a_client_elsewhere_that_says_it_is_a_tasks_has_a_quota_like_any_other():
     world = World()
     world.core.client_queue_bytes = 100_000
-    cluster, voucher = ClusterAtScheduler(world, 1), b"v" * 16
+    cluster, voucher = RemoteCluster(world, 1), b"v" * 16
     settle(world, [], [cluster], 2)
     cluster.link.side.talk.post(frames.Joined(50, "its worker", 1, voucher=voucher))
     settle(world, [], [cluster], 2)
-    client = ClientAtScheduler(world, BITS, RING_BYTES)
+    client = RemoteClient(world, BITS, RING_BYTES)
     client.link.hello = replace(client.link.hello, is_nested=True, voucher=voucher)
     client.link.up.clear()
     client.link.connect()
@@ -274,7 +274,7 @@ def test_a_client_elsewhere_of_many_functions_waits_for_its_tasks_and_none_is_re
     """Each is announced, used once and forgotten, and together they are more than a client may have."""
     world = World()
     world.core.client_queue_bytes = 16 << 20
-    client = ClientAtScheduler(world, BITS, 1 << 20)
+    client = RemoteClient(world, BITS, 1 << 20)
     settle(world, [client], [], 2)
     for number in range(100, 500):
         code = b"code %d" % number + bytes(4000)

@@ -28,7 +28,7 @@ from scaler.session import conversation
 from scaler.session.cluster_at_relay import worker_tag
 from scaler.session.link import WAITING_BYTES
 from tests.effort import rounds
-from tests.sim.wire import ClientAtScheduler, ClusterAtScheduler, RemoteWorker, Rings, World, hello
+from tests.sim.wire import RemoteClient, RemoteCluster, RemoteWorker, Rings, World, hello
 
 
 def settle(world, clients, clusters, turns=20):
@@ -60,8 +60,8 @@ def talk(world, peers, turns):
 def test_each_task_is_answered_once_whatever_the_links_lose(seed):
     chance = random.Random(seed)
     world = World()
-    clients = [ClientAtScheduler(world, bits) for bits in (5, 9)]
-    clusters = [ClusterAtScheduler(world, 2), ClusterAtScheduler(world, 1)]
+    clients = [RemoteClient(world, bits) for bits in (5, 9)]
+    clusters = [RemoteCluster(world, 2), RemoteCluster(world, 1)]
     wanted = {client: {} for client in clients}
     held = {}
     workers = [worker for cluster in clusters for worker in cluster.workers]
@@ -130,10 +130,10 @@ def test_each_task_is_answered_once_whatever_the_links_lose(seed):
 @settings(max_examples=rounds(250))
 def test_random_bytes_are_refused_and_counted_and_hurt_nobody(data, known):
     world = World()
-    client, cluster = ClientAtScheduler(world, 5), ClusterAtScheduler(world, 1)
+    client, cluster = RemoteClient(world, 5), RemoteCluster(world, 1)
     task = client.submit(0, b"abc")
     settle(world, [client], [cluster])
-    stranger = ClientAtScheduler(world, 6)
+    stranger = RemoteClient(world, 6)
     if known:
         settle(world, [stranger], [], 1)
     parts = data if isinstance(data, list) else [data]
@@ -152,7 +152,7 @@ def test_random_bytes_are_refused_and_counted_and_hurt_nobody(data, known):
 def test_damaged_frames_of_a_session_hurt_only_that_session(seed):
     chance = random.Random(seed)
     world = World()
-    client, cluster, broken = ClientAtScheduler(world, 5), ClusterAtScheduler(world, 1), ClientAtScheduler(world, 6)
+    client, cluster, broken = RemoteClient(world, 5), RemoteCluster(world, 1), RemoteClient(world, 6)
     for number in range(5):
         broken.submit(0, b"payload %d" % number)
     broken.link.carry_up()
@@ -173,7 +173,7 @@ def test_damaged_frames_of_a_session_hurt_only_that_session(seed):
 
 def test_a_damaged_frame_that_had_to_wait_for_its_turn_hurts_only_its_session():
     world = World()
-    client, cluster, broken = ClientAtScheduler(world, 5), ClusterAtScheduler(world, 1), ClientAtScheduler(world, 6)
+    client, cluster, broken = RemoteClient(world, 5), RemoteCluster(world, 1), RemoteClient(world, 6)
     settle(world, [client, broken], [cluster], 2)
     quota, world.core.client_queue_bytes = world.core.client_queue_bytes, 0  # of several tasks one is taken
     for _ in range(3):
@@ -197,7 +197,7 @@ def test_a_damaged_frame_that_had_to_wait_for_its_turn_hurts_only_its_session():
 
 def test_a_cluster_that_is_told_to_stop_says_goodbye():
     world = World()
-    cluster = ClusterAtScheduler(world, 1)
+    cluster = RemoteCluster(world, 1)
     settle(world, [], [cluster], 2)
     world.remote.shut_down_clusters()
     world.remote.flush(world.now_s)
@@ -210,7 +210,7 @@ def test_a_cluster_that_is_told_to_stop_says_goodbye():
 
 def say_hello(world, said: Hello):
     """What the scheduler answers to a hello."""
-    peer = ClientAtScheduler(world, 77)
+    peer = RemoteClient(world, 77)
     peer.link.up.clear()
     peer.link.up.append(encode(Frame(said)))
     peer.link.carry_up()
@@ -226,7 +226,7 @@ def test_another_python_is_refused_with_a_sentence_that_says_what_to_do():
 
 def test_a_client_number_in_use_is_refused_until_another_is_drawn():
     world = World()
-    client = ClientAtScheduler(world, 5)
+    client = RemoteClient(world, 5)
     settle(world, [client], [], 2)
     answer = say_hello(world, hello(Role.CLIENT, 5))
     assert isinstance(answer, Refusal)
@@ -235,7 +235,7 @@ def test_a_client_number_in_use_is_refused_until_another_is_drawn():
 
 def test_a_task_of_another_client_ends_the_session_that_named_it():
     world = World()
-    client = ClientAtScheduler(world, 5)
+    client = RemoteClient(world, 5)
     settle(world, [client], [], 2)
     foreign = Tasks(tasks=(9 << 40 | 1).to_bytes(8, "little"), functions=bytes(4), ends=bytes(4))
     client.link.is_hostile = True
@@ -248,7 +248,7 @@ def test_a_task_of_another_client_ends_the_session_that_named_it():
 
 def test_a_clear_leaves_what_was_submitted_after_it():
     world = World()
-    client, cluster = ClientAtScheduler(world, 5), ClusterAtScheduler(world, 1)
+    client, cluster = RemoteClient(world, 5), RemoteCluster(world, 1)
     client.submit(0, b"early")
     settle(world, [client], [], 2)
     client.link.side.talk.post(Clear())
@@ -259,7 +259,7 @@ def test_a_clear_leaves_what_was_submitted_after_it():
 
 def test_an_error_of_the_scheduler_ends_a_relays_session():
     world = World()
-    client = ClientAtScheduler(world, 5)
+    client = RemoteClient(world, 5)
     settle(world, [client], [], 2)
     with pytest.raises(FrameError, match="Tasks to a client"):
         client.link.side.on_frame(encode(Frame(Tasks(tasks=bytes(8), ends=bytes(4)), 1)))
@@ -268,7 +268,7 @@ def test_an_error_of_the_scheduler_ends_a_relays_session():
 def test_a_client_that_has_too_much_queued_is_stopped_and_then_goes_on():
     world = World()
     world.core.client_queue_bytes = 80_000
-    client = ClientAtScheduler(world, 5, ring_bytes=1 << 20)
+    client = RemoteClient(world, 5, ring_bytes=1 << 20)
     payloads = [b"%d" % number + bytes(900) for number in range(600)]
     for payload in payloads:
         assert client.submit(0, payload) is not None
@@ -277,7 +277,7 @@ def test_a_client_that_has_too_much_queued_is_stopped_and_then_goes_on():
     assert len(link.untaken) > 0
     assert world.core.counts()["accepted"] < 30
     assert client.link.side.talk.ledger.unacknowledged_bytes > 0
-    cluster = ClusterAtScheduler(world, 2)
+    cluster = RemoteCluster(world, 2)
     counted = []
     for _ in range(400):
         settle(world, [client], [cluster], 1)
@@ -293,7 +293,7 @@ def test_a_client_that_has_too_much_queued_is_stopped_and_then_goes_on():
 def with_too_much_queued(world):
     """(a client over its quota, its link, its tasks); no worker is there."""
     world.core.client_queue_bytes = 80_000
-    client = ClientAtScheduler(world, 5, ring_bytes=1 << 20)
+    client = RemoteClient(world, 5, ring_bytes=1 << 20)
     tasks = []
     for number in range(300):
         tasks.append(client.submit(0, b"%d" % number + bytes(900)))
@@ -319,7 +319,7 @@ def test_what_a_client_that_has_too_much_queued_cancels_goes_at_once_and_makes_r
     settle(world, [client], [], 400)  # and no worker is there
     assert not link.untaken
     assert world.core.counts()["rows"] == 1
-    cluster = ClusterAtScheduler(world, 1)
+    cluster = RemoteCluster(world, 1)
     settle(world, [client], [cluster], 20)
     assert [task for task, _ in client.answers] == [kept]
     world.left_over(client, cluster)
@@ -334,7 +334,7 @@ def test_a_client_that_has_too_much_queued_is_heard_when_it_stops_the_scheduler(
         client.link.carry_up()
         client.link.carry_down()
     assert client.rings.down.read()[:3] == (KIND_REFUSED, 0, b"not here")
-    cluster = ClusterAtScheduler(world, 1)
+    cluster = RemoteCluster(world, 1)
     settle(world, [client], [cluster], 400)
     assert len(client.answers) == len(tasks)
     world.left_over(client, cluster)
@@ -342,7 +342,7 @@ def test_a_client_that_has_too_much_queued_is_heard_when_it_stops_the_scheduler(
 
 def test_a_worker_that_writes_nonsense_is_hung_up_on_and_its_host_goes_on():
     world = World()
-    client, cluster = ClientAtScheduler(world, 5), ClusterAtScheduler(world, 2)
+    client, cluster = RemoteClient(world, 5), RemoteCluster(world, 2)
     settle(world, [client], [cluster], 2)
     bad = cluster.workers[0]
     assert bad.rings.results.write(KIND_RELEASE, 0, b"12345") is not None
@@ -356,7 +356,7 @@ def test_a_worker_that_writes_nonsense_is_hung_up_on_and_its_host_goes_on():
 
 def test_what_a_worker_has_answered_is_not_run_again_though_the_window_was_full_when_it_went(monkeypatch):
     world = World()
-    client, cluster = ClientAtScheduler(world, 5), ClusterAtScheduler(world, 2)
+    client, cluster = RemoteClient(world, 5), RemoteCluster(world, 2)
     settle(world, [client], [cluster], 2)
     for number in range(20):
         assert client.submit(0, b"task %d" % number) is not None
@@ -387,7 +387,7 @@ def count_peers() -> tuple[int, int]:
 def test_workers_come_and_go_in_one_session_without_end():
     peers, outlets = count_peers()
     world = World()
-    client, cluster = ClientAtScheduler(world, 5), ClusterAtScheduler(world, 1)
+    client, cluster = RemoteClient(world, 5), RemoteCluster(world, 1)
     settle(world, [client], [cluster], 2)
     side, rings = cluster.side, Rings(8192)
     for _ in range(NEWS_WORDS * 64):  # as many as there are slots have come and gone
@@ -413,7 +413,7 @@ def test_workers_come_and_go_in_one_session_without_end():
 
 def test_what_workers_have_said_that_went_before_the_session_began_is_passed_over():
     world = World()
-    client, cluster = ClientAtScheduler(world, 5), ClusterAtScheduler(world, 1)
+    client, cluster = RemoteClient(world, 5), RemoteCluster(world, 1)
     settle(world, [client], [cluster], 2)
     place = cluster.workers[0].store.put(bytes(90_000), PLACE_NEW)
     for payload, flags in ((b"a", 0), (join_places([place]), FLAG_OBJECTS)):
@@ -433,7 +433,7 @@ def test_what_workers_have_said_that_went_before_the_session_began_is_passed_ove
 
 def test_an_object_that_never_came_cannot_be_named():
     world = World()
-    client, cluster = ClientAtScheduler(world, 5), ClusterAtScheduler(world, 1)
+    client, cluster = RemoteClient(world, 5), RemoteCluster(world, 1)
     settle(world, [client], [cluster], 2)
     nothing = bare(join_places([(world.core.own_tag << 40 | 1, 0, 0, 0, PLACE_NEW)]))
     columns = RecordRun()

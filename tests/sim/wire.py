@@ -348,7 +348,7 @@ class World:
             if link.is_greeted:
                 link.side.talk.acknowledge()
 
-    def left_over(self, *peers: "ClientAtScheduler | ClusterAtScheduler") -> list[int]:
+    def left_over(self, *peers: "RemoteClient | RemoteCluster") -> list[int]:
         """How many objects each store has, when all must be gone; removes what the stores keep to be used again."""
         stores = [self.store, *(store for peer in peers for store in peer.stores)]
         counts = [len(self.core.objects), *map(len, stores)]
@@ -375,7 +375,7 @@ class Submitted:
     is_cancelled: bool = False
 
 
-class ClientAtScheduler:
+class RemoteClient:
     """Submits, cancels, and keeps the answers; says what is open to the next scheduler."""
 
     def __init__(self, world: World, bits: int, ring_bytes: int = 8192) -> None:
@@ -579,7 +579,7 @@ class ClientAtScheduler:
 class RemoteWorker:
     """Answers each task with its payload turned round."""
 
-    def __init__(self, cluster: "ClusterAtScheduler", ring_bytes: int) -> None:
+    def __init__(self, cluster: "RemoteCluster", ring_bytes: int) -> None:
         self.rings, self.host = Rings(ring_bytes), cluster.host
         self.peer = cluster.link.side.relay.add(self.rings.memory, -1)
         self.store = self.host.store(worker_tag(self.peer.number))
@@ -671,7 +671,7 @@ class Stopper:
         pass
 
 
-class ClusterAtScheduler:
+class RemoteCluster:
     """The relay of a host and its workers."""
 
     def __init__(self, world: World, n_workers: int, ring_bytes: int = 65536) -> None:

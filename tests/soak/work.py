@@ -90,10 +90,10 @@ class Rounds:
 
     def _visitor(self) -> None:
         """A client that comes, works and leaves some work behind."""
-        with Client(self._address, timeout_seconds=60) as local_peer:
-            self._check(local_peer.submit(calls.same, 3).result(), 3)
-            local_peer.submit(calls.plus_one, numpy.zeros(200_000, numpy.uint8))
-            local_peer.submit(calls.sleep_for, 0.001)
+        with Client(self._address, timeout_seconds=60) as visitor:
+            self._check(visitor.submit(calls.same, 3).result(), 3)
+            visitor.submit(calls.plus_one, numpy.zeros(200_000, numpy.uint8))
+            visitor.submit(calls.sleep_for, 0.001)
         self.count += 3
 
 
