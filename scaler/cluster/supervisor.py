@@ -11,7 +11,7 @@ Rule 2: nothing in the event loop waits for another process or a thread. What ma
         workers nor from a signal. Excepted: starting a process, the first message to that, which always has room, and
         what is swept when all is over.
 Rule 3: for want of a descriptor or a thread no worker is ended that could go on: what needs one is tried again.
-Not here: which worker is started when (roster), how a process is started (spawn).
+Not here: how a scheduler is found (search), which worker is started when (roster), how a process is started (spawn).
 """
 
 import asyncio
@@ -33,30 +33,28 @@ from scaler.cluster.autopsy import OutOfMemory, facts_of
 from scaler.cluster.cores import thread_share
 from scaler.cluster.output import LAST_LINES, Output, Pipe
 from scaler.cluster.roster import START_FAILURES, Retire, Roster, Start
+from scaler.cluster.search import AGAIN_S, SchedulerSearch, first_of, take_leave
 from scaler.cluster.spawn import Child, end_all
 from scaler.cluster.stacks import Asked, StackReader
 from scaler.cluster.task_output import TaskOutputs
 from scaler.colocation.handover import Handle, NewOwner, hand_over, tell_worker
-from scaler.colocation.handshake import MOST_PACKET_BYTES, LocalConnection, NotCoLocated, Refused, Unanswered, handshake
+from scaler.colocation.handshake import MOST_PACKET_BYTES, LocalConnection, Refused
 from scaler.colocation.memory import ObjectMemory
 from scaler.colocation.names import BellPage, is_over, sweep, sweep_orphans
 from scaler.config.table import ClusterConfig
 from scaler.config.values import for_workers
-from scaler.exceptions import DisconnectedError, LimitError, ScalerError
 from scaler.program.blocking_call import BlockingCall, in_thread
 from scaler.program.descriptors import message_in
 from scaler.program.sparing_log import SparingLog
-from scaler.protocol.frames import Hello, Role, Welcome
+from scaler.protocol.frames import Role
 from scaler.session.cluster_relay import ClusterRelay, new_bell_page
-from scaler.session.dealer import Dealer, greet, new_hello
+from scaler.session.dealer import new_hello
 
 _log = logging.getLogger(__name__)
 _sparing = SparingLog(_log)
-SMALLEST_RING_BYTES = 1024
 FACTS_KEPT_S = 5.0
 MOST_SPARES = 2
 UNSAID_S, FLUSH_S = 0.005, 1.0  # before what tasks have written is said again; to say all of it
-AGAIN_S = 1.0  # before what failed for want of an answer, a descriptor or a thread is tried again
 MOST_SAID = 1000  # characters of what a worker said that could not start
 
 
@@ -96,6 +94,9 @@ class Supervisor:
         self._stopping = asyncio.Event()
         self._gone = asyncio.Event()  # the scheduler has
         self._loop = asyncio.get_running_loop()
+        self._search = SchedulerSearch(
+            self._address, self._death_timeout_s, self._stopping, lambda: bool(self._handles)
+        )
         self._entry: LocalConnection | None = None  # on the scheduler's host
         self._relay: ClusterRelay | None = None  # elsewhere
         self._local_address = self._epoch = self._scheduler_epoch = ""
@@ -144,19 +145,15 @@ class Supervisor:
                 await self._connect()
                 return
             except (OSError, RuntimeError) as error:
-                if not self._may_try_again(error, until_s):
+                if not self._search.may_try_again(error, until_s):
                     raise
                 _log.warning("no scheduler can be worked for just now: %s", error)
-            await self._first_of(self._stopping, timeout_s=AGAIN_S)
-
-    def _may_try_again(self, error: BaseException, until_s: float) -> bool:
-        """Whether what failed so may be tried again: not by a supervisor that has not worked for a scheduler yet."""
-        return bool(self._scheduler_epoch) and _is_for_want(error) and time.monotonic() <= until_s
+            await first_of(self._stopping, timeout_s=AGAIN_S)
 
     async def _connect(self) -> None:
         """Say hello, find out whether the scheduler is on this host, and have a relay if it is not."""
         hello = new_hello(Role.CLUSTER, self._identity, worker_names=self._roster.names)
-        found = await self._find_scheduler(hello)
+        found = await self._search.find(hello)
         if found is None:
             return
         dealer, welcome, entry = found
@@ -165,7 +162,7 @@ class Supervisor:
         if entry is not None:
             self._entry = entry
             self._loop.add_reader(entry.connection.fileno(), self._on_scheduler_says)
-            await self._take_leave(dealer)
+            await take_leave(dealer)
             await self._end_elsewhere()
             self._local_address, self._epoch = welcome.local_address, epoch
         elif self._relay is not None and epoch != self._scheduler_epoch:
@@ -184,73 +181,7 @@ class Supervisor:
                 on_output_wanted=self._flush_output,
             )  # fmt: skip
             self._local_address, self._epoch = self._relay.local_address, self._relay.epoch
-        self._scheduler_epoch = epoch
-
-    async def _find_scheduler(self, hello: Hello) -> tuple[Dealer, Welcome, LocalConnection | None] | None:
-        """The scheduler that answers, and the connection to it if it is on this host. None if this is to stop."""
-        absent, until_s = "", time.monotonic() + self._death_timeout_s
-        while not self._stopping.is_set():
-            dealer = None
-            try:
-                greeted = await self._greet(hello)
-                if greeted is None:
-                    return None
-                dealer, welcome = greeted
-                return dealer, welcome, await self._shake_hands(welcome)
-            except (NotCoLocated, Refused, DisconnectedError) as reason:
-                assert dealer is not None
-                epoch = f"{welcome.epoch:016x}"
-                # Where there is no such listener the scheduler is elsewhere, or was here and has died since.
-                is_here = isinstance(reason, Unanswered) or (
-                    isinstance(reason, DisconnectedError) and bool(self._handles) and epoch != absent
-                )
-                if not is_here and not self._stopping.is_set():
-                    _log.info("workers go over the wire to %s: %s", self._address, reason)
-                    return dealer, welcome, None
-                absent = epoch
-                await self._take_leave(dealer)
-                if not self._stopping.is_set():
-                    _log.info("the scheduler at %s is greeted again: %s", self._address, reason)
-            except BaseException as error:
-                if dealer is not None:
-                    dealer.close()
-                if not self._may_try_again(error, until_s):
-                    raise
-                _log.warning("no scheduler can be looked for just now: %s", error)
-            await self._first_of(self._stopping, timeout_s=AGAIN_S)
-        return None
-
-    async def _greet(self, hello: Hello) -> tuple[Dealer, Welcome] | None:
-        """The scheduler's answer; None if this is to stop."""
-
-        def say_hello(is_given_up: Callable[[], bool]) -> tuple[Dealer, Welcome]:
-            return greet(self._address, lambda: hello, self._death_timeout_s, is_given_up)
-
-        call = BlockingCall(say_hello, drop=lambda greeted: greeted[0].leave())
-        over, is_wanted = asyncio.Event(), False
-        greeting = asyncio.ensure_future(call.outcome())
-        greeting.add_done_callback(lambda _: over.set())
-        try:
-            await self._first_of(over, self._stopping)
-            is_wanted = not self._stopping.is_set()
-            return greeting.result() if is_wanted else None
-        finally:
-            if not is_wanted:
-                greeting.add_done_callback(lambda _: greeting.cancelled() or greeting.exception())  # nobody else looks
-                call.give_up()
-
-    async def _shake_hands(self, welcome: Welcome) -> LocalConnection:
-        def do(is_given_up: Callable[[], bool]) -> LocalConnection:
-            return handshake(
-                welcome.local_address, f"{welcome.epoch:016x}", "cluster", SMALLEST_RING_BYTES,
-                is_stopped=lambda: is_given_up() or self._stopping.is_set(),
-            )  # fmt: skip
-
-        return await BlockingCall(do, drop=LocalConnection.close).outcome()
-
-    async def _take_leave(self, dealer: Dealer) -> None:
-        """Say goodbye to a scheduler that has heard no more than hello."""
-        await in_thread(dealer.leave)
+        self._scheduler_epoch, self._search.has_found = epoch, True
 
     def _on_scheduler_says(self) -> None:
         """The scheduler of this host has a word for its clusters, or has gone."""
@@ -375,14 +306,6 @@ class Supervisor:
     def _stop_for_good(self) -> None:
         _log.info("a client has stopped the scheduler and its clusters")
         self.stop()
-
-    async def _first_of(self, *events: asyncio.Event, timeout_s: float | None = None) -> None:
-        waits = [asyncio.ensure_future(event.wait()) for event in events]
-        try:
-            await asyncio.wait(waits, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
 
     # workers
 
@@ -591,7 +514,7 @@ class Supervisor:
     async def _until_gone(self) -> None:
         """Until the scheduler has gone. What it has not taken in is handed over again meanwhile."""
         while not self._gone.is_set() and not self._stopping.is_set():
-            await self._first_of(self._gone, self._stopping, timeout_s=AGAIN_S if self._untaken else None)
+            await first_of(self._gone, self._stopping, timeout_s=AGAIN_S if self._untaken else None)
             for index, handle in list(self._untaken.items()):
                 if not self._gone.is_set() and not self._stopping.is_set():
                     del self._untaken[index]
@@ -704,10 +627,3 @@ def _say_output(connection: socket.socket, client: int, text: bytes) -> None:
         said = "".join(letter if letter >= " " or letter in "\n\t" else "?" for letter in said)
         packet = json.dumps({"output": client, "text": said}, ensure_ascii=False).encode()
     connection.send(packet, socket.MSG_DONTWAIT)
-
-
-def _is_for_want(error: BaseException) -> bool:
-    """Whether a descriptor or a thread was missing, and not a scheduler."""
-    return isinstance(error, OSError | RuntimeError) and (
-        not isinstance(error, ScalerError) or isinstance(error, LimitError)
-    )

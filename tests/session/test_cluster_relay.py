@@ -135,13 +135,17 @@ def test_a_supervisor_that_cannot_go_on_for_want_of_something_tries_again_and_se
         async def find(hello):
             return object(), welcome_of(2), None
 
-        monkeypatch.setattr(made, "_find_scheduler", find)
+        monkeypatch.setattr(made._search, "find", find)
         made._relay, made._scheduler_epoch = cast(ClusterRelay, Relay()), f"{1:016x}"
+        made._search.has_found = True
         await made._connect_in_the_end()
         assert tries == [2, 2, 2]
         assert made._scheduler_epoch == f"{2:016x}"
-        made._scheduler_epoch, made._relay = "", None  # one that has not worked for any yet says what is wrong, at once
-        monkeypatch.setattr(made, "_find_scheduler", fail_with(OSError(24, "no descriptors")))
+        made._search.has_found, made._relay = (
+            False,
+            None,
+        )  # one that has not worked for any yet says what is wrong, at once
+        monkeypatch.setattr(made._search, "find", fail_with(OSError(24, "no descriptors")))
         with pytest.raises(OSError, match="no descriptors"):
             await made._connect_in_the_end()
 
