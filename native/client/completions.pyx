@@ -1,11 +1,11 @@
 # Completions: futures of one client that somebody takes in the order in which they end.
 #
 # The standard library's `as_completed` gives each future a condition, a lock and a place in a list of waiters, and has
-# another thread tell of each. Here a future only refers to who is to hear of its end, as the chunks of a map do: the
+# another thread tell of each. Here a future only refers to what is to hear of its end, as the chunks of a map do: the
 # thread that takes the results off the ring notes each that it ends, and one wait stands for all of them.
 #
-# Rule 1: a future has one place for who is to hear of its end. If several take an interest, it is a ProgressFork.
-# Rule 2: who stops listening before all have ended says so (`let_go`): else the futures keep it, and it keeps them.
+# Rule 1: a future has one place for what is to hear of its end. If several are to hear of it, that is a ProgressFork.
+# Rule 2: a listener that stops before all have ended says so (`let_go`): else the futures keep it, and it keeps them.
 # Not here: the order in which they are handed out, and futures of others (scaler.client.completed).
 
 

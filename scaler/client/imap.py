@@ -1,11 +1,11 @@
 """Imap: a map whose results are read one by one, over iterables that need not end.
 
 What was sent and has not been read is bounded (`READ_AHEAD_CHUNKS` per worker, or the caller's number of calls), so
-memory stays flat however long the iterable is, and however slowly somebody reads. Nothing is sent but by who reads: it
+memory stays flat however long the iterable is, and however slowly somebody reads. The reader itself sends, so this
 needs no thread.
 
 Rule 1: results of calls before one that fails, or before the item at which the iterable raises, come first.
-Rule 2: who stops reading stops the map: as the iterator goes, what is under way is cancelled. Therefore it is a
+Rule 2: when the reader stops, so does the map: as the iterator goes, what is under way is cancelled. Therefore it is a
         generator that has begun already when it is given out, since one that has not would run no `finally`.
 """
 
@@ -58,10 +58,10 @@ def _read(
 
 
 def raise_failure(failed: Failed) -> Any:
-    """For who wants results only."""
+    """For a reader that wants results only."""
     raise failed.error
 
 
 def give_failure(failed: Failed) -> Any:
-    """For who wants exceptions among the results."""
+    """For a reader that wants exceptions among the results."""
     return failed.error
