@@ -5,7 +5,7 @@
 # Rule 1: `magic` and `version` are the first word of the root in every version there will ever be, so that a receiver
 #         can name the version of a frame that it cannot read. Nothing else is promised across versions.
 # Rule 2: a member is never removed, renumbered or given another meaning; README.md says how to add one.
-# Not here: who says what when, and what a receiver checks (README.md).
+# Not here: which side says what when, and what a receiver checks (README.md).
 
 using Session = import "session.capnp";
 using Batch = import "batch.capnp";

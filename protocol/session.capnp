@@ -1,6 +1,6 @@
 @0xe93c5ad1847f026b;
 
-# A session: its beginning and end, who is there, and whether they are alive.
+# A session: its beginning and end, which workers are there, and whether they are alive.
 #
 # Rule 1: a Data that is a key (session, identity) is compared byte by byte and never interpreted.
 # Rule 2: a Text is for people to read, except `localAddress` and `monitor`, which are addresses, and `reason` of Left.

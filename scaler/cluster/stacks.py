@@ -3,7 +3,7 @@
 It has one file in memory, which all workers of a supervisor share: one of them is asked at a time. A worker's stack has
 frames of our own around the task's; those are left out, and so are the threads that are ours alone.
 
-Rule 1: whoever reads waits for ANSWER_S at most, and hears in a sentence why there is no stack.
+Rule 1: the thread that reads waits for ANSWER_S at most, and hears in a sentence why there is no stack.
 Rule 2: what a worker writes there is text to be shown, from a process that runs others' code: it is cut to
         MOST_STACK_BYTES and made printable.
 Not here: how a worker answers (scaler.program.stack_dump), who wants to know (supervisor).
@@ -24,7 +24,7 @@ from scaler.program.stack_dump import KEY_AND_NUMBER, PAGE, STACK_SIGNAL, TEXT_O
 
 ANSWER_S = 0.8
 LOOK_S = 0.001
-MOST_STACK_BYTES = 32_000  # of the text, so that it fits a packet of the door
+MOST_STACK_BYTES = 32_000  # of the text, so that it fits a packet to the listener
 MOST_READ_BYTES = 1 << 20
 _PACKAGE = str(Path(__file__).parents[1])
 _MAIN = os.path.join(_PACKAGE, "worker", "main.py")
