@@ -130,7 +130,6 @@ def test_lines_that_are_read_and_lines_that_are_said_to_be_missing_are_all_that_
 
 
 def test_bars_of_tqdm_stay_below_the_lines(cluster):
-    pytest.importorskip("tqdm")
     program = subprocess.run(
         [sys.executable, written.__file__, cluster.get_address(), "tqdm"], capture_output=True, text=True, timeout=60
     )
