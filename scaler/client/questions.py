@@ -57,10 +57,12 @@ class Questions:
                 raise NoStackError(parts.problem)
             time.sleep(LOOK_S)
 
-    def flush_output(self, timeout_s: float) -> None:
-        """Have all come here that tasks have written so far, or as much as comes in time."""
-        if self._rings.connection.is_connected and self._rings.lost is None:
-            self._ask(What.OUTPUT, self._rings.bits, timeout_s)
+    def flush_output(self, timeout_s: float) -> str:
+        """Have all come here that tasks have written so far, or as much as comes in time; why not all, if it is not."""
+        if not self._rings.connection.is_connected or self._rings.lost is not None:
+            return "the scheduler has gone"
+        parts = self._ask(What.OUTPUT, self._rings.bits, timeout_s)
+        return parts.problem if parts.is_whole else f"it has not come within {timeout_s:g} s"
 
     def _ask(self, what: What, task: int, timeout_s: float) -> AnswerParts:
         """The answer, if it has come whole in time."""

@@ -5,8 +5,8 @@ tasks: what has no room is dropped, in whole lines, and the next line says how m
 the lines go above it.
 
 Rule 1: each line is printed whole and once; lines of one task stay in order.
-Rule 2: what tasks have written before they ended is printed before the client has left, unless that takes longer than
-        LAST_S.
+Rule 2: what tasks have written before they ended is printed before the client has left. If that takes longer than
+        LAST_S, or a cluster does not answer, the last line says that something may be missing.
 Not here: where it is written (scaler.worker.task_output), how much of it comes (scaler.cluster.task_output).
 """
 
@@ -20,15 +20,19 @@ from scaler._native import KIND_OUTPUT, ClientRings
 from scaler.program.threads import await_ends, new_thread
 
 LOOK_S = 0.05
-LAST_S = 2.0
+BUSY_S = 0.005  # the same while there is more than a ring holds
+LAST_S = 4.0  # more than the scheduler waits for a cluster that does not answer
+PRINTED_S = 2.0  # for the thread to end
 MOST_WAITING_BYTES = 8 << 20
 
 
 class TaskOutput:
-    """`flush(timeout_s)` has all that was written so far come here; `write` is for tests."""
+    """`flush(timeout_s)` has all that was written so far come here, and says why not if it has not; `write` is for
+    tests.
+    """
 
     def __init__(
-        self, rings: ClientRings, flush: Callable[[float], object], write: Callable[[str], object] | None = None
+        self, rings: ClientRings, flush: Callable[[float], str], write: Callable[[str], object] | None = None
     ) -> None:
         self._rings, self._flush, self._write = rings, flush, write or print_lines
         self._came: deque[bytes] = deque()
@@ -50,11 +54,13 @@ class TaskOutput:
             self._came_bytes += len(payload)
 
     def _serve(self) -> None:
-        while not self._stopping.wait(LOOK_S):
+        wait_s = LOOK_S
+        while not self._stopping.wait(wait_s):
             self._rings.tend()
-            self._print()
+            wait_s = BUSY_S if self._print() else LOOK_S
 
-    def _print(self) -> None:
+    def _print(self) -> bool:
+        """Print what has come. False if that is nothing."""
         with self._lock:
             parts = []
             while self._came:
@@ -66,19 +72,28 @@ class TaskOutput:
             if dropped:
                 text += f"(scaler: {dropped} lines are left out here: they could not be printed in time)\n"
             if text:
-                with contextlib.suppress(Exception):  # stderr is closed, or the user's own
-                    self._write(text)
+                self._print_text(text)
+            return bool(parts)
+
+    def _print_text(self, text: str) -> None:
+        with contextlib.suppress(Exception):  # stderr is closed, or the user's own
+            self._write(text)
 
     def stop(self, goes_on: bool = True) -> None:
         """Print what is left; idempotent. With `goes_on` there is still somebody to ask for that."""
         if self._stopping.is_set():
             return
+        missing = ""
         if goes_on:
-            with contextlib.suppress(Exception):  # the scheduler has gone meanwhile
-                self._flush(LAST_S)
+            try:
+                missing = self._flush(LAST_S)
+            except Exception as error:  # the scheduler has gone meanwhile
+                missing = str(error)
         self._stopping.set()
-        if not await_ends([self._thread], LAST_S):
+        if not await_ends([self._thread], PRINTED_S):
             self._print()
+            if missing:
+                self._print_text(f"(scaler: what tasks have written last may be missing here: {missing})\n")
 
     def on_fork(self) -> None:
         """In a forked child: the thread is the parent's, and whatever it held just then is held for ever."""

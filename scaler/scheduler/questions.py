@@ -92,12 +92,13 @@ class Questions:
     def ask_output(self, client: int, answer: Answer) -> None:
         """Have `answer(text, problem)` called once all clusters have said what this client's tasks have written."""
         waits_for = 1  # for those that are asked to be known
+        missing = ""
 
         def on_one(text: str, problem: str) -> None:
-            nonlocal waits_for
-            waits_for -= 1
+            nonlocal waits_for, missing
+            waits_for, missing = waits_for - 1, missing or problem
             if not waits_for:
-                answer("all of it", "")
+                answer("" if missing else "all of it", missing)
 
         def new_number() -> int:
             nonlocal waits_for
@@ -116,12 +117,14 @@ class Questions:
         question.timer.cancel()
         self._by_task.pop(question.task, None)
         if problem or not text:
-            text, problem = "", f"task {question.task:#x} has no stack: {problem or 'its worker says nothing'}"
+            text, problem = "", problem or "its worker says nothing"
+            if question.task:
+                problem = f"task {question.task:#x} has no stack: {problem}"
         for answer in question.answers:
             answer(text, problem)
 
     def _on_late(self, number: int) -> None:
-        self.on_answer(number, "", f"the cluster of its worker has not answered within {ANSWER_S:g} s")
+        self.on_answer(number, "", f"the cluster that was asked has not answered within {ANSWER_S:g} s")
 
     def close(self) -> None:
         for question in self._open.values():

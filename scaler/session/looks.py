@@ -11,6 +11,7 @@ Not here: the same for processes of the scheduler's host (scaler.scheduler.pump_
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from functools import partial
 
 from scaler.protocol.bounds import MOST_ANSWER_LENGTH, MOST_OUTPUT_BYTES, plain_text
 from scaler.protocol.frames import TASK_NUMBER_BITS, Alarm, Answer, Body, FrameError, Output, Question, Role
@@ -69,9 +70,16 @@ class Looks:
         elif question.what == What.STACK:
             self._listeners.on_stack_wanted(question.task, answer)
         elif question.what == What.OUTPUT:
-            self._listeners.on_output_wanted(session.hello.client_bits, answer)
+            self._listeners.on_output_wanted(session.hello.client_bits, partial(self._answer_last, session, answer))
         else:
             answer("", "the scheduler does not know what is asked")
+
+    def _answer_last(self, session: SessionAtScheduler, answer: Reply, text: str, problem: str) -> None:
+        """Nothing more is to come: what was left out is said before."""
+        if session.dropped_output and session in self._sessions:
+            self._say(session, Output(session.hello.client_bits, dropped_output(session.dropped_output)))
+            session.dropped_output = 0
+        answer(text, problem)
 
     def _say(self, session: SessionAtScheduler, body: Body) -> None:
         session.talk.post(body)

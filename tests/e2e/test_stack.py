@@ -26,6 +26,18 @@ def stop(tmp_path):
     path.touch()
 
 
+def stack_with(client, future, what):
+    """The stack once the task has come to this: a file that it makes is there a moment before it goes on."""
+    texts = []
+
+    def is_there():
+        texts.append(client.stack(future))
+        return what in texts[-1]
+
+    wait_until(is_there)
+    return texts[-1]
+
+
 def line_of(text, module=looked_at):
     with open(module.__file__) as file:
         return next(number for number, line in enumerate(file, 1) if text in line)
@@ -35,8 +47,7 @@ def test_a_sleeping_task_is_seen_at_its_line_and_sleeps_on(client, tmp_path):
     begun = tmp_path / "begun"
     future = client.submit(looked_at.sleep_in_here, str(begun), 1.5)
     started(begun)
-    text = client.stack(future)
-    assert f"line {line_of('line of the sleep')}, in sleep_in_here" in text
+    text = stack_with(client, future, f"line {line_of('line of the sleep')}, in sleep_in_here")
     assert "time.sleep(seconds)" in text
     assert future.result() >= 1.5
 
@@ -55,8 +66,7 @@ def test_a_task_in_c_code_that_holds_the_interpreters_lock_is_seen(client, tmp_p
     begun = tmp_path / "begun"
     future = client.submit(looked_at.compute_in_c, str(begun), 10**8)
     started(begun)
-    text = client.stack(future)
-    assert f"line {line_of('one call of C')}, in compute_in_c" in text
+    stack_with(client, future, f"line {line_of('one call of C')}, in compute_in_c")
     assert future.result() == sum(range(10**8))
 
 
@@ -69,7 +79,7 @@ def test_the_threads_of_a_task_are_seen(client, tmp_path, stop):
     begun = tmp_path / "begun"
     future = client.submit(looked_at.wait_for_threads, str(begun), stop)
     started(begun)
-    text = client.stack(future)
+    text = stack_with(client, future, "in join")
     assert text.count("in wait_in_thread") == 3
     assert "in wait_for_threads" in text
     assert "\nthread " in text
@@ -169,7 +179,7 @@ def test_a_cluster_that_does_not_answer_is_not_waited_for(tmp_path, stop):
         started(tmp_path / "one")
         os.kill(supervisor, signal.SIGSTOP)
         try:
-            with pytest.raises(NoStackError, match="cluster of its worker has not answered"):
+            with pytest.raises(NoStackError, match="the cluster that was asked has not answered"):
                 client.stack(future)
         finally:
             os.kill(supervisor, signal.SIGCONT)

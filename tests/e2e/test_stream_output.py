@@ -1,13 +1,15 @@
 """What tasks write comes to their own client, and to nobody else: over rings and over the wire, with real processes."""
 
+import os
 import re
+import signal
 import subprocess
 import sys
 import time
 
 import pytest
 
-from scaler import Client
+from scaler import Client, SchedulerClusterCombo
 from scaler.exceptions import ProcessorDiedError
 from tests.e2e import written
 from tests.processes import wait_until
@@ -136,3 +138,18 @@ def test_bars_of_tqdm_stay_below_the_lines(cluster):
     assert program.returncode == 0, program.stderr
     lines = [line.rpartition("\r")[2] for line in program.stderr.split("\n")]
     assert sorted(match[4] for match in map(LINE.fullmatch, lines) if match) == sorted(f"line {n}" for n in range(50))
+
+
+def test_a_cluster_that_does_not_answer_is_not_waited_for_long_and_that_is_said(capfd):
+    with SchedulerClusterCombo(1) as combo:
+        client = Client(combo.get_address(), stream_output=True)
+        supervisor = client.submit(os.getppid).result()
+        os.kill(supervisor, signal.SIGSTOP)
+        try:
+            client.disconnect()
+        finally:
+            os.kill(supervisor, signal.SIGCONT)
+    assert (
+        "(scaler: what tasks have written last may be missing here: the cluster that was asked"
+        in capfd.readouterr().err
+    )
