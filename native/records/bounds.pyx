@@ -26,7 +26,7 @@ cdef inline bint is_known_status(uint16_t status) noexcept nogil:
 
 cdef inline const char *record_error(int kind, int flags, uint16_t status, uint32_t options, const char *payload,
                                      size_t size) noexcept nogil:
-    """What is wrong with a task or a result, whoever's it is; NULL if nothing is."""
+    """What is wrong with a task or a result of any peer; NULL if nothing is."""
     if size > MOST_PAYLOAD_BYTES:
         return "payload: larger than allowed here"
     if flags & ~(TASK_FLAGS if kind == KIND_TASK else KNOWN_FLAGS):
@@ -60,7 +60,7 @@ cdef inline const char *function_error(int flags, size_t size) noexcept nogil:
 
 
 def find_record_error(int kind, int flags, int status, bytes payload not None, uint32_t options=0):
-    """What whoever reads this record would find wrong with it, as a sentence; None if nothing. For tests."""
+    """What a reader of this record would find wrong with it, as a sentence; None if nothing. For tests."""
     cdef const char *error
     if kind == KIND_FUNCTION:
         error = function_error(flags, len(payload))

@@ -17,7 +17,7 @@
 # number k (write_template), which is read back without an unpickler.
 #
 # Rule 1: what a payload says of itself is checked before anything is taken from it.
-# Not here: who waits for whom (edges), what load_input does (scaler.values.reference).
+# Not here: which tasks wait for which (edges), what load_input does (scaler.values.reference).
 
 cpdef enum:
     MOST_INPUTS = 400         # of one task: with so many places its record still fits any ring

@@ -5,7 +5,7 @@
 # other side.
 #
 # Rule 1: a payload that came from somebody else is measured before a place in it is looked at.
-# Not here: what lies at a place (store, loan), who holds it (objects).
+# Not here: what lies at a place (store, loan), its holders (objects).
 
 from libc.stdint cimport int64_t
 
@@ -47,7 +47,7 @@ cdef bint are_bare(const char *payload, size_t size) noexcept nogil:
 
 
 cpdef inline uint64_t maker_of(uint64_t object) noexcept nogil:
-    """The tag of who made the object."""
+    """The tag of the object's maker."""
     return object >> TAG_SHIFT
 
 

@@ -7,7 +7,7 @@
 # Rule 1: length and claim word say where a record stands, not what it says. They stay with the place when the rest is
 #         copied elsewhere.
 # Rule 2: fields have names, in native code and in Python. Nobody counts bytes or positions.
-# Not here: who may say what (bounds), how records are published and claimed (shm/ring), the copies of a run (record_run).
+# Not here: what a record may say (bounds), how it is published and claimed (shm/ring), runs of records (record_run).
 
 from collections import namedtuple as _namedtuple
 

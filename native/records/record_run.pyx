@@ -4,7 +4,7 @@
 # one copy. Unlike a ring it has one owner, grows, and is not shared; so there are no fences here.
 #
 # A position counts bytes and grows for ever, as a ring's does: it stays a valid name of a record that has left.
-# Withdraw marks the record as a ring does, and whoever reads skips it.
+# Withdraw marks the record as a ring does, and the reader skips it.
 #
 # Rule 1: no Python object per record.
 # Rule 2: reserve may move everything: a Record pointer lives until the next reserve, commit or step.

@@ -65,7 +65,7 @@ cdef inline void set_options(Record *task, uint32_t word, uint32_t limit_ms) noe
 @cython.final
 @cython.no_gc
 cdef class TaskOptions:
-    """The options of one call as its record has them. Immutable; who makes it has checked the values."""
+    """The options of one call as its record has them. Immutable; its maker has checked the values."""
     cdef uint32_t word
     cdef readonly uint32_t limit_ms
 

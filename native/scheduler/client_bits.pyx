@@ -77,7 +77,7 @@ cdef class ClientBits:
             at = (at + 1) & last
             if self.places[at].bits == 0:
                 break
-            # Who stands at or before the hole, seen from its home, may move into it.
+            # A client that stands at or before the hole, seen from its home, may move into it.
             if ((at - self.home_of(self.places[at].bits)) & last) >= ((at - hole) & last):
                 self.places[hole] = self.places[at]
                 hole = at

@@ -1,4 +1,4 @@
-# ClientTable: who the clients are, what each of them has, and which results wait for room on the way to one.
+# ClientTable: which clients there are, what each of them has, and which results wait for room on the way to one.
 #
 # A task's id begins with the 24 bits of its client, so ClientBits finds the client of a result and the client's
 # Directory the row. Its functions, whose numbers count up too, are found in another. Results that do not fit the
@@ -158,7 +158,7 @@ cdef class ClientTable:
         return directory_find(&self.clients[index].directory, task & NUMBER_MASK)
 
     cdef inline uint32_t find_open(self, uint64_t task) noexcept nogil:
-        """The row of this task, whoever's it is; 0 if there is none."""
+        """The row of this task of any client; 0 if there is none."""
         cdef uint32_t index = self.find(task)
         return self.find_row(index - 1, task) if index else 0
 

@@ -219,6 +219,21 @@ cdef class SchedulerCore:
         self.functions.let_go_of_announced(known - 1, index)
 
     cdef void on_submit(self, uint32_t index, Record *record, uint64_t now) noexcept nogil:
+        """A client submits a task, or says something of one by a record of the same form.
+
+        The order of the checks matters, since each relies on those before it:
+
+        1. What is said of another task is no task: it has that one's id on purpose, so it is looked at before ids are.
+        2. A record with somebody else's id, or one that is in use, gets no answer: it would be taken for the other's.
+        3. Room is asked for before there is a row, so that a refusal needs no memory.
+        4. The row is filled before the directory has it: until then it is undone by giving it back. From then on it is
+           ended by an answer, and an end gives back what the row holds. So the function is counted at once.
+        5. Inputs come before objects, since whether its answer concerns other tasks must be known when the row is
+           answered for the first time; and a row is answered only after its objects are held, since the answer lets go
+           of them.
+        6. That its function is not known is said last, by which time the row holds all that its end lets go of.
+        7. Only what could run now counts for `most_waiting`: what waits for inputs, or is held back, comes to it later.
+        """
         cdef uint32_t function
         cdef uint32_t row_index
         cdef Row *row

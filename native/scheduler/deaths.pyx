@@ -62,7 +62,7 @@ cdef class Deaths:
         return 0
 
     cdef int on_tick(self, uint64_t now) except -1:
-        """Whoever has waited long enough is told what is known."""
+        """Clients that have waited long enough are told what is known."""
         for tag, (until, _, _) in list(self.waiting.items()):
             if now >= until:
                 self.on_told(tag, None)

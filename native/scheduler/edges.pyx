@@ -7,7 +7,7 @@
 # run again after a worker's death, and sent to another host. So inputs are held exactly until the last that needs them
 # is complete.
 #
-# Who comes later: a graph says of each task how many dependants are still to come (`promised`), and it is kept for them
+# Dependants that come later: a graph says of each task how many dependants are still to come (`promised`), and it is kept for them
 # (ROW_KEPT). A single submit cannot know. If its input has ended already, the client, which then has its result or is
 # about to read it, hands it in (a supply); until then the edge hangs among those of absent inputs.
 #
@@ -36,10 +36,10 @@
 # Inputs that together are too large for a record are written into an object of the scheduler's, some at a time, so that
 # nobody waits for a hundred results to be copied: a row that is being written is touched until all of it is there.
 #
-# Rule 3: nothing here recurses: who is concerned by an event is noted (`touch`), and worked off by the core.
+# Rule 3: nothing here recurses: rows that an event concerns are noted (`touch`), and worked off by the core.
 # Rule 4: noting allocates nothing, nor does waiting: a task must not be forgotten because there is no memory to remember
 #         it with. What allocates (a Node, a Blob, a payload) does so before anything is changed.
-# Not here: what edges look like (edge), what is done about those who are touched (core).
+# Not here: what edges look like (edge), what is done about touched rows (core).
 
 cdef enum:                     # what came of writing the inputs of a task
     IS_COMPLETE = 1

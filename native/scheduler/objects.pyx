@@ -1,4 +1,4 @@
-# ObjectTable: which objects there are, and who holds them. The directory of the scheduler's core.
+# ObjectTable: which objects there are, and which peers hold them. The directory of the scheduler's core.
 #
 # An object is held by the tasks that name it until they have ended, so also while a worker reads it; by its maker while
 # that may name it again (PLACE_HELD); by a worker that kept a view beyond its task; by a client that was given it as a

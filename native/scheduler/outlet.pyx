@@ -59,7 +59,7 @@ cdef class Outlet:
 @cython.final
 @cython.no_gc
 cdef class RingOutlet(Outlet):
-    """The producer's end of a ring, and the bell of whoever reads it.
+    """The producer's end of a ring, and the bell of its reader.
 
     `stops` gets (owner, task, attempt) of what is to be stopped: signals are for the shell to send.
     """

@@ -3,11 +3,12 @@
 # Order: higher priority first; then the *roots* in turn; of a root what its tasks have submitted before its own, since
 # who waits for that holds a worker, the deeper the sooner; then arrival. A root is a program's client. What tasks submit
 # comes from clients of their own, those of the workers they run in, and counts as their root's, at the priority of the
-# task that submitted it: who makes a thousand tasks from within one has no more turns than who submits them all at once.
+# task that submitted it: a client that makes a thousand tasks from within one has no more turns than one that submits
+# them all at once.
 #
-# A turn is one task, or as many as it takes to fill TURN_NS. Else who has ten quick tasks beside somebody's long ones
+# A turn is one task, or as many as it takes to fill TURN_NS. Else a client with ten quick tasks beside another's long ones
 # would wait for ten of those. One of unknown length takes half of what it is charged, so that ten of these are two or
-# three turns, and whoever has nothing but new functions has no more than three in a turn.
+# three turns, and a client that has nothing but new functions has no more than three in a turn.
 #
 # Every list is intrusive in the rows, so cancelling is O(1) and there is nothing to allocate per task. A client has a
 # list for each priority, and the client of a worker some more, its *strands*: one for each (root, priority, depth) of
@@ -20,7 +21,7 @@
 # Rule 2: a list is in its turn if and only if it has a task and its client is not held; a root is in the turn of a
 #         priority if and only if its own list is, or a strand of its group there.
 # Rule 3: a strand keeps its meaning as long as any row, wherever it is, has it.
-# Not here: who runs the task (worker_pool), whether it may run yet (core).
+# Not here: which worker runs the task (worker_pool), whether it may run yet (core).
 
 cdef enum:
     LISTS = 64

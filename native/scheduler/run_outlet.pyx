@@ -4,7 +4,7 @@
 # from a batch into the core by the feed functions.
 #
 # Rule 1: no Python object per record, but for payloads with objects, which go aside as tuples: they wait for those.
-# Rule 2: whoever does not take results gets no more of them, large or small: then its tasks are not placed (answers).
+# Rule 2: a client that does not take results gets no more of them, large or small: then its tasks are not placed (answers).
 # Rule 3: what waits has not left: it is taken back like a record of the run, at once.
 # Not here: frames, sockets, objects in chunks (scaler.session.session_at_scheduler).
 

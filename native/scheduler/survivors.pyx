@@ -14,7 +14,7 @@
 # Not here: taking over a worker's rings (takeover), answering clients (answers), what becomes of the dependants of a task
 # that was answered here: the core settles that.
 
-cdef uint64_t HOLD_NS = 1000000000           # how long a task that was sent again waits for somebody who has it
+cdef uint64_t HOLD_NS = 1000000000           # how long a task that was sent again waits for a worker that has it
 cdef size_t MOST_UNWANTED = 100000           # tasks that are remembered for RESULT_WAIT_NS: clients name them
 cdef size_t MOST_RESULTS = 100000            # that wait for their clients; of more, their tasks run again
 cdef uint64_t MOST_RESULT_BYTES = 256 << 20
@@ -199,7 +199,7 @@ cdef class Survivors:
                 self.answer(row_index)
 
     cdef void cancel(self, uint32_t row_index) noexcept nogil:
-        """Nobody wants this, which is held back, any more: who runs it is to stop, or who turns out to."""
+        """Nobody wants this, which is held back, any more: a worker that runs it, or turns out to, is to stop."""
         cdef uint64_t task = self.table.row(row_index).task
         self.stop_holding(row_index)
         self.answers.end(row_index)
@@ -211,7 +211,7 @@ cdef class Survivors:
             del self.held_back[row_index]
 
     cdef int refuse(self, uint64_t task) except -1:
-        """Whoever still runs this is to stop, or who turns out to."""
+        """A worker that still runs this, or turns out to, is to stop it."""
         for attempt, worker_index in self.running.get(task, ()):
             self.stop(worker_index, task, attempt)
         self.note_unwanted(task)

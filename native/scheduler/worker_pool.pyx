@@ -1,4 +1,4 @@
-# WorkerPool: how much each worker holds, how much more it may be given, and who gets the next task.
+# WorkerPool: how much each worker holds, how much more it may be given, and which gets the next task.
 #
 # A worker is *open* while it may be given one more task, whichever that is: it holds less than CREDIT_NS of known work
 # and fewer than `queue_size` tasks, there was room for its last record, and neither does its task wait for another

@@ -40,7 +40,7 @@ cdef extern from *:
     bint compare_and_swap "scaler_compare_and_swap"(uint64_t *p, uint64_t expected, uint64_t wanted) noexcept nogil
     uint64_t exchange "scaler_exchange"(uint64_t *p, uint64_t v) noexcept nogil
     void set_bits "scaler_set_bits"(uint64_t *p, uint64_t bits) noexcept nogil
-    void touch "scaler_touch"(char *p) noexcept nogil      # a write that changes nothing, whoever else writes there
+    void touch "scaler_touch"(char *p) noexcept nogil      # a write that changes nothing, though others write there
     void full_fence "scaler_full_fence"() noexcept nogil
     uint64_t now_ns "scaler_now_ns"() noexcept nogil
     int sched_yield() noexcept nogil

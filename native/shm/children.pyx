@@ -5,7 +5,7 @@
 # away, the oldest first, since the oldest is the root of the largest rest of the work.
 #
 # Each slot has a word: two bits of state, and the number it was offered under. Both sides take by a compare-and-swap on
-# it, so whoever wins has the slot to itself. Any slot can be taken, not just one at an end: a parent may wait for its
+# it, so the winner has the slot to itself. Any slot can be taken, not just one at an end: a parent may wait for its
 # first child while the last ones are still here, and must not run those on its stack (they might want a lock that it
 # holds).
 #
@@ -15,7 +15,7 @@
 # Rule 1: a word goes FREE -> OFFERED by the owner, OFFERED -> FREE by the owner (it runs it) or OFFERED -> TAKEN ->
 #         FREE by the scheduler (it copies it between the two).
 # Rule 2: the scheduler believes neither length nor kind of what it finds.
-# Not here: who waits for what (nested), what the scheduler does with one (pump).
+# Not here: which task waits for which (nested), what the scheduler does with one (pump).
 
 cdef enum:
     CHILD_FREE = 0
@@ -68,7 +68,7 @@ cdef class Children:
         return -1
 
     cdef inline void offer(self, uint32_t slot) noexcept nogil:
-        """The slot is filled: whoever comes may take it."""
+        """The slot is filled: either side may take it."""
         self.number += 1
         self.next = (slot + 1) % CHILD_SLOTS
         store_release(&self.words[slot], self.number << 2 | CHILD_OFFERED)

@@ -41,7 +41,7 @@ cdef extern from *:
 
 cdef enum:
     UNLOCKED_COPY_BYTES = 1 << 18    # from here on other threads may run
-    PAST_CACHES_BYTES = 1 << 23      # below, whoever reads all of it next finds some in a cache: both ways cost the same
+    PAST_CACHES_BYTES = 1 << 23      # below, the next reader of all of it finds some in a cache: both ways cost the same
 
 
 cdef int copy_bytes(char *to, const unsigned char[:] data) except -1:

@@ -19,8 +19,8 @@
 #   0     sleeping, hungry (some worker is idle: say when there are children)
 #   64    news: one bit per peer
 #
-# All headers of a peer stand in its one page, and who waits for room stands beside the tail, which its reader has at
-# hand: a scheduler with a thousand workers has none of this in its caches, and pays for each page and each line.
+# All headers of a peer stand in its one page. The flag of a producer that waits for room stands beside the tail, which
+# its reader has at hand: a scheduler with a thousand workers has none of this in its caches, and pays for each page and each line.
 #
 # A payload with FLAG_OBJECTS                      A Place
 #
@@ -88,7 +88,7 @@ cpdef enum:
     FLAG_RESENT = 128     # it was sent to a scheduler before this one: a worker may have it
 
 cpdef enum:
-    PLACE_NEW = 1         # who wrote this record made the object for it
+    PLACE_NEW = 1         # the writer of this record made the object for it
     PLACE_HELD = 2        # and holds it beyond this record, until it says KIND_RELEASE
     PLACE_STREAM = 4      # the object is the pickle that this payload has no room for
     PLACE_PACKED = 8      # the object is a pickle with its buffers; else it is one buffer of this record's pickle
@@ -169,7 +169,7 @@ cdef packed struct PeerPage:
     uint64_t stop_attempt
     uint64_t stop_since_ns     # only the call that runs since then; 0: the attempt
     RingHeader headers[4]      # at HEADERS_OFFSET, in the order of the rings
-    uint32_t name_bytes        # the function of a task with a limit, for whoever has to say that it took too long
+    uint32_t name_bytes        # the function of a task with a limit, for the one who has to say that it took too long
     char name[124]
 
 cdef packed struct BellPage:

@@ -3,14 +3,14 @@
 # They come read-only, or as this process's own: a small object is copied out, since that costs less than a mapping; a
 # large one is mapped copy-on-write (mapping).
 #
-# Whoever looks at the bytes (an array, a memoryview) holds the Loan, so a Loan that is gone means that nobody looks any
+# Each view of the bytes (an array, a memoryview) holds the Loan, so a Loan that is gone means that nobody looks any
 # more, and only then may its slot be given out again. So nothing is ever changed under a view.
 #
 # Rule 1: what others may free while somebody still looks is made this process's own first: before it forks, and when it
 #         leaves. What is read-only cannot be: it is not given back once this process has forked.
 # Rule 2: a Loan may end at any moment, in any thread that holds the GIL, in the middle of anything: it notes its id and
 #         puts its mapping aside, and that is all.
-# Not here: who is told (client, worker), what the bytes mean (scaler.values.payload).
+# Not here: how that is told (client, worker), what the bytes mean (scaler.values.payload).
 
 @cython.no_gc  # what it refers to refers to no Loan; and it must still have its Mappings when it ends
 cdef class Loan:
@@ -101,7 +101,7 @@ cdef class Loan:
         try:
             self.pinned = self.mappings.find(self.place.segment)
         except (OSError, ValueError):
-            pass                              # who opens it hears why
+            pass                              # opening it says why
         return 0
 
     cdef void end_count(self) noexcept:

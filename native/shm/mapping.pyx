@@ -9,7 +9,7 @@
 # Rule 2: a private mapping is used again only if it is known which of its pages were written, and for its own slot.
 # Rule 3: what is called when a Loan ends allocates nothing that the collector knows: that may be in the middle of
 #         anything.
-# Not here: who looks at what (loan), making segments (store).
+# Not here: what is looked at (loan), making segments (store).
 
 cdef extern from "<fcntl.h>" nogil:
     int c_open "open"(const char *path, int flags)

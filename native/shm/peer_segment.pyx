@@ -1,8 +1,9 @@
-# PeerSegment: what is in the segment of a client or a worker, made by it and read by whoever holds the other ends.
+# PeerSegment: what is in the segment of a client or a worker, made by it and read at the other ends.
 #
 # layout.pxi draws it: a page with the nonce, the sizes and the headers of the rings, then the rings themselves.
 #
-# Rule 1: whoever opens a peer's segment believes the page only as far as the segment is large enough for what it says.
+# Rule 1: a process that opens a peer's segment believes the page only as far as the segment is large enough for what the
+#         page says.
 # Not here: how the segment is handed over (scaler.colocation.handshake, scaler.colocation.listener).
 
 cdef enum:

@@ -11,11 +11,11 @@
 #
 # Rule 1: nothing in a ring is believed, by neither end: the other one may write anywhere in it, at any time. Every record
 #         is found by `record_from`, which checks where it stands and reads its length once, and walks go on by what it
-#         has found. Who serves many peers reads a copy (`look`). A ring that fails is `broken` for good, and its peer is
-#         to be shut out.
+#         has found. A process that serves many peers reads a copy (`look`). A ring that fails is `broken` for good, and
+#         its peer is to be shut out.
 # Rule 2: a record is read between `record_from` and `recycle`, and written between `reserve` and `commit`. Else its bytes
-#         are poisoned, so that `make sanitize` finds who touches them.
-# Not here: who is woken (bell), what the records mean (core, worker, client).
+#         are poisoned, so that `make sanitize` finds the code that touches them.
+# Not here: how a peer is woken (bell), what the records mean (core, worker, client).
 
 cdef struct Walk:
     # A look at the records that lie between two positions, by the ring's producer.
@@ -44,7 +44,7 @@ cdef class Ring:
     cdef uint64_t recycled      # consumer: up to here the room of records has been given back
     cdef uint32_t peeked_bytes  # the length of what `peek` has found, as it was checked
     cdef readonly bint broken
-    cdef bint producer_waits    # `read` has made room that a producer waits for; whoever reads sees to it
+    cdef bint producer_waits    # `read` has made room that a producer waits for; the reader sees to it
 
     def __cinit__(self, Segment memory, size_t offset, uint32_t capacity, size_t data_offset=0):
         if capacity < 1024 or capacity & (capacity - 1):

@@ -35,7 +35,7 @@ cdef enum:
 cdef int have_pages(int fd, size_t offset, size_t size) except -1:
     """See to it that these bytes of a file have pages. OSError if there is no room for them.
 
-    Unlike os.posix_fallocate this runs no handlers of signals: who makes an object lets in no other code (store).
+    Unlike os.posix_fallocate this runs no handlers of signals: the maker of an object lets in no other code (store).
     """
     cdef size_t end = offset + size
     cdef size_t piece
@@ -154,7 +154,7 @@ cdef class Segment:
         return True
 
     def __getbuffer__(self, Py_buffer *view, int flags):
-        unpoison(self.start, self.size)               # whoever has a view may write anywhere, as a hostile peer does
+        unpoison(self.start, self.size)               # the owner of a view may write anywhere, as a hostile peer does
         PyBuffer_FillInfo(view, self, self.start, self.size, 0, flags)
 
 

@@ -6,13 +6,13 @@
 #
 # Rule 1: an object's bytes are written once. Its slot is given out again only after `free`, which is called when nobody
 #         anywhere holds the object (the table of the scheduler's core knows).
-# Rule 2: a segment's number is never used twice, so whoever has mapped it may keep the mapping as long as he likes.
+# Rule 2: a segment's number is never used twice, so a process that has mapped it may keep the mapping for ever.
 # Rule 3: no room in /dev/shm, more than `most_bytes` in it, or no /dev/shm to be used: files in `folder`, with one
 #         warning. No room there either is OSError, and nothing has changed.
 # Rule 4: one thread at a time makes objects (`making`); any may free some, or trim, while the other waits for the kernel.
 #         Nobody's code but ours runs while a thread has that lock: the handler of a signal, which would run on the stack
 #         that has it, may wait for what another thread is to make.
-# Not here: reading (loan), who holds what (objects), what the bytes mean (scaler.values.payload).
+# Not here: reading (loan), which objects are held (objects), what the bytes mean (scaler.values.payload).
 
 cdef enum:
     GROWTH_BYTES = 1 << 22           # pages are allocated for as much again as there is, but at most for so much
@@ -120,7 +120,7 @@ cdef class Store:
     cdef object on_files
     cdef bint warned
     cdef object told                 # what `on_files` is still to be called with
-    cdef object making               # held by who makes an object
+    cdef object making               # held by the thread that makes an object
     cdef readonly uint64_t used_bytes    # in slots that hold an object
     cdef readonly uint64_t lasting_bytes # of these, in slots whose objects no end of a task will free
     cdef readonly uint64_t kept_bytes    # of all segments
@@ -254,7 +254,7 @@ cdef class Store:
         try:
             room = _os.statvfs("/dev/shm")
         except OSError:
-            return False               # whoever makes a segment there will see
+            return False               # the thread that makes a segment there will see
         return (room.f_blocks - room.f_bfree) * room.f_frsize + more > self.most_bytes
 
     cdef bint is_pressed(self) except -1:
@@ -476,10 +476,10 @@ cdef class Store:
             try:
                 memory = Segment.create(f"{name}-copy", area.memory.size)
             except OSError:
-                self.lose(area)                   # no room: whoever names one of them misses it
+                self.lose(area)                   # no room: a task that names one of them misses it
                 return 0
             memcpy(memory.start, area.memory.start, area.memory.size)
-            memory.rename(name)                   # whoever finds it there finds all of it
+            memory.rename(name)                   # a finder of it there finds all of it
             Segment.unlink(area.memory.name)
             area.memory = memory
             area.allocated = memory.size
@@ -499,7 +499,7 @@ cdef class Store:
         return self.kept_bytes - self.used_bytes
 
     def close(self):
-        """Remove all names. Whoever has mapped something keeps it."""
+        """Remove all names. What others have mapped they keep."""
         cdef Area area
         for area in self.areas.values():
             Segment.unlink(area.memory.name)

@@ -53,8 +53,8 @@ cdef class Relay:
     cdef public bint inputs_wait      # tasks wait for their objects to be sent: those that may need their results, too
     cdef bint holding                 # take no more tasks from the client for now
     cdef bint any_untold              # some peer has control records that wait for room
-    cdef readonly bint armed          # the last run left nothing behind: whoever has news will ring
-    cdef uint64_t next_look_ns        # when every ring is looked at next, whoever says that there is news
+    cdef readonly bint armed          # the last run left nothing behind: a peer with news will ring
+    cdef uint64_t next_look_ns        # when every ring is looked at next, with news or without
     cdef uint64_t[MOST_RECORD_WORDS] record_space   # where a peer's record is looked at
 
     def __init__(self, Segment bell_memory not None, int eventfd, bint is_client):
@@ -195,7 +195,7 @@ cdef class Relay:
         return any(peer is not None and (<RecordRun>(<RelayPeer>peer).pending).used for peer in self.peers)
 
     def ring(self):
-        """Wake whoever waits for this relay's bell."""
+        """Wake the thread that waits for this relay's bell."""
         cdef uint64_t one = 1
         with nogil:             # a worker can have filled it: the relay's own thread empties it
             c_write(self.eventfd, &one, 8)
@@ -220,7 +220,7 @@ cdef class Relay:
     cdef int drain_all(self, RelayPeer peer) except -1:
         """Collect all that is there, while holding, too: it is at most a ring, and nobody looks there again.
 
-        Who lives and goes on writing is not followed for ever.
+        A peer that lives and goes on writing is not followed for ever.
         """
         cdef Ring ring = peer.inward
         cdef uint64_t end = ring.tail + min(ring.unread_bytes(), <uint64_t>ring.capacity)
@@ -431,7 +431,7 @@ cdef int take_back_from_run(RecordRun run, list found) except -1:
 
 
 cdef bint copy_into(Ring ring, Record *record) noexcept nogil:
-    """Write a copy. False if the ring is full; then whoever reads it says when there is room."""
+    """Write a copy. False if the ring is full; then its reader says when there is room."""
     cdef uint32_t size = payload_bytes_of(record)
     cdef Record *made = ring.reserve(size)
     if made == NULL:
