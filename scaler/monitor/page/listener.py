@@ -20,7 +20,7 @@ from scaler.monitor.subscriber import Subscriber
 
 LOOK_EVERY_S = 0.25
 STALE_S = 5.0
-_MOST_AT_ONCE = 64
+_MOST_AT_ONCE_S = 0.05
 _log = logging.getLogger(__name__)
 
 
@@ -30,7 +30,9 @@ class Listener:
     def __init__(self, address: Address, history: History, recorder: Recorder | None = None) -> None:
         self.history = history
         self.problem = ""
-        """Why nothing can be read, or the recording not be written; empty: all is well."""
+        """Why what comes last could not be read; empty: it could."""
+        self.record_problem = ""
+        """Why the recording has ended; empty: it has not."""
         self._subscriber = Subscriber(address, TOPICS)
         self.address = self._subscriber.address
         self._recorder = recorder
@@ -46,8 +48,8 @@ class Listener:
     @property
     def trouble(self) -> str:
         """Why what is shown is not what is, in a sentence; empty: it is."""
-        if self.problem:
-            return self.problem
+        if self.problem or self.record_problem:
+            return self.problem or self.record_problem
         silent_s = time.monotonic() - (self._began if self._heard is None else self._heard)
         if silent_s < STALE_S:
             return ""
@@ -88,15 +90,21 @@ class Listener:
             self._timer = self._loop.call_later(LOOK_EVERY_S, self._look)
 
     def _read(self) -> None:
+        if self._loop is None:
+            return
         came = 0
-        while came < _MOST_AT_ONCE and (report := self._subscriber.read(0)) is not None:
+        until = time.monotonic() + _MOST_AT_ONCE_S
+        while (report := self._subscriber.read(0)) is not None:
             came += 1
             self.history.add(report)
             self._record(self._subscriber.last_bytes)
+            if time.monotonic() > until:
+                self._loop.call_soon(self._read)  # browsers want their answers meanwhile
+                break
         if self._subscriber.problems != self._problems:
             self._problems = self._subscriber.problems
             self._say(self._subscriber.last_problem)
-        elif came and self._recorder is None:
+        elif came:
             self.problem = ""
         if came:
             self._heard = time.monotonic()
@@ -109,7 +117,8 @@ class Listener:
             self._recorder.add(data)
         except OSError as error:
             recorder, self._recorder = self._recorder, None
-            self._say(f"recording into {recorder.path} has ended: {error.strerror}")
+            self.record_problem = f"recording into {recorder.path} has ended: {error.strerror}"
+            _log.error("%s", self.record_problem)
 
     def _say(self, problem: str) -> None:
         if problem != self.problem:

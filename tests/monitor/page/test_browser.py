@@ -211,7 +211,7 @@ def test_the_stream_moves_by_keys_wheel_and_drag(look):
     tab = look.show("stream?span=60", ".legend a")
 
     def query(name: str) -> float:
-        found = re.search(rf"[?&]{name}=([\d.]+)", tab.url)
+        found = re.search(rf"[?&]{name}=([\d.]+)", tab.evaluate("location.hash"))
         return float(found.group(1)) if found else 0.0
 
     tab.locator(".stream").focus()
@@ -232,8 +232,23 @@ def test_the_stream_moves_by_keys_wheel_and_drag(look):
     tab.mouse.up()
     await_that(lambda: query("end") > 0)
     tab.keyboard.press("0")
-    tab.keyboard.press("Shift+ArrowRight")
+
+
+def test_a_task_of_the_stream_is_chosen_and_opened_by_keys(look):
+    tab = look.show("stream?span=2", ".legend a")
+    look.await_js("document.querySelector('[data-stream-shown]').innerText.includes('each by itself')")
+    tab.click("header button:has-text('Pause')")
+    tab.locator(".stream").focus()
+    chosen = []
+    for key in ("Shift+ArrowRight", "Shift+ArrowDown", "Shift+ArrowDown", "Shift+ArrowUp"):
+        tab.keyboard.press(key)
+        look.await_js("document.querySelector('.tip')?.innerText.includes('task ')")
+        tab.evaluate("() => new Promise(requestAnimationFrame)")
+        chosen.append(tab.inner_text(".tip").splitlines()[1])
+    assert chosen[0] != chosen[1] != chosen[2]
+    task = tab.inner_text(".tip").rsplit("task ", 1)[1]
     tab.keyboard.press("Enter")
+    look.await_js("id => location.hash.includes(id)", task)
 
 
 def test_the_stream_says_how_much_of_it_came(browser, tmp_path, monkeypatch):

@@ -1,6 +1,6 @@
 // The task stream: who ran what when, over a window that moves with time or stands still. Drag, wheel and keys move it.
 
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import type { Message, Numbers } from "../feed";
 import { clock, count, percent, seconds, short, task as taskId } from "../format";
 import { address, go, route, set } from "../route";
@@ -36,7 +36,7 @@ export function Stream() {
   const picture = useRef<Picture | null>(null);
   const [size, setSize] = useState({ width: 0, height: 0 });
   const [hover, setHover] = useState<{ hit: Hit; x: number; y: number } | null>(null);
-  const [chosen, choose] = useState<Hit | null>(null);
+  const [chosenTask, chooseTask] = useState<bigint | null>(null);
   const room = Math.max(1, Math.floor((size.height - BELOW) / (readable ? READABLE : LEAST_ROW)));
   const now = useView("stream", {
     span,
@@ -48,6 +48,7 @@ export function Stream() {
     ...(readable ? { first, lanes: room } : {}),
   });
   const shown: Span = windowOf(now, span, end);
+  const chosen = useMemo(() => find(now, chosenTask), [now, chosenTask]);
   const dark = isDark();
 
   useEffect(() => {
@@ -63,7 +64,6 @@ export function Stream() {
   useEffect(() => {
     if (now) picture.current?.draw(now, shown, colours(dark), dark, chosen);
   }, [now, shown.begin, shown.end, dark, size, chosen]);
-  useEffect(() => choose(null), [now?.tables.tasks]);
 
   function move(begin: number, until: number): void {
     if (!now) return;
@@ -87,7 +87,7 @@ export function Stream() {
   function onKey(event: KeyboardEvent): void {
     if (!now || event.ctrlKey || event.metaKey || event.altKey) return;
     const long = shown.end - shown.begin;
-    if (event.shiftKey && event.key.startsWith("Arrow")) choose(stepFrom(now, chosen, event.key));
+    if (event.shiftKey && event.key.startsWith("Arrow")) chooseTask(taskOf(now, stepFrom(now, chosen, event.key)));
     else if (event.key === "Enter" && chosen) openHit(now, shown, chosen, zoom, 0.5);
     else if (event.key === "ArrowLeft") move(shown.begin - long / 4, shown.end - long / 4);
     else if (event.key === "ArrowRight") move(shown.begin + long / 4, shown.end + long / 4);
@@ -226,6 +226,20 @@ function openHit(now: Message, _shown: Span, hit: Hit, zoom: (factor: number, at
   else if (hit.kind === "lane" && now.tables.lanes.rows === now.data.rows) {
     go("worker", { name: (now.tables.lanes.columns.name as string[])[hit.row] });
   } else if (hit.kind === "cell") zoom(0.25, at);
+}
+
+/** Where the chosen task is in what came last; its place changes as time goes on. */
+function find(now: Message | null, task: bigint | null): Hit | null {
+  if (!now?.tables.tasks || task === null) return null;
+  const { task: ids, row } = now.tables.tasks.columns as any;
+  for (let i = 0; i < ids.length; i += 1) {
+    if (BigInt(ids[i]) === task) return { kind: "task", row: row[i], index: i, column: 0 };
+  }
+  return null;
+}
+
+function taskOf(now: Message, hit: Hit | null): bigint | null {
+  return hit ? BigInt((now.tables.tasks.columns.task as any)[hit.index]) : null;
 }
 
 /** Another task of the picture: along a lane, or to the next one that has any. */
