@@ -1,10 +1,15 @@
 """What is made of a worker's answer: which frames are shown, in which order, and how much of it."""
 
 import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import scaler.worker.main
 from scaler.cluster.stacks import MOST_STACK_BYTES, Asked, StackReader, describe
+from tests.cluster import busy_child
 
 MAIN = scaler.worker.main.__file__
 WORKER = Asked(-1, 123, "00ff", "w-1")
@@ -90,3 +95,49 @@ def test_a_process_that_does_not_answer_is_not_waited_for_long_and_leaves_nothin
     os.close(pidfd)
     reader.close()
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+@contextmanager
+def child(reader: StackReader, way: str) -> Iterator[Asked]:
+    """A process that answers this reader."""
+    (descriptor,) = reader.open()
+    command = [sys.executable, busy_child.__file__, str(descriptor), "abcd", way]
+    root = str(Path(__file__).parents[2])
+    with subprocess.Popen(
+        command, pass_fds=[descriptor], stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": root}
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        pidfd = os.pidfd_open(process.pid)
+        try:
+            yield Asked(pidfd, process.pid, "abcd", "w")
+        finally:
+            os.close(pidfd)
+            process.kill()
+            reader.close()
+
+
+def test_a_process_whose_threads_come_and_go_and_compute_is_looked_at_hundreds_of_times():
+    """With faulthandler's dump of all threads by one of them it would have died of that."""
+    reader = StackReader()
+    with child(reader, "busy") as asked:
+        texts = [reader.read(asked) for _ in range(300)]
+    assert all(not problem for _, problem in texts)
+    assert sum("in compute" in text for text, _ in texts) > 250  # it says that it is ready before it computes
+    assert sum("in raise_and_catch" in text for text, _ in texts) > 150
+
+
+def test_only_the_process_that_is_asked_answers():
+    reader = StackReader()
+    with child(reader, "busy") as asked:
+        assert reader.read(asked)[0]
+        text, problem = reader.read(asked._replace(key="abce"))
+        assert (text, bool(problem)) == ("", True)
+        assert reader.read(asked)[0]
+
+
+def test_one_that_blocks_the_signal_is_told_from_one_that_is_busy():
+    reader = StackReader()
+    with child(reader, "blocks") as asked:
+        while "blocked SIGWINCH" not in (problem := reader.read(asked)[1]):
+            assert not problem or "SIGWINCH" in problem
