@@ -12,7 +12,7 @@ BUILT := $(VENV)/.built-O$(SCALER_OPTIMIZE)-g$(SCALER_SYMBOLS)
 PAGE := scaler/monitor/page/static/page.js
 WEB := $(filter-out web/node_modules%,$(wildcard web/* web/src/* web/src/*/*))
 
-.PHONY: setup page demo test nightly test-all sanitize check options states top-page ui-screens figures bench bench-peers chaos soak clean
+.PHONY: setup page demo test test-peers nightly test-all sanitize check options states top-page ui-screens figures bench bench-peers chaos soak clean
 .DEFAULT_GOAL := setup
 
 setup: $(BUILT) $(if $(SCALER_NO_PAGE),,$(PAGE))
@@ -48,9 +48,14 @@ TEST_PROCESSES ?= 3
 test: setup
 	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist worksteal
 
+# Other people's tests, played with our executors, pools and backends. What is not installed is said at the end.
+test-peers: setup
+	SCALER_SUITES=1 $(BIN)/python -m pytest tests/suites --timeout 300
+
 # Everything, with much more of what is random, on seeds that nobody has seen. The first failure ends it.
 nightly: setup
 	SCALER_TESTS=nightly $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist worksteal --timeout 3600
+	$(MAKE) test-peers
 	$(BIN)/python -m tests.fuzz all --events $(FUZZ_EVENTS)
 	$(BIN)/python -m tests.sanitize --all
 	$(BIN)/python -m tests.chaos

@@ -74,3 +74,13 @@ def second(_: Any, x: int) -> int:
 def total(array: Any) -> float:
     """The sum of an array, as a cheap objective of an optimizer."""
     return float(array.sum())
+
+
+def bowl(x: Any) -> float:
+    """A cheap function with a minimum."""
+    return float(((x - 1) ** 2).sum())
+
+
+def minus_bowl(x: Any) -> float:
+    """A cheap logarithm of a probability."""
+    return -bowl(x)

@@ -11,6 +11,7 @@ from scaler.program.interpreter import check_interpreter
 check_interpreter()
 
 if TYPE_CHECKING:
+    from scaler.client.async_client import AsyncClient as AsyncClient
     from scaler.client.client import Client as Client
     from scaler.client.completed import as_completed as as_completed
     from scaler.client.current_client import current_client as current_client
@@ -20,13 +21,16 @@ if TYPE_CHECKING:
     from scaler.cluster.combo import SchedulerClusterCombo as SchedulerClusterCombo
     from scaler.cluster.launch import Cluster as Cluster
     from scaler.cluster.launch import Scheduler as Scheduler
+    from scaler.integrations.executor import ScalerExecutor as ScalerExecutor
     from scaler.values.reference import ObjectReference as ObjectReference
 
 _HOMES = {
+    "AsyncClient": "scaler.client.async_client",
     "Client": "scaler.client.client",
     "Cluster": "scaler.cluster.launch",
     "ObjectReference": "scaler.values.reference",
     "ProfileResult": "scaler.client.future",
+    "ScalerExecutor": "scaler.integrations.executor",
     "ScalerFuture": "scaler.client.future",
     "Scheduler": "scaler.cluster.launch",
     "SchedulerClusterCombo": "scaler.cluster.combo",
@@ -39,14 +43,26 @@ __all__ = [*_HOMES, "__version__"]
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
-        from importlib.metadata import version
-
-        return version("scaler")
+        return _find_version()
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module 'scaler' has no attribute {name!r}")
     value = globals()[name] = getattr(import_module(home), name)
     return value
+
+
+def _find_version() -> str:
+    """As installed, or, of a source tree that is not, as its pyproject.toml says."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("scaler")
+    except PackageNotFoundError:
+        import tomllib
+        from pathlib import Path
+
+        project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
+        return str(project["version"])
 
 
 def __dir__() -> list[str]:

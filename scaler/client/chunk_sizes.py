@@ -73,10 +73,10 @@ class FixedSizes:
     """Sizes as the caller wants them."""
 
     def __init__(self, size: int) -> None:
-        self._size = size
+        self.size = size
 
     def on_ended(self, items: int, duration_ns: int) -> None:
         """It makes no difference."""
 
     def next_size(self, left: int | None) -> int:
-        return self._size
+        return self.size

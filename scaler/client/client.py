@@ -12,10 +12,10 @@ import secrets
 import sys
 import time
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from functools import partial
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from scaler._native import (
     DEFAULT_RETRIES,
@@ -32,8 +32,8 @@ from scaler._native import (
 from scaler.address import Address
 from scaler.client.background import BackgroundThread
 from scaler.client.chunk_sizes import ChunkSizes, FixedSizes
-from scaler.client.connect import connect
 from scaler.client.current_client import connect_here, make_nest, restore, with_blocked_told
+from scaler.client.executor import ClientExecutor
 from scaler.client.functions import FunctionNumbers
 from scaler.client.future import ScalerFuture
 from scaler.client.graph.inside import start_inside
@@ -60,12 +60,16 @@ from scaler.client.task_output import TaskOutput
 from scaler.colocation.handshake import LocalConnection
 from scaler.colocation.names import is_over, warn_of_files
 from scaler.exceptions import ClientQuitException, ClientShutdownException, SchedulerTimeoutError
-from scaler.session.client_relay import ClientRelay
 from scaler.values import payload
 from scaler.values.payload import Failed
 from scaler.values.reference import ObjectReference
 from scaler.worker.context import Here
 
+if TYPE_CHECKING:
+    from scaler.client.pool import ClientPool
+    from scaler.session.client_relay import ClientRelay
+
+T = TypeVar("T")
 _log = logging.getLogger(__name__)
 _open_clients: "weakref.WeakSet[Client]" = weakref.WeakSet()
 _staying: "set[Client]" = set()  # to which nobody refers any more, but to futures of theirs
@@ -101,6 +105,8 @@ class Client:
         priority: int = 0,
         stream_output: bool = False,
     ) -> None:
+        from scaler.client.connect import connect
+
         self._streams_output = stream_output
         self._options = CallOptions(retries, task_timeout_seconds, priority)
         self._note(str(Address.parse(address).check_connectable()), profiling, timeout_seconds, serializer)
@@ -181,7 +187,11 @@ class Client:
         """Unique among all clients there ever were."""
         return self._identity
 
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> ScalerFuture:
+    @overload  # a coroutine function's result is what its coroutine comes to
+    def submit(self, fn: Callable[..., Coroutine[Any, Any, T]], /, *args: Any, **kwargs: Any) -> ScalerFuture[T]: ...
+    @overload  # arguments are not checked: a future may stand for any of them
+    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> ScalerFuture[T]: ...
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> ScalerFuture[Any]:
         """Have a worker call fn(*args, **kwargs); the future of its result.
 
         Arguments are pickled now: changing them afterwards changes nothing. A future of this client among them, at any
@@ -191,11 +201,29 @@ class Client:
         if self._serializer is not None:
             fn, args, kwargs = wrap_call(self._serializer, fn, args, kwargs)
         try:
-            future: ScalerFuture = self._submit(self._number_of(fn), args, kwargs, self._dumps)
+            future: ScalerFuture[Any] = self._submit(self._number_of(fn), args, kwargs, self._dumps)
         except InputEnded as ended:
             future = self._sender.ended_as(ended.future)
         return future
 
+    @overload
+    def map(
+        self,
+        fn: Callable[..., T],
+        iterable: Iterable[Any],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        return_exceptions: Literal[False] = False,
+    ) -> list[T]: ...
+    @overload
+    def map(
+        self,
+        fn: Callable[..., T],
+        iterable: Iterable[Any],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        return_exceptions: bool,
+    ) -> list[T | BaseException]: ...
     def map(
         self,
         fn: Callable[..., Any],
@@ -216,6 +244,24 @@ class Client:
             return self.map_each(fn, iterable, *iterables, timeout=timeout, return_exceptions=return_exceptions)
         return self._map(fn, Calls.tuples(iterable, self._wrap_item), timeout, return_exceptions)
 
+    @overload
+    def starmap(
+        self,
+        fn: Callable[..., T],
+        iterable: Iterable[Any],
+        *,
+        timeout: float | None = None,
+        return_exceptions: Literal[False] = False,
+    ) -> list[T]: ...
+    @overload
+    def starmap(
+        self,
+        fn: Callable[..., T],
+        iterable: Iterable[Any],
+        *,
+        timeout: float | None = None,
+        return_exceptions: bool,
+    ) -> list[T | BaseException]: ...
     def starmap(
         self,
         fn: Callable[..., Any],
@@ -227,6 +273,24 @@ class Client:
         """fn(*item) for each item: `map` of one iterable, under its standard name."""
         return self._map(fn, Calls.tuples(iterable, self._wrap_item), timeout, return_exceptions)
 
+    @overload
+    def map_each(
+        self,
+        fn: Callable[..., T],
+        iterable: Iterable[Any],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        return_exceptions: Literal[False] = False,
+    ) -> list[T]: ...
+    @overload
+    def map_each(
+        self,
+        fn: Callable[..., T],
+        iterable: Iterable[Any],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        return_exceptions: bool,
+    ) -> list[T | BaseException]: ...
     def map_each(
         self,
         fn: Callable[..., Any],
@@ -241,6 +305,28 @@ class Client:
         """
         return self._map(fn, Calls.zipped((iterable, *iterables), self._wrap_item), timeout, return_exceptions)
 
+    @overload
+    def imap(
+        self,
+        fn: Callable[..., T],
+        iterable: Iterable[Any],
+        *iterables: Iterable[Any],
+        chunksize: int | None = None,
+        buffersize: int | None = None,
+        timeout: float | None = None,
+        return_exceptions: Literal[False] = False,
+    ) -> Iterator[T]: ...
+    @overload
+    def imap(
+        self,
+        fn: Callable[..., T],
+        iterable: Iterable[Any],
+        *iterables: Iterable[Any],
+        chunksize: int | None = None,
+        buffersize: int | None = None,
+        timeout: float | None = None,
+        return_exceptions: bool,
+    ) -> Iterator[T | BaseException]: ...
     def imap(
         self,
         fn: Callable[..., Any],
@@ -262,6 +348,28 @@ class Client:
         failed = give_failure if return_exceptions else raise_failure
         return self._imap(fn, (iterable, *iterables), chunksize, buffersize, timeout, failed, True)
 
+    @overload
+    def imap_unordered(
+        self,
+        fn: Callable[..., T],
+        iterable: Iterable[Any],
+        *iterables: Iterable[Any],
+        chunksize: int | None = None,
+        buffersize: int | None = None,
+        timeout: float | None = None,
+        return_exceptions: Literal[False] = False,
+    ) -> Iterator[T]: ...
+    @overload
+    def imap_unordered(
+        self,
+        fn: Callable[..., T],
+        iterable: Iterable[Any],
+        *iterables: Iterable[Any],
+        chunksize: int | None = None,
+        buffersize: int | None = None,
+        timeout: float | None = None,
+        return_exceptions: bool,
+    ) -> Iterator[T | BaseException]: ...
     def imap_unordered(
         self,
         fn: Callable[..., Any],
@@ -296,8 +404,26 @@ class Client:
         for name, value in (("chunksize", chunksize), ("buffersize", buffersize)):
             if value is not None and operator.index(value) < 1:
                 raise ValueError(f"{name} is at least 1, or None, not {value}")
-        run = self._start_run(fn, Calls.zipped(iterables, self._wrap_item), timeout, chunksize, is_ordered)
-        return start_imap(run, self._load_outcomes, buffersize, failed)
+        run, load = self._start_each(fn, iterables, timeout, chunksize, is_ordered)
+        return start_imap(run, load, buffersize, failed)
+
+    def _start_each(
+        self,
+        fn: Callable[..., Any],
+        iterables: tuple[Iterable[Any], ...],
+        timeout: float | None,
+        chunksize: int | None = None,
+        is_ordered: bool = True,
+    ) -> tuple[MapRun, Callable[..., list[Any]]]:
+        """A map in the built-in shape that has not begun, and what its chunks are read with."""
+        calls = Calls.zipped(iterables, self._wrap_item)
+        return self._start_run(fn, calls, timeout, chunksize, is_ordered), self._load_outcomes
+
+    def _start_rows(
+        self, fn: Callable[..., Any], rows: Iterable[Any], chunksize: int | None
+    ) -> tuple[MapRun, Callable[..., list[Any]]]:
+        """The same where each item is the arguments of a call."""
+        return self._start_run(fn, Calls.tuples(rows, self._wrap_item), None, chunksize), self._load_outcomes
 
     def _start_run(
         self,
@@ -312,6 +438,22 @@ class Client:
         return MapRun(
             self._sender, number, calls, self._objects.begin, self._options.native, sizes, timeout, is_ordered
         )
+
+    def _bind_submit(self) -> Callable[[Callable[..., Any], tuple[Any, ...], dict[str, Any]], ScalerFuture[Any]]:
+        """`submit` with all that is looked up for each call looked up once: submit(fn, args, kwargs)."""
+        if self._serializer is not None or self._options.retry_on:
+            return lambda fn, args, kwargs: self.submit(fn, *args, **kwargs)
+        sender, number_of, dumps, options = self._sender, self._number_of, self._dumps, self._options.native
+        submit = sender.submit
+
+        def submit_bound(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> ScalerFuture[Any]:
+            try:
+                future: ScalerFuture[Any] = submit(number_of(fn), args, kwargs, dumps, options)
+            except InputEnded as ended:
+                future = sender.ended_as(ended.future)
+            return future
+
+        return submit_bound
 
     @property
     def _wrap_item(self) -> Callable[[Any], Any] | None:
@@ -377,7 +519,7 @@ class Client:
         """
         return ClientWithOptions(self, self._options.changed(**options))
 
-    def stack(self, future: ScalerFuture) -> str:
+    def stack(self, future: ScalerFuture[Any]) -> str:
         """What the code of a running task does just now, as a traceback shows it: the outermost call first.
 
         The task goes on undisturbed. It is shown in C code, in a sleep and in a wait as well, with its threads.
@@ -385,6 +527,24 @@ class Client:
         docs/looking.md says how it is done.
         """
         return self._questions.stack(future)
+
+    def executor(
+        self, *, initializer: Callable[..., object] | None = None, initargs: tuple[Any, ...] = ()
+    ) -> ClientExecutor:
+        """This client as a concurrent.futures.Executor. `shutdown` of that ends neither the client nor its workers.
+
+        `initializer(*initargs)` runs once in each worker, before the first call of this executor there.
+        """
+        return ClientExecutor(self, initializer, initargs)
+
+    def pool(self, *, initializer: Callable[..., object] | None = None, initargs: tuple[Any, ...] = ()) -> "ClientPool":
+        """This client in the shape of multiprocessing.Pool. Ending that ends neither the client nor its workers.
+
+        `initializer(*initargs)` runs once in each worker, before the first call of this pool there.
+        """
+        from scaler.client.pool import ClientPool  # which loads multiprocessing
+
+        return ClientPool(self, initializer, initargs)
 
     def send_object(self, obj: Any, name: bytes | None = None) -> ObjectReference:
         """Send an object once, for many tasks: pass the reference, anywhere inside arguments, and they get the object.
@@ -531,6 +691,11 @@ class ClientWithOptions(Client):
 
     def __del__(self) -> None:
         """The connection is the owner's."""
+
+
+def open_clients() -> list[Client]:
+    """Those of this process that have not left."""
+    return list(_open_clients)
 
 
 def _abandon_clients() -> None:

@@ -1,18 +1,20 @@
-"""Connect: from an address to rings, be it the scheduler that holds their other end or a relay in this process."""
+"""Connect: from an address to rings, be it the scheduler that holds their other end or a relay in this process.
+
+This loads ZeroMQ and the schemas, so importing a client does not load it before one connects.
+"""
 
 import logging
 import os
 import secrets
 from collections.abc import Callable
 
+from scaler.client.sizes import CLIENT_BITS, RING_BYTES
 from scaler.colocation.handshake import LocalConnection, NotCoLocated, Refused, handshake
 from scaler.exceptions import DisconnectedError
 from scaler.protocol.frames import Hello, Role
 from scaler.session.client_relay import ClientRelay
 from scaler.session.dealer import greet, new_hello
 
-RING_BYTES = 262144
-CLIENT_BITS = 24
 _log = logging.getLogger(__name__)
 
 

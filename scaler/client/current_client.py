@@ -17,11 +17,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from scaler._native import CHILDREN_BYTES, Mappings, Nest, Segment, WorkerClientRings
-from scaler.client.connect import CLIENT_BITS, RING_BYTES, connect
 from scaler.client.serializer import Serializer
+from scaler.client.sizes import CLIENT_BITS, RING_BYTES
 from scaler.colocation.handshake import LocalConnection, Refused, handshake
 from scaler.exceptions import ScalerError, TaskCancelled
-from scaler.session.client_relay import ClientRelay
 from scaler.values import payload
 from scaler.values.reference import loads
 from scaler.worker import context
@@ -29,6 +28,7 @@ from scaler.worker.running import Coroutines, function_loader
 
 if TYPE_CHECKING:
     from scaler.client.client import Client
+    from scaler.session.client_relay import ClientRelay
 
 TRIES = 8  # of drawing bits that no other client has
 _lock = threading.RLock()  # the handler of a signal may ask for the client while this thread makes it
@@ -89,9 +89,11 @@ def _make(address: str, epoch: str, serializer: Any, profiling: bool, timeout_s:
     return Client(address, profiling=profiling, timeout_seconds=timeout_s, serializer=serializer)
 
 
-def connect_here(here: context.Here, identity: bytes, timeout_s: float) -> tuple[LocalConnection | ClientRelay, int]:
+def connect_here(here: context.Here, identity: bytes, timeout_s: float) -> "tuple[LocalConnection | ClientRelay, int]":
     """Rings with a place for children, handed in where this worker's own are; and the bits of the new client."""
     if not here.is_colocated:
+        from scaler.client.connect import connect
+
         return connect(here.address, identity, timeout_s, children_bytes=CHILDREN_BYTES, voucher=here.voucher)
     for left in reversed(range(TRIES)):
         bits = secrets.randbits(CLIENT_BITS) or 1

@@ -8,11 +8,10 @@ coroutine that awaits such a future would wait for ever. So asyncio is given a v
 coroutine would raise in its place. `result()` raises what the task has raised, as it does in `concurrent.futures`.
 """
 
-import asyncio
 import concurrent.futures
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from scaler._native import PendingFuture, QuickCallback
 from scaler.values.reference import slots
@@ -29,13 +28,20 @@ class ProfileResult:
     cpu_time_s: float
 
 
-class ScalerFuture(PendingFuture, concurrent.futures.Future[Any]):
+class ScalerFuture(PendingFuture, concurrent.futures.Future[T]):
     """The result of one task, once it is there. Made by Client.submit."""
 
     def __init__(self) -> None:
         raise TypeError("a ScalerFuture is made by Client.submit")
 
-    def __await__(self) -> Generator[Any, None, Any]:
+    if TYPE_CHECKING:
+
+        def result(self, timeout: float | None = None) -> T:
+            """What the call returned; raises what it raised."""
+
+    def __await__(self) -> Generator[Any, None, T]:
+        import asyncio  # who awaits has it already
+
         return asyncio.wrap_future(self).__await__()
 
     def add_done_callback(self, fn: Callable[[Any], object]) -> None:
@@ -66,7 +72,7 @@ class ScalerFuture(PendingFuture, concurrent.futures.Future[Any]):
 class _ForAsyncio:
     """A future that is done, as asyncio copies it."""
 
-    def __init__(self, future: ScalerFuture) -> None:
+    def __init__(self, future: ScalerFuture[Any]) -> None:
         self._future = future
 
     def done(self) -> bool:

@@ -10,6 +10,7 @@ Not here: how many calls make a chunk (chunk_sizes), how it is packed and run (n
 are read as they come (imap).
 """
 
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -21,7 +22,7 @@ from typing import Any
 from scaler._native import MapProgress, PendingFuture, TaskOptions, TaskSender
 from scaler.client.chunk_sizes import CHUNKS_PER_WORKER, GROWTH, ChunkSizes, FixedSizes, Sizes
 from scaler.client.parcel import InputEnded, Parcel
-from scaler.values.payload import Failed, MixedOutcomes
+from scaler.values.payload import Failed, Outcomes
 
 READ_AHEAD = 8192
 READ_NS = 2_000_000
@@ -35,7 +36,8 @@ class Calls:
 
     How many that are is found out from one upwards: nothing is sent while a slow generator is waited for. What is in
     memory anyway (`is_quick`) is read by the thousand from the start. `hint` is how many there are, if that is known;
-    with `check` each must be a tuple or a list; `wrap` makes of each what is sent in its place.
+    with `check` each must be a tuple or a list; `wrap` makes of each what is sent in its place. Sent in chunks of
+    `multiple`, they are read by so many as soon as that is quick enough.
 
     An iterable that raises has `error` from then on, and no more items: those before it are sent.
     """
@@ -54,6 +56,7 @@ class Calls:
         self._unread = hint
         self._clock_ns = clock_ns
         self._read_ahead = READ_AHEAD if is_quick else 1
+        self.multiple = 1
         self._check, self._wrap = check, wrap
         self.buffer: list[Any] = []
         self.at = 0
@@ -73,7 +76,7 @@ class Calls:
         is_quick = all(_is_in_memory(iterable) for iterable in iterables)
         return Calls(zip(*iterables), hint=min(known, default=None), is_quick=is_quick, check=False, wrap=wrap)  # noqa: B905
 
-    def has_more(self, most: int = READ_AHEAD) -> bool:
+    def has_more(self, most: int = sys.maxsize) -> bool:
         """Read on if need be, at most so many. TypeError at an item that is no tuple or list of arguments."""
         if self.at < len(self.buffer):
             return True
@@ -82,13 +85,13 @@ class Calls:
         start_ns = self._clock_ns()
         self.buffer, self.at = [], 0
         try:
-            self.buffer.extend(islice(self._iterator, min(self._read_ahead, most)))  # keeps those before one that fails
+            self.buffer.extend(islice(self._iterator, self._next_ahead(most)))  # keeps those before one that fails
         except Exception as error:
             self.error = error
         if self._clock_ns() - start_ns > READ_NS:
             self._read_ahead = max(1, self._read_ahead // GROWTH)
         else:
-            self._read_ahead = min(READ_AHEAD, self._read_ahead * GROWTH)
+            self._read_ahead = min(max(READ_AHEAD, self.multiple), self._read_ahead * GROWTH)
         if self._check:
             for item in self.buffer:
                 if type(item) is not tuple and not isinstance(item, tuple | list):
@@ -101,6 +104,10 @@ class Calls:
         if self._wrap is not None:
             self.buffer = [self._wrap(item) for item in self.buffer]
         return bool(self.buffer)
+
+    def _next_ahead(self, most: int) -> int:
+        ahead = min(self._read_ahead, most)
+        return ahead - ahead % self.multiple if ahead > self.multiple else ahead
 
     @property
     def left(self) -> int | None:
@@ -129,8 +136,9 @@ class MapRun:
     ) -> None:
         self._sender, self._function, self._calls, self._begin, self._options = sender, function, calls, begin, options
         self._sizes = sizes if options.retries else FixedSizes(1)
-        self._timeout_s = timeout_s
-        self._deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        if isinstance(self._sizes, FixedSizes):
+            calls.multiple = self._sizes.size
+        self.set_timeout(timeout_s)
         self._is_ordered = is_ordered
         self._sent: dict[PendingFuture, tuple[list[Any], int]] = {}  # of chunks that are open: where their calls stand
         self._anew: dict[
@@ -139,6 +147,8 @@ class MapRun:
         self._untaken: deque[PendingFuture] = deque()  # all of them in order, or those that have ended
         self._untaken_calls = 0
         self._progress = MapProgress(sender.rings, self._sent)
+        self._most_open = 0  # chunks; 0: by the number of workers
+        self.is_cancelled = False
 
     def send_more(self, most_chunks: int | None = None, most_calls: int | None = None) -> None:
         """Send as many chunks as may be under way.
@@ -149,8 +159,8 @@ class MapRun:
         workers = max(1, self._sender.rings.count_workers())
         if isinstance(self._sizes, ChunkSizes):
             self._sizes.workers = workers
-        most_open = CHUNKS_PER_WORKER * workers + 2
-        room = READ_AHEAD
+        most_open = self._most_open or CHUNKS_PER_WORKER * workers + 2
+        room = sys.maxsize
         while len(self._sent) < most_open:
             if most_chunks is not None and len(self._untaken) >= most_chunks * workers:
                 return
@@ -165,6 +175,12 @@ class MapRun:
             if self._is_ordered:
                 self._untaken.append(chunk)
 
+    def send_all(self) -> None:
+        """Send all calls now, however many there are."""
+        self._most_open = sys.maxsize
+        while self._calls.error is None and self._calls.has_more():
+            self.send_more()
+
     def _send(self, buffer: list[Any], at: int, most: int, how: TaskOptions) -> PendingFuture:
         try:
             chunk = self._sender.submit_chunk(self._function, buffer, at, most, self._progress, self._begin, how)
@@ -172,6 +188,16 @@ class MapRun:
             raise ended.error or CancelledError("an argument is a future that was cancelled") from None
         self._sent[chunk] = buffer, at
         return chunk
+
+    @property
+    def sent(self) -> Iterable[PendingFuture]:
+        """The chunks that are under way, as far as anybody has looked."""
+        return self._sent
+
+    def set_timeout(self, timeout_s: float | None) -> None:
+        """From now on."""
+        self._timeout_s = timeout_s
+        self._deadline = None if timeout_s is None else time.monotonic() + timeout_s
 
     def wait(self) -> None:
         """Until a chunk has ended. TimeoutError if that is not before the map's time is over."""
@@ -223,6 +249,7 @@ class MapRun:
 
     def cancel(self) -> None:
         """What has not ended is not wanted."""
+        self.is_cancelled = True
         for chunk in list(self._sent):
             chunk.cancel()
 
@@ -246,7 +273,7 @@ def run_map(run: MapRun, read: Callable[[PendingFuture], list[Any]]) -> list[Any
 
 def with_exceptions(outcomes: list[Any]) -> list[Any]:
     """These, with the exceptions themselves in place of what says that a call has failed."""
-    if type(outcomes) is not MixedOutcomes:
+    if type(outcomes) is not Outcomes:
         return outcomes
     return [item.error if type(item) is Failed else item for item in outcomes]
 

@@ -9,6 +9,7 @@ Not here: who answers (scaler.scheduler.questions).
 import itertools
 import threading
 import time
+from typing import Any
 
 from scaler._native import KIND_ANSWER, KIND_OUTPUT, KIND_QUESTION, ClientRings
 from scaler.client.future import ScalerFuture
@@ -38,7 +39,7 @@ class Questions:
         for parts in list(self._open.values()):
             parts.add(payload)
 
-    def stack(self, future: ScalerFuture) -> str:
+    def stack(self, future: ScalerFuture[Any]) -> str:
         """What this task's code does. NoStackError, which says why, if there is no stack."""
         until_s = time.monotonic() + SUBMITTED_S
         while True:

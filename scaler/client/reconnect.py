@@ -15,13 +15,15 @@ Not here: what is said again (native/client/resend.pyx), what the scheduler make
 import logging
 import threading
 import time
+from typing import TYPE_CHECKING
 
 from scaler._native import ClientRings, Store
-from scaler.client.connect import connect
 from scaler.colocation.handshake import LocalConnection
 from scaler.exceptions import DisconnectedError, RefusedError, SchedulerTimeoutError
 from scaler.program.threads import await_ends, new_thread
-from scaler.session.client_relay import ClientRelay
+
+if TYPE_CHECKING:
+    from scaler.session.client_relay import ClientRelay
 
 _log = logging.getLogger(__name__)
 FOR_EVER_S = 1e9
@@ -40,7 +42,7 @@ class Reconnect:
         identity: bytes,
         bits: int,
         timeout_s: float,
-        entry: LocalConnection | ClientRelay,
+        entry: "LocalConnection | ClientRelay",
         store: Store,
     ) -> None:
         self.entry = entry
@@ -90,6 +92,8 @@ class Reconnect:
 
     def _go_over(self, rings: ClientRings) -> bool:
         """Find a scheduler and say all that is open. False if it has gone again meanwhile."""
+        from scaler.client.connect import connect
+
         entry, _ = connect(
             self._address, self._identity, FOR_EVER_S, known_bits=self._bits, is_stopped=lambda: self._is_over(rings)
         )

@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
-from scaler.values.payload import Failed, MixedOutcomes
+from scaler.values.payload import Failed, Outcomes
 from scaler.values.reference import load_input
 
 
@@ -88,8 +88,8 @@ def deserializing(load: Callable[..., Any], serializer: Serializer | type[Serial
         value = load(status, flags, raw, task, items, function)
         if isinstance(value, bytes):
             return serializer.deserialize(value)
-        if type(value) is MixedOutcomes:
-            return MixedOutcomes(item if type(item) is Failed else serializer.deserialize(item) for item in value)
+        if type(value) is Outcomes:
+            return Outcomes(item if type(item) is Failed else serializer.deserialize(item) for item in value)
         if isinstance(value, list):
             return [serializer.deserialize(item) for item in value]
         return value  # an exception

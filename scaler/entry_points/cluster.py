@@ -1,4 +1,4 @@
-"""scaler_cluster."""
+"""scaler_cluster: starts workers on this host, for the scheduler at an address, and looks after them."""
 
 from scaler.entry_points.command import run_command
 

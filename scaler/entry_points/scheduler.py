@@ -1,4 +1,4 @@
-"""scaler_scheduler."""
+"""scaler_scheduler: deals out the tasks of clients to workers, at an address."""
 
 from scaler.entry_points.command import run_command
 

@@ -1,4 +1,4 @@
-"""scaler_top."""
+"""scaler_top: shows in a terminal what a scheduler does."""
 
 from scaler.entry_points.command import run_viewer
 

@@ -1,4 +1,4 @@
-"""scaler_ui."""
+"""scaler_ui: shows what a scheduler does as a web page."""
 
 from scaler.entry_points.command import run_command
 

@@ -222,33 +222,24 @@ class Failed:
         self.error = error
 
 
-class MixedOutcomes(list[Any]):
-    """Outcomes of a chunk's calls of which some are Failed."""
+class Outcomes(list[Any]):
+    """What a chunk's calls have come to, of which some may be Failed. Where all are plain values it is a mere list."""
 
 
 def load_outcomes(status: int, flags: int, raw: Any, task: int, items: int = 0, function: str = "") -> list[Any]:
-    """The same for a chunk, where no call that failed keeps the others' results from the client that reads them.
-
-    They come in order. It is a MixedOutcomes if there are Failed among them, so that nobody has to look for these.
-    """
+    """The same for a chunk, where no call that failed keeps the others' results from the client that reads them."""
     if status != STATUS_OK:
-        return MixedOutcomes([Failed(load_result(status, flags, raw, task, items, function))] * items)
-    has_failed = False
+        return Outcomes([Failed(load_result(status, flags, raw, task, items, function))] * items)
+    values: list[Any] = load_result(status, flags, raw, task, items, function, _load_outcome)
+    return values if flags & FLAG_PLAIN else Outcomes(values)
 
-    def load_item(code: int, data: bytes, load: Callable[[int, Any], Any]) -> Any:
-        nonlocal has_failed
-        try:
-            value = load(code, data)
-        except DeserializeObjectError as error:
-            has_failed = True
-            return Failed(error)
-        if code == STATUS_OK:
-            return value
-        has_failed = True
-        return Failed(value)
 
-    values: list[Any] = load_result(status, flags, raw, task, items, function, load_item)
-    return MixedOutcomes(values) if has_failed else values
+def _load_outcome(status: int, raw: bytes, load: Callable[[int, Any], Any]) -> Any:
+    try:
+        value = load(status, raw)
+    except DeserializeObjectError as error:
+        return Failed(error)
+    return value if status == STATUS_OK else Failed(value)
 
 
 def _load_item(status: int, raw: bytes, load: Callable[[int, Any], Any]) -> Any:

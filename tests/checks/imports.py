@@ -45,7 +45,12 @@ MAY_IMPORT: dict[str, str] = {
     "scaler.monitor": "_native address exceptions",
     "scaler.monitor.top": "config exceptions monitor program",
     "scaler.monitor.page": "address config exceptions monitor program",
-    "scaler": "client cluster program values",
+    "scaler.integrations": "_native client cluster exceptions program values",
+    "scaler.__main__": "",
+    "scaler.joblib": "client integrations worker",
+    "scaler.pool": "client integrations",
+    "scaler.progress": "client integrations",
+    "scaler": "client cluster integrations program values",
     "scaler.entry_points": ANYTHING,
 }
 # Libraries that are dear to load or have one place where they are used.
@@ -57,6 +62,7 @@ MAY_USE = {
     "cryptography": {"scaler.objects.sealed"},
     "numpy": {"scaler.monitor.page"},
     "prometheus_client": {"scaler.monitor.page"},
+    "joblib": {"scaler.joblib"},
     "subprocess": {"scaler.cluster.spawn"},
     "uvloop": {"scaler.program.event_loop", "scaler.scheduler.pump_loop"},
     "wcwidth": {"scaler.monitor.top.text"},

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -70,7 +71,7 @@ def main() -> None:
     marks = [Path(folder, task.__name__) for task in TASKS]
     futures = [client.submit(task, str(mark)) for task, mark in zip(TASKS, marks, strict=True)]
     wait_until(lambda: all(mark.exists() and (mark.stat().st_size or mark != marks[-1]) for mark in marks))
-    unread = [client.submit(bytes, 30_000) for _ in range(200)]
+    unread: list[Any] = [client.submit(bytes, 30_000) for _ in range(200)]
     unread += [client.submit(abs, np.full(100_000, i)) for i in range(4)]
     unread[-1].result(30)
     unread += [client.submit(time.sleep, 1 + i % 2) for i in range(100)]

@@ -62,7 +62,7 @@ class Interruption:
         assert self.client.get({"a": (calls.add_one, 1), "b": (calls.add_one, "a")}, "b") == 3
 
     def wait_standard(self) -> None:
-        futures = [self.client.submit(calls.add_one, i) for i in range(5)]
+        futures: list[Any] = [self.client.submit(calls.add_one, i) for i in range(5)]
         assert not concurrent.futures.wait([*futures, self.shared]).not_done
         assert sorted(f.result() for f in concurrent.futures.as_completed(futures)) == [1, 2, 3, 4, 5]
 
@@ -145,7 +145,7 @@ def by_finalizer(client: Client, interruption: Interruption) -> None:
         Finalized()
         return interruption.count >= INTERRUPTIONS
 
-    futures = []
+    futures: list[Any] = []
     while not is_over():
         Finalized()
         futures.append(client.submit(calls.add_one, len(futures)))

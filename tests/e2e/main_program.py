@@ -306,7 +306,7 @@ def results_are_of_our_classes(client: Client) -> object:
         UserId, SINGLETON, P, T,
     )  # fmt: skip
     echoed = [client.submit(identity, value).result(60) for value in values]
-    made = [
+    made: list[Any] = [
         client.submit(type(value), *arguments).result(60) for value, arguments in ((values[4], [3]), (values[5], [4]))
     ]
     assert echoed[5].both() == made[1].both() == (4, 8)

@@ -3,6 +3,7 @@
 import gc
 import itertools
 import time
+import weakref
 
 import pytest
 
@@ -37,7 +38,7 @@ def test_an_endless_iterable_is_read_no_further_than_results_are(client):
     ahead = next(read)
     time.sleep(0.2)
     assert next(read) == ahead + 1
-    results.close()
+    del results
     assert client.submit(calls.add_one, 1).result() == 2
 
 
@@ -47,16 +48,31 @@ def test_no_more_calls_are_unread_than_the_caller_wants(client, is_ordered):
     results = (client.imap if is_ordered else client.imap_unordered)(calls.add_one, read, buffersize=10)
     for _ in range(100):
         next(results)
-    results.close()
+    del results
     assert next(read) <= 111
 
 
 def test_results_before_a_failure_come_first(client):
-    results = client.imap(odd_fails, [0, 2, 4, 5, 6], chunksize=5)
+    results = client.imap(odd_fails, [0, 2, 4, 5, *[6] * 1000], chunksize=5)
     assert [next(results) for _ in range(3)] == [0, 2, 4]
     with pytest.raises(ValueError, match="5"):
         next(results)
+    assert client._rings.open_tasks == 0
     assert list(results) == []
+
+
+def test_a_result_is_not_kept_once_it_is_given_out(client):
+    for result in client.imap(calls.Adder, [1, 2, 3], chunksize=3):
+        reference = weakref.ref(result)
+        del result
+        assert reference() is None
+
+
+@pytest.mark.parametrize("chunksize", [7, 500])
+def test_chunks_have_the_size_that_the_caller_wants(client, chunksize):
+    before = client.submit(calls.add_one, 1).task_id
+    assert sum(1 for _ in client.imap(calls.add_one, range(20_000), chunksize=chunksize)) == 20_000
+    assert client.submit(calls.add_one, 1).task_id - before - 1 == -(-20_000 // chunksize)
 
 
 def test_exceptions_take_the_places_of_results_where_that_is_asked_for(client):

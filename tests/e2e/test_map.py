@@ -206,3 +206,19 @@ def test_with_a_serializer_maps_are_what_they_are_without(cluster):
         assert [error.args for error in results[1::2]] == [(1,), (3,)]
         with pytest.raises(TypeError, match="map_each"):
             client.map(calls.echo, ["ab"])
+
+
+def add_in_place(array, number):
+    array += number
+    return array
+
+
+def test_arrays_are_each_calls_own(client):
+    rows = numpy.arange(3000.0).reshape(1000, 3)
+    results = client.map_each(add_in_place, rows, range(1000))
+    assert all((results[i] == rows[i] + i).all() for i in range(1000))
+    one = numpy.zeros(3)
+    assert [int(sum(result)) for result in client.map_each(add_in_place, [one] * 200, [1] * 200)] == [3] * 200
+    assert one.sum() == 0
+    mixed = [(numpy.ones(2), 1), ([1], [2]), (numpy.ones(3), 2), (5, 6)] * 50
+    assert len(client.map(calls.describe_call, mixed)) == 200

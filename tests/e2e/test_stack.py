@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from typing import Any
 
 import psutil
 import pytest
@@ -155,7 +156,7 @@ def test_many_threads_ask_about_many_tasks_at_once(client, tmp_path, stop):
 def test_a_worker_that_is_stopped_or_has_given_the_signal_away_is_named(tmp_path, stop):
     with SchedulerClusterCombo(1) as combo, Client(combo.get_address()) as client:
         pid = client.submit(os.getpid).result()
-        future = client.submit(looked_at.loop_in_here, str(tmp_path / "one"), stop)
+        future: Any = client.submit(looked_at.loop_in_here, str(tmp_path / "one"), stop)
         started(tmp_path / "one")
         os.kill(pid, signal.SIGSTOP)
         try:

@@ -1,0 +1,150 @@
+"""ClientExecutor: a client as a `concurrent.futures.Executor`, for programs and libraries that take one.
+
+What differs from ProcessPoolExecutor: nothing has to be picklable by name, and no `if __name__ == "__main__"` is
+needed. `running()` is true from submit on, and `cancel()` works on what runs, too: it is stopped.
+`shutdown(cancel_futures=True)` does so with all that is open.
+
+Rule 1: a call that was accepted is done, whatever happens to the executor after that: shut down without waiting, not
+        referred to any more, or at the program's end.
+Not here: an executor with workers of its own (scaler.integrations.executor).
+"""
+
+import atexit
+import secrets
+import weakref
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import BrokenExecutor, Executor
+from functools import partial
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+from scaler.client.future import ScalerFuture
+from scaler.client.imap import read_later
+from scaler.client.own_calls import OwnCalls
+from scaler.values import payload
+from scaler.worker.setup import call_set_up
+
+if TYPE_CHECKING:
+    from scaler.client.client import Client
+
+_open: "weakref.WeakSet[ClientExecutor]" = weakref.WeakSet()
+P = ParamSpec("P")
+T = TypeVar("T")
+MOST_SET_UPS = 128
+_AFTER_SHUTDOWN = "cannot schedule new futures after shutdown"
+_AT_EXIT = "cannot schedule new futures after interpreter shutdown"
+
+
+class ClientExecutor(Executor):
+    """Made by `Client.executor`. Shutting it down does not end the client."""
+
+    def __init__(
+        self, client: "Client", initializer: Callable[..., object] | None = None, initargs: tuple[Any, ...] = ()
+    ) -> None:
+        if initializer is not None and not callable(initializer):
+            raise TypeError("initializer must be a callable")
+        self._client = client.options()
+        self._calls = OwnCalls()
+        self._submit = self._client._bind_submit()
+        self._initializer: tuple[bytes, bytes] | None = None  # its key, and its pickle
+        self._set_ups: OrderedDict[int, tuple[Callable[..., Any], Callable[..., Any]]] = OrderedDict()
+        self._refusal: Exception | None = None
+        _open.add(self)
+        if initializer is not None:
+            self._begin_with(initializer, initargs)
+
+    def _begin_with(self, initializer: Callable[..., object], initargs: tuple[Any, ...]) -> None:
+        self._initializer = secrets.token_bytes(16), payload.dumps((initializer, initargs))
+        executor = weakref.ref(self)
+
+        def look(future: Any) -> None:
+            error = None if future.cancelled() else future.exception()
+            found = executor()
+            if isinstance(error, BrokenExecutor) and found is not None:
+                found._refusal = error
+
+        self.submit(int).add_done_callback(look)
+
+    def _set_up(self, fn: Callable[P, T]) -> Callable[P, T]:
+        """What is to be called in place of this function. The same each time, so that it is pickled once."""
+        assert self._initializer is not None
+        known = self._set_ups.get(id(fn))
+        if known is None:
+            known = self._set_ups[id(fn)] = fn, partial(call_set_up, *self._initializer, fn)
+            if len(self._set_ups) > MOST_SET_UPS:
+                self._set_ups.popitem(last=False)
+        return known[1]
+
+    @property
+    def _broken(self) -> str | bool:
+        """Why, where ProcessPoolExecutor says so, too."""
+        return str(self._refusal) if isinstance(self._refusal, BrokenExecutor) else False
+
+    @property
+    def _max_workers(self) -> int:
+        """How many workers there are: some libraries cut their work by this attribute of the standard executors."""
+        return max(1, self._client._rings.count_workers())
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> ScalerFuture[T]:
+        """As Client.submit. RuntimeError after `shutdown`, BrokenExecutor after an initializer has failed."""
+        if self._refusal is not None:
+            raise type(self._refusal)(*self._refusal.args)
+        future: ScalerFuture[T] = self._submit(fn if self._initializer is None else self._set_up(fn), args, kwargs)
+        self._calls.add(future)
+        return future
+
+    def map(
+        self,
+        fn: Callable[..., T],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int = 1,
+        buffersize: int | None = None,
+    ) -> Iterator[T]:
+        """The built-in map, whose calls are all submitted at once, or so many ahead of what has been read as
+        `buffersize` says.
+
+        With a `chunksize` of 1 calls travel together where they are known to be quick, else so many as it says.
+        TimeoutError from the iterator if a result is not there `timeout` seconds after this call.
+        """
+        if self._refusal is not None:
+            raise type(self._refusal)(*self._refusal.args)
+        if chunksize < 1:
+            raise ValueError("chunksize must be >= 1.")
+        if not iterables:
+            return iter(())
+        if self._initializer is not None:
+            fn = self._set_up(fn)
+        size = None if chunksize == 1 else chunksize
+        if buffersize is not None:
+            return self._client.imap(fn, *iterables, chunksize=size, buffersize=buffersize, timeout=timeout)
+        run, load = self._client._start_each(fn, iterables, timeout, size)
+        run.send_all()
+        self._calls.add_all(run.sent)
+        if run.error is not None:
+            run.cancel()
+            raise run.error
+        return read_later(run, load)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Take no more calls; wait for those that were made, or, with `cancel_futures`, stop them."""
+        if not isinstance(self._refusal, RuntimeError):
+            self._refusal = RuntimeError(_AFTER_SHUTDOWN)
+        if cancel_futures:
+            self._calls.cancel()
+        if wait:
+            self._calls.wait()
+            _open.discard(self)
+
+    def _end(self) -> None:
+        """At the program's end."""
+        self._refusal = RuntimeError(_AT_EXIT)
+        self.shutdown()
+
+
+def _end_all() -> None:
+    for executor in list(_open):
+        executor._end()
+
+
+atexit.register(_end_all)
