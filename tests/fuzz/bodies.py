@@ -16,6 +16,8 @@ from scaler._native import join_places
 from scaler.protocol.codec import encode
 from scaler.protocol.frames import (
     UNNUMBERED,
+    Alarm,
+    Answer,
     Body,
     Cancel,
     Chunk,
@@ -29,6 +31,8 @@ from scaler.protocol.frames import (
     Joined,
     Left,
     Offer,
+    Output,
+    Question,
     Release,
     Results,
     Returned,
@@ -45,10 +49,11 @@ from scaler.protocol.frames import (
 
 KINDS: tuple[type[Any], ...] = get_args(Body)
 SAID_BY_CLIENT = (Tasks, Tasks, Tasks, Functions, Functions, Forget, Cancel, Wait, Returned, Release, Clear, Chunk,
-                  Offer, Fetched, Serves)  # fmt: skip
-SAID_BY_CLUSTER = (Results, Results, Results, Withdrawn, Release, Joined, Joined, Left, Chunk, Offer, Fetched, Serves)
+                  Offer, Fetched, Serves, Question)  # fmt: skip
+SAID_BY_CLUSTER = (Results, Results, Results, Withdrawn, Release, Joined, Joined, Left, Chunk, Offer, Fetched, Serves,
+                   Answer, Output, Alarm)  # fmt: skip
 SAID_BY_SCHEDULER = (Tasks, Tasks, Results, Results, Functions, Forget, Cancel, RunHere, Withdraw, Freed, Taken, Chunk,
-                     Offer, Fetched, Workers)  # fmt: skip
+                     Offer, Fetched, Workers, Question, Answer, Output)  # fmt: skip
 WIDTHS = {
     "peers": "I", "tasks": "Q", "attempts": "Q", "functions": "I", "flags": "B", "statuses": "H", "items": "I",
     "details": "I", "durations_ns": "Q", "cpu_us": "I", "memory_peak_kib": "I", "options": "I", "limits_ms": "I",
