@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from scaler.client.current_client import current_client as current_client
     from scaler.client.future import ProfileResult as ProfileResult
     from scaler.client.future import ScalerFuture as ScalerFuture
+    from scaler.client.progress import progress as progress
     from scaler.client.serializer import Serializer as Serializer
     from scaler.cluster.combo import SchedulerClusterCombo as SchedulerClusterCombo
     from scaler.cluster.launch import Cluster as Cluster
@@ -37,6 +38,7 @@ _HOMES = {
     "Serializer": "scaler.client.serializer",
     "as_completed": "scaler.client.completed",
     "current_client": "scaler.client.current_client",
+    "progress": "scaler.client.progress",
 }
 __all__ = [*_HOMES, "__version__"]
 

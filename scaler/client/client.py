@@ -34,16 +34,17 @@ from scaler.client.background import BackgroundThread
 from scaler.client.chunk_sizes import ChunkSizes, FixedSizes
 from scaler.client.current_client import connect_here, make_nest, restore, with_blocked_told
 from scaler.client.executor import ClientExecutor
-from scaler.client.functions import FunctionNumbers
+from scaler.client.functions import FunctionNumbers, callable_name
 from scaler.client.future import ScalerFuture
 from scaler.client.graph.inside import start_inside
 from scaler.client.graph.run import GraphRun
 from scaler.client.graph.wanted import Wanted
 from scaler.client.imap import give_failure, raise_failure, start_imap
-from scaler.client.mapping import Calls, MapRun, run_map, with_exceptions
+from scaler.client.mapping import Calls, MapRun, count_failed, run_map, with_exceptions
 from scaler.client.objects import ClientObjects
 from scaler.client.options import CallOptions
 from scaler.client.parcel import InputEnded
+from scaler.client.progress import shown_map
 from scaler.client.questions import Questions
 from scaler.client.reconnect import Reconnect
 from scaler.client.serializer import (
@@ -59,7 +60,8 @@ from scaler.client.serializer import (
 from scaler.client.task_output import TaskOutput
 from scaler.colocation.handshake import LocalConnection
 from scaler.colocation.names import is_over, warn_of_files
-from scaler.exceptions import ClientQuitException, ClientShutdownException, SchedulerTimeoutError
+from scaler.exceptions import ClientQuitException, ClientShutdownException, ScalerError, SchedulerTimeoutError
+from scaler.program.notebook import as_html
 from scaler.values import payload
 from scaler.values.payload import Failed
 from scaler.values.reference import ObjectReference
@@ -182,6 +184,19 @@ class Client:
         """Where its rings lead to just now."""
         return self._reconnect.entry
 
+    def _state(self) -> str:
+        try:
+            self._rings.check_open()
+        except ScalerError as error:
+            return f"closed: {error}"
+        return "connected"
+
+    def __repr__(self) -> str:
+        return f"<Client of {self._address}, {self._state()}>"
+
+    def _repr_html_(self) -> str:
+        return as_html("Client", {"scheduler": self._address, "state": self._state()})
+
     @property
     def identity(self) -> bytes:
         """Unique among all clients there ever were."""
@@ -214,6 +229,7 @@ class Client:
         *iterables: Iterable[Any],
         timeout: float | None = None,
         return_exceptions: Literal[False] = False,
+        progress: bool = False,
     ) -> list[T]: ...
     @overload
     def map(
@@ -223,6 +239,7 @@ class Client:
         *iterables: Iterable[Any],
         timeout: float | None = None,
         return_exceptions: bool,
+        progress: bool = False,
     ) -> list[T | BaseException]: ...
     def map(
         self,
@@ -231,6 +248,7 @@ class Client:
         *iterables: Iterable[Any],
         timeout: float | None = None,
         return_exceptions: bool = False,
+        progress: bool = False,
     ) -> list[Any]:
         """fn(*item) for each item of one iterable, or fn(x, y, ...) for two or more; blocks until all are there.
 
@@ -238,11 +256,14 @@ class Client:
         arguments, whatever fn takes: `map_each` calls fn(item). Several iterables give one argument each, until the
         shortest ends. An endless or huge iterable is read as it is worked off. The first failure in input order is
         raised, once the calls before it are done; what has not started is cancelled. With `return_exceptions=True`
-        exceptions take the places of results instead. TimeoutError after `timeout` seconds.
+        exceptions take the places of results instead. TimeoutError after `timeout` seconds. `progress` shows a bar
+        meanwhile, which needs `pip install scaler[progress]`.
         """
         if iterables:
-            return self.map_each(fn, iterable, *iterables, timeout=timeout, return_exceptions=return_exceptions)
-        return self._map(fn, Calls.tuples(iterable, self._wrap_item), timeout, return_exceptions)
+            return self.map_each(
+                fn, iterable, *iterables, timeout=timeout, return_exceptions=return_exceptions, progress=progress
+            )
+        return self._map(fn, Calls.tuples(iterable, self._wrap_item), timeout, return_exceptions, progress)
 
     @overload
     def starmap(
@@ -252,6 +273,7 @@ class Client:
         *,
         timeout: float | None = None,
         return_exceptions: Literal[False] = False,
+        progress: bool = False,
     ) -> list[T]: ...
     @overload
     def starmap(
@@ -261,6 +283,7 @@ class Client:
         *,
         timeout: float | None = None,
         return_exceptions: bool,
+        progress: bool = False,
     ) -> list[T | BaseException]: ...
     def starmap(
         self,
@@ -269,9 +292,10 @@ class Client:
         *,
         timeout: float | None = None,
         return_exceptions: bool = False,
+        progress: bool = False,
     ) -> list[Any]:
         """fn(*item) for each item: `map` of one iterable, under its standard name."""
-        return self._map(fn, Calls.tuples(iterable, self._wrap_item), timeout, return_exceptions)
+        return self._map(fn, Calls.tuples(iterable, self._wrap_item), timeout, return_exceptions, progress)
 
     @overload
     def map_each(
@@ -281,6 +305,7 @@ class Client:
         *iterables: Iterable[Any],
         timeout: float | None = None,
         return_exceptions: Literal[False] = False,
+        progress: bool = False,
     ) -> list[T]: ...
     @overload
     def map_each(
@@ -290,6 +315,7 @@ class Client:
         *iterables: Iterable[Any],
         timeout: float | None = None,
         return_exceptions: bool,
+        progress: bool = False,
     ) -> list[T | BaseException]: ...
     def map_each(
         self,
@@ -298,12 +324,15 @@ class Client:
         *iterables: Iterable[Any],
         timeout: float | None = None,
         return_exceptions: bool = False,
+        progress: bool = False,
     ) -> list[Any]:
         """The built-in `map`, as a list: fn(x) for each x of one iterable, fn(x, y, ...) for several.
 
         An item that is a tuple is one argument, too. All else is as in `map`.
         """
-        return self._map(fn, Calls.zipped((iterable, *iterables), self._wrap_item), timeout, return_exceptions)
+        return self._map(
+            fn, Calls.zipped((iterable, *iterables), self._wrap_item), timeout, return_exceptions, progress
+        )
 
     @overload
     def imap(
@@ -384,12 +413,23 @@ class Client:
         failed = give_failure if return_exceptions else raise_failure
         return self._imap(fn, (iterable, *iterables), chunksize, buffersize, timeout, failed, False)
 
-    def _map(self, fn: Callable[..., Any], calls: Calls, timeout: float | None, return_exceptions: bool) -> list[Any]:
+    def _map(
+        self, fn: Callable[..., Any], calls: Calls, timeout: float | None, return_exceptions: bool, progress: bool
+    ) -> list[Any]:
         run = self._start_run(fn, calls, timeout)
-        if not return_exceptions:
-            return run_map(run, lambda chunk: chunk.result())
         load = self._load_outcomes
-        return run_map(run, lambda chunk: with_exceptions(chunk.read_with(load)))
+
+        def read(chunk: Any) -> list[Any]:
+            if not return_exceptions:
+                return chunk.result()  # type: ignore[no-any-return]
+            outcomes = chunk.read_with(load)
+            run.failed_calls += count_failed(outcomes)
+            return with_exceptions(outcomes)
+
+        if not progress:
+            return run_map(run, read)
+        with shown_map(callable_name(fn), run.total_calls, lambda: (run.ended_calls, run.failed_calls)):
+            return run_map(run, read)
 
     def _imap(
         self,

@@ -126,7 +126,7 @@ class FunctionNumbers:
             if announced is None:
                 if about is None:
                     about = examine(function)
-                announced = self._send(digest, environment, parcel, data, about, _name_of(function))
+                announced = self._send(digest, environment, parcel, data, about, callable_name(function))
             number = self._use(announced)
             if is_known and about is not None:
                 self._know(function, number, about.watch, environment)
@@ -228,7 +228,7 @@ def _is_known_by_identity(function: Any) -> bool:
     return isinstance(function, _BY_IDENTITY)
 
 
-def _name_of(function: Any) -> str:
+def callable_name(function: Any) -> str:
     """What people call it: what a partial or a wrapper calls, in the end."""
     for _ in range(8):
         inner = getattr(function, "func", None) if isinstance(function, functools.partial) else None

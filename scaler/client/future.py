@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from scaler._native import PendingFuture, QuickCallback
+from scaler.program.notebook import as_html
 from scaler.values.reference import slots
 
 T = TypeVar("T")
@@ -38,6 +39,18 @@ class ScalerFuture(PendingFuture, concurrent.futures.Future[T]):
 
         def result(self, timeout: float | None = None) -> T:
             """What the call returned; raises what it raised."""
+
+    def _words(self) -> str:
+        """Where it stands, as far as its client has looked."""
+        if not self.is_over:
+            return "pending"
+        return "cancelled" if self.cancelled() else "done"
+
+    def __repr__(self) -> str:
+        return f"<ScalerFuture {self.task_id:016x}: {self._words()}>"
+
+    def _repr_html_(self) -> str:
+        return as_html("ScalerFuture", {"task": f"{self.task_id:016x}", "state": self._words()})
 
     def __await__(self) -> Generator[Any, None, T]:
         import asyncio  # who awaits has it already

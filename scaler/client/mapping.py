@@ -149,6 +149,8 @@ class MapRun:
         self._progress = MapProgress(sender.rings, self._sent)
         self._most_open = 0  # chunks; 0: by the number of workers
         self.is_cancelled = False
+        self.ended_calls = self.failed_calls = 0
+        """For who shows how far it is. A call that has failed without ending the map is noted by who reads it."""
 
     def send_more(self, most_chunks: int | None = None, most_calls: int | None = None) -> None:
         """Send as many chunks as may be under way.
@@ -220,8 +222,14 @@ class MapRun:
             for i in range(at, at + chunk.items):
                 singles.append(self._send(buffer, i, 1, once_less))
             return
+        self.ended_calls += chunk.items
         if not self._is_ordered:
             self._untaken.append(chunk)
+
+    @property
+    def total_calls(self) -> int | None:
+        """How many there are to be, if that is known."""
+        return self._calls.left
 
     @property
     def is_over(self) -> bool:
@@ -276,6 +284,11 @@ def with_exceptions(outcomes: list[Any]) -> list[Any]:
     if type(outcomes) is not Outcomes:
         return outcomes
     return [item.error if type(item) is Failed else item for item in outcomes]
+
+
+def count_failed(outcomes: list[Any]) -> int:
+    """How many of these are of calls that have failed."""
+    return sum(type(item) is Failed for item in outcomes) if type(outcomes) is Outcomes else 0
 
 
 def one_retry_less(options: TaskOptions) -> TaskOptions:

@@ -13,6 +13,7 @@ from scaler.cluster.signatures import ComboSignature
 from scaler.cluster.spawn import Child
 from scaler.config.table import ClusterConfig, SchedulerConfig
 from scaler.config.values import part_of_combo
+from scaler.program.notebook import as_html
 
 
 class SchedulerClusterCombo(ComboSignature):
@@ -24,6 +25,7 @@ class SchedulerClusterCombo(ComboSignature):
 
     def _begin(self, arguments: dict[str, Any]) -> None:
         waiting = Child(Cluster.module)
+        self._worker_count = arguments.get("n_workers")
         try:
             self._scheduler = Scheduler(**part_of_combo(SchedulerConfig, arguments))
             of_cluster = {**part_of_combo(ClusterConfig, arguments), "address": self._scheduler.get_address()}
@@ -46,6 +48,22 @@ class SchedulerClusterCombo(ComboSignature):
     def shutdown(self) -> None:
         """Stop all processes and wait until they have ended; idempotent."""
         end_launched(self._cluster, self._scheduler)
+
+    def _facts(self) -> dict[str, object]:
+        return {
+            "scheduler": self.get_address(),
+            "workers": self._worker_count,
+            "state": "runs" if self._children else "has been stopped",
+        }
+
+    def __repr__(self) -> str:
+        if not hasattr(self, "_cluster"):  # its constructor has failed
+            return "<SchedulerClusterCombo that could not start>"
+        facts = self._facts()
+        return f"<SchedulerClusterCombo at {facts['scheduler']}, {facts['workers']} workers, {facts['state']}>"
+
+    def _repr_html_(self) -> str:
+        return as_html("SchedulerClusterCombo", self._facts() if hasattr(self, "_cluster") else {})
 
     def __enter__(self) -> "SchedulerClusterCombo":
         return self

@@ -64,6 +64,7 @@ MAY_USE = {
     "prometheus_client": {"scaler.monitor.page"},
     "joblib": {"scaler.joblib"},
     "subprocess": {"scaler.cluster.spawn"},
+    "tqdm": {"scaler.client.progress"},
     "uvloop": {"scaler.program.event_loop", "scaler.scheduler.pump_loop"},
     "wcwidth": {"scaler.monitor.top.text"},
     "zmq": {"scaler.keys", "scaler.monitor.subscriber", "scaler.session.dealer", "scaler.scheduler"},
