@@ -5,6 +5,9 @@ page keeps what it has seen over such a restart, so a lane of the task stream be
 to a function's name. `Naming` gives each name a number here, once, and knows which name a number of the scheduler's
 stands for just now.
 
+An event may come before the report that names its worker or its function. It is kept under a number here that gets its
+name later, and if that name has a number already, two numbers have one name from then on.
+
 Rule 1: there are at most `most` names. Those that come later share the last number, under the name OTHERS: a program
         that makes a new function per task must not eat the page's memory.
 """
@@ -25,16 +28,27 @@ class Naming:
         self._what, self._most = what, most
         self.names: list[str] = []
         self._index: dict[str, int] = {}
+        self._nameless: dict[int, int] = {}  # numbers of the scheduler's that no report has named, to numbers here
         self._theirs = np.full(_MASK + 1, -1, np.int32)  # low 16 bits of a number of the scheduler's -> number here
 
     def begin_epoch(self) -> None:
         """Another scheduler: its numbers mean something else."""
         self._theirs.fill(-1)
+        self._nameless.clear()
 
     def learn(self, numbers: Iterable[int], names: Sequence[str]) -> None:
         """These numbers of the scheduler's have these names."""
         for number, name in zip(numbers, names, strict=True):
+            if self._nameless:
+                self._name(self._nameless.pop(number & _MASK, -1), name)
             self._theirs[number & _MASK] = self.index_of(name)
+
+    def _name(self, index: int, name: str) -> None:
+        """What came under a number alone has had this name all the time."""
+        if index >= 0 and self.names[index] != OTHERS:
+            del self._index[self.names[index]]
+            self.names[index] = name
+            self._index.setdefault(name, index)
 
     def index_of(self, name: str) -> int:
         """The number that this name has here; a new one if it has none yet."""
@@ -56,6 +70,6 @@ class Naming:
         here: npt.NDArray[np.int32] = self._theirs[low]
         if len(here) and here.min() < 0:
             for number in np.unique(low[here < 0]).tolist():
-                self._theirs[number] = self.index_of(f"{self._what} {number}")
+                self._theirs[number] = self._nameless[number] = self.index_of(f"{self._what} {number}")
             here = self._theirs[low]
         return here

@@ -82,6 +82,32 @@ def test_a_worker_that_no_report_has_named_has_a_number():
     assert all(name.startswith("worker ") for name in history.workers.names)
 
 
+def test_an_event_that_comes_before_its_functions_name_gets_it_later():
+    history, cluster = History(), PretendedCluster(workers=2, rate=50)
+    cluster.go_on()
+    reports = list(cluster.reports())
+    for report in reversed(reports):  # events first
+        history.add(report)
+    cluster.go_on()
+    for report in cluster.reports():
+        history.add(report)
+    functions = {history.functions.names[row["function"]] for row in history.tasks.parts()[0]}
+    workers = {history.workers.names[row["lane"]] for row in history.tasks.parts()[0]}
+    assert functions <= set(cluster.functions().name)
+    assert workers == set(cluster.workers().name)
+    assert len(history.workers.names) == 2
+
+
+def test_a_number_that_turns_out_to_be_a_name_of_before_is_both():
+    naming = Naming("function", most=10)
+    naming.learn([1], ["fit"])
+    naming.begin_epoch()
+    assert naming.translate(np.array([5])).tolist() == [1]
+    naming.learn([5], ["fit"])
+    assert naming.names == ["fit", "fit"]
+    assert naming.translate(np.array([5])).tolist() == [0]
+
+
 def test_an_event_of_an_unbelievable_duration_breaks_nothing():
     history, cluster = History(), PretendedCluster(rate=4)
     cluster.go_on()
