@@ -13,6 +13,7 @@ Not here: asking (scaler.cluster.stacks).
 """
 
 import faulthandler
+import os
 import signal
 import struct
 
@@ -27,5 +28,6 @@ KEY_AND_NUMBER = struct.Struct("=QI")
 
 def answer_when_asked(descriptor: int, key: str) -> None:
     """In a worker, once: answer from now on. The descriptor is that of the supervisor's file, which stays open."""
+    os.set_inheritable(descriptor, False)  # it has come through an exec, and is to go no further
     faulthandler.register(STACK_SIGNAL, file=descriptor, all_threads=False, chain=False)
     answer_stacks(descriptor, STACK_SIGNAL, int(key, 16))
