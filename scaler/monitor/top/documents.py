@@ -12,7 +12,7 @@ from typing import Any
 
 from scaler.monitor.events import Event
 from scaler.monitor.histogram import least_in, quantile_ns
-from scaler.monitor.report import Events, Functions, Histograms, Report, Table, Tally
+from scaler.monitor.report import Events, Functions, Histograms, Table, Tally
 from scaler.monitor.top.facts import task_id
 from scaler.monitor.top.header import header
 from scaler.monitor.top.latest import Latest
@@ -112,8 +112,3 @@ def screen_text(latest: Latest, address: str, settings: Settings, cells: int | N
             lines.append(nothing(view, 0, Filter(), hide_idle=False))
     texts = (line if isinstance(line, str) else text_of(line) for line in lines)
     return "\n".join(text.rstrip() for text in texts) + "\n"
-
-
-def is_whole(reports: dict[str, Report], topics: set[str]) -> bool:
-    """All of these have come, in one round."""
-    return topics <= set(reports) and len({reports[topic].number for topic in topics}) == 1

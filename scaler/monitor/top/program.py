@@ -22,12 +22,12 @@ from typing import NoReturn
 from scaler.config.table import TopConfig
 from scaler.monitor.report import TOPICS
 from scaler.monitor.top import settings as kept
-from scaler.monitor.top.documents import document, is_whole, screen_text
+from scaler.monitor.top.documents import document, screen_text
 from scaler.monitor.top.keyboard import Click, Keyboard
 from scaler.monitor.top.latest import Latest
 from scaler.monitor.top.screen import Screen
 from scaler.monitor.top.settings import Settings
-from scaler.monitor.top.source import Live, Replay
+from scaler.monitor.top.source import Live, Replay, Rounds
 from scaler.monitor.top.terminal import Terminal, forget_stdout, is_ascii_only, is_terminal
 from scaler.monitor.top.text import in_ascii
 from scaler.monitor.top.viewer import SILENT_S, Viewer
@@ -91,17 +91,19 @@ def _live_rounds(live: Live, topics: set[str], timeout_s: float) -> Iterator[Lat
     """Once for each round of these topics: what is known then. The first may take so long; later ones any time."""
     latest = Latest()
     live.subscribe(topics)
-    deadline, given = time.monotonic() + timeout_s, -1
+    deadline, is_first, rounds = time.monotonic() + timeout_s, True, Rounds(topics)
     while True:
         report = live.subscriber.read(LOOK_S)
         if report is None:
-            if given < 0 and (live.subscriber.problems or time.monotonic() > deadline):
+            if is_first and (live.subscriber.problems or time.monotonic() > deadline):
                 raise live.subscriber.nothing(timeout_s)
             continue
+        is_first = False
         live.note()
+        if rounds.is_over_by(report):
+            yield latest
         latest.on_report(report)
-        if is_whole(latest.reports, topics) and report.number != given:
-            given = report.number
+        if rounds.is_whole_with(report):
             yield latest
 
 

@@ -53,6 +53,33 @@ class Live:
             self.subscriber.close()
 
 
+class Rounds:
+    """When all that a scheduler says at one time has come. It may leave out a table of which there is nothing."""
+
+    def __init__(self, topics: set[str]) -> None:
+        self._topics = topics
+        self._label: tuple[int, int] | None = None
+        self._seen: set[str] = set()
+        self._is_given = True
+
+    def is_over_by(self, report: Report) -> bool:
+        """A round that was not whole is all there is, since this is of the next one."""
+        label = report.epoch, report.number
+        if label == self._label:
+            return False
+        was_open = not self._is_given
+        self._label, self._seen, self._is_given = label, set(), False
+        return was_open
+
+    def is_whole_with(self, report: Report) -> bool:
+        """This is the last of its round."""
+        self._seen.add(report.topic)
+        if self._is_given or not self._topics <= self._seen:
+            return False
+        self._is_given = True
+        return True
+
+
 class Replay:
     """A recording, round by round: a round is what a scheduler has said at one time. RecordingError if it has none."""
 

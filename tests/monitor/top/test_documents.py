@@ -2,7 +2,7 @@
 
 import json
 
-from scaler.monitor.top.documents import document, is_whole, screen_text
+from scaler.monitor.top.documents import document, screen_text
 from scaler.monitor.top.settings import Settings
 from tests.monitor.pretended import PretendedCluster
 from tests.monitor.top.shown import ADDRESS, the
@@ -43,14 +43,3 @@ def test_text_has_every_row():
     assert all(f"\n{title}: " in text for title in ("workers", "functions", "clients", "failures", "hosts"))
     narrow = screen_text(latest_of(cluster), ADDRESS, Settings(), 60)
     assert all(len(line) <= 60 for line in narrow.splitlines())
-
-
-def test_a_round_is_whole_when_all_of_it_has_come():
-    cluster = PretendedCluster()
-    cluster.go_on()
-    reports = {report.topic: report for report in cluster.reports()}
-    assert is_whole(reports, {"summary", "workers"})
-    assert not is_whole({"summary": reports["summary"]}, {"summary", "workers"})
-    cluster.go_on()
-    newer = {report.topic: report for report in cluster.reports()}
-    assert not is_whole({**reports, "summary": newer["summary"]}, {"summary", "workers"})

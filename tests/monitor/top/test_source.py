@@ -5,7 +5,7 @@ import pytest
 from scaler.monitor.codec import encode
 from scaler.monitor.recording import Recorder, RecordingError
 from scaler.monitor.top.latest import Latest
-from scaler.monitor.top.source import Replay
+from scaler.monitor.top.source import Replay, Rounds
 from tests.monitor.pretended import PretendedCluster
 from tests.monitor.top.shown import the
 
@@ -70,3 +70,16 @@ def test_a_file_that_changes_while_it_is_read_is_a_sentence(tmp_path):
     (tmp_path / "it").write_bytes(b"")
     with pytest.raises(RecordingError, match="has changed"):
         replay.latest()
+
+
+def test_a_round_is_whole_once_all_of_it_has_come_or_the_next_one_begins():
+    cluster, topics = PretendedCluster(), {"summary", "workers", "events"}
+    rounds = Rounds(topics)
+    said: list[tuple] = []
+    for number, left_out in ((1, ""), (2, "events"), (3, "")):
+        cluster.go_on()
+        reports = [report for report in cluster.reports() if report.topic in topics - {left_out}]
+        for report in [*reports, *reports[-1:]]:  # events may come several times
+            said += [("over", number)] * rounds.is_over_by(report)
+            said += [("whole", number, report.topic)] * rounds.is_whole_with(report)
+    assert said == [("whole", 1, "events"), ("over", 3), ("whole", 3, "events")]
