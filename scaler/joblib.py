@@ -111,6 +111,10 @@ class ScalerBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[mis
         """Nobody wants what is under way any more."""
         self._calls.cancel()
 
+    def terminate(self) -> None:
+        """A Parallel has ended: the next one has other calls. The workers stay."""
+        self.reset_batch_stats()
+
     def get_nested_backend(self) -> tuple[ParallelBackendBase, int | None]:
         """For what a call runs in parallel itself."""
         return ScalerBackend(nesting_level=(self.nesting_level or 0) + 1), None

@@ -15,7 +15,22 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 LIST = 'PROCESS_BACKENDS = ["multiprocessing", "loky"]'
-KNOWN: dict[str, str] = {}  # test -> why it cannot pass
+SCRIPT = "starts a program, or a worker of another backend, that does not import scaler.joblib"
+MANAGER = "its calls use a multiprocessing.Manager, whose key only children of this process have"
+MEMMAP = "wants arrays to arrive as numpy.memmap; here they are objects in shared memory"
+KNOWN = {  # test, in at least one of its cases -> why it cannot pass
+    "test_auto_memmap_on_arrays_from_generator": MEMMAP,
+    "test_backend_nesting_level": SCRIPT,
+    "test_dispatch_multiprocessing": MANAGER,
+    "test_error_capture": "looks at the private pool of a backend",
+    "test_initializer_context": MANAGER,
+    "test_initializer_parallel": MANAGER,
+    "test_memmapping_leaks": MEMMAP,
+    "test_nested_backend_in_sequential": "wants one job where nobody says how many; as with Dask's backend, it is all",
+    "test_nested_loop": SCRIPT,
+    "test_parallel_with_interactively_defined_functions": SCRIPT,
+    "test_parallel_with_unpicklable_functions_in_args": SCRIPT,
+}
 
 
 def find_suite():
@@ -39,5 +54,5 @@ def test_joblibs_own_tests_pass_with_our_backend(tmp_path):
     )  # fmt: skip
     cases = list(xml.etree.ElementTree.parse(report).iter("testcase"))
     failed = {str(case.get("name")) for case in cases if {"failure", "error"} & {part.tag for part in case}}
-    assert failed == set(KNOWN), ran.stdout[-3000:]
-    assert len(cases) > 50
+    assert {name.partition("[")[0] for name in failed} == set(KNOWN), ran.stdout[-3000:]
+    assert len(cases) - len(failed) > 90
