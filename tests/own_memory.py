@@ -38,11 +38,13 @@ class OwnMemory:
             del os.environ["TMPDIR"]
         else:
             os.environ["TMPDIR"] = self._variable_before
+        os.environ.pop("SCALER_CONNECTIONS", None)
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
 def _use_folder(path: str) -> None:
     os.environ["TMPDIR"] = tempfile.tempdir = path
+    os.environ["SCALER_CONNECTIONS"] = os.path.join(path, "connections")  # and not those of the user
 
 
 def enter_namespace() -> str:

@@ -57,6 +57,7 @@ class Proxy:
     def _forward(self, one: socket.socket, other: socket.socket, pair: tuple[socket.socket, socket.socket]) -> None:
         try:
             while data := one.recv(CHUNK_BYTES):
+                self.on_data(data)
                 self._is_free.wait()
                 other.sendall(data)
                 time.sleep(self._pause_s * len(data) / CHUNK_BYTES)
@@ -65,6 +66,9 @@ class Proxy:
         except OSError:
             pass
         self._cut(pair)
+
+    def on_data(self, data: bytes) -> None:
+        """What comes by, for those who listen."""
 
     def _cut(self, pair: tuple[socket.socket, socket.socket]) -> bool:
         """Close both ends; whatever is under way is lost. False if they were closed already."""

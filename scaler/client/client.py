@@ -61,6 +61,7 @@ from scaler.client.task_output import TaskOutput
 from scaler.colocation.handshake import LocalConnection
 from scaler.colocation.names import is_over, warn_of_files
 from scaler.exceptions import ClientQuitException, ClientShutdownException, ScalerError, SchedulerTimeoutError
+from scaler.keys.find import find_address
 from scaler.program.notebook import as_html
 from scaler.values import payload
 from scaler.values.payload import Failed
@@ -81,11 +82,13 @@ _FORGOTTEN = "nobody referred to it nor to its client any more"
 class Client:
     """A connection to a scheduler. Safe to use from many threads.
 
-    `address` is `tcp://host:port` or `ipc://path`. Waits up to `timeout_seconds` for the scheduler, so a program may
-    start its client first, then raises SchedulerTimeoutError. If the scheduler dies later, what is open waits as long
-    for one at the same address and goes on there, or fails with DisconnectedError. `profiling=True` has CPU time and
-    peak memory of every task measured, however short. A `serializer` replaces pickle for this client's functions,
-    arguments and results.
+    `address` is `tcp://host:port` or `ipc://path`; without one it is SCALER_ADDRESS, or that of this user's newest
+    scheduler of this machine. `keys` is a folder of keys (`scaler_keys` makes one); without one it is SCALER_KEYS, or
+    what a scheduler of this machine has left for this user. Waits up to `timeout_seconds` for the scheduler, so a
+    program may start its client first, then raises SchedulerTimeoutError. If the scheduler dies later, what is open
+    waits as long for one at the same address and goes on there, or fails with DisconnectedError. `profiling=True` has
+    CPU time and peak memory of every task measured, however short. A `serializer` replaces pickle for this client's
+    functions, arguments and results.
     `retries`, `task_timeout_seconds` and `priority` are what `options` changes for some calls, for all of them.
     A client that is not disconnected leaves when nobody refers to it any more, nor to a future of it that is not done:
     so `Client(address).submit(f).result()` works, and a function may return futures of a client that it has made.
@@ -96,12 +99,13 @@ class Client:
 
     def __init__(
         self,
-        address: str,
+        address: str | None = None,
         profiling: bool = False,
         timeout_seconds: float = 60,
         heartbeat_interval_seconds: float = 2,
         serializer: Serializer | type[Serializer] | None = None,
         *,
+        keys: str | os.PathLike[str] | None = None,
         retries: int = DEFAULT_RETRIES,
         task_timeout_seconds: float | None = None,
         priority: int = 0,
@@ -111,8 +115,9 @@ class Client:
 
         self._streams_output = stream_output
         self._options = CallOptions(retries, task_timeout_seconds, priority)
-        self._note(str(Address.parse(address).check_connectable()), profiling, timeout_seconds, serializer)
-        entry, bits = connect(self._address, self._identity, timeout_seconds)
+        found = str(Address.parse(find_address(address)).check_connectable())
+        self._note(found, profiling, timeout_seconds, serializer, None if keys is None else os.path.abspath(keys))
+        entry, bits = connect(self._address, self._identity, timeout_seconds, keys=self._keys)
         self._start(entry, bits)
 
     @classmethod
@@ -129,19 +134,26 @@ class Client:
         return client
 
     def _note(
-        self, address: str, profiling: bool, timeout_s: float, serializer: Serializer | type[Serializer] | None
+        self,
+        address: str,
+        profiling: bool,
+        timeout_s: float,
+        serializer: Serializer | type[Serializer] | None,
+        keys: str | None = None,
     ) -> None:
         self._address, self._profiling, self._timeout_s = address, profiling, timeout_s
         self._identity = secrets.token_bytes(16)
         self._process = os.getpid()
-        self._serializer = serializer
+        self._serializer, self._keys = serializer, keys
 
     def _start(self, entry: "LocalConnection | ClientRelay", bits: int, here: Here | None = None) -> None:
         serializer = self._serializer
         event = WakeUp()
         self._store = Store(entry.epoch, entry.tag, entry.folder, warn_of_files, entry.most_bytes)
         mappings = self._mappings = Mappings(entry.epoch, entry.folder)
-        self._reconnect = Reconnect(self._address, self._identity, bits, self._timeout_s, entry, self._store)
+        self._reconnect = Reconnect(
+            self._address, self._identity, bits, self._timeout_s, entry, self._store, self._keys
+        )
         ends = entry.memory, entry.doorbell, entry.bell, entry.slot, entry.bell_eventfd, entry.lifeline
         policy: dict[str, Any] = {
             "load": payload.load_result if serializer is None else deserializing(payload.load_result, serializer),
@@ -684,6 +696,7 @@ class Client:
             self._profiling,
             self._timeout_s,
             self._options.changes,
+            self._keys,
         )
 
     def __enter__(self) -> "Client":

@@ -27,13 +27,14 @@ def connect(
     is_stopped: Callable[[], bool] = lambda: False,
     children_bytes: int = 0,
     voucher: bytes = b"",
+    keys: str | None = None,
 ) -> tuple[LocalConnection | ClientRelay, int]:
     """Rings to the scheduler at `address`, and the bits that this client's task ids begin with.
 
     These are `known_bits`, if it has any: then a scheduler was there before. With `children_bytes` it is the client of
-    the tasks that run in one worker of another host, which has this `voucher`. SchedulerTimeoutError
-    if there is no answer in time, RefusedError if the scheduler does not want it or something else listens there,
-    ValueError if the address is none or names no host.
+    the tasks that run in one worker of another host, which has this `voucher`. `keys` is a folder of keys.
+    SchedulerTimeoutError if there is no answer in time, RefusedError if the scheduler does not want it or something
+    else listens there, ValueError if the address is none or names no host, KeysError if the keys cannot be read.
     """
     hello = Hello()
 
@@ -43,7 +44,7 @@ def connect(
         hello = new_hello(Role.CLIENT, identity, client_bits=bits, voucher=voucher)
         return hello
 
-    dealer, welcome = greet(address, make_hello, timeout_s, is_stopped, is_name_known=bool(known_bits))
+    dealer, welcome = greet(address, make_hello, timeout_s, is_stopped, is_name_known=bool(known_bits), keys=keys)
     bits, name = hello.client_bits, identity.hex()[:8]
     try:
         if children_bytes:
@@ -52,7 +53,14 @@ def connect(
     except (NotCoLocated, Refused, DisconnectedError) as reason:
         _log.info("client %s (process %d) goes over the wire to %s: %s", name, os.getpid(), address, reason)
         relay = ClientRelay(
-            address, dealer, hello, welcome, ring_bytes=RING_BYTES, children_bytes=children_bytes, timeout_s=timeout_s
+            address,
+            dealer,
+            hello,
+            welcome,
+            ring_bytes=RING_BYTES,
+            children_bytes=children_bytes,
+            timeout_s=timeout_s,
+            keys=keys,
         )
         return relay, bits
     except BaseException:

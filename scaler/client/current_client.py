@@ -59,13 +59,16 @@ def restore(
     profiling: bool,
     timeout_s: float,
     options: dict[str, Any],
+    keys: str | None = None,
 ) -> "Client":
     """What a pickled client becomes: this worker's own if it serves the same scheduler, else a new connection."""
-    client = _find(address, epoch, serializer, profiling, timeout_s)
+    client = _find(address, epoch, serializer, profiling, timeout_s, keys)
     return client.options(**options) if options else client
 
 
-def _find(address: str, epoch: str, serializer: Any, profiling: bool, timeout_s: float) -> "Client":
+def _find(
+    address: str, epoch: str, serializer: Any, profiling: bool, timeout_s: float, keys: str | None = None
+) -> "Client":
     kind = serializer if serializer is None or isinstance(serializer, type) else type(serializer)
     key = (os.getpid(), epoch, kind, profiling)
     client = _clients.get(key)
@@ -73,20 +76,20 @@ def _find(address: str, epoch: str, serializer: Any, profiling: bool, timeout_s:
         with _lock:
             client = _clients.get(key)
             if client is None or not client.is_usable:
-                made = _make(address, epoch, serializer, profiling, timeout_s)
+                made = _make(address, epoch, serializer, profiling, timeout_s, keys)
                 client = _clients.get(key)
                 if client is None or not client.is_usable:  # else a handler has made it meanwhile, and may use it
                     client = _clients[key] = made
     return client
 
 
-def _make(address: str, epoch: str, serializer: Any, profiling: bool, timeout_s: float) -> "Client":
+def _make(address: str, epoch: str, serializer: Any, profiling: bool, timeout_s: float, keys: str | None) -> "Client":
     from scaler.client.client import Client
 
     here = context.here
     if here is not None and here.scheduler_epoch == epoch:
         return Client._in_worker(here, serializer, profiling, timeout_s)
-    return Client(address, profiling=profiling, timeout_seconds=timeout_s, serializer=serializer)
+    return Client(address, profiling=profiling, timeout_seconds=timeout_s, serializer=serializer, keys=keys)
 
 
 def connect_here(here: context.Here, identity: bytes, timeout_s: float) -> "tuple[LocalConnection | ClientRelay, int]":

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from scaler._native import ClientRings, Store
 from scaler.colocation.handshake import LocalConnection
-from scaler.exceptions import DisconnectedError, RefusedError, SchedulerTimeoutError
+from scaler.exceptions import DisconnectedError, KeysError, RefusedError, SchedulerTimeoutError
 from scaler.program.threads import await_ends, new_thread
 
 if TYPE_CHECKING:
@@ -44,10 +44,11 @@ class Reconnect:
         timeout_s: float,
         entry: "LocalConnection | ClientRelay",
         store: Store,
+        keys: str | None = None,
     ) -> None:
         self.entry = entry
         self._address, self._identity, self._bits, self._timeout_s = address, identity, bits, timeout_s
-        self._store = store
+        self._store, self._keys = store, keys
         self._stopping = False
         self._since_s = 0.0  # when the first call began to wait
         self._thread: threading.Thread | None = None
@@ -84,7 +85,7 @@ class Reconnect:
                     "there, make a new Client and submit again"
                 )
             )
-        except RefusedError as error:
+        except (RefusedError, KeysError) as error:
             rings.give_up(DisconnectedError(f"the scheduler at {self._address} has gone, and the next one: {error}"))
 
     def _give_up(self, rings: ClientRings, error: BaseException) -> None:
@@ -95,7 +96,12 @@ class Reconnect:
         from scaler.client.connect import connect
 
         entry, _ = connect(
-            self._address, self._identity, FOR_EVER_S, known_bits=self._bits, is_stopped=lambda: self._is_over(rings)
+            self._address,
+            self._identity,
+            FOR_EVER_S,
+            known_bits=self._bits,
+            is_stopped=lambda: self._is_over(rings),
+            keys=self._keys,
         )
         with self._lock:
             is_late = self._stopping or self._is_closed

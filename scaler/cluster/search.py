@@ -29,9 +29,14 @@ class SchedulerSearch:
     """`stopping` ends it. `has_workers()`: workers of this host have outlived a scheduler and wait for the next one."""
 
     def __init__(
-        self, address: str, timeout_s: float, stopping: asyncio.Event, has_workers: Callable[[], bool]
+        self,
+        address: str,
+        timeout_s: float,
+        stopping: asyncio.Event,
+        has_workers: Callable[[], bool],
+        keys: str | None = None,
     ) -> None:
-        self._address, self._timeout_s = address, timeout_s
+        self._address, self._timeout_s, self._keys = address, timeout_s, keys
         self._stopping, self._has_workers = stopping, has_workers
         self.has_found = False  # a scheduler that was then worked for
 
@@ -77,7 +82,7 @@ class SchedulerSearch:
         """The scheduler's answer; None if this is to stop."""
 
         def say_hello(is_given_up: Callable[[], bool]) -> tuple[Dealer, Welcome]:
-            return greet(self._address, lambda: hello, self._timeout_s, is_given_up)
+            return greet(self._address, lambda: hello, self._timeout_s, is_given_up, keys=self._keys)
 
         call = BlockingCall(say_hello, drop=lambda greeted: greeted[0].leave())
         over, is_wanted = asyncio.Event(), False

@@ -43,6 +43,7 @@ from scaler.colocation.memory import ObjectMemory
 from scaler.colocation.names import BellPage, is_over, sweep, sweep_orphans
 from scaler.config.table import ClusterConfig
 from scaler.config.values import for_workers
+from scaler.keys.find import KEYS_VARIABLE
 from scaler.program.blocking_call import BlockingCall, in_thread
 from scaler.program.descriptors import message_in
 from scaler.program.sparing_log import SparingLog
@@ -75,9 +76,9 @@ class Supervisor:
         self._address = str(config.address)
         self._roster = Roster(names, [f"{names[0]}-spare-{number}" for number in range(1, 1 + MOST_SPARES)])
         self._config, self._sys_path, self._folder = config, list(sys_path), folder
-        self._variables = thread_share(len(names))
+        self._variables = thread_share(len(names)) | ({KEYS_VARIABLE: config.keys} if config.keys else {})
         self._memory = memory
-        self._death_timeout_s = config.death_timeout_seconds
+        self._death_timeout_s, self._keys = config.death_timeout_seconds, config.keys
         self._on_ready, self._on_unable = on_ready, on_unable
         self._unable = ""  # why no worker can start, once that has been said
         self._failure = ""  # how the last one failed to
@@ -95,7 +96,7 @@ class Supervisor:
         self._gone = asyncio.Event()  # the scheduler has
         self._loop = asyncio.get_running_loop()
         self._search = SchedulerSearch(
-            self._address, self._death_timeout_s, self._stopping, lambda: bool(self._handles)
+            self._address, self._death_timeout_s, self._stopping, lambda: bool(self._handles), self._keys
         )
         self._entry: LocalConnection | None = None  # on the scheduler's host
         self._relay: ClusterRelay | None = None  # elsewhere
@@ -178,7 +179,7 @@ class Supervisor:
                 self._loop, self._address, dealer, hello, welcome, page, memory=self._memory,
                 timeout_s=self._death_timeout_s, facts_of=self._facts_of, on_kill=self._killed.add,
                 on_over=self._on_relay_over, on_stack_wanted=self._read_stack,
-                on_output_wanted=self._flush_output,
+                on_output_wanted=self._flush_output, keys=self._keys,
             )  # fmt: skip
             self._local_address, self._epoch = self._relay.local_address, self._relay.epoch
         self._scheduler_epoch, self._search.has_found = epoch, True

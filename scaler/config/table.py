@@ -16,6 +16,7 @@ from typing import Literal
 from scaler.address import Address
 from scaler.config.option import option, required
 from scaler.exceptions import AddressError, OptionError
+from scaler.keys.find import KEYS_VARIABLE
 
 WHERE, WORK, LIMITS, TIME, LOGGING = "Where", "Work", "Limits", "Time", "Logging"
 NOT_YET, NO_MORE = "Without effect in this version", "Without effect, kept for programs that set them"
@@ -67,9 +68,14 @@ class SchedulerConfig(ObjectsConfig, LoggingConfig):
         group=NOT_YET, default_words="two ports above the address, or beside its path",
         not_yet="monitoring comes with a later version",
     )  # fmt: skip
+    keys: str | None = option(
+        None, "a folder of keys (scaler_keys makes one): only who has one of them can connect, and nobody listens in",
+        group=WHERE, shown="FOLDER", default_words="SCALER_KEYS, else at tcp fresh ones that this user's programs find",
+    )  # fmt: skip
     insecure: bool = option(
-        False, "listen beyond this machine though whoever reaches the port can run code here", group=WHERE
-    )
+        False, "do without keys, also beyond this machine, though whoever reaches the port can run code here",
+        group=WHERE,
+    )  # fmt: skip
     protected: bool = option(
         False, "do not let clients stop the scheduler and its workers", "-p", group=WORK, code_default=True
     )
@@ -109,11 +115,11 @@ class SchedulerConfig(ObjectsConfig, LoggingConfig):
 
     def __post_init__(self) -> None:
         _check_folder(self.object_folder)
-        if not (self.insecure or self.address.is_loopback):
+        if not (self.insecure or self.keys or os.environ.get(KEYS_VARIABLE) or self.address.is_loopback):
             raise OptionError(
-                f"{self.address} can be reached from other machines, and whoever reaches it can run code here: listen "
-                "at 127.0.0.1 or an ipc path, or accept that with --insecure (insecure=True); keys come with a later "
-                "version"
+                f"{self.address} can be reached from other machines, and whoever reaches it can run code here: make "
+                "keys with `scaler_keys FOLDER` and give them with --keys FOLDER (keys=...), or listen at 127.0.0.1 or "
+                "an ipc path, or accept it with --insecure (insecure=True)"
             )
 
 
@@ -122,6 +128,10 @@ class ClusterConfig(ObjectsConfig, LoggingConfig):
     """The options of scaler_cluster."""
 
     address: Address = field(metadata=required("the scheduler's address: tcp://host:port or ipc://path"))
+    keys: str | None = option(
+        None, "the folder of keys by which the scheduler lets this cluster in",
+        group=WHERE, shown="FOLDER", default_words="SCALER_KEYS, else what a scheduler of this machine has left",
+    )  # fmt: skip
     num_of_workers: int | None = option(
         None, "how many workers to run", "-n", group=WORK, least=1, most=4096,
         default_words="one for each core that this process may use", in_code="n_workers",

@@ -1,7 +1,8 @@
 """Connection files: how programs of this user find a scheduler of this machine, and the keys to speak to it.
 
-A scheduler writes one when it listens, and removes it when it ends: `<host>-<pid>.json`, in `$XDG_RUNTIME_DIR/scaler`
-or else in `~/.scaler`; SCALER_CONNECTIONS names another folder. `current` there leads to the newest, for people.
+A scheduler writes one when it listens, and removes it when it ends: `<host>-<pid>.json`, in `$XDG_RUNTIME_DIR/scaler`,
+`~/.scaler` or `scaler-<uid>` in the temporary folder, whichever can be had first. SCALER_CONNECTIONS names another
+folder. `current` there leads to the newest, for people to look at.
 
 The scheduler holds a lock on its file as long as it lives, which the kernel gives up with the process, however that
 ends. So a file that nobody has locked is that of a scheduler that was killed. Unlike a process number, this holds
@@ -19,6 +20,7 @@ import json
 import os
 import socket
 import stat
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
@@ -65,26 +67,23 @@ def fresh_keys() -> tuple[SchedulerKeys, str, dict[str, tuple[str, str]]]:
     return keys, own.public.decode(), texts
 
 
-def connections_folder() -> Path:
-    """Where the files are; it need not be there."""
+def connections_folders() -> list[Path]:
+    """Where files may be, the best place first; they need not be there."""
     if chosen := os.environ.get(FOLDER_VARIABLE):
-        return Path(chosen)
-    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
-    if runtime and os.access(runtime, os.W_OK | os.X_OK):
-        return Path(runtime) / "scaler"
-    return Path.home() / ".scaler"
+        return [Path(chosen)]
+    folders = [Path(tempfile.gettempdir()) / f"scaler-{os.geteuid()}"]
+    with contextlib.suppress(RuntimeError):  # a user without a home
+        folders.insert(0, Path.home() / ".scaler")
+    if runtime := os.environ.get("XDG_RUNTIME_DIR"):
+        folders.insert(0, Path(runtime) / "scaler")
+    return folders
 
 
 class Published:
     """A file that is there as long as its scheduler: `leave` takes it away. KeysError if it cannot be written."""
 
     def __init__(self, connection: Connection) -> None:
-        folder = connections_folder()
-        try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        except OSError as error:
-            raise KeysError(f"{folder} cannot be made ({error.strerror}): {FOLDER_VARIABLE} names another") from None
-        _check(folder)
+        folder = usable_folder()
         self.path = folder / f"{socket.gethostname()}-{os.getpid()}.json"
         data = json.dumps({"version": _VERSION, **asdict(connection)}, indent=1).encode()
         # Others must never see it without its lock, so it is locked before it gets its name.
@@ -124,6 +123,23 @@ class Published:
             os.rename(beside, self.path.parent / _CURRENT)
 
 
+def usable_folder() -> Path:
+    """The first folder that is there, or can be made, and is this user's alone."""
+    problems = []
+    for folder in connections_folders():
+        try:
+            folder.mkdir(mode=0o700, exist_ok=True)
+            _check(folder)
+            if os.access(folder, os.W_OK | os.X_OK):
+                return folder
+            problems.append(f"{folder} cannot be written")
+        except OSError as error:
+            problems.append(f"{folder} cannot be made ({error.strerror})")
+        except KeysError as error:
+            problems.append(str(error))
+    raise KeysError(f"no place for a connection file: {'; '.join(problems)}. {FOLDER_VARIABLE} names another folder")
+
+
 def find_connection(address: str | None = None) -> Connection | None:
     """That of the newest scheduler that lives; with an address, of the one that listens there."""
     found = [each for each in living() if address is None or each.address == address]
@@ -132,17 +148,20 @@ def find_connection(address: str | None = None) -> Connection | None:
 
 def living() -> Iterator[Connection]:
     """Of all schedulers of this user that live; the files of those that were killed are removed on the way."""
-    folder = connections_folder()
-    try:
-        _check(folder)
-        paths = sorted(folder.glob("*.json"))
-    except (KeysError, OSError):
-        return
-    for path in paths:
+    for path in _files():
         with contextlib.suppress(OSError, ValueError, TypeError, LookupError, AttributeError):
             connection = _read(path)
             if connection is not None:
                 yield connection
+
+
+def _files() -> Iterator[Path]:
+    for folder in connections_folders():
+        try:
+            _check(folder)
+            yield from sorted(folder.glob("*.json"))
+        except (KeysError, OSError):
+            continue
 
 
 def _read(path: Path) -> Connection | None:
@@ -175,6 +194,6 @@ def _is_left(descriptor: int) -> bool:
 def _check(path: Path, status: os.stat_result | None = None) -> None:
     status = status or path.stat()
     if status.st_uid != os.geteuid():
-        raise KeysError(f"{path} belongs to another user: {FOLDER_VARIABLE} names another folder")
+        raise KeysError(f"{path} belongs to another user")
     if stat.S_IMODE(status.st_mode) & 0o077:
         raise KeysError(f"{path} can be read by others: chmod {'700' if path.is_dir() else '600'} it")

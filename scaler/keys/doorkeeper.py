@@ -21,11 +21,12 @@ import zmq
 from zmq.utils import z85
 
 from scaler.exceptions import ScalerError
-from scaler.keys.folder import PeerKeys, SchedulerKeys
+from scaler.keys.folder import ROLES, PeerKeys, SchedulerKeys
 from scaler.program.sparing_log import SparingLog
 from scaler.program.threads import check_threads, new_thread
 
-DOMAIN = "scaler"
+SESSIONS, MONITORS = "scaler", "scaler-monitor"  # what a socket is for: ZAP's domains
+MAY_COME = {SESSIONS: ("client", "worker"), MONITORS: ROLES}
 USER_ID = "User-Id"
 _ZAP = "inproc://zeromq.zap.01"
 _VERSION = b"1.0"
@@ -87,12 +88,15 @@ class Doorkeeper:
         return [_VERSION, request, b"200", b"", role.encode(), b""]
 
     def _role_of(self, parts: list[bytes]) -> str | None:
-        if len(parts) != _REQUEST_PARTS or parts[0] != _VERSION or parts[2] != DOMAIN.encode():
+        if len(parts) != _REQUEST_PARTS or parts[0] != _VERSION or parts[2].decode(errors="replace") not in MAY_COME:
             self._refuse("no question of this protocol", b"?")
             return None
         role = self._roles.get(parts[6]) if parts[5] == b"CURVE" else None
         if role is None:
             self._refuse("unknown key", parts[3])
+        elif role not in MAY_COME[parts[2].decode()]:
+            self._refuse(f"the key of a {role}", parts[3])
+            return None
         return role
 
     def _refuse(self, why: str, address: bytes) -> None:
@@ -112,12 +116,20 @@ def check_version() -> None:
         )
 
 
-def guard(socket: "zmq.Socket[bytes]", keys: SchedulerKeys) -> None:
+def guard(socket: "zmq.Socket[bytes]", keys: SchedulerKeys, purpose: str = SESSIONS) -> None:
     """This socket speaks CURVE, and lets in only what a Doorkeeper of its context lets in. Before it listens."""
     socket.setsockopt(zmq.CURVE_SERVER, 1)
     socket.setsockopt(zmq.CURVE_SECRETKEY, keys.own.secret)
-    socket.setsockopt_string(zmq.ZAP_DOMAIN, DOMAIN)
+    socket.setsockopt_string(zmq.ZAP_DOMAIN, purpose)
     socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
+
+
+def role_shown(frame: zmq.Frame) -> str:
+    """The role of the key that the connection has shown from which this came, by a socket with a guard."""
+    try:
+        return str(frame.get(USER_ID))
+    except zmq.ZMQError:
+        return "nobody"
 
 
 def show(socket: "zmq.Socket[bytes]", keys: PeerKeys) -> None:

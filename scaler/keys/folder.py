@@ -122,6 +122,11 @@ def peer_keys(path: str | os.PathLike[str], role: str) -> PeerKeys:
     return PeerKeys(role, _read_pair(folder / f"{role}.key"), scheduler)
 
 
+def has_keys(path: str | os.PathLike[str], role: str) -> bool:
+    """Whether a peer of this role would find anything in this folder."""
+    return (Path(path) / f"{role}.key").exists()
+
+
 def _read_pair(path: Path) -> Pair:
     public, secret = _read_values(path, "public", "secret", is_secret=True)
     if not _belong_together(public, secret):

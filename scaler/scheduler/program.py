@@ -12,6 +12,7 @@ from scaler.program.descriptors import check_descriptors
 from scaler.program.event_loop import check_event_loop
 from scaler.program.orphans import adopt_orphans
 from scaler.program.signals import obey
+from scaler.scheduler.admission import admit
 from scaler.scheduler.scheduler import SchedulerServer, Watch
 from scaler.scheduler.selector import PumpSelector
 
@@ -24,6 +25,7 @@ def run(config: SchedulerConfig, lifeline: int = -1, on_ready: Callable[[Address
     check_event_loop(config.event_loop)
     raise_descriptor_limit()
     check_descriptors(LEAST_DESCRIPTORS)
+    admission, published = admit(config), None
     server = SchedulerServer(
         queue_size=config.per_worker_queue_size,
         protected=config.protected,
@@ -33,11 +35,13 @@ def run(config: SchedulerConfig, lifeline: int = -1, on_ready: Callable[[Address
         worker_timeout_s=config.worker_timeout_seconds,
         io_threads=config.io_threads,
         memory=object_memory(config.object_folder, config.object_memory_bytes),
+        keys=admission.keys,
     )
     loop, watch = _make_loop(config.event_loop, server)
     try:
         asyncio.set_event_loop(loop)
         bound = server.open(loop, config.address, watch)
+        published = admission.publish(str(bound))
         adopt_orphans(loop)
         obey(loop, server.stop)
         if lifeline >= 0:
@@ -49,6 +53,8 @@ def run(config: SchedulerConfig, lifeline: int = -1, on_ready: Callable[[Address
         _log.info("scheduler stops")
         return 0
     finally:
+        if published is not None:
+            published.leave()
         server.close()
         loop.close()
 

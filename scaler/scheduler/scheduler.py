@@ -24,6 +24,8 @@ from scaler._native import Mappings, Peer, Pump, RecordCopy, SchedulerCore, Segm
 from scaler.address import Address
 from scaler.colocation.memory import ObjectMemory, object_memory
 from scaler.colocation.names import BellPage, new_epoch, sweep, sweep_orphans, warn_of_files
+from scaler.keys.doorkeeper import Doorkeeper, guard, role_shown
+from scaler.keys.folder import SchedulerKeys
 from scaler.objects.port import ObjectPort
 from scaler.program.descriptors import check_descriptors
 from scaler.program.sparing_log import SparingLog
@@ -68,6 +70,7 @@ class SchedulerServer:
         heartbeat_s: float = 2.0,
         io_threads: int = 1,
         memory: ObjectMemory | None = None,
+        keys: SchedulerKeys | None = None,
     ) -> None:
         self.epoch = new_epoch()
         self._memory = memory or object_memory(None, 0)
@@ -86,6 +89,8 @@ class SchedulerServer:
         self.pump = Pump(self.core, self._bell_page.memory, self._bell, int(self.epoch, 16))
         self._queue_size = queue_size
         self._protected = protected
+        self._keys = keys
+        self._doorkeeper: Doorkeeper | None = None
         self._io_threads = io_threads
         self._client_timeout_s, self._worker_timeout_s = client_timeout_s, worker_timeout_s
         shortest_s = min(client_timeout_s, worker_timeout_s)
@@ -147,6 +152,10 @@ class SchedulerServer:
             zmq.HEARTBEAT_TIMEOUT, round(self._ping_timeout_s * 1000),
         )  # fmt: skip
         limit(self._router)
+        if self._keys is not None:
+            self._doorkeeper = Doorkeeper(self._context, self._keys.roles)
+            undo.callback(self._doorkeeper.close)
+            guard(self._router, self._keys)
         for option, value in ((zmq.ROUTER_MANDATORY, 1), *pings, *KEEP_ALIVE):
             self._router.setsockopt(option, value)
         self._descriptor = int(self._router.getsockopt(zmq.FD))
@@ -326,8 +335,8 @@ class SchedulerServer:
             turns += 1
             now_s = time.monotonic()
             for _ in range(MOST_MESSAGES):
-                routing_id, *parts = self._receive()
-                self._remote.on_message(routing_id, parts, now_s)
+                routing_id, parts, shown = self._receive()
+                self._remote.on_message(routing_id, parts, now_s, shown)
                 if not self._has_message() or time.monotonic() > now_s + TURN_S:
                     break
             self.core.step(time.monotonic_ns())
@@ -339,13 +348,18 @@ class SchedulerServer:
     def _has_message(self) -> bool:
         return bool(int(PlainSocket.get(self._router, EVENTS)) & POLLIN)
 
-    def _receive(self) -> list[bytes]:
-        """All parts of the message that is there."""
+    def _receive(self) -> tuple[bytes, list[bytes], str]:
+        """The message that is there: its connection, all other parts, and which role's key a new connection shows."""
         router = self._router
-        parts = [PlainSocket.recv(router, NOBLOCK), PlainSocket.recv(router, NOBLOCK)]
+        routing_id, shown = PlainSocket.recv(router, NOBLOCK), ""
+        if self._doorkeeper is None or self._remote.is_known(routing_id):
+            parts = [PlainSocket.recv(router, NOBLOCK)]
+        else:
+            frame = router.recv(NOBLOCK, copy=False)
+            parts, shown = [frame.bytes], role_shown(frame)
         while PlainSocket.get(router, MORE):
             parts.append(PlainSocket.recv(router, NOBLOCK))
-        return parts
+        return routing_id, parts, shown
 
     def _send(self, routing_id: bytes, data: bytes) -> bool:
         try:
@@ -395,6 +409,8 @@ class SchedulerServer:
         self._local.close()
         self._listening.leave()
         self._router.close(1000)
+        if self._doorkeeper is not None:
+            self._doorkeeper.close()
         self._context.term()
 
 

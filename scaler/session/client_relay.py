@@ -37,6 +37,7 @@ class ClientRelay:
         ring_bytes: int,
         children_bytes: int,
         timeout_s: float,
+        keys: str | None = None,
     ) -> None:
         self.epoch = new_epoch()
         self.tag = hello.client_bits
@@ -61,7 +62,9 @@ class ClientRelay:
         mappings = Mappings(self.epoch, self.folder)
         name = hello.identity.hex()[:8]
         side = self._side = ClientAtRelay(relay, self._store, mappings, hello.client_bits, peer, name, os.getpid())
-        self._thread = RelayThread(address, dealer, hello, welcome, side, timeout_s=timeout_s, on_over=self._on_over)
+        self._thread = RelayThread(
+            address, dealer, hello, welcome, side, timeout_s=timeout_s, on_over=self._on_over, keys=keys
+        )
         side.use(open_transport(address, welcome.objects_port, self._store, self._thread.call, listens=False))
         self._thread.start()
 

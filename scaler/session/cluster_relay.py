@@ -72,11 +72,12 @@ class ClusterRelay:
         on_over: Callable[[str], None],
         on_stack_wanted: Callable[[str, Callable[[str, str], None]], None],
         on_output_wanted: Callable[[int, Callable[[str, str], None]], None],
+        keys: str | None = None,
     ) -> None:
         self.epoch, self._page = page.epoch, page
         self._loop, self._facts_of, self._report_over = loop, facts_of, on_over
         self._on_stack_wanted, self._on_output_wanted = on_stack_wanted, on_output_wanted
-        self._memory, self._address, self._timeout_s = memory, address, timeout_s
+        self._memory, self._address, self._timeout_s, self._keys = memory, address, timeout_s, keys
         self._stopper: Stopper[RelayPeer] = Stopper(
             self._take_back, partial(self._on_kill, on_kill), self._on_unreachable
         )
@@ -126,8 +127,9 @@ class ClusterRelay:
             )
             undo.callback(session.talk.close)
             thread = RelayThread(
-                self._address, dealer, hello, welcome, session, timeout_s=self._timeout_s, on_over=self._on_over
-            )
+                self._address, dealer, hello, welcome, session,
+                timeout_s=self._timeout_s, on_over=self._on_over, keys=self._keys,
+            )  # fmt: skip
             session.use(open_transport(self._address, welcome.objects_port, store, thread.call, listens=True))
             # What belongs to the session before is taken over in the thread: there it can fail without harm.
             thread.start(first=partial(session.take_over, before, welcome.epoch) if before is not None else None)

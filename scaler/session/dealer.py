@@ -18,6 +18,9 @@ import zmq.utils.monitor
 
 from scaler.address import Address
 from scaler.exceptions import AddressError, RefusedError, SchedulerTimeoutError
+from scaler.keys.doorkeeper import show, why_refused
+from scaler.keys.find import find_keys
+from scaler.keys.folder import PeerKeys
 from scaler.program.descriptors import check_descriptors
 from scaler.program.threads import check_threads
 from scaler.protocol.codec import decode, encode
@@ -37,6 +40,7 @@ ZEROMQ_THREADS, ZEROMQ_DESCRIPTORS = 2, 16  # of a context with one socket, and 
 ANSWER_S = 5.0
 PATIENCE_S = 0.5  # before it is looked why nobody answers
 LOOK_AGAIN_S = 2.0
+MOST_REFUSALS = 5  # of ZeroMQ's handshake: a scheduler that is just being started again may have had other keys
 _MET = zmq.EVENT_HANDSHAKE_SUCCEEDED  # whatever listens there speaks ZeroMQ
 _BROKEN = (
     zmq.EVENT_DISCONNECTED
@@ -51,7 +55,7 @@ _BROKEN = (
 class Dealer:
     """One connection. `is_broken` says that it is over."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, keys: PeerKeys | None = None) -> None:
         check_threads(ZEROMQ_THREADS)
         check_descriptors(ZEROMQ_DESCRIPTORS)
         self._context = zmq.Context()
@@ -59,12 +63,16 @@ class Dealer:
         for option, value in ((zmq.LINGER, 0), (zmq.SNDHWM, 0), (zmq.RCVHWM, 0), (zmq.RECONNECT_IVL, -1), *KEEP_ALIVE):
             self._socket.setsockopt(option, value)
         self._socket.setsockopt(zmq.IPV6, 1)
+        self._keys = keys
+        if keys is not None:
+            show(self._socket, keys)
         self._monitor = self._socket.get_monitor_socket(_BROKEN | _MET)
         self._poller = zmq.Poller()
         self._poller.register(self._socket, zmq.POLLIN)
         self._poller.register(self._monitor, zmq.POLLIN)
         self.is_broken = False
         self.has_met = False
+        self.why_refused: str | None = None  # by ZeroMQ's own handshake, before anything was said
         self.has_message = False  # when `wait` last looked
         try:
             self._socket.connect(address)
@@ -94,10 +102,12 @@ class Dealer:
         rung = self.has_message = False
         for ready, _ in self._poller.poll(max(0, int(timeout_s * 1000))):
             if ready is self._monitor:
-                if zmq.utils.monitor.recv_monitor_message(self._monitor, zmq.NOBLOCK)["event"] == _MET:
+                event = int(zmq.utils.monitor.recv_monitor_message(self._monitor, zmq.NOBLOCK)["event"])
+                if event == _MET:
                     self.has_met = True
                 else:
                     self.is_broken = True
+                    self.why_refused = self.why_refused or why_refused(event, self._keys)
             elif ready is self._socket:
                 self.has_message = True
             else:
@@ -175,8 +185,11 @@ def greet(
     is_stopped: Callable[[], bool] = lambda: False,
     *,
     is_name_known: bool = True,
+    keys: str | None = None,
 ) -> tuple[Dealer, Welcome]:
-    """Say hello at `address` until somebody answers, on a fresh socket each time.
+    """Say hello at `address` until somebody answers, on a fresh socket each time, with the keys of the folder `keys`.
+
+    Without a folder they are looked for (keys.find), at each attempt: another scheduler may have others.
 
     SchedulerTimeoutError after `timeout_s`, RefusedError with the scheduler's sentence if it does not want this peer,
     or if something else listens there, ValueError if the address is none. AddressError if no host has that name, unless
@@ -185,11 +198,18 @@ def greet(
     deadline = time.monotonic() + timeout_s
     pause_s = FIRST_PAUSE_S
     doubts = Doubts(address, is_name_known=is_name_known)
+    refusals = 0
     while True:
-        dealer = Dealer(address)
+        hello = make_hello()
+        dealer = Dealer(address, find_keys(Address.parse(address), key_role(hello), keys))
         try:
-            answer = _ask(dealer, make_hello(), deadline, is_stopped, doubts)
-            if answer is None and not is_stopped():
+            answer = _ask(dealer, hello, deadline, is_stopped, doubts)
+            if answer is None and dealer.why_refused is not None:
+                refusals += 1
+                doubts.text = dealer.why_refused
+                if refusals == MOST_REFUSALS:
+                    raise RefusedError(f"no connection to the scheduler at {address}: {doubts.text}")
+            elif answer is None and not is_stopped():
                 doubts.look(dealer.has_met, deadline)
         except BaseException:
             dealer.close()
@@ -204,6 +224,11 @@ def greet(
             raise SchedulerTimeoutError(f"no scheduler answered at {address} within {timeout_s} s{why}")
         time.sleep(pause_s)
         pause_s = min(MOST_PAUSE_S, pause_s * 2)
+
+
+def key_role(hello: Hello) -> str:
+    """Whose key it shows: the client of a worker's tasks has the worker's."""
+    return "worker" if hello.role == Role.CLUSTER or hello.is_nested else "client"
 
 
 def _ask(

@@ -41,6 +41,7 @@ class Link:
     routing_id: bytes
     heard_s: float
     came_s: float
+    shown: str = ""  # the role of the key that its connection has shown; empty where there are no keys
     has_begun: bool = False  # said anything after its hello
     is_reachable: bool = True  # there is a connection, as far as ZeroMQ knows
     closed_s: float | None = None  # when the connection was found to have been closed, and not for its silence

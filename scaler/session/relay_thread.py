@@ -42,9 +42,11 @@ class RelayThread:
         *,
         timeout_s: float,
         on_over: Callable[[str], None],
+        keys: str | None = None,
     ) -> None:
         self._address, self._dealer, self._hello, self._welcome = address, dealer, hello, welcome
         self._side, self._timeout_s, self._on_over = side, timeout_s, on_over
+        self._keys = keys
         self._calls: deque[Callable[[], None]] = deque()
         self._stopping = False
         self.lost_s: float | None = None  # when the connection broke last
@@ -173,6 +175,7 @@ class RelayThread:
             lambda: replace(self._hello, session=self._welcome.session, received=talk.ledger.received),
             self._timeout_s,
             lambda: self._stopping,
+            keys=self._keys,
         )
         if not welcome.resumed:
             raise ScalerError(f"the scheduler at {self._address} was restarted")

@@ -49,6 +49,7 @@ from scaler.protocol.frames import (
 )
 from scaler.session.client_at_scheduler import ClientAtScheduler
 from scaler.session.cluster_at_scheduler import ClusterAtScheduler
+from scaler.session.dealer import key_role
 from scaler.session.link import DONE, EARLY, WAITING_BYTES, Link
 from scaler.session.looks import BODIES, Listeners, Looks
 from scaler.session.session_at_scheduler import HostObjects, SessionAtScheduler, Steps
@@ -110,8 +111,12 @@ class RemotePeers:
 
     # events
 
-    def on_message(self, routing_id: bytes, parts: list[bytes], now_s: float) -> None:
-        """One ZeroMQ message."""
+    def is_known(self, routing_id: bytes) -> bool:
+        """Whether this connection has a session."""
+        return routing_id in self._links
+
+    def on_message(self, routing_id: bytes, parts: list[bytes], now_s: float, shown: str = "") -> None:
+        """One ZeroMQ message; `shown` is the role whose key a connection without a session has shown, if any."""
         self._now_ns = int(now_s * 1e9)
         link = self._links.get(routing_id)
         try:
@@ -119,7 +124,7 @@ class RemotePeers:
                 raise FrameError(f"a message of {len(parts)} parts; a frame is one part")
             frame = decode(parts[0]) if link is not None else decode(parts[0], HELLO_LIMIT_BYTES)
             if isinstance(frame.body, Hello):
-                self._on_hello(routing_id, frame.body, now_s)
+                self._on_hello(routing_id, frame.body, now_s, shown)
             elif link is None:
                 self.dropped += 1  # a session that was ended here, or a stranger
             else:
@@ -186,7 +191,7 @@ class RemotePeers:
         if link is not None:
             self._end(link, "it sent a frame that could not be taken")
 
-    def _on_hello(self, routing_id: bytes, hello: Hello, now_s: float) -> None:
+    def _on_hello(self, routing_id: bytes, hello: Hello, now_s: float, shown: str) -> None:
         here = sys.version_info
         if (hello.python_major, hello.python_minor) != here[:2]:
             self._refuse(
@@ -198,7 +203,12 @@ class RemotePeers:
             return
         if routing_id in self._links:
             raise FrameError("a second hello in one session")
+        if why := _why_not_with(hello, shown):
+            self._refuse(routing_id, why, is_hello=True)
+            return
         link = self._by_token.get(hello.session) if hello.session else None
+        if link is not None and link.shown != shown:
+            link = None  # its token has come into other hands
         if link is None and (why := self._why_not_new(hello)):
             if not hello.session:
                 self._refuse(routing_id, why, True, is_hello=True)
@@ -213,6 +223,7 @@ class RemotePeers:
             link.is_reachable, link.closed_s = True, None
         else:
             link = self._new_link(routing_id, hello, now_s)
+            link.shown = shown
         self._links[routing_id] = link
         self._ready.add(link.session)
         self._strangers.on_session(routing_id)
@@ -423,3 +434,11 @@ class RemotePeers:
                 link.session.talk.post(Goodbye(farewell))
                 self._empty(link)
             link.session.talk.close()
+
+
+def _why_not_with(hello: Hello, shown: str) -> str:
+    """Why a connection that has shown the key of this role may not say this hello; nothing if it may."""
+    wanted = key_role(hello)
+    if not shown or shown == wanted:
+        return ""
+    return f"it has shown the key of a {shown}, and this takes that of a {wanted}: give it the folder of that role"

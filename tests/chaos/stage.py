@@ -73,6 +73,7 @@ class Stage:
         """At the address where the last one was."""
         options: dict[str, Any] = {
             "address": self._address, "worker_timeout_seconds": HOST_TIMEOUT_S, "logging_level": "ERROR",
+            "insecure": self.link == "wire",  # keys are found by the address, and a proxy has another
         }  # fmt: skip
         if self.link == "wire":
             self._scheduler, self._address = start_elsewhere(**options)

@@ -26,22 +26,23 @@ MAY_IMPORT: dict[str, str] = {
     "scaler.exceptions": "",
     "scaler.address": "exceptions",
     "scaler.program": "_native exceptions",
-    "scaler.config": "address exceptions",
+    "scaler.config": "address exceptions keys",
     "scaler.protocol": "_native address exceptions",
     "scaler.values.death_facts": "",
     "scaler.values": "_native exceptions values.death_facts",
     "scaler.cancellation": "_native exceptions program",
     "scaler.colocation": "_native exceptions program",
     "scaler.objects": "_native address colocation exceptions program protocol",
-    "scaler.session": "_native address cancellation colocation exceptions objects program protocol values.death_facts",
+    "scaler.session": "_native address cancellation colocation exceptions keys objects program protocol "
+    "values.death_facts",
     "scaler.worker": "_native values",
     "scaler.worker.main": "_native cancellation colocation exceptions program values worker",
-    "scaler.client": "_native address colocation exceptions objects program protocol session values worker",
-    "scaler.cluster": "_native address cancellation colocation config exceptions program protocol session "
+    "scaler.client": "_native address colocation exceptions keys objects program protocol session values worker",
+    "scaler.cluster": "_native address cancellation colocation config exceptions keys program protocol session "
     "values.death_facts",
-    "scaler.scheduler": "_native address cancellation colocation config exceptions objects program protocol session "
-    "values.death_facts",
-    "scaler.keys": "exceptions program",
+    "scaler.scheduler": "_native address cancellation colocation config exceptions keys objects program protocol "
+    "session values.death_facts",
+    "scaler.keys": "address exceptions program",
     "scaler.monitor": "_native address exceptions",
     "scaler.monitor.top": "config exceptions monitor program",
     "scaler.monitor.page": "address config exceptions monitor program",

@@ -68,7 +68,7 @@ def test_command_line_goes_over_the_file_and_the_file_over_the_defaults(tmp_path
         ([LOCAL, "--io-threads"], "--io-threads: expected one argument"),
         ([LOCAL, "--log", "x"], "ambiguous option: --log"),
         (["-lp", LOCAL], "--logging-paths must be a list of texts"),
-        (["tcp://0.0.0.0:1"], "accept that with --insecure"),
+        (["tcp://0.0.0.0:1"], "accept it with --insecure"),
         ([LOCAL, "--config", "/nonexistent.toml"], "/nonexistent.toml cannot be read"),
     ],
 )

@@ -30,7 +30,11 @@ def two_hosts():
         return proxies[-1].address
 
     with ExitStack() as stack:
-        options: dict[str, Any] = {"worker_timeout_seconds": TIMEOUT_S, "client_timeout_seconds": TIMEOUT_S}
+        options: dict[str, Any] = {
+            "insecure": True,
+            "worker_timeout_seconds": TIMEOUT_S,
+            "client_timeout_seconds": TIMEOUT_S,
+        }
         cluster = stack.enter_context(RemoteCluster(1, way=way, **options))
         stack.callback(lambda: [proxy.close() for proxy in proxies])
         cluster.add_workers(1)

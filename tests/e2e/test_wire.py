@@ -26,7 +26,8 @@ from tests.proxy import Proxy
 
 @pytest.fixture(scope="module")
 def remote():
-    with RemoteCluster(2) as made:
+    # Without keys: they are found by the address, and some of these tests go through a proxy with another one.
+    with RemoteCluster(2, insecure=True) as made:
         yield made
 
 
@@ -54,7 +55,7 @@ def test_nothing_is_lost_or_doubled_when_a_hosts_connection_breaks(tmp_path):
         proxies.append(Proxy(address))
         return proxies[0].address
 
-    with RemoteCluster(2, way=way) as cluster, Client(cluster.get_address()) as client:
+    with RemoteCluster(2, way=way, insecure=True) as cluster, Client(cluster.get_address()) as client:
         log, cuts = tmp_path / "log", 0
         futures = [client.submit(calls.note, str(log), number) for number in range(6000)]
         for _ in range(6):
@@ -130,7 +131,11 @@ def test_a_host_that_is_killed_gives_its_tasks_back_when_another_comes():
 
 
 def test_large_objects_do_not_go_through_the_session():
-    with RemoteCluster(1) as cluster, Proxy(cluster.get_address()) as proxy, Client(proxy.address) as client:
+    with (
+        RemoteCluster(1, insecure=True) as cluster,
+        Proxy(cluster.get_address()) as proxy,
+        Client(proxy.address) as client,
+    ):
         for _ in range(3):
             assert client.submit(len, b"x" * 20_000_000).result(30) == 20_000_000
             assert len(client.submit(calls.big, 20_000_000).result(30)) == 20_000_000

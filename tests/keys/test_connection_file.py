@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from scaler.exceptions import KeysError
-from scaler.keys.connection_file import Connection, Published, connections_folder, find_connection, fresh_keys
+from scaler.keys.connection_file import Connection, Published, connections_folders, find_connection, fresh_keys
 
 ADDRESS = "tcp://127.0.0.1:2345"
 
@@ -131,10 +131,17 @@ def test_a_folder_that_cannot_be_made_says_so(tmp_path: Path, monkeypatch: pytes
 def test_where_the_files_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SCALER_CONNECTIONS")
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    assert connections_folder() == tmp_path / "scaler"
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    (tmp_path / "tmp").mkdir()
+    folders = [tmp_path / "scaler", tmp_path / "home/.scaler", tmp_path / "tmp" / f"scaler-{os.geteuid()}"]
+    assert connections_folders() == folders
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "not there"))
-    monkeypatch.setenv("HOME", str(tmp_path))
-    assert connections_folder() == tmp_path / ".scaler"
+    published = Published(Connection(ADDRESS))
+    assert published.path.parent == folders[2]
+    assert find_connection() is not None
+    published.leave()
 
 
 def test_its_text_is_readable(published: Published) -> None:

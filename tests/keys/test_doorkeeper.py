@@ -7,7 +7,7 @@ import pytest
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
-from scaler.keys.doorkeeper import USER_ID, Doorkeeper, guard, show, why_refused
+from scaler.keys.doorkeeper import MONITORS, SESSIONS, Doorkeeper, guard, role_shown, show, why_refused
 from scaler.keys.folder import PeerKeys, make_folder, peer_keys, scheduler_keys
 
 Socket = zmq.Socket[bytes]
@@ -20,14 +20,14 @@ EVENTS |= zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_DISCONNECTED
 class Guarded:
     """A socket that listens with these keys, and its doorkeeper."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, purpose: str = SESSIONS) -> None:
         self.context: zmq.Context[Socket] = zmq.Context()
         keys = scheduler_keys(folder)
         self.doorkeeper = Doorkeeper(self.context, keys.roles)
         self.socket = self.context.socket(zmq.ROUTER)
         self.socket.setsockopt(zmq.LINGER, 0)
         self.socket.setsockopt(zmq.HANDSHAKE_IVL, 2000)
-        guard(self.socket, keys)
+        guard(self.socket, keys, purpose)
         self.socket.bind("tcp://127.0.0.1:*")
         self.address = self.socket.getsockopt_string(zmq.LAST_ENDPOINT)
 
@@ -73,15 +73,29 @@ class Visit:
         self.context.destroy(0)
 
 
-@pytest.mark.parametrize("role", ["client", "worker", "monitor"])
+@pytest.mark.parametrize("role", ["client", "worker"])
 def test_a_known_key_gets_in_with_its_role(folder: Path, scheduler: Guarded, role: str) -> None:
     with Visit(scheduler.address, peer_keys(folder, role)) as visit:
         assert scheduler.socket.poll(WAIT_MS)
         frames = scheduler.socket.recv_multipart(copy=False)
         assert frames[-1].bytes == b"hello"
-        assert frames[-1].get(USER_ID) == role
+        assert role_shown(frames[-1]) == role
         assert visit.event() == zmq.EVENT_HANDSHAKE_SUCCEEDED
     assert scheduler.doorkeeper.refused == {}
+
+
+def test_a_monitors_key_is_refused_where_sessions_are(folder: Path, scheduler: Guarded) -> None:
+    with Visit(scheduler.address, peer_keys(folder, "monitor")):
+        assert not scheduler.socket.poll(REFUSED_MS)
+    assert scheduler.doorkeeper.refused == {"the key of a monitor": 1}
+
+
+@pytest.mark.parametrize("role", ["client", "worker", "monitor"])
+def test_every_key_may_look(folder: Path, role: str) -> None:
+    scheduler = Guarded(folder, MONITORS)
+    with Visit(scheduler.address, peer_keys(folder, role)):
+        assert scheduler.socket.poll(WAIT_MS)
+    scheduler.close()
 
 
 def test_an_unknown_key_is_refused_and_told_so(folder: Path, scheduler: Guarded, tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ else:
         check(combo.get_address())
 """
 RIGHT = "6000000 4000000\n999\n"
+NO_KEYS = "every user of this machine can connect"  # for want of a place for them, which is another matter
 IN_FILES = "no shared memory in /dev/shm"
 IN_MEMORY = "no temporary folder can be written to"
 PLACES = {
@@ -49,7 +50,8 @@ def test_a_combo_uses_what_there_is_and_says_it_once(place, tmp_path, run_progra
     before, sentence = PLACES[place]
     ran = run_program(CODE, cwd="/", before=before)
     assert ran.stdout == RIGHT, ran.stderr
-    assert ran.stderr.count(sentence) == ran.stderr.count("\n") == 1
+    (line,) = [line for line in ran.stderr.splitlines() if NO_KEYS not in line]
+    assert sentence in line
 
 
 @pytest.mark.parametrize("place", PLACES)
