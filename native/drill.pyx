@@ -31,6 +31,7 @@ cdef class Drill:
         self.bell_memory = Segment.private(PAGE)
         self.bell = <BellPage *>self.bell_memory.start
         self.pump = Pump(SchedulerCore(1), self.bell_memory, -1)
+        self.pump.core.recorder = Recorder(Segment.private(RECORDER_HEADER_BYTES + MOST_EVENTS * sizeof(RecordedEvent)))
         self.clients = [self.play(False, i + 1, ring_bytes) for i in range(clients)]
         self.workers = [self.play(True, 0, ring_bytes) for i in range(workers)]
 

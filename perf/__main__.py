@@ -1,9 +1,23 @@
 """All of it: `make bench`, or `python -m perf` with the names of some modules' rows."""
 
-from perf import behaviour, bounds, core, fairness, footprint, graph, home, looking, nested, objects, ring, tasks
+from perf import (
+    behaviour,
+    bounds,
+    core,
+    fairness,
+    footprint,
+    graph,
+    home,
+    looking,
+    monitor,
+    nested,
+    objects,
+    ring,
+    tasks,
+)
 from perf.command import Rows, main
 
-MODULES = (ring, core, tasks, home, graph, nested, objects, behaviour, fairness, footprint, looking, bounds)
+MODULES = (ring, core, tasks, home, graph, nested, objects, behaviour, fairness, footprint, looking, monitor, bounds)
 ROWS: Rows = {
     f"{module.__name__.rpartition('.')[2]}.{name}": row for module in MODULES for name, row in module.ROWS.items()
 }

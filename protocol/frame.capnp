@@ -59,5 +59,6 @@ struct Frame {
     answer @35 :Question.Answer;                        # cluster -> scheduler -> client
     output @36 :Question.Output;                        # cluster -> scheduler -> client
     alarm @37 :Question.Alarm;                          # cluster -> scheduler
+    usage @38 :Session.Usage;                           # cluster -> scheduler, unnumbered
   }
 }

@@ -53,7 +53,10 @@ struct Texts {
 # Every call that a client has submitted is in exactly one of these, a chunk of a map as so many calls:
 #   submitted = waiting + ready + heldBack + placed + lent + doomed + succeeded + failed + cancelled
 # A call that is run again (retries) stays one call. One whose result nobody has read yet has succeeded or failed. A call
-# that a task makes in place, in its own process, and that never comes to the scheduler, is in `inPlace` alone.
+# that a task makes in place, in its own process, and that never comes to the scheduler, is in `inPlace` alone; one that
+# had come, and that the scheduler has lent to the task that waits for it, has succeeded once that has run it, whatever it
+# came to. One that was cancelled and that other tasks still need goes on, and ends as what it then is. A submit that was
+# refused has failed.
 struct Counts {
   submitted @0 :UInt64;
   succeeded @1 :UInt64;
@@ -69,7 +72,7 @@ struct Counts {
   stopping @10 :UInt64;                                 # cancelled, and still on a worker
   unread @11 :UInt64;                                   # ended, and there is no room yet to tell the client
   kept @12 :UInt64;                                     # ended, and the result is kept for dependants
-  inPlace @13 :UInt64;                                  # run in place by the tasks that made them
+  inPlace @13 :UInt64;                                  # run in place by the tasks that wait for them, lent ones included
   retried @14 :UInt64;                                  # runs beyond the first
   stopped @15 :UInt64;                                  # ended by force: a time limit, or a cancel that came late
 }
@@ -88,11 +91,12 @@ struct Summary {
   idleWorkers @9 :UInt32;                               # with nothing to do
   clients @10 :UInt32;
   hosts @11 :UInt32;
-  functions @12 :UInt32;
+  functions @12 :UInt32;                                # that a client has just now
 
   cpuShare @13 :Float32;                                # of the scheduler's process since the last report; 1: one core
   rssBytes @14 :UInt64;
-  lagNs @15 :UInt64;                                    # longest pass of its loop since the last report
+  lagNs @15 :UInt64;                                    # by how much a timer of its loop was late at most since the
+                                                        # last report
   queuedBytes @16 :UInt64;                              # kept for tasks: rows and payloads
   objects @17 :UInt64;
   objectBytes @18 :UInt64;
@@ -137,7 +141,8 @@ struct Workers {
   sent @11 :Data;                                       # u64: calls ever given to it
   succeeded @12 :Data;                                  # u64
   failed @13 :Data;                                     # u64
-  inPlace @14 :Data;                                    # u64: calls that its tasks have run in place
+  inPlace @14 :Data;                                    # u64: calls that its tasks have run in place; elsewhere, as of
+                                                        # the last look of its supervisor
   busyNs @15 :Data;                                     # u64: sum of the durations of what it has answered
   cpuShare @16 :Data;                                   # f32: 1 is one core
   rssBytes @17 :Data;                                   # u64
@@ -165,7 +170,11 @@ struct Hosts {
 
 # Durations and times in the queue are in histograms of logarithmic buckets: bucket 4 * e + q has the values from
 # (4 + q) * 2^(e-2) ns up to the next bucket's first, for e from 2 on; values below 4 ns are in buckets of their own value.
-# Only buckets that hold something are listed.
+# Only buckets that hold something are listed. The first one that a scheduler counts in, 24, has all that is below 80 ns,
+# its last, 191, all from 7/4 * 2^47 ns on.
+#
+# A program may have a million functions. There are rows for at most 500 that a client has, those that were called last,
+# and for the last 256 that no client has any more; the row with the number 0, if there is one, is the sum of all others.
 struct Functions {
   number @0 :Data;                                      # u32: never used again for another function
   name @1 :Texts;
@@ -173,9 +182,12 @@ struct Functions {
   succeeded @3 :Data;                                   # u64
   failed @4 :Data;                                      # u64
   cancelled @5 :Data;                                   # u64
-  placed @6 :Data;                                      # u64: on workers just now
+  placed @6 :Data;                                      # u64: on workers just now, those being stopped included
   durationNs @7 :Data;                                  # u64: sum
-  queuedNs @8 :Data;                                    # u64: sum, from when it could run until a worker began it
+  queuedNs @8 :Data;                                    # u64: sum, from when it could run until a worker began it. That
+                                                        # is when its result was read, less the duration that the worker
+                                                        # has measured: it is too long by what the result waited to be
+                                                        # read. Of a task whose worker died it begins anew
   lastNs @9 :Data;                                      # u64: when one was last answered
   durations @10 :Histograms;                            # of calls; of a chunk each call has its mean
   queued @11 :Histograms;
@@ -208,12 +220,12 @@ struct Clients {
   objects @15 :Data;                                    # u64: of its making
   objectBytes @16 :Data;                                # u64
   joinedNs @17 :Data;                                   # u64
-  heardNs @18 :Data;                                    # u64
+  heardNs @18 :Data;                                    # u64: of a client that shares memory, now
 }
 
 # Failed calls, grouped by exception and the line that raised it; the groups that failed last, at most 256.
 struct Failures {
-  exception @0 :Texts;                                  # its type's full name
+  exception @0 :Texts;                                  # its type, as a traceback names it: builtins have no module
   message @1 :Texts;                                    # of the last one, at most 1,000 bytes
   place @2 :Texts;                                      # file:line in function
   function @3 :Data;                                    # u32: number of the task's function
@@ -225,7 +237,8 @@ struct Failures {
   traceback @9 :Texts;                                  # of the last one, at most 16,000 bytes
 }
 
-# A run of the recorder's events, 32 bytes each, for viewers that cannot map its ring:
+# A run of the recorder's events, 32 bytes each, for viewers that cannot map its ring. One report has at most 16,384; if
+# there are many, there are up to ten reports in a second:
 #   u64 task        its id
 #   u64 endNs       when the scheduler had its result
 #   f32 duration    s, of the whole record

@@ -77,3 +77,23 @@ struct ShutdownAnswer {
 struct Heartbeat {
   timeNs @0 :UInt64;                                    # the sender's monotonic clock
 }
+
+# What a cluster's host and processes take, for those who look at the scheduler. Columns have one row for each worker that
+# was looked at; each says what is so now, so a frame that is lost is made good by the next.
+struct Usage {
+  cores @0 :UInt32;
+  agentPid @1 :UInt32;                                  # of the supervisor, on its own host
+  agentCpuShare @2 :Float32;                            # since the last look; 1 is one core
+  agentRssBytes @3 :UInt64;
+  memoryTotalBytes @4 :UInt64;
+  memoryFreeBytes @5 :UInt64;                           # available
+  sharedMemoryTotalBytes @6 :UInt64;
+  sharedMemoryFreeBytes @7 :UInt64;
+  reasons @8 :List(Text);                               # why workers have ended and were replaced, at most 100
+  restarts @9 :Data;                                    # UInt64  how many for each of them since the supervisor began
+  peers @10 :Data;                                      # UInt32  the worker
+  pids @11 :Data;                                       # UInt32
+  cpuShares @12 :Data;                                  # Float32
+  rssBytes @13 :Data;                                   # UInt64
+  inPlace @14 :Data;                                    # UInt64  calls that its tasks have run themselves
+}

@@ -206,6 +206,7 @@ cdef class ChunkResults:
     """What a worker writes while it runs a chunk."""
     cdef ByteBuffer body, ends, codes
     cdef bint all_plain
+    cdef uint32_t failed      # how many calls have: goes with the result, whose reader may be unable to look at them
 
     def __cinit__(self):
         self.body, self.ends, self.codes = ByteBuffer(), ByteBuffer(), ByteBuffer()
@@ -214,6 +215,7 @@ cdef class ChunkResults:
         self.body.size = self.ends.size = self.codes.size = 0
         self.body.append(b"\x80\x05](", 4)
         self.all_plain = True
+        self.failed = 0
         return 0
 
     cdef bint add_plain(self, value) except -1:
@@ -228,6 +230,7 @@ cdef class ChunkResults:
 
     cdef int add(self, int status, bytes data) except -1:
         self.all_plain = False
+        self.failed += status != STATUS_OK
         self.body.append(PyBytes_AS_STRING(data), len(data))
         return self.note(status)
 

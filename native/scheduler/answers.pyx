@@ -24,10 +24,12 @@ cdef class Answers:
     cdef ObjectTable objects
     cdef FunctionTable functions
     cdef Edges edges
+    cdef Outcomes outcomes
     cdef uint64_t answered
 
     def __cinit__(self, TaskTable table, ReadyQueue ready, ClientTable clients, ObjectTable objects,
-                  FunctionTable functions, Edges edges):
+                  FunctionTable functions, Edges edges, Outcomes outcomes):
+        self.outcomes = outcomes
         self.table = table
         self.ready = ready
         self.clients = clients
@@ -37,6 +39,7 @@ cdef class Answers:
 
     cdef inline void answer(self, uint32_t row_index, Record *result) noexcept nogil:
         """The task has ended with this result: whoever needs it gets it."""
+        self.outcomes.note_result(row_index, result)
         if self.table.row(row_index).node == NULL or self.tell_dependants(row_index, result):
             self.send(row_index, result)
 
@@ -157,11 +160,14 @@ cdef class Answers:
         """Say why there will be no task of this submit, for which there is room where it matters (`may_refuse`)."""
         cdef void *outlet = self.clients.clients[client_index].outlet
         cdef uint32_t size = <uint32_t>strlen(text)
+        cdef CallCounts *calls = self.table.counts_of(client_index)
         cdef Record *record = (<Outlet>outlet).reserve(size)
         if record == NULL:
             return
         fill_record(record, KIND_RESULT, 0, STATUS_REFUSED, submit.function, submit.task, 0, submit.items, 0)
         memcpy(payload_of(record), text, size)
+        calls.submitted += max(submit.items, <uint32_t>1)
+        calls.failed += max(submit.items, <uint32_t>1)
         (<Outlet>outlet).commit()
         self.clients.note_dirty(client_index)
 
@@ -225,7 +231,7 @@ cdef class Answers:
         self.drop_payload(row_index)
         if not over:
             row.function = NO_FUNCTION
-            move(row, EVENT_IS_KEPT)
+            self.table.move(row, EVENT_IS_KEPT)
             self.edges.rest(row_index)
             return
         self.clients.forget_row(row_index)

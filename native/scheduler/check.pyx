@@ -19,6 +19,9 @@ cdef class Check:
     """One look at a core."""
     cdef SchedulerCore core
     cdef uint64_t states[STATES]     # rows in each
+    cdef uint64_t calls[STATES]      # of the client that is looked at, in each
+    cdef dict function_calls         # function index -> calls of its rows that have not ended
+    cdef dict placed_calls           # function index -> calls of its rows that workers have
     cdef uint64_t edges_of_rows      # edges that wait for a row
     cdef uint64_t edges_in_lists     # edges that hang in a row's list
     cdef uint64_t absent_edges
@@ -44,7 +47,7 @@ cdef class Check:
     def __init__(self, SchedulerCore core not None):
         self.core = core
         self.held, self.users, self.holders, self.blobs, self.strand_users = {}, {}, {}, {}, {}
-        self.client_blobs = {}
+        self.client_blobs, self.function_calls, self.placed_calls = {}, {}, {}
 
     cdef int run(self) except -1:
         cdef uint32_t index
@@ -56,6 +59,7 @@ cdef class Check:
         self.check_edges()
         self.check_quotas()
         self.check_functions()
+        self.check_function_counts()
         self.check_objects()
         self.check_deaths()
         self.check_survivors()
@@ -70,6 +74,8 @@ cdef class Check:
         if not client.present and not client.leaving:
             if client.directory.pages or client.functions.pages or client.open_tasks or client.function_count:
                 fail(f"client {index} has gone, and has tasks or functions")
+            if index < self.core.table.calls_room and self.core.table.calls[index].submitted:
+                fail(f"client {index} has gone, and its calls are counted still")
             return 0
         if client.present and client.leaving:
             fail(f"client {index} is leaving, though it is present")
@@ -81,6 +87,7 @@ cdef class Check:
             fail(f"client {index} has an outlet and is not present, or the other way round")
         self.node_bytes = self.written_bytes = self.inline_bytes = self.most_written = 0
         self.brought_bytes = self.answered_bytes = self.resting_bytes = self.resting = self.rows_waiting = self.rows_touched = 0
+        memset(self.calls, 0, sizeof(self.calls))
         for number, row_index in self.look_at_directory(&client.directory, f"tasks of client {index}"):
             queued += self.look_at_row(index, row_index, client.bits | <uint64_t>number)
             rows += 1
@@ -100,9 +107,36 @@ cdef class Check:
             fail(f"client {index} has tasks that are put off, and nothing that they would wait for")
         if rows != client.open_tasks or queued != client.queued_bytes:
             fail(f"client {index} has {rows} tasks of {queued} bytes, not {client.open_tasks} of {client.queued_bytes}")
+        self.check_calls(index)
         self.look_at_numbers(index)
         self.check_waiting(index)
         self.check_tasks_share(index)
+        return 0
+
+    cdef int check_calls(self, uint32_t index) except -1:
+        """What is counted of its calls is what there is, and what it has submitted is in one of the open states or ended."""
+        cdef CallCounts *counts = &self.core.table.calls[index]
+        cdef uint32_t state
+        cdef uint64_t total = counts.succeeded + counts.failed + counts.cancelled
+        for state in range(ROW_READY, STATES):
+            if self.calls[state] != counts.at[state]:
+                fail(f"{self.calls[state]} calls of client {index} are {_STATE_WORDS[state][0]}, not {counts.at[state]}")
+            if is_open(state):
+                total += self.calls[state]
+        if total != counts.submitted:
+            fail(f"client {index} has submitted {counts.submitted} calls, and {total} are somewhere")
+        return 0
+
+    cdef int check_function_counts(self) except -1:
+        cdef FunctionCounts *counts
+        cdef uint32_t index
+        for index in range(self.core.functions.length):
+            counts = &self.core.functions.functions[index].counts
+            if counts.placed != self.placed_calls.get(index, 0):
+                fail(f"workers have {self.placed_calls.get(index, 0)} calls of function {index}, not {counts.placed}")
+            if counts.submitted != counts.succeeded + counts.failed + counts.cancelled + self.function_calls.get(index, 0):
+                fail(f"{counts.submitted} calls of function {index} were submitted, {counts.succeeded} + {counts.failed} + "
+                     f"{counts.cancelled} have ended, and {self.function_calls.get(index, 0)} are open")
         return 0
 
     cdef int check_tasks_share(self, uint32_t index) except -1:
@@ -201,6 +235,11 @@ cdef class Check:
         if row.state <= ROW_NEW or row.state >= STATES:
             fail(f"task {task:#x} is in no state that lasts: {row.state}")
         self.states[row.state] += 1
+        self.calls[row.state] += calls_of(row)
+        if row.function != NO_FUNCTION and is_open(row.state):
+            self.function_calls[row.function] = self.function_calls.get(row.function, 0) + calls_of(row)
+        if row.state == ROW_PLACED or row.state == ROW_CANCELLED:
+            self.placed_calls[row.function] = self.placed_calls.get(row.function, 0) + calls_of(row)
         self.payload_bytes += row.payload_bytes
         if row.payload == NULL and row.payload_bytes > INLINE_BYTES:
             fail(f"task {task:#x} has no room for its payload of {row.payload_bytes} bytes")

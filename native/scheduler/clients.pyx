@@ -19,6 +19,8 @@ cdef uint64_t NUMBER_MASK = ((<uint64_t>1) << 40) - 1
 
 cdef struct Client:
     bint present
+    uint64_t joined_ns
+    uint64_t highest_number    # of the tasks that it has ever submitted
     bint leaving           # gone, but workers still hold tasks of it
     bint dirty             # results written since the last flush: it hangs in the list of those
     uint32_t next_dirty    # index + 1
@@ -97,6 +99,7 @@ cdef class ClientTable:
             self.length += 1
             self.outlets.append(None)
             memset(&self.clients[place], 0, sizeof(Client))
+        self.table.make_client_room(place)
         self.first_free = place
         return place
 
@@ -131,6 +134,7 @@ cdef class ClientTable:
         cdef Client *client = &self.clients[index]
         if client.leaving and client.open_tasks == 0 and client.function_count == 0:
             client.leaving = False
+            self.table.on_client_gone(index)
             self.first_free = min(self.first_free, index)
             self.bits.forget(<uint32_t>(client.bits >> TASK_NUMBER_BITS))
             directory_free(&client.directory)
@@ -169,6 +173,8 @@ cdef class ClientTable:
         if not directory_note(&client.directory, row.task & NUMBER_MASK, row_index):
             return False
         client.open_tasks += 1
+        if row.task & NUMBER_MASK > client.highest_number:
+            client.highest_number = row.task & NUMBER_MASK
         client.queued_bytes += row.payload_bytes
         if row.flags & FLAG_OBJECTS:
             client.brought_bytes += new_bytes(self.table.payload(row), row.payload_bytes)
@@ -217,7 +223,7 @@ cdef class ClientTable:
         """The row's result waits for room, behind those that do already."""
         cdef Row *row = self.table.row(row_index)
         cdef Client *client = &self.clients[row.client]
-        move(row, EVENT_HAS_NO_ROOM)
+        self.table.move(row, EVENT_HAS_NO_ROOM)
         row.next = 0
         row.previous = client.waiting_tail
         if client.waiting_tail:

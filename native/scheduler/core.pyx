@@ -39,6 +39,7 @@ cdef class SchedulerCore:
     cdef FunctionTable functions
     cdef readonly WorkerPool pool
     cdef Dispatcher dispatcher
+    cdef Outcomes outcomes
     cdef Answers answers
     cdef Deaths deaths
     cdef readonly ObjectTable objects
@@ -64,7 +65,8 @@ cdef class SchedulerCore:
         self.functions = FunctionTable(self.objects, self.clients)
         self.pool = WorkerPool()
         self.edges = Edges(self.table, self.clients, self.objects, self.own_tag)
-        self.answers = Answers(self.table, self.ready, self.clients, self.objects, self.functions, self.edges)
+        self.outcomes = Outcomes(self.table, self.functions, self.pool)
+        self.answers = Answers(self.table, self.ready, self.clients, self.objects, self.functions, self.edges, self.outcomes)
         self.dispatcher = Dispatcher(self.table, self.ready, self.functions, self.pool, self.objects, self.answers)
         self.survivors = Survivors(self.table, self.ready, self.clients, self.pool, self.objects, self.answers)
         self.deaths = Deaths(self.table, self.answers)
@@ -85,7 +87,7 @@ cdef class SchedulerCore:
     # clients come and go
 
     def on_client_joined(self, uint32_t client_bits, Outlet results not None, Outlet control not None,
-                         uint64_t worker_tag=0):
+                         uint64_t worker_tag=0, uint64_t now=0):
         """A client with its 24 random bits. Its index; ValueError if the bits are in use.
 
         `worker_tag` says that it is the client of the tasks that run in this worker.
@@ -102,6 +104,7 @@ cdef class SchedulerCore:
         if results.is_elsewhere():
             self.objects.elsewhere.add(client_bits)
         self.clients.clients[index].worker_tag = worker_tag
+        self.clients.clients[index].joined_ns = now
         return index
 
     def has_client(self, uint32_t client_bits):
@@ -111,6 +114,7 @@ cdef class SchedulerCore:
     def on_client_left(self, uint32_t index, uint64_t now):
         """A client is gone: nobody waits for its tasks any more. Names of the segments in its store that are still of use."""
         cdef uint64_t tag = self.clients.tag_of(index)
+        self.table.now_ns = now
         self.ready.orphan(index)
         self.functions.on_client_left(index)
         self.clients.leave(index)
@@ -238,6 +242,9 @@ cdef class SchedulerCore:
         cdef uint32_t row_index
         cdef Row *row
         cdef const char *reason
+        cdef CallCounts *calls = self.table.counts_of(index)
+        cdef FunctionCounts *counts
+        self.table.now_ns = now
         if record.flags & FLAG_INPUTS and self.clients.is_own(index, record.task) and self.is_said_of_another(index, record):
             return
         if (not self.clients.is_own(index, record.task) or record.kind != KIND_TASK
@@ -263,6 +270,7 @@ cdef class SchedulerCore:
         row.flags = record.flags & ~<uint8_t>FLAG_RESENT
         row.placements = 0
         row.deaths = 0
+        row.charged = False
         row.awaited = False
         note_options(row, record)
         if self.clients.clients[index].worker_tag and not self.find_strand(row, record.detail):
@@ -275,8 +283,11 @@ cdef class SchedulerCore:
             self.table.give_back(row_index)
             self.refuse(index, record, b"the scheduler has no memory left")
             return
+        calls.submitted += calls_of(row)
         if function:
             self.functions.use(function - 1)
+            counts = self.functions.counts_of(function - 1)
+            counts.submitted += calls_of(row)
         if row.flags & FLAG_INPUTS and not self.edges.begin(row_index):
             self.refused += 1
             row.flags = <uint8_t>(row.flags & ~<int>FLAG_INPUTS)
@@ -396,6 +407,7 @@ cdef class SchedulerCore:
         Unknown tasks are no error: they may just have ended, or a worker that has not come over yet runs them.
         """
         cdef uint32_t row_index
+        self.table.now_ns = now
         if not self.clients.is_own(index, task):
             self.refused += 1
             return
@@ -410,6 +422,7 @@ cdef class SchedulerCore:
 
     def on_clear(self, uint32_t index, uint64_t now, uint64_t before=-1):
         """The client wants none of its tasks any more, up to the id `before`: later ones it has submitted since."""
+        self.table.now_ns = now
         self.clear(index, NUMBER_MASK + 1 if before == <uint64_t>-1 else before & NUMBER_MASK)
         self.dispatch(now)
 
@@ -446,6 +459,7 @@ cdef class SchedulerCore:
 
     def go_on(self, uint64_t now):
         """Clear some more of what clients want no more, and settle some more. True if there is still something left."""
+        self.table.now_ns = now
         self.edges.settled_bytes = 0
         self.edges.is_cut = False
         self.settle()
@@ -485,6 +499,8 @@ cdef class SchedulerCore:
     cdef void cancel(self, uint32_t row_index) noexcept nogil:
         cdef Row *row = self.table.row(row_index)
         cdef uint32_t state = row.state
+        if is_open(state):
+            self.outcomes.note_cancelled(row_index)
         if state == ROW_READY:
             self.ready.remove(row_index)
             self.answers.end(row_index)
@@ -493,7 +509,7 @@ cdef class SchedulerCore:
                 self.dispatcher.unplace(row_index)
                 self.answers.end(row_index)
             else:
-                move(row, EVENT_IS_UNWANTED)
+                self.table.move(row, EVENT_IS_UNWANTED)
                 self.dispatcher.stop(row_index)
         elif state == ROW_ANSWERED:
             self.answers.stop_waiting(row_index)
@@ -518,6 +534,7 @@ cdef class SchedulerCore:
         cdef uint32_t row_index
         cdef uint32_t state
         cdef Client *client = &self.clients.clients[index]
+        self.table.now_ns = now
         if not self.clients.is_own(index, task):
             self.refused += 1
             return
@@ -546,7 +563,7 @@ cdef class SchedulerCore:
         if record == NULL:
             return 0
         self.ready.remove(row_index)
-        move(self.table.row(row_index), EVENT_IS_LENT)
+        self.table.move(self.table.row(row_index), EVENT_IS_LENT)
         fill_record(record, KIND_RUN_HERE, 0, 0, 0, self.table.row(row_index).task, 0, 0, 0)
         (<Outlet>control).commit()
         full_fence()
@@ -560,7 +577,9 @@ cdef class SchedulerCore:
             row_index = self.clients.find_row(index, task)
         if row_index == 0 or self.table.row(row_index).state != ROW_LENT:
             return
+        self.table.now_ns = now
         if is_done:
+            self.outcomes.note_run_in_place(row_index)
             self.answers.end(row_index)
         else:
             self.table.row(row_index).awaited = False
@@ -605,7 +624,7 @@ cdef class SchedulerCore:
     cdef void start_node(self, uint32_t row_index) noexcept nogil:
         """Everything is known of it: let it wait, or run it, or end it."""
         cdef Node *node = self.edges.node(row_index)
-        move(self.table.row(row_index), EVENT_WAITS)
+        self.table.move(self.table.row(row_index), EVENT_WAITS)
         self.edges.begin_waiting(row_index)
         if node.open == 0 or node.failed or node.lost:
             self.edges.touch(row_index)
@@ -718,7 +737,7 @@ cdef class SchedulerCore:
     # workers come and go
 
     def on_worker_joined(self, Outlet tasks not None, Outlet control not None, uint32_t queue_size=1000, *,
-                         uint32_t host=0, uint64_t tag=0):
+                         uint32_t host=0, uint64_t tag=0, uint64_t now=0):
         """A worker that may be given tasks. Its index.
 
         `host` is 0 for the scheduler's own, else a number of the ObjectTable's; what is made there comes under a tag of
@@ -735,6 +754,7 @@ cdef class SchedulerCore:
         index = self.pool.add(tasks, control, queue_size)
         self.pool.workers[index].tag = tag
         self.pool.workers[index].host = host
+        self.pool.workers[index].joined_ns = self.pool.workers[index].since_ns = now
         self.pool.workers[index].maker = self.own_tag if host else self.pool.workers[index].tag
         self.worker_of_tag[self.pool.workers[index].tag] = index
         return index
@@ -784,6 +804,7 @@ cdef class SchedulerCore:
 
     def on_death_told(self, uint64_t tag, bytes facts not None, uint64_t now):
         """What its supervisor knows of the death of the worker with this tag, in place of what was known before."""
+        self.table.now_ns = now
         self.deaths.on_told(tag, facts)
         self.settle()
         self.dispatch(now)
@@ -803,24 +824,29 @@ cdef class SchedulerCore:
         """A worker died running this."""
         if row_index:
             self.table.row(row_index).deaths += 1
+            self.table.row(row_index).charged = True
 
     cdef list lose_worker(self, uint32_t index, bytes facts, uint64_t now):
         cdef uint64_t tag = self.pool.workers[index].tag
         cdef uint32_t row_index = self.pool.workers[index].tail
         cdef uint32_t previous
         cdef Row *row
+        self.table.now_ns = now
         while row_index:                       # from the youngest, so that the front of the queue ends up in order
             row = self.table.row(row_index)
             previous = row.previous
+            self.outcomes.note_lost(row)
             if self.dispatcher.withdraw(row_index) == TOO_LATE:
                 self.charge(row_index)
             if row.state == ROW_CANCELLED:
+                self.outcomes.note_stopped(row_index)
                 self.answers.end(row_index)
             elif row.items > 1 and row.deaths:
                 self.deaths.tell(row_index, facts)     # its client sends its calls one by one, and charges whose it was
             elif row.deaths > row.retries:
                 self.deaths.doom(tag, row_index, facts, now)
             else:
+                self.outcomes.note_back(row_index)
                 self.ready.push(row_index, EVENT_IS_TAKEN_BACK, True)
             row_index = previous
         self.pool.remove(index)                # from here on it is nobody to whom anything could be given
@@ -847,6 +873,8 @@ cdef class SchedulerCore:
     cdef void on_result(self, uint32_t worker_index, Record *record, uint64_t now) noexcept nogil:
         cdef uint32_t row_index = self.find_held(worker_index, record.task, record.attempt)
         cdef Row *row
+        cdef Worker *worker
+        self.table.now_ns = now
         if row_index == 0:
             if self.survivors.any_lives and record.attempt >> 32 != self.table.life >> 32:
                 self.survivors.take_result(worker_index, record, now)
@@ -859,8 +887,10 @@ cdef class SchedulerCore:
         if record.status != STATUS_STOPPED:           # what was stopped says nothing about how long it takes
             self.functions.note_duration(row.function, record.duration_ns // (row.items if row.items else 1))
         self.dispatcher.unplace(row_index)
-        self.pool.workers[worker_index].since_ns = now
-        if self.pool.workers[worker_index].is_blocked:
+        worker = &self.pool.workers[worker_index]
+        worker.since_ns = now
+        worker.busy_ns += record.duration_ns
+        if worker.is_blocked:
             self.pool.set_blocked(worker_index, False)           # what waited there is over
         if record.detail:
             if (row.flags & FLAG_OBJECTS
@@ -870,6 +900,8 @@ cdef class SchedulerCore:
             record.detail = 0                         # to a client it means something else
         if row.state == ROW_CANCELLED:
             self.dropped += 1
+            if record.status == STATUS_STOPPED:
+                self.outcomes.note_stopped(row_index)
             self.answers.discard(record, self.pool.workers[worker_index].maker)
             self.answers.end(row_index)
             self.settle()
@@ -899,6 +931,7 @@ cdef class SchedulerCore:
         """The answer of a relay that was asked to take a record back: it will not run (took), or runs or has run."""
         cdef uint32_t row_index = self.find_held(worker_index, task, attempt)
         cdef Row *row
+        self.table.now_ns = now
         if row_index == 0:
             return
         row = self.table.row(row_index)
@@ -935,6 +968,7 @@ cdef class SchedulerCore:
 
     def on_tick(self, uint64_t now):
         """Take back what waits behind a task that runs ten times longer than tasks of its kind do."""
+        self.table.now_ns = now
         if not self.survivors.is_empty():
             self.survivors.on_tick(now)
             self.settle()
@@ -949,6 +983,7 @@ cdef class SchedulerCore:
 
     cdef inline void dispatch(self, uint64_t now) noexcept nogil:
         """Place what can be placed."""
+        self.table.now_ns = now
         self.settle()
         self.dispatcher.dispatch(now)
         # One may have been ended that others wait for. What is too much for one go is left for `go_on`.
@@ -1087,6 +1122,32 @@ cdef class SchedulerCore:
         cdef Client *client = &self.clients.clients[index]
         return (tasks_bytes(client) + client.function_bytes + results_bytes(client)
                 + OBJECT_BYTES * <uint64_t>self.objects.made_by(self.clients.tag_of(index)))
+
+    def call_counts(self):
+        """All clients' calls by where they are, those of clients that have gone included."""
+        cdef CallCounts total
+        cdef uint32_t index
+        memcpy(&total, &self.table.gone, sizeof(CallCounts))
+        for index in range(self.clients.length):
+            add_calls(&total, &self.table.calls[index])
+        return {"submitted": total.submitted, "succeeded": total.succeeded, "failed": total.failed,
+                "cancelled": total.cancelled, "waiting": total.at[ROW_WAITING], "ready": total.at[ROW_READY],
+                "held_back": total.at[ROW_HELD_BACK], "placed": total.at[ROW_PLACED], "lent": total.at[ROW_LENT],
+                "doomed": total.at[ROW_DOOMED], "stopping": total.at[ROW_CANCELLED], "unread": total.at[ROW_ANSWERED],
+                "kept": total.at[ROW_KEPT], "retried": total.retried, "stopped": total.stopped}
+
+    @property
+    def recorder(self):
+        """What notes the events; set before the first of them."""
+        return self.outcomes.recorder
+
+    @recorder.setter
+    def recorder(self, Recorder recorder not None):
+        self.outcomes.recorder = recorder
+
+    def failure_groups(self):
+        """Failed calls by exception and place, the group that failed last at the end."""
+        return self.outcomes.failures.all()
 
     def counts(self):
         """Tasks by where they are, for snapshots and tests."""

@@ -36,7 +36,7 @@ cdef class Deaths:
         except MemoryError:
             self.tell(row_index, facts)
         else:
-            move(self.table.row(row_index), EVENT_IS_DOOMED)
+            self.table.move(self.table.row(row_index), EVENT_IS_DOOMED)
             self.table.row(row_index).position = tag
 
     cdef void save(self, uint32_t row_index) noexcept nogil:

@@ -146,7 +146,7 @@ cdef class Dispatcher:
         self.ready.spend(row, max(expected_ns(function, row.items), <uint64_t>function.floor_ns // 2))
         self.ready.remove(row_index)
         row.asked = False
-        move(row, EVENT_IS_GIVEN)
+        self.table.move(row, EVENT_IS_GIVEN)
         row.worker = worker_index
         row.charge_ns = <uint32_t>min(charge, <uint64_t>MOST_ESTIMATE_NS)
         row.next = 0
@@ -158,6 +158,8 @@ cdef class Dispatcher:
             worker.since_ns = now
         worker.tail = row_index
         worker.held += 1
+        worker.sent += calls_of(row)
+        function.counts.placed += calls_of(row)
         worker.load_ns += row.charge_ns
         self.pool.note_dirty(worker_index, now)
         self.pool.settle(worker_index)
@@ -199,6 +201,7 @@ cdef class Dispatcher:
         """The row's worker holds it no longer; the row's state is for the caller to set."""
         cdef Row *row = self.table.row(row_index)
         cdef Worker *worker = &self.pool.workers[row.worker]
+        cdef FunctionCounts *counts = self.functions.counts_of(row.function)
         if row.previous:
             self.table.row(row.previous).next = row.next
         else:
@@ -208,6 +211,7 @@ cdef class Dispatcher:
         else:
             worker.tail = row.previous
         worker.held -= 1
+        counts.placed -= calls_of(row)
         if worker.held == 0:
             worker.is_blocked = False                 # there is nothing left there that could wait
         worker.load_ns -= row.charge_ns

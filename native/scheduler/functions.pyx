@@ -17,20 +17,25 @@
 #
 # Rule 1: a place in the table is used again, a number never: a worker that has not yet heard of the end of one function
 #         cannot take another for it.
+# Rule 2: what was counted for a function outlives it (counts), in `gone` or in the sum of all that have gone.
 # Not here: which of a client's numbers means which function (clients), which worker has it (workers, dispatcher).
 
+from collections import deque as _deque
 from hashlib import blake2b as _blake2b
 
 cdef enum:
     QUICK_NS = 1000000
     LEAST_TASK_NS = 500        # that any task is charged
     NO_FUNCTION = 0xFFFFFFFF
+    MOST_GONE = 256            # functions that no client has any more, and that are shown still
+    MOST_GONE_BYTES = 4096     # of one of these, for its name
 
 cdef struct Function:
     uint64_t mean_ns       # 0: nobody has answered yet
     uint32_t floor_ns      # what a task of it is charged at least
     uint32_t users
-    uint32_t number        # what workers know it by
+    uint32_t number        # what workers, and viewers, know it by (viewers: one more, so that 0 is none)
+    FunctionCounts counts
 
 
 cdef inline uint64_t expected_ns(Function *function, uint32_t items) noexcept nogil:
@@ -56,12 +61,24 @@ cdef class Announced:
 
 
 @cython.final
+cdef class GoneFunction:
+    """What is still shown of a function that no client has any more."""
+    cdef uint32_t number
+    cdef bytes payload
+    cdef FunctionCounts counts
+
+    def __dealloc__(self):
+        free(self.counts.histograms)
+
+
+@cython.final
 cdef class FunctionTable:
     """Functions by index."""
     cdef ObjectTable objects
     cdef ClientTable clients
     cdef Function *functions
     cdef uint32_t room
+    cdef uint32_t length          # places that have ever been in use
     cdef uint32_t next_number
     cdef list announced           # Announced by index; None where there is none
     cdef list free_places
@@ -70,6 +87,9 @@ cdef class FunctionTable:
     cdef bint has_forgotten
     cdef dict owed                # index -> clients (indices) that have forgotten it, and to which it still counts
     cdef dict owed_by             # the other way round
+    cdef uint32_t with_histograms # how many have histograms
+    cdef FunctionCounts gone_counts    # of those that have gone and are not in `gone`
+    cdef object gone              # (number, the bytes it was announced with, its counts) of the last ones that have gone
 
     def __cinit__(self, ObjectTable objects, ClientTable clients):
         self.objects, self.clients = objects, clients
@@ -78,8 +98,14 @@ cdef class FunctionTable:
         self.free_places = []
         self.index_of = {}
         self.forgotten = []
+        self.gone = _deque()
+        memset(&self.gone_counts, 0, sizeof(FunctionCounts))
 
     def __dealloc__(self):
+        cdef uint32_t index
+        for index in range(self.length):
+            free(self.functions[index].counts.histograms)
+        free(self.gone_counts.histograms)
         free(self.functions)
 
     cdef object find(self, bytes digest, int flags):
@@ -99,6 +125,7 @@ cdef class FunctionTable:
             index = <uint32_t>len(self.announced)
             self.make_room(index)
             self.announced.append(announced)
+            self.length = index + 1
         memset(&self.functions[index], 0, sizeof(Function))
         self.functions[index].floor_ns = CREDIT_NS
         self.functions[index].number = self.next_number
@@ -148,6 +175,10 @@ cdef class FunctionTable:
             self.clients.clients[client].function_bytes -= self.bytes_of(<uint32_t>index)
         return 0
 
+    cdef inline FunctionCounts *counts_of(self, uint32_t index) noexcept nogil:
+        """What is counted of this function's calls."""
+        return &self.functions[index].counts
+
     cdef inline void use(self, uint32_t index) noexcept nogil:
         self.functions[index].users += 1
 
@@ -163,6 +194,7 @@ cdef class FunctionTable:
 
     cdef int forget(self, uint32_t index) except -1:
         cdef Announced announced = self.announced[index]
+        self.keep_counts(index, announced)
         cdef tuple key = (announced.digest, announced.flags & FLAG_OBJECTS)
         for client in self.owed.pop(index, ()):
             self.owed_by[client].discard(index)
@@ -173,6 +205,33 @@ cdef class FunctionTable:
         self.announced[index] = None
         if announced.flags & FLAG_OBJECTS:
             self.objects.drop_record(PyBytes_AS_STRING(announced.payload), len(announced.payload))
+        return 0
+
+    cdef void add_histograms(self, uint32_t index) noexcept nogil:
+        """The function has been run: it has histograms from now on, unless too many have."""
+        if self.with_histograms < MOST_HISTOGRAMS:
+            self.functions[index].counts.histograms = <FunctionHistograms *>calloc(1, sizeof(FunctionHistograms))
+            self.with_histograms += self.functions[index].counts.histograms != NULL
+
+    cdef int keep_counts(self, uint32_t index, Announced announced) except -1:
+        """The function goes. The last ones that were called are shown for a while; others are summed up."""
+        cdef FunctionCounts *counts = &self.functions[index].counts
+        cdef GoneFunction gone
+        if counts.submitted:
+            gone = GoneFunction.__new__(GoneFunction)
+            gone.number = self.functions[index].number
+            gone.payload = announced.payload if len(announced.payload) <= MOST_GONE_BYTES else b""
+            memcpy(&gone.counts, counts, sizeof(FunctionCounts))
+            counts.histograms = NULL
+            self.gone.append(gone)
+            if len(self.gone) > MOST_GONE:
+                gone = self.gone.popleft()
+                self.with_histograms -= gone.counts.histograms != NULL
+                add_function_counts(&self.gone_counts, &gone.counts)
+        else:
+            self.with_histograms -= counts.histograms != NULL
+            free(counts.histograms)
+        memset(counts, 0, sizeof(FunctionCounts))
         return 0
 
     cdef inline void note_duration(self, uint32_t index, uint64_t duration_ns) noexcept nogil:

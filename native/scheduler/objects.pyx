@@ -45,6 +45,7 @@ cdef class ObjectTable:
     cdef dict left                # segment -> objects in it, of stores whose makers have gone
     cdef readonly list unlink     # names of segments in which nothing is left
     cdef readonly list gone       # every id that was freed, while there are other hosts
+    cdef dict made_bytes          # a maker's tag -> bytes of its objects that there are
     cdef dict made                # a maker's tag -> {id: StoredObject} of its objects that there are
     cdef public uint64_t most_made    # that a client may have made (quota)
     cdef set elsewhere            # tags of clients that are not here: what they make lies in the scheduler's store
@@ -59,6 +60,7 @@ cdef class ObjectTable:
         self.life, self.folder = life, folder
         self.objects, self.kept, self.freed, self.left = {}, {}, {}, {}
         self.unlink, self.gone = [], []
+        self.made_bytes = {}
         self.made, self.elsewhere, self.most_made = {}, set(), 1 << 63
         self.host_numbers = set()
 
@@ -184,6 +186,7 @@ cdef class ObjectTable:
             self.objects[place.object] = known
             self.made.setdefault(tag, {})[place.object] = known
             self.bytes += place.size
+            self.made_bytes[tag] = self.made_bytes.get(tag, 0) + place.size
         elif place.flags & PLACE_NEW or not by_maker:
             return PLACES_WRONG
         else:
@@ -321,8 +324,9 @@ cdef class ObjectTable:
         cdef uint64_t segment = known.place.segment
         cdef dict made = self.made[maker_of(object)]
         del self.objects[object], made[object]
+        self.made_bytes[maker_of(object)] -= known.place.size
         if not made:
-            del self.made[maker_of(object)]
+            del self.made[maker_of(object)], self.made_bytes[maker_of(object)]
         self.bytes -= known.place.size
         if self.hosts:
             self.gone.append(object)

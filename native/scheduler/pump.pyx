@@ -99,12 +99,13 @@ cdef class Pump:
             peer.running = RunningTask(memory, peer.tasks)
             peer.running.report_to(self.bell_memory, slot)
             tasks = RingOutlet(peer.tasks, memory, SLEEPING_OFFSET, doorbell, stops=self.stops, owner=peer)
-            peer.index = self.core.on_worker_joined(tasks, control, queue_size, tag=tag)
+            peer.index = self.core.on_worker_joined(tasks, control, queue_size, tag=tag, now=now_ns())
             peer.tag = self.core.worker_tag(peer.index)
+            self.core.pool.workers[peer.index].in_place_at = &(<PeerPage *>memory.start).in_place
         else:
             peer.children = Children(memory) if worker_tag else None
             peer.index = self.core.on_client_joined(client_bits, RingOutlet(peer.results, memory, SLEEPING_OFFSET, doorbell),
-                                                    control, worker_tag)
+                                                    control, worker_tag, now_ns())
             peer.tag = client_bits
             if worker_tag:
                 self.nested.append(peer)

@@ -113,7 +113,9 @@ cdef class ReadyQueue:
         cdef Row *row = self.table.row(index)
         cdef ClientLists *lists = self.clients[row.client]
         cdef Level *list = &lists.at[row.level]
-        move(row, event)
+        self.table.move(row, event)
+        if event != EVENT_IS_TAKEN_BACK and event != EVENT_IS_RETURNED:
+            note_runnable(row, self.table.now_ns)
         self.size += 1
         if list.head == 0:
             row.next = row.previous = 0

@@ -169,6 +169,8 @@ cdef class Survivors:
         if self.table.row(row_index).deaths > self.table.row(row_index).retries:
             self.answers.answer_text(row_index, STATUS_WORKER_DIED, b"the worker process died while it ran this task")
         else:
+            self.table.row(row_index).charged = True
+            self.answers.outcomes.note_back(row_index)
             self.ready.push(row_index, EVENT_IS_NOWHERE, True)
         return 0
 
@@ -189,7 +191,7 @@ cdef class Survivors:
         self.held_back[row_index] = end
         if self.table.row(row_index).state == ROW_READY:
             self.ready.remove(row_index)
-        move(self.table.row(row_index), EVENT_IS_HELD_BACK)
+        self.table.move(self.table.row(row_index), EVENT_IS_HELD_BACK)
         return 0
 
     cdef void look_for_result(self, uint32_t row_index) noexcept nogil:

@@ -11,6 +11,9 @@
 # Rule 3: only the arrival of a task takes a row, before anything else: an index that ended in an event is not used again
 #         in the same event.
 
+cdef enum:
+    RUNNABLE_SHIFT = 10        # a microsecond is enough
+
 cdef struct Row:
     uint64_t task
     uint64_t position       # in the worker's ring
@@ -32,11 +35,30 @@ cdef struct Row:
     uint8_t deaths          # workers that died running it
     uint8_t retries         # how many deaths it may survive
     uint32_t limit_ms       # how long an attempt may run; 0: as long as it likes
+    uint32_t runnable_low   # since when it waits for nothing but a worker, in units of 1 << RUNNABLE_SHIFT ns
+    uint16_t runnable_high
+    uint8_t charged         # its worker died at it, and that has not been counted yet
     uint8_t awaited         # a task waits for it, which will run it if nobody else does
     char small[INLINE_BYTES]
 
+cdef inline void note_runnable(Row *row, uint64_t now) noexcept nogil:
+    """From now on the row's task waits for nothing but a worker."""
+    row.runnable_low = <uint32_t>(now >> RUNNABLE_SHIFT)
+    row.runnable_high = <uint16_t>(now >> (RUNNABLE_SHIFT + 32))
+
+
+cdef inline uint64_t runnable_ns(Row *row) noexcept nogil:
+    """Since when."""
+    return ((<uint64_t>row.runnable_high << 32) | row.runnable_low) << RUNNABLE_SHIFT
+
+
+cdef inline uint32_t calls_of(Row *row) noexcept nogil:
+    """How many calls the row's task is."""
+    return row.items + (row.items == 0)
+
+
 cdef inline void move(Row *row, uint32_t event) noexcept nogil:
-    """This has happened to the row's task."""
+    """This has happened to the row's task. Counted by `TaskTable.move`."""
     if IS_CHECKED and not step_of(event).before >> row.state & 1:
         refuse_event(row.state, event, row.task)
     row.state = step_of(event).after
@@ -64,16 +86,50 @@ cdef class TaskTable:
     cdef uint32_t fresh       # next index never used
     cdef readonly uint64_t used
     cdef readonly uint64_t payload_bytes
+    cdef CallCounts *calls    # by client
+    cdef uint32_t calls_room
+    cdef CallCounts gone      # of clients that are not here any more
+    cdef uint64_t now_ns      # when what happens just now happens, for what is counted
 
     def __cinit__(self, uint32_t life=1):
         self.life = (<uint64_t>life) << 32
         self.fresh = 1
+        memset(&self.gone, 0, sizeof(CallCounts))
 
     def __dealloc__(self):
         cdef uint32_t i
         for i in range(self.slab_count):
             free(self.slabs[i])
         free(self.slabs)
+        free(self.calls)
+
+    cdef inline CallCounts *counts_of(self, uint32_t client) noexcept nogil:
+        """What is counted of this client's calls."""
+        return &self.calls[client]
+
+    cdef inline void move(self, Row *row, uint32_t event) noexcept nogil:
+        """This has happened to the row's task, whose client is known."""
+        cdef CallCounts *calls = &self.calls[row.client]
+        cdef uint64_t n = calls_of(row)
+        calls.at[row.state] -= n
+        move(row, event)
+        calls.at[row.state] += n
+
+    cdef int make_client_room(self, uint32_t client) except -1:
+        """A client of this index is about to come."""
+        cdef CallCounts *calls
+        if client >= self.calls_room:
+            calls = <CallCounts *>realloc(self.calls, (client + 64) * sizeof(CallCounts))
+            if calls == NULL:
+                raise MemoryError("no memory for another client")
+            memset(calls + self.calls_room, 0, (client + 64 - self.calls_room) * sizeof(CallCounts))
+            self.calls, self.calls_room = calls, client + 64
+        return 0
+
+    cdef void on_client_gone(self, uint32_t client) noexcept nogil:
+        """Its place is another's soon: what it counted is kept among those of all that have gone."""
+        add_calls(&self.gone, &self.calls[client])
+        memset(&self.calls[client], 0, sizeof(CallCounts))
 
     cdef inline Row *row(self, uint32_t index) noexcept nogil:
         return &self.slabs[index >> SLAB_SHIFT][index & ((1 << SLAB_SHIFT) - 1)]
@@ -129,7 +185,7 @@ cdef class TaskTable:
     cdef void give_back(self, uint32_t index) noexcept nogil:
         cdef Row *row = self.row(index)
         self.drop_payload(row)
-        move(row, EVENT_ENDS)
+        self.move(row, EVENT_ENDS)
         row.next = self.free_head
         poison(row, sizeof(Row))
         self.free_head = index

@@ -43,7 +43,22 @@ cdef struct Worker:
     uint64_t maker         # what the objects of its results begin with
     uint8_t *knows         # bit per function
     uint32_t knows_bytes
+    uint32_t number        # what viewers know it by; from 1 on, and never another's
+    uint64_t sent          # calls ever given to it
+    uint64_t succeeded
+    uint64_t failed
+    const uint64_t *in_place_at    # where it says how many calls its tasks have run themselves; NULL: elsewhere
+    uint64_t in_place      # then, as its supervisor says
+    uint64_t rss_bytes     # of its process, as its supervisor says
+    float cpu_share
+    uint32_t pid
+    uint64_t busy_ns       # sum of the durations of what it has answered
+    uint64_t joined_ns
     uint32_t last_function # index + 1 of what it was given last, which spares a look at the bits
+
+
+cdef inline uint64_t own_runs_of(Worker *worker) noexcept nogil:
+    return worker.in_place if worker.in_place_at == NULL else load_acquire(worker.in_place_at)
 
 
 cdef inline uint32_t bucket_of(Worker *worker) noexcept nogil:
@@ -71,6 +86,9 @@ cdef class WorkerPool:
     cdef list outlets              # by index: keeps them alive
     cdef readonly uint32_t present
     cdef uint32_t first_free       # no index before it is free
+    cdef uint32_t next_number
+    cdef uint64_t in_place_gone    # run in place in workers that have gone
+    cdef readonly uint64_t changes # how often one has come or gone
 
     def __cinit__(self):
         self.outlets = []
@@ -109,6 +127,9 @@ cdef class WorkerPool:
         self.workers[index].control = <void *>control
         self.outlets[index] = (tasks, control)
         self.workers[index].queue_size = queue_size if queue_size else 1
+        self.next_number += 1
+        self.changes += 1
+        self.workers[index].number = self.next_number
         self.present += 1
         self.first_free = index + 1
         self.enter(index)
@@ -118,6 +139,8 @@ cdef class WorkerPool:
         """The worker is gone; what it held is somewhere else by now."""
         cdef Worker *worker = &self.workers[index]
         self.leave(index)
+        self.in_place_gone += own_runs_of(worker)
+        worker.in_place_at = NULL
         worker.present = False
         self.first_free = min(self.first_free, index)
         worker.head = worker.tail = worker.held = 0
@@ -125,6 +148,7 @@ cdef class WorkerPool:
         worker.tasks = worker.control = NULL
         self.outlets[index] = None
         self.present -= 1
+        self.changes += 1
         return 0
 
     cdef inline void note_dirty(self, uint32_t index, uint64_t now) noexcept nogil:

@@ -158,7 +158,8 @@ cdef packed struct PeerPage:
     uint64_t takeover_tasks    # from here on tasks are that owner's
     uint64_t takeover_down     # and so are announcements
     uint64_t takeover_results  # from here on results were unread then
-    uint32_t gap_g[6]
+    uint64_t in_place          # calls that its tasks have run themselves, by the worker
+    uint32_t gap_g[4]
     uint32_t state
     uint32_t stop_raised       # in what runs the stop was raised, and what it makes of that is its affair
     uint64_t task

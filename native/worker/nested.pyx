@@ -118,7 +118,7 @@ cdef class Nest:
     cdef bint sends_old           # no scheduler looks at the children
     cdef uint64_t old_number, next_sending_ns
     cdef unsigned int forks       # there had been so many when this was made: a forked copy counts more
-    cdef readonly uint64_t runs   # how many ran here
+    cdef readonly uint64_t runs   # how many calls ran here
     cdef uint64_t moved_ns        # when something last ended, as of the last look
     cdef uint64_t patience_ns
     cdef uint32_t waits           # threads that wait here, and run nothing meanwhile
@@ -449,7 +449,9 @@ cdef class Nest:
                 value = self.loop.describe_own_stop(function, None)
             self.loop.end_limit(&limit)
         del self.chain[depth:]
-        self.runs += 1
+        self.runs += max(future.items, <uint32_t>1)
+        if self.loop is not None:
+            store_release(&self.loop.page.in_place, self.runs)
         future.duration_ns = now_ns() - start_ns
         future.cpu_us = <uint32_t>min(future.duration_ns // 1000, <uint64_t>0xFFFFFFFF)
         future.memory_peak_kib = peak_kib() if future.duration_ns > PEAK_NS else 0

@@ -30,6 +30,11 @@ cdef class RunningTask:
         self.page = <PeerPage *>memory.start
         self.tasks = tasks
 
+    @property
+    def in_place(self):
+        """How many calls the worker's tasks have run themselves."""
+        return load_acquire(&self.page.in_place)
+
     def is_it(self, uint64_t task, uint64_t attempt, uint64_t since_ns=0):
         """Whether this attempt is in progress; with `since_ns`, whether it is still at the call that it began then."""
         cdef Record *record = self.find_claimed()

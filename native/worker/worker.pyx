@@ -756,7 +756,9 @@ cdef class WorkerLoop:
                 record = self.results.reserve(size)
         if load_acquire(&self.page.life) != self.life:
             kept = 0                                  # who lent it is gone; it is not given out again
-        fill_record(record, KIND_RESULT, flags, status, task.function, task.task, task.attempt, task.items, kept)
+        fill_record(record, KIND_RESULT, flags, status,
+                    self.chunk_results.failed if flags & FLAG_CHUNK else task.function,
+                    task.task, task.attempt, task.items, kept)
         record.duration_ns = self.meter.duration_ns
         record.cpu_us = self.meter.cpu_us
         record.memory_peak_kib = self.meter.memory_peak_kib

@@ -69,6 +69,7 @@ from scaler.values.reference import ObjectReference
 from scaler.worker.context import Here
 
 if TYPE_CHECKING:
+    from scaler.client.explain import Explanation
     from scaler.client.pool import ClientPool
     from scaler.session.client_relay import ClientRelay
 
@@ -608,6 +609,15 @@ class Client:
         if self._serializer is not None:
             obj = Serialized(self._serializer, obj)
         return self._objects.send(obj, name)
+
+    def explain(self, future: ScalerFuture[Any], timeout: float = 5.0) -> "Explanation":
+        """Why a future is not done yet: where its task stands and what is before it, as data; `str()` of it says so.
+
+        Asks the scheduler, which answers in a few milliseconds; DisconnectedError if it has not within the timeout.
+        """
+        from scaler.client.explain import explain  # seldom asked, and not by workers
+
+        return explain(future, self._address, timeout, self._keys)
 
     def clear(self) -> None:
         """Cancel everything that is not done; what `send_object` has sent is gone (MissingObjects)."""

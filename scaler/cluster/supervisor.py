@@ -23,10 +23,10 @@ import secrets
 import signal
 import socket
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Container, Coroutine, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from scaler.cancellation import STOP_SIGNAL
 from scaler.cluster.autopsy import OutOfMemory, facts_of
@@ -50,12 +50,17 @@ from scaler.program.sparing_log import SparingLog
 from scaler.protocol.frames import Role
 from scaler.session.cluster_relay import ClusterRelay, new_bell_page
 from scaler.session.dealer import new_hello
+from scaler.values.usage import HostUsage, pieces_of
+
+if TYPE_CHECKING:
+    from scaler.cluster.look import HostLook
 
 _log = logging.getLogger(__name__)
 _sparing = SparingLog(_log)
 FACTS_KEPT_S = 5.0
 MOST_SPARES = 2
 UNSAID_S, FLUSH_S = 0.005, 1.0  # before what tasks have written is said again; to say all of it
+LOOK_S = 2.0  # between two looks at what the processes take
 MOST_SAID = 1000  # characters of what a worker said that could not start
 
 
@@ -101,6 +106,7 @@ class Supervisor:
         self._entry: LocalConnection | None = None  # on the scheduler's host
         self._relay: ClusterRelay | None = None  # elsewhere
         self._local_address = self._epoch = self._scheduler_epoch = ""
+        self._restarts: Counter[str] = Counter()  # workers that have ended, by why
         self._output = Output()
         self._stacks = StackReader()
         self._outputs = TaskOutputs(socket.gethostname(), self._on_outputs)
@@ -115,6 +121,7 @@ class Supervisor:
 
     async def serve(self) -> None:
         """Work for the scheduler at the address until told to stop, or until none is there for `death_timeout_s`."""
+        looking = asyncio.ensure_future(self._keep_looking())
         try:
             while not self._stopping.is_set():
                 await self._connect_in_the_end()
@@ -130,6 +137,7 @@ class Supervisor:
                 if not self._stopping.is_set():
                     await self._stay()
         finally:
+            looking.cancel()
             await self._leave()
             sweep_orphans(self._memory.folder)  # nobody else may come by where a scheduler was killed
             self._output.close()
@@ -150,6 +158,32 @@ class Supervisor:
                     raise
                 _log.warning("no scheduler can be worked for just now: %s", error)
             await first_of(self._stopping, timeout_s=AGAIN_S)
+
+    async def _keep_looking(self) -> None:
+        """Say what this host and its workers take, every few seconds, to whichever scheduler there is."""
+        pause_s, look = LOOK_S, None
+        while True:
+            await asyncio.sleep(pause_s)
+            processes = [(child.key, child.pid) for child in self._children.values()]
+            try:
+                look = look or await BlockingCall(_new_look, drop=lambda _: None).outcome()
+                usage = await BlockingCall(
+                    partial(_look, look, processes, self._restarts), drop=lambda _: None
+                ).outcome()
+            except (OSError, RuntimeError):
+                continue  # no thread or descriptor is to be had just now
+            pause_s = look.next_pause_s
+            if self._relay is not None:
+                self._relay.tell_usage(usage)
+            elif self._entry is not None:
+                for piece in pieces_of(usage):
+                    self._tell_scheduler({"usage": piece})
+
+    def _tell_scheduler(self, message: dict[str, Any]) -> None:
+        """Through the door. It may have gone, or not read: what is said there is missed by nobody for long."""
+        assert self._entry is not None
+        with contextlib.suppress(OSError):
+            self._entry.connection.send(json.dumps(message, ensure_ascii=False).encode(), socket.MSG_DONTWAIT)
 
     async def _connect(self) -> None:
         """Say hello, find out whether the scheduler is on this host, and have a relay if it is not."""
@@ -427,6 +461,7 @@ class Supervisor:
         self._forget(index).link.close()
         self._tell_death(child.key, facts)
         intended = child.key in self._killed
+        self._restarts[_why_ended(code, intended, bool(facts.get("oom")))] += 1
         self._killed.discard(child.key)
         if self._roster.running and not self._stopping.is_set():
             how = f"by signal {-code}" if code < 0 else f"with exit code {code}"
@@ -628,3 +663,26 @@ def _say_output(connection: socket.socket, client: int, text: bytes) -> None:
         said = "".join(letter if letter >= " " or letter in "\n\t" else "?" for letter in said)
         packet = json.dumps({"output": client, "text": said}, ensure_ascii=False).encode()
     connection.send(packet, socket.MSG_DONTWAIT)
+
+
+def _new_look(is_given_up: Callable[[], bool]) -> "HostLook":
+    from scaler.cluster.look import HostLook  # psutil takes a while to load, and a supervisor is to start quickly
+
+    return HostLook()
+
+
+def _look(
+    look: "HostLook", processes: list[tuple[str, int]], restarts: "Counter[str]", is_given_up: Callable[[], bool]
+) -> HostUsage:
+    return look.look(processes, restarts)
+
+
+def _why_ended(code: int, is_intended: bool, is_out_of_memory: bool) -> str:
+    """In a few words, by which ends of workers are counted."""
+    if is_intended:
+        return "retired, or killed to stop a task"
+    if is_out_of_memory:
+        return "out of memory"
+    if code >= 0:
+        return f"exit code {code}"
+    return signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"

@@ -34,6 +34,11 @@ def bell_name(epoch: str) -> str:
     return f"{_PREFIX}{epoch}-bell"
 
 
+def recorder_name(epoch: str) -> str:
+    """Of the ring of events that those follow who look at a scheduler."""
+    return f"{_PREFIX}{epoch}-recorder"
+
+
 def segment_name(epoch: str) -> str:
     """A fresh name for rings."""
     return f"{_PREFIX}{epoch}-{secrets.token_hex(8)}"

@@ -65,8 +65,7 @@ class SchedulerConfig(ObjectsConfig, LoggingConfig):
     address: Address = field(metadata=required("where to listen: tcp://host:port (port 0: any free one) or ipc://path"))
     monitor_address: Address | None = option(
         None, "where to publish what scaler_top and scaler_ui show", "-ma",
-        group=NOT_YET, default_words="two ports above the address, or beside its path",
-        not_yet="monitoring comes with a later version",
+        group=WHERE, default_words="two ports above the address, or beside its path",
     )  # fmt: skip
     keys: str | None = option(
         None, "a folder of keys (scaler_keys makes one): only who has one of them can connect, and nobody listens in",
@@ -120,6 +119,11 @@ class SchedulerConfig(ObjectsConfig, LoggingConfig):
                 f"{self.address} can be reached from other machines, and whoever reaches it can run code here: make "
                 "keys with `scaler_keys FOLDER` and give them with --keys FOLDER (keys=...), or listen at 127.0.0.1 or "
                 "an ipc path, or accept it with --insecure (insecure=True)"
+            )
+        if self.monitor_address is not None and not (self.insecure or self.monitor_address.is_loopback):
+            raise OptionError(
+                f"{self.monitor_address} can be reached from other machines, and shows what runs here to whoever does: "
+                "listen at 127.0.0.1 or an ipc path, or accept that with --insecure (insecure=True)"
             )
 
 

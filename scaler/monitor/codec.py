@@ -14,7 +14,8 @@ import sys
 from array import array
 from collections.abc import Iterable
 from importlib.resources import as_file, files
-from typing import Any
+from itertools import accumulate
+from typing import Any, NamedTuple
 
 import capnp
 
@@ -48,6 +49,18 @@ _PARTS = (Tally, Histograms, Counts, Recorder)
 
 class ReportError(ScalerError, ValueError):
     """This is not a report that can be read here; the message says why."""
+
+
+class PackedTexts(NamedTuple):
+    """A column of texts as it is written, for one that seldom changes: a report may have it in place of its list."""
+
+    data: bytes
+    ends: bytes
+
+    @classmethod
+    def of(cls, texts: Iterable[str]) -> "PackedTexts":
+        parts = [text.encode("utf-8", "replace") for text in texts]
+        return cls(b"".join(parts), _little(array("I", accumulate(map(len, parts)))).tobytes())
 
 
 def _load_schema() -> Any:
@@ -134,13 +147,8 @@ def _write(builder: Any, value: Any) -> None:
             setattr(builder, name, item)
 
 
-def _write_texts(builder: Any, texts: Iterable[str]) -> None:
-    parts = [text.encode("utf-8", "replace") for text in texts]
-    ends, at = array("I"), 0
-    for part in parts:
-        at += len(part)
-        ends.append(at)
-    builder.data, builder.ends = b"".join(parts), _little(ends).tobytes()
+def _write_texts(builder: Any, texts: Iterable[str] | PackedTexts) -> None:
+    builder.data, builder.ends = texts if isinstance(texts, PackedTexts) else PackedTexts.of(texts)
 
 
 def _read(reader: Any, kind: type) -> Any:

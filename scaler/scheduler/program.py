@@ -36,6 +36,7 @@ def run(config: SchedulerConfig, lifeline: int = -1, on_ready: Callable[[Address
         io_threads=config.io_threads,
         memory=object_memory(config.object_folder, config.object_memory_bytes),
         keys=admission.keys,
+        monitor_address=config.monitor_address,
     )
     loop, watch = _make_loop(config.event_loop, server)
     try:
@@ -47,6 +48,8 @@ def run(config: SchedulerConfig, lifeline: int = -1, on_ready: Callable[[Address
         if lifeline >= 0:
             loop.add_reader(lifeline, server.stop, "it was stopped by the program that had started it")
         _log.info("scheduler listens at %s (event loop: %s)", bound, config.event_loop)
+        if server.monitor_address:
+            _log.info("monitoring is at %s", server.monitor_address)
         if on_ready is not None:
             on_ready(bound)
         loop.run_until_complete(server.closed)

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from scaler._native import Peer, Pump, Segment
+from scaler._native import Peer, Pump, Segment, note_worker_process, note_worker_usage
 from scaler.cancellation.stopper import Stopper
 from scaler.colocation.handshake import Refused
 from scaler.colocation.listener import LocalPeer
@@ -25,6 +25,7 @@ from scaler.program.processes import Process
 from scaler.program.sparing_log import SparingLog
 from scaler.program.stack_dump import NOT_BEGUN
 from scaler.values.death_facts import facts_from, pack_facts
+from scaler.values.usage import HostUsage, KnownClient, KnownHost, KnownWorker, usage_from
 
 _sparing = SparingLog(logging.getLogger(__name__))
 MOST_ASKED = 4096  # questions for stacks that no supervisor has answered
@@ -32,7 +33,8 @@ LOOK_TICKS = 5  # of the pump, between two looks for tasks that run too long
 
 
 class PumpPeers:
-    """`on_change()` is called after a client or a worker has joined or left."""
+    """`on_change()` is called after a client or a worker has joined or left, `on_usage(supervisor, usage)` when one has
+    said what its host and its processes take."""
 
     def __init__(
         self,
@@ -43,6 +45,7 @@ class PumpPeers:
         memory: ObjectMemory,
         queue_size: int,
         on_change: Callable[[], None],
+        on_usage: Callable[[LocalPeer, HostUsage], None] = lambda peer, usage: None,
     ) -> None:
         self._loop = loop
         self._pump, self._epoch, self._queue_size = pump, epoch, queue_size
@@ -50,7 +53,7 @@ class PumpPeers:
         self._timer: asyncio.TimerHandle | None = None
         self._folder = memory.folder
         self._host = socket.gethostname()
-        self._on_change = on_change
+        self._on_change, self._on_usage = on_change, on_usage
         self.unable: dict[LocalPeer, str] = {}  # the supervisors here, and why no worker of theirs can start
         self.on_answer: Callable[[int, str, str], object] = lambda number, text, problem: None
         self.on_output: Callable[[int, bytes], object] = lambda client, text: None
@@ -74,6 +77,7 @@ class PumpPeers:
             process = peer.process  # first, since it fails where there are no descriptors left
             rings = self._pump.add(memory, True, peer.doorbell, queue_size=self._queue_size, tag=tag)
             self._stopper.add(rings, rings.running, process, request)
+            note_worker_process(self._pump.core, rings.index, peer.pid)
             return rings
         if role == "client":
             bits, worker_tag = int(request.get("bits", 0)), self._worker_tag_in(request)
@@ -131,7 +135,7 @@ class PumpPeers:
         return left
 
     def on_said(self, peer: LocalPeer, message: dict[str, Any]) -> bool:
-        """A supervisor says how a worker of its has died, or that none can start."""
+        """A supervisor says how a worker of its has died, that none can start, or what its processes take."""
         if peer in self.unable and isinstance(why := message.get("unable"), str):
             self.unable[peer] = why
             return True
@@ -140,6 +144,9 @@ class PumpPeers:
             return True
         if peer in self.unable and isinstance(client := message.get("output"), int):
             self.on_output(client, str(message.get("text", "")).encode("utf-8", "replace"))
+            return True
+        if peer in self.unable and (usage := usage_from(message.get("usage"))) is not None:
+            self._note_usage(peer, usage)
             return True
         facts, key = facts_from(message.get("died")), message.get("process")
         if peer.request["role"] != "cluster" or not facts or not isinstance(key, str):
@@ -191,6 +198,42 @@ class PumpPeers:
         elif attempt and not peer.rings.running.is_it(task, attempt):
             text, problem = "", "it has just ended"
         self.on_answer(number, text, problem)
+
+    def _note_usage(self, peer: LocalPeer, usage: HostUsage) -> None:
+        """A supervisor has looked at its host, and at some of its workers."""
+        workers = {other.key: rings for rings, other in self.local.by_rings.items() if rings.is_worker}
+        for one in usage.workers:
+            rings = workers.get(one.process)
+            if rings is not None:
+                pid = self.local.by_rings[rings].pid or one.pid
+                note_worker_usage(self._pump.core, rings.index, pid, one.cpu_share, one.rss_bytes, one.in_place)
+        usage.workers.clear()
+        self._on_usage(peer, usage)
+
+    # who is here, for those who look
+
+    def known_workers(self) -> dict[int, KnownWorker]:
+        """By their indices in the core."""
+        return {
+            rings.index: KnownWorker(str(peer.request.get("name", "")), 0)
+            for rings, peer in self.local.by_rings.items()
+            if rings.is_worker
+        }
+
+    def known_clients(self) -> dict[int, KnownClient]:
+        """By the high bits of their tasks."""
+        return {
+            rings.tag: KnownClient(str(peer.request.get("name", "")), self._host, peer.pid)
+            for rings, peer in self.local.by_rings.items()
+            if not rings.is_worker
+        }
+
+    def known_hosts(self) -> list[KnownHost]:
+        return [KnownHost(0, self._host, str(peer.request.get("name", "")), peer.pid) for peer in self.unable]
+
+    def why_unable(self) -> list[str]:
+        """Of each supervisor here, why none of its workers can start; "" if they can."""
+        return list(self.unable.values())
 
     # stopping what they run
 

@@ -35,8 +35,10 @@ from scaler.protocol.questions import What, pack_answer, read_question
 from scaler.scheduler.alarms import Alarms
 from scaler.scheduler.control_queue import ControlQueue
 from scaler.scheduler.listening import limit, listen
+from scaler.scheduler.monitoring import Monitoring, new_recorder
 from scaler.scheduler.pump_peers import LOOK_TICKS, PumpPeers
 from scaler.scheduler.questions import Questions
+from scaler.scheduler.reporter import Usages
 from scaler.session.dealer import EVENTS, KEEP_ALIVE, NOBLOCK, POLLIN, ZEROMQ_DESCRIPTORS
 from scaler.session.looks import Listeners
 from scaler.session.remote_peers import RemotePeers
@@ -71,6 +73,7 @@ class SchedulerServer:
         io_threads: int = 1,
         memory: ObjectMemory | None = None,
         keys: SchedulerKeys | None = None,
+        monitor_address: Address | None = None,
     ) -> None:
         self.epoch = new_epoch()
         self._memory = memory or object_memory(None, 0)
@@ -83,6 +86,9 @@ class SchedulerServer:
         self.core = SchedulerCore(secrets.randbits(32) | 1, self.epoch, folder)
         self._store = Store(self.epoch, self.core.own_tag, folder, warn_of_files, most_bytes)
         self.core.edges.store = self._store
+        self.core.recorder = new_recorder(self.epoch)
+        self._asked_monitor, self.monitor_address = monitor_address, ""
+        self._usages = Usages()
         self._mappings = Mappings(self.epoch, folder)
         self.core.client_queue_bytes = client_queue_bytes
         self.core.most_waiting = most_waiting
@@ -123,8 +129,9 @@ class SchedulerServer:
 
     def _open(self, loop: asyncio.AbstractEventLoop, address: Address, watch: Watch, undo: ExitStack) -> Address:
         self._local = PumpPeers(
-            loop, self.pump, self.epoch, self._bell_page.name, self._memory, self._queue_size, self._on_change
-        )
+            loop, self.pump, self.epoch, self._bell_page.name, self._memory, self._queue_size, self._on_change,
+            lambda peer, usage: self._usages.note(0, peer.key, usage),
+        )  # fmt: skip
         undo.callback(self._local.close)
         self._objects = HostObjects(self._store, self._mappings)
         self.questions = Questions(loop, self.core, self._ask_worker, self._ask_clusters)
@@ -164,6 +171,12 @@ class SchedulerServer:
         self._listening = listen(self._router, address)
         undo.callback(self._listening.leave)
         bound = self._listening.address
+        self._monitoring = Monitoring(
+            loop, self._context, self.epoch, self.pump, self._local, self._remote, self._usages, bound,
+            self.questions, self.alarms,
+        )  # fmt: skip
+        undo.callback(self._monitoring.close)
+        self.monitor_address = self._monitoring.open(bound, self._asked_monitor, address == bound)
         self._objects.port = _open_object_port(bound)
         watch(self._descriptor, self._read)
         return bound
@@ -407,6 +420,7 @@ class SchedulerServer:
         if self._objects.port is not None:
             self._objects.port.close()
         self._local.close()
+        self._monitoring.close()
         self._listening.leave()
         self._router.close(1000)
         if self._doorkeeper is not None:

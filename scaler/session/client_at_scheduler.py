@@ -80,7 +80,7 @@ class ClientAtScheduler(SessionAtScheduler):
             control = RunOutlet(0, self._dirty_control, [], [], self.ready, self)
             self._outlet = results
             worker_tag = SOME_WORKER if self.hello.is_nested else 0
-            self.index = self.core.on_client_joined(self.hello.client_bits, results, control, worker_tag)
+            self.index = self.core.on_client_joined(self.hello.client_bits, results, control, worker_tag, self.now_ns)
         if isinstance(body, Tasks):
             self._batch_is_cleared = is_cleared  # else it says so of tasks that are being fed
         yield from self.handler_of(body)(self, body)

@@ -19,6 +19,8 @@ from scaler._native import (
     bare,
     feed_one,
     feed_results,
+    note_worker_process,
+    note_worker_usage,
     split_places,
 )
 from scaler.objects.incoming import IncomingObjects
@@ -40,14 +42,17 @@ from scaler.protocol.frames import (
     Results,
     Taken,
     Unable,
+    Usage,
     Verdict,
     Withdraw,
     Withdrawn,
     slices_of,
+    values,
 )
 from scaler.session.session_at_scheduler import HostObjects, SessionAtScheduler, Steps
 from scaler.session.session_end import announced, with_payload
 from scaler.values.death_facts import pack_facts, read_facts
+from scaler.values.usage import HostUsage, KnownHost, KnownWorker, restarts_from
 
 MOST_WORKERS = NEWS_WORDS * 64  # of one host at a time
 FUNCTIONS_AT_ONCE = CHUNK_BYTES // MOST_FUNCTION_BYTES  # in one frame
@@ -80,6 +85,8 @@ class ClusterAtScheduler(SessionAtScheduler):
         self._functions_under_way = 0
         self._large_functions: list[tuple[int, RecordCopy]] = []
         self.unable = ""  # why no worker can start there
+        self.known: dict[int, KnownWorker] = {}  # its workers, by their indices in the core
+        self.usage: HostUsage | None = None  # what its supervisor has said last of its host
         self._present: set[int] = set()  # objects that its host has, or that are on their way there
 
     def on_body(self, body: Body, is_cleared: bool = False) -> Steps:
@@ -88,6 +95,21 @@ class ClusterAtScheduler(SessionAtScheduler):
     def _on_unable(self, body: Unable) -> Steps:
         self.unable = body.reason
         yield from ()
+
+    def _on_usage(self, body: Usage) -> Steps:
+        body.rows(slice(0, 0))
+        counts = values("restarts", "Q", body.restarts, len(body.reasons))
+        self.usage = HostUsage(
+            body.cores, body.agent_pid, body.agent_cpu_share, body.agent_rss_bytes, body.memory_total_bytes,
+            body.memory_free_bytes, body.shared_memory_total_bytes, body.shared_memory_free_bytes,
+            restarts_from(dict(zip(body.reasons, counts, strict=True))),
+        )  # fmt: skip
+        for at in range(0, body.n_rows(), ROWS_PER_SLICE):
+            for peer, pid, cpu_share, rss_bytes, in_place in body.rows(slice(at, at + ROWS_PER_SLICE)):
+                worker = self.workers.get(peer)
+                if worker is not None:
+                    note_worker_usage(self.core, worker, pid, cpu_share, rss_bytes, in_place)
+            yield
 
     def _on_results(self, body: Results) -> Steps:
         self.batch.put_results(body, peers=MOST_NUMBERS)
@@ -119,7 +141,7 @@ class ClusterAtScheduler(SessionAtScheduler):
         claimed, facts = body.claimed(), self._facts_of(body)  # an error in these leaves the worker here
         worker = self.workers.pop(body.peer, None)
         if worker is not None:
-            del self._outlets[body.peer]
+            del self._outlets[body.peer], self.known[worker]
             self._all_vouchers.discard(self._vouchers.pop(body.peer))
             if facts.pop("final", False) and any([self.core.on_final_run(worker, *begun) for begun in claimed]):
                 facts["final"] = True
@@ -177,10 +199,17 @@ class ClusterAtScheduler(SessionAtScheduler):
         tasks = RunOutlet(body.peer, self._dirty, self._asks, self._large, self.ready, self, stops=self._stops)
         control = RunOutlet(body.peer, self._dirty_control, [], self._large_functions, self.ready, self)
         self._outlets[body.peer] = tasks
-        worker = self.workers[body.peer] = self.core.on_worker_joined(tasks, control, self._queue_size, host=self._host)
+        worker = self.workers[body.peer] = self.core.on_worker_joined(
+            tasks, control, self._queue_size, host=self._host, now=self.now_ns
+        )
+        self.known[worker] = KnownWorker(body.name, self._host)
+        note_worker_process(self.core, worker, body.pid)
         if body.outlived:
             self.core.on_survivor(worker, (body.task, body.attempt) if body.task else None)
         yield from ()
+
+    def known_host(self) -> KnownHost:
+        return KnownHost(self._host, self.hello.host_name, self.hello.cluster_name, self.hello.pid)
 
     @property
     def has_more(self) -> bool:
@@ -290,4 +319,5 @@ class ClusterAtScheduler(SessionAtScheduler):
         Release: _on_release,
         Joined: _on_joined,
         Left: _on_left,
+        Usage: _on_usage,
     }

@@ -14,7 +14,9 @@ import contextlib
 import logging
 import os
 import signal
+import sys
 import time
+from array import array
 from collections import deque
 from collections.abc import Callable
 from functools import partial
@@ -32,11 +34,12 @@ from scaler.program.blocking_call import in_thread
 from scaler.program.processes import Process
 from scaler.program.sparing_log import SparingLog
 from scaler.protocol.bounds import plain_text
-from scaler.protocol.frames import Alarm, Hello, Output, Unable, Welcome
+from scaler.protocol.frames import Alarm, Hello, Output, Unable, Usage, Welcome, column
 from scaler.session.cluster_at_relay import ClusterAtRelay, store_tag, worker_tag
 from scaler.session.dealer import Dealer
 from scaler.session.relay_thread import RelayThread
 from scaler.values.death_facts import pack_facts
+from scaler.values.usage import HostUsage, ProcessUsage
 
 _sparing = SparingLog(logging.getLogger(__name__))
 FACTS_WAIT_S, FACTS_PAUSE_S = 0.5, 0.003
@@ -46,6 +49,20 @@ def new_bell_page(folder: str) -> BellPage:
     """For a relay. Not in the event loop: it may wait for a process that looks at the same files."""
     sweep_orphans(folder)  # where no scheduler ever starts, nobody else does
     return BellPage(new_epoch())
+
+
+def _usage_frame(usage: HostUsage, rows: list[tuple[RelayPeer, ProcessUsage]]) -> Usage:
+    shares = array("f", (one.cpu_share for _, one in rows))
+    if sys.byteorder != "little":
+        shares.byteswap()
+    return Usage(
+        usage.cores, usage.agent_pid, usage.agent_cpu_share, usage.agent_rss_bytes, usage.memory_total_bytes,
+        usage.memory_free_bytes, usage.shared_memory_total_bytes, usage.shared_memory_free_bytes,
+        tuple(usage.restarts), column("Q", usage.restarts.values()),
+        array("I", (peer.number for peer, _ in rows)).tobytes(), column("I", (one.pid for _, one in rows)),
+        shares.tobytes(), column("Q", (one.rss_bytes for _, one in rows)),
+        column("Q", (peer.running.in_place for peer, _ in rows)),
+    )  # fmt: skip
 
 
 class ClusterRelay:
@@ -159,6 +176,12 @@ class ClusterRelay:
     def tell_unable(self, why: str) -> None:
         """Tell the scheduler that no worker can start here, or with an empty text that one could."""
         self._call(lambda: self._session.talk.post(Unable(why)))
+
+    def tell_usage(self, usage: HostUsage) -> None:
+        """Tell the scheduler what this host and its workers take."""
+        workers = {one.process: one for one in usage.workers}
+        rows = [(rings, workers[peer.key]) for rings, peer in self._local.by_rings.items() if peer.key in workers]
+        self._call(lambda: self._session.talk.say(_usage_frame(usage, rows)))
 
     @property
     def local_address(self) -> str:

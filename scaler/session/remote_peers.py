@@ -21,7 +21,7 @@ what clients and clusters say (client_at_scheduler, cluster_at_scheduler).
 import logging
 import secrets
 import sys
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -55,6 +55,7 @@ from scaler.session.looks import BODIES, Listeners, Looks
 from scaler.session.session_at_scheduler import HostObjects, SessionAtScheduler, Steps
 from scaler.session.silence import AT_ONCE, Silence
 from scaler.session.strangers import Strangers
+from scaler.values.usage import HostUsage, KnownClient, KnownHost, KnownWorker
 
 _log = logging.getLogger(__name__)
 _sparing = SparingLog(_log)
@@ -108,6 +109,8 @@ class RemotePeers:
         self._workers = Workers(0)
         self._next_warning_s = 0.0
         self.dropped = 0
+        self.monitor = ""  # where the scheduler says how it is, for those who look
+        self.received: Counter[str] = Counter()  # frames, by kind
 
     # events
 
@@ -123,6 +126,7 @@ class RemotePeers:
             if len(parts) != 1:
                 raise FrameError(f"a message of {len(parts)} parts; a frame is one part")
             frame = decode(parts[0]) if link is not None else decode(parts[0], HELLO_LIMIT_BYTES)
+            self.received[type(frame.body).__name__.lower()] += 1
             if isinstance(frame.body, Hello):
                 self._on_hello(routing_id, frame.body, now_s, shown)
             elif link is None:
@@ -241,7 +245,7 @@ class RemotePeers:
     def _welcome(self, routing_id: bytes, token: bytes, resumed: bool, received: int = 0) -> None:
         welcome = Welcome(
             int(self._epoch, 16), token, resumed, received if resumed else 0, self._local_address,
-            round(self._heartbeat_s * 1000),
+            round(self._heartbeat_s * 1000), self.monitor,
             objects_port=0 if self._objects.port is None else self._objects.port.port,
         )  # fmt: skip
         self._send(routing_id, encode(Frame(welcome, 0, received)))
@@ -317,6 +321,49 @@ class RemotePeers:
 
     def _may_answer(self, routing_id: bytes, is_hello: bool) -> bool:
         return self._strangers.may_answer(routing_id, is_hello, self._now_ns / 1e9)
+
+    # who is here, for those who look
+
+    def known_workers(self) -> dict[int, KnownWorker]:
+        """By their indices in the core."""
+        return {
+            index: one
+            for session in self._by_session
+            if isinstance(session, ClusterAtScheduler)
+            for index, one in session.known.items()
+        }
+
+    def known_clients(self) -> dict[int, KnownClient]:
+        """By the high bits of their tasks."""
+        return {
+            link.session.hello.client_bits: KnownClient(
+                link.session.hello.identity.hex()[:8], link.session.hello.host_name, link.session.hello.pid,
+                int(link.heard_s * 1e9),
+            )
+            for link in self._by_session.values()
+            if link.session.hello.role == Role.CLIENT
+        }  # fmt: skip
+
+    def known_hosts(self) -> list[KnownHost]:
+        found = []
+        for session, link in self._by_session.items():
+            if isinstance(session, ClusterAtScheduler):
+                host = session.known_host()
+                host.heard_ns = int(link.heard_s * 1e9)
+                found.append(host)
+        return found
+
+    def usages(self) -> list[tuple[int, bytes, HostUsage]]:
+        """(host, its cluster, what that has said last of it)."""
+        return [
+            (session.known_host().number, session.hello.identity, session.usage)
+            for session in self._by_session
+            if isinstance(session, ClusterAtScheduler) and session.usage is not None
+        ]
+
+    def why_unable(self) -> list[str]:
+        """Of each cluster elsewhere, why none of its workers can start; "" if they can."""
+        return list(self.unable)
 
     # the shell's calls
 

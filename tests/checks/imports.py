@@ -29,19 +29,21 @@ MAY_IMPORT: dict[str, str] = {
     "scaler.config": "address exceptions keys",
     "scaler.protocol": "_native address exceptions",
     "scaler.values.death_facts": "",
+    "scaler.values.usage": "",
     "scaler.values": "_native exceptions values.death_facts",
     "scaler.cancellation": "_native exceptions program",
     "scaler.colocation": "_native exceptions program",
     "scaler.objects": "_native address colocation exceptions program protocol",
     "scaler.session": "_native address cancellation colocation exceptions keys objects program protocol "
-    "values.death_facts",
+    "values.death_facts values.usage",
     "scaler.worker": "_native values",
     "scaler.worker.main": "_native cancellation colocation exceptions program values worker",
-    "scaler.client": "_native address colocation exceptions keys objects program protocol session values worker",
+    "scaler.client": "_native address colocation exceptions keys monitor objects program protocol session values "
+    "worker",
     "scaler.cluster": "_native address cancellation colocation config exceptions keys program protocol session "
-    "values.death_facts",
-    "scaler.scheduler": "_native address cancellation colocation config exceptions keys objects program protocol "
-    "session values.death_facts",
+    "values.death_facts values.usage",
+    "scaler.scheduler": "_native address cancellation colocation config exceptions keys monitor objects program "
+    "protocol session values.death_facts values.usage",
     "scaler.keys": "address exceptions program",
     "scaler.monitor": "_native address exceptions",
     "scaler.monitor.top": "config exceptions monitor program",
@@ -64,6 +66,7 @@ MAY_USE = {
     "numpy": {"scaler.monitor.page"},
     "prometheus_client": {"scaler.monitor.page"},
     "joblib": {"scaler.joblib"},
+    "psutil": {"scaler.cluster.look"},
     "subprocess": {"scaler.cluster.spawn"},
     "tqdm": {"scaler.client.progress"},
     "uvloop": {"scaler.program.event_loop", "scaler.scheduler.pump_loop"},

@@ -22,12 +22,11 @@ def test_defaults_and_options_with_effect_are_not_mentioned(caplog):
 
 
 def test_each_is_announced_once_with_the_reason(caplog):
-    config = SchedulerConfig(address=LOCAL, object_retention_seconds=5, monitor_address=Address(path="/tmp/m"))
+    config = SchedulerConfig(address=LOCAL, object_retention_seconds=5)
     idle.warn_of_idle(config, "--")
     idle.warn_of_idle(config, "--")
     idle.warn_of_idle(ClusterConfig(address=LOCAL, hard_processor_suspend=True))
     assert [record.getMessage() for record in caplog.records] == [
-        "--monitor-address has no effect yet: monitoring comes with a later version",
         "--object-retention-seconds is deprecated and has no effect: an object goes when nobody refers to it any more",
         "hard_processor_suspend is deprecated and has no effect: a task that waits for another is never suspended",
     ]

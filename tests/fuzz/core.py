@@ -22,6 +22,7 @@ from scaler._native import (
     KIND_TASK,
     PLACE_NEW,
     RecordCopy,
+    Recorder,
     RecordRun,
     Ring,
     RingOutlet,
@@ -31,10 +32,17 @@ from scaler._native import (
     Store,
     TaskOptions,
     join_places,
+    note_worker_usage,
     pack_supply,
 )
+from scaler.monitor.codec import decode, encode
+from scaler.monitor.report import TOPICS, Report, task_topic
+from scaler.scheduler.reporter import Reporter, Usages
 
 EVENTS = 2000  # of an episode
+SOMEWHERE = (
+    "waiting", "ready", "held_back", "placed", "lent", "doomed", "succeeded", "failed", "cancelled",
+)  # fmt: skip
 CHECK_EVERY = 100  # events, since it looks at everything
 MS = 1_000_000
 MOST_CLIENTS, MOST_WORKERS = 4, 4
@@ -149,6 +157,10 @@ class CoreFuzz:
     def __init__(self, seed: int) -> None:
         self.chance = chance = random.Random(seed)
         self.core = core = SchedulerCore(chance.choice((1, 2, 2**32 - 1)), "fuzz", "/nowhere")
+        core.recorder = Recorder(Segment.private(4096 + 32 * 4096))
+        self.reporter = Reporter(
+            core, address="", monitor_address=str, peers=[], usage=Usages(), lag_ns=int, messages=dict, warnings=list
+        )
         self.spilled = SpillStore(core.own_tag, chance)
         core.edges.store = cast(Store, self.spilled)
         core.most_waiting = chance.choice((-1, -1, -1, 0, 3))
@@ -199,8 +211,26 @@ class CoreFuzz:
             self.take_back_all: 3,
             self.no_worker_can_start: 2,
             self.look: 5,
+            self.view: 6,
         }
         return [event for event, weight in weights.items() for _ in range(weight)]
+
+    def view(self) -> None:
+        """A viewer has subscribed to everything, and asks about one task."""
+        core, chance = self.core, self.chance
+        if self.workers:
+            note_worker_usage(
+                core, self.worker().index, 1, chance.random(), chance.getrandbits(64), chance.getrandbits(64)
+            )
+        task = self.task_of(self.client()) if self.clients else chance.getrandbits(64)
+        for topic in (*TOPICS, task_topic("task", task)):
+            body = self.reporter.make(topic)
+            if body is None:
+                assert topic == "events"
+                continue
+            decode(encode(Report(1, 1, self.now, self.now, body)))
+        counts = core.call_counts()
+        assert counts["submitted"] == sum(counts[name] for name in SOMEWHERE)
 
     # drawing
 

@@ -61,6 +61,7 @@ from scaler.protocol.frames.session import Role as Role
 from scaler.protocol.frames.session import Shutdown as Shutdown
 from scaler.protocol.frames.session import ShutdownAnswer as ShutdownAnswer
 from scaler.protocol.frames.session import Unable as Unable
+from scaler.protocol.frames.session import Usage as Usage
 from scaler.protocol.frames.session import Welcome as Welcome
 from scaler.protocol.frames.session import Workers as Workers
 
@@ -70,6 +71,7 @@ Body = (
     | Welcome
     | Refusal
     | Heartbeat
+    | Usage
     | Goodbye
     | Tasks
     | Results
@@ -101,7 +103,7 @@ Body = (
     | Alarm
 )
 
-UNNUMBERED = frozenset({Acknowledge, Hello, Welcome, Refusal, Heartbeat})
+UNNUMBERED = frozenset({Acknowledge, Hello, Welcome, Refusal, Heartbeat, Usage})
 
 
 class Frame(NamedTuple):

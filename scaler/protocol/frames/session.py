@@ -6,6 +6,8 @@ says what cannot be, as far as that needs no knowledge of the session.
 Not here: the other bodies (batch, object), Cap'n Proto (codec), numbering (session.ledger).
 """
 
+import sys
+from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
@@ -19,9 +21,11 @@ from scaler.protocol.bounds import (
     SESSION_BYTES,
     VOUCHER_BYTES,
 )
-from scaler.protocol.frames.columns import column, ids_column, row_count, values
+from scaler.protocol.frames.columns import ALL, column, ids_column, row_count, values
+from scaler.protocol.frames.errors import FrameError
 
 CLIENT_BITS = 24
+MOST_REASONS = 100  # for which workers have ended
 
 
 class Role(IntEnum):
@@ -212,3 +216,45 @@ class Workers:
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
     time_ns: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a host and its processes take: `reasons` and `restarts` have a row for each reason, the last five columns
+    one for each worker."""
+
+    cores: int = 0
+    agent_pid: int = 0
+    agent_cpu_share: float = 0.0
+    agent_rss_bytes: int = 0
+    memory_total_bytes: int = 0
+    memory_free_bytes: int = 0
+    shared_memory_total_bytes: int = 0
+    shared_memory_free_bytes: int = 0
+    reasons: tuple[str, ...] = ()
+    restarts: bytes = b""
+    peers: bytes = b""
+    pids: bytes = b""
+    cpu_shares: bytes = b""
+    rss_bytes: bytes = b""
+    in_place: bytes = b""
+
+    def find_error(self) -> str | None:
+        if len(self.reasons) > MOST_REASONS or len(self.restarts) not in (0, 8 * len(self.reasons)):
+            return f"usage: {len(self.reasons)} reasons with {len(self.restarts)} bytes of counts"
+        return long_text("usage", *self.reasons)
+
+    def n_rows(self) -> int:
+        return len(self.peers) // 4
+
+    def rows(self, some: slice = ALL) -> list[tuple[int, int, float, int, int]]:
+        """(worker, pid, share of a core, resident bytes, calls run in place)."""
+        n, shares = self.n_rows(), array("f")
+        if len(self.cpu_shares) != 4 * n:
+            raise FrameError(f"cpuShares: {len(self.cpu_shares)} bytes are not {n} rows of 4 bytes")
+        shares.frombytes(self.cpu_shares)
+        if sys.byteorder != "little":
+            shares.byteswap()
+        columns = (("peers", "I"), ("pids", "I"), ("rss_bytes", "Q"), ("in_place", "Q"))
+        peers, pids, rss, in_place = (values(name, code, getattr(self, name), n, some) for name, code in columns)
+        return list(zip(peers, pids, shares[some], rss, in_place, strict=True))

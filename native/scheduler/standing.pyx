@@ -1,0 +1,93 @@
+# Standing: where one task stands, and what it waits for. The facts; scaler/scheduler/explain.py makes sentences of them.
+#
+# Rule 1: this changes nothing, and is asked between two events.
+# Rule 2: it costs what a look at the lists costs in which the task is, and at most MOST_STEPS rows of each kind: of a
+#         million that are before it, it is said that there are at least so many.
+
+cdef enum:
+    MOST_STEPS = 1 << 18
+    MOST_NAMED_INPUTS = 100
+
+
+cdef dict ready_facts(SchedulerCore core, uint32_t row_index):
+    """What is before a task that could run."""
+    cdef ReadyQueue ready = core.ready
+    cdef Row *row = core.table.row(row_index)
+    cdef uint32_t priority = ready.priority_of(row)
+    cdef uint32_t before = row.previous
+    cdef uint64_t ahead = 0
+    cdef uint64_t higher = 0
+    cdef uint32_t level, client, turns = 0
+    cdef uint32_t root = row.client
+    if row.level >= PRIORITIES:
+        root = ready.clients[row.client].strands[row.level - PRIORITIES].root
+    while before and ahead < MOST_STEPS:
+        ahead += 1
+        before = core.table.row(before).previous
+    for client in range(core.clients.length):
+        if ready.clients[client] == NULL:
+            continue
+        turns += ready.clients[client].in_turn >> priority & 1
+        for level in range(priority + 1, PRIORITIES):
+            before = ready.clients[client].at[level].head if not ready.clients[client].held else 0
+            while before and higher < MOST_STEPS:
+                higher += 1
+                before = core.table.row(before).next
+    return {"ahead": ahead, "ahead_of_higher_priority": higher, "clients_in_turn": turns,
+            "is_turn": ready.turn[priority] == root + 1, "priority": <int>priority - LEVEL_PLAIN,
+            "held": ready.clients[row.client].held, "workers": core.pool.present, "open": core.pool.buckets != 0,
+            "ready": ready.size, "ready_since_ns": runnable_ns(row)}
+
+
+cdef dict placed_facts(SchedulerCore core, uint32_t row_index):
+    """What is before a task on its worker."""
+    cdef Row *row = core.table.row(row_index)
+    cdef Worker *worker = &core.pool.workers[row.worker]
+    cdef Row *first = core.table.row(worker.head)
+    cdef uint32_t before = row.previous
+    cdef uint32_t ahead = 0
+    while before:
+        ahead += 1
+        before = core.table.row(before).previous
+    return {"worker": worker.number, "worker_index": row.worker, "ahead": ahead, "running": first.task,
+            "running_function": core.functions.functions[first.function].number + 1, "since_ns": worker.since_ns,
+            "is_waiting": worker.is_blocked, "limit_ms": row.limit_ms, "ready_since_ns": runnable_ns(row)}
+
+
+cdef dict waiting_facts(SchedulerCore core, uint32_t row_index):
+    """Which inputs of a task are not there."""
+    cdef Node *node = core.edges.node(row_index)
+    cdef list inputs = []
+    cdef uint32_t absent = 0
+    cdef uint32_t k
+    for k in range(node.count):
+        if edges_of(node)[k].input:
+            absent += edges_of(node)[k].input == ABSENT
+            if len(inputs) < MOST_NAMED_INPUTS:
+                inputs.append(edges_of(node)[k].task)
+    return {"open": node.open, "absent": absent, "inputs": inputs, "is_put_off": node.is_put_off}
+
+
+def standing_of(SchedulerCore core not None, uint64_t task):
+    """What is known of this task: {"state": its row's state or "UNKNOWN", and facts by name}."""
+    cdef uint32_t client = core.clients.find(task)
+    cdef uint32_t row_index = core.clients.find_row(client - 1, task) if client else 0
+    cdef dict facts
+    cdef Row *row
+    if row_index == 0:
+        return {"state": "UNKNOWN", "has_client": client != 0,
+                "was_sent": client != 0 and (task & NUMBER_MASK) <= core.clients.clients[client - 1].highest_number}
+    row = core.table.row(row_index)
+    if row.state == ROW_READY:
+        facts = ready_facts(core, row_index)
+    elif row.state == ROW_PLACED or row.state == ROW_CANCELLED:
+        facts = placed_facts(core, row_index)
+    elif row.state == ROW_WAITING:
+        facts = waiting_facts(core, row_index)
+    else:
+        facts = {}
+    facts["state"] = _STATE_WORDS[row.state][0]
+    facts["function"] = 0 if row.function == NO_FUNCTION else core.functions.functions[row.function].number + 1
+    facts["calls"] = calls_of(row)
+    facts["deaths"] = row.deaths
+    return facts
