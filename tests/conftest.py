@@ -16,12 +16,17 @@ Cluster = SchedulerClusterCombo | RemoteCluster
 
 # Files whose subject is not changed by how much a ring holds. On small rings they are run at night only.
 RING_SIZE_IS_NOT_THE_POINT = {
+    "test_by_value.py",
+    "test_callables.py",
     "test_client_death.py",
     "test_deaths.py",
+    "test_failures.py",
     "test_failures_are_let_go.py",
     "test_fairness.py",
     "test_forks.py",
+    "test_functions.py",
     "test_graph_restart.py",
+    "test_interruptions.py",
     "test_main.py",
     "test_options.py",
     "test_retirement.py",
@@ -33,6 +38,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     from tests.effort import NIGHTLY  # a plugin, which pytest wants to be the first to import
 
     def is_for_the_night(item: pytest.Item) -> bool:
+        if item.get_closest_marker("at_night") is not None:
+            return True
         return "small rings" in item.name and item.path.name in RING_SIZE_IS_NOT_THE_POINT
 
     left_out = [] if NIGHTLY else [item for item in items if is_for_the_night(item)]

@@ -44,7 +44,9 @@ def has_ended(process):
 
 
 @pytest.mark.parametrize("target", ["its program", "its processes"])
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, signal.SIGHUP, pytest.param(signal.SIGINT, marks=pytest.mark.at_night)]
+)
 def test_what_ends_by_a_signal_leaves_neither_files_nor_what_its_tasks_have_started(number, target, address, tmp_path):
     program = subprocess.Popen(
         [sys.executable, "-c", CODE, str(tmp_path), address],
