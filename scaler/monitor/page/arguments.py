@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-MOST_PATTERN_CHARACTERS = 200
+MOST_PATTERN_CHARACTERS = 1000  # as long as a name is here (naming)
 
 
 class Arguments:

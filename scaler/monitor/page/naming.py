@@ -8,8 +8,8 @@ stands for just now.
 An event may come before the report that names its worker or its function. It is kept under a number here that gets its
 name later, and if that name has a number already, two numbers have one name from then on.
 
-Rule 1: there are at most `most` names. Those that come later share the last number, under the name OTHERS: a program
-        that makes a new function per task must not eat the page's memory.
+Rule 1: there are at most `most` names, each of at most MOST_CHARACTERS. Those that come later share the last number,
+        under the name OTHERS: a program that makes a new function per task must not eat the page's memory.
 """
 
 from collections.abc import Iterable, Sequence
@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 OTHERS = "(others)"
+MOST_CHARACTERS = 1000  # of a name; what is longer is cut
 _MASK = 0xFFFF
 
 
@@ -45,6 +46,7 @@ class Naming:
 
     def _name(self, index: int, name: str) -> None:
         """What came under a number alone has had this name all the time."""
+        name = name[:MOST_CHARACTERS]
         if index >= 0 and self.names[index] != OTHERS:
             del self._index[self.names[index]]
             self.names[index] = name
@@ -52,6 +54,7 @@ class Naming:
 
     def index_of(self, name: str) -> int:
         """The number that this name has here; a new one if it has none yet."""
+        name = name[:MOST_CHARACTERS]
         index = self._index.get(name)
         if index is None:
             if len(self.names) >= self._most - 1 and name != OTHERS:
@@ -62,7 +65,7 @@ class Naming:
 
     def find(self, name: str) -> int | None:
         """The number of a name that is known."""
-        return self._index.get(name)
+        return self._index.get(name[:MOST_CHARACTERS])
 
     def translate(self, numbers: npt.NDArray[np.integer]) -> npt.NDArray[np.int32]:
         """Numbers of the scheduler's to numbers here."""

@@ -127,6 +127,13 @@ def test_names_are_bounded_in_number():
     assert naming.translate(np.array([0, 999])).tolist() == [0, 9]
 
 
+def test_a_name_of_a_million_characters_is_cut_and_found():
+    naming = Naming("function", most=10)
+    naming.learn([1], ["x" * 10**6])
+    assert naming.find("x" * 10**6) == naming.translate(np.array([1]))[0] == 0
+    assert len(naming.names[0]) == 1000
+
+
 def test_answers_about_tasks_are_kept_by_topic_and_bounded():
     history = History()
     for task in range(1, 200):
