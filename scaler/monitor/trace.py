@@ -31,7 +31,8 @@ from scaler.monitor.report import Events, Functions, Report, Summary, Workers
 from scaler.monitor.subscriber import Subscriber
 
 PIECE_EVENTS = 1 << 16
-COUNTER_POINTS = 10_000
+COUNTER_POINTS = 2_000
+COUNTED = 20_000  # events by which the counter of a longer trace is made
 EARLIER_NS = 10_000_000_000
 MOST_S = 1e9  # that an event may last
 CLOCK = 64  # of a sequence: steps since its last packet
@@ -214,7 +215,7 @@ def _counter(events: bytes, start_ns: int) -> bytes:
 def _queue_steps(events: bytes) -> list[tuple[int, int]]:
     """(time, tasks that could run) at moments that are evenly spread."""
     count = len(events) // EVENT_BYTES
-    stride = max(1, count // 200_000)  # a sample of many: the counter is scaled up
+    stride = max(1, count // COUNTED)  # a sample of many: the counter is scaled up
     if not count:
         return []
     changes: list[int] = []
