@@ -114,7 +114,10 @@ def task(history: History, arguments: Arguments) -> View:
 
 
 def _stands(history: History, report: Report, body: Task) -> dict[str, Any]:
-    facts = {clean(name): int(value) for name, value in body.facts.as_dict().items()}
+    facts = {
+        clean(name).removesuffix("_ns").removesuffix("_ms").replace("_", " "): fact(name, int(value), report.clock_ns)
+        for name, value in body.facts.as_dict().items()
+    }
     return {
         "state": clean(body.state),
         "sentence": block(body.sentence),
@@ -123,6 +126,19 @@ def _stands(history: History, report: Report, body: Task) -> dict[str, Any]:
         "inputs": [f"{each:016x}" for each in body.inputs[:100]],
         "age_s": (history.now_ns - report.wall_ns) / 1e9,
     }
+
+
+def fact(name: str, value: int, clock_ns: int) -> str:
+    """A fact of an explanation in words: its name says what it is."""
+    if name.endswith("since_ns"):
+        return f"{max(0, clock_ns - value) / 1e9:,.3g} s ago" if value else "not yet"
+    if name.endswith("_ns"):
+        return f"{value / 1e9:,.3g} s"
+    if name.endswith("_ms"):
+        return f"{value / 1e3:,.3g} s" if value else "none"
+    if value > 1 << 40:  # a task's id has its client in its high bits
+        return f"{value:016x}"
+    return f"{value:,}"
 
 
 def again(name: str) -> str:

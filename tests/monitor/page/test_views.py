@@ -11,7 +11,7 @@ from scaler.monitor.page.arguments import Arguments, make_filter
 from scaler.monitor.page.downloads import as_csv, as_json
 from scaler.monitor.page.history import History
 from scaler.monitor.page.message import Known, View, clean, numbers_of, pack
-from scaler.monitor.page.task_log import again
+from scaler.monitor.page.task_log import again, fact
 from scaler.monitor.page.views import VIEWS
 from scaler.monitor.report import CLIENT_DOES_NOT_READ, Clients, Hosts, Report
 from tests.monitor.pretended import SECOND_NS, PretendedCluster
@@ -155,6 +155,16 @@ def test_alarms_name_what_is_wrong_and_where():
 def test_again_is_a_call_that_can_be_copied(name, line):
     assert line in again(name)
     assert "client.submit(" in again(name)
+
+
+def test_facts_of_an_explanation_are_in_words():
+    now = 100 * SECOND_NS
+    assert fact("ready_since_ns", 88 * SECOND_NS, now) == "12 s ago"
+    assert fact("since_ns", 0, now) == "not yet"
+    assert fact("waited_ns", 1_500_000_000, now) == "1.5 s"
+    assert fact("limit_ms", 0, now) == "none"
+    assert fact("running", 0x896CCD0000000001, now) == "896ccd0000000001"
+    assert fact("ahead", 12345, now) == "12,345"
 
 
 def test_a_text_is_cut_and_what_is_invisible_is_spelled_out():

@@ -278,6 +278,8 @@ function Legend({ now, dark }: { now: Message; dark: boolean }) {
   } else {
     (now.data.palette as number[] | undefined)?.forEach((number, i, all) => weights.set(number, all.length - i));
   }
+  const running = now.tables.running?.columns.function as Numbers | undefined;
+  running?.forEach((number) => weights.set(number, (weights.get(number) ?? 0) + 1));
   const order = [...weights.entries()].sort((a, b) => b[1] - a[1]).slice(0, LEGEND);
   const others = weights.size - order.length;
   return (

@@ -1,6 +1,6 @@
 // One task: where it stands and why, what its code does just now, how it ended, its traceback, and how to call it again.
 
-import { count, seconds } from "../format";
+import { seconds } from "../format";
 import { address, route, set } from "../route";
 import { useView } from "../parts/use_view";
 import { Fact } from "./worker";
@@ -33,8 +33,8 @@ export function Task() {
           <dl class="facts">
             <Fact name="State" value={stands.state} />
             {stands.worker && <Fact name="Worker" value={stands.worker} />}
-            {Object.entries(stands.facts as Record<string, number>).map(([name, value]) => (
-              <Fact key={name} name={name} value={count(value)} />
+            {Object.entries(stands.facts as Record<string, string>).map(([name, value]) => (
+              <Fact key={name} name={name} value={value} />
             ))}
           </dl>
           {stands.inputs.length > 0 && (
