@@ -7,6 +7,7 @@
 // Rule 2: a task that did not succeed has a mark of its own, besides its colour.
 
 import type { Message, Numbers } from "../feed";
+import { clock } from "../format";
 import { css, hue, type Look } from "../parts/colours";
 
 export interface Span {
@@ -278,8 +279,7 @@ function niceStep(least: number): number {
 }
 
 function timeOf(t: number, step: number): string {
-  const time = new Date(t * 1000);
-  const text = time.toLocaleTimeString("en-GB");
+  const text = clock(t);
   if (step >= 1) return text;
   const digits = Math.min(6, Math.ceil(-Math.log10(step)));
   return `${text.slice(6)}${(t % 1).toFixed(digits).slice(1)}`;
