@@ -50,7 +50,7 @@ def explain(future: Any, address: str, timeout_s: float, keys: str | None = None
     where = _monitor_of(address, timeout_s, keys)
     if not where:
         raise DisconnectedError(f"the scheduler at {address} publishes nothing that could explain a task")
-    with Subscriber(where, (task_topic("task", task),)) as viewer:
+    with Subscriber(where, (task_topic("task", task),), keys) as viewer:
         try:
             said = viewer.read_first(timeout_s).body
         except MonitorError as error:

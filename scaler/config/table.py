@@ -215,6 +215,10 @@ class TopConfig:
     monitor_address: str = field(
         metadata=required("what to show: a scheduler's monitor address, or a file that --record has made")
     )
+    keys: str | None = option(
+        None, "a folder of keys by which the scheduler lets this look", group=WHERE,
+        shown="FOLDER", default_words="SCALER_KEYS, else what a scheduler of this machine has left",
+    )  # fmt: skip
     timeout: float = option(
         5, "give up if the first report has not come after so long", group=TIME, unit="seconds", least=0
     )
@@ -250,6 +254,10 @@ class UiConfig(LoggingConfig):
     monitor_address: str = field(
         metadata=required("what to show: a scheduler's monitor address, or a file that --record has made")
     )
+    keys: str | None = option(
+        None, "a folder of keys by which the scheduler lets this look", group=WHERE,
+        shown="FOLDER", default_words="SCALER_KEYS, else what a scheduler of this machine has left",
+    )  # fmt: skip
     host: str = option("127.0.0.1", "where to serve the page; beyond this machine it asks for a token", group=WHERE)
     port: int = option(50001, "on which port; 0: any free one", group=WHERE, least=0, most=65535)
     token: str | None = option(

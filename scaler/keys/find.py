@@ -55,6 +55,15 @@ def find_keys(address: Address, role: str, folder: str | None = None) -> PeerKey
     return peer_keys(connection.keys_folder, role) if has_keys(connection.keys_folder, role) else None
 
 
+def find_viewer_keys(address: Address, folder: str | None = None) -> PeerKeys | None:
+    """What a viewer shows to the monitor address of a scheduler: a monitor's key, else that of another role."""
+    folder = folder or os.environ.get(KEYS_VARIABLE)
+    for role in ("monitor", "client", "worker"):
+        if folder is None or has_keys(folder, role):
+            return find_keys(address, role, folder)
+    return find_keys(address, "monitor", folder)
+
+
 def _nothing() -> str:
     return (
         f"no address was given, {ADDRESS_VARIABLE} names none, and no scheduler of this user has left a file in "

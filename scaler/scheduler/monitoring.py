@@ -15,6 +15,7 @@ import zmq
 from scaler._native import MOST_EVENTS, RECORDER_HEADER_BYTES, Pump, Recorder, Segment, totals
 from scaler.address import Address
 from scaler.colocation.names import recorder_name
+from scaler.keys.folder import SchedulerKeys
 from scaler.monitor.events import EVENT_BYTES
 from scaler.scheduler.alarms import Alarms
 from scaler.scheduler.publisher import Publisher
@@ -51,10 +52,11 @@ class Monitoring:
         address: Address,
         questions: Questions,
         alarms: Alarms,
+        keys: SchedulerKeys | None = None,
     ) -> None:
         self._pump, self._local, self._remote, self._usages = pump, local, remote, usages
         self._alarms = alarms
-        self._publisher = Publisher(loop, context, int(epoch, 16), self._make, questions.ask_stack)
+        self._publisher = Publisher(loop, context, int(epoch, 16), self._make, questions.ask_stack, keys)
         self._reporter = Reporter(
             pump.core,
             address=str(address),

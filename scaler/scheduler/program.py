@@ -42,7 +42,7 @@ def run(config: SchedulerConfig, lifeline: int = -1, on_ready: Callable[[Address
     try:
         asyncio.set_event_loop(loop)
         bound = server.open(loop, config.address, watch)
-        published = admission.publish(str(bound))
+        published = admission.publish(str(bound), server.monitor_address)
         adopt_orphans(loop)
         obey(loop, server.stop)
         if lifeline >= 0:

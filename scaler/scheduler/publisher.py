@@ -26,6 +26,8 @@ from zmq.backend import Socket as PlainSocket
 
 from scaler.address import Address
 from scaler.exceptions import AddressError, ListenError
+from scaler.keys.doorkeeper import MONITORS, guard
+from scaler.keys.folder import SchedulerKeys
 from scaler.monitor.codec import encode
 from scaler.monitor.report import TOPICS, Body, Report, Stack
 from scaler.program.sparing_log import SparingLog
@@ -40,6 +42,7 @@ AT_ONCE_S = 0.2
 NEXT_S = 0.005  # between two of those
 MOST_QUEUED = 2  # reports on their way to one viewer
 MOST_TOPIC_BYTES = 256
+MOST_SEALED_BYTES = 2048  # with keys: the messages of their handshake are longer than a topic
 MOST_QUESTIONS = 64
 QUESTIONS_S = 0.003  # that answers may take in each tenth of a second; the last one may take longer
 AGAIN_S = 0.95  # before a question is answered again
@@ -58,6 +61,7 @@ class Publisher:
         self, loop: asyncio.AbstractEventLoop, context: "zmq.Context[zmq.Socket[bytes]]", epoch: int,
         make: Callable[[str], Body | None],
         ask_stack: Callable[[int, Callable[[str, str], object]], object] | None = None,
+        keys: SchedulerKeys | None = None,
     ) -> None:  # fmt: skip
         self._loop, self._epoch, self._make = loop, epoch, make
         self._ask_stack = ask_stack
@@ -72,10 +76,13 @@ class Publisher:
         self._lag_s = 0.0
         self._socket = context.socket(zmq.XPUB)
         for option, value in (
-            (zmq.LINGER, 0), (zmq.SNDHWM, MOST_QUEUED), (zmq.MAXMSGSIZE, MOST_TOPIC_BYTES),
+            (zmq.LINGER, 0), (zmq.SNDHWM, MOST_QUEUED),
+            (zmq.MAXMSGSIZE, MOST_TOPIC_BYTES if keys is None else MOST_SEALED_BYTES),
             (zmq.SNDBUF, SEND_BUFFER_BYTES), (zmq.HANDSHAKE_IVL, HANDSHAKE_MS), (zmq.XPUB_VERBOSE, 1), *KEEP_ALIVE,
         ):  # fmt: skip
             self._socket.setsockopt(option, value)
+        if keys is not None:
+            guard(self._socket, keys, MONITORS)
         self._listening: Listening | None = None
         self._descriptor = int(self._socket.getsockopt(zmq.FD))
 

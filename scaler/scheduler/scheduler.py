@@ -173,7 +173,7 @@ class SchedulerServer:
         bound = self._listening.address
         self._monitoring = Monitoring(
             loop, self._context, self.epoch, self.pump, self._local, self._remote, self._usages, bound,
-            self.questions, self.alarms,
+            self.questions, self.alarms, self._keys,
         )  # fmt: skip
         undo.callback(self._monitoring.close)
         self.monitor_address = self._monitoring.open(bound, self._asked_monitor, address == bound)

@@ -45,7 +45,7 @@ MAY_IMPORT: dict[str, str] = {
     "scaler.scheduler": "_native address cancellation colocation config exceptions keys monitor objects program "
     "protocol session values.death_facts values.usage",
     "scaler.keys": "address exceptions program",
-    "scaler.monitor": "_native address exceptions",
+    "scaler.monitor": "_native address exceptions keys",
     "scaler.monitor.top": "config exceptions monitor program",
     "scaler.monitor.page": "address config exceptions monitor program",
     "scaler.integrations": "_native client cluster exceptions program values",

@@ -27,13 +27,15 @@ _log = logging.getLogger(__name__)
 class Listener:
     """Open from `start` to `close`. `on_round` is called after each batch of reports that came together."""
 
-    def __init__(self, address: Address, history: History, recorder: Recorder | None = None) -> None:
+    def __init__(
+        self, address: Address, history: History, recorder: Recorder | None = None, keys: str | None = None
+    ) -> None:
         self.history = history
         self.problem = ""
         """Why what comes last could not be read; empty: it could."""
         self.record_problem = ""
         """Why the recording has ended; empty: it has not."""
-        self._subscriber = Subscriber(address, TOPICS)
+        self._subscriber = Subscriber(address, TOPICS, keys)
         self.address = self._subscriber.address
         self._recorder = recorder
         self._asked: frozenset[str] = frozenset()

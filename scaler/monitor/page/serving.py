@@ -32,7 +32,7 @@ def serve(config: UiConfig) -> int:
     problem = ""
     if "://" in config.monitor_address:
         address = Address.parse(config.monitor_address).check_connectable()
-        listener = Listener(address, history, Recorder(config.record) if config.record else None)
+        listener = Listener(address, history, Recorder(config.record) if config.record else None, config.keys)
     else:
         problem = _read(config.monitor_address, history)
     guard = Guard.make(config.host, config.token or os.environ.get(TOKEN_VARIABLE), config.allowed_hosts)

@@ -43,7 +43,7 @@ READ_BYTES = 4096
 def run(config: TopConfig) -> int:
     """The exit status. ScalerError says why it could not go on."""
     replay = Replay(config.monitor_address) if config.is_recording else None
-    live = Live(config.monitor_address, config.record) if replay is None else None
+    live = Live(config.monitor_address, config.record, config.keys) if replay is None else None
     try:
         if config.json or config.once or not is_terminal():
             return _without_screen(config, live, replay)

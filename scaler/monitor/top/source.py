@@ -17,10 +17,10 @@ _WHOLE_ROUNDS = 2  # before the one that is shown: rates are differences
 
 
 class Live:
-    def __init__(self, address: str, record: str | None = None) -> None:
+    def __init__(self, address: str, record: str | None = None, keys: str | None = None) -> None:
         self.recorder = Recorder(record) if record is not None else None
         try:
-            self.subscriber = Subscriber(address, ())
+            self.subscriber = Subscriber(address, (), keys)
         except BaseException:
             self.close()
             raise
