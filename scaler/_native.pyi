@@ -930,6 +930,45 @@ class FreshFunction:
     def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
     def __getattr__(self, name: str) -> Any: ...
 
+# interrupts
+
+@final
+class Interrupts:
+    def __init__(
+        self,
+        memory: Segment,
+        *,
+        stop_with: type[BaseException] = KeyboardInterrupt,
+        is_importing: Callable[[Any], bool] | None = None,
+        describe_overdue: Callable[[Any, int, BaseException | None], bytes] | None = None,
+        name_of: Callable[[Any], str] | None = None,
+        limit_ns: int = 0,
+    ) -> None: ...
+    def on_signal(self, number: int, frame: Any) -> None: ...
+    def stop_again(self) -> None: ...
+
+# runner
+
+class Unreadable:
+    def __init__(self, error: BaseException) -> None: ...
+    @property
+    def error(self) -> BaseException: ...
+
+@final
+class TaskRun: ...
+
+class TaskRunner:
+    def __init__(
+        self,
+        *,
+        loads: Callable[[Any], Any],
+        loads_parcel: Callable[[Any, Any, Any, Any], Any],
+        load_input: Callable[[TaskInput], Any],
+        dumps: Callable[[Any], bytes | tuple[bytes, list[memoryview]]],
+        describe: Callable[[BaseException, bool], bytes],
+        finish: Callable[[Any], Any] | None = None,
+    ) -> None: ...
+
 # worker
 
 class WorkerLoop:
@@ -945,24 +984,17 @@ class WorkerLoop:
         watched: list[int],
         store: Store,
         mappings: Mappings,
+        runner: TaskRunner,
+        interrupts: Interrupts,
         *,
-        loads: Callable[[Any], Any],
-        loads_parcel: Callable[[Any, Any, Any, Any], Any],
-        load_input: Callable[[TaskInput], Any],
-        dumps: Callable[[Any], bytes | tuple[bytes, list[memoryview]]],
-        describe: Callable[[BaseException, bool], bytes],
         load_function: Callable[[bytes, int], Any],
         upkeep: Upkeep,
-        describe_overdue: Callable[[Any, int, BaseException | None], bytes] | None = None,
-        stop_with: type[BaseException] = KeyboardInterrupt,
-        is_importing: Callable[[Any], bool] | None = None,
-        name_of: Callable[[Any], str] | None = None,
-        limit_ns: int = 0,
-        finish: Callable[[Any], Any] | None = None,
         retirement: Retirement | None = None,
     ) -> None: ...
-    def on_signal(self, number: int, frame: Any) -> None: ...
-    def stop_again(self) -> None: ...
+    @property
+    def runner(self) -> TaskRunner: ...
+    @property
+    def interrupts(self) -> Interrupts: ...
     @property
     def origin(self) -> Origin: ...
     @property
@@ -987,11 +1019,6 @@ class WorkerLoop:
         most_bytes: int,
     ) -> None: ...
     def run(self) -> None: ...
-
-class Unreadable:
-    def __init__(self, error: BaseException) -> None: ...
-    @property
-    def error(self) -> BaseException: ...
 
 def die_with_parent(parent: int) -> None: ...
 def fork_count() -> int: ...
@@ -1067,16 +1094,12 @@ class Nest:
         self,
         memory: Segment,
         mappings: Mappings,
+        runner: TaskRunner,
+        interrupts: Interrupts,
+        origin: Origin,
         *,
-        loads: Callable[[Any], Any],
-        loads_parcel: Callable[[Any, Any, list[Any]], Any],
-        dumps: Callable[[Any], bytes | tuple[bytes, list[memoryview]]],
-        describe: Callable[[BaseException, bool], bytes],
         load_function: Callable[[bytes, int, Callable[[bytes], Any]], Any],
-        finish: Callable[[Any], Any],
-        stop_with: type[BaseException],
         sends_old: bool = False,
-        loop: WorkerLoop | None = None,
     ) -> None: ...
     @property
     def runs(self) -> int: ...

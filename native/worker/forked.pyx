@@ -16,6 +16,10 @@
 
 import sys as _sys
 
+cdef extern from "Python.h":
+    Py_ssize_t Py_REFCNT(object o)
+    unsigned long PyThread_get_thread_ident()
+
 cdef extern from *:
     """
     #include <pthread.h>

@@ -100,7 +100,7 @@ cdef str name_of_callable(function):
 
 
 cdef class Nest:
-    """Belongs to a ClientRings. `run` unpickles, calls and pickles; what it needs for that is handed in."""
+    """Belongs to a ClientRings."""
     cdef Children children
     cdef Mappings mappings
     cdef dict functions           # number -> callable, of those that were run here
@@ -112,31 +112,26 @@ cdef class Nest:
     cdef Origin origin            # for whom they run
     cdef uint64_t asked_ns
     cdef uint64_t sent_number     # of the last child that was here when a task ended
-    cdef object loads, loads_parcel, dumps, describe, load_function, finish, stop_with
-    cdef WorkerLoop loop          # of the worker, for time limits and what may not be tried again; None: there are none
+    cdef TaskRunner runner        # of the worker
+    cdef Interrupts interrupts
+    cdef object load_function
     cdef uint32_t last_runs       # how many run here that may not be tried again
     cdef bint sends_old           # no scheduler looks at the children
     cdef uint64_t old_number, next_sending_ns
-    cdef unsigned int forks       # there had been so many when this was made: a forked copy counts more
     cdef readonly uint64_t runs   # how many calls ran here
     cdef uint64_t moved_ns        # when something last ended, as of the last look
     cdef uint64_t patience_ns
     cdef uint32_t waits           # threads that wait here, and run nothing meanwhile
     cdef public uint64_t quiet_ns # how long nothing may end before `stuck` says so
 
-    def __init__(self, Segment memory not None, Mappings mappings not None, *, loads, loads_parcel, dumps, describe,
-                 load_function, finish, stop_with,
-                 bint sends_old=False, WorkerLoop loop=None):
+    def __init__(self, Segment memory not None, Mappings mappings not None, TaskRunner runner not None,
+                 Interrupts interrupts not None, Origin origin not None, *, load_function, bint sends_old=False):
         self.children = Children(memory)
-        self.origin = Origin() if loop is None else loop.origin
-        self.mappings = mappings
+        self.runner, self.interrupts, self.origin = runner, interrupts, origin
+        self.load_function, self.sends_old, self.mappings = load_function, sends_old, mappings
         self.functions, self.waiting, self.watchers, self.watched = {}, {}, {}, {}
         self.lent, self.chain = set(), []
-        self.loads, self.loads_parcel, self.dumps, self.describe = loads, loads_parcel, dumps, describe
-        self.load_function, self.finish = load_function, finish
-        self.stop_with, self.sends_old, self.loop = stop_with, sends_old, loop
         self.quiet_ns = QUIET_NS
-        self.forks = forks_so_far
 
     # who waits for what
 
@@ -378,84 +373,61 @@ cdef class Nest:
     cdef int run_to_end(self, ClientRings client, PendingFuture future) except -1:
         cdef uint64_t start_ns = now_ns()
         cdef uint8_t state = FUTURE_RAW
-        cdef uint8_t flags = 0
-        cdef uint8_t status = STATUS_OK
+        cdef int flags = 0
+        cdef int status = STATUS_OK
         cdef char small[256]
         cdef object value = None
         cdef object function = None
         cdef object stopped = None
         cdef size_t depth = len(self.chain)
-        cdef CallLimit limit
         cdef MainBefore main = MainBefore()
-        cdef bint is_last_run = self.loop is not None and future.options is not None and retries_in(future.options.word) == 0
-        limit.since_ns = 0
+        cdef TaskRun run = self.begin(future, main.count)
         try:
             function = self.function(client, future.function)
             self.chain.append(function)
             if stack_is_short():
                 raise RecursionError(self.say_chain())
-            self.begin_limit(future, &limit, function)
-            if is_last_run:
-                self.last_runs += 1
-                store_release(&self.loop.page.final, self.loop.page.attempt)
-            Py_SetRecursionLimit(Py_GetRecursionLimit() + MORE_FRAMES)
-            try:
-                if future.flags & FLAG_CHUNK:
-                    value, flags = self.call_chunk(future, function, &limit)
-                else:
-                    value = self.call(future, function, &status)
-            finally:
-                Py_SetRecursionLimit(Py_GetRecursionLimit() - MORE_FRAMES)
-                if is_last_run:
-                    self.last_runs -= 1
-                    if self.last_runs == 0:
-                        store_release(&self.loop.page.final, 0)
-            if status == STATUS_OK and not flags:
+            self.interrupts.begin_limit(&run.limit, run.limit_ms, function)
+            value = self.call(run, future, function, &status)
+            if run.flags & FLAG_CHUNK:
+                flags = FLAG_CHUNK | (FLAG_PLAIN if run.results.all_plain else 0)
+            elif status == STATUS_OK:
                 if plain_value(small, value):
                     state = FUTURE_DONE
                 else:
-                    try:
-                        value = self.dumps(value)
-                    except self.stop_with:
-                        raise
-                    except BaseException as error:
-                        self.end_if_forked(error)
-                        status = STATUS_RAISED
-                        value = self.describe(error, False)
+                    value = self.runner.pack(run, function, value, &status)
             if type(value) is tuple and state == FUTURE_RAW:
                 value = OwnCopy(pack_parts((<tuple>value)[0], (<tuple>value)[1]))
                 flags |= FLAG_OBJECTS
-        except self.stop_with as error:               # who waits here is stopped, and this with it
-            self.end_if_forked(error)
-            if limit.since_ns and self.loop.is_own_stop(&limit):     # for its own limit: who waits goes on
+        except self.interrupts.stop_with as error:    # the task that waits here is stopped, and this with it
+            self.runner.end_if_forked(error)
+            if run.is_stopped():                      # for its own limit: the task that waits goes on
                 status, flags, state = STATUS_RAISED, 0, FUTURE_RAW
-                value = self.loop.describe_own_stop(function, error)
+                value = run.describe_stop(function, error)
             else:
                 stopped = error
                 state, value = FUTURE_CANCELLED, None
         except RecursionError as error:
-            self.end_if_forked(error)
+            self.runner.end_if_forked(error)
             status, flags, state = STATUS_RAISED, 0, FUTURE_RAW
-            value = self.describe(error, False)
+            value = self.runner.describe(error, False)
         except BaseException as error:
-            self.end_if_forked(error)
+            self.runner.end_if_forked(error)
             status, flags, state = STATUS_UNREADABLE, 0, FUTURE_RAW
-            value = self.describe(error, True)
-        self.end_if_forked()
+            value = self.runner.describe(error, True)
+        self.runner.end_if_forked()
         main.put_back()
-        if limit.since_ns:
-            if self.loop.is_own_stop(&limit):         # it has made something else of that
-                status, flags, state = STATUS_RAISED, 0, FUTURE_RAW
-                value = self.loop.describe_own_stop(function, None)
-            self.loop.end_limit(&limit)
+        if run.is_stopped():                          # it has made something else of that
+            status, flags, state = STATUS_RAISED, 0, FUTURE_RAW
+            value = run.describe_stop(function, None)
+        self.interrupts.end_limit(&run.limit)
         del self.chain[depth:]
         self.runs += max(future.items, <uint32_t>1)
-        if self.loop is not None:
-            store_release(&self.loop.page.in_place, self.runs)
+        store_release(&self.interrupts.page.in_place, self.runs)
         future.duration_ns = now_ns() - start_ns
         future.cpu_us = <uint32_t>min(future.duration_ns // 1000, <uint64_t>0xFFFFFFFF)
         future.memory_peak_kib = peak_kib() if future.duration_ns > PEAK_NS else 0
-        future.status, future.flags = status, flags
+        future.status, future.flags = <uint8_t>status, <uint8_t>flags
         client.notifier.complete(future, state, value)
         if client.notifier.unfinished:
             client.notifier.finish_late()
@@ -463,17 +435,36 @@ cdef class Nest:
             raise stopped
         return 0
 
-    cdef inline int begin_limit(self, PendingFuture future, CallLimit *limit, function) except -1:
-        cdef uint32_t limit_ms = future.options.limit_ms if future.options is not None else 0
-        if self.loop is not None and (limit_ms or self.loop.limit_ns):
-            self.loop.begin_limit(limit, limit_ms, function)
-        return 0
+    cdef TaskRun begin(self, PendingFuture future, Py_ssize_t visits_before):
+        cdef TaskRun run = TaskRun.__new__(TaskRun)
+        run.interrupts, run.is_in_place = self.interrupts, True
+        run.flags, run.items = future.flags, future.items
+        run.pickled = future.payload
+        run.payload, run.payload_bytes = PyBytes_AS_STRING(run.pickled), len(run.pickled)
+        run.limit_ms = future.options.limit_ms if future.options is not None else 0
+        run.visits_before = visits_before
+        return run
 
-    cdef inline int end_if_forked(self, error=None) except -1:
-        """What ran here has returned or raised `error`: that is the end of a copy of the worker."""
-        if forks_so_far != self.forks:
-            end_forked(error)
-        return 0
+    cdef object call(self, TaskRun run, PendingFuture future, object function, int *status):
+        """What the runner says of it. Meanwhile there is room for it on the stack, and the page knows if it may not be tried
+        again."""
+        cdef bint is_last_run = future.options is not None and retries_in(future.options.word) == 0
+        if is_last_run:
+            self.last_runs += 1
+            store_release(&self.interrupts.page.final, self.interrupts.page.attempt)
+        Py_SetRecursionLimit(Py_GetRecursionLimit() + MORE_FRAMES)
+        try:
+            if run.flags & FLAG_OBJECTS:
+                run.borrowed = self.copy_parts(run.pickled)
+            if run.flags & FLAG_CHUNK:
+                return self.runner.call_chunk(run, function)
+            return self.runner.call(run, function, status)
+        finally:
+            Py_SetRecursionLimit(Py_GetRecursionLimit() - MORE_FRAMES)
+            if is_last_run:
+                self.last_runs -= 1
+                if self.last_runs == 0:
+                    store_release(&self.interrupts.page.final, 0)
 
     cdef object function(self, ClientRings client, uint32_t number):
         """The callable of this number, unpickled as elsewhere; whatever kept it from being one is raised."""
@@ -483,84 +474,7 @@ cdef class Nest:
             _, payload, flags = client.functions.known[number]
             function = self.load_function(payload, flags, self.copy_parts)
             self.functions[number] = function
-        if type(function) is Unreadable:
-            raise (<Unreadable>function).error.with_traceback((<Unreadable>function).traceback)
-        return as_callable_in_place(function)
-
-    cdef object call(self, PendingFuture future, object function, uint8_t *status):
-        """What the call returns, or the description of what it raised. Raises if its arguments could not be read."""
-        cdef object arguments = NotImplemented
-        cdef bytes payload = future.payload
-        cdef object value
-        if not future.flags & ~(FLAG_PROFILE | FLAG_OUTPUT):
-            arguments = read_plain(PyBytes_AS_STRING(payload), len(payload))
-        if arguments is NotImplemented:
-            if future.flags & FLAG_OBJECTS:
-                arguments = self.loads_parcel(*self.copy_parts(payload))
-            else:
-                arguments = self.loads(payload)
-        try:
-            if future.flags & FLAG_KEYWORDS:
-                value = function(*arguments[0], **arguments[1])
-            else:
-                value = function(*arguments)
-            return self.finish(value) if type(value) is _Coroutine else value
-        except self.stop_with:
-            raise
-        except BaseException as error:
-            self.end_if_forked(error)
-            status[0] = STATUS_RAISED
-            return self.describe(error, False)
-
-    cdef tuple call_chunk(self, PendingFuture future, object function, CallLimit *limit):
-        """(the results of all calls of a chunk, or these with their buffers; flags)."""
-        cdef ChunkCalls calls = ChunkCalls()
-        cdef ChunkResults results = ChunkResults()
-        cdef object loads = self.loads
-        cdef bytes payload = future.payload
-        cdef list kept = []
-        cdef object data = payload
-        cdef const unsigned char[:] view
-        cdef Py_ssize_t count = number_of_visits()
-        cdef uint32_t i
-        if future.flags & FLAG_OBJECTS:
-            data, buffers, references = self.copy_parts(payload)
-            loads = _partial(self.loads_parcel, buffers=iter(buffers), references=references)
-        view = data
-        calls.begin(<const char *>&view[0], view.shape[0], future.items, future.flags & FLAG_PLAIN, loads)
-        results.begin()
-        for i in range(future.items):
-            if limit.since_ns and i:                  # it is each call's
-                self.loop.end_limit(limit)
-                self.begin_limit(future, limit, function)
-            end_visits(count)                         # of the call before; put_back ends those of the last
-            try:
-                value = calls.call_next(function)
-                if limit.since_ns and self.loop.is_own_stop(limit):
-                    results.add(STATUS_RAISED, self.loop.describe_own_stop(function, None))
-                    continue
-                if type(value) is Unreadable:
-                    self.end_if_forked((<Unreadable>value).error)
-                    results.add(STATUS_UNREADABLE, self.describe((<Unreadable>value).error, True))
-                    continue
-                if type(value) is _Coroutine:
-                    value = self.finish(value)
-                if not results.add_plain(value):
-                    value = self.dumps(value)
-                    if type(value) is tuple:
-                        kept += (<tuple>value)[1]
-                        value = (<tuple>value)[0]
-                    results.add(STATUS_OK, value)
-            except self.stop_with as error:
-                if not limit.since_ns or not self.loop.is_own_stop(limit):
-                    raise
-                results.add(STATUS_RAISED, self.loop.describe_own_stop(function, error))
-            except BaseException as error:
-                self.end_if_forked(error)
-                results.add(STATUS_RAISED, self.describe(error, False))
-            self.end_if_forked()
-        value = results.finish()
-        return (value, kept) if kept else value, FLAG_CHUNK | (FLAG_PLAIN if results.all_plain else 0)
+        return as_callable_in_place(readable(function))
 
     cpdef tuple copy_parts(self, bytes payload):
         """(pickle, buffers, references) of a payload that names objects, all of it copied: nothing is borrowed here."""

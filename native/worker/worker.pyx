@@ -7,35 +7,9 @@
 #         does before they are forgotten. What they carry is this worker's to give back, once for each announcement.
 # Rule 4: what a task was lent is given back with its result; a view that outlives the task is named in the result
 #         (`detail`), and given back by itself when it ends.
-# Rule 5: a task is stopped by a signal that raises in it, once: only while its own code runs (`stoppable`), only if the
-#         page names this very attempt, and never in the midst of an import, which would leave half a module to the
-#         tasks after it. Who sends the signal sends it again until the attempt has ended, and kills the process in the
-#         end.
-# Rule 6: a copy of this process that a task has forked never comes to the rings: it ends where the task's code does
-#         (worker/forked.pyx).
-# Not here: how processes start (scaler.cluster), what an exception looks like on its way (handed in as `describe`).
-
-from functools import partial as _partial
-from types import CoroutineType as _Coroutine
-
-cdef extern from "Python.h":
-    Py_ssize_t Py_REFCNT(object o)
-    unsigned long PyThread_get_thread_ident()
-
-
-cdef enum:
-    NOT_STOPPED = 0
-    STOPPED_UNWANTED = 1     # nobody wants its result
-    STOPPED_OVERDUE = 2      # it ran longer than it may
-
-
-cdef struct CallLimit:
-    # The time limit of a task that runs in place of waiting for it, and what the page said before.
-    uint64_t since_ns        # when the limit began; 0: it has none, or somebody below on the stack must be done earlier
-    uint64_t outer_since_ns
-    uint64_t outer_limit_ns
-    uint32_t outer_name_bytes
-    char outer_name[124]
+# Rule 5: a copy of this process that a task has forked never comes to the rings: it ends where the task's code does
+#         (forked).
+# Not here: how a task is run (runner) and stopped (interrupts), how processes start (scaler.cluster).
 
 
 cdef class WorkerLoop:
@@ -52,25 +26,17 @@ cdef class WorkerLoop:
     cdef readonly Origin origin  # of the task that runs
     cdef readonly Upkeep upkeep
     cdef readonly Retirement retirement
-    cdef ChunkCalls chunk_calls
-    cdef ChunkResults chunk_results
     cdef dict functions          # number -> callable, or the exception of unpickling it
     cdef dict announced          # number -> RecordCopy of those that no task has named yet
     cdef Store store
     cdef Mappings mappings
-    cdef list loans              # objects of the task that runs now, in the order of its places
-    cdef tuple borrowed          # what they are, until its arguments are made of them
     cdef uint64_t next_trim_ns
-    cdef object loads, loads_parcel, load_input, dumps, describe, load_function, describe_overdue, stop_with, is_importing
-    cdef object finish, name_of
+    cdef readonly TaskRunner runner
+    cdef readonly Interrupts interrupts
+    cdef TaskRun task            # that runs now
+    cdef object load_function
     cdef readonly list clients   # rings of those that tasks have used here: they hear when a task is over
     cdef public bint stopping
-    cdef unsigned int forks      # there had been so many when it began to run: a forked copy counts more
-    cdef unsigned long thread    # that runs the tasks: the one that signals come to
-    cdef bint stoppable          # the task's own code runs
-    cdef uint32_t function_number    # of the task that runs
-    cdef int stopped             # what the task that runs was stopped for
-    cdef uint64_t limit_ns       # of tasks that have no limit of their own; 0: none
     cdef readonly uint64_t done
     cdef readonly uint64_t life  # of the scheduler whose functions these are, as the page says it
     cdef uint64_t heard_life     # whose bell this is
@@ -81,9 +47,8 @@ cdef class WorkerLoop:
     cdef public object on_word   # takes the supervisor's next word; None if there is none but its end
 
     def __init__(self, Segment memory not None, int doorbell, Segment bell_memory not None, uint32_t slot,
-                 int bell_eventfd, watched, Store store not None, Mappings mappings not None, *, loads, loads_parcel,
-                 load_input, dumps, describe, load_function, Upkeep upkeep not None, describe_overdue=None, stop_with=KeyboardInterrupt,
-                 is_importing=None, name_of=None, uint64_t limit_ns=0, finish=None, Retirement retirement=None):
+                 int bell_eventfd, watched, Store store not None, Mappings mappings not None, TaskRunner runner not None,
+                 Interrupts interrupts not None, *, load_function, Upkeep upkeep not None, Retirement retirement=None):
         self.memory = memory
         self.page = <PeerPage *>memory.start
         self.tasks, self.results, self.up, self.down = peer_rings(memory)
@@ -100,111 +65,13 @@ cdef class WorkerLoop:
         self.clients = []
         self.meter, self.upkeep, self.origin = Meter(), upkeep, Origin()
         self.announced = {}
-        self.chunk_calls = ChunkCalls()
-        self.chunk_results = ChunkResults()
-        self.store, self.mappings, self.loans = store, mappings, []
-        self.loads, self.loads_parcel, self.load_input, self.dumps = loads, loads_parcel, load_input, dumps
-        self.describe, self.load_function, self.finish = describe, load_function, finish
-        self.describe_overdue, self.stop_with, self.is_importing = describe_overdue, stop_with, is_importing
-        self.name_of, self.limit_ns = name_of, limit_ns
+        self.store, self.mappings, self.load_function = store, mappings, load_function
+        self.runner, self.interrupts = runner, interrupts
+        self.task = TaskRun.__new__(TaskRun)
+        self.task.interrupts, self.task.loans = interrupts, []
+        interrupts.functions = self.functions
         self.life = self.heard_life = self.named_life = load_acquire(&self.page.life)
         self.retirement = Retirement() if retirement is None else retirement
-
-    cdef inline bint is_forked(self) noexcept:
-        """Whether this is a copy of the worker that a task has forked."""
-        return forks_so_far != self.forks
-
-    # being stopped
-
-    def on_signal(self, number, frame):
-        """The handler of the signal that asks to look whether what runs now is to be stopped."""
-        cdef uint64_t since_ns
-        if not self.stoppable or self.stopped or not what_to_stop(self.page, &since_ns):
-            return                                    # before any Python code, in which the next signal may come
-        if (self.is_importing is None or not self.is_importing(frame)) and self.is_to_be_stopped():
-            raise self.stop_with
-
-    def stop_again(self):
-        """What was raised came to nothing, since nobody could be told: the next signal raises anew."""
-        self.stopped = NOT_STOPPED
-
-    cdef bint is_to_be_stopped(self) except -1:
-        """Note it, if so."""
-        cdef uint64_t since_ns
-        if not what_to_stop(self.page, &since_ns):
-            return False
-        self.stopped = STOPPED_OVERDUE if since_ns else STOPPED_UNWANTED
-        if not self.page.limit_ns:
-            try:
-                self.note_name(self.functions.get(self.function_number))
-            except Exception:                         # for people only: nothing else is to be raised here
-                pass
-        store_release32(&self.page.stop_raised, 1)
-        return True
-
-    cdef inline int let_stop(self) except -1:
-        """The task's own code comes now. Who wants it stopped may have said so before it began."""
-        self.stoppable = True
-        if load_acquire(&self.page.stop_attempt) == self.page.attempt and self.is_to_be_stopped():
-            raise self.stop_with
-        return 0
-
-    cdef int note_name(self, function) except -1:
-        """A task with a limit is about to run: who may have to kill this process wants to say what it was."""
-        cdef bytes name = b"" if self.name_of is None else self.name_of(function).encode("utf-8", "replace")
-        cdef uint32_t size = min(<uint32_t>len(name), <uint32_t>sizeof(self.page.name))
-        memcpy(self.page.name, PyBytes_AS_STRING(name), size)
-        store_release32(&self.page.name_bytes, size)
-        return 0
-
-    cdef inline uint64_t limit_of(self, Record *record) noexcept nogil:
-        """How long the task may take, each of its calls; 0: any time."""
-        cdef uint64_t limit_ms = limit_ms_of(record)
-        return limit_ms * 1000000 if limit_ms else self.limit_ns
-
-    # limits of tasks that run in place of waiting for them: the page says what must be done first
-
-    cdef int begin_limit(self, CallLimit *limit, uint64_t limit_ms, function) except -1:
-        """Such a task begins, or the next call of such a chunk. Only on the thread that signals come to."""
-        cdef PeerPage *page = self.page
-        cdef uint64_t limit_ns = limit_ms * 1000000 if limit_ms else self.limit_ns
-        cdef uint64_t now
-        limit.since_ns = 0
-        if limit_ns == 0 or not self.stoppable or PyThread_get_thread_ident() != self.thread:
-            return 0
-        now = max(now_ns(), page.since_ns + 1)        # it says whose limit it is
-        if page.limit_ns and page.since_ns + page.limit_ns <= now + limit_ns:
-            return 0
-        limit.outer_since_ns, limit.outer_limit_ns = page.since_ns, page.limit_ns
-        limit.outer_name_bytes = page.name_bytes
-        memcpy(limit.outer_name, page.name, sizeof(limit.outer_name))
-        self.note_name(function)
-        limit.since_ns = now
-        store_release(&page.since_ns, now)            # in this order, and back in the other: who looks in between takes
-        store_release(&page.limit_ns, limit_ns)       # nothing for overdue that is not
-        return 0
-
-    cdef void end_limit(self, CallLimit *limit) noexcept:
-        cdef PeerPage *page = self.page
-        if limit.since_ns:
-            store_release(&page.limit_ns, limit.outer_limit_ns)
-            store_release(&page.since_ns, limit.outer_since_ns)
-            memcpy(page.name, limit.outer_name, sizeof(limit.outer_name))
-            store_release32(&page.name_bytes, limit.outer_name_bytes)
-            limit.since_ns = 0
-
-    cdef inline bint is_own_stop(self, CallLimit *limit) noexcept:
-        """Whether it was this limit that what runs was stopped for, whatever it has made of that."""
-        return limit.since_ns != 0 and self.stopped == STOPPED_OVERDUE and self.page.since_ns == limit.since_ns
-
-    cdef object describe_own_stop(self, function, error):
-        """What such a task has to say. What waits for it goes on."""
-        self.stoppable = False
-        try:
-            return b"" if self.describe_overdue is None else self.describe_overdue(function, self.page.limit_ns, error)
-        finally:
-            self.stopped = NOT_STOPPED
-            self.stoppable = True
 
     # running
 
@@ -212,11 +79,10 @@ cdef class WorkerLoop:
         """Run tasks until the scheduler or the supervisor is gone or `stopping` is set."""
         cdef Record *record
         cdef bint is_due = False
-        self.forks = forks_so_far
-        self.thread = PyThread_get_thread_ident()
+        self.runner.forks = forks_so_far
+        self.interrupts.thread = PyThread_get_thread_ident()
         while not self.stopping:
-            if self.is_forked():                      # in a finalizer
-                end_forked()
+            self.runner.end_if_forked()               # in a finalizer
             record = self.tasks.peek()
             if record == NULL:
                 if self.tasks.broken or self.down.broken or not self.wait():
@@ -418,65 +284,47 @@ cdef class WorkerLoop:
         function = self.function(number)
         if function is None:
             raise LookupError(f"function {number} was never announced to this worker")
-        if type(function) is Unreadable:
-            # With the traceback it came with: each time it is raised it gets longer.
-            raise (<Unreadable>function).error.with_traceback((<Unreadable>function).traceback)
-        return as_callable(function)
+        return as_callable(readable(function))
 
     cdef int execute(self, Record *record) except -1:
         """Run what the record asks for and publish the result, whatever happens."""
         cdef char small[256]
         cdef uint32_t small_size = 0
         cdef uint32_t kept = 0
+        cdef object function = None
         cdef object value = None
         cdef int status = STATUS_OK
         cdef int flags = 0
-        self.page.task, self.page.attempt = record.task, record.attempt
-        self.page.name_bytes = self.page.stop_raised = 0
-        self.function_number = record.function
-        self.origin.begin(record)
-        self.page.limit_ns = self.limit_of(record)
-        self.stopped = NOT_STOPPED
-        self.meter.begin(record.function, record.flags)
-        store_release(&self.page.since_ns, self.meter.start_ns)
-        store_release32(&self.page.state, STATE_RUNNING)
-        if record.flags & FLAG_OUTPUT or self.has_output:
-            self.begin_output(record)
+        cdef TaskRun run = self.task
+        cdef Interrupts interrupts = self.interrupts
+        self.begin(record)
         try:
             if record.flags & FLAG_OBJECTS:           # first of all: loading a function may take seconds, names may go
-                self.borrowed = self.borrow(record)
+                self.borrow(record)
+            function = self.find(record.function)
+            if self.page.limit_ns:
+                interrupts.note_name(function)
             if record.flags & FLAG_CHUNK:
-                value = self.call_chunk(record)
-                flags = FLAG_CHUNK | (FLAG_PLAIN if self.chunk_results.all_plain else 0)
+                value = self.runner.call_chunk(run, function)
+                flags = FLAG_CHUNK | (FLAG_PLAIN if run.results.all_plain else 0)
             else:
-                value = self.call(record, &status)
+                value = self.runner.call(run, function, &status)
         except BaseException as error:
-            self.stoppable = False
-            if self.is_forked():
-                end_forked(error)
+            interrupts.stoppable = False
+            self.runner.end_if_forked(error)
             status = STATUS_UNREADABLE
-            if not self.stopped:
-                value = self.describe(error, True)
-            elif self.stopped == STOPPED_OVERDUE:
-                value = self.describe_stop(record, error)
-        self.stoppable = False
-        if self.is_forked():
-            end_forked()
-        self.borrowed = None
+            value = interrupts.describe_stop(function, error) if interrupts.stopped else self.runner.describe(error, True)
+        interrupts.stoppable = False
+        self.runner.end_if_forked()
+        run.drop()
         if self.clients:
-            for rings in list(self.clients):
-                if isinstance((<ClientRings>rings).connection.lost, ConnectionError):
-                    # What it has submitted is lost with its scheduler. The next one has it run anew, in a fresh worker.
-                    raise SystemExit(f"this worker ends, since the client of its task has: {(<ClientRings>rings).connection.lost}")
-                elif (<ClientRings>rings).connection.lost is not None:
-                    self.clients.remove(rings)        # the task has left by itself
-                else:
-                    (<WorkerClientRings>rings).after_task(self.stopped != NOT_STOPPED)
+            self.end_for_clients()
         self.meter.end(record.function)
-        if status == STATUS_OK and not flags and not self.stopped:
+        if status == STATUS_OK and not flags and not interrupts.stopped:
             small_size = plain_value(small, value)
             if small_size == 0:
-                value = self.pack(record, value, &status)
+                value = self.runner.pack(run, function, value, &status)
+        function = None
         if visits:
             end_all_visits()
         if self.has_output:
@@ -484,13 +332,16 @@ cdef class WorkerLoop:
         store_release32(&self.page.state, STATE_IDLE)
         self.done += 1
         if small_size:
-            if self.loans:
+            if run.loans:
                 value = None
                 kept = self.give_back_loans()
-                self.trim()
             return self.publish(record, status, FLAG_PLAIN, kept, small, small_size)
-        if self.stopped:
-            status, flags, value = self.outcome_of_stop(record, value)
+        if interrupts.stopped:
+            flags = 0
+            if interrupts.stopped == STOPPED_UNWANTED:
+                status, value = STATUS_STOPPED, b""
+            else:
+                status, value = STATUS_RAISED, value if type(value) is bytes else b""
         if type(value) is tuple or <size_t>len(value) > self.results.largest_payload():
             try:
                 value = self.keep(value)
@@ -498,11 +349,28 @@ cdef class WorkerLoop:
             except BaseException as error:
                 status = STATUS_RAISED
                 flags = 0
-                value = self.describe(error, False)
-        if self.loans:
+                value = self.runner.describe(error, False)
+        if run.loans:
             kept = self.give_back_loans()
-            self.trim()                               # one that is never idle must do so too
         return self.publish(record, status, flags, kept, <char *><bytes>value, <uint32_t>len(value))
+
+    cdef inline int begin(self, Record *record) except -1:
+        """This task runs from here on, as the page says."""
+        cdef TaskRun run = self.task
+        run.flags, run.items = record.flags, record.items
+        run.payload, run.payload_bytes = payload_of(record), payload_bytes_of(record)
+        self.page.task, self.page.attempt = record.task, record.attempt
+        self.page.name_bytes = self.page.stop_raised = 0
+        self.interrupts.function_number = record.function
+        self.origin.begin(record)
+        self.page.limit_ns = self.interrupts.limit_of(limit_ms_of(record))
+        self.interrupts.stopped = NOT_STOPPED
+        self.meter.begin(record.function, record.flags)
+        store_release(&self.page.since_ns, self.meter.start_ns)
+        store_release32(&self.page.state, STATE_RUNNING)
+        if record.flags & FLAG_OUTPUT or self.has_output:
+            self.begin_output(record)
+        return 0
 
     cdef int begin_output(self, Record *record) except -1:
         """What the next task writes goes to its root's client, if that wants it, and else where it went at first."""
@@ -514,182 +382,34 @@ cdef class WorkerLoop:
         self.has_output = self.output.begin(self.origin.root, record.task, self.function(record.function))
         return 0
 
-    cdef object pack(self, Record *record, value, int *status):
-        """The pickle of a result, or the description of what pickling it raised."""
-        try:
-            self.let_stop()
-            value = self.dumps(value)
-            self.stoppable = False
-            return self.describe_stop(record, None) if self.stopped else value
-        except BaseException as error:
-            self.stoppable = False
-            if self.is_forked():
-                end_forked(error)
-            status[0] = STATUS_RAISED
-            return self.describe_stop(record, error) if self.stopped else self.describe(error, False)
-
-    cdef object describe_stop(self, Record *record, error):
-        """What a task has to say that was stopped: nothing, or that it took too long, and where it was then."""
-        if self.stopped == STOPPED_OVERDUE and self.describe_overdue is not None:
-            return self.describe_overdue(self.functions.get(record.function), self.page.limit_ns, error)
-        return b""
-
-    cdef tuple outcome_of_stop(self, Record *record, value):
-        """(status, flags, payload) of a task that was stopped, whatever it has made of that."""
-        if self.stopped == STOPPED_UNWANTED:
-            return STATUS_STOPPED, 0, b""
-        return STATUS_RAISED, 0, value if type(value) is bytes else self.describe_stop(record, None)
-
-    cdef object call(self, Record *record, int *status):
-        """The result of the one call, or the description of what it raised. Raises if it could not be read."""
-        cdef object arguments = NotImplemented
-        cdef object function = self.find(record.function)
-        cdef object value
-        if self.page.limit_ns:
-            self.note_name(function)
-        if not record.flags & ~(FLAG_PROFILE | FLAG_OUTPUT):
-            arguments = read_plain(payload_of(record), payload_bytes_of(record))
-        self.let_stop()
-        if arguments is NotImplemented:
-            if record.flags & FLAG_INPUTS:
-                arguments = self.read_with_inputs(record)
-            elif record.flags & FLAG_OBJECTS:
-                stream, buffers, references = self.take_borrowed()
-                arguments = self.loads_parcel(stream, buffers, references)
-                buffers = references = stream = None
+    cdef int end_for_clients(self) except -1:
+        """The task is over, which the clients hear that it has used."""
+        cdef object lost
+        for rings in list(self.clients):
+            lost = (<WorkerClientRings>rings).connection.lost
+            if isinstance(lost, ConnectionError):
+                # What it has submitted is lost with its scheduler. The next one has it run anew, in a fresh worker.
+                raise SystemExit(f"this worker ends, since the client of its task has: {lost}")
+            elif lost is not None:
+                self.clients.remove(rings)            # the task has left by itself
             else:
-                arguments = self.loads(PyBytes_FromStringAndSize(payload_of(record), payload_bytes_of(record)))
-        try:
-            if record.flags & FLAG_KEYWORDS:
-                value = function(*arguments[0], **arguments[1])
-            else:
-                value = function(*arguments)
-            if type(value) is _Coroutine:
-                value = self.finish(value)
-            self.stoppable = False
-            return value if not self.stopped else self.describe_stop(record, None)
-        except BaseException as error:
-            self.stoppable = False
-            if self.is_forked():
-                end_forked(error)
-            status[0] = STATUS_RAISED
-            return self.describe_stop(record, error) if self.stopped else self.describe(error, False)
-
-    cdef tuple unpack(self, Record *record):
-        """(pickle, the buffers it left out, the objects of its references, its inputs) of a task that has inputs."""
-        cdef const char *payload = payload_of(record)
-        cdef size_t size = payload_bytes_of(record)
-        cdef size_t end = 0
-        cdef list inputs
-        cdef object stream = None
-        cdef object buffers = ()
-        cdef object references = ()
-        if record.flags & FLAG_OBJECTS:
-            stream, buffers, references = self.take_borrowed()
-        inputs = unpack_inputs(payload, size, record.flags, self.loans, &end)
-        if type(stream) is bytes or stream is None:           # else it is an object of its own
-            stream = PyBytes_FromStringAndSize(payload + end, size - end)
-        return stream, buffers, references, inputs
-
-    cdef object read_with_inputs(self, Record *record):
-        """The arguments of a task that has inputs."""
-        cdef bytes plain
-        cdef object arguments = NotImplemented
-        stream, buffers, references, inputs = self.unpack(record)
-        if type(stream) is bytes and not record.flags & FLAG_KEYWORDS:
-            plain = stream
-            arguments = read_template(PyBytes_AS_STRING(plain), len(plain), inputs, self.load_input)
-        if arguments is NotImplemented:
-            arguments = self.loads_parcel(stream, buffers, references, inputs)
-        return arguments
-
-    cdef object call_chunk(self, Record *record):
-        """The results of all calls of a chunk. Raises if the chunk could not be read at all, or is to be stopped."""
-        cdef ChunkCalls calls = self.chunk_calls
-        cdef ChunkResults results = self.chunk_results
-        cdef object function = self.find(record.function)
-        cdef object loads = self.loads
-        cdef const unsigned char[:] data
-        cdef list kept = []
-        cdef object value
-        cdef uint32_t i
-        if self.page.limit_ns:
-            self.note_name(function)
-        if record.flags & (FLAG_OBJECTS | FLAG_INPUTS):
-            if record.flags & FLAG_INPUTS:
-                stream, buffers, references, inputs = self.unpack(record)
-            else:
-                stream, buffers, references = self.take_borrowed()
-                inputs = ()
-            loads = _partial(self.loads_parcel, buffers=iter(buffers), references=references, inputs=inputs)
-            buffers = references = inputs = None
-            data = stream
-            calls.begin(<const char *>&data[0], data.shape[0], record.items, record.flags & FLAG_PLAIN, loads)
-        else:
-            calls.begin(payload_of(record), payload_bytes_of(record), record.items, record.flags & FLAG_PLAIN, loads)
-        results.begin()
-        for i in range(record.items):
-            if self.page.limit_ns and i:
-                store_release(&self.page.since_ns, now_ns())    # it is each call's
-            try:
-                self.let_stop()
-                value = calls.call_next(function)
-                if type(value) is _Coroutine:
-                    value = self.finish(value)
-                if type(value) is not Unreadable and not self.stopped and not results.add_plain(value):
-                    value = self.dumps(value)
-                    self.stoppable = False
-                    if not self.stopped:
-                        if type(value) is tuple:
-                            kept += (<tuple>value)[1]
-                            value = (<tuple>value)[0]
-                        results.add(STATUS_OK, value)
-                self.stoppable = False
-                if type(value) is Unreadable and not self.stopped:
-                    results.add(STATUS_UNREADABLE, self.describe((<Unreadable>value).error, True))
-                error = None
-            except BaseException as raised:
-                self.stoppable = False
-                error = raised
-                if self.is_forked():
-                    end_forked(error)
-                if not self.stopped:
-                    results.add(STATUS_RAISED, self.describe(error, False))
-            if self.is_forked():
-                end_forked()
-            if self.stopped == STOPPED_UNWANTED:
-                raise self.stop_with                  # no more of this chunk
-            if self.stopped == STOPPED_OVERDUE:
-                results.add(STATUS_RAISED, self.describe_stop(record, error))
-                self.stopped = NOT_STOPPED            # the next call goes on
-            error = None
-            if visits:
-                end_all_visits()
-        value = results.finish()
-        return (value, kept) if kept else value
+                (<WorkerClientRings>rings).after_task(self.interrupts.stopped != NOT_STOPPED)
+        return 0
 
     # objects
 
-    cdef tuple borrow(self, Record *record):
-        """(pickle, the buffers it left out, the objects of its references) of a task whose payload names objects."""
-        cdef const char *payload = payload_of(record)
-        cdef size_t size = payload_bytes_of(record)
-        self.loans = []
-        return borrow_all(self.mappings, payload, size, self.loans, False)
-
-    cdef inline tuple take_borrowed(self):
-        """The same of the task that runs, once: whoever has it says how long its objects are looked at."""
-        cdef tuple borrowed = self.borrowed
-        self.borrowed = None
-        return borrowed
+    cdef int borrow(self, Record *record) except -1:
+        """Have what the task's payload names lent to it."""
+        self.task.loans = []
+        self.task.borrowed = borrow_all(self.mappings, payload_of(record), payload_bytes_of(record), self.task.loans, False)
+        return 0
 
     cdef uint32_t give_back_loans(self):
-        """The task is over: which of its objects somebody still looks at, as bits (the last one for all after it too)."""
+        """The task is over: which of its objects are still looked at, as bits (the last one for all after it too)."""
         cdef Loan loan
         cdef uint32_t kept = 0
         cdef Py_ssize_t i
-        cdef list loans = self.loans
-        self.chunk_calls.loads = None
+        cdef list loans = self.task.loans
         for i in range(len(loans)):
             loan = loans[i]
             if Py_REFCNT(loan) > 2 or loan.is_forked():      # besides the list and this variable
@@ -699,7 +419,8 @@ cdef class WorkerLoop:
                 loan = loans[i]
                 loan.count()
         loan = None
-        self.loans = []
+        self.task.loans = []
+        self.trim()                                   # a worker that is never idle must do so, too
         return kept
 
     cdef bytes keep(self, value):
@@ -743,8 +464,7 @@ cdef class WorkerLoop:
 
     cdef int publish(self, Record *task, int status, int flags, uint32_t kept, char *payload, uint32_t size) except -1:
         cdef Record *record
-        if self.is_forked():                          # while the result was pickled, or what the task was lent given back
-            end_forked()
+        self.runner.end_if_forked()                   # while the result was pickled, or what the task was lent given back
         record = self.results.reserve(size)
         while record == NULL:
             store_release32(&self.results.header.waiting_for_room, 1)
@@ -757,7 +477,7 @@ cdef class WorkerLoop:
         if load_acquire(&self.page.life) != self.life:
             kept = 0                                  # who lent it is gone; it is not given out again
         fill_record(record, KIND_RESULT, flags, status,
-                    self.chunk_results.failed if flags & FLAG_CHUNK else task.function,
+                    self.task.results.failed if flags & FLAG_CHUNK else task.function,
                     task.task, task.attempt, task.items, kept)
         record.duration_ns = self.meter.duration_ns
         record.cpu_us = self.meter.cpu_us
@@ -784,16 +504,6 @@ cdef class WorkerLoop:
             return False
         PyErr_CheckSignals()
         return True
-
-
-cdef class Unreadable:
-    """Stands where a function should be that could not be unpickled."""
-    cdef readonly object error
-    cdef object traceback
-
-    def __init__(self, error):
-        self.error = error
-        self.traceback = error.__traceback__
 
 
 cdef extern from "<sys/prctl.h>" nogil:

@@ -10,7 +10,6 @@ Not here: what is run in place, and when (native/worker/nested.pyx).
 """
 
 import os
-import pickle
 import secrets
 import threading
 from collections.abc import Callable
@@ -20,11 +19,9 @@ from scaler._native import CHILDREN_BYTES, Mappings, Nest, Segment, WorkerClient
 from scaler.client.serializer import Serializer
 from scaler.client.sizes import CLIENT_BITS, RING_BYTES
 from scaler.colocation.handshake import LocalConnection, Refused, handshake
-from scaler.exceptions import ScalerError, TaskCancelled
-from scaler.values import payload
-from scaler.values.reference import loads
+from scaler.exceptions import ScalerError
 from scaler.worker import context
-from scaler.worker.running import Coroutines, function_loader
+from scaler.worker.running import function_loader
 
 if TYPE_CHECKING:
     from scaler.client.client import Client
@@ -116,9 +113,8 @@ def connect_here(here: context.Here, identity: bytes, timeout_s: float) -> "tupl
 def make_nest(here: context.Here, memory: Segment, mappings: Mappings) -> Nest:
     """What runs in place of waiting."""
     return Nest(
-        memory, mappings, loads=pickle.loads, loads_parcel=loads, dumps=payload.dumps_result,
-        describe=payload.describe, load_function=function_loader(mappings), finish=Coroutines().finish,
-        stop_with=TaskCancelled, sends_old=not here.is_colocated, loop=here.loop,
+        memory, mappings, here.loop.runner, here.loop.interrupts, here.loop.origin,
+        load_function=function_loader(mappings), sends_old=not here.is_colocated,
     )  # fmt: skip
 
 

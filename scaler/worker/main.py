@@ -20,7 +20,17 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from scaler._native import Mappings, Retirement, Store, Upkeep, WorkerLoop, die_with_parent, keep_freed_memory
+from scaler._native import (
+    Interrupts,
+    Mappings,
+    Retirement,
+    Store,
+    TaskRunner,
+    Upkeep,
+    WorkerLoop,
+    die_with_parent,
+    keep_freed_memory,
+)
 from scaler.cancellation import STOP_SIGNAL
 from scaler.colocation.handover import Moving
 from scaler.colocation.handshake import LocalConnection, NotCoLocated, Refused, handshake
@@ -77,12 +87,12 @@ def obey_signals(loop: WorkerLoop) -> None:
 
     def on_unraisable(unraisable: Any) -> None:
         if unraisable.exc_type is TaskCancelled:  # raised in a finalizer: nobody has heard of it
-            loop.stop_again()
+            loop.interrupts.stop_again()
         else:
             tell(unraisable)
 
     sys.unraisablehook = on_unraisable
-    signal.signal(STOP_SIGNAL, loop.on_signal)
+    signal.signal(STOP_SIGNAL, loop.interrupts.on_signal)
 
 
 def retire_when_told(creator: Creator, loop: WorkerLoop) -> None:
@@ -126,12 +136,16 @@ def main(creator: Creator) -> int:
     loop = WorkerLoop(
         entry.memory, entry.doorbell, entry.bell, entry.slot, entry.bell_eventfd,
         [entry.connection.fileno(), creator.fileno()], store, mappings,
-        loads=pickle.loads, loads_parcel=loads, load_input=load_given, dumps=payload.dumps_result,
-        describe=payload.describe,
-        load_function=function_loader(mappings), finish=Coroutines().finish,
+        TaskRunner(
+            loads=pickle.loads, loads_parcel=loads, load_input=load_given, dumps=payload.dumps_result,
+            describe=payload.describe, finish=Coroutines().finish,
+        ),
+        Interrupts(
+            entry.memory, stop_with=TaskCancelled, is_importing=is_importing, name_of=name_of,
+            describe_overdue=overdue_describer(settings["name"]), limit_ns=round(options["task_timeout_seconds"] * 1e9),
+        ),
+        load_function=function_loader(mappings),
         upkeep=Upkeep(options["garbage_collect_interval_seconds"], options["trim_memory_threshold_bytes"]),
-        describe_overdue=overdue_describer(settings["name"]), stop_with=TaskCancelled, is_importing=is_importing,
-        name_of=name_of, limit_ns=round(options["task_timeout_seconds"] * 1e9),
         retirement=Retirement(options["worker_max_tasks"], options["worker_max_bytes"]),
     )  # fmt: skip
     if settings["is_spare"]:

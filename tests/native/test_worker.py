@@ -15,6 +15,7 @@ from scaler._native import (
     PLACE_NEW,
     PLACE_STREAM,
     RING_HEADER_BYTES,
+    Interrupts,
     Mappings,
     Segment,
     Store,
@@ -27,8 +28,8 @@ from scaler.colocation.doorbell import new_doorbell
 from scaler.colocation.names import sweep
 from scaler.values import payload
 from scaler.values.failures import Carried
-from scaler.values.reference import load_given, loads
 from scaler.worker.running import function_loader
+from tests.native.runners import make_runner
 from tests.processes import in_child
 from tests.sim.wire import Rings
 
@@ -59,10 +60,9 @@ class Worker:
         load_carrying = function_loader(mappings)
         self.loop = WorkerLoop(
             self.memory, self.bells[0], self.bell, 3, self.bells[1], watched,
-            Store(LIFE, 9, "/tmp"), mappings, loads=pickle.loads, loads_parcel=loads, load_input=load_given,
-            dumps=payload.dumps_result, describe=payload.describe,
+            Store(LIFE, 9, "/tmp"), mappings, make_runner(), Interrupts(self.memory, **options),
             load_function=lambda data, flags: load_carrying(data, flags) if flags else load_function(data, flags),
-            upkeep=upkeep or Upkeep(), **options,
+            upkeep=upkeep or Upkeep(),
         )  # fmt: skip
         self.loop.on_word = on_word
         os.close(self.supervisor[1])  # the supervisor has gone: it ends when it would sleep

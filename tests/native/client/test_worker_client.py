@@ -9,14 +9,16 @@ import pytest
 from scaler._native import (
     CHILDREN_BYTES,
     Children,
+    Interrupts,
     Mappings,
     Nest,
+    Origin,
     Segment,
     lay_out_peer,
     peer_segment_bytes,
 )
-from scaler.values import payload
 from tests.native.client.played_scheduler import LIFE, Scheduler
+from tests.native.runners import make_runner
 from tests.processes import wait_until
 
 WORKERS = 9
@@ -28,10 +30,8 @@ def parent():
     memory = Segment.private(peer_segment_bytes(4096, 4096, CHILDREN_BYTES))
     lay_out_peer(memory, bytes(16), 4096, 4096, CHILDREN_BYTES)
     nest = Nest(
-        memory, Mappings(LIFE, "/tmp"), loads=pickle.loads, loads_parcel=lambda data, loan, buffers: pickle.loads(data),
-        dumps=payload.dumps_result, describe=payload.describe, finish=lambda value: value,
-        load_function=lambda data, flags, copy: pickle.loads(data),
-        stop_with=KeyboardInterrupt, sends_old=True,
+        memory, Mappings(LIFE, "/tmp"), make_runner(), Interrupts(memory), Origin(),
+        load_function=lambda data, flags, copy: pickle.loads(data), sends_old=True,
     )  # fmt: skip
     made = Scheduler(1024, nest)
     made.children = Children(memory)
