@@ -233,7 +233,8 @@ cdef class TaskRunner:
         cdef const unsigned char[:] data
         cdef object loads = self.loads
         cdef list kept = []
-        cdef object error, payload
+        cdef object value
+        cdef object error = None
         cdef uint32_t i
         if run.calls is None:
             run.calls, run.results = ChunkCalls(), ChunkResults()
@@ -250,41 +251,35 @@ cdef class TaskRunner:
         for i in range(run.items):
             if i:
                 run.begin_next_call(function)
-            error = self.call_next(run, function, calls, results, kept)
+            try:                                      # here, not in a function: that costs what a short call does
+                run.begin_code()
+                value = calls.call_next(function)
+                if type(value) is _Coroutine:
+                    value = self.finish(value)
+                if type(value) is not Unreadable and not run.is_stopped() and not results.add_plain(value):
+                    value = self.dumps(value)
+                    run.end_code()
+                    if not run.is_stopped():
+                        if type(value) is tuple:
+                            kept += (<tuple>value)[1]
+                            value = (<tuple>value)[0]
+                        results.add(STATUS_OK, value)
+                run.end_code()
+                if type(value) is Unreadable and not run.is_stopped():
+                    self.end_if_forked((<Unreadable>value).error)
+                    results.add(STATUS_UNREADABLE, self.describe((<Unreadable>value).error, True))
+            except BaseException as raised:
+                run.end_code()
+                error = raised
+                self.end_if_forked(error)
+                if run.stops_another(error):
+                    raise
+                if not run.is_stopped():
+                    results.add(STATUS_RAISED, self.describe(error, False))
+            self.end_if_forked()
             if run.is_stopped():
                 results.add(STATUS_RAISED, run.end_stopped_call(function, error))
             error = None
             run.end_names()
-        payload = results.finish()
-        return (payload, kept) if kept else payload
-
-    cdef object call_next(self, TaskRun run, object function, ChunkCalls calls, ChunkResults results, list kept):
-        """Add the result of the next call, unless that was stopped. What it has raised; None if it has returned."""
-        cdef object value
-        try:
-            run.begin_code()
-            value = calls.call_next(function)
-            if type(value) is _Coroutine:
-                value = self.finish(value)
-            if type(value) is not Unreadable and not run.is_stopped() and not results.add_plain(value):
-                value = self.dumps(value)
-                run.end_code()
-                if not run.is_stopped():
-                    if type(value) is tuple:
-                        kept += (<tuple>value)[1]
-                        value = (<tuple>value)[0]
-                    results.add(STATUS_OK, value)
-            run.end_code()
-            if type(value) is Unreadable and not run.is_stopped():
-                self.end_if_forked((<Unreadable>value).error)
-                results.add(STATUS_UNREADABLE, self.describe((<Unreadable>value).error, True))
-        except BaseException as error:
-            run.end_code()
-            self.end_if_forked(error)
-            if run.stops_another(error):
-                raise
-            if not run.is_stopped():
-                results.add(STATUS_RAISED, self.describe(error, False))
-            return error
-        self.end_if_forked()
-        return None
+        value = results.finish()
+        return (value, kept) if kept else value
