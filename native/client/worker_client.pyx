@@ -10,11 +10,11 @@
 
 @cython.final
 cdef class WorkerClientRings(ClientRings):
-    cdef Nest nest                  # what runs in place of waiting
+    cdef NestedTasks nested_tasks                  # what runs in place of waiting
 
-    def __init__(self, *args, Nest nest not None, **keywords):
+    def __init__(self, *args, NestedTasks nested_tasks not None, **keywords):
         ClientRings.__init__(self, *args, **keywords)
-        self.nest = nest
+        self.nested_tasks = nested_tasks
         self.leadership.hears_control = True
 
     # waiting
@@ -22,21 +22,21 @@ cdef class WorkerClientRings(ClientRings):
     cdef int wait_until(self, PendingFuture future, timeout, uint64_t deadline) except -1:
         if timeout is not None and timeout <= 0:
             return self.leadership.wait_until(self, future, timeout, deadline)
-        if self.nest.run_here(self, future):
+        if self.nested_tasks.run_here(self, future):
             return self.leadership.wait_until(self, future, timeout, deadline)    # if its condition was held by somebody
-        self.nest.check_stack(future)
-        self.nest.begin_wait(self, future)
-        self.nest.waits += 1
+        self.nested_tasks.check_stack(future)
+        self.nested_tasks.begin_wait(self, future)
+        self.nested_tasks.waits += 1
         try:
             return self.leadership.wait_until(self, future, timeout, deadline)
         finally:
-            self.nest.waits -= 1
-            self.nest.end_wait(self, future)
+            self.nested_tasks.waits -= 1
+            self.nested_tasks.end_wait(self, future)
 
     cdef int wait_for_chunk(self, MapProgress progress, timeout) except -1:
         """Run a chunk here, if no worker has begun it; else wait for the oldest."""
         for chunk in progress.chunks:
-            if (<PendingFuture>chunk).state == FUTURE_PENDING and self.nest.run_here(self, chunk):
+            if (<PendingFuture>chunk).state == FUTURE_PENDING and self.nested_tasks.run_here(self, chunk):
                 return 0
         for chunk in progress.chunks:
             if (<PendingFuture>chunk).state == FUTURE_PENDING:
@@ -44,14 +44,14 @@ cdef class WorkerClientRings(ClientRings):
         return 0
 
     cdef int see_done(self, PendingFuture future) except -1:
-        if not self.nest.run_here(self, future):
-            self.nest.watch(self, future)
+        if not self.nested_tasks.run_here(self, future):
+            self.nested_tasks.watch(self, future)
         return 0
 
     cdef int check_standard_wait(self, PendingFuture future) except -1:
         ClientRings.check_standard_wait(self, future)
         if future.state == FUTURE_PENDING:
-            self.nest.check_stack(future)
+            self.nested_tasks.check_stack(future)
         return 0
 
     def settle_in_task(self, PendingFuture future not None):
@@ -64,51 +64,51 @@ cdef class WorkerClientRings(ClientRings):
         cdef uint64_t task
         while self.connection.run_here:
             task = self.connection.run_here.popleft()
-            self.nest.on_run_here(self, task)
+            self.nested_tasks.on_run_here(self, task)
             self.leadership.wake_follower(task)
         return 0
 
     cdef bint is_asked_to_run(self, PendingFuture future) except -1:
         self.read_control()
-        if self.nest.lent and (future is None or future.task_id in self.nest.lent):
+        if self.nested_tasks.lent and (future is None or future.task_id in self.nested_tasks.lent):
             return True
-        self.nest.ask_again(self)
+        self.nested_tasks.ask_again(self)
         return False
 
     cdef bint run_if_lent(self, PendingFuture future) except -1:
-        if future.task_id not in self.nest.lent:
+        if future.task_id not in self.nested_tasks.lent:
             return False
-        self.nest.waits -= 1
+        self.nested_tasks.waits -= 1
         try:
-            return self.nest.run_here(self, future)
+            return self.nested_tasks.run_here(self, future)
         finally:
-            self.nest.waits += 1
+            self.nested_tasks.waits += 1
 
     def serve(self):
         """For the background thread: what the scheduler wants run here, each on a thread of its own (`run_lent`)."""
         self.read_control()
-        return self.nest.serve(self)
+        return self.nested_tasks.serve(self)
 
     def run_lent(self, PendingFuture future not None):
         """Run what `serve` gave."""
         try:
-            self.nest.run_lent(self, future)
+            self.nested_tasks.run_lent(self, future)
         finally:
             self.notifier.background.set()
 
     # children
 
     cdef bint take_back_child(self, PendingFuture future) except -1:
-        return self.nest.children.take_back(future.child - 1, future.task_id)
+        return self.nested_tasks.children.take_back(future.child - 1, future.task_id)
 
     def clear(self):
-        self.nest.drop_all()
+        self.nested_tasks.drop_all()
         ClientRings.clear(self)
 
     cdef int after_task(self, bint is_stopped) except -1:
         """The task that ran here is over. If it was stopped, so is what it has submitted."""
         if not is_stopped:
-            self.nest.send_away(self)
+            self.nested_tasks.send_away(self)
         elif self.open.count:
             self.clear()
         return 0
@@ -117,30 +117,30 @@ cdef class WorkerClientRings(ClientRings):
 
     def stuck(self):
         """A sentence about which task waits for which, if nothing that is waited for has ended for long; else None."""
-        return self.nest.stuck(self)
+        return self.nested_tasks.stuck(self)
 
     def is_blocked(self):
         """Whether a task here waits for what runs elsewhere, and has for a while."""
-        return self.nest.is_blocked()
+        return self.nested_tasks.is_blocked()
 
     def set_patience(self, double seconds):
         """How long nothing that is waited for may end before `stuck` says so. For tests."""
-        self.nest.quiet_ns = <uint64_t>(seconds * 1e9)
+        self.nested_tasks.quiet_ns = <uint64_t>(seconds * 1e9)
 
 
 @cython.final
 cdef class WorkerTaskSender(TaskSender):
     """Sends what the tasks of a worker submit: as children, where there is room, and on behalf of the task that runs."""
-    cdef Nest nest
+    cdef NestedTasks nested_tasks
 
     def __init__(self, WorkerClientRings rings not None, *args, **keywords):
         TaskSender.__init__(self, rings, *args, **keywords)
-        self.nest = rings.nest
+        self.nested_tasks = rings.nested_tasks
 
     cdef bytes place(self, PendingFuture future, bytes payload, packed):
-        cdef uint32_t detail = self.nest.origin.detail(len(self.nest.chain))
-        future.options = self.nest.origin.inherit(future.options)
-        future.flags |= <uint8_t>self.nest.origin.flags
+        cdef uint32_t detail = self.nested_tasks.origin.detail(len(self.nested_tasks.chain))
+        future.options = self.nested_tasks.origin.inherit(future.options)
+        future.flags |= <uint8_t>self.nested_tasks.origin.flags
         if packed is None and len(payload) <= CHILD_MOST_PAYLOAD and self.offer(future, payload, detail):
             return payload
         return self.write(future, payload, detail)
@@ -152,7 +152,7 @@ cdef class WorkerTaskSender(TaskSender):
         while self.connection.state != CONNECTED:
             self.rings.wait_connected()
         self.open.make_place()
-        child = self.nest.children.find_room()
+        child = self.nested_tasks.children.find_room()
         if child < 0:
             return False
         # No Python call from here on: see rule 1.
@@ -160,11 +160,11 @@ cdef class WorkerTaskSender(TaskSender):
         future.task_id = self.rings.bits | self.open.next_number
         self.open.add(future)
         future.child = <uint16_t>(child + 1)
-        record = self.nest.children.record(<uint32_t>child)
+        record = self.nested_tasks.children.record(<uint32_t>child)
         record.record_bytes = RECORD_HEADER_BYTES + <uint32_t>PyBytes_GET_SIZE(payload)
         fill_task(record, KIND_TASK, future.flags, future.function, future.task_id, future.items, detail, future.options,
                   payload)
-        self.nest.children.offer(<uint32_t>child)
+        self.nested_tasks.children.offer(<uint32_t>child)
         full_fence()                                  # SYNC POINT hungry
         if load_acquire32(&self.connection.channel.bell.hungry):
             self.connection.channel.tell()
@@ -173,5 +173,5 @@ cdef class WorkerTaskSender(TaskSender):
     cdef bint may_forget(self, uint32_t function) except -1:
         if self.open.count:                           # a child may name it still
             return False
-        self.nest.functions.pop(function, None)
+        self.nested_tasks.functions.pop(function, None)
         return True

@@ -9,14 +9,14 @@
 cdef class InPlace:
     cdef uint64_t task
     cdef unsigned long thread
-    cdef void *nest                  # whose task it is; only compared
+    cdef void *owner                 # whose task it is; only compared
 
-cdef list in_place = []              # of all nests, in the order of their beginning
+cdef list in_place = []              # of all clients, in the order of their beginning
 
 
-cdef InPlace begin_in_place(uint64_t task, void *nest):
+cdef InPlace begin_in_place(uint64_t task, void *owner):
     cdef InPlace here = InPlace.__new__(InPlace)
-    here.task, here.thread, here.nest = task, PyThread_get_thread_ident(), nest
+    here.task, here.thread, here.owner = task, PyThread_get_thread_ident(), owner
     in_place.append(here)
     return here
 
@@ -39,11 +39,11 @@ cdef bint runs_in_place(unsigned long thread) except -1:
     return False
 
 
-cdef bint is_in_place_here(uint64_t task, void *nest) except -1:
+cdef bint is_in_place_here(uint64_t task, void *owner) except -1:
     """Whether this very thread runs this task."""
     cdef InPlace one
     cdef unsigned long thread = PyThread_get_thread_ident()
     for one in in_place:
-        if one.task == task and one.nest == nest and one.thread == thread:
+        if one.task == task and one.owner == owner and one.thread == thread:
             return True
     return False

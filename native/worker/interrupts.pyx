@@ -3,13 +3,13 @@
 # The other end of the rings writes into the worker's page which attempt is to be stopped, and sends a signal
 # (stopping.pyx). The handler asks the page whether that is what runs here now, and raises if so.
 #
-# A task that runs in place of waiting for it may have a time limit of its own. The page has room for one limit, so it says
-# the one that ends first, and the task keeps what the page said before (CallLimit) to put it back.
+# A task that runs in place of waiting for it may have a time limit of its own. The page has room for one limit, so it
+# says the one that ends first, and the task keeps what the page said before (CallLimit) to put it back.
 #
-# Rule 1: a task is stopped once: only while its own code runs (`stoppable`), only if the page names this very attempt, and
-#         never in the midst of an import, which would leave half a module to the tasks after it. The sender sends its
-#         signal again until the attempt has ended, and kills the process in the end. So none is lost: an attempt looks at
-#         the page as it begins, too.
+# Rule 1: a task is stopped once: only while its own code runs (`stoppable`), only if the page names this very attempt,
+#         and never in the midst of an import, which would leave half a module to the tasks after it. The sender sends
+#         its signal again until the attempt has ended, and kills the process in the end. An attempt looks at the page
+#         as it begins, too, so that a signal from before is not lost.
 # Not here: what the page looks like to the sender of the signal (stopping), what becomes of a task that was stopped
 # (runner).
 

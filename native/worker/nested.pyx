@@ -1,9 +1,13 @@
-# Nest: what a worker's own client does differently: tasks that wait for tasks.
+# NestedTasks: what a worker's own client does differently: tasks that wait for tasks.
 #
-# A task that waits for one it has submitted holds a worker, so the one it waits for must never depend on a worker being
-# free. Nobody else has begun it: it is run here, on the stack of who waits. It is still among the children: taken back
-# without a word to anybody. The scheduler has it: WAIT, and unless it runs somewhere by now the answer is RUN_HERE. It
-# runs elsewhere: then it gets on, and so does who waits. So no depth and no number of workers can deadlock.
+# A parent that waits for a task it has submitted, its child, holds a worker. So the child must never depend on a worker
+# being free. If no worker has begun the child, the parent runs it on its own stack:
+#
+#   among the children still     taken back, without a word to anybody
+#   the scheduler has it         WAIT is said; unless the child runs somewhere by now, the answer is RUN_HERE
+#   it runs on another worker    then it gets on by itself, and so does the parent
+#
+# So tasks of any depth, on any number of workers, cannot deadlock.
 #
 # Nothing but what is waited for is ever run on that stack: anything else might want a lock that is held below.
 #
@@ -13,7 +17,7 @@
 # thread that does, one of what it waits for is asked for at a time, so that the rest is left to other workers, and
 # what is lent then runs on a thread of its own, which may wait in turn.
 #
-# Rule 1: a task that was lent is run or returned, whoever has stopped waiting meanwhile.
+# Rule 1: a task that was lent is run or returned, even if nobody waits for it any more.
 # Rule 2: a copy of this process that a task has forked ends where that task's code does: what it waits in is not run on
 #         there (worker/forked.pyx).
 # Rule 3: the stack ends with a RecursionError that names the chain of tasks, never with a crash.
@@ -53,7 +57,7 @@ cdef extern from "Python.h":
     void Py_SetRecursionLimit(int limit)
 
 cdef enum:
-    MORE_FRAMES = 16         # that a task run in place may need on the stack, beside those of who waits
+    MORE_FRAMES = 16         # that a task run in place may need on the stack, beside those of the waiting one
     CHAIN_ENDS = 3           # of a chain of tasks, how many are named at either end
     OLD_NS = 50000000        # after which a child is sent away that no scheduler can take
     ASK_NS = 100000000       # WAIT is said again, since a worker may have died meanwhile
@@ -99,7 +103,7 @@ cdef str name_of_callable(function):
     return getattr(function, "__qualname__", type(function).__qualname__)
 
 
-cdef class Nest:
+cdef class NestedTasks:
     """Belongs to a ClientRings."""
     cdef Children children
     cdef Mappings mappings
@@ -109,7 +113,7 @@ cdef class Nest:
     cdef dict watched             # task -> Watcher
     cdef set lent                 # tasks that the scheduler wants run here
     cdef list chain               # functions under way, outermost first
-    cdef Origin origin            # for whom they run
+    cdef Origin origin            # the client for which they run
     cdef uint64_t asked_ns
     cdef uint64_t sent_number     # of the last child that was here when a task ended
     cdef TaskRunner runner        # of the worker
@@ -133,7 +137,7 @@ cdef class Nest:
         self.lent, self.chain = set(), []
         self.quiet_ns = QUIET_NS
 
-    # who waits for what
+    # threads that wait for a task
 
     cdef int begin_wait(self, ClientRings client, PendingFuture future) except -1:
         """Somebody waits for this task, which is not among the children."""
@@ -259,7 +263,7 @@ cdef class Nest:
         return 0
 
     cdef int send_away(self, ClientRings client) except -1:
-        """The task that ran here is over: what it has submitted and not waited for is for whoever has time."""
+        """The task that ran here is over: what it has submitted and not waited for goes to any worker that has time."""
         if self.children.number == self.sent_number:
             return 0
         self.sent_number = self.children.number
@@ -300,7 +304,7 @@ cdef class Nest:
     # nothing moves
 
     cdef object stuck(self, ClientRings client):
-        """A sentence about who waits for whom, if nothing has ended for long; the next after twice that time."""
+        """A sentence that names what waits for what, if nothing has ended for long; the next after twice that time."""
         cdef uint64_t now = now_ns()
         cdef uint64_t patience = self.patience_ns
         if not self.waiting or client.notifier.has_moved or self.moved_ns == 0:
@@ -446,7 +450,7 @@ cdef class Nest:
         return run
 
     cdef object call(self, TaskRun run, PendingFuture future, object function, int *status):
-        """What the runner says of it. Meanwhile there is room for it on the stack, and the page knows if it may not be tried
+        """What the runner makes of it. Meanwhile there is room for it on the stack, and the page says if it may not be tried
         again."""
         cdef bint is_last_run = future.options is not None and retries_in(future.options.word) == 0
         if is_last_run:

@@ -1,4 +1,4 @@
-# Origin: for whom the task that runs here runs, which what it submits must say, and how often that was tried in vain.
+# Origin: for which client the running task runs, which its own tasks must say, and how often it was tried in vain.
 #
 # What tasks submit comes from the client of their worker, and would have turns as if that were somebody by itself. So
 # each of its records says whose task submitted it: the root, the program's client at the beginning of it all, by its 24

@@ -12,12 +12,12 @@
 #   time limit             the page has it                           the page has the one that ends first
 #
 # Rule 1: whatever a task's code raises is the task's. Only what stops the task that waits is raised on, through here.
-# Rule 2: a copy of the process that the code has forked ends where that code does (forked), before anything else is done.
+# Rule 2: a copy of the process that the code has forked ends where that code does (forked), before all else.
 # Rule 3: each call of a chunk has its own result, time limit and names from `__main__`. One that fails, or takes too
 #         long, does not stop the others.
 # Rule 4: what a task was given is dropped before its code runs: it then lives as long as the arguments do.
-# Not here: where a task comes from and its result goes (worker, nested), what an exception looks like on its way (handed
-# in as `describe`).
+# Not here: where a task comes from and its result goes (worker, nested), what an exception looks like on its way
+# (handed in as `describe`).
 
 from functools import partial as _partial
 from types import CoroutineType as _Coroutine
@@ -73,7 +73,7 @@ cdef class TaskRun:
 
     cdef inline bint is_stopped(self) noexcept:
         """Whether it was stopped, whatever it has made of that."""
-        return self.interrupts.stopped != NOT_STOPPED and (not self.is_in_place or self.interrupts.is_own_stop(&self.limit))
+        return self.interrupts.stopped and (not self.is_in_place or self.interrupts.is_own_stop(&self.limit))
 
     cdef inline bint stops_another(self, error) except -1:
         """Whether this error is meant for the task that waits."""
@@ -164,7 +164,7 @@ cdef class TaskRunner:
         return 0
 
     cdef object call(self, TaskRun run, object function, int *status):
-        """What the one call returns, or the description of what it raised. Raises if its arguments could not be read."""
+        """What the one call returns, or what it raised, described. Raises if its arguments could not be read."""
         cdef object arguments = NotImplemented
         cdef object value
         if not run.flags & ~(FLAG_PROFILE | FLAG_OUTPUT):

@@ -1,4 +1,4 @@
-# RunningTask: what a worker runs now, as seen by whoever holds the other end of its rings, and how that is stopped.
+# RunningTask: what a worker runs now, as the other end of its rings sees it, and how that is stopped.
 #
 # The worker writes into its page what it runs, since when, and how long that may take. The other side writes there
 # which attempt is to be stopped, and sends a signal, whose handler asks the page whether it is just that one that runs
@@ -8,10 +8,10 @@
 # An attempt is in progress while its record is claimed and the ring's tail has not passed it, that is until its result
 # is published, so this holds for a worker that is stuck or dead, too.
 #
-# SYNC POINT stop: the attempt is 0 while its task is written, and looked at before and after by who reads them.
+# SYNC POINT stop: the attempt is 0 while its task is written, and looked at before and after by the reader.
 #
 # Rule 1: a worker may have written anything into its ring. One whose records make no sense runs nothing that could be
-#         named, so it cannot be asked to stop: it is to be shut out, and whoever drains its rings is told to look.
+#         named, so it cannot be asked to stop: it is to be shut out, and the reader of its rings is told to look.
 # Not here: signals, patience, and what follows (scaler.cancellation).
 
 
@@ -21,7 +21,7 @@ cdef class RunningTask:
     cdef Segment memory
     cdef PeerPage *page
     cdef Ring tasks
-    cdef Segment bell_memory      # of whoever drains the worker's rings
+    cdef Segment bell_memory      # of the process that drains the worker's rings
     cdef uint64_t *news           # there, and this worker's bit in it; NULL if nobody does
     cdef uint64_t bit
 
@@ -42,7 +42,7 @@ cdef class RunningTask:
                 and (since_ns == 0 or load_acquire(&self.page.since_ns) == since_ns))
 
     cdef int report_to(self, Segment bell_memory, uint32_t slot) except -1:
-        """Whoever owns this bell page is to look at the worker's rings when its tasks are found broken here."""
+        """The owner of this bell page is to look at the worker's rings when its tasks are found broken here."""
         self.bell_memory = bell_memory
         self.news = &(<BellPage *>bell_memory.start).news[slot >> 6]
         self.bit = (<uint64_t>1) << (slot & 63)
@@ -96,7 +96,7 @@ cdef class RunningTask:
         return record.task, record.attempt
 
     cdef int add_noted(self, list claimed) except -1:
-        """Add what the worker's page says that it runs: who is to be charged if its ring does not tell that any more."""
+        """Add what the worker's page says that it runs: it is charged if the ring does not tell any more."""
         noted = load_acquire(&self.page.task), load_acquire(&self.page.attempt)
         if load_acquire32(&self.page.state) == STATE_RUNNING and noted not in claimed:
             claimed.append(noted)

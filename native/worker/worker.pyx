@@ -200,7 +200,7 @@ cdef class WorkerLoop:
 
     def move(self, Segment bell_memory, uint32_t slot, int bell_eventfd, int lifeline, str life not None, str folder not None,
              uint64_t most_bytes):
-        """Who is rung from now on. Names stay until no task of before runs any more."""
+        """Another bell is rung from now on. Names stay until no task of before runs any more."""
         if bell_memory is not None:
             self.bell_memory, self.bell = bell_memory, <BellPage *>bell_memory.start
             self.slot, self.bell_eventfd = slot, bell_eventfd
@@ -221,7 +221,7 @@ cdef class WorkerLoop:
         """See to it that what is made from here on has the names that the rings' owner knows."""
         if self.on_word is None:                      # a relay: it stays, and so do names
             self.mappings.begin_life(self.mappings.life, self.mappings.folder)
-            self.store.retire()                       # who still looks at what is in it nobody knows any more
+            self.store.retire()                       # nobody knows any more which of it is looked at
             return 0
         while self.heard_life != load_acquire(&self.page.life) and not self.stopping:
             if not self.on_word():
@@ -232,7 +232,7 @@ cdef class WorkerLoop:
         life, folder, most_bytes = self.names
         unread = unread_objects(self.results, self.page.takeover_results)
         for object in list(self.store.slots) if unread is not None else ():
-            if object not in unread:                  # it was read, and who would free it is gone
+            if object not in unread:                  # it was read, and the scheduler that would free it is gone
                 self.store.free(object)
         self.store.begin_life(life, folder, most_bytes)
         self.mappings.begin_life(life, folder)
@@ -475,7 +475,7 @@ cdef class WorkerLoop:
             if record == NULL:
                 record = self.results.reserve(size)
         if load_acquire(&self.page.life) != self.life:
-            kept = 0                                  # who lent it is gone; it is not given out again
+            kept = 0                                  # its lender is gone; it is not given out again
         fill_record(record, KIND_RESULT, flags, status,
                     self.task.results.failed if flags & FLAG_CHUNK else task.function,
                     task.task, task.attempt, task.items, kept)

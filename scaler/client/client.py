@@ -32,7 +32,7 @@ from scaler._native import (
 from scaler.address import Address
 from scaler.client.background import BackgroundThread
 from scaler.client.chunk_sizes import ChunkSizes, FixedSizes
-from scaler.client.current_client import connect_here, make_nest, restore, with_blocked_told
+from scaler.client.current_client import connect_here, make_nested_tasks, restore, with_blocked_told
 from scaler.client.executor import ClientExecutor
 from scaler.client.functions import FunctionNumbers, callable_name
 from scaler.client.future import ScalerFuture
@@ -171,8 +171,10 @@ class Client:
             self._sender = TaskSender(self._rings, ScalerFuture, **calls)
             self._reconnect.rings = self._rings
         else:
-            nest = make_nest(here, entry.memory, mappings)
-            rings = self._rings = WorkerClientRings(*ends, bits, self._store, mappings, nest=nest, **policy)
+            nested_tasks = make_nested_tasks(here, entry.memory, mappings)
+            rings = self._rings = WorkerClientRings(
+                *ends, bits, self._store, mappings, nested_tasks=nested_tasks, **policy
+            )
             self._sender = WorkerTaskSender(rings, ScalerFuture, **calls)
         self._objects = ClientObjects(
             self._store, mappings, self._rings.make_room, self._rings.tend, self._rings, serializer

@@ -15,7 +15,7 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from scaler._native import CHILDREN_BYTES, Mappings, Nest, Segment, WorkerClientRings
+from scaler._native import CHILDREN_BYTES, Mappings, NestedTasks, Segment, WorkerClientRings
 from scaler.client.serializer import Serializer
 from scaler.client.sizes import CLIENT_BITS, RING_BYTES
 from scaler.colocation.handshake import LocalConnection, Refused, handshake
@@ -110,9 +110,9 @@ def connect_here(here: context.Here, identity: bytes, timeout_s: float) -> "tupl
     raise AssertionError("unreachable")
 
 
-def make_nest(here: context.Here, memory: Segment, mappings: Mappings) -> Nest:
+def make_nested_tasks(here: context.Here, memory: Segment, mappings: Mappings) -> NestedTasks:
     """What runs in place of waiting."""
-    return Nest(
+    return NestedTasks(
         memory, mappings, here.loop.runner, here.loop.interrupts, here.loop.origin,
         load_function=function_loader(mappings), sends_old=not here.is_colocated,
     )  # fmt: skip

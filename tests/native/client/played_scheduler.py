@@ -36,7 +36,7 @@ class Scheduler:
 
     children: Children  # of a client in a worker
 
-    def __init__(self, ring_bytes=65536, nest=None):
+    def __init__(self, ring_bytes=65536, nested_tasks=None):
         self.rings = Rings(ring_bytes)
         self.lifeline, self.line = os.pipe()
         self.bells = [new_doorbell(), os.eventfd(0, os.EFD_NONBLOCK)]
@@ -48,11 +48,13 @@ class Scheduler:
             "background": self.event,
             "scheduler_gone": lambda: DisconnectedError("gone"),
         }
-        if nest is None:
+        if nested_tasks is None:
             self.client = ClientRings(*ends, 5, self.store, Mappings(LIFE, "/tmp"), **policy)
             self.sender = TaskSender(self.client, ScalerFuture)
         else:
-            self.client = WorkerClientRings(*ends, 5, self.store, Mappings(LIFE, "/tmp"), nest=nest, **policy)
+            self.client = WorkerClientRings(
+                *ends, 5, self.store, Mappings(LIFE, "/tmp"), nested_tasks=nested_tasks, **policy
+            )
             self.sender = WorkerTaskSender(self.client, ScalerFuture)
 
     def submit(self):

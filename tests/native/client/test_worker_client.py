@@ -11,7 +11,7 @@ from scaler._native import (
     Children,
     Interrupts,
     Mappings,
-    Nest,
+    NestedTasks,
     Origin,
     Segment,
     lay_out_peer,
@@ -29,11 +29,11 @@ def parent():
     """The client of a worker's tasks, whose children go to a scheduler elsewhere."""
     memory = Segment.private(peer_segment_bytes(4096, 4096, CHILDREN_BYTES))
     lay_out_peer(memory, bytes(16), 4096, 4096, CHILDREN_BYTES)
-    nest = Nest(
+    nested_tasks = NestedTasks(
         memory, Mappings(LIFE, "/tmp"), make_runner(), Interrupts(memory), Origin(),
         load_function=lambda data, flags, copy: pickle.loads(data), sends_old=True,
     )  # fmt: skip
-    made = Scheduler(1024, nest)
+    made = Scheduler(1024, nested_tasks)
     made.children = Children(memory)
     yield made
     made.close()
