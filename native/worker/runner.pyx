@@ -87,12 +87,15 @@ cdef class TaskRun:
 
     # the calls of a chunk
 
+    cdef inline bint has_call_limit(self) noexcept:
+        """Whether a time limit begins anew with each call."""
+        return (self.limit.since_ns if self.is_in_place else self.interrupts.page.limit_ns) != 0
+
     cdef int begin_next_call(self, function) except -1:
         """The time limit is each call's."""
         if not self.is_in_place:
-            if self.interrupts.page.limit_ns:
-                store_release(&self.interrupts.page.since_ns, now_ns())
-        elif self.limit.since_ns:
+            store_release(&self.interrupts.page.since_ns, now_ns())
+        else:
             self.interrupts.end_limit(&self.limit)
             self.interrupts.begin_limit(&self.limit, self.limit_ms, function)
         return 0
@@ -249,7 +252,7 @@ cdef class TaskRunner:
             calls.begin(run.payload, run.payload_bytes, run.items, run.flags & FLAG_PLAIN, loads)
         results.begin()
         for i in range(run.items):
-            if i:
+            if i and run.has_call_limit():
                 run.begin_next_call(function)
             try:                                      # here, not in a function: that costs what a short call does
                 run.begin_code()
