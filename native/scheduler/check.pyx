@@ -14,6 +14,12 @@ cdef int fail(sentence) except -1:
     raise AssertionError(sentence)
 
 
+cdef int add_to(dict counts, object key, uint64_t more) except -1:
+    """A function of its own, since the compiler takes minutes for several of these in a long one."""
+    counts[key] = counts.get(key, 0) + more
+    return 0
+
+
 @cython.final
 cdef class Check:
     """One look at a core."""
@@ -229,7 +235,7 @@ cdef class Check:
         cdef uint32_t skip = 0
         cdef uint64_t queued = row.payload_bytes
         if row.level >= PRIORITIES:
-            self.strand_users[client, row.level] = self.strand_users.get((client, row.level), 0) + 1
+            add_to(self.strand_users, (client, row.level), 1)
         if row_index == 0 or row_index >= self.core.table.fresh or row.task != task or row.client != client:
             fail(f"task {task:#x} is not in row {row_index}, where its client finds it")
         if row.state <= ROW_NEW or row.state >= STATES:
@@ -237,9 +243,9 @@ cdef class Check:
         self.states[row.state] += 1
         self.calls[row.state] += calls_of(row)
         if row.function != NO_FUNCTION and is_open(row.state):
-            self.function_calls[row.function] = self.function_calls.get(row.function, 0) + calls_of(row)
+            add_to(self.function_calls, row.function, calls_of(row))
         if row.state == ROW_PLACED or row.state == ROW_CANCELLED:
-            self.placed_calls[row.function] = self.placed_calls.get(row.function, 0) + calls_of(row)
+            add_to(self.placed_calls, row.function, calls_of(row))
         self.payload_bytes += row.payload_bytes
         if row.payload == NULL and row.payload_bytes > INLINE_BYTES:
             fail(f"task {task:#x} has no room for its payload of {row.payload_bytes} bytes")

@@ -1,4 +1,4 @@
-# Deaths: tasks whose worker has died once too often, until it is known how it died.
+# Doomed tasks: their worker has died once too often, and they wait until it is known how it died.
 #
 # The scheduler sees a death as soon as the kernel does; what is to be said of it (signal, memory, last output) is known
 # to the supervisor, whose report takes a few milliseconds more. Running a task again needs no report. Only one that is
