@@ -59,7 +59,10 @@ QUERIES = {
 def client(request: pytest.FixtureRequest) -> Iterator[Client]:
     """A client whose two workers share no temporary folder; its scheduler is on this host, or on neither's."""
     with (
-        RemoteCluster(1) if request.param == "wire" else SchedulerClusterCombo(1) as cluster,
+        # Without keys: these would be in the temporary folder that the other worker does not see.
+        RemoteCluster(1, insecure=True)
+        if request.param == "wire"
+        else SchedulerClusterCombo(1, insecure=True) as cluster,
         client_of_both(cluster.get_address(), tempfile.gettempdir()) as made,
     ):
         yield made
