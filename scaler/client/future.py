@@ -44,7 +44,10 @@ class ScalerFuture(PendingFuture, concurrent.futures.Future[T]):
         """Where it stands, as far as its client has looked."""
         if not self.is_over:
             return "pending"
-        return "cancelled" if self.cancelled() else "done"
+        if self.cancelled():
+            return "cancelled"
+        error = self._exception
+        return "done" if error is None else f"raised {type(error).__name__}"
 
     def __repr__(self) -> str:
         return f"<ScalerFuture {self.task_id:016x}: {self._words()}>"

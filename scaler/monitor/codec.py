@@ -13,11 +13,8 @@ import dataclasses
 import sys
 from array import array
 from collections.abc import Iterable
-from importlib.resources import as_file, files
 from itertools import accumulate
 from typing import Any, NamedTuple
-
-import capnp
 
 from scaler.exceptions import ScalerError
 from scaler.monitor.report import (
@@ -38,6 +35,7 @@ from scaler.monitor.report import (
     Task,
     Workers,
 )
+from scaler.protocol.schema_file import camel_case, load_schema
 
 MAGIC, VERSION = 0x5343414D, 1
 REPORT_LIMIT_BYTES = 64 << 20
@@ -63,24 +61,13 @@ class PackedTexts(NamedTuple):
         return cls(b"".join(parts), _little(array("I", accumulate(map(len, parts)))).tobytes())
 
 
-def _load_schema() -> Any:
-    folder = files("scaler.protocol.schema")
-    with as_file(folder / "monitor.capnp") as path:
-        return capnp.load(str(path))
-
-
-_schema = _load_schema()
-
-
-def _camel(name: str) -> str:
-    first, *others = name.split("_")
-    return first + "".join(each.capitalize() for each in others)
+_schema = load_schema("monitor.capnp")
 
 
 def _check_names() -> None:
     for name, kind in {**_BODIES, **{each.__name__: each for each in _PARTS}}.items():
         struct = getattr(_schema, name[0].upper() + name[1:])
-        mine = {_camel(each.name) for each in dataclasses.fields(kind)}
+        mine = {camel_case(each.name) for each in dataclasses.fields(kind)}
         if mine != set(struct.schema.fieldnames):
             raise TypeError(f"{kind.__name__} and its schema differ: {mine ^ set(struct.schema.fieldnames)}")
 
@@ -136,7 +123,7 @@ def label_of(data: bytes | memoryview) -> tuple[int, int, str]:
 
 def _write(builder: Any, value: Any) -> None:
     for each in dataclasses.fields(value):
-        name, item = _camel(each.name), getattr(value, each.name)
+        name, item = camel_case(each.name), getattr(value, each.name)
         if "typecode" in each.metadata:
             setattr(builder, name, _little(item).tobytes())
         elif "texts" in each.metadata:
@@ -154,7 +141,7 @@ def _write_texts(builder: Any, texts: Iterable[str] | PackedTexts) -> None:
 def _read(reader: Any, kind: type) -> Any:
     values: dict[str, Any] = {}
     for each in dataclasses.fields(kind):
-        item = getattr(reader, _camel(each.name))
+        item = getattr(reader, camel_case(each.name))
         if "typecode" in each.metadata:
             values[each.name] = _numbers(each.metadata["typecode"], item)
         elif "texts" in each.metadata:

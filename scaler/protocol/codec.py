@@ -1,4 +1,4 @@
-"""Frames to bytes and back: the only importer of pycapnp.
+"""Frames to bytes and back.
 
 Tasks and Results, which are nearly all that is ever sent, are written and read by native/wire/batch_frames.pyx as
 long as they look as it expects; everything else, and all that is wrong, is pycapnp's. `by_schema_encode` and
@@ -16,11 +16,8 @@ Rule 2: few calls into pycapnp per frame, by field and not by name: a name costs
 Not here: rows of batches (frames, scaler._native), numbering (ledger).
 """
 
-import contextlib
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import fields, is_dataclass
-from importlib.resources import as_file, files
 from typing import Any, NamedTuple, get_args
 
 import capnp
@@ -37,6 +34,7 @@ from scaler.protocol.frames import (
     Tasks,
     VersionError,
 )
+from scaler.protocol.schema_file import camel_case, load_schema
 
 _NESTING_LIMIT = 4
 _SPARE_WORDS = 64
@@ -55,50 +53,22 @@ class _Member(NamedTuple):
     find_error: Callable[[Any], str | None] | None  # of a body, if it can be wrong by itself
 
 
-def _camel(name: str) -> str:
-    head, *tail = name.split("_")
-    return head + "".join(part.capitalize() for part in tail)
-
-
 def _attributes(kind: Any) -> tuple[str, ...]:
     return tuple(field.name for field in fields(kind)) if is_dataclass(kind) else tuple(kind._fields)
-
-
-@contextlib.contextmanager
-def _in_a_folder() -> Iterator[None]:
-    """Be in a folder that exists: pycapnp's C++ asks for it, and ends the process if it has been removed."""
-    try:
-        os.getcwd()
-    except OSError:
-        here = os.open(".", os.O_PATH | os.O_CLOEXEC)  # no relative path leads anywhere from there: nobody misses it
-        os.chdir("/")
-        try:
-            yield
-        finally:
-            os.fchdir(here)
-            os.close(here)
-    else:
-        yield
-
-
-def _load_schema() -> Any:
-    with as_file(files("scaler.protocol.schema")) as folder, _in_a_folder():
-        return capnp.load(str(folder / "frame.capnp"))
 
 
 def _member(frame_fields: Any, name: str, kind: type[Body]) -> _Member:
     field, names = frame_fields[name], _attributes(kind)
     members = field.schema.fields if names else {}
-    if set(map(_camel, names)) != set(members):
+    if set(map(camel_case, names)) != set(members):
         raise ImportError(f"{kind.__name__} has the fields {names}, its schema has {tuple(members)}")
-    chosen = tuple(members[_camel(attribute)] for attribute in names)
+    chosen = tuple(members[camel_case(attribute)] for attribute in names)
     lists = tuple(i for i, one in enumerate(chosen) if one.proto.slot.type.which() == "list")
     check = getattr(kind, "find_error", None)
     return _Member(kind, field, names, chosen, lists, kind not in UNNUMBERED, issubclass(kind, tuple), check)
 
 
-capnp.remove_import_hook()  # which would look for a schema wherever a user's program imports what is not there
-_schema = _load_schema()
+_schema = load_schema("frame.capnp")
 _Frame = _schema.Frame
 _frame_fields = _Frame.schema.fields
 _MAGIC: int = _schema.magic

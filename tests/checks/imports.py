@@ -27,7 +27,8 @@ MAY_IMPORT: dict[str, str] = {
     "scaler.address": "exceptions",
     "scaler.program": "_native exceptions",
     "scaler.config": "address exceptions keys",
-    "scaler.protocol": "_native address exceptions",
+    "scaler.protocol.schema_file": "",
+    "scaler.protocol": "_native address exceptions protocol.schema_file",
     "scaler.values.death_facts": "",
     "scaler.values.usage": "",
     "scaler.values": "_native exceptions values.death_facts",
@@ -45,7 +46,7 @@ MAY_IMPORT: dict[str, str] = {
     "scaler.scheduler": "_native address cancellation colocation config exceptions keys monitor objects program "
     "protocol session values.death_facts values.usage",
     "scaler.keys": "address exceptions program",
-    "scaler.monitor": "_native address exceptions keys",
+    "scaler.monitor": "_native address exceptions keys protocol.schema_file",
     "scaler.monitor.top": "config exceptions monitor program",
     "scaler.monitor.page": "address config exceptions monitor program",
     "scaler.integrations": "_native client cluster exceptions program values",
@@ -60,7 +61,7 @@ MAY_IMPORT: dict[str, str] = {
 MAY_USE = {
     "aiohttp": {"scaler.monitor.page"},
     "blessed": {"scaler.monitor.top.terminal"},
-    "capnp": {"scaler.monitor.codec", "scaler.protocol.codec"},
+    "capnp": {"scaler.protocol.codec", "scaler.protocol.schema_file"},
     "cloudpickle": {"scaler.values.by_name", "scaler.values.by_value", "scaler.values.untravelling"},
     "cryptography": {"scaler.objects.sealed"},
     "numpy": {"scaler.monitor.page"},

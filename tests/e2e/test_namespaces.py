@@ -77,7 +77,7 @@ def test_a_task_that_will_not_stop_is_killed_on_purpose_and_takes_no_other_along
     running.cancel()
     replaced = {future.result(20) for future in behind}
     assert worker not in replaced
-    wait_until(lambda: "it is killed" in client.scheduler_log())
+    wait_until(lambda: "is killed, since it goes on with" in client.scheduler_log())
     assert "ended by signal" not in client.cluster_log()  # which is how an accident is booked
 
 

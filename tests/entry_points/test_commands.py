@@ -250,11 +250,11 @@ def test_options_come_from_a_file(tmp_path):
 
 
 def test_options_without_effect_are_announced_in_the_log():
-    with SchedulerCommand("-ls", "5", "--monitor-address", "tcp://127.0.0.1:9") as scheduler:
+    with SchedulerCommand("-ls", "5", "--object-retention-seconds", "5") as scheduler:
         assert scheduler.stop() == 0
         assert scheduler.out.count("[WARNING]") == 2
         assert "--load-balance-seconds is deprecated and has no effect" in scheduler.out
-        assert "--monitor-address has no effect yet" in scheduler.out
+        assert "--object-retention-seconds is deprecated and has no effect" in scheduler.out
 
 
 def test_a_missing_uvloop_is_named_with_what_to_install():
