@@ -140,11 +140,19 @@ def show(socket: "zmq.Socket[bytes]", keys: PeerKeys) -> None:
 
 
 def why_refused(event: int, keys: PeerKeys | None) -> str | None:
-    """What the end of ZeroMQ's handshake means (an event of a socket's monitor); None if it is another event."""
+    """What the end of ZeroMQ's handshake says (an event of a socket's monitor); None if it is another event."""
     if event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
         return "the scheduler does not know this key: use a folder of keys that was made with the scheduler's"
-    if event in (zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL, zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL):
-        if keys is None:
-            return "the scheduler wants keys, and none were given (keys=FOLDER, --keys FOLDER, or SCALER_KEYS)"
+    if event == zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL and keys is None:
+        return "the scheduler wants keys, and none were given (keys=FOLDER, --keys FOLDER, or SCALER_KEYS)"
+    return None
+
+
+def why_doubtful(event: int, keys: PeerKeys | None) -> str | None:
+    """What the end of the handshake means if what listens there speaks ZeroMQ; None if keys have nothing to do with it.
+
+    A connection that breaks ends it in the same way, as one to a proxy does whose scheduler is being started again.
+    """
+    if keys is not None and event in (zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL, zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL):
         return "this is not the scheduler of these keys, or it speaks without any: use the folder it was started with"
     return None

@@ -18,7 +18,7 @@ import zmq.utils.monitor
 
 from scaler.address import Address
 from scaler.exceptions import AddressError, RefusedError, SchedulerTimeoutError
-from scaler.keys.doorkeeper import show, why_refused
+from scaler.keys.doorkeeper import show, why_doubtful, why_refused
 from scaler.keys.find import find_keys
 from scaler.keys.folder import PeerKeys
 from scaler.program.descriptors import check_descriptors
@@ -73,6 +73,7 @@ class Dealer:
         self.is_broken = False
         self.has_met = False
         self.why_refused: str | None = None  # by ZeroMQ's own handshake, before anything was said
+        self.why_doubtful: str | None = None  # the same, if what listens there does speak ZeroMQ
         self.has_message = False  # when `wait` last looked
         try:
             self._socket.connect(address)
@@ -108,6 +109,7 @@ class Dealer:
                 else:
                     self.is_broken = True
                     self.why_refused = self.why_refused or why_refused(event, self._keys)
+                    self.why_doubtful = self.why_doubtful or why_doubtful(event, self._keys)
             elif ready is self._socket:
                 self.has_message = True
             else:
@@ -200,17 +202,17 @@ def greet(
     doubts = Doubts(address, is_name_known=is_name_known)
     refusals = 0
     while True:
-        hello = make_hello()
+        hello, why = make_hello(), None
         dealer = Dealer(address, find_keys(Address.parse(address), key_role(hello), keys))
         try:
             answer = _ask(dealer, hello, deadline, is_stopped, doubts)
-            if answer is None and dealer.why_refused is not None:
-                refusals += 1
-                doubts.text = dealer.why_refused
+            if answer is None and not is_stopped():
+                if dealer.why_refused is None:
+                    doubts.look(dealer.has_met, deadline)
+                why = dealer.why_refused or (dealer.why_doubtful if doubts.text == NO_ANSWER else None)
+                refusals += why is not None
                 if refusals == MOST_REFUSALS:
-                    raise RefusedError(f"no connection to the scheduler at {address}: {doubts.text}")
-            elif answer is None and not is_stopped():
-                doubts.look(dealer.has_met, deadline)
+                    raise RefusedError(f"no connection to the scheduler at {address}: {why}")
         except BaseException:
             dealer.close()
             raise
@@ -220,8 +222,9 @@ def greet(
         if isinstance(answer, Refusal) and not answer.is_temporary:
             raise RefusedError(f"the scheduler at {address} refused: {answer.reason}")
         if is_stopped() or time.monotonic() + pause_s > deadline:
-            why = f": {doubts.text}" if doubts.text else ""
-            raise SchedulerTimeoutError(f"no scheduler answered at {address} within {timeout_s} s{why}")
+            known = why or doubts.text
+            because = f": {known}" if known else ""
+            raise SchedulerTimeoutError(f"no scheduler answered at {address} within {timeout_s} s{because}")
         time.sleep(pause_s)
         pause_s = min(MOST_PAUSE_S, pause_s * 2)
 
