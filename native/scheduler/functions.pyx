@@ -34,7 +34,7 @@ cdef struct Function:
     uint64_t mean_ns       # 0: nobody has answered yet
     uint32_t floor_ns      # what a task of it is charged at least
     uint32_t users
-    uint32_t number        # what workers, and viewers, know it by (viewers: one more, so that 0 is none)
+    uint32_t number        # what workers, and viewers, know it by; from 1 on
     FunctionCounts counts
 
 
@@ -98,6 +98,7 @@ cdef class FunctionTable:
         self.free_places = []
         self.index_of = {}
         self.forgotten = []
+        self.next_number = 1
         self.gone = _deque()
         memset(&self.gone_counts, 0, sizeof(FunctionCounts))
 
@@ -178,6 +179,10 @@ cdef class FunctionTable:
     cdef inline FunctionCounts *counts_of(self, uint32_t index) noexcept nogil:
         """What is counted of this function's calls."""
         return &self.functions[index].counts
+
+    cdef inline uint32_t number_of(self, uint32_t index) noexcept nogil:
+        """What the function of a row is known by; 0 if the row has none any more."""
+        return 0 if index == NO_FUNCTION else self.functions[index].number
 
     cdef inline void use(self, uint32_t index) noexcept nogil:
         self.functions[index].users += 1

@@ -70,16 +70,13 @@ cdef class Outcomes:
                     counts.histograms.durations.counts[bucket_of_ns(
                         result.duration_ns if n == 1 else result.duration_ns // n)] += n
                     counts.histograms.queued.counts[bucket_of_ns(queued_ns)] += n
-        self.recorder.write(row.task, now, result.duration_ns, queued_ns, self.number_of(row.function),
+        self.recorder.write(row.task, now, result.duration_ns, queued_ns, self.functions.number_of(row.function),
                             0 if worker == NULL else worker.number, outcome, n)
-
-    cdef inline uint32_t number_of(self, uint32_t function) noexcept nogil:
-        return 0 if function == NO_FUNCTION else self.functions.functions[function].number + 1
 
     cdef uint32_t note_failure(self, uint32_t row_index, Record *result, uint32_t worker, uint64_t bad) noexcept nogil:
         """What became of the row's task, of whose calls so many have failed."""
         cdef Row *row = self.table.row(row_index)
-        cdef uint32_t function = self.number_of(row.function)
+        cdef uint32_t function = self.functions.number_of(row.function)
         cdef bint is_overdue = False
         cdef CallCounts *calls = self.table.counts_of(row.client)
         cdef const char *payload = payload_of(result)
@@ -130,7 +127,7 @@ cdef class Outcomes:
         if row.function != NO_FUNCTION:
             counts = self.functions.counts_of(row.function)
             counts.cancelled += n
-        self.recorder.write(row.task, self.table.now_ns, 0, 0, self.number_of(row.function),
+        self.recorder.write(row.task, self.table.now_ns, 0, 0, self.functions.number_of(row.function),
                             self.pool.workers[row.worker].number if row.state == ROW_PLACED else 0, OUTCOME_CANCELLED, n)
 
     cdef void note_run_in_place(self, uint32_t row_index) noexcept nogil:
@@ -143,7 +140,7 @@ cdef class Outcomes:
         if row.function != NO_FUNCTION:
             counts = self.functions.counts_of(row.function)
             counts.succeeded += n
-        self.recorder.write(row.task, self.table.now_ns, 0, 0, self.number_of(row.function), 0, OUTCOME_SUCCEEDED, n)
+        self.recorder.write(row.task, self.table.now_ns, 0, 0, self.functions.number_of(row.function), 0, OUTCOME_SUCCEEDED, n)
 
     cdef void note_lost(self, Row *row) noexcept nogil:
         """Its worker has gone, and holds it no longer."""

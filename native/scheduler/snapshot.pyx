@@ -66,7 +66,7 @@ def worker_columns(SchedulerCore core not None):
         if worker.head:
             row = core.table.row(worker.head)
             (<uint64_t *>data[4])[at] = row.task
-            (<uint32_t *>data[5])[at] = core.functions.functions[row.function].number + 1
+            (<uint32_t *>data[5])[at] = core.functions.number_of(row.function)
             if row.state == ROW_CANCELLED:
                 (<uint8_t *>data[3])[at] |= STATE_STOPPING
         (<uint64_t *>data[6])[at] = worker.since_ns
@@ -203,12 +203,12 @@ def function_columns(SchedulerCore core not None):
                 continue
             if age_of(&functions.functions[index].counts, core.table.now_ns) < oldest or left:
                 left -= age_of(&functions.functions[index].counts, core.table.now_ns) >= oldest
-                rows.add(functions.functions[index].number + 1, &functions.functions[index].counts, False, announced.payload)
+                rows.add(functions.functions[index].number, &functions.functions[index].counts, False, announced.payload)
             else:
                 add_function_counts(&others, &functions.functions[index].counts)
                 others.placed += functions.functions[index].counts.placed
         for gone in functions.gone:
-            rows.add(gone.number + 1, &gone.counts, True, gone.payload)
+            rows.add(gone.number, &gone.counts, True, gone.payload)
         add_function_counts(&others, &functions.gone_counts)
         if others.submitted:
             rows.add(0, &others, True, b"")
@@ -221,7 +221,7 @@ def function_payload(SchedulerCore core not None, uint32_t number):
     """The bytes that the function of this number was announced with; b"" if it has gone."""
     cdef uint32_t index
     for index in range(core.functions.length):
-        if core.functions.announced[index] is not None and core.functions.functions[index].number + 1 == number:
+        if core.functions.announced[index] is not None and core.functions.functions[index].number == number:
             return (<Announced>core.functions.announced[index]).payload
     return b""
 

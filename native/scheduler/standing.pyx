@@ -50,7 +50,7 @@ cdef dict placed_facts(SchedulerCore core, uint32_t row_index):
         ahead += 1
         before = core.table.row(before).previous
     return {"worker": worker.number, "worker_index": row.worker, "ahead": ahead, "running": first.task,
-            "running_function": core.functions.functions[first.function].number + 1, "since_ns": worker.since_ns,
+            "running_function": core.functions.number_of(first.function), "since_ns": worker.since_ns,
             "is_waiting": worker.is_blocked, "limit_ms": row.limit_ms, "ready_since_ns": runnable_ns(row)}
 
 
@@ -87,7 +87,7 @@ def standing_of(SchedulerCore core not None, uint64_t task):
     else:
         facts = {}
     facts["state"] = _STATE_WORDS[row.state][0]
-    facts["function"] = 0 if row.function == NO_FUNCTION else core.functions.functions[row.function].number + 1
+    facts["function"] = core.functions.number_of(row.function)
     facts["calls"] = calls_of(row)
     facts["deaths"] = row.deaths
     return facts
