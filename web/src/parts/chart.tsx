@@ -135,7 +135,8 @@ function data(props: Props): uPlot.AlignedData {
   return [Array.from(props.times), ...props.lines.map((line) => known(line.values))] as uPlot.AlignedData;
 }
 
-function last(values: ArrayLike<number>): number {
+/** The last value, if one of the last three is known. */
+export function last(values: ArrayLike<number>): number {
   for (let i = values.length - 1; i >= Math.max(0, values.length - 3); i -= 1) {
     if (!Number.isNaN(values[i])) return values[i];
   }

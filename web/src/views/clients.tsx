@@ -1,12 +1,9 @@
 // Clients: who submits, how far that has come, and whether it reads its results.
 
-import { useState } from "preact/hooks";
 import { bytes, count, seconds } from "../format";
-import { DataTable, type Field } from "../parts/table";
-import { Toolbar } from "../parts/toolbar";
-import { useView } from "../parts/use_view";
+import type { Field } from "../parts/table";
+import { TableView } from "../parts/table_view";
 import { clientState } from "../parts/words";
-import { Waiting } from "./overview";
 
 const FIELDS: Field[] = [
   { name: "name", title: "Client", text: true },
@@ -30,23 +27,13 @@ const FIELDS: Field[] = [
 ];
 
 export function Clients() {
-  const now = useView("clients");
-  const [shown, setShown] = useState(0);
-  if (!now) return <Waiting />;
-  const table = now.tables.rows;
-  const names = table.columns.name as string[];
   return (
-    <div class="fill">
-      <h1>Clients</h1>
-      <Toolbar shown={shown} of={table.rows} what="clients" download="clients" />
-      <DataTable
-        label="Clients"
-        table={table}
-        fields={FIELDS}
-        keyOf={(row) => `${names[row]} ${row}`}
-        sort="-submitted"
-        onCount={setShown}
-      />
-    </div>
+    <TableView
+      view="clients"
+      title="Clients"
+      fields={FIELDS}
+      sort="-submitted"
+      keyOf={({ name }, row) => `${name[row]} ${row}`}
+    />
   );
 }

@@ -1,13 +1,11 @@
 // Failures: failed calls grouped by exception and the line that raised it. A row shows its last traceback.
 
-import { useState } from "preact/hooks";
 import { count, seconds, task } from "../format";
 import { address, route, set } from "../route";
 import { open } from "../feed";
-import { DataTable, type Field } from "../parts/table";
-import { Toolbar } from "../parts/toolbar";
+import type { Field } from "../parts/table";
+import { TableView } from "../parts/table_view";
 import { useView } from "../parts/use_view";
-import { Waiting } from "./overview";
 
 const FIELDS: Field[] = [
   { name: "exception", title: "Exception", text: true },
@@ -27,25 +25,18 @@ export function Failures() {
 }
 
 function Groups() {
-  const now = useView("failures");
-  const [shown, setShown] = useState(0);
-  if (!now) return <Waiting />;
-  const table = now.tables.rows;
-  const { exception, place, function: name } = table.columns as Record<string, string[]>;
   return (
-    <div class="fill">
-      <h1>Failures</h1>
-      <Toolbar shown={shown} of={table.rows} what="kinds of failures" download="failures" />
-      <DataTable
-        label="Failures"
-        table={table}
-        fields={FIELDS}
-        keyOf={(row) => `${exception[row]} ${place[row]} ${name[row]}`}
-        sort="-count"
-        onCount={setShown}
-        onOpen={(row) => set({ exception: exception[row], place: place[row], task: task(table.columns.task[row] as any) })}
-      />
-    </div>
+    <TableView
+      view="failures"
+      title="Failures"
+      what="kinds of failures"
+      fields={FIELDS}
+      sort="-count"
+      keyOf={({ exception, place, function: name }, row) => `${exception[row]} ${place[row]} ${name[row]}`}
+      onOpen={({ exception, place, task: id }, row) =>
+        set({ exception: String(exception[row]), place: String(place[row]), task: task(id[row] as bigint) })
+      }
+    />
   );
 }
 

@@ -1,13 +1,11 @@
 // Functions: how often each was called, how long it takes, how long its calls wait, and its share of all time.
 
-import { useState } from "preact/hooks";
 import type { Numbers, Table } from "../feed";
 import { count, percent, seconds } from "../format";
 import { address, route, set } from "../route";
-import { DataTable, type Field } from "../parts/table";
-import { Toolbar } from "../parts/toolbar";
+import type { Field } from "../parts/table";
+import { TableView } from "../parts/table_view";
 import { useView } from "../parts/use_view";
-import { Waiting } from "./overview";
 import { RecentTasks } from "./tasks";
 
 const FIELDS: Field[] = [
@@ -32,25 +30,15 @@ export function Functions() {
 }
 
 function All() {
-  const now = useView("functions");
-  const [shown, setShown] = useState(0);
-  if (!now) return <Waiting />;
-  const table = now.tables.rows;
-  const names = table.columns.name as string[];
   return (
-    <div class="fill">
-      <h1>Functions</h1>
-      <Toolbar shown={shown} of={table.rows} what="functions" download="functions" />
-      <DataTable
-        label="Functions"
-        table={table}
-        fields={FIELDS}
-        keyOf={(row) => names[row]}
-        sort="-share"
-        onCount={setShown}
-        onOpen={(row) => set({ function: names[row] })}
-      />
-    </div>
+    <TableView
+      view="functions"
+      title="Functions"
+      fields={FIELDS}
+      sort="-share"
+      keyOf={({ name }, row) => String(name[row])}
+      onOpen={({ name }, row) => set({ function: String(name[row]) })}
+    />
   );
 }
 

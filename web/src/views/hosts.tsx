@@ -1,12 +1,9 @@
 // Hosts: the machines, their memory, and the supervisors of their workers.
 
-import { useState } from "preact/hooks";
 import { bytes, count, percent, seconds } from "../format";
 import { go } from "../route";
-import { DataTable, type Field } from "../parts/table";
-import { Toolbar } from "../parts/toolbar";
-import { useView } from "../parts/use_view";
-import { Waiting } from "./overview";
+import type { Field } from "../parts/table";
+import { TableView } from "../parts/table_view";
 
 const FIELDS: Field[] = [
   { name: "name", title: "Host", text: true },
@@ -29,24 +26,14 @@ const FIELDS: Field[] = [
 ];
 
 export function Hosts() {
-  const now = useView("hosts");
-  const [shown, setShown] = useState(0);
-  if (!now) return <Waiting />;
-  const table = now.tables.rows;
-  const names = table.columns.name as string[];
   return (
-    <div class="fill">
-      <h1>Hosts</h1>
-      <Toolbar shown={shown} of={table.rows} what="hosts" download="hosts" />
-      <DataTable
-        label="Hosts"
-        table={table}
-        fields={FIELDS}
-        keyOf={(row) => `${names[row]} ${row}`}
-        sort="name"
-        onCount={setShown}
-        onOpen={(row) => go("workers", { filter: names[row] })}
-      />
-    </div>
+    <TableView
+      view="hosts"
+      title="Hosts"
+      fields={FIELDS}
+      sort="name"
+      keyOf={({ name }, row) => `${name[row]} ${row}`}
+      onOpen={({ name }, row) => go("workers", { filter: String(name[row]) })}
+    />
   );
 }

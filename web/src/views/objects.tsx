@@ -7,8 +7,8 @@ import { Chart } from "../parts/chart";
 import { DataTable, type Field } from "../parts/table";
 import { Downloads, Select, SPANS } from "../parts/toolbar";
 import { useView } from "../parts/use_view";
+import { Waiting } from "../parts/waiting";
 import { Fact } from "./worker";
-import { Waiting } from "./overview";
 
 const BY_CLIENT: Field[] = [
   { name: "name", title: "Client", text: true },

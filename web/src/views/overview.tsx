@@ -3,9 +3,10 @@
 import type { Numbers } from "../feed";
 import { bytes, count, percent, rate, seconds, short } from "../format";
 import { address, route } from "../route";
-import { Chart } from "../parts/chart";
+import { Chart, last } from "../parts/chart";
 import { Downloads, Select, SPANS } from "../parts/toolbar";
 import { useView } from "../parts/use_view";
+import { Waiting } from "../parts/waiting";
 
 const OPEN: [string, string][] = [
   ["waiting", "wait for other tasks"],
@@ -109,17 +110,6 @@ export function Overview() {
       </div>
     </>
   );
-}
-
-export function Waiting() {
-  return <p class="quiet">Waiting for the first report…</p>;
-}
-
-function last(values: Numbers): number {
-  for (let i = values.length - 1; i >= Math.max(0, values.length - 3); i -= 1) {
-    if (!Number.isNaN(values[i])) return values[i];
-  }
-  return NaN;
 }
 
 function Tile({ title, value, full, to }: { title: string; value: string; full?: string; to?: string }) {

@@ -7,7 +7,7 @@ import { address, route } from "../route";
 import { makeFilter } from "../parts/filter";
 import { Select, Toolbar } from "../parts/toolbar";
 import { useView } from "../parts/use_view";
-import { Waiting } from "./overview";
+import { Waiting } from "../parts/waiting";
 
 const PARTS: [string, string][] = [
   ["succeeded", "succeeded"],

@@ -4,8 +4,8 @@ import type { Numbers, Table } from "../feed";
 import { count, moment } from "../format";
 import { theme, THEMES } from "../settings";
 import { useView } from "../parts/use_view";
+import { Waiting } from "../parts/waiting";
 import { Fact } from "./worker";
-import { Waiting } from "./overview";
 
 export function Settings() {
   const now = useView("settings");

@@ -3,8 +3,8 @@
 import { seconds } from "../format";
 import { address, route, set } from "../route";
 import { useView } from "../parts/use_view";
+import { Waiting } from "../parts/waiting";
 import { Fact } from "./worker";
-import { Waiting } from "./overview";
 import { RecentTasks } from "./tasks";
 
 export function Task() {

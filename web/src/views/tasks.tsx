@@ -7,7 +7,7 @@ import { DataTable, type Field } from "../parts/table";
 import { Select, Toolbar } from "../parts/toolbar";
 import { useView } from "../parts/use_view";
 import { outcome } from "../parts/words";
-import { Waiting } from "./overview";
+import { Waiting } from "../parts/waiting";
 
 const FIELDS: Field[] = [
   { name: "end", title: "Ended", show: (end) => moment(end) },

@@ -6,7 +6,7 @@ import { address, route } from "../route";
 import { Chart } from "../parts/chart";
 import { useView } from "../parts/use_view";
 import { workerState } from "../parts/words";
-import { Waiting } from "./overview";
+import { Waiting } from "../parts/waiting";
 import { RecentTasks } from "./tasks";
 
 export function Worker() {

@@ -1,15 +1,12 @@
 // Workers: all of them, one row each. Enter or a click shows one.
 
-import { useState } from "preact/hooks";
 import { bytes, count, percent, seconds } from "../format";
 import { go } from "../route";
-import { DataTable, type Field } from "../parts/table";
-import { Toolbar } from "../parts/toolbar";
-import { useView } from "../parts/use_view";
+import type { Field } from "../parts/table";
+import { TableView } from "../parts/table_view";
 import { workerState } from "../parts/words";
-import { Waiting } from "./overview";
 
-export const FIELDS: Field[] = [
+const FIELDS: Field[] = [
   { name: "name", title: "Worker", text: true },
   { name: "host", title: "Host", text: true, minor: true },
   { name: "state", title: "State", show: workerState, hint: "runs, waits for another task, stopping, …" },
@@ -31,24 +28,14 @@ export const FIELDS: Field[] = [
 ];
 
 export function Workers() {
-  const now = useView("workers");
-  const [shown, setShown] = useState(0);
-  if (!now) return <Waiting />;
-  const table = now.tables.rows;
-  const names = table.columns.name as string[];
   return (
-    <div class="fill">
-      <h1>Workers</h1>
-      <Toolbar shown={shown} of={table.rows} what="workers" download="workers" />
-      <DataTable
-        label="Workers"
-        table={table}
-        fields={FIELDS}
-        keyOf={(row) => names[row]}
-        sort="name"
-        onOpen={(row) => go("worker", { name: names[row] })}
-        onCount={setShown}
-      />
-    </div>
+    <TableView
+      view="workers"
+      title="Workers"
+      fields={FIELDS}
+      sort="name"
+      keyOf={({ name }, row) => String(name[row])}
+      onOpen={({ name }, row) => go("worker", { name: String(name[row]) })}
+    />
   );
 }
