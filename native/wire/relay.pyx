@@ -212,10 +212,16 @@ cdef class Relay:
         n = self.drain_control(peer)
         if not self.holding:
             n += self.drain_records(peer, 0)
-        if (peer.tasks.broken or peer.results.broken or peer.up.broken) and not peer.broken:
+        if peer.tasks.broken or peer.results.broken or peer.up.broken:
+            self.give_up(peer)
+        return n
+
+    cdef int give_up(self, RelayPeer peer) except -1:
+        """What this peer has written makes no sense: the session hangs up on it."""
+        if not peer.broken:
             peer.broken = True
             self.broken.append(peer)
-        return n
+        return 0
 
     cdef int drain_all(self, RelayPeer peer) except -1:
         """Collect all that is there, while holding, too: it is at most a ring, and nobody looks there again.
@@ -333,10 +339,14 @@ cdef class Relay:
              uint32_t items=0, bint waits=True):
         """Write a control record to a peer, as soon as there is room; a worker's tasks that come later are behind it.
 
-        Without `waits` it is dropped if there is none now.
+        Without `waits` it is dropped if there is none now. A peer whose own ring is too small for what the protocol
+        allows has made it so: nothing more is exchanged with it.
         """
         cdef RelayPeer peer = self.find_peer(number)
-        if peer is None:
+        if peer is None or peer.broken:
+            return
+        if <size_t>len(payload) > peer.down.largest_payload():
+            self.give_up(peer)
             return
         said = RecordCopy(kind, task, payload, function, flags, items=items)
         if not peer.untold and self.tell_now(peer, said):

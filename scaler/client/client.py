@@ -643,7 +643,7 @@ class Client:
             self._rings.control(KIND_SHUTDOWN)
             answer = self._await_answer(10.0)
             if answer is not None and answer.kind == KIND_REFUSED:
-                raise ValueError(answer.payload.decode())
+                raise ValueError(answer.payload.decode(errors="replace"))
         self._leave(
             "its client has shut the scheduler down",
             error=ClientShutdownException("this client has shut its scheduler down; make a new one for another"),

@@ -31,6 +31,7 @@ USER_ID = "User-Id"
 _ZAP = "inproc://zeromq.zap.01"
 _VERSION = b"1.0"
 _REQUEST_PARTS = 7
+NO_KEYS = "the scheduler wants keys, and none were given (keys=FOLDER, --keys FOLDER, or SCALER_KEYS)"
 _OLDEST = (4, 3, 3)  # those before have holes that reach whoever listens (CVE-2020-15166, CVE-2020-36400)
 _log = logging.getLogger(__name__)
 _sparing = SparingLog(_log)
@@ -144,15 +145,17 @@ def why_refused(event: int, keys: PeerKeys | None) -> str | None:
     if event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
         return "the scheduler does not know this key: use a folder of keys that was made with the scheduler's"
     if event == zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL and keys is None:
-        return "the scheduler wants keys, and none were given (keys=FOLDER, --keys FOLDER, or SCALER_KEYS)"
+        return NO_KEYS
     return None
 
 
 def why_doubtful(event: int, keys: PeerKeys | None) -> str | None:
-    """What the end of the handshake means if what listens there speaks ZeroMQ; None if keys have nothing to do with it.
+    """What the end of the handshake means if what listens there speaks ZeroMQ; None if it is another event.
 
     A connection that breaks ends it in the same way, as one to a proxy does whose scheduler is being started again.
     """
-    if keys is not None and event in (zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL, zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL):
+    if event in (zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL, zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL):
+        if keys is None:
+            return NO_KEYS
         return "this is not the scheduler of these keys, or it speaks without any: use the folder it was started with"
     return None

@@ -49,7 +49,7 @@ from scaler.protocol.frames import (
     Wait,
     Workers,
 )
-from scaler.protocol.questions import pack_answer, parts_of_output, read_question
+from scaler.protocol.questions import PART_BYTES, pack_answer, parts_of_output, read_question
 from scaler.session.session_at_relay import SessionAtRelay
 from scaler.session.session_end import announced, odd_columns, with_payload
 
@@ -149,7 +149,7 @@ class ClientAtRelay(SessionAtRelay):
         self.relay.tell(0, KIND_WORKERS, items=body.count)
 
     def _on_shutdown_answer(self, body: ShutdownAnswer) -> None:
-        self.relay.tell(0, KIND_REFUSED if body.reason else KIND_SHUTDOWN, body.reason.encode())
+        self.relay.tell(0, KIND_REFUSED if body.reason else KIND_SHUTDOWN, body.reason.encode()[:PART_BYTES])
 
     def _on_answer(self, body: Answer) -> None:
         for part in pack_answer(body.number, body.text, body.problem):

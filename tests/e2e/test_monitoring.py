@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from scaler.monitor.report import (
 )
 from scaler.monitor.subscriber import Subscriber
 from scaler.monitor.trace import from_scheduler, main, write
+from tests.conftest import Cluster, make_cluster
 from tests.processes import wait_until
 
 
@@ -73,6 +75,13 @@ class Look:
             assert report is not None, self.viewer.last_problem
             if type(report.body) is kind:
                 return report.body
+
+
+@pytest.fixture(scope="module", params=["rings", "wire"])
+def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
+    """Not the one of all tests: whose workers may be retired, or replaced, while they are counted here."""
+    with make_cluster(request.param) as made:
+        yield made
 
 
 @pytest.fixture
@@ -135,7 +144,7 @@ def test_a_cancelled_call_counts_as_that(client: Client, look: Look) -> None:
 
 def test_a_worker_says_what_it_runs_and_since_when_and_what_its_process_takes(client: Client, look: Look) -> None:
     pid = client.submit(own_pid).result()
-    futures = [client.submit(nap, 4) for _ in range(2)]
+    futures = [client.submit(nap, 60) for _ in range(2)]  # cancelled below
     wait_until(lambda: list(look.at(Workers).state) == [WORKER_RUNS] * 2)
     workers = look.at(Workers)
     assert set(workers.task) == {future.task_id for future in futures}
@@ -147,7 +156,7 @@ def test_a_worker_says_what_it_runs_and_since_when_and_what_its_process_takes(cl
     assert host["agent_rss_bytes"] > 1 << 20
     assert host["cores"] >= 1
     for future in futures:
-        future.result()
+        future.cancel()
 
 
 def test_calls_run_in_place_are_counted_besides(client: Client, look: Look) -> None:
@@ -176,7 +185,7 @@ def test_failures_are_grouped_and_carry_their_traceback(client: Client, look: Lo
 
 
 def test_explain_says_where_a_future_stands(client: Client) -> None:
-    futures = [client.submit(nap, 3) for _ in range(4)]
+    futures = [client.submit(nap, 60) for _ in range(4)]  # cancelled below
     wait_until(lambda: client.explain(futures[0]).state == "placed")
     said = client.explain(futures[0])
     assert said.sentence.startswith("runs on worker ")

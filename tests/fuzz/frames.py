@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import cast
 
 from scaler._native import SchedulerCore
+from scaler.colocation.handshake import CONTROL_RING_BYTES
 from scaler.protocol.codec import decode
 from scaler.protocol.frames import Results, Role, Tasks, Welcome
 from tests.fuzz.bodies import SAID_BY_CLIENT, SAID_BY_CLUSTER, Drawn
@@ -60,7 +61,7 @@ class FramesFuzz:
         self.drawn = Drawn(chance)
         self.world = World()
         self.world.core.most_waiting = chance.choice((-1, -1, 0))
-        self.client, self.cluster = RemoteClient(self.world, 9), RemoteCluster(self.world, 1)
+        self.client, self.cluster = RemoteClient(self.world, 9), RemoteCluster(self.world, 1, control_bytes=CONTROL_RING_BYTES)
         self.strangers: list[Stranger] = []
         self.names = 0
         self.tokens: list[bytes] = []

@@ -7,7 +7,7 @@ import pytest
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
-from scaler.keys.doorkeeper import MONITORS, SESSIONS, Doorkeeper, guard, role_shown, show, why_refused
+from scaler.keys.doorkeeper import MONITORS, SESSIONS, Doorkeeper, guard, role_shown, show, why_doubtful, why_refused
 from scaler.keys.folder import PeerKeys, make_folder, peer_keys, scheduler_keys
 
 Socket = zmq.Socket[bytes]
@@ -109,7 +109,9 @@ def test_an_unknown_key_is_refused_and_told_so(folder: Path, scheduler: Guarded,
 
 def test_without_keys_nothing_gets_through(scheduler: Guarded) -> None:
     with Visit(scheduler.address, None) as visit:
-        assert "wants keys, and none were given" in str(why_refused(visit.event(), None))
+        # ZeroMQ says that the two speak differently, or only that it is over if the other end was quicker to hang up.
+        event = visit.event()
+        assert "wants keys, and none were given" in str(why_refused(event, None) or why_doubtful(event, None))
         assert not scheduler.socket.poll(REFUSED_MS)
 
 

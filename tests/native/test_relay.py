@@ -32,7 +32,7 @@ from scaler._native import (
 )
 from scaler.colocation.doorbell import new_doorbell
 from tests.processes import in_child
-from tests.sim.wire import Rings
+from tests.sim.wire import CONTROL_BYTES, Rings
 
 NEWS = 64  # in the bell page
 SLOTS = NEWS_WORDS * 64
@@ -239,6 +239,14 @@ def test_a_full_control_ring_holds_up_its_own_worker_only_and_in_order(host):
     assert functions == list(range(count)), "the task overtook a function"
     assert [record.task for record in tasks] == [1]
     os.close(doorbell)
+
+
+@pytest.mark.parametrize("host", [False], ids=["worker"], indirect=True)
+def test_a_worker_whose_control_ring_cannot_hold_a_function_is_hung_up_on(host):
+    host.relay.tell(0, KIND_FUNCTION, bytes(CONTROL_BYTES // 8))
+    host.relay.tell(0, KIND_FORGET, function=1)
+    assert host.relay.broken == [host.peer]
+    assert heard(host.rings.down) == []
 
 
 @pytest.mark.parametrize("host", [False], ids=["worker"], indirect=True)

@@ -579,8 +579,8 @@ class RemoteClient:
 class RemoteWorker:
     """Answers each task with its payload turned round."""
 
-    def __init__(self, cluster: "RemoteCluster", ring_bytes: int) -> None:
-        self.rings, self.host = Rings(ring_bytes), cluster.host
+    def __init__(self, cluster: "RemoteCluster", ring_bytes: int, control_bytes: int = CONTROL_BYTES) -> None:
+        self.rings, self.host = Rings(ring_bytes, control_bytes), cluster.host
         self.peer = cluster.link.side.relay.add(self.rings.memory, -1)
         self.store = self.host.store(worker_tag(self.peer.number))
         self.kept: list[int] = []  # objects it looks at beyond their tasks
@@ -674,14 +674,16 @@ class Stopper:
 class RemoteCluster:
     """The relay of a host and its workers."""
 
-    def __init__(self, world: World, n_workers: int, ring_bytes: int = 65536) -> None:
+    def __init__(
+        self, world: World, n_workers: int, ring_bytes: int = 65536, control_bytes: int = CONTROL_BYTES
+    ) -> None:
         self.world, self.host = world, Host()
         self.lives = [self.host.epoch]
         self.broken: list[RelayPeer] = []  # whom it wants to be hung up on
         self.relay_stores = [self.host.relay_store]
         self.workers: list[RemoteWorker] = []
         self._connect(Relay(Segment.private(4096), -1, False))
-        self.workers += [RemoteWorker(self, ring_bytes) for _ in range(n_workers)]
+        self.workers += [RemoteWorker(self, ring_bytes, control_bytes) for _ in range(n_workers)]
         for number, worker in enumerate(self.workers):
             self.side.on_joined(worker.peer, f"worker-{number}", number)
 
