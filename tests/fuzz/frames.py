@@ -61,7 +61,10 @@ class FramesFuzz:
         self.drawn = Drawn(chance)
         self.world = World()
         self.world.core.most_waiting = chance.choice((-1, -1, 0))
-        self.client, self.cluster = RemoteClient(self.world, 9), RemoteCluster(self.world, 1, control_bytes=CONTROL_RING_BYTES)
+        self.client, self.cluster = (
+            RemoteClient(self.world, 9),
+            RemoteCluster(self.world, 1, control_bytes=CONTROL_RING_BYTES),
+        )
         self.strangers: list[Stranger] = []
         self.names = 0
         self.tokens: list[bytes] = []
