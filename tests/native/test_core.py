@@ -499,15 +499,15 @@ def test_a_function_is_forgotten_with_its_last_user_and_announced_anew_under_ano
     worker.finish()
     core.step(0)
     assert core.counts()["functions"] == 0
-    assert read_all(worker.control) == [(FUNCTION, 0), (FORGET, 0)]
+    assert read_all(worker.control) == [(FUNCTION, 1), (FORGET, 1)]
     first.submit()
     first.drain()
     assert [status for _, status, _ in first.answers] == [0, REFUSED]
     core.on_function(first.index, 1, DIGEST, 0, b"function")
     first.submit(function=1)
     core.step(0)
-    assert read_all(worker.control) == [(FUNCTION, 1)]
-    assert worker.begin().function == 1
+    assert read_all(worker.control) == [(FUNCTION, 2)]
+    assert worker.begin().function == 2
 
 
 def test_of_two_clients_with_one_function_one_leaves_and_the_other_goes_on():
@@ -516,7 +516,7 @@ def test_of_two_clients_with_one_function_one_leaves_and_the_other_goes_on():
     core.on_client_left(first.index, 0)
     task = second.submit()
     core.step(0)
-    assert read_all(worker.control) == [(FUNCTION, 0)]
+    assert read_all(worker.control) == [(FUNCTION, 1)]
     assert worker.begin().task == task
     core.on_client_left(second.index, 0)
     core.step(0)
@@ -524,7 +524,7 @@ def test_of_two_clients_with_one_function_one_leaves_and_the_other_goes_on():
     worker.finish()
     core.step(0)
     assert core.counts()["functions"] == 0
-    assert read_all(worker.control) == [(FORGET, 0)]
+    assert read_all(worker.control) == [(FORGET, 1)]
 
 
 def test_a_worker_without_room_in_its_control_ring_is_told_later_to_forget():
@@ -544,7 +544,7 @@ def test_a_worker_without_room_in_its_control_ring_is_told_later_to_forget():
     for _ in range(50):
         core.step(0)
         heard += read_all(worker.control)
-    assert heard == [(FORGET, number) for number in range(1, 200)]  # of 0 it was never told
+    assert heard == [(FORGET, number) for number in range(2, 201)]  # of 1 it was never told
     assert core.counts()["functions"] == 0
 
 
