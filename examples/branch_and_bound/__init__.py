@@ -1,0 +1,1 @@
+"""An example: tasks that submit tasks. README.md says what it shows."""

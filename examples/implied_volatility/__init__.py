@@ -1,0 +1,1 @@
+"""An example: implied volatilities over a chain of options. README.md says what it shows."""

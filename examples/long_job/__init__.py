@@ -1,0 +1,1 @@
+"""An example: a job that goes on when its scheduler is killed. README.md says what it shows."""

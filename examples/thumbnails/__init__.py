@@ -1,0 +1,1 @@
+"""An example: images made and shrunk in parallel. README.md says what it shows."""
