@@ -32,7 +32,6 @@ from joblib.parallel import (
 from scaler.client import client as clients
 from scaler.client.client import Client
 from scaler.client.current_client import current_client
-from scaler.client.own_calls import OwnCalls
 from scaler.integrations.own_workers import OwnWorkers
 from scaler.worker import context
 
@@ -61,15 +60,15 @@ class ScalerBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[mis
         super().__init__(nesting_level=nesting_level, inner_max_num_threads=inner_max_num_threads, **backend_kwargs)
         self._given = client
         self._client: Client | None = None
-        self._calls = OwnCalls()
         self._environment: dict[str, str] = {}
 
     def __reduce__(self) -> Any:
         return _restore, (self.nesting_level, self.inner_max_num_threads)
 
     def _find_client(self) -> Client:
+        """With options of its own, by which its calls are known."""
         if self._client is None or not self._client.is_usable:
-            self._client = self._given or _find_client()
+            self._client = (self._given or _find_client()).options()
         return self._client
 
     def effective_n_jobs(self, n_jobs: int | None) -> int:
@@ -96,7 +95,6 @@ class ScalerBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[mis
     def submit(self, func: Callable[[], Any], callback: Callable[[Any], object] | None = None) -> Any:
         """Have a worker run a batch."""
         future = self._find_client().submit(run_batch, func, self._environment)
-        self._calls.add(future)
         if callback is not None:
             future.add_done_callback(callback)
         return future
@@ -109,7 +107,9 @@ class ScalerBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[mis
 
     def abort_everything(self, ensure_ready: bool = True) -> None:
         """Nobody wants what is under way any more."""
-        self._calls.cancel()
+        if self._client is not None:
+            for future in self._client._rings.open_with(self._client._options.native):
+                future.cancel()
 
     def terminate(self) -> None:
         """A Parallel has ended: the next one has other calls. The workers stay."""

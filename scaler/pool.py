@@ -46,7 +46,7 @@ class Pool(ClientPool):
         self._workers.end()
 
     def __del__(self) -> None:
-        if hasattr(self, "_calls"):
+        if hasattr(self, "_options"):
             if self._state == RUN:
                 warnings.warn(f"unclosed running multiprocessing pool {self!r}", ResourceWarning, 2, source=self)
             self.terminate()

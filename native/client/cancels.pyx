@@ -4,10 +4,15 @@
 # the task is noted, and said later. The last ones that were said are kept: the scheduler may have died before it read
 # them.
 #
+# A future may also be called back: then its task is cancelled only if no worker has begun it. That only the scheduler
+# knows, which answers.
+#
 # Not here: what the scheduler does about it (native/scheduler/core.pyx), cancelling all that is open (client).
 
 cdef enum:
     MOST_SAID_CANCELS = 1000
+
+cdef object RECALLED = "it was called back before it began"
 
 
 @cython.final
@@ -48,6 +53,18 @@ cdef class Cancels:
             self.say(rings)
             if callbacks is not None:
                 future.run_callbacks(callbacks)
+
+    cdef int recall(self, ClientRings rings, PendingFuture future) except -1:
+        """Have it cancelled if no worker has begun it. It hears of that as of a result, a moment later."""
+        if future.state != FUTURE_PENDING:
+            return 0
+        if future.child and rings.take_back_child(future):
+            if rings.forget(future.task_id) is not None:
+                rings.notifier.complete(future, FUTURE_CANCELLED, RECALLED)
+            return 0
+        future.is_recalled = True
+        rings.control(KIND_CANCEL, future.task_id, flags=CANCEL_UNBEGUN)
+        return 0
 
     cdef int say(self, ClientRings rings) except -1:
         """Tell the scheduler what is not wanted, as far as there is room and a scheduler."""

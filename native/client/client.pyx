@@ -310,6 +310,17 @@ cdef class ClientRings:
     def settle_in_task(self, PendingFuture future not None):
         """In a task: have this future done, since what needs its result could not be run in place of waiting."""
 
+    def recall(self, futures not None):
+        """Have those of these cancelled that no worker has begun. They hear of that as of a result, a moment later."""
+        for future in futures:
+            self.cancels.recall(self, future)
+        self.look()
+
+    def open_with(self, TaskOptions options not None):
+        """The futures that are not done of tasks that were submitted with these very options."""
+        self.look()
+        return [future for future in self.open.all() if (<PendingFuture>future).options is options]
+
     # for the background thread
 
     def lead_for(self, double seconds):

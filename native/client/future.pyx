@@ -86,6 +86,7 @@ cdef class PendingFuture:
     cdef uint8_t state
     cdef uint8_t is_hidden      # it is done, but the standard library is still to be told
     cdef uint8_t status
+    cdef uint8_t is_recalled    # it is to be cancelled if no worker has begun it
     cdef uint8_t flags          # of the task, then of its result
 
     # what concurrent.futures.wait and as_completed look at

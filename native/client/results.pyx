@@ -60,6 +60,8 @@ cdef class Results:
                 future.status = <uint8_t>record.status
                 future.flags = record.flags
                 value = self.outcome_of(record, &state)
+                if future.is_recalled and record.status == STATUS_STOPPED:
+                    state, value = FUTURE_CANCELLED, RECALLED
                 if future.dependants is not None:
                     future.served = record.detail
                     self.late.add(future)

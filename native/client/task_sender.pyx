@@ -55,22 +55,23 @@ cdef class TaskSender:
         return self.send_packed(function, payload, flags, 0, None, options)
 
     def submit_chunk(self, uint32_t function, list calls not None, Py_ssize_t first, Py_ssize_t most,
-                     MapProgress progress not None, begin, TaskOptions options=None):
+                     MapProgress progress not None, begin, TaskOptions options=None, bint bare=False):
         """Send up to `most` calls, from calls[first] on, in one record. Their future; its `items` says how many.
 
-        `begin()` gives the parcel that what is not plain is packed with.
+        A call is the tuple of its arguments; if they are `bare`, its only argument itself. `begin()` gives the parcel
+        that what is not plain is packed with.
         """
         cdef Py_ssize_t n
         cdef size_t most_bytes = self.connection.channel.tasks.largest_payload() // 2
         cdef object payload
         self.connection.check()
         cdef ByteBuffer out = ByteBuffer()
-        n = pack_plain_calls(out, calls, first, most, most_bytes)
+        n = pack_plain_calls(out, calls, first, most, most_bytes, bare)
         if n:
             payload = PyBytes_FromStringAndSize(out.start, out.size)
             return self.send(function, payload, FLAG_CHUNK | FLAG_PLAIN, <uint32_t>n, progress, None, options)
         parcel = begin()
-        n = pack_calls(out, calls, first, most, most_bytes, parcel)
+        n = pack_calls(out, calls, first, most, most_bytes, parcel, bare)
         payload = parcel.finish(PyBytes_FromStringAndSize(out.start, out.size),
                                 self.connection.channel.tasks.largest_payload())
         return self.send_packed(function, payload, FLAG_CHUNK, <uint32_t>n, progress, options)

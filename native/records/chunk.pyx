@@ -3,7 +3,9 @@
 # Calls whose arguments are all plain travel as one pickle, a flat list: the number of arguments per call, then the
 # arguments of one call after the other (FLAG_CHUNK | FLAG_PLAIN). Anything else is pickled call by call (FLAG_CHUNK),
 # since one pickle for all would hand the same mutable object to several of them: `ends` (4 bytes per call), then the
-# pickles of the argument tuples.
+# pickles of the argument tuples. Where nothing mutable can be shared (small arrays that are all different, and immutable
+# values), there is one pickle of the list of argument tuples after all, since it names what they have in common only
+# once: it stands as the last call's, and those before it are empty, which no pickle is.
 #
 # Results that are all plain come back as one flat list (FLAG_CHUNK | FLAG_PLAIN). Otherwise (FLAG_CHUNK): `ends` (4
 # bytes per call), a status byte per call, then what each call has to say. A status with PLAIN_ITEM set is followed by
@@ -52,8 +54,11 @@ cdef class ByteBuffer:
         return 0
 
 
-cdef Py_ssize_t pack_plain_calls(ByteBuffer out, list calls, Py_ssize_t first, Py_ssize_t most, size_t most_bytes) except -1:
+cdef Py_ssize_t pack_plain_calls(ByteBuffer out, list calls, Py_ssize_t first, Py_ssize_t most, size_t most_bytes,
+                                 bint bare) except -1:
     """Write up to `most` calls as one pickle. How many; 0 if the first ones cannot be written so.
+
+    A call is the tuple of its arguments; if they are `bare`, its only argument itself.
 
     Stops before a call that is not plain or has another number of arguments: it begins the next chunk.
     """
@@ -66,21 +71,21 @@ cdef Py_ssize_t pack_plain_calls(ByteBuffer out, list calls, Py_ssize_t first, P
     out.size = 0
     while n < most and out.size < most_bytes and first + n < PyList_GET_SIZE(calls):
         call = <object>PyList_GET_ITEM(calls, first + n)
-        if not PyTuple_CheckExact(call):
+        if not bare and not PyTuple_CheckExact(call):
             break
         if arguments < 0:
-            arguments = PyTuple_GET_SIZE(call)
+            arguments = 1 if bare else PyTuple_GET_SIZE(call)
             if arguments == 0 or arguments > MOST_PLAIN_ARGUMENTS:
                 break
             at = out.need(8)
             at[0], at[1], at[2], at[3], at[4], at[5] = <char>0x80, 5, b']', b'(', b'K', <char>arguments
             out.size = 6
-        elif PyTuple_GET_SIZE(call) != arguments:
+        elif not bare and PyTuple_GET_SIZE(call) != arguments:
             break
         before = out.size
         for i in range(arguments):
             at = out.need(ITEM_ROOM)
-            at = write_plain(at, at + ITEM_ROOM, <object>PyTuple_GET_ITEM(call, i))
+            at = write_plain(at, at + ITEM_ROOM, call if bare else <object>PyTuple_GET_ITEM(call, i))
             if at == NULL:
                 out.size = before
                 break
@@ -95,7 +100,7 @@ cdef Py_ssize_t pack_plain_calls(ByteBuffer out, list calls, Py_ssize_t first, P
 
 
 cdef Py_ssize_t pack_calls(ByteBuffer out, list calls, Py_ssize_t first, Py_ssize_t most, size_t most_bytes,
-                           parcel) except -1:
+                           parcel, bint bare) except -1:
     """Write up to `most` calls, each pickled by itself. How many; at least one.
 
     A call with large buffers is the last: whose buffers they are is then no question.
@@ -105,8 +110,18 @@ cdef Py_ssize_t pack_calls(ByteBuffer out, list calls, Py_ssize_t first, Py_ssiz
     cdef uint32_t end = 0
     cdef Py_ssize_t n = 0
     cdef bytes data
+    together = parcel.dumps_together(calls, first, most, most_bytes, bare)
+    if together is not None:
+        data, n = together
+        out.size = 0
+        memset(out.need(4 * (n - 1)), 0, 4 * (n - 1))
+        out.size = 4 * (n - 1)
+        end = <uint32_t>len(data)
+        out.append(<char *>&end, 4)
+        out.append(PyBytes_AS_STRING(data), len(data))
+        return n
     while n < most and (n == 0 or size < most_bytes) and first + n < PyList_GET_SIZE(calls):
-        data = parcel.dumps(tuple(calls[first + n]))
+        data = parcel.dumps((calls[first + n],) if bare else tuple(calls[first + n]))
         pickles.append(data)
         size += len(data) + 4
         n += 1
@@ -149,10 +164,12 @@ cdef class ChunkCalls:
     cdef uint32_t arguments
     cdef const unsigned char *at
     cdef object loads
+    cdef object together             # the calls that were pickled together; what they could not be unpickled for
 
     cdef int begin(self, const char *data, size_t size, uint32_t items, bint plain, loads) except -1:
         self.data, self.size, self.items, self.plain, self.loads = data, size, items, plain, loads
         self.next = 0
+        self.together = None
         if plain:
             if size < 8 or data[4] != b'K':
                 raise ValueError("a chunk of calls makes no sense")
@@ -178,6 +195,10 @@ cdef class ChunkCalls:
                 arguments[1] = <PyObject *>value
                 return PyObject_Vectorcall(function, arguments + 1, 1 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL)
             return self.call_many(function)
+        if self.next == 0 and self.items > 1 and (<uint32_t *>self.data)[0] == 0:
+            self.load_together()
+        if self.together is not None:
+            return self.call_together(function)
         first = 0 if self.next == 0 else (<uint32_t *>self.data)[self.next - 1]
         end = (<uint32_t *>self.data)[self.next]
         self.next += 1
@@ -187,6 +208,27 @@ cdef class ChunkCalls:
             value = self.loads(PyBytes_FromStringAndSize(self.data + 4 * <size_t>self.items + first, end - first))
         except BaseException as error:
             return Unreadable(error)
+        return function(*value)
+
+    cdef int load_together(self) except -1:
+        cdef size_t head = 4 * <size_t>self.items
+        try:
+            calls = self.loads(PyBytes_FromStringAndSize(self.data + head, self.size - head))
+            if type(calls) is not list or len(calls) != self.items:
+                raise ValueError("calls that were pickled together make no sense")
+        except BaseException as error:
+            self.together = error
+        else:
+            self.together = calls
+        return 0
+
+    cdef object call_together(self, function):
+        cdef object value
+        if type(self.together) is not list:
+            return Unreadable(self.together)
+        value = (<list>self.together)[self.next]
+        (<list>self.together)[self.next] = None       # the arguments go with their call
+        self.next += 1
         return function(*value)
 
     cdef object call_many(self, function):

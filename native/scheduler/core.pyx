@@ -420,6 +420,39 @@ cdef class SchedulerCore:
         else:
             self.survivors.refuse(task)
 
+    def on_recall(self, uint32_t index, uint64_t task, uint64_t now):
+        """The client does not want this task unless it has begun. If it has not, that is its answer.
+
+        What other tasks need stays, and so does what waits for others. Of a task that is with a relay, that one is asked
+        (on_withdrawn).
+        """
+        cdef uint32_t row_index
+        cdef Row *row
+        cdef int taken
+        if not self.clients.is_own(index, task):
+            self.refused += 1
+            return
+        row_index = self.clients.find_row(index, task)
+        if not row_index:
+            return
+        row = self.table.row(row_index)
+        if row.node != NULL:
+            return
+        if row.state == ROW_PLACED:
+            taken = self.dispatcher.withdraw(row_index)
+            if taken == WITHDREW:
+                self.dispatcher.take_back(row_index)
+            elif taken == ASKED:
+                row.asked = ASKED_FOR_CLIENT
+        if row.state == ROW_READY:
+            self.end_recalled(row_index)
+        self.dispatch(now)
+
+    cdef void end_recalled(self, uint32_t row_index) noexcept nogil:
+        self.ready.remove(row_index)
+        self.answers.answer_text(row_index, STATUS_STOPPED, b"")
+        self.settle()
+
     def on_clear(self, uint32_t index, uint64_t now, uint64_t before=-1):
         """The client wants none of its tasks any more, up to the id `before`: later ones it has submitted since."""
         self.table.now_ns = now
@@ -930,11 +963,13 @@ cdef class SchedulerCore:
     def on_withdrawn(self, uint32_t worker_index, uint64_t task, uint64_t attempt, bint took, uint64_t now):
         """The answer of a relay that was asked to take a record back: it will not run (took), or runs or has run."""
         cdef uint32_t row_index = self.find_held(worker_index, task, attempt)
+        cdef bint is_recalled
         cdef Row *row
         self.table.now_ns = now
         if row_index == 0:
             return
         row = self.table.row(row_index)
+        is_recalled = row.asked == ASKED_FOR_CLIENT
         row.asked = False
         if not took:
             return
@@ -944,6 +979,8 @@ cdef class SchedulerCore:
             self.settle()
         elif row.awaited:
             self.lend(row.client, row_index)
+        elif is_recalled:
+            self.end_recalled(row_index)
         self.dispatch(now)
 
     # what outlived another scheduler

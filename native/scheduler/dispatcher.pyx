@@ -300,7 +300,7 @@ cdef class Dispatcher:
                 taken = self.withdraw(row_index)
                 if taken == WITHDREW:
                     self.take_back(row_index)
-                row.asked = taken == ASKED
+                row.asked = ASKED_FOR_OTHERS if taken == ASKED else NOT_ASKED
             row_index = previous
         # What it runs now is charged as if it filled the credit, so that nothing is put behind it again.
         row = self.table.row(worker.head)

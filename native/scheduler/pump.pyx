@@ -342,11 +342,11 @@ cdef class Pump:
         peer.is_catching_up = False
         return True
 
-    cdef bint note_unwanted(self, Peer peer, int kind, uint64_t task) except -1:
+    cdef bint note_unwanted(self, Peer peer, int kind, int flags, uint64_t task) except -1:
         """A control record refers to tasks that wait for room in the quota: what they are to hear of it once they are
         taken. Else a ring of tasks would be let in with each such record. False if it has to wait with them."""
-        if kind == KIND_FUNCTION or kind == KIND_WAIT:
-            return False                              # which these may have brought an object for, or be waited for
+        if kind == KIND_FUNCTION or kind == KIND_WAIT or (kind == KIND_CANCEL and flags & CANCEL_UNBEGUN):
+            return False                              # these may have brought an object for it; they are to be answered
         if kind == KIND_CANCEL and not self.core.clients.find_row(peer.index, task):
             if peer.unwanted is None:
                 peer.unwanted = set()
@@ -417,7 +417,8 @@ cdef class Pump:
                 if not self.catch_up(peer):
                     n += 1
                     break
-                if peer.held_back and peer.tasks.tail < peer.catch_up_to and not self.note_unwanted(peer, said.kind, said.task):
+                if (peer.held_back and peer.tasks.tail < peer.catch_up_to
+                        and not self.note_unwanted(peer, said.kind, said.flags, said.task)):
                     break                             # it has to wait with them
                 if said.kind == KIND_FUNCTION and self.has_to_announce_later(peer, len(said.payload)):
                     break
@@ -449,6 +450,8 @@ cdef class Pump:
                 return False
             self.core.on_function(peer.index, said.function, said.payload[:DIGEST_BYTES], said.flags,
                                   said.payload[DIGEST_BYTES:])
+        elif kind == KIND_CANCEL and said.flags & CANCEL_UNBEGUN:
+            self.core.on_recall(peer.index, said.task, now_ns())
         elif kind == KIND_CANCEL:
             self.core.on_cancel(peer.index, said.task, now_ns())
         elif kind == KIND_CLEAR:

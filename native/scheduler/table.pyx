@@ -13,6 +13,9 @@
 
 cdef enum:
     RUNNABLE_SHIFT = 10        # a microsecond is enough
+    NOT_ASKED = 0
+    ASKED_FOR_OTHERS = 1    # another worker is to have it
+    ASKED_FOR_CLIENT = 2    # its client wants it only if it has begun
 
 cdef struct Row:
     uint64_t task
@@ -28,7 +31,7 @@ cdef struct Row:
     uint32_t placements     # low half of the attempt
     uint32_t items
     uint32_t charge_ns      # to the worker that has it
-    uint8_t asked           # a relay was asked for it back
+    uint8_t asked           # whether a relay was asked for it back, and for whom
     uint8_t state
     uint8_t flags
     uint8_t level           # in which of its client's lists it stands when it is ready: of a priority, or a strand

@@ -111,6 +111,9 @@ cpdef enum:
     CLAIM_WITHDRAWN = 2
 
 cpdef enum:
+    CANCEL_UNBEGUN = 1    # flag of KIND_CANCEL: only if nobody has begun it; then it is answered
+
+cpdef enum:
     STATE_IDLE = 0
     STATE_RUNNING = 1
 

@@ -1,8 +1,11 @@
 """ClientExecutor: a client as a `concurrent.futures.Executor`, for programs and libraries that take one.
 
+Its calls are the client's own, under options that nobody else has: by these it knows them again when it is shut down,
+and keeps no list of them.
+
 What differs from ProcessPoolExecutor: nothing has to be picklable by name, and no `if __name__ == "__main__"` is
 needed. `running()` is true from submit on, and `cancel()` works on what runs, too: it is stopped.
-`shutdown(cancel_futures=True)` does so with all that is open.
+`shutdown(cancel_futures=True)` cancels only what has not begun, as it must.
 
 Rule 1: a call that was accepted is done, whatever happens to the executor after that: shut down without waiting, not
         referred to any more, or at the program's end.
@@ -14,13 +17,13 @@ import secrets
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import BrokenExecutor, Executor
+from concurrent.futures import BrokenExecutor, CancelledError, Executor
 from functools import partial
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
+from scaler._native import ClientRings, TaskOptions
 from scaler.client.future import ScalerFuture
 from scaler.client.imap import read_later
-from scaler.client.own_calls import OwnCalls
 from scaler.values import payload
 from scaler.worker.setup import call_set_up
 
@@ -44,7 +47,7 @@ class ClientExecutor(Executor):
         if initializer is not None and not callable(initializer):
             raise TypeError("initializer must be a callable")
         self._client = client.options()
-        self._calls = OwnCalls()
+        self._options = self._client._options.native
         self._submit = self._client._bind_submit()
         self._initializer: tuple[bytes, bytes] | None = None  # its key, and its pickle
         self._set_ups: OrderedDict[int, tuple[Callable[..., Any], Callable[..., Any]]] = OrderedDict()
@@ -89,9 +92,7 @@ class ClientExecutor(Executor):
         """As Client.submit. RuntimeError after `shutdown`, BrokenExecutor after an initializer has failed."""
         if self._refusal is not None:
             raise type(self._refusal)(*self._refusal.args)
-        future: ScalerFuture[T] = self._submit(fn if self._initializer is None else self._set_up(fn), args, kwargs)
-        self._calls.add(future)
-        return future
+        return self._submit(fn if self._initializer is None else self._set_up(fn), args, kwargs)
 
     def map(
         self,
@@ -120,26 +121,36 @@ class ClientExecutor(Executor):
             return self._client.imap(fn, *iterables, chunksize=size, buffersize=buffersize, timeout=timeout)
         run, load = self._client._start_each(fn, iterables, timeout, size)
         run.send_all()
-        self._calls.add_all(run.sent)
         if run.error is not None:
             run.cancel()
             raise run.error
         return read_later(run, load)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Take no more calls; wait for those that were made, or, with `cancel_futures`, stop them."""
+        """Take no more calls; wait for those that were made, or, with `cancel_futures`, for those that have begun."""
         if not isinstance(self._refusal, RuntimeError):
             self._refusal = RuntimeError(_AFTER_SHUTDOWN)
+        rings = self._client._rings
         if cancel_futures:
-            self._calls.cancel()
+            rings.recall(rings.open_with(self._options))
         if wait:
-            self._calls.wait()
+            await_all(rings, self._options)
             _open.discard(self)
 
     def _end(self) -> None:
         """At the program's end."""
         self._refusal = RuntimeError(_AT_EXIT)
         self.shutdown()
+
+
+def await_all(rings: ClientRings, options: TaskOptions) -> None:
+    """Wait for all calls that were made with these options."""
+    while still_open := rings.open_with(options):
+        for future in still_open:
+            try:
+                future.exception()
+            except CancelledError:
+                pass
 
 
 def _end_all() -> None:

@@ -37,7 +37,8 @@ class Calls:
     How many that are is found out from one upwards: nothing is sent while a slow generator is waited for. What is in
     memory anyway (`is_quick`) is read by the thousand from the start. `hint` is how many there are, if that is known;
     with `check` each must be a tuple or a list; `wrap` makes of each what is sent in its place. Sent in chunks of
-    `multiple`, they are read by so many as soon as that is quick enough.
+    `multiple`, they are read by so many as soon as that is quick enough. `are_bare` calls have one argument each, and
+    are that instead of a tuple of it.
 
     An iterable that raises has `error` from then on, and no more items: those before it are sent.
     """
@@ -51,7 +52,9 @@ class Calls:
         is_quick: bool = False,
         check: bool = True,
         wrap: Callable[[Any], Any] | None = None,
+        are_bare: bool = False,
     ) -> None:
+        self.are_bare = are_bare
         self._iterator: Iterator[Any] = iter(iterable)
         self._unread = hint
         self._clock_ns = clock_ns
@@ -74,7 +77,9 @@ class Calls:
         hints = [length_hint(iterable, -1) for iterable in iterables]
         known = [hint for hint in hints if hint >= 0]
         is_quick = all(_is_in_memory(iterable) for iterable in iterables)
-        return Calls(zip(*iterables), hint=min(known, default=None), is_quick=is_quick, check=False, wrap=wrap)  # noqa: B905
+        are_bare = len(iterables) == 1 and wrap is None
+        rows: Iterable[Any] = iterables[0] if are_bare else zip(*iterables)  # noqa: B905
+        return Calls(rows, hint=min(known, default=None), is_quick=is_quick, check=False, wrap=wrap, are_bare=are_bare)
 
     def has_more(self, most: int = sys.maxsize) -> bool:
         """Read on if need be, at most so many. TypeError at an item that is no tuple or list of arguments."""
@@ -185,7 +190,9 @@ class MapRun:
 
     def _send(self, buffer: list[Any], at: int, most: int, how: TaskOptions) -> PendingFuture:
         try:
-            chunk = self._sender.submit_chunk(self._function, buffer, at, most, self._progress, self._begin, how)
+            chunk = self._sender.submit_chunk(
+                self._function, buffer, at, most, self._progress, self._begin, how, self._calls.are_bare
+            )
         except InputEnded as ended:
             raise ended.error or CancelledError("an argument is a future that was cancelled") from None
         self._sent[chunk] = buffer, at

@@ -7,10 +7,12 @@ plain bytes; `WithInputs`, which names tasks only; or `Packed`, which names obje
 Not here: placing objects (objects), how bytes name objects and inputs (native/records).
 """
 
+import pickle
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 from scaler._native import FLAG_INPUTS, MOST_INPUTS, PLACE_BYTES, PendingFuture, pack_inputs
+from scaler.client import together
 from scaler.client.large_arguments import LARGE_BYTES
 from scaler.client.serializer import deserialize_input
 from scaler.values import payload
@@ -75,6 +77,16 @@ class Parcel:
         if self.buffers or len(data) >= LARGE_BYTES:
             self._objects.note_large(value, data, self.buffers)
         return data
+
+    def dumps_together(
+        self, calls: list[Any], first: int, most: int, most_bytes: int, bare: bool
+    ) -> tuple[bytes, int] | None:
+        """One pickle of the arguments of some calls, and of how many; None if each has to be pickled by itself."""
+        n = together.count(calls, first, most, most_bytes, bare)
+        if n < 2:
+            return None
+        some = calls[first : first + n]
+        return pickle.dumps([(value,) for value in some] if bare else some, 5), n
 
     def finish(self, data: bytes, most_bytes: int, may_hold: bool = True) -> "bytes | Packed | WithInputs":
         """The payload: the pickle itself if that is all, and small enough.

@@ -19,8 +19,8 @@ from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
+from scaler.client.executor import await_all
 from scaler.client.mapping import MapRun, run_map
-from scaler.client.own_calls import OwnCalls
 from scaler.values import payload
 from scaler.values.payload import Failed, Outcomes
 from scaler.worker.setup import call_set_up
@@ -42,7 +42,7 @@ class ClientPool:
         if initializer is not None and not callable(initializer):
             raise TypeError("initializer must be a callable")
         self._client = client.options()
-        self._calls = OwnCalls()
+        self._options = self._client._options.native
         self._state = RUN
         self._set_up: tuple[Any, ...] | None = None
         if initializer is not None:
@@ -73,9 +73,7 @@ class ClientPool:
         error_callback: Callable[[BaseException], object] | None = None,
     ) -> "ApplyResult":
         """func(*args, **kwds), somewhere; one of the callbacks is called with what comes of it."""
-        future = self._client.submit(self._function(func), *args, **kwds)
-        self._calls.add(future)
-        return ApplyResult(future, callback, error_callback)
+        return ApplyResult(self._client.submit(self._function(func), *args, **kwds), callback, error_callback)
 
     # maps
 
@@ -99,7 +97,7 @@ class ClientPool:
     ) -> "MapResult":
         """`map`, whose list comes later. The iterable is read at once."""
         run, load = self._client._start_each(self._function(func), (iterable,), None, chunksize)
-        return self._result_of(run, load, callback, error_callback)
+        return MapResult(run, load, callback, error_callback)
 
     def starmap_async(
         self,
@@ -111,12 +109,7 @@ class ClientPool:
     ) -> "MapResult":
         """`starmap`, whose list comes later. The iterable is read at once."""
         run, load = self._client._start_rows(self._function(func), map(tuple, iterable), chunksize)
-        return self._result_of(run, load, callback, error_callback)
-
-    def _result_of(self, run: MapRun, load: Callable[..., list[Any]], *callbacks: Any) -> "MapResult":
-        result = MapResult(run, load, *callbacks)
-        self._calls.add_all(run.sent)
-        return result
+        return MapResult(run, load, callback, error_callback)
 
     def imap(self, func: Callable[[Any], Any], iterable: Iterable[Any], chunksize: int = 1) -> "ResultIterator":
         """func(item) for each item, read one by one, in order. The iterable may be endless."""
@@ -135,9 +128,7 @@ class ClientPool:
         if chunksize < 1:
             raise ValueError(f"Chunksize must be 1+, not {chunksize:n}")
         size = None if chunksize == 1 else chunksize
-        run, load = self._client._start_each(function, (iterable,), None, size, is_ordered)
-        self._calls.add_run(run)
-        return ResultIterator(run, load)
+        return ResultIterator(*self._client._start_each(function, (iterable,), None, size, is_ordered))
 
     # the end
 
@@ -149,13 +140,14 @@ class ClientPool:
     def terminate(self) -> None:
         """Take no more calls, and stop those that were made."""
         self._state = TERMINATE
-        self._calls.cancel()
+        for future in self._client._rings.open_with(self._options):
+            future.cancel()
 
     def join(self) -> None:
         """Wait until all calls are done; `close` or `terminate` comes first."""
         if self._state == RUN:
             raise ValueError("Pool is still running")
-        self._calls.wait()
+        await_all(self._client._rings, self._options)
 
     def __enter__(self) -> Self:
         if self._state != RUN:

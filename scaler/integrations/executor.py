@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from scaler.client.executor import ClientExecutor
+from scaler.client.executor import ClientExecutor, await_all
 from scaler.integrations.own_workers import OwnWorkers
 from scaler.program.threads import new_thread
 
@@ -39,15 +39,15 @@ class ScalerExecutor(ClientExecutor):
         self._pid = os.getpid()
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Take no more calls, and end the workers when those that were made are done; with `cancel_futures` these are
-        stopped. `wait`: until then."""
+        """Take no more calls, and end the workers when those that were made are done; with `cancel_futures` those that
+        have begun. `wait`: until then."""
         super().shutdown(False, cancel_futures=cancel_futures)
         if self._ending is None:
-            calls, workers = self._calls, self._workers
+            rings, options, workers = self._client._rings, self._options, self._workers
 
             def end() -> None:
                 try:
-                    calls.wait()
+                    await_all(rings, options)
                 finally:
                     workers.end()
                     _endings.discard(threading.current_thread())

@@ -74,7 +74,7 @@ class ClientAtRelay(SessionAtRelay):
         if kind == KIND_FUNCTION:
             self._send_function(record)
         elif kind == KIND_CANCEL:
-            self._cancel(task)
+            self._cancel(task, record.flags)
         elif kind == KIND_CLEAR:
             self.talk.post(Clear())
             for unsaid in self.unsaid:
@@ -101,8 +101,8 @@ class ClientAtRelay(SessionAtRelay):
     def on_broken(self, peer: RelayPeer) -> None:
         self.over = "this client has written a record that makes no sense"
 
-    def _cancel(self, task: int) -> None:
-        self._say_of(task, Cancel.of([(0, task, 0)]))
+    def _cancel(self, task: int, flags: int = 0) -> None:
+        self._say_of(task, Cancel.of([(0, task, flags)]))
 
     def _say_of(self, task: int, body: Body) -> None:
         """Say this of a task, behind the task itself."""

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from functools import partial
 
 from scaler._native import (
+    CANCEL_UNBEGUN,
     KIND_FREED,
     KIND_RESULT,
     KIND_RUN_HERE,
@@ -108,6 +109,9 @@ class ClientAtScheduler(SessionAtScheduler):
         assert self.index is not None
         for choices in slices_of(body):
             for choice in choices:
+                if choice.attempt == CANCEL_UNBEGUN:
+                    self.core.on_recall(self.index, choice.task, self.now_ns)
+                    continue
                 self.core.on_cancel(self.index, choice.task, self.now_ns)
                 self._cancelled_early.discard(choice.task)
             yield
@@ -162,6 +166,8 @@ class ClientAtScheduler(SessionAtScheduler):
             assert self.index is not None
             for choices in slices_of(body):
                 for choice in choices:
+                    if choice.attempt == CANCEL_UNBEGUN:
+                        continue  # it is answered, so it has to be there
                     self.core.on_cancel(self.index, choice.task, self.now_ns)
                     if len(self._cancelled_early) < MOST_CANCELLED_EARLY:
                         self._cancelled_early.add(choice.task)

@@ -103,6 +103,12 @@ def length_and_process(data: bytes) -> tuple[int, int]:
     return len(data), os.getpid()
 
 
+def mark_and_wait(mark: str, gate: str) -> str:
+    """Leave a mark, then wait for the gate."""
+    note(mark, 1)
+    return wait_for(gate)
+
+
 def wait_or_echo(value: Any) -> Any:
     """Wait for a file of this name, if it is one."""
     return wait_for(value) if isinstance(value, str) else value

@@ -110,15 +110,25 @@ def test_shutdown_waits_for_its_own_calls_and_for_nobody_elses(client, tmp_path)
     other.result()
 
 
-def test_what_is_open_is_stopped_where_that_is_asked_for(client, tmp_path):
-    gate = str(tmp_path / "gate")
+def test_what_has_not_begun_is_cancelled_where_that_is_asked_for_and_the_rest_is_done(client, tmp_path):
+    gate, marks = str(tmp_path / "gate"), tmp_path / "marks"
+    marks.mkdir()
     executor = client.executor()
-    futures = [executor.submit(calls.wait_for, gate) for _ in range(50)]
-    other = client.submit(calls.wait_for, gate)
-    executor.shutdown(cancel_futures=True)
-    assert all(future.cancelled() for future in futures)
+    futures = [executor.submit(calls.mark_and_wait, str(marks / str(i)), gate) for i in range(50)]
+    others = [client.submit(calls.wait_for, gate) for _ in range(3)]
+    while len(list(marks.iterdir())) < 2:
+        time.sleep(0.01)
+    executor.shutdown(wait=False, cancel_futures=True)
     (tmp_path / "gate").touch()
-    assert other.result() == gate
+    executor.shutdown()
+    cancelled = [future for future in futures if future.cancelled()]
+    assert 40 < len(cancelled) < 50
+    for number, future in enumerate(futures):
+        assert future.cancelled() or future.result() == gate
+        assert future.cancelled() != (marks / str(number)).exists()
+    assert [other.result() for other in others] == [gate] * 3
+    with pytest.raises(concurrent.futures.CancelledError, match="called back before it began"):
+        cancelled[0].result()
 
 
 def test_an_initializer_runs_once_in_each_worker_before_its_first_call(client):

@@ -213,7 +213,7 @@ def add_in_place(array, number):
     return array
 
 
-def test_arrays_are_each_calls_own(client):
+def test_arrays_that_are_pickled_together_are_each_calls_own(client):
     rows = numpy.arange(3000.0).reshape(1000, 3)
     results = client.map_each(add_in_place, rows, range(1000))
     assert all((results[i] == rows[i] + i).all() for i in range(1000))

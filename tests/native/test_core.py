@@ -795,3 +795,23 @@ def test_a_long_random_run_leaves_every_table_empty():
         core.step(0)
         client.drain()
     assert len({a[0] for a in client.answers}) == len(client.answers) == core.counts()["accepted"]
+
+
+def test_a_task_that_nobody_has_begun_is_called_back_and_answered():
+    core = SchedulerCore()
+    client, worker = FakeClient(core, 5), FakeWorker(core)
+    running, placed, *ready = [client.submit() for _ in range(4)]
+    core.step(0)
+    assert worker.begin()
+    for task in (running, placed, *ready):
+        core.on_recall(client.index, task, 0)
+    core.step(0)
+    client.drain()
+    assert sorted(answer[:2] for answer in client.answers) == [(task, STATUS_STOPPED) for task in (placed, *ready)]
+    assert worker.tasks.read(claim=True) is None
+    worker.finish()
+    client.drain()
+    assert client.answers[-1] == (running, STATUS_OK, b"ARGS")
+    core.on_recall(client.index, running, 0)
+    assert core.counts()["rows"] == 0
+    core.check()

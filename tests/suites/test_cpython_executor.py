@@ -26,7 +26,8 @@ KNOWN: dict[str, dict[str, str]] = {
         "test_submit_after_interpreter_shutdown": STARTS + "; ours: tests/integrations/test_own_workers.py",
         "test_hang_gh83386": STARTS + "; ours: tests/integrations/test_own_workers.py",
         "test_hang_gh94440": STARTS,
-        "test_cancel_futures": "what has begun is stopped, too: tests/e2e/test_executor.py",
+        "test_cancel_futures": LEFT_OUT + "wants one call to have begun, and ours is shut down before any has; "
+        "ours: tests/e2e/test_executor.py",
     },
     "WaitTests": {},
     "AsCompletedTests": {},
