@@ -1,20 +1,22 @@
 """The command line of each program, made from its table: `read_command_line` gives the config.
 
-Rule 1: the command line goes over the file, the file over the defaults.
+Rule 1: the command line goes over variables of the environment, these over the file, the file over the defaults.
 Rule 2: what is wrong is one line on stderr and exit status 2.
 Rule 3: argparse only sorts the words. Values are read by their options, and -h is written here, so that both are worded
         alike wherever a value comes from and in every version of Python.
 """
 
 import argparse
+import os
 import shutil
 import textwrap
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
+from scaler.config.environment import read_environment, variable_of
 from scaler.config.idle import sentence
 from scaler.config.option import Option, options_of
-from scaler.config.table import COMMANDS, GROUPS
+from scaler.config.table import COMMANDS, GROUPS, WORK
 from scaler.config.toml_file import read_section
 from scaler.config.values import in_words, make_config, nearest
 from scaler.exceptions import OptionError
@@ -28,7 +30,7 @@ def read_command_line(command: str, arguments: Sequence[str]) -> Any:
     _, table, _ = COMMANDS[command]
     parser = _Parser(command)
     try:
-        given = parser.parse(arguments)
+        given = {**read_environment(command, os.environ), **parser.parse(arguments)}
         path = given.pop("config", None)
         values = {**(read_section(path, command) if path else {}), **given}
         return make_config(table, values)
@@ -100,15 +102,15 @@ class _Parser(argparse.ArgumentParser):
 
 def format_help(command: str, width: int = 0) -> str:
     """What -h shows."""
-    program, table, about = COMMANDS[command]
+    _, table, about = COMMANDS[command]
     width = width or max(60, min(shutil.get_terminal_size().columns, 120))
     options = options_of(table)
     required = [option for option in options if option.is_required]
-    lines = [f"usage: {program} [options] {' '.join(option.name for option in required)}", ""]
+    lines = [f"usage: {usage_of(command)}", ""]
     lines += [*textwrap.wrap(about, width), ""]
     for option in required:
-        lines += _entry(f"  {option.name}", option.help, width)
-    lines += ["", "Options:"]
+        lines += _entry(f"  {option.name}", explain(option), width)
+    lines += ["", *textwrap.wrap(_variables(command), width), "", "Options:"]
     lines += _entry("  -h, --help", "show this and end", width)
     lines += _entry("  --config FILE", _CONFIG.help.format(command=command), width)
     for group in GROUPS:
@@ -118,6 +120,24 @@ def format_help(command: str, width: int = 0) -> str:
         for option in members:
             lines += _entry(f"  {flags_of(option)}", explain(option), width)
     return "\n".join(lines) + "\n"
+
+
+def usage_of(command: str) -> str:
+    """How the command is called."""
+    program, table, _ = COMMANDS[command]
+    required = [option for option in options_of(table) if option.is_required]
+    return " ".join([program, "[options]", *(f"[{each.name}]" if each.find else each.name for each in required)])
+
+
+def _variables(command: str) -> str:
+    """The sentence of -h about variables, with an option of the command's own as the example."""
+    _, table, _ = COMMANDS[command]
+    example = next(each for each in options_of(table) if not each.is_required and each.group == WORK)
+    return (
+        f"Each of these is also a variable of the environment, such as {variable_of(command, example.name)} for "
+        f"--{example.key}. The command line goes over the environment, that over the file of --config, and this over "
+        "the default."
+    )
 
 
 def flags_of(option: Option) -> str:
@@ -131,6 +151,8 @@ def flags_of(option: Option) -> str:
 
 def explain(option: Option) -> str:
     """The help of an option with its default, and why it has no effect if it has none."""
+    if option.is_required and not option.default_words:
+        return option.help
     text = f"{option.help} (default: {default_of(option)})"
     return f"{text}; {sentence(option, 'it')}" if option.is_idle else text
 

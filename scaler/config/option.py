@@ -21,6 +21,7 @@ from scaler.address import EXAMPLES, Address
 
 _KEY = "option"
 _T = TypeVar("_T")
+_SWITCHES = {word: True for word in ("1", "true", "yes", "on")} | {word: False for word in ("0", "false", "no", "off")}
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,13 @@ def _switch(value: Any) -> bool:
     return value
 
 
+def _switch_of_text(text: str) -> bool:
+    found = _SWITCHES.get(text.strip().lower())
+    if found is None:
+        raise ValueError
+    return found
+
+
 def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise ValueError
@@ -79,7 +87,7 @@ def _address(value: Any) -> Address:
 _KINDS: dict[Any, Kind] = {
     int: Kind("a whole number", "N", int, _whole),
     float: Kind("a number", "N", _number_of_text, _number),
-    bool: Kind("true or false", "", _switch, _switch),
+    bool: Kind("true or false", "", _switch_of_text, _switch),
     str: Kind("a text", "TEXT", _text, _text),
     tuple[str, ...]: Kind("a list of texts, none empty", "TEXT", lambda text: (text,), _texts),
     Address: Kind(f"an address such as {EXAMPLES}", "ADDRESS", Address.parse, _address),
@@ -106,6 +114,7 @@ class Option:
     in_combo: str = ""  # its name as an argument of SchedulerClusterCombo, if that is yet another one
     code_default: Any = None  # its default as such an argument, if that is not the command's
     for_workers: bool = False  # each worker of a cluster is told of it
+    find: Callable[[], str] | None = None  # what looks for a value if none is given to a command that wants one
     # What follows comes from the field.
     name: str = ""
     default: Any = None
@@ -199,7 +208,7 @@ def option(default: _T, help: str, *short: str, **about: Any) -> _T:
 
 
 def required(help: str, **about: Any) -> dict[str, Option]:
-    """The metadata of a field of a table that has no default and no flag."""
+    """The metadata of a field of a table that has no flag, and no default but what `find` says when it is asked."""
     return {_KEY: Option(help, is_required=True, **about)}
 
 

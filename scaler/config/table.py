@@ -16,12 +16,14 @@ from typing import Literal
 from scaler.address import Address
 from scaler.config.option import option, required
 from scaler.exceptions import AddressError, OptionError
-from scaler.keys.find import KEYS_VARIABLE
+from scaler.keys.find import ADDRESS_VARIABLE, KEYS_VARIABLE, find_address, find_monitor_address
 
 WHERE, WORK, LIMITS, TIME, LOGGING = "Where", "Work", "Limits", "Time", "Logging"
 NOT_YET, NO_MORE = "Without effect in this version", "Without effect, kept for programs that set them"
 GROUPS = (WHERE, WORK, LIMITS, TIME, LOGGING, NOT_YET, NO_MORE)
 
+_FOUND = f"{ADDRESS_VARIABLE}, else that of this user's newest scheduler of this machine"
+_FOUND_MONITOR = f"that of the scheduler at {ADDRESS_VARIABLE}, else of this user's newest one of this machine"
 _BALANCING = "work is always balanced, as it is placed and whenever a task runs longer than expected"
 
 
@@ -131,7 +133,13 @@ class SchedulerConfig(ObjectsConfig, LoggingConfig):
 class ClusterConfig(ObjectsConfig, LoggingConfig):
     """The options of scaler_cluster."""
 
-    address: Address = field(metadata=required("the scheduler's address: tcp://host:port or ipc://path"))
+    address: Address = field(
+        metadata=required(
+            "the scheduler's address: tcp://host:port or ipc://path",
+            default_words=_FOUND,
+            find=lambda: find_address(None),
+        )
+    )
     keys: str | None = option(
         None, "the folder of keys by which the scheduler lets this cluster in",
         group=WHERE, shown="FOLDER", default_words="SCALER_KEYS, else what a scheduler of this machine has left",
@@ -213,7 +221,11 @@ class TopConfig:
     """The options of scaler_top."""
 
     monitor_address: str = field(
-        metadata=required("what to show: a scheduler's monitor address, or a file that --record has made")
+        metadata=required(
+            "what to show: a scheduler's monitor address, or a file that --record has made",
+            default_words=_FOUND_MONITOR,
+            find=lambda: find_monitor_address(None),
+        )
     )
     keys: str | None = option(
         None, "a folder of keys by which the scheduler lets this look", group=WHERE,
@@ -252,7 +264,11 @@ class UiConfig(LoggingConfig):
     """The options of scaler_ui."""
 
     monitor_address: str = field(
-        metadata=required("what to show: a scheduler's monitor address, or a file that --record has made")
+        metadata=required(
+            "what to show: a scheduler's monitor address, or a file that --record has made",
+            default_words=_FOUND_MONITOR,
+            find=lambda: find_monitor_address(None),
+        )
     )
     keys: str | None = option(
         None, "a folder of keys by which the scheduler lets this look", group=WHERE,
@@ -261,7 +277,8 @@ class UiConfig(LoggingConfig):
     host: str = option("127.0.0.1", "where to serve the page; beyond this machine it asks for a token", group=WHERE)
     port: int = option(50001, "on which port; 0: any free one", group=WHERE, least=0, most=65535)
     token: str | None = option(
-        None, "what a browser must bring to be let in; SCALER_UI_TOKEN in the environment does the same", group=WHERE,
+        None, "what a browser must bring to be let in; other users see it on a command line, not in a variable",
+        group=WHERE,
         default_words="none on this machine, else a random one, which is logged",
     )  # fmt: skip
     allowed_hosts: tuple[str, ...] = option(

@@ -1,11 +1,11 @@
 """From values of options, wherever they come from, to a config that is checked as a whole."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 from scaler.config.option import Option, options_of
 from scaler.config.table import Config
-from scaler.exceptions import OptionError
+from scaler.exceptions import AddressError, OptionError
 
 _C = TypeVar("_C", bound=Config)
 
@@ -18,8 +18,18 @@ def make_config(table: type[_C], values: dict[str, Any]) -> _C:
             raise OptionError(f"there is no option {name}{nearest(name, known)}")
     for option in known.values():
         if option.is_required and option.name not in values:
+            if option.find is not None:
+                values = {**values, option.name: _found(option.find)}
+                continue
             raise OptionError(f"the {option.name} is missing: {option.help}")
     return table(**{name: accept(known[name], known[name].code_name, value) for name, value in values.items()})
+
+
+def _found(find: Callable[[], str]) -> str:
+    try:
+        return find()
+    except AddressError as error:
+        raise OptionError(str(error)) from None
 
 
 def from_code(table: type[Config], arguments: dict[str, Any]) -> dict[str, Any]:

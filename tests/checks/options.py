@@ -8,7 +8,8 @@ import difflib
 import sys
 from pathlib import Path
 
-from scaler.config.command_line import default_of, flags_of
+from scaler.config.command_line import default_of, explain, flags_of, usage_of
+from scaler.config.environment import variable_of
 from scaler.config.idle import sentence
 from scaler.config.option import Option, options_of
 from scaler.config.table import COMMANDS, GROUPS
@@ -20,7 +21,14 @@ _INTRODUCTION = """\
 
 Generated from `scaler/config/table.py`; change that and run `make options`.
 
-The command line goes over the file, the file over the defaults. A file is TOML with a section per command, in which
+The command line goes over variables of the environment, these over the file, the file over the defaults.
+
+A variable is named after the command and the option: `SCALER_CLUSTER_NUM_OF_WORKERS=8` is `scaler_cluster
+--num-of-workers 8`. A switch is `1`, `true`, `yes` or `on`, or the contrary; a list of several words is split as a
+shell does it; an empty variable counts as not set. A name that begins like these and is no option is an error, but not
+what Kubernetes sets for its services. `SCALER_ADDRESS` and `SCALER_KEYS` are for all programs that look for a scheduler.
+
+A file is TOML with a section per command, in which
 options stand without their dashes in front (`_` for `-` is as good); `--config FILE` reads it:
 
 ```toml
@@ -33,10 +41,9 @@ address = "tcp://127.0.0.1:2345"
 worker-names = ["left", "right"]
 ```
 
-An unknown option or a value that cannot be is one line on stderr and exit status 2, whether it stands in a file or on
-the command line; the whole file is checked by whichever command reads it. A switch is turned off by `--no-` in front of
-its name, in a file by `false`. An option without effect says so once in the log when it is given another value than its
-default.
+An unknown option or a value that cannot be is one line on stderr and exit status 2, wherever it stands; the whole file
+is checked by whichever command reads it. A switch is turned off by `--no-` in front of its name, in a file by `false`.
+An option without effect says so once in the log when it is given another value than its default.
 """
 
 
@@ -46,11 +53,10 @@ def render() -> str:
 
 
 def _command(name: str) -> str:
-    program, table, about = COMMANDS[name]
+    _, table, about = COMMANDS[name]
     options = options_of(table)
-    required = " ".join(option.name for option in options if option.is_required)
-    lines = [f"## `{program} [options] {required}`", "", f"Section `[{name}]`. {about}", ""]
-    lines += [f"`{option.name}`: {option.help}" for option in options if option.is_required]
+    lines = [f"## `{usage_of(name)}`", "", f"Section `[{name}]`, variables `{variable_of(name, '')}...`. {about}", ""]
+    lines += [f"`{option.name}`: {explain(option)}" for option in options if option.is_required]
     for group in GROUPS:
         members = [option for option in options if option.group == group and not option.is_required]
         if members:

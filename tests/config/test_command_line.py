@@ -91,10 +91,11 @@ def test_help_names_every_option_with_its_default_and_fits_the_line(capsys, comm
     assert ended.value.code == 0
     shown = capsys.readouterr().out
     program, table, _ = COMMANDS[command]
-    required = next(option.name for option in options_of(table) if option.is_required)
-    assert shown.startswith(f"usage: {program} [options] {required}\n")
+    required = next(option for option in options_of(table) if option.is_required)
+    word = f"[{required.name}]" if required.find else required.name
+    assert shown.startswith(f"usage: {program} [options] {word}\n")
     text = format_help(command, 80)
     assert max(map(len, text.splitlines())) <= 80
     for option in options_of(table):
         assert option.is_required or f"--{option.key}" in text
-    assert text.count("(default:") == len(options_of(table)) - 1
+    assert text.count("(default:") == len(options_of(table)) - (required.find is None)

@@ -229,7 +229,38 @@ def test_a_wrong_call_is_one_line_and_status_2(arguments, why):
 def test_help(name):
     ended = run(name, "-h")
     assert (ended.returncode, ended.stderr) == (0, "")
-    assert ended.stdout.startswith(f"usage: {name} [options] address\n")
+    word = "address" if name == "scaler_scheduler" else "[address]"
+    assert ended.stdout.startswith(f"usage: {name} [options] {word}\n")
+
+
+def test_on_one_machine_no_command_needs_an_address(tmp_path, monkeypatch):
+    monkeypatch.setenv("SCALER_CONNECTIONS", str(tmp_path / "connections"))
+    ended = run("scaler_cluster", "-n", "1")
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert "no scheduler of this user has left a file" in ended.stderr
+    assert ended.stderr.count("\n") == 1
+    with SchedulerCommand() as scheduler, Command("scaler_cluster", "-n", "1") as cluster:
+        cluster.await_line(READY)
+        with Client(timeout_seconds=20) as client:
+            assert client.submit(calls.add_one, 1).result(20) == 2
+        shown = run("scaler_top", "--once", "--json")
+        assert (shown.returncode, shown.stderr) == (0, "")
+        assert scheduler.address in shown.stdout
+        assert [cluster.stop(), scheduler.stop()] == [0, 0]
+
+
+def test_options_come_from_the_environment(tmp_path, monkeypatch):
+    address = f"ipc://{tmp_path}/scheduler"
+    monkeypatch.setenv("SCALER_SCHEDULER_ADDRESS", address)
+    monkeypatch.setenv("SCALER_CLUSTER_WORKER_NAMES", "left,right")
+    monkeypatch.setenv("SCALER_ADDRESS", address)
+    with Command("scaler_scheduler") as scheduler, Command("scaler_cluster") as cluster:
+        assert cluster.await_line(READY) == "2"
+        assert [scheduler.stop(), cluster.stop()] == [0, 0]
+    monkeypatch.setenv("SCALER_CLUSTER_NUM_OF_WORKRS", "2")
+    ended = run("scaler_cluster")
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert "did you mean SCALER_CLUSTER_NUM_OF_WORKERS?" in ended.stderr
 
 
 def test_options_come_from_a_file(tmp_path):
