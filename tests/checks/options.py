@@ -25,8 +25,9 @@ The command line goes over variables of the environment, these over the file, th
 
 A variable is named after the command and the option: `SCALER_CLUSTER_NUM_OF_WORKERS=8` is `scaler_cluster
 --num-of-workers 8`. A switch is `1`, `true`, `yes` or `on`, or the contrary; a list of several words is split as a
-shell does it; an empty variable counts as not set. A name that begins like these and is no option is an error, but not
-what Kubernetes sets for its services. `SCALER_ADDRESS` and `SCALER_KEYS` are for all programs that look for a scheduler.
+shell does it; an empty variable counts as not set. A name that begins like these and is no option is an error, but
+not what Kubernetes sets for its services. `SCALER_ADDRESS` and `SCALER_KEYS` are for all programs that look for a
+scheduler.
 
 A file is TOML with a section per command, in which
 options stand without their dashes in front (`_` for `-` is as good); `--config FILE` reads it:
