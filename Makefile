@@ -12,7 +12,7 @@ BUILT := $(VENV)/.built-O$(SCALER_OPTIMIZE)-g$(SCALER_SYMBOLS)
 PAGE := scaler/monitor/page/static/page.js
 WEB := $(filter-out web/node_modules%,$(wildcard web/* web/src/* web/src/*/*))
 
-.PHONY: setup page demo test test-peers nightly test-all sanitize check options states top-page ui-screens figures bench bench-peers chaos soak clean
+.PHONY: setup page docs demo test test-peers nightly test-all sanitize check options states top-page ui-screens figures bench bench-peers chaos soak clean
 .DEFAULT_GOAL := setup
 
 setup: $(BUILT) $(if $(SCALER_NO_PAGE),,$(PAGE))
@@ -72,8 +72,8 @@ sanitize: setup
 	$(BIN)/python -m tests.sanitize $(SANITIZE)
 
 check: setup
-	$(BIN)/ruff check setup.py scaler tests perf examples
-	$(BIN)/ruff format --check setup.py scaler tests perf examples
+	$(BIN)/ruff check setup.py docs scaler tests perf examples
+	$(BIN)/ruff format --check setup.py docs scaler tests perf examples
 	$(BIN)/mypy
 	$(if $(SCALER_NO_PAGE),,web/build.sh $(abspath $(BIN)/python) check)
 	$(BIN)/stubtest --mypy-config-file pyproject.toml --ignore-disjoint-bases --ignore-unused-allowlist \
@@ -104,6 +104,12 @@ top-page: setup
 # After `make bench` or some of its rows: docs/figures.md and README's table from what was measured last.
 figures: setup
 	$(BIN)/python -m perf.figures --take --write
+
+# The documentation site, in build/docs. A link or a name that leads nowhere ends it.
+docs: setup
+	@rm -rf build/docs
+	$(BIN)/python -m sphinx -q -W --keep-going -c docs -b html -d build/doctrees . build/docs
+	@echo "build/docs/index.html"
 
 bench: setup
 	$(BIN)/python -m perf
