@@ -20,6 +20,7 @@ struct Offer {
   token @2 :Data;                                       # 16 bytes, from the scheduler: to fetch it at its own port
   source @3 :Text;                                      # from the scheduler: another place to try first, or empty
   sourceToken @4 :Data;                                 # 16 bytes: to fetch it there
+  sourceKey @5 :Data;                                   # 32 bytes: of a sealed connection to there; empty: not sealed
 }
 
 struct Fetched {
@@ -30,6 +31,7 @@ struct Fetched {
 struct Serves {
   key @0 :Data;                                         # 16 bytes: of the tokens of what this side brings and serves
   address @1 :Text;                                     # host:port at which others may fetch what it has, or empty
+  seal @2 :Data;                                        # 32 bytes, from which others' keys for there are made, or empty
 }
 
 struct Taken {

@@ -33,6 +33,8 @@ struct Welcome {
   heartbeatMs @5 :UInt32;                               # how often each side says something
   monitor @6 :Text;                                     # ZeroMQ address of the snapshots, or empty
   objectsPort @7 :UInt16;                               # of the scheduler's host, for objects; 0: there is none
+  objectsNumber @8 :UInt32;                             # of this session, for sealed connections for objects
+  objectsKey @9 :Data;                                  # 32 bytes: of those to objectsPort; empty: they are not sealed
 }
 
 struct Refusal {

@@ -9,7 +9,10 @@ import socket
 import threading
 from collections.abc import Callable
 
+from scaler.objects.stream import Connection
+
 PATIENCE_S = 5.0
+SHARED_BYTES = 1 << 20  # what is no larger shares a segment with others (store)
 
 
 class Arrival:
@@ -27,7 +30,7 @@ class Arrival:
         self.parts: list[bytes] | None = None  # which is kept here, until it is whole and gets its room
         self._view = view
         self._condition = threading.Condition()
-        self._connection: socket.socket | None = None  # of the thread that writes
+        self._connection: Connection | None = None  # of the thread that writes
         self._is_closed = False
         self._give_back: Callable[[], object] | None = None
 
@@ -45,7 +48,7 @@ class Arrival:
         """No thread writes it, or may."""
         return self._is_closed
 
-    def begin(self, connection: socket.socket) -> memoryview | None:
+    def begin(self, connection: Connection) -> memoryview | None:
         """The room, to be written by this connection's thread; then `end`. None if it is not to be written now."""
         with self._condition:
             if self._connection is not None:
@@ -55,6 +58,14 @@ class Arrival:
                 return None
             self._connection = connection
             return self._view
+
+    def make_room(self, end: int) -> None:
+        """This process will write up to there. OSError if there are no pages for that: writing would end the process.
+
+        What the kernel writes, as it does for a plain socket, needs none: it says so itself.
+        """
+        if self._allocate is not None:
+            self._allocate(end if self.total > SHARED_BYTES else self.total)
 
     def note(self, have: int) -> None:
         if self._allocate is not None:
@@ -92,7 +103,7 @@ class Arrival:
         give_back()
 
 
-def _break_off(connection: socket.socket) -> None:
+def _break_off(connection: Connection) -> None:
     try:
         connection.shutdown(socket.SHUT_RDWR)
     except OSError:

@@ -8,7 +8,9 @@ Rule 2: at most MOST_THREADS threads, with one connection per endpoint each; a t
         IDLE_S ends.
 Rule 3: where the scheduler's host cannot be reached at all, it is not tried again for DOWN_S: objects go another way.
 Rule 4: whatever a transfer brings about, its owner hears that it has failed, and the thread goes on with the next.
-Not here: the other end (object_port).
+Rule 5: with a `Seal` every connection is sealed, and a place of which it has no key is passed over: what a scheduler
+        with keys makes known is never said in clear, wherever it sends this host.
+Not here: the other end (port), what a sealed connection is (sealed).
 """
 
 import logging
@@ -18,10 +20,23 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from typing import NamedTuple
 
 from scaler.address import Endpoint
 from scaler.objects.arrival import Arrival
-from scaler.objects.stream import BRING, FETCH, Refusal, StreamError, ask, prepare, read_answer, receive, send
+from scaler.objects.sealed import Seal, Sealed, SealError, connect_sealed
+from scaler.objects.stream import (
+    BRING,
+    FETCH,
+    Connection,
+    Refusal,
+    StreamError,
+    ask,
+    prepare,
+    read_answer,
+    receive,
+    send,
+)
 from scaler.program.sparing_log import SparingLog
 from scaler.program.threads import await_ends, new_thread
 
@@ -37,11 +52,23 @@ END_S = 2.0
 Job = Callable[["_Connections"], bool]
 
 
-class ObjectDialer:
-    """`home` is the scheduler's port for objects; `call` hands what is to be done to the owner's thread."""
+class Giver(NamedTuple):
+    """Where an object can be had: what to show there, and the key of a sealed connection to there."""
 
-    def __init__(self, home: Endpoint, call: Callable[[Callable[[], None]], None]) -> None:
-        self.home, self._call = home, call
+    place: Endpoint
+    token: bytes
+    key: bytes = b""
+
+
+class ObjectDialer:
+    """`home` is the scheduler's port for objects; `call` hands what is to be done to the owner's thread.
+
+    With a `seal`, which is that for the scheduler's port, connections are sealed.
+    """
+
+    def __init__(self, home: Endpoint, call: Callable[[Callable[[], None]], None], seal: Seal | None = None) -> None:
+        self.home, self._call, self._seal = home, call, seal
+        self.unopened = 0  # transfers that were broken off since a record did not open
         self._jobs: queue.SimpleQueue[tuple[Job, Callable[[bool], None]] | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._threads: set[threading.Thread] = set()
@@ -55,9 +82,13 @@ class ObjectDialer:
         """The scheduler's host could be reached, as far as is known."""
         return not self._is_closed and time.monotonic() >= self._down_until_s
 
-    def fetch(self, arrival: Arrival, places: list[tuple[Endpoint, bytes]], done: Callable[[bool], None]) -> None:
-        """Get an object from the first of these places that can give it, each with its token."""
-        self._add(lambda connections: self._fetch(connections, arrival, places), done)
+    def giver(self, token: bytes) -> Giver:
+        """The scheduler's port, as one that gives an object for this token."""
+        return Giver(self.home, token, b"" if self._seal is None else self._seal.key)
+
+    def fetch(self, arrival: Arrival, givers: list[Giver], done: Callable[[bool], None]) -> None:
+        """Get an object from the first of these that can give it."""
+        self._add(lambda connections: self._fetch(connections, arrival, givers), done)
 
     def bring(self, view: memoryview, token: bytes, done: Callable[[bool], None]) -> None:
         """Bring an object to the scheduler's host."""
@@ -104,7 +135,7 @@ class ObjectDialer:
     # the threads
 
     def _work(self) -> None:
-        connections = _Connections(lambda: self._is_closed)
+        connections = _Connections(lambda: self._is_closed, None if self._seal is None else self._seal.number)
         try:
             while (entry := self._next(connections)) is not None:
                 job, done = entry
@@ -137,13 +168,14 @@ class ObjectDialer:
                     self._busy.add(connections)
                     return entry
 
-    def _fetch(self, connections: "_Connections", arrival: Arrival, places: list[tuple[Endpoint, bytes]]) -> bool:
-        for place, token in places:
+    def _fetch(self, connections: "_Connections", arrival: Arrival, givers: list[Giver]) -> bool:
+        for giver in givers:
+            place = giver.place
             for _ in range(TRIES):
                 if arrival.is_whole:
                     return True
                 try:
-                    _receive_from(connections.to(place), arrival, token)
+                    _receive_from(connections.to(giver), arrival, giver.token)
                     self._note_reached(place)
                 except Refusal as error:
                     connections.drop(place)
@@ -156,10 +188,11 @@ class ObjectDialer:
         return arrival.is_whole
 
     def _bring(self, connections: "_Connections", view: memoryview, token: bytes) -> bool:
-        place = self.home
+        home = self.giver(token)
+        place = home.place
         for _ in range(TRIES):
             try:
-                _send_to(connections.to(place), view, token)
+                _send_to(connections.to(home), view, token)
                 self._note_reached(place)
                 return True
             except Refusal as error:  # what announced it may be late
@@ -173,8 +206,12 @@ class ObjectDialer:
 
     def _may_try_again(self, connections: "_Connections", place: Endpoint, error: OSError) -> bool:
         """Whether it broke on the way; not if the place cannot be reached at all."""
-        if connections.was_reached(place):
+        if isinstance(error, SealError):
+            self.unopened += 1
+            _sparing.warning(place, "a transfer with %s was broken off, and begins anew: %s", place, error)
+        elif connections.was_reached(place):
             _sparing.info(place, "a transfer with %s broke: %s", place, error)
+        if connections.was_reached(place):
             time.sleep(PAUSE_S)
             return True
         if place == self.home:
@@ -192,15 +229,18 @@ class ObjectDialer:
 
 
 class _Connections:
-    """One thread's connections, by place."""
+    """One thread's connections, by place. With a `number` they are sealed, and that is by what this host is known."""
 
-    def __init__(self, is_closed: Callable[[], bool]) -> None:
-        self._by_place: dict[Endpoint, socket.socket] = {}
+    def __init__(self, is_closed: Callable[[], bool], number: int | None) -> None:
+        self._by_place: dict[Endpoint, Connection] = {}
         self._reached: set[Endpoint] = set()
-        self._is_closed = is_closed
+        self._is_closed, self._number = is_closed, number
 
-    def to(self, place: Endpoint) -> socket.socket:
+    def to(self, giver: Giver) -> Connection:
         """OSError if it cannot be reached."""
+        place = giver.place
+        if self._number is not None and not giver.key:
+            raise StreamError(f"there is no key for {place}, so nothing is said there")
         if place not in self._by_place:
             self._reached.discard(place)
             try:
@@ -212,6 +252,8 @@ class _Connections:
             prepare(connection)
             if self._is_closed():
                 raise StreamError("the dialer was closed")
+            if self._number is not None:
+                self._by_place[place] = connect_sealed(connection, Seal(self._number, giver.key))
         return self._by_place[place]
 
     def was_reached(self, place: Endpoint) -> bool:
@@ -234,7 +276,7 @@ class _Connections:
             self.drop(place)
 
 
-def _receive_from(connection: socket.socket, arrival: Arrival, token: bytes) -> None:
+def _receive_from(connection: Connection, arrival: Arrival, token: bytes) -> None:
     view = arrival.begin(connection)
     if view is None:
         raise Refusal("it is not wanted any more")
@@ -242,13 +284,13 @@ def _receive_from(connection: socket.socket, arrival: Arrival, token: bytes) -> 
         offset, size = ask(connection, FETCH, arrival.have, token)
         if (offset, size) != (arrival.have, arrival.total):
             raise StreamError(f"{size} bytes from {offset} on were offered, not {arrival.total} from {arrival.have}")
-        receive(connection, view, offset, arrival.note)
+        receive(connection, view, offset, arrival.note, arrival.make_room if isinstance(connection, Sealed) else None)
     finally:
         del view
         arrival.end()
 
 
-def _send_to(connection: socket.socket, view: memoryview, token: bytes) -> None:
+def _send_to(connection: Connection, view: memoryview, token: bytes) -> None:
     offset, size = ask(connection, BRING, 0, token)
     if size != view.nbytes or offset > size:
         raise StreamError(f"{size} bytes from {offset} on were wanted, there are {view.nbytes}")

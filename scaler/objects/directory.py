@@ -10,14 +10,19 @@ Rule 1: what is said here is a hint: a host that was sent to one that has the ob
 from collections import Counter
 from typing import NamedTuple
 
+from scaler.objects.sealed import key_between
 from scaler.objects.stream import token_for
 
 
 class Host(NamedTuple):
-    """A host's port for objects, and the key of its tokens. Without an address nobody can get there."""
+    """A host's port for objects, and the key of its tokens. Without an address nobody can get there.
+
+    `seal` is what the keys of sealed connections to there are made from.
+    """
 
     key: bytes
     address: str
+    seal: bytes = b""
 
 
 class Source(NamedTuple):
@@ -29,6 +34,10 @@ class Source(NamedTuple):
     def token(self, object_id: int) -> bytes:
         """What to show there to get the object."""
         return token_for(self.host.key, self.result_id or object_id, is_result=bool(self.result_id))
+
+    def key_for(self, number: int) -> bytes:
+        """What the host of this number has in common with it; nothing if connections to there are not sealed."""
+        return key_between(self.host.seal, number) if self.host.seal else b""
 
 
 class ObjectDirectory:

@@ -18,11 +18,13 @@ import threading
 import time
 
 from scaler.objects.arrival import Arrival
+from scaler.objects.sealed import KEY_BYTES, Sealed, accept_sealed, key_between
 from scaler.objects.stream import (
     FETCH,
     NO,
     STALL_S,
     YES,
+    Connection,
     HungUp,
     Request,
     StreamError,
@@ -45,10 +47,16 @@ END_S = 2.0
 
 
 class ObjectPort:
-    """Listens at `host`, at any free port."""
+    """Listens at `host`, at any free port.
 
-    def __init__(self, host: str) -> None:
+    If it `is_sealed`, so are all connections, each with the key of the host that connects. Where `admits`, that is one
+    of those that were admitted and not dismissed; else it is any that was given its key, and knows what it may ask for.
+    """
+
+    def __init__(self, host: str, *, is_sealed: bool = False, admits: bool = False) -> None:
         self.key = secrets.token_bytes(16)  # of the tokens of what is served here
+        self.seal = secrets.token_bytes(KEY_BYTES) if is_sealed else b""  # what keys of connections are made from
+        self._admitted: set[int] | None = set() if admits else None
         self._served: dict[bytes, tuple[memoryview, int]] = {}  # token -> (bytes, how often it was said)
         self._expected: dict[bytes, Arrival] = {}
         self._lock = threading.Lock()
@@ -63,6 +71,22 @@ class ObjectPort:
         self._thread.start()
 
     # what the owner says
+
+    def admit(self, number: int) -> None:
+        """The host of this number may connect."""
+        if self._admitted is not None:
+            self._admitted.add(number)
+
+    def dismiss(self, number: int) -> None:
+        """It may not any more."""
+        if self._admitted is not None:
+            self._admitted.discard(number)
+
+    def key_for(self, number: int) -> bytes | None:
+        """The common key of the host of this number and this one; None if it may not connect, or nothing is sealed."""
+        if not self.seal or (self._admitted is not None and number not in self._admitted):
+            return None
+        return key_between(self.seal, number)
 
     def serve(self, object_id: int, view: memoryview, *, is_result: bool = False) -> bytes:
         """A host that has the token that this returns may fetch these bytes, until `withdraw` was called as often."""
@@ -142,9 +166,12 @@ class ObjectPort:
             self._connections.pop(connection, None)
         connection.close()
 
-    def _attend(self, connection: socket.socket) -> None:
+    def _attend(self, accepted: socket.socket) -> None:
+        connection: Connection = accepted
         try:
             prepare(connection, FIRST_S)
+            if self.seal:
+                connection = accept_sealed(accepted, self.key_for)
             while (request := read_request(connection, FIRST_S)) is not None:
                 prepare(connection, STALL_S)
                 if not (self._give if request.what == FETCH else self._take)(connection, request):
@@ -162,7 +189,7 @@ class ObjectPort:
         except OSError:
             pass  # the connection broke: the side that needs it comes again
         finally:
-            self._forget(connection)
+            self._forget(accepted)
 
     def _complain(self, error: object, level: int = logging.WARNING) -> None:
         with self._lock:
@@ -179,7 +206,7 @@ class ObjectPort:
         if is_due:
             _log.log(level, text, *about)
 
-    def _give(self, connection: socket.socket, request: Request) -> bool:
+    def _give(self, connection: Connection, request: Request) -> bool:
         with self._lock:
             view, _ = self._served.get(request.token, (None, 0))
         if view is None or request.offset > view.nbytes:
@@ -188,7 +215,7 @@ class ObjectPort:
         send(connection, view, request.offset)
         return True
 
-    def _take(self, connection: socket.socket, request: Request) -> bool:
+    def _take(self, connection: Connection, request: Request) -> bool:
         deadline = time.monotonic() + PATIENCE_S
         while True:  # that it comes is said over another connection, which may be slower
             with self._lock:
@@ -201,7 +228,7 @@ class ObjectPort:
             time.sleep(0.005)
 
 
-def _receive_into(arrival: Arrival, connection: socket.socket) -> bool:
+def _receive_into(arrival: Arrival, connection: Connection) -> bool:
     """Let the other side bring what is still missing."""
     if arrival.is_whole or not arrival.here:  # nothing is missing, or there is no room for it anyway
         answer(connection, YES, arrival.total, arrival.total)
@@ -212,7 +239,13 @@ def _receive_into(arrival: Arrival, connection: socket.socket) -> bool:
         return False
     try:
         answer(connection, YES, arrival.have, arrival.total)
-        receive(connection, view, arrival.have, arrival.note)
+        receive(
+            connection,
+            view,
+            arrival.have,
+            arrival.note,
+            arrival.make_room if isinstance(connection, Sealed) else None,
+        )
     finally:
         del view
         arrival.end()

@@ -14,10 +14,11 @@ from scaler._native import Store
 from scaler.address import Address, Endpoint
 from scaler.exceptions import AddressError
 from scaler.objects.arrival import Arrival
-from scaler.objects.dialer import ObjectDialer
+from scaler.objects.dialer import Giver, ObjectDialer
 from scaler.objects.port import ObjectPort
+from scaler.objects.sealed import Seal
 from scaler.objects.stream import token_for
-from scaler.protocol.frames import Offer, Serves
+from scaler.protocol.frames import Offer, Serves, Welcome
 
 _log = logging.getLogger(__name__)
 
@@ -34,7 +35,7 @@ class RelayTransport:
         """What to tell the scheduler at the beginning of a session."""
         if self._port is None:
             return Serves(self._key)
-        return Serves(self._key, str(Endpoint(self._host, self._port.port)))
+        return Serves(self._key, str(Endpoint(self._host, self._port.port)), self._port.seal)
 
     @property
     def is_usable(self) -> bool:
@@ -51,9 +52,9 @@ class RelayTransport:
         if not arrival.here:
             done(True)  # there is no room for it: no need to try
             return
-        places = [(self._dialer.home, offer.token)]
+        givers = [self._dialer.giver(offer.token)]
         if offer.source:
-            places.insert(0, (Endpoint.parse(offer.source), offer.source_token))
+            givers.insert(0, Giver(Endpoint.parse(offer.source), offer.source_token, offer.source_key))
         elif not self.is_usable:
             done(False)
             return
@@ -64,7 +65,7 @@ class RelayTransport:
                 self._port.serve(offer.object, self._store.open(arrival.here))
             done(ok)
 
-        self._dialer.fetch(arrival, places, fetched)
+        self._dialer.fetch(arrival, givers, fetched)
 
     def forget_offered(self, object_id: int) -> None:
         """It goes on its way: the scheduler takes it or not."""
@@ -91,13 +92,23 @@ class RelayTransport:
 
 
 def open_transport(
-    address: str, objects_port: int, store: Store, call: Callable[[Callable[[], None]], None], *, listens: bool
+    address: str,
+    welcome: Welcome,
+    store: Store,
+    call: Callable[[Callable[[], None]], None],
+    *,
+    listens: bool,
+    is_sealed: bool = False,
 ) -> RelayTransport | None:
-    """What a relay of the scheduler at this address has; None if the scheduler has no port for objects."""
-    where = Address.parse(address)
-    if not objects_port or where.is_ipc:
+    """What a relay of the scheduler at this address has; None if the scheduler has no port for objects.
+
+    Where the session `is_sealed`, so are the connections, or there are none.
+    """
+    where, objects_port = Address.parse(address), welcome.objects_port
+    if not objects_port or where.is_ipc or (is_sealed and not welcome.objects_key):
         return None
-    dialer = ObjectDialer(Endpoint(where.host, objects_port), call)
+    seal = Seal(welcome.objects_number, welcome.objects_key) if welcome.objects_key else None
+    dialer = ObjectDialer(Endpoint(where.host, objects_port), call, seal)
     if not listens:
         return RelayTransport(dialer, store, None)
     try:
@@ -105,7 +116,7 @@ def open_transport(
         Endpoint.parse(
             str(Endpoint(host, objects_port))
         )  # as others will read it: a link-local one means nothing to them
-        return RelayTransport(dialer, store, ObjectPort(host), host)
+        return RelayTransport(dialer, store, ObjectPort(host, is_sealed=seal is not None), host)
     except (OSError, AddressError) as error:
         _log.warning("other hosts cannot fetch objects from here: %s", error)
         return RelayTransport(dialer, store, None)

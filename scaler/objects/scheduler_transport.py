@@ -16,10 +16,14 @@ from scaler.protocol.frames import Offer
 
 
 class SchedulerTransport:
-    """`peer` is the other side. What it gets it can give to others, if `keeps` says so and it has an address."""
+    """`peer` is the other side. What it gets it can give to others, if `keeps` says so and it has an address.
 
-    def __init__(self, port: ObjectPort, directory: ObjectDirectory, peer: Host, keeps: bool) -> None:
+    `number` is by what it is known where connections are sealed.
+    """
+
+    def __init__(self, port: ObjectPort, directory: ObjectDirectory, peer: Host, keeps: bool, number: int) -> None:
         self._port, self._directory, self._peer, self._keeps = port, directory, peer, keeps
+        self._number = number
         self._offered: dict[int, tuple[Callable[[bool], None], Source | None]] = {}
         self._expected: set[int] = set()
 
@@ -30,8 +34,12 @@ class SchedulerTransport:
     def offer(self, object_id: int, view: memoryview, done: Callable[[bool], None]) -> Offer:
         source = self._directory.choose(object_id)
         self._offered[object_id] = done, source
-        elsewhere = ("", b"") if source is None else (source.host.address, source.token(object_id))
-        return Offer(object_id, view.nbytes, self._port.serve(object_id, view), *elsewhere)
+        token = self._port.serve(object_id, view)
+        if source is None:
+            return Offer(object_id, view.nbytes, token)
+        return Offer(
+            object_id, view.nbytes, token, source.host.address, source.token(object_id), source.key_for(self._number)
+        )
 
     def on_fetched(self, object_id: int, is_there: bool) -> None:
         """The peer has it, or can't get it this way."""

@@ -31,18 +31,25 @@ import socket
 import struct
 from collections.abc import Callable
 from hashlib import blake2b
-from typing import Any
+from typing import Any, NamedTuple
 
 from scaler.objects.stream import HungUp, StreamError
 
 MAGIC, VERSION = b"SCOS", 1
 AES_256_GCM, CHACHA20_POLY1305 = 1, 2
 KEY_BYTES, RANDOM_BYTES, TAG_BYTES = 32, 32, 16
-MOST_RECORD_BYTES = 512 << 10
+MOST_RECORD_BYTES = 256 << 10  # the interpreter's lock is held while one is sealed or opened
 _OPENING = struct.Struct("<4sHHI32s")
 _REPLY = struct.Struct("<4sHH32s")
 _LENGTH = struct.Struct("<I")
 _PERSON = b"scaler objects"
+
+
+class Seal(NamedTuple):
+    """What a host that connects has for one that listens: their common key, and the number by which that finds it."""
+
+    number: int
+    key: bytes
 
 
 class SealError(StreamError):
@@ -145,9 +152,9 @@ class Sealed:
         self.connection.close()
 
 
-def connect_sealed(connection: socket.socket, key: bytes, key_number: int) -> Sealed:
-    """The end that has connected: it means the key of this number, which is `key`."""
-    opening = _OPENING.pack(MAGIC, VERSION, AES_256_GCM | CHACHA20_POLY1305, key_number, os.urandom(RANDOM_BYTES))
+def connect_sealed(connection: socket.socket, seal: Seal) -> Sealed:
+    """The end that has connected."""
+    opening = _OPENING.pack(MAGIC, VERSION, AES_256_GCM | CHACHA20_POLY1305, seal.number, os.urandom(RANDOM_BYTES))
     if not has_fast_aes():
         opening = opening[:6] + CHACHA20_POLY1305.to_bytes(2, "little") + opening[8:]
     connection.sendall(opening)
@@ -156,14 +163,16 @@ def connect_sealed(connection: socket.socket, key: bytes, key_number: int) -> Se
     magic, version, cipher, _ = _REPLY.unpack(reply)
     if (magic, version) != (MAGIC, VERSION) or cipher not in (AES_256_GCM, CHACHA20_POLY1305):
         raise StreamError("what listens there serves no sealed objects of this version")
-    there, here = _keys(key, opening, bytes(reply))
+    there, here = _keys(seal.key, opening, bytes(reply))
     return Sealed(connection, _cipher(cipher, there), _cipher(cipher, here))
 
 
 def accept_sealed(connection: socket.socket, key_of: Callable[[int], bytes | None]) -> Sealed:
     """The end that listens; `key_of` gives the key of a number. It has proved nothing before a record has opened."""
     opening = bytearray(_OPENING.size)
-    _fill(connection, memoryview(opening))
+    _fill(connection, memoryview(opening)[: len(MAGIC)])
+    if opening[: len(MAGIC)] == MAGIC:  # what begins otherwise may be shorter, and would be waited for in vain
+        _fill(connection, memoryview(opening)[len(MAGIC) :])
     magic, version, ciphers, number, _ = _OPENING.unpack(opening)
     if (magic, version) != (MAGIC, VERSION) or not ciphers & (AES_256_GCM | CHACHA20_POLY1305):
         raise StreamError("it does not ask for sealed objects of this version")

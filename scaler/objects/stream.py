@@ -23,7 +23,7 @@ import struct
 import time
 from collections.abc import Callable
 from hashlib import blake2b
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from scaler.protocol.bounds import TOKEN_BYTES
 
@@ -50,6 +50,24 @@ class Refusal(OSError):
     """The other side says no: asking again is of no use."""
 
 
+class Connection(Protocol):
+    """What is said over: a socket, or a sealed one."""
+
+    def sendall(self, data: bytes | memoryview, /) -> None: ...
+
+    def recv(self, most_bytes: int, /) -> bytes: ...
+
+    def recv_into(self, view: memoryview, size: int, flags: int, /) -> int: ...
+
+    def setblocking(self, is_blocking: bool, /) -> None: ...
+
+    def setsockopt(self, level: int, option: int, value: int | bytes, /) -> None: ...
+
+    def shutdown(self, how: int, /) -> None: ...
+
+    def close(self) -> None: ...
+
+
 class Request(NamedTuple):
     what: int
     offset: int
@@ -65,7 +83,7 @@ def token_for(key: bytes, object_id: int, *, is_result: bool = False) -> bytes:
     return blake2b(object_id.to_bytes(8, "little"), key=key, digest_size=TOKEN_BYTES, person=person).digest()
 
 
-def prepare(connection: socket.socket, stall_s: float = STALL_S) -> None:
+def prepare(connection: Connection, stall_s: float = STALL_S) -> None:
     """Let the connection block, but not for ever."""
     connection.setblocking(True)
     limit = struct.pack("ll", int(stall_s), int(stall_s % 1 * 1e6))
@@ -74,13 +92,13 @@ def prepare(connection: socket.socket, stall_s: float = STALL_S) -> None:
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
-def ask(connection: socket.socket, what: int, offset: int, token: bytes) -> tuple[int, int]:
+def ask(connection: Connection, what: int, offset: int, token: bytes) -> tuple[int, int]:
     """Send a request: (offset, size) of the answer. Refusal if that is a no."""
     connection.sendall(_REQUEST.pack(MAGIC, VERSION, what, offset, token))
     return read_answer(connection)
 
 
-def read_answer(connection: socket.socket) -> tuple[int, int]:
+def read_answer(connection: Connection) -> tuple[int, int]:
     magic, version, verdict, offset, size = _ANSWER.unpack(_read(connection, _ANSWER.size))
     if (magic, version) != (MAGIC, VERSION) or verdict not in (YES, NO):
         raise StreamError("what listens there serves no objects of this version")
@@ -89,7 +107,7 @@ def read_answer(connection: socket.socket) -> tuple[int, int]:
     return offset, size
 
 
-def read_request(connection: socket.socket, rest_s: float) -> Request | None:
+def read_request(connection: Connection, rest_s: float) -> Request | None:
     """The next request, all of it so soon after its first byte; None if the other side has hung up."""
     data = connection.recv(_REQUEST.size)
     if not data:
@@ -110,11 +128,11 @@ def read_request(connection: socket.socket, rest_s: float) -> Request | None:
     return Request(what, offset, token)
 
 
-def answer(connection: socket.socket, verdict: int, offset: int = 0, size: int = 0) -> None:
+def answer(connection: Connection, verdict: int, offset: int = 0, size: int = 0) -> None:
     connection.sendall(_ANSWER.pack(MAGIC, VERSION, verdict, offset, size))
 
 
-def send(connection: socket.socket, view: memoryview, offset: int) -> None:
+def send(connection: Connection, view: memoryview, offset: int) -> None:
     """Send what is in the view from the offset on."""
     while offset < view.nbytes:
         end = min(offset + PIECE_BYTES, view.nbytes)
@@ -122,10 +140,21 @@ def send(connection: socket.socket, view: memoryview, offset: int) -> None:
         offset = end
 
 
-def receive(connection: socket.socket, view: memoryview, offset: int, note: Callable[[int], None]) -> None:
-    """Fill the view from the offset on; `note` is told how far it has come. OSError if the other side breaks off."""
+def receive(
+    connection: Connection,
+    view: memoryview,
+    offset: int,
+    note: Callable[[int], None],
+    make_room: Callable[[int], None] | None = None,
+) -> None:
+    """Fill the view from the offset on; `note` is told how far it has come. OSError if the other side breaks off.
+
+    `make_room` is told before how far it will come, where it is not the kernel that writes.
+    """
     while offset < view.nbytes:
         end = min(offset + PIECE_BYTES, view.nbytes)
+        if make_room is not None:
+            make_room(end)
         count = connection.recv_into(view[offset:end], 0, socket.MSG_WAITALL)
         if not count:
             raise HungUp(f"the other side hung up after {offset} of {view.nbytes} bytes")
@@ -133,7 +162,7 @@ def receive(connection: socket.socket, view: memoryview, offset: int, note: Call
         note(offset)
 
 
-def _read(connection: socket.socket, size: int) -> bytes:
+def _read(connection: Connection, size: int) -> bytes:
     data = b""
     while len(data) < size:
         part = connection.recv(size - len(data))

@@ -177,7 +177,7 @@ class SchedulerServer:
         )  # fmt: skip
         undo.callback(self._monitoring.close)
         self.monitor_address = self._monitoring.open(bound, self._asked_monitor, address == bound)
-        self._objects.port = _open_object_port(bound)
+        self._objects.port = _open_object_port(bound, is_sealed=self._keys is not None)
         watch(self._descriptor, self._read)
         return bound
 
@@ -428,12 +428,12 @@ class SchedulerServer:
         self._context.term()
 
 
-def _open_object_port(address: Address) -> ObjectPort | None:
+def _open_object_port(address: Address, *, is_sealed: bool) -> ObjectPort | None:
     """Where remote peers fetch and bring objects: at the same interface, at any free port. None if that cannot be."""
     if address.is_ipc:
         return None
     try:
-        return ObjectPort(address.host)
+        return ObjectPort(address.host, is_sealed=is_sealed, admits=True)
     except OSError as error:
         _log.warning("no port for objects at %s (%s): they go over the sessions, which is slower", address.host, error)
         return None

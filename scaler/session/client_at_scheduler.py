@@ -58,8 +58,11 @@ class ClientAtScheduler(SessionAtScheduler):
 
     says_tasks = False
 
-    def __init__(self, core: SchedulerCore, hello: Hello, objects: HostObjects, ready: set[SessionAtScheduler]) -> None:
-        super().__init__(core, hello, objects, IncomingObjects(objects.store, client_bits=hello.client_bits), ready)
+    def __init__(
+        self, core: SchedulerCore, hello: Hello, objects: HostObjects, ready: set[SessionAtScheduler], number: int
+    ) -> None:
+        incoming = IncomingObjects(objects.store, client_bits=hello.client_bits)
+        super().__init__(core, hello, objects, incoming, ready, number)
         self.index: int | None = None
         self._outlet: RunOutlet | None = None  # of its results
         self._has_room_again = False  # for results that wait in the core

@@ -65,7 +65,9 @@ class ClientRelay:
         self._thread = RelayThread(
             address, dealer, hello, welcome, side, timeout_s=timeout_s, on_over=self._on_over, keys=keys
         )
-        side.use(open_transport(address, welcome.objects_port, self._store, self._thread.call, listens=False))
+        side.use(
+            open_transport(address, welcome, self._store, self._thread.call, listens=False, is_sealed=dealer.is_sealed)
+        )
         self._thread.start()
 
     @property

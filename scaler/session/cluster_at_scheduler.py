@@ -71,10 +71,11 @@ class ClusterAtScheduler(SessionAtScheduler):
         hello: Hello,
         objects: HostObjects,
         ready: set[SessionAtScheduler],
+        number: int,
         queue_size: int,
         vouchers: set[bytes],
     ) -> None:
-        super().__init__(core, hello, objects, IncomingObjects(objects.store, renames=True), ready)
+        super().__init__(core, hello, objects, IncomingObjects(objects.store, renames=True), ready, number)
         self._queue_size = queue_size
         self._all_vouchers = vouchers  # of all workers of all hosts
         self._vouchers: dict[int, bytes] = {}  # by the relay's number

@@ -147,7 +147,9 @@ class ClusterRelay:
                 self._address, dealer, hello, welcome, session,
                 timeout_s=self._timeout_s, on_over=self._on_over, keys=self._keys,
             )  # fmt: skip
-            session.use(open_transport(self._address, welcome.objects_port, store, thread.call, listens=True))
+            session.use(
+                open_transport(self._address, welcome, store, thread.call, listens=True, is_sealed=dealer.is_sealed)
+            )
             # What belongs to the session before is taken over in the thread: there it can fail without harm.
             thread.start(first=partial(session.take_over, before, welcome.epoch) if before is not None else None)
             undo.pop_all()

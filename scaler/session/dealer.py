@@ -71,6 +71,7 @@ class Dealer:
         self._poller.register(self._socket, zmq.POLLIN)
         self._poller.register(self._monitor, zmq.POLLIN)
         self.is_broken = False
+        self.is_sealed = keys is not None  # nobody else can read what is said
         self.has_met = False
         self.why_refused: str | None = None  # by ZeroMQ's own handshake, before anything was said
         self.why_doubtful: str | None = None  # the same, if what listens there does speak ZeroMQ

@@ -107,6 +107,7 @@ class RemotePeers:
         self._now_ns = 0  # as the caller's clock has it
         self._to_tell: dict[Link, None] = {}  # clients that have not heard how many workers there are
         self._workers = Workers(0)
+        self._number = 0  # of the newest session
         self._next_warning_s = 0.0
         self.dropped = 0
         self.monitor = ""  # where the scheduler says how it is, for those who look
@@ -232,7 +233,7 @@ class RemotePeers:
         self._ready.add(link.session)
         self._strangers.on_session(routing_id)
         resumed = bool(hello.session) and link.token == hello.session
-        self._welcome(routing_id, link.token, resumed, link.session.talk.ledger.received)
+        self._welcome(routing_id, link.token, resumed, link.session.talk.ledger.received, link.session.number)
 
     def _why_not_new(self, hello: Hello) -> str:
         """Why it cannot have a session just now; nothing if it can."""
@@ -242,22 +243,27 @@ class RemotePeers:
             return "the worker whose tasks it says it is the client of is not here"
         return ""
 
-    def _welcome(self, routing_id: bytes, token: bytes, resumed: bool, received: int = 0) -> None:
+    def _welcome(self, routing_id: bytes, token: bytes, resumed: bool, received: int = 0, number: int = 0) -> None:
+        port = self._objects.port
         welcome = Welcome(
             int(self._epoch, 16), token, resumed, received if resumed else 0, self._local_address,
             round(self._heartbeat_s * 1000), self.monitor,
-            objects_port=0 if self._objects.port is None else self._objects.port.port,
+            objects_port=0 if port is None else port.port, objects_number=number,
+            objects_key=(port.key_for(number) or b"") if port is not None and number else b"",
         )  # fmt: skip
         self._send(routing_id, encode(Frame(welcome, 0, received)))
 
     def _new_link(self, routing_id: bytes, hello: Hello, now_s: float) -> Link:
         session: SessionAtScheduler
+        self._number += 1
         if hello.role == Role.CLIENT:
-            session = ClientAtScheduler(self._core, hello, self._objects, self._ready)
+            session = ClientAtScheduler(self._core, hello, self._objects, self._ready, self._number)
         else:
             session = ClusterAtScheduler(
-                self._core, hello, self._objects, self._ready, self._queue_size, self._vouchers
+                self._core, hello, self._objects, self._ready, self._number, self._queue_size, self._vouchers
             )
+        if self._objects.port is not None:
+            self._objects.port.admit(self._number)
         link = Link(session, secrets.token_bytes(16), routing_id, now_s, now_s)
         self._by_token[link.token] = self._by_session[session] = link
         self._unbegun[link] = None
@@ -300,6 +306,8 @@ class RemotePeers:
         del self._by_token[link.token]
         del self._by_session[link.session]
         self._unbegun.pop(link, None)
+        if self._objects.port is not None:
+            self._objects.port.dismiss(link.session.number)
         if link.has_begun:
             hello = link.session.hello
             _sparing.info(hello.host_name, "a %s on %s left: %s", Role(hello.role).name.lower(), hello.host_name, why)

@@ -78,6 +78,7 @@ class SessionAtScheduler(SessionEnd, ABC):
         objects: HostObjects,
         incoming: IncomingObjects,
         ready: "set[SessionAtScheduler]",
+        number: int,
     ) -> None:
         super().__init__(incoming)
         self.core = core
@@ -85,6 +86,7 @@ class SessionAtScheduler(SessionEnd, ABC):
         self.hello = hello
         self.objects = objects
         self.transport: SchedulerTransport | None = None
+        self.number = number  # which no other of this scheduler has
         self.is_over = False
         self.dropped_output = 0  # lines that tasks have written and that could not be told
         self.now_ns = 0  # as the caller's clock has it
@@ -107,8 +109,10 @@ class SessionAtScheduler(SessionEnd, ABC):
             return
         if self.transport is not None:
             raise FrameError("it has said before how objects go to it")
-        host = Host(body.key, body.address)
-        self.transport = SchedulerTransport(self.objects.port, self.objects.directory, host, self.keeps)
+        if body.address and bool(body.seal) != bool(self.objects.port.seal):
+            raise FrameError("connections for objects are sealed to both ports or to none")
+        host = Host(body.key, body.address, body.seal)
+        self.transport = SchedulerTransport(self.objects.port, self.objects.directory, host, self.keeps, self.number)
         self.talk.use(self.transport)
 
     @abstractmethod

@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import time
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 import psutil
@@ -143,9 +144,10 @@ def test_large_objects_do_not_go_through_the_session():
 
 
 def test_where_the_port_for_objects_cannot_be_reached_they_go_through_the_session(monkeypatch, caplog):
-    def to_nowhere(address, objects_port, store, call, *, listens):
+    def to_nowhere(address, welcome, store, call, *, listens, is_sealed):
         with socket.create_server(("127.0.0.1", 0)) as closed:
-            return open_transport(address, closed.getsockname()[1], store, call, listens=listens)
+            nowhere = replace(welcome, objects_port=closed.getsockname()[1])
+            return open_transport(address, nowhere, store, call, listens=listens, is_sealed=is_sealed)
 
     monkeypatch.setattr(client_relay, "open_transport", to_nowhere)
     with RemoteCluster(1) as cluster, Client(cluster.get_address()) as client:

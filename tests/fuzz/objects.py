@@ -20,7 +20,7 @@ from scaler._native import Segment
 from scaler.address import Endpoint
 from scaler.objects import port as object_port
 from scaler.objects.arrival import Arrival
-from scaler.objects.dialer import ObjectDialer
+from scaler.objects.dialer import Giver, ObjectDialer
 from scaler.objects.port import ObjectPort
 from tests.processes import wait_until
 
@@ -174,7 +174,7 @@ class ObjectsFuzz:
             where = chance.choice(
                 (Endpoint("a" * 70, 1), Endpoint("", 1), Endpoint("::1", 1), Endpoint("a" * 300 + ".b", 70000))
             )
-        self.dialer.fetch(arrival, [(where, secrets.token_bytes(16))], on_done)
+        self.dialer.fetch(arrival, [Giver(where, secrets.token_bytes(16))], on_done)
         assert done.wait(60), "a fetch has not ended"
         assert said == [arrival.is_whole]
         assert bytes(memoryview(memory)[size:]) == bytes(8192 - size), "more was written than the object has"
@@ -183,7 +183,7 @@ class ObjectsFuzz:
         """Fetch it from the port, rightly."""
         memory = bytearray(len(SECRET))
         arrival, done = Arrival(1, len(SECRET), memoryview(memory)), threading.Event()
-        self.dialer.fetch(arrival, [(Endpoint(HOST, self.port.port), self.token)], lambda is_there: done.set())
+        self.dialer.fetch(arrival, [self.dialer.giver(self.token)], lambda is_there: done.set())
         assert done.wait(60)
         assert arrival.is_whole
         assert memory == SECRET

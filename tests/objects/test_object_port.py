@@ -15,7 +15,7 @@ from scaler.address import Endpoint
 from scaler.objects import arrival as arrival_module
 from scaler.objects import port as object_port
 from scaler.objects.arrival import Arrival
-from scaler.objects.dialer import MOST_THREADS, ObjectDialer
+from scaler.objects.dialer import MOST_THREADS, Giver, ObjectDialer
 from scaler.objects.port import ObjectPort
 from scaler.objects.stream import BRING, FETCH, Refusal, ask, prepare, receive, token_for
 from tests.processes import wait_until
@@ -106,7 +106,7 @@ def bytes_of(arrival):
 def test_an_object_is_fetched_into_its_place(port, dialer):
     data, arrival, done = os.urandom(SIZE), room(), Done()
     token = port.serve(7, memoryview(data))
-    dialer.fetch(arrival, [(dialer.home, token)], done)
+    dialer.fetch(arrival, [dialer.giver(token)], done)
     assert done.wait()
     assert bytes_of(arrival) == data
 
@@ -125,7 +125,7 @@ def test_many_at_once_share_a_few_threads(port, dialer):
     items = []
     for number in range(1, 40):
         data, arrival, done = os.urandom(100_000), room(100_000), Done()
-        dialer.fetch(arrival, [(dialer.home, port.serve(number, memoryview(data)))], done)
+        dialer.fetch(arrival, [dialer.giver(port.serve(number, memoryview(data)))], done)
         items.append((data, arrival, done))
     for data, arrival, done in items:
         assert done.wait()
@@ -139,7 +139,7 @@ def test_what_breaks_goes_on_where_it_was(port, way):
     dialer = ObjectDialer(cutter.place, lambda what: what())
     data, arrival, done = os.urandom(SIZE), room(), Done()
     if way == "fetch":
-        dialer.fetch(arrival, [(dialer.home, port.serve(7, memoryview(data)))], done)
+        dialer.fetch(arrival, [dialer.giver(port.serve(7, memoryview(data)))], done)
     else:
         port.expect(token_for(b"k" * 16, 7), arrival)
         dialer.bring(memoryview(data), token_for(b"k" * 16, 7), done)
@@ -158,8 +158,9 @@ def test_what_one_place_cannot_give_is_fetched_from_the_next(port, dialer):
     other = ObjectPort(HOST)  # which has never heard of it
     dying = Cutter(port.port, 9, 1_000_000)  # and one that dies in the middle, as often as it is tried
     token = port.serve(7, memoryview(data))
-    places = [(nowhere, token), ((HOST, other.port), token), (dying.place, token), (dialer.home, token)]
-    dialer.fetch(arrival, places, done)
+    givers = [Giver(Endpoint(*nowhere), token), Giver(Endpoint(HOST, other.port), token), Giver(dying.place, token)]
+    givers.append(dialer.giver(token))
+    dialer.fetch(arrival, givers, done)
     assert done.wait()
     assert bytes_of(arrival) == data
     assert dialer.is_usable  # only the scheduler's host counts for that
@@ -174,7 +175,7 @@ def test_a_place_that_cannot_be_one_is_passed_over_and_the_thread_goes_on(port, 
     for place in (host, port.port), (HOST, 1 << 20):
         for _ in range(MOST_THREADS + 1):
             arrival, done = room(), Done()
-            dialer.fetch(arrival, [(Endpoint(*place), token), (dialer.home, token)], done)
+            dialer.fetch(arrival, [Giver(Endpoint(*place), token), dialer.giver(token)], done)
             assert done.wait()
             assert bytes_of(arrival) == data
 
@@ -188,11 +189,11 @@ def test_a_transfer_that_raises_has_failed_and_the_next_ones_go_on(port, dialer,
     token = port.serve(7, memoryview(data))
     for _ in range(MOST_THREADS + 1):
         done = Done()
-        dialer.fetch(Wrong(1, SIZE, None), [(dialer.home, token)], done)
+        dialer.fetch(Wrong(1, SIZE, None), [dialer.giver(token)], done)
         assert done.wait() is False
     assert caplog.text.count("RuntimeError: odd") == MOST_THREADS + 1
     arrival, done = room(), Done()
-    dialer.fetch(arrival, [(dialer.home, token)], done)
+    dialer.fetch(arrival, [dialer.giver(token)], done)
     assert done.wait()
     assert bytes_of(arrival) == data
 
@@ -204,7 +205,7 @@ def test_where_no_thread_can_be_had_a_transfer_has_failed_and_a_connection_is_hu
     token, done = port.serve(7, memoryview(b"data")), Done()
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", start)
-        dialer.fetch(room(), [(dialer.home, token)], done)
+        dialer.fetch(room(), [dialer.giver(token)], done)
         assert done.wait() is False
         with socket.create_connection((HOST, port.port)) as connection:
             connection.settimeout(30)
@@ -268,7 +269,7 @@ def test_nonsense_closes_its_connection_and_hurts_nobody(port, dialer, caplog, m
                     while connection.recv(65536):
                         pass
     arrival, done = room(), Done()
-    dialer.fetch(arrival, [(dialer.home, token)], done)
+    dialer.fetch(arrival, [dialer.giver(token)], done)
     assert done.wait()
     assert bytes_of(arrival) == data
     assert port.refused
@@ -359,7 +360,7 @@ def test_a_port_and_a_dialer_leave_nothing_behind():
         port = ObjectPort(HOST)
         dialer = ObjectDialer(Endpoint(HOST, port.port), lambda what: what())
         arrival, done = room(), Done()
-        dialer.fetch(arrival, [(dialer.home, port.serve(7, memoryview(bytes(SIZE))))], done)
+        dialer.fetch(arrival, [dialer.giver(port.serve(7, memoryview(bytes(SIZE))))], done)
         done.wait()
         with socket.create_connection((HOST, port.port)) as connection:  # in the middle of something
             ask(connection, FETCH, 0, token_for(port.key, 7))

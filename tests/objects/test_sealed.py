@@ -12,6 +12,7 @@ import pytest
 from scaler.objects import sealed
 from scaler.objects.sealed import (
     MOST_RECORD_BYTES,
+    Seal,
     Sealed,
     SealError,
     accept_sealed,
@@ -38,7 +39,7 @@ def meet(here: socket.socket, there: socket.socket, *, key: bytes = KEY, other: 
     ends: list[Sealed] = []
     thread = threading.Thread(target=lambda: ends.append(accept_sealed(there, lambda number: other)))
     thread.start()
-    mine = connect_sealed(here, key, 1)
+    mine = connect_sealed(here, Seal(1, key))
     thread.join()
     return [mine, *ends]
 
@@ -98,7 +99,7 @@ def test_who_has_another_key_or_none_gets_nothing(
     thread = threading.Thread(target=listen)
     thread.start()
     with contextlib.suppress(OSError):
-        connect_sealed(here, KEY, 1).sendall(b"hello")
+        connect_sealed(here, Seal(1, KEY)).sendall(b"hello")
     thread.join()
     assert isinstance(errors[0], SealError if other else StreamError)
 
@@ -130,7 +131,7 @@ def through(change: Change) -> tuple[bytes, BaseException | None]:
     threads = [threading.Thread(target=each) for each in (listen, pass_on)]
     for thread in threads:
         thread.start()
-    mine = connect_sealed(here, KEY, 1)
+    mine = connect_sealed(here, Seal(1, KEY))
     for i in range(6):
         mine.sendall(b"%d" % i * 10)
     for thread in threads:

@@ -41,6 +41,7 @@ PLACE = st.one_of(
     st.just(""),
     st.builds("{}:{}".format, st.sampled_from(("127.0.0.1", "a.example", "[::1]")), st.integers(1, 65535)),
 )
+SEAL = st.sampled_from([b"", bytes(range(32))])
 KEY = st.binary(min_size=16, max_size=16)
 IDENTITY = st.binary(min_size=1, max_size=64)
 DATA = st.binary(max_size=60)
@@ -77,6 +78,9 @@ BODIES = st.one_of(
         local_address=st.text("abc/-", max_size=107),
         heartbeat_ms=st.integers(1, 2**32 - 1),
         monitor=TEXT,
+        objects_port=st.integers(0, 65535),
+        objects_number=U32,
+        objects_key=SEAL,
     ),
     st.builds(Refusal, TEXT.filter(bool), st.booleans()),
     st.builds(frames.Goodbye, TEXT),
@@ -89,12 +93,12 @@ BODIES = st.one_of(
     st.builds(frames.Unable, TEXT),
     st.builds(frames.Alarm, TEXT),
     st.builds(frames.Workers, st.integers(0, 2**32 - 1)),
-    st.builds(frames.Offer, U64, st.integers(1, 2**40), KEY, PLACE, KEY),
+    st.builds(frames.Offer, U64, st.integers(1, 2**40), KEY, PLACE, KEY, SEAL),
     st.builds(frames.Fetched, U64, st.booleans()),
     st.builds(frames.Question, U32, st.integers(0, 255), U64, U32, U64),
     st.builds(frames.Answer, U32, TEXT, TEXT),
     st.builds(frames.Output, st.integers(0, 2**24 - 1), DATA),
-    st.builds(frames.Serves, KEY, PLACE),
+    st.builds(frames.Serves, KEY, PLACE, SEAL),
     st.builds(
         lambda number, offset, rest, data: Chunk(number, offset, offset + len(data) + rest, data),
         U64,
@@ -267,6 +271,9 @@ def test_a_pointer_followed_many_times_is_not_copied_many_times():
         (Chunk(1, 0, 2**40 + 1, b"abc"), "more than an object may have"),
         (Offer(1, 2**40 + 1), "an object of"),
         (Offer(1, 0), "an object of"),
+        (Offer(1, 1, source_key=bytes(31)), "a key has 32 bytes"),
+        (replace(WELCOME, objects_key=bytes(16)), "has 32 bytes, not 16"),
+        (frames.Serves(bytes(16), seal=bytes(33)), "a seal has 32 bytes"),
         (Refusal("x" * 4097), "a text has more"),
         (Goodbye("x" * 4097), "a text has more"),
         (ShutdownAnswer("x" * 4097), "a text has more"),

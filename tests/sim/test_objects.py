@@ -174,7 +174,7 @@ def fetches_of(link):
     fetch = link.dialer.fetch
 
     def note(arrival, places, done):
-        fetches.append(places[0])
+        fetches.append(places[0][:2])
         fetch(arrival, places, done)
 
     link.dialer.fetch = note

@@ -52,9 +52,10 @@ from scaler._native import (
     peer_segment_bytes,
     split_places,
 )
+from scaler.address import Endpoint
 from scaler.colocation.names import new_epoch, object_folder, sweep
 from scaler.objects.arrival import Arrival
-from scaler.objects.dialer import ObjectDialer
+from scaler.objects.dialer import Giver, ObjectDialer
 from scaler.objects.port import ObjectPort
 from scaler.objects.relay_transport import RelayTransport
 from scaler.objects.stream import token_for
@@ -124,6 +125,8 @@ def hear_freed(ids: bytes, store: Store) -> None:
 class Port:
     """As ObjectPort, without a socket: who comes here is a Dialer of this process."""
 
+    seal = b""  # connections are not sealed
+
     def __init__(self, number: int) -> None:
         self.key, self.port = secrets.token_bytes(16), number
         self.served: dict[bytes, list[memoryview]] = {}
@@ -145,6 +148,15 @@ class Port:
     def forget(self, token: bytes) -> None:
         del self.expected[token]
 
+    def admit(self, number: int) -> None:
+        pass
+
+    def dismiss(self, number: int) -> None:
+        pass
+
+    def key_for(self, number: int) -> bytes | None:
+        return None
+
     def close(self) -> None:
         pass
 
@@ -156,11 +168,12 @@ class Dialer:
         self.home, self.is_usable, self.ports = ("home", 0), True, ports
         self.jobs: list[tuple[Callable[[], bool], Callable[[bool], None]]] = []
 
-    def fetch(
-        self, arrival: Arrival, places: list[tuple[tuple[str, int], bytes]], done: Callable[[bool], None]
-    ) -> None:
+    def giver(self, token: bytes) -> Giver:
+        return Giver(cast(Endpoint, self.home), token)
+
+    def fetch(self, arrival: Arrival, givers: list[Giver], done: Callable[[bool], None]) -> None:
         def job() -> bool:
-            for (_, number), token in places:
+            for (_, number), token, _ in givers:
                 views = self.ports[number].served.get(token) if number in self.ports else None
                 room = arrival.begin(socket.socket())
                 if views and room is not None:

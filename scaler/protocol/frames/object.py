@@ -11,7 +11,7 @@ from typing import NamedTuple, Self
 
 from scaler.address import Endpoint
 from scaler.exceptions import AddressError
-from scaler.protocol.bounds import MOST_CHUNK_BYTES, MOST_OBJECT_BYTES, TOKEN_BYTES
+from scaler.protocol.bounds import MOST_CHUNK_BYTES, MOST_OBJECT_BYTES, SEAL_BYTES, TOKEN_BYTES
 from scaler.protocol.frames.columns import ALL, column, ids_column, row_count, three_columns, three_values, values
 
 
@@ -42,6 +42,7 @@ class Offer(NamedTuple):
     token: bytes = b""
     source: str = ""
     source_token: bytes = b""
+    source_key: bytes = b""
 
     def find_error(self) -> str | None:
         """What is wrong with it, as a sentence, or None."""
@@ -49,6 +50,8 @@ class Offer(NamedTuple):
             return f"offer: an object of {self.total_bytes} bytes"
         if len(self.token) not in (0, TOKEN_BYTES) or len(self.source_token) not in (0, TOKEN_BYTES):
             return f"offer: a token has {TOKEN_BYTES} bytes"
+        if len(self.source_key) not in (0, SEAL_BYTES):
+            return f"offer: a key has {SEAL_BYTES} bytes, not {len(self.source_key)}"
         return _place("offer", self.source)
 
 
@@ -60,15 +63,21 @@ class Fetched(NamedTuple):
 
 
 class Serves(NamedTuple):
-    """This side takes part: the key of its tokens, and where others may fetch what it has, if they can get there."""
+    """This side takes part: the key of its tokens, and where others may fetch what it has, if they can get there.
+
+    `seal` is what the keys of sealed connections to there are made from.
+    """
 
     key: bytes = b""
     address: str = ""
+    seal: bytes = b""
 
     def find_error(self) -> str | None:
         """What is wrong with it, as a sentence, or None."""
         if len(self.key) != TOKEN_BYTES:
             return f"serves: a key has {TOKEN_BYTES} bytes, not {len(self.key)}"
+        if len(self.seal) not in (0, SEAL_BYTES):
+            return f"serves: a seal has {SEAL_BYTES} bytes, not {len(self.seal)}"
         return _place("serves", self.address)
 
 

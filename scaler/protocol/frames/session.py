@@ -18,6 +18,7 @@ from scaler.protocol.bounds import (
     MOST_FACTS_LENGTH,
     MOST_IDENTITY_BYTES,
     MOST_TEXT_LENGTH,
+    SEAL_BYTES,
     SESSION_BYTES,
     VOUCHER_BYTES,
 )
@@ -91,6 +92,8 @@ class Welcome:
     heartbeat_ms: int = 0
     monitor: str = ""
     objects_port: int = 0
+    objects_number: int = 0
+    objects_key: bytes = b""
 
     def find_error(self) -> str | None:
         """What is wrong with it, as a sentence, or None."""
@@ -102,6 +105,8 @@ class Welcome:
             return "welcome: the scheduler's epoch and its heartbeat interval are not 0"
         if len(self.local_address.encode()) > MOST_ADDRESS_BYTES:
             return "welcome: the address for co-location is longer than an AF_UNIX address may be"
+        if len(self.objects_key) not in (0, SEAL_BYTES):
+            return f"welcome: a key for objects has {SEAL_BYTES} bytes, not {len(self.objects_key)}"
         return long_text("welcome", self.monitor)
 
 
