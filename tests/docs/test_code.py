@@ -94,7 +94,7 @@ def command_lines() -> Iterator[tuple[str, list[str]]]:
     for page in PAGES:
         for block in other_blocks(page, "", "sh", "text", "console", "diff"):
             for line in block.replace("\\\n", " ").splitlines():
-                found = re.match(r"(?:\$ |[-+] )?((?:[A-Z_]+=\S+ )*(?:nohup )?)scaler_([a-z]+)\s+(.*)", line)
+                found = re.match(r"(?:\$ |[-+] )?((?:[A-Z_]+=\S+ )*(?:nohup )?)scaler_([a-z]+)(\s.*|$)", line)
                 if found and found[2] in COMMANDS:
                     words = re.split(r"\s{2,}(?!\s|tcp:|ipc:|-)|\s+#|\s+&$|\s+[|>]|$", found[3], maxsplit=1)[0]
                     yield name_of(page), [found[2], *shlex.split(words)]
