@@ -57,7 +57,7 @@ default_role = "code"
 
 # What pages link to that is no page: files of the repository, which a reader of the site does not have.
 _TO_FILE = re.compile(
-    r"\[([^\]\n]+)\]\((?!https?:|#|mailto:)([^)#\s]+\.(?:py|pyx|pxi|h|json|ipynb|toml|capnp|sh|yaml|service))\)"
+    r"\[([^\]\n]+)\]\((?!https?:|#|mailto:)((?:[^)#\s]+\.(?:py|pyx|pxi|h|json|ipynb|toml|capnp|sh|yaml|service)|Containerfile))\)"
 )
 _LICENSE = re.compile(r"\[([^\]\n]+)\]\((?:\.\./)*LICENSE\)")
 _README = re.compile(r"\[([^\]\n]+)\]\((?:\.\./)+README\.md(#[^)]*)?\)|\[([^\]\n]+)\]\(README\.md(#[^)]*)?\)")
