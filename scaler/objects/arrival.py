@@ -48,12 +48,15 @@ class Arrival:
         """No thread writes it, or may."""
         return self._is_closed
 
-    def begin(self, connection: Connection) -> memoryview | None:
-        """The room, to be written by this connection's thread; then `end`. None if it is not to be written now."""
+    def begin(self, connection: Connection, wait_s: float = PATIENCE_S) -> memoryview | None:
+        """The room, to be written by this connection's thread; then `end`. None if it is not to be written now.
+
+        If another connection is about it, that is broken off, and given so long to end.
+        """
         with self._condition:
             if self._connection is not None:
                 _break_off(self._connection)
-                self._condition.wait_for(lambda: self._connection is None, PATIENCE_S)
+                self._condition.wait_for(lambda: self._connection is None, wait_s)
             if self._is_closed or self._connection is not None or self._view is None:
                 return None
             self._connection = connection

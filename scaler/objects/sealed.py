@@ -22,8 +22,8 @@ back to where it came from does not open, and neither does what was recorded in 
 added to its keys. That an end was cut off is for the layer above to see, which knows how many bytes are to come.
 
 Rule 1: what does not open ends the connection. Nothing of it has been given to anybody: a piece is opened whole.
-Rule 2: it is used like the socket under it (`sendall`, `recv`, `recv_into`), one thread for each direction at a time.
-Not here: what is said over it (stream), how the common key comes to both (session).
+Not here: what is said over it (stream), how the end that listens moves records (visit), how the key comes to both ends
+(session).
 """
 
 import os
@@ -40,8 +40,9 @@ AES_256_GCM, CHACHA20_POLY1305 = 1, 2
 KEY_BYTES, RANDOM_BYTES, TAG_BYTES = 32, 32, 16
 MOST_RECORD_BYTES = 256 << 10  # the interpreter's lock is held while one is sealed or opened
 _OPENING = struct.Struct("<4sHHI32s")
+OPENING_BYTES = _OPENING.size
 _REPLY = struct.Struct("<4sHH32s")
-_LENGTH = struct.Struct("<I")
+LENGTH = struct.Struct("<I")
 _PERSON = b"scaler objects"
 
 
@@ -56,29 +57,58 @@ class SealError(StreamError):
     """The other end has another key, or somebody in between has changed what it sent."""
 
 
-class Sealed:
-    """One end of a connection. Made by `connect_sealed` or `accept_sealed`."""
+class Records:
+    """The records of one connection, each direction with its own key and count. No socket."""
 
-    def __init__(self, connection: socket.socket, sending: Any, receiving: Any) -> None:
-        self.connection = connection
+    def __init__(self, sending: Any, receiving: Any) -> None:
         self._sending, self._receiving = sending, receiving
         self._sent = self._received = 0
-        self._out = bytearray(_LENGTH.size + MOST_RECORD_BYTES + TAG_BYTES)
+
+    def seal(self, piece: memoryview, out: memoryview) -> int:
+        """Put the next record, of at most MOST_RECORD_BYTES, into `out`: how many bytes it has."""
+        head = LENGTH.pack(piece.nbytes)
+        end = LENGTH.size + piece.nbytes + TAG_BYTES
+        out[: LENGTH.size] = head
+        self._sending.encrypt_into(_nonce(self._sent), piece, head, out[LENGTH.size : end])
+        self._sent += 1
+        return end
+
+    def open(self, sealed: memoryview, place: memoryview) -> None:
+        """Open the next record, of which this is all but the length, in a place that it fills. SealError if it does not
+        open; what is in the place then is nothing that the other end has sent.
+        """
+        from cryptography.exceptions import InvalidTag
+
+        try:
+            self._receiving.decrypt_into(_nonce(self._received), sealed, LENGTH.pack(place.nbytes), place)
+        except InvalidTag:
+            raise SealError("a record does not open: another key, or somebody has changed it") from None
+        self._received += 1
+
+
+def length_in(head: bytes | bytearray) -> int:
+    """Bytes of plain text of the record that begins so. SealError if there is no such record."""
+    (length,) = LENGTH.unpack(head)
+    if not 0 < length <= MOST_RECORD_BYTES:
+        raise SealError(f"a record of {length} bytes: the other end has another key, or what it sent was changed")
+    return int(length)
+
+
+class Sealed:
+    """The end that has connected: used like the blocking socket under it (`sendall`, `recv`, `recv_into`)."""
+
+    def __init__(self, connection: socket.socket, records: Records) -> None:
+        self.connection, self._records = connection, records
+        self._out = bytearray(LENGTH.size + MOST_RECORD_BYTES + TAG_BYTES)
         self._in = bytearray(MOST_RECORD_BYTES + TAG_BYTES)
         self._rest = b""  # of a record of which less was asked for
 
     def sendall(self, data: bytes | memoryview) -> None:
         """Send it all, as so many records as it takes."""
         view = memoryview(data).cast("B")
-        for begin in range(0, view.nbytes, MOST_RECORD_BYTES):
-            piece = view[begin : begin + MOST_RECORD_BYTES]
-            _LENGTH.pack_into(self._out, 0, piece.nbytes)
-            end = _LENGTH.size + piece.nbytes + TAG_BYTES
-            with memoryview(self._out) as out:
-                self._sending.encrypt_into(
-                    _nonce(self._sent), piece, bytes(out[: _LENGTH.size]), out[_LENGTH.size : end]
-                )
-                self._sent += 1
+        with memoryview(self._out) as out:
+            for begin in range(0, view.nbytes, MOST_RECORD_BYTES):
+                end = self._records.seal(view[begin : begin + MOST_RECORD_BYTES], out)
                 self.connection.sendall(out[:end])
 
     def recv(self, most_bytes: int) -> bytes:
@@ -88,7 +118,7 @@ class Sealed:
             if not length:
                 return b""
             opened = bytearray(length)
-            self._open(length, memoryview(opened))
+            self._open(memoryview(opened))
             self._rest = bytes(opened)
         data, self._rest = self._rest[:most_bytes], self._rest[most_bytes:]
         return data
@@ -107,35 +137,26 @@ class Sealed:
             if not length:
                 break
             if length <= room:
-                self._open(length, view[done : done + length])
+                self._open(view[done : done + length])
                 done += length
             else:
                 opened = bytearray(length)
-                self._open(length, memoryview(opened))
+                self._open(memoryview(opened))
                 self._rest = bytes(opened)
         return done
 
     def _next_length(self) -> int:
         """Of the record that comes next; 0 if the other end has hung up before it."""
-        head = bytearray(_LENGTH.size)
+        head = bytearray(LENGTH.size)
         if not _fill(self.connection, memoryview(head), may_end=True):
             return 0
-        (length,) = _LENGTH.unpack(head)
-        if not 0 < length <= MOST_RECORD_BYTES:
-            raise SealError(f"a record of {length} bytes: the other end has another key, or what it sent was changed")
-        return int(length)
+        return length_in(head)
 
-    def _open(self, length: int, place: memoryview) -> None:
+    def _open(self, place: memoryview) -> None:
         """Read the rest of the record and open it in this place."""
-        from cryptography.exceptions import InvalidTag
-
-        with memoryview(self._in)[: length + TAG_BYTES] as sealed:
+        with memoryview(self._in)[: place.nbytes + TAG_BYTES] as sealed:
             _fill(self.connection, sealed)
-            try:
-                self._receiving.decrypt_into(_nonce(self._received), sealed, _LENGTH.pack(length), place)
-            except InvalidTag:
-                raise SealError("a record does not open: another key, or somebody has changed it") from None
-        self._received += 1
+            self._records.open(sealed, place)
 
     # What else the stream does with a socket.
 
@@ -154,9 +175,8 @@ class Sealed:
 
 def connect_sealed(connection: socket.socket, seal: Seal) -> Sealed:
     """The end that has connected."""
-    opening = _OPENING.pack(MAGIC, VERSION, AES_256_GCM | CHACHA20_POLY1305, seal.number, os.urandom(RANDOM_BYTES))
-    if not has_fast_aes():
-        opening = opening[:6] + CHACHA20_POLY1305.to_bytes(2, "little") + opening[8:]
+    ciphers = AES_256_GCM | CHACHA20_POLY1305 if has_fast_aes() else CHACHA20_POLY1305
+    opening = _OPENING.pack(MAGIC, VERSION, ciphers, seal.number, os.urandom(RANDOM_BYTES))
     connection.sendall(opening)
     reply = bytearray(_REPLY.size)
     _fill(connection, memoryview(reply))
@@ -164,15 +184,14 @@ def connect_sealed(connection: socket.socket, seal: Seal) -> Sealed:
     if (magic, version) != (MAGIC, VERSION) or cipher not in (AES_256_GCM, CHACHA20_POLY1305):
         raise StreamError("what listens there serves no sealed objects of this version")
     there, here = _keys(seal.key, opening, bytes(reply))
-    return Sealed(connection, _cipher(cipher, there), _cipher(cipher, here))
+    return Sealed(connection, Records(_cipher(cipher, there), _cipher(cipher, here)))
 
 
-def accept_sealed(connection: socket.socket, key_of: Callable[[int], bytes | None]) -> Sealed:
-    """The end that listens; `key_of` gives the key of a number. It has proved nothing before a record has opened."""
-    opening = bytearray(_OPENING.size)
-    _fill(connection, memoryview(opening)[: len(MAGIC)])
-    if opening[: len(MAGIC)] == MAGIC:  # what begins otherwise may be shorter, and would be waited for in vain
-        _fill(connection, memoryview(opening)[len(MAGIC) :])
+def reply_to(opening: bytes, key_of: Callable[[int], bytes | None]) -> tuple[int, bytes, Records]:
+    """What the end that listens makes of an opening: which number it names, what to answer, the records that follow.
+
+    `key_of` gives the key of a number. The other end has proved nothing before a record has opened.
+    """
     magic, version, ciphers, number, _ = _OPENING.unpack(opening)
     if (magic, version) != (MAGIC, VERSION) or not ciphers & (AES_256_GCM | CHACHA20_POLY1305):
         raise StreamError("it does not ask for sealed objects of this version")
@@ -181,9 +200,8 @@ def accept_sealed(connection: socket.socket, key_of: Callable[[int], bytes | Non
         raise StreamError("it means a key that there is not")
     cipher = AES_256_GCM if ciphers & AES_256_GCM and has_fast_aes() else ciphers & CHACHA20_POLY1305 or AES_256_GCM
     reply = _REPLY.pack(MAGIC, VERSION, cipher, os.urandom(RANDOM_BYTES))
-    connection.sendall(reply)
-    there, here = _keys(key, bytes(opening), reply)
-    return Sealed(connection, _cipher(cipher, here), _cipher(cipher, there))
+    there, here = _keys(key, opening, reply)
+    return int(number), reply, Records(_cipher(cipher, here), _cipher(cipher, there))
 
 
 def key_between(key: bytes, number: int) -> bytes:

@@ -14,13 +14,14 @@ After a yes to a fetch the answerer sends the bytes from `offset` to the end; af
 then gets a second answer whose offset is the size. After a no the answerer hangs up.
 
 Rule 1: bytes are received into their place and sent from theirs, without a copy in between, by calls that run without
-        the interpreter's lock. Sockets block, with a limit: a side that moves nothing for STALL_S has gone.
-Not here: the side that listens (port), the side that connects (dialer), which object is needed where (the sessions).
+        the interpreter's lock. A side that moves nothing for STALL_S has gone. Sockets of the side that connects block,
+        those of the side that listens do not (visit).
+Not here: the side that listens (port, visit), the side that connects (dialer), what a sealed connection is (sealed),
+which object is needed where (the sessions).
 """
 
 import socket
 import struct
-import time
 from collections.abc import Callable
 from hashlib import blake2b
 from typing import NamedTuple, Protocol
@@ -36,6 +37,7 @@ PIECE_BYTES = 4 << 20  # so that it is known how far a transfer got
 STALL_S = 10.0
 _REQUEST = struct.Struct("<4sHHQ16s")
 _ANSWER = struct.Struct("<4sHHQQ")
+REQUEST_BYTES = _REQUEST.size
 
 
 class StreamError(OSError):
@@ -107,29 +109,16 @@ def read_answer(connection: Connection) -> tuple[int, int]:
     return offset, size
 
 
-def read_request(connection: Connection, rest_s: float) -> Request | None:
-    """The next request, all of it so soon after its first byte; None if the other side has hung up."""
-    data = connection.recv(_REQUEST.size)
-    if not data:
-        return None
-    deadline = time.monotonic() + rest_s
-    while len(data) < _REQUEST.size:  # a byte now and then would hold a thread for as long as one likes
-        left_s = deadline - time.monotonic()
-        if left_s <= 0:
-            raise StreamError("it takes too long to ask")
-        prepare(connection, max(left_s, 0.001))  # 0 would be no limit
-        part = connection.recv(_REQUEST.size - len(data))
-        if not part:
-            raise StreamError("the other side hung up")
-        data += part
+def read_request(data: bytes) -> Request:
+    """What this request asks for."""
     magic, version, what, offset, token = _REQUEST.unpack(data)
     if (magic, version) != (MAGIC, VERSION) or what not in (FETCH, BRING):
         raise StreamError("a request that makes no sense")
     return Request(what, offset, token)
 
 
-def answer(connection: Connection, verdict: int, offset: int = 0, size: int = 0) -> None:
-    connection.sendall(_ANSWER.pack(MAGIC, VERSION, verdict, offset, size))
+def pack_answer(verdict: int, offset: int = 0, size: int = 0) -> bytes:
+    return _ANSWER.pack(MAGIC, VERSION, verdict, offset, size)
 
 
 def send(connection: Connection, view: memoryview, offset: int) -> None:

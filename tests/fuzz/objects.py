@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from scaler._native import Segment
 from scaler.address import Endpoint
-from scaler.objects import port as object_port
+from scaler.objects import visit
 from scaler.objects.arrival import Arrival
 from scaler.objects.dialer import Giver, ObjectDialer
 from scaler.objects.port import ObjectPort
@@ -75,7 +75,7 @@ class ObjectsFuzz:
         self.port = ObjectPort(HOST)
         self.liar = Liar(self.chance)
         self.token = self.port.serve(7, memoryview(SECRET))
-        object_port.PATIENCE_S = 0.02  # with who brings what nobody expects
+        visit.PATIENCE_S = 0.02  # with who brings what nobody expects
         self.awaited: dict[bytes, Awaited] = {}
         self.dialer = ObjectDialer(Endpoint(HOST, self.port.port), lambda what: what())
 

@@ -1,9 +1,12 @@
 """Objects from host to host over sockets: what breaks goes on, strangers get nothing, nothing is written too late."""
 
+import contextlib
 import gc
 import os
 import random
 import socket
+import subprocess
+import sys
 import threading
 import time
 from contextlib import suppress
@@ -14,6 +17,7 @@ import pytest
 from scaler.address import Endpoint
 from scaler.objects import arrival as arrival_module
 from scaler.objects import port as object_port
+from scaler.objects import visit
 from scaler.objects.arrival import Arrival
 from scaler.objects.dialer import MOST_THREADS, Giver, ObjectDialer
 from scaler.objects.port import ObjectPort
@@ -182,7 +186,7 @@ def test_a_place_that_cannot_be_one_is_passed_over_and_the_thread_goes_on(port, 
 
 def test_a_transfer_that_raises_has_failed_and_the_next_ones_go_on(port, dialer, caplog):
     class Wrong(Arrival):
-        def begin(self, connection):
+        def begin(self, connection, wait_s=0.0):
             raise RuntimeError("odd")
 
     data = os.urandom(SIZE)
@@ -198,7 +202,7 @@ def test_a_transfer_that_raises_has_failed_and_the_next_ones_go_on(port, dialer,
     assert bytes_of(arrival) == data
 
 
-def test_where_no_thread_can_be_had_a_transfer_has_failed_and_a_connection_is_hung_up_on(port, dialer, monkeypatch):
+def test_where_no_thread_can_be_had_a_transfer_has_failed_and_a_port_has_to_do_with_one(port, dialer, monkeypatch):
     def start(thread):
         raise RuntimeError("can't start new thread")
 
@@ -207,12 +211,13 @@ def test_where_no_thread_can_be_had_a_transfer_has_failed_and_a_connection_is_hu
         patch.setattr(threading.Thread, "start", start)
         dialer.fetch(room(), [dialer.giver(token)], done)
         assert done.wait() is False
-        with socket.create_connection((HOST, port.port)) as connection:
-            connection.settimeout(30)
-            assert connection.recv(1) == b""
-    wait_until(lambda: not port._connections)
-    with socket.create_connection((HOST, port.port)) as connection:
-        assert ask(connection, FETCH, 0, token) == (0, 4)
+        with pytest.raises(RuntimeError):
+            ObjectPort(HOST)
+        for _ in range(3):
+            with socket.create_connection((HOST, port.port)) as connection:
+                for _ in range(3):
+                    assert ask(connection, FETCH, 0, token) == (0, 4)
+                    assert connection.recv(4) == b"data"
 
 
 def test_a_scheduler_that_cannot_be_reached_is_not_tried_again_at_once():
@@ -252,7 +257,7 @@ def test_what_is_served_twice_is_served_until_it_was_withdrawn_twice(port):
 
 
 def test_nonsense_closes_its_connection_and_hurts_nobody(port, dialer, caplog, monkeypatch):
-    monkeypatch.setattr(object_port, "PATIENCE_S", 0.05)
+    monkeypatch.setattr(visit, "PATIENCE_S", 0.05)
     chance = random.Random(5)
     data = os.urandom(SIZE)
     token = port.serve(7, memoryview(data))
@@ -277,14 +282,14 @@ def test_nonsense_closes_its_connection_and_hurts_nobody(port, dialer, caplog, m
 
 
 def test_somebody_who_says_nothing_is_hung_up_on(port, monkeypatch):
-    monkeypatch.setattr(object_port, "FIRST_S", 0.1)
+    monkeypatch.setattr(visit, "FIRST_S", 0.1)
     with socket.create_connection((HOST, port.port)) as connection:
         connection.settimeout(30)
         assert connection.recv(1) == b""
 
 
 def test_somebody_who_asks_byte_by_byte_is_hung_up_on(port, monkeypatch):
-    monkeypatch.setattr(object_port, "FIRST_S", 0.3)
+    monkeypatch.setattr(visit, "FIRST_S", 0.3)
     token = port.serve(7, memoryview(b"data"))
     with socket.create_connection((HOST, port.port)) as connection, suppress(OSError):
         assert ask(connection, FETCH, 0, token) == (0, 4)
@@ -297,18 +302,73 @@ def test_somebody_who_asks_byte_by_byte_is_hung_up_on(port, monkeypatch):
                 break
         else:
             raise AssertionError("it was let ask for a second and a half")
-    wait_until(lambda: not port._connections)
+    wait_until(lambda: not len(port._visitors))
 
 
-def test_one_more_than_there_is_room_for_is_hung_up_on(port, monkeypatch):
-    monkeypatch.setattr(object_port, "MOST_CONNECTIONS", 2)
-    connections = [socket.create_connection((HOST, port.port)) for _ in range(2)]
-    wait_until(lambda: len(port._connections) == 2)
-    with socket.create_connection((HOST, port.port)) as connection:
-        connection.settimeout(30)
-        assert connection.recv(1) == b""
-    for connection in connections:
-        connection.close()
+def test_of_many_that_say_nothing_the_oldest_goes_and_who_has_something_to_say_gets_in(port):
+    token = port.serve(7, memoryview(b"data"))
+    with contextlib.ExitStack() as stack:
+        served = stack.enter_context(socket.create_connection((HOST, port.port)))
+        assert ask(served, FETCH, 0, token) == (0, 4)
+        assert served.recv(4) == b"data"
+        silent = [
+            stack.enter_context(socket.create_connection((HOST, port.port)))
+            for _ in range(2 * object_port.MOST_UNPROVED)
+        ]
+        for connection in silent[: object_port.MOST_UNPROVED]:
+            connection.settimeout(30)
+            assert connection.recv(1) == b""
+        with socket.create_connection((HOST, port.port)) as connection:
+            assert ask(connection, FETCH, 0, token) == (0, 4)
+        assert ask(served, FETCH, 0, token) == (0, 4)  # who has proved who it is stays
+        assert port._visitors.unproved <= object_port.MOST_UNPROVED
+
+
+def test_one_that_reads_nothing_holds_up_nobody(port, dialer):
+    data = os.urandom(30_000_000)
+    token = port.serve(7, memoryview(data))
+    with contextlib.ExitStack() as stack:
+        for _ in range(3 * object_port.MOST_THREADS):
+            connection = stack.enter_context(socket.create_connection((HOST, port.port)))
+            assert ask(connection, FETCH, 0, token) == (0, len(data))
+        arrival, done = room(len(data)), Done()
+        dialer.fetch(arrival, [dialer.giver(token)], done)
+        assert done.wait()
+        assert bytes_of(arrival) == data
+
+
+def test_where_no_more_descriptors_can_be_had_one_that_says_nothing_goes():
+    """In a process of its own, since the limit is that of a process."""
+    program = """
+import resource, socket, threading
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+from scaler.objects.port import ObjectPort
+port = ObjectPort("127.0.0.1")
+token = port.serve(7, memoryview(b"data"))
+print(port.port, token.hex(), flush=True)
+taken = []
+try:
+    while True:
+        taken.append(open("/dev/null"))
+except OSError:
+    for _ in range(3):
+        taken.pop().close()
+print("full", flush=True)
+input()
+"""
+    child = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    with child, contextlib.ExitStack() as stack:
+        assert child.stdout is not None
+        assert child.stdin is not None
+        number, token = child.stdout.readline().split()
+        assert child.stdout.readline() == "full\n"
+        for _ in range(20):
+            stack.enter_context(socket.create_connection((HOST, int(number))))
+        with socket.create_connection((HOST, int(number))) as connection:
+            connection.settimeout(30)
+            assert ask(connection, FETCH, 0, bytes.fromhex(token)) == (0, 4)
+        child.stdin.close()
+        assert child.wait(20) == 1  # by the end of its input
 
 
 def test_closing_in_the_middle_gives_the_room_back_once_and_only_when_nobody_writes_it(port):

@@ -15,9 +15,9 @@ from scaler.objects.sealed import (
     Seal,
     Sealed,
     SealError,
-    accept_sealed,
     connect_sealed,
     key_between,
+    reply_to,
 )
 from scaler.objects.stream import HungUp, StreamError
 
@@ -32,6 +32,13 @@ def sockets() -> Iterator[tuple[socket.socket, socket.socket]]:
     yield here, there
     here.close()
     there.close()
+
+
+def accept_sealed(connection: socket.socket, key_of: Callable[[int], bytes | None]) -> Sealed:
+    """The end that listens, with a socket that blocks."""
+    _, reply, records = reply_to(connection.recv(OPENING_BYTES, socket.MSG_WAITALL), key_of)
+    connection.sendall(reply)
+    return Sealed(connection, records)
 
 
 def meet(here: socket.socket, there: socket.socket, *, key: bytes = KEY, other: bytes | None = KEY) -> list[Sealed]:
@@ -208,13 +215,10 @@ def test_what_was_recorded_in_another_connection_does_not_open() -> None:
         each.close()
 
 
-@pytest.mark.parametrize("opening", [b"SCOB", bytes(44), b"SCOS\2\0" + bytes(38), b"SCOS\1\0\0\0" + bytes(36)])
-def test_who_speaks_otherwise_is_refused(sockets: tuple[socket.socket, socket.socket], opening: bytes) -> None:
-    here, there = sockets
-    here.sendall(opening)
-    here.shutdown(socket.SHUT_WR)
+@pytest.mark.parametrize("opening", [bytes(44), b"SCOS\2\0" + bytes(38), b"SCOS\1\0\0\0" + bytes(36)])
+def test_who_speaks_otherwise_is_refused(opening: bytes) -> None:
     with pytest.raises(StreamError):
-        accept_sealed(there, lambda number: KEY)
+        reply_to(opening, lambda number: KEY)
 
 
 def test_hosts_have_keys_of_their_own() -> None:
