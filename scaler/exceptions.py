@@ -112,6 +112,10 @@ class RemoteError(ScalerError):
     """Stands for a remote exception that cannot be carried here; has its type's name, message and traceback."""
 
 
+class EngineError(ScalerError):
+    """The engine that was to run the task could not, and why (scaler_engine, scaler_symphony_cluster)."""
+
+
 class SchedulerTimeoutError(ScalerError, concurrent.futures.TimeoutError):
     """Nobody answered at the scheduler's address in time."""
 

@@ -159,7 +159,7 @@ def count_workers(client: Client) -> int:
 
 def _find_client() -> Client:
     global _own
-    if context.here is not None:
+    if context.find() is not None:
         return current_client()
     open_here = [client for client in clients.open_clients() if client.is_usable]
     with _lock:

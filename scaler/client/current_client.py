@@ -38,7 +38,7 @@ def current_client() -> "Client":
 
     What it submits belongs to the running task: it ends when that is cancelled or its worker dies.
     """
-    here = context.here
+    here = context.find()
     if context.was_left:
         raise ScalerError(
             "there is no current client here: this process was forked by a task, and the client is its worker's; "
@@ -67,7 +67,7 @@ def _find(
     address: str, epoch: str, serializer: Any, profiling: bool, timeout_s: float, keys: str | None = None
 ) -> "Client":
     kind = serializer if serializer is None or isinstance(serializer, type) else type(serializer)
-    key = (os.getpid(), epoch, kind, profiling)
+    key = (os.getpid(), id(context.find()), epoch, kind, profiling)
     client = _clients.get(key)
     if client is None or not client.is_usable:
         with _lock:
@@ -83,7 +83,7 @@ def _find(
 def _make(address: str, epoch: str, serializer: Any, profiling: bool, timeout_s: float, keys: str | None) -> "Client":
     from scaler.client.client import Client
 
-    here = context.here
+    here = context.find()
     if here is not None and here.scheduler_epoch == epoch:
         return Client._in_worker(here, serializer, profiling, timeout_s)
     return Client(address, profiling=profiling, timeout_seconds=timeout_s, serializer=serializer, keys=keys)

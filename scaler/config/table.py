@@ -300,12 +300,54 @@ class UiConfig(LoggingConfig):
             raise OptionError(str(error)) from None
 
 
+@dataclass(frozen=True, kw_only=True)
+class EngineConfig(LoggingConfig):
+    """The options of scaler_engine."""
+
+    address: Address = field(metadata=required("the scheduler's address: tcp://host:port or ipc://path"))
+    keys: str | None = option(
+        None, "the folder of keys by which the scheduler lets this in",
+        group=WHERE, shown="FOLDER", default_words="SCALER_KEYS, else what a scheduler of this machine has left",
+    )  # fmt: skip
+    engine: str = option(
+        "processes", "processes, threads, loky, ray or dask; or MODULE:FUNCTION, which returns any executor", group=WORK
+    )
+    engine_address: str | None = option(
+        None, "where ray or dask is to be found", group=WHERE, shown="ADDRESS",
+        default_words="what they find themselves; else they start here",
+    )  # fmt: skip
+    slots: int | None = option(
+        None, "how many jobs the engine is given at a time", "-n", group=WORK, least=1, most=4096,
+        default_words="as many as it says it runs",
+    )  # fmt: skip
+    name: str | None = option(
+        None, "what its workers are called after", group=WORK, default_words="the name of the host and of the engine"
+    )
+    death_timeout_seconds: float = option(
+        300, "end when there has been no scheduler for so long", "-ds", group=TIME, unit="seconds", least=0
+    )
+    task_timeout_seconds: float = option(
+        0, "stop tasks that run longer (of a map: each of its calls) and have no limit of their own; 0: never", "-tts",
+        group=TIME, unit="seconds", least=0,
+    )  # fmt: skip
+    stop_grace_seconds: float = option(
+        2, "take a task for lost that goes on for so long, and some more, after it ran too long",
+        group=TIME, unit="seconds", least=0,
+    )  # fmt: skip
+
+    def __post_init__(self) -> None:
+        try:
+            self.address.check_connectable()
+        except AddressError as error:
+            raise OptionError(str(error)) from None
+
+
 def _check_folder(folder: str | None) -> None:
     if folder is not None and not os.access(folder, os.W_OK | os.X_OK):
         raise OptionError(f"the object folder {folder} does not exist, or this user may not write there")
 
 
-Config = SchedulerConfig | ClusterConfig | TopConfig | UiConfig
+Config = SchedulerConfig | ClusterConfig | TopConfig | UiConfig | EngineConfig
 # The commands: name of the section of a file, the program, its table, and what it does.
 COMMANDS: dict[str, tuple[str, type[Config], str]] = {
     "scheduler": (
@@ -332,5 +374,12 @@ COMMANDS: dict[str, tuple[str, type[Config], str]] = {
         UiConfig,
         "Shows a scheduler at work as a web page, and its figures to Prometheus at /metrics. Needs `pip install "
         "scaler[ui]`. Runs until it gets SIGINT, SIGTERM or SIGHUP.",
+    ),
+    "engine": (
+        "scaler_engine",
+        EngineConfig,
+        "Has an engine that you run already work for a scheduler: a pool of processes, loky, Ray, Dask. Its slots are "
+        "workers to the scheduler. Runs until it gets SIGINT, SIGTERM or SIGHUP, until the scheduler is stopped by a "
+        "client, or until it has been away for too long.",
     ),
 }

@@ -2,11 +2,16 @@
 
 A worker notes itself here when it starts, so that a client that comes along with a task can use the worker's own link.
 
+An engine that is not ours runs tasks in any thread of processes that are no workers (scaler.engines.run): there each
+thread has a Here of its own while it runs tasks, and threads that these start have that of one of them.
+
 Rule 1: a process that a task has forked is no worker, and has no client that comes along with a task.
 Not here: what is done with it (client.current_client).
 """
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,7 +44,33 @@ here: Here | None = None  # set once, by the worker
 was_left = False  # this process was forked by a task of the worker that it once was
 
 
+class _Thread(threading.local):
+    here: Here | None = None
+
+
+_thread = _Thread()
+_guests: list[Here] = []  # of all threads that run tasks just now
+
+
+def find() -> Here | None:
+    """The worker that runs tasks in this thread, or else in this process."""
+    return _thread.here or here or (_guests[-1] if _guests else None)
+
+
+@contextmanager
+def being(one: Here) -> Iterator[None]:
+    """This thread runs tasks of that one."""
+    before, _thread.here = _thread.here, one
+    _guests.append(one)
+    try:
+        yield
+    finally:
+        _guests.remove(one)
+        _thread.here = before
+
+
 def leave() -> None:
     """In a forked child: the worker is the parent."""
     global here, was_left
     here, was_left = None, True
+    _guests.clear()

@@ -43,6 +43,8 @@ MAY_IMPORT: dict[str, str] = {
     "worker",
     "scaler.cluster": "_native address cancellation colocation config exceptions keys program protocol session "
     "values.death_facts values.usage",
+    "scaler.engines": "_native address cancellation colocation config exceptions keys objects program protocol session "
+    "values values.death_facts worker",
     "scaler.scheduler": "_native address cancellation colocation config exceptions keys monitor objects program "
     "protocol session values.death_facts values.usage",
     "scaler.keys": "address exceptions program",

@@ -1,0 +1,62 @@
+"""Engine: what an adapter of somebody else's engine has to offer.
+
+An engine runs *jobs*: bytes in, bytes out, made and read by `scaler.engines.run.run_job` at the engine's side. A job
+carries as many small tasks as are there, since engines are slow per job. An adapter knows nothing of tasks.
+
+`submit` hands in a job and returns at once. Its `done` is called once, in any thread, with what `run_job` has returned
+or with an exception. Two of these mean something: JobLost, the process that ran it has died, so it is tried again and
+counted as a worker's death; and JobCancelled, it was taken back and has not run. Any other is the answer to its tasks.
+
+Rule 1: `done` may be called before `submit` has returned, and more than once: later calls mean nothing.
+Rule 2: what an adapter imports of its engine it imports when it is made, so that `-h` works without it.
+Rule 3: nothing here waits: `submit` and `cancel` are called in the thread that serves the scheduler.
+Not here: what is in a job (job), which tasks go together (seats).
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Protocol
+
+from scaler.exceptions import ScalerError
+
+Done = Callable[["bytes | BaseException"], None]
+
+
+class JobLost(ScalerError):
+    """The process that ran the job has died. The text says what is known of that."""
+
+
+class JobCancelled(ScalerError):
+    """The job was taken back, and has not run."""
+
+
+class Handle(Protocol):
+    """A job that was submitted."""
+
+    def cancel(self) -> bool:
+        """Take it back if it has not begun, or stop it if the engine can: then its `done` is called. False: it runs."""
+
+
+class Engine(ABC):
+    """One engine, for as long as the program runs."""
+
+    name: str  # what its slots are called after
+    shares_fate = False  # when one job's process dies all jobs are lost
+    most_tasks = 1000  # in one job
+    base_concurrency: int | None = None  # most jobs at a time whose tasks no other task has submitted; None: any number
+
+    @abstractmethod
+    def capacity(self) -> int:
+        """How many jobs it runs at a time, as of now."""
+
+    @abstractmethod
+    def submit(self, payload: bytes, done: Done) -> Handle:
+        """Have it run this job. An exception is an answer, as `done` might give it."""
+
+    def trouble(self) -> str:
+        """Why it can run nothing just now, as a sentence for people; empty if it can."""
+        return ""
+
+    @abstractmethod
+    def close(self) -> None:
+        """The program ends: give up what still runs, and leave nothing behind."""
