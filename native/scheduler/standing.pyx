@@ -1,4 +1,6 @@
-# Standing: where one task stands, and what it waits for. The facts; scaler/scheduler/explain.py makes sentences of them.
+# Standing: where one task stands, what it waits for, which worker has it, and which clients do not read their results.
+#
+# These are the facts; scaler/scheduler/explain.py and questions.py make sentences of them.
 #
 # Rule 1: this changes nothing, and is asked between two events.
 # Rule 2: it costs what a look at the lists costs in which the task is, and at most MOST_STEPS rows of each kind: of a
@@ -91,3 +93,33 @@ def standing_of(SchedulerCore core not None, uint64_t task):
     facts["calls"] = calls_of(row)
     facts["deaths"] = row.deaths
     return facts
+
+
+def whereabouts(SchedulerCore core not None, uint64_t task):
+    """(state, index of the worker that has it or whose task runs it, its attempt); None if there is no such task: it has
+    ended, or never came.
+
+    The worker is None where none has it; the attempt is 0 where it is not known.
+    """
+    cdef uint32_t row_index = core.clients.find_open(task)
+    cdef Row *row
+    if row_index == 0:
+        return None
+    row = core.table.row(row_index)
+    if row.state == ROW_PLACED or row.state == ROW_CANCELLED:
+        return _STATE_WORDS[row.state][0], row.worker, core.table.life | row.placements
+    if row.state == ROW_LENT:
+        return _STATE_WORDS[row.state][0], core.worker_of_tag.get(core.clients.clients[row.client].worker_tag), 0
+    return _STATE_WORDS[row.state][0], None, 0
+
+
+def unread_results(SchedulerCore core not None):
+    """(24 bits, oldest task whose result has no room) of each client with results that do not fit its ring."""
+    cdef list found = []
+    cdef uint32_t i
+    cdef Client *client
+    for i in range(core.clients.length):
+        client = &core.clients.clients[i]
+        if client.present and client.waiting_head:
+            found.append((client.bits >> TASK_NUMBER_BITS, core.table.row(client.waiting_head).task))
+    return found

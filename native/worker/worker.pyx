@@ -42,7 +42,7 @@ cdef class WorkerLoop:
     cdef uint64_t heard_life     # whose bell this is
     cdef uint64_t named_life     # whose names these are
     cdef tuple names             # (life, folder, most bytes) that go with the bell
-    cdef public object output    # takes what tasks write to where it is wanted (scaler.worker.task_output); None: nobody does
+    cdef public object output    # takes what tasks write to where it is wanted (scaler.worker.output_capture); None: nobody does
     cdef bint has_output         # it does so just now, or did for the last task
     cdef public object on_word   # takes the supervisor's next word; None if there is none but its end
 

@@ -43,6 +43,7 @@ from scaler.client.imap import give_failure, raise_failure, start_imap
 from scaler.client.mapping import Calls, MapRun, count_failed, run_map, with_exceptions
 from scaler.client.objects import ClientObjects
 from scaler.client.options import CallOptions
+from scaler.client.output_printer import OutputPrinter
 from scaler.client.parcel import InputEnded
 from scaler.client.progress import shown_map
 from scaler.client.questions import Questions
@@ -57,7 +58,6 @@ from scaler.client.serializer import (
     wrap_item,
     wrap_node,
 )
-from scaler.client.task_output import TaskOutput
 from scaler.colocation.handshake import LocalConnection
 from scaler.colocation.names import is_over, warn_of_files
 from scaler.exceptions import ClientQuitException, ClientShutdownException, ScalerError, SchedulerTimeoutError
@@ -181,7 +181,7 @@ class Client:
         )
         self._rings.use(self._objects)
         self._questions = Questions(self._rings)
-        self._output = TaskOutput(self._rings, self._questions.flush_output) if self._streams_output else None
+        self._output = OutputPrinter(self._rings, self._questions.flush_output) if self._streams_output else None
         self._dumps = self._objects.dumps
         self._functions = FunctionNumbers(
             self._objects.begin, self._sender.announce, self._sender.forget_function, self._sender.most_function_bytes,

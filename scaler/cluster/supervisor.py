@@ -31,12 +31,12 @@ from typing import TYPE_CHECKING, Any
 from scaler.cancellation import STOP_SIGNAL
 from scaler.cluster.autopsy import OutOfMemory, facts_of
 from scaler.cluster.cores import thread_share
-from scaler.cluster.output import LAST_LINES, Output, Pipe
+from scaler.cluster.output_forwarder import OutputForwarder
 from scaler.cluster.roster import START_FAILURES, Retire, Roster, Start
 from scaler.cluster.search import AGAIN_S, SchedulerSearch, first_of, take_leave
 from scaler.cluster.spawn import Child, end_all
 from scaler.cluster.stacks import Asked, StackReader
-from scaler.cluster.task_output import TaskOutputs
+from scaler.cluster.worker_stderr import LAST_LINES, Pipe, WorkerStderr
 from scaler.colocation.handover import Handle, NewOwner, hand_over, tell_worker
 from scaler.colocation.handshake import MOST_PACKET_BYTES, LocalConnection, Refused
 from scaler.colocation.memory import ObjectMemory
@@ -53,7 +53,7 @@ from scaler.session.dealer import new_hello
 from scaler.values.usage import HostUsage, pieces_of
 
 if TYPE_CHECKING:
-    from scaler.cluster.look import HostLook
+    from scaler.cluster.usage_sampler import UsageSampler
 
 _log = logging.getLogger(__name__)
 _sparing = SparingLog(_log)
@@ -107,9 +107,9 @@ class Supervisor:
         self._relay: ClusterRelay | None = None  # elsewhere
         self._local_address = self._epoch = self._scheduler_epoch = ""
         self._restarts: Counter[str] = Counter()  # workers that have ended, by why
-        self._output = Output()
+        self._stderr = WorkerStderr()
         self._stacks = StackReader()
-        self._outputs = TaskOutputs(socket.gethostname(), self._on_outputs)
+        self._forwarder = OutputForwarder(socket.gethostname(), self._on_outputs)
         self._unsaid: deque[tuple[int, bytes]] = deque()  # what of that the scheduler has not read yet
         self._asking: set[asyncio.Task[None]] = set()  # workers for what they do
         self._pipes: dict[int, Pipe] = {}
@@ -140,11 +140,11 @@ class Supervisor:
             looking.cancel()
             await self._leave()
             sweep_orphans(self._memory.folder)  # nobody else may come by where a scheduler was killed
-            self._output.close()
+            self._stderr.close()
             for asking in self._asking:
                 asking.cancel()
             await in_thread(self._stacks.close)
-            await in_thread(self._outputs.close)
+            await in_thread(self._forwarder.close)
 
     async def _connect_in_the_end(self) -> None:
         """Connect; again, if it fails for want of a descriptor or a thread, as long as a scheduler is looked for."""
@@ -161,18 +161,18 @@ class Supervisor:
 
     async def _keep_looking(self) -> None:
         """Say what this host and its workers take, every few seconds, to whichever scheduler there is."""
-        pause_s, look = LOOK_S, None
+        pause_s, sampler = LOOK_S, None
         while True:
             await asyncio.sleep(pause_s)
             processes = [(child.key, child.pid) for child in self._children.values()]
             try:
-                look = look or await BlockingCall(_new_look, drop=lambda _: None).outcome()
+                sampler = sampler or await BlockingCall(_new_sampler, drop=lambda _: None).outcome()
                 usage = await BlockingCall(
-                    partial(_look, look, processes, self._restarts), drop=lambda _: None
+                    partial(_sample, sampler, processes, self._restarts), drop=lambda _: None
                 ).outcome()
             except (OSError, RuntimeError):
                 continue  # no thread or descriptor is to be had just now
-            pause_s = look.next_pause_s
+            pause_s = sampler.next_pause_s
             if self._relay is not None:
                 self._relay.tell_usage(usage)
             elif self._entry is not None:
@@ -279,7 +279,7 @@ class Supervisor:
         """Have all be said that this client's tasks have written so far, and then the answer given."""
 
         async def flush() -> None:
-            await in_thread(self._outputs.flush, client)
+            await in_thread(self._forwarder.flush, client)
             until_s = time.monotonic() + FLUSH_S
             self._say_outputs()
             while self._unsaid and time.monotonic() < until_s:
@@ -300,7 +300,7 @@ class Supervisor:
             if self._relay is not None:
                 self._relay.tell_output(client, text)
             elif self._entry is None:
-                self._outputs.drop(client, text)
+                self._forwarder.drop(client, text)
             else:
                 try:
                     _say_output(self._entry.connection, client, text)
@@ -308,11 +308,11 @@ class Supervisor:
                     self._loop.call_later(UNSAID_S, self._say_outputs)
                     return
                 except OSError:
-                    self._outputs.drop(client, text)
+                    self._forwarder.drop(client, text)
             self._unsaid.popleft()
 
     def _take_outputs(self) -> bool:
-        self._unsaid += self._outputs.take()
+        self._unsaid += self._forwarder.take()
         return bool(self._unsaid)
 
     def _answer(self, entry: LocalConnection, number: int, text: str, problem: str) -> None:
@@ -386,11 +386,11 @@ class Supervisor:
             "options": for_workers(self._config),
             "stacks": stacks,
         }
-        pipe = self._output.open()
+        pipe = self._stderr.open()
         try:
             child = Child("scaler.worker.main", None, pipe.write_end, self._variables, stacks)
         except BaseException:
-            self._output.last(pipe)
+            self._stderr.last(pipe)
             raise
         finally:
             pipe.started()
@@ -398,7 +398,7 @@ class Supervisor:
             self._pidfds[index] = os.pidfd_open(child.pid)
         except OSError:
             self._loop.run_in_executor(None, child.end, 0.0)
-            self._output.last(pipe)
+            self._stderr.last(pipe)
             raise
         child.tell({**settings, "process": child.key})
         self._children[index], self._pipes[index] = child, pipe
@@ -428,7 +428,7 @@ class Supervisor:
             self._start(self._roster.on_blocked(len(self._blocked), time.monotonic()))
         elif "output" in report:
             for descriptor in child.take_descriptors()[:1]:
-                self._outputs.add(descriptor, report["output"], self._roster.members[index].name, report["token"])
+                self._forwarder.add(descriptor, report["output"], self._roster.members[index].name, report["token"])
         elif "retires" in report:
             _log.info(
                 "worker %s (process %d) retires: %s", self._roster.members[index].name, child.pid, report["retires"]
@@ -511,7 +511,7 @@ class Supervisor:
         os.close(self._pidfds.pop(index))
         child = self._children.pop(index)
         self._blocked.discard(index)
-        self._output.last(self._pipes.pop(index))
+        self._stderr.last(self._pipes.pop(index))
         if index in self._handles:
             self._handles.pop(index).close()
         self._loop.remove_reader(child.link)
@@ -610,8 +610,8 @@ class Supervisor:
         known = self._facts.pop(child.key, None)
         if known is not None:
             return known
-        output = self._output.last(self._pipes[index])
-        if last := self._outputs.last_of(self._roster.members[index].name):
+        output = self._stderr.last(self._pipes[index])
+        if last := self._forwarder.last_of(self._roster.members[index].name):
             output = "\n".join((output + last).splitlines()[-LAST_LINES:])
         return facts_of(self._roster.members[index].name, child.pid, code, child.peak_bytes, output, self._memory_watch)
 
@@ -665,16 +665,18 @@ def _say_output(connection: socket.socket, client: int, text: bytes) -> None:
     connection.send(packet, socket.MSG_DONTWAIT)
 
 
-def _new_look(is_given_up: Callable[[], bool]) -> "HostLook":
-    from scaler.cluster.look import HostLook  # psutil takes a while to load, and a supervisor is to start quickly
+def _new_sampler(is_given_up: Callable[[], bool]) -> "UsageSampler":
+    from scaler.cluster.usage_sampler import (
+        UsageSampler,  # psutil takes a while to load, and a supervisor is to start quickly
+    )
 
-    return HostLook()
+    return UsageSampler()
 
 
-def _look(
-    look: "HostLook", processes: list[tuple[str, int]], restarts: "Counter[str]", is_given_up: Callable[[], bool]
+def _sample(
+    sampler: "UsageSampler", processes: list[tuple[str, int]], restarts: "Counter[str]", is_given_up: Callable[[], bool]
 ) -> HostUsage:
-    return look.look(processes, restarts)
+    return sampler.look(processes, restarts)
 
 
 def _why_ended(code: int, is_intended: bool, is_out_of_memory: bool) -> str:

@@ -12,7 +12,7 @@ Rule 2: such a process writes nothing to stdout or stderr by itself: what Python
 Rule 3: such a process ends through `end`, which waits FLUSH_S for what is still to be written, and no longer.
 Rule 4: handlers that a configuration file of the user's makes are put behind queues just so. Their filters are asked
         where a line is logged, all else they do is done in the thread.
-Not here: what workers write (scaler.cluster.output).
+Not here: what workers write (scaler.cluster.worker_stderr).
 
 logging.config and logging.handlers are imported when needed: together they take a tenth of a scheduler's start.
 """

@@ -20,12 +20,12 @@ ANSWER_S = 3.0
 MOST_OPEN = 256
 Answer = Callable[[str, str], object]
 _NOT_RUNNING = {
-    "ready": "it does not run yet: it waits for a worker",
-    "waiting": "it does not run yet: it waits for the results of other tasks",
-    "held back": "it was sent again after a restart of the scheduler, and it is not known yet whether a worker has it",
-    "doomed": "it does not run any more: its worker has died",
-    "answered": "it has ended: its result waits for its client to read",
-    "kept": "it has ended: its result is kept for other tasks",
+    "READY": "it does not run yet: it waits for a worker",
+    "WAITING": "it does not run yet: it waits for the results of other tasks",
+    "HELD_BACK": "it was sent again after a restart of the scheduler, and it is not known yet whether a worker has it",
+    "DOOMED": "it does not run any more: its worker has died",
+    "ANSWERED": "it has ended: its result waits for its client to read",
+    "KEPT": "it has ended: its result is kept for other tasks",
 }
 
 

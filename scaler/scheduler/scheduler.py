@@ -40,9 +40,9 @@ from scaler.scheduler.pump_peers import LOOK_TICKS, PumpPeers
 from scaler.scheduler.questions import Questions
 from scaler.scheduler.reporter import Usages
 from scaler.session.dealer import EVENTS, KEEP_ALIVE, NOBLOCK, POLLIN, ZEROMQ_DESCRIPTORS
-from scaler.session.looks import Listeners
 from scaler.session.remote_peers import RemotePeers
 from scaler.session.session_at_scheduler import HostObjects
+from scaler.session.task_observers import Listeners
 
 _log = logging.getLogger(__name__)
 _sparing = SparingLog(_log)
@@ -303,26 +303,26 @@ class SchedulerServer:
         """Have a worker asked for its stack. Why that cannot be, or nothing."""
         problem = self._local.ask_stack(worker, number, task, attempt)
         if problem is None:
-            problem = self._remote.looks.ask_stack(worker, number, task, attempt)
+            problem = self._remote.task_observers.ask_stack(worker, number, task, attempt)
         return "its worker has just gone" if problem is None else problem
 
     def _ask_clusters(self, client: int, new_number: Callable[[], int]) -> None:
         """Have each cluster say all that this client's tasks have written."""
         self._local.ask_output(client, new_number)
-        self._remote.looks.ask_output(client, new_number)
+        self._remote.task_observers.ask_output(client, new_number)
 
     def _on_alarm(self, why: str) -> None:
         self.alarms.on_killed(why, time.monotonic())
 
     def _name_of_client(self, bits: int) -> str:
-        name = self._local.name_of_client(bits) or self._remote.looks.name_of_client(bits)
+        name = self._local.name_of_client(bits) or self._remote.task_observers.name_of_client(bits)
         return name or f"client {bits:06x}"
 
     def _on_output(self, client: int, text: bytes) -> None:
         """A cluster says what tasks of this client have written."""
         peer = next((peer for peer in self._local.clients if peer.tag == client), None)
         if peer is None:
-            self._remote.looks.tell_output(client, text)
+            self._remote.task_observers.tell_output(client, text)
         else:
             self._told.add_output(peer, text)
 

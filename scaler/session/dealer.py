@@ -204,7 +204,7 @@ def greet(
     refusals = 0
     while True:
         hello, why = make_hello(), None
-        dealer = Dealer(address, find_keys(Address.parse(address), key_role(hello), keys))
+        dealer = Dealer(address, find_keys(Address.parse(address), hello.key_role, keys))
         try:
             answer = _ask(dealer, hello, deadline, is_stopped, doubts)
             if answer is None and not is_stopped():
@@ -228,11 +228,6 @@ def greet(
             raise SchedulerTimeoutError(f"no scheduler answered at {address} within {timeout_s} s{because}")
         time.sleep(pause_s)
         pause_s = min(MOST_PAUSE_S, pause_s * 2)
-
-
-def key_role(hello: Hello) -> str:
-    """Whose key it shows: the client of a worker's tasks has the worker's."""
-    return "worker" if hello.role == Role.CLUSTER or hello.is_nested else "client"
 
 
 def _ask(

@@ -49,12 +49,11 @@ from scaler.protocol.frames import (
 )
 from scaler.session.client_at_scheduler import ClientAtScheduler
 from scaler.session.cluster_at_scheduler import ClusterAtScheduler
-from scaler.session.dealer import key_role
 from scaler.session.link import DONE, EARLY, WAITING_BYTES, Link
-from scaler.session.looks import BODIES, Listeners, Looks
 from scaler.session.session_at_scheduler import HostObjects, SessionAtScheduler, Steps
 from scaler.session.silence import AT_ONCE, Silence
 from scaler.session.strangers import Strangers
+from scaler.session.task_observers import BODIES, Listeners, TaskObservers
 from scaler.values.usage import HostUsage, KnownClient, KnownHost, KnownWorker
 
 _log = logging.getLogger(__name__)
@@ -98,7 +97,7 @@ class RemotePeers:
         self._by_token: dict[bytes, Link] = {}
         self._by_session: dict[SessionAtScheduler, Link] = {}
         self._ready: set[SessionAtScheduler] = set()  # that may have something to say, or to take
-        self.looks = Looks(listeners or Listeners(), self._by_session.keys(), self._ready)
+        self.task_observers = TaskObservers(listeners or Listeners(), self._by_session.keys(), self._ready)
         self._unbegun: dict[Link, None] = {}  # in the order in which they came
         self._vouchers: set[bytes] = set()  # of the workers elsewhere
         self._strangers = Strangers()
@@ -284,7 +283,7 @@ class RemotePeers:
         elif isinstance(body, Serves):
             link.session.on_serves(body)
         elif isinstance(body, BODIES):
-            self.looks.on_body(link.session, body)
+            self.task_observers.on_body(link.session, body)
         else:
             session = link.session
             session.now_ns = self._now_ns
@@ -493,7 +492,7 @@ class RemotePeers:
 
 def _why_not_with(hello: Hello, shown: str) -> str:
     """Why a connection that has shown the key of this role may not say this hello; nothing if it may."""
-    wanted = key_role(hello)
+    wanted = hello.key_role
     if not shown or shown == wanted:
         return ""
     return f"it has shown the key of a {shown}, and this takes that of a {wanted}: give it the folder of that role"

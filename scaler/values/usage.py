@@ -1,11 +1,11 @@
 """Usage: what is known of peers besides their tasks: names, hosts, and what their processes take. For those who look.
 
-A supervisor looks at its own host (scaler.cluster.look) and says what it has seen every few seconds: on the scheduler's
-host through the door, as JSON in pieces that fit a packet, elsewhere as a frame. Both become a HostUsage here, and the
-numbers of each worker go to the core.
+A supervisor samples its own host (scaler.cluster.usage_sampler) and says every few seconds what it has seen: on the
+scheduler's host through the socket by which it has joined, as JSON in pieces that fit a packet, elsewhere as a frame.
+Both become a HostUsage here, and the numbers of each worker go to the core.
 
 Rule 1: what comes in is believed in nothing: a number that cannot be is 0, a text is cut (`usage_from`).
-Not here: how it is found out (scaler.cluster.look), how it is shown (scaler.scheduler.reporter).
+Not here: how it is found out (scaler.cluster.usage_sampler), how it is shown (scaler.scheduler.reporter).
 """
 
 from collections.abc import Iterator

@@ -44,9 +44,9 @@ from scaler.values import mains, payload
 from scaler.values.reference import load_given, loads
 from scaler.values.sent_function import name_of
 from scaler.worker import context
+from scaler.worker.output_capture import OutputCapture
 from scaler.worker.running import Coroutines, function_loader
 from scaler.worker.spawned import teach_multiprocessing
-from scaler.worker.task_output import TaskOutput
 
 _IMPORTER = "<frozen importlib._bootstrap>"
 
@@ -153,7 +153,7 @@ def main(creator: Creator) -> int:
     if "scaler.client.import_environment" in sys.modules:  # else nothing has been counted in this process
         sys.modules["scaler.client.import_environment"].begin_worker()
     mains.serve(teach_multiprocessing)
-    loop.output = TaskOutput(partial(report_output, creator), name_of)
+    loop.output = OutputCapture(partial(report_output, creator), name_of)
     obey_signals(loop)
     faulthandler.enable()  # what was running is the last that one writes which ends by a fault
     for descriptor in settings["stacks"]:

@@ -69,7 +69,7 @@ MAY_USE = {
     "numpy": {"scaler.monitor.page"},
     "prometheus_client": {"scaler.monitor.page"},
     "joblib": {"scaler.joblib"},
-    "psutil": {"scaler.cluster.look"},
+    "psutil": {"scaler.cluster.usage_sampler"},
     "subprocess": {"scaler.cluster.spawn"},
     "tqdm": {"scaler.client.progress"},
     "uvloop": {"scaler.program.event_loop", "scaler.scheduler.pump_loop"},

@@ -139,7 +139,7 @@ def survivor(local_address, names=("a",)):
     for index in range(len(names)):
         made._children[index] = child = Child("tests.cluster.odd_child")
         made._pidfds[index] = os.pidfd_open(child.pid)
-        made._pipes[index] = made._output.open()
+        made._pipes[index] = made._stderr.open()
         made._pipes[index].started()
         made._handles[index] = Handle(os.memfd_create("rings"), os.eventfd(0), 7)
         made._loop.add_reader(made._pidfds[index], made._on_exit, index)
@@ -163,7 +163,7 @@ def test_while_a_scheduler_does_not_answer_a_worker_s_end_is_noticed_and_a_stop_
             assert await asyncio.wait_for(handing_over, 20) == {1}
             connection.close()
             await made._leave()
-            made._output.close()
+            made._stderr.close()
 
     gc.collect()  # what tests before this one have left to the collector is not counted
     before = len(os.listdir("/proc/self/fd"))
@@ -174,7 +174,7 @@ def test_while_a_scheduler_does_not_answer_a_worker_s_end_is_noticed_and_a_stop_
 async def end(made):
     made.stop()
     await made._leave()
-    made._output.close()
+    made._stderr.close()
 
 
 def fail_once(times, error, function):

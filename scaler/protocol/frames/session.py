@@ -65,6 +65,11 @@ class Hello:
     is_nested: bool = False
     voucher: bytes = b""
 
+    @property
+    def key_role(self) -> str:
+        """Whose key is shown with it: the client of a worker's tasks has the worker's."""
+        return "worker" if self.role == Role.CLUSTER or self.is_nested else "client"
+
     def find_error(self) -> str | None:
         """What is wrong with it, as a sentence, or None."""
         if self.role not in (Role.CLIENT, Role.CLUSTER):

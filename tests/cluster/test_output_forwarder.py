@@ -4,7 +4,15 @@ import os
 import random
 import re
 
-from scaler.cluster.task_output import BURST_BYTES, LONG_LINE_BYTES, MARK, MOST_BYTES_S, Lines, Share, TaskOutputs
+from scaler.cluster.output_forwarder import (
+    BURST_BYTES,
+    LONG_LINE_BYTES,
+    MARK,
+    MOST_BYTES_S,
+    Lines,
+    OutputForwarder,
+    Share,
+)
 from tests.processes import wait_until
 
 TOKEN = "00112233"
@@ -83,9 +91,9 @@ def test_a_quiet_client_loses_nothing():
 def test_what_was_written_is_read_though_the_writer_has_gone_and_nothing_stays_open():
     before = len(os.listdir("/proc/self/fd"))
     news = []
-    outputs = TaskOutputs("host", lambda: news.append(1))
+    outputs = OutputForwarder("host", lambda: news.append(1))
     outputs.close()  # it was never used
-    outputs = TaskOutputs("host", lambda: news.append(1))
+    outputs = OutputForwarder("host", lambda: news.append(1))
     reader, writer = os.pipe()
     outputs.add(reader, 7, "w-1", TOKEN)
     os.write(writer, mark(1, b"f") + b"last words")

@@ -1,4 +1,4 @@
-"""Looks: what other hosts' clients ask of their tasks and hear of them, at the scheduler: stacks, output, alarms.
+"""TaskObservers: what clients on other hosts ask about their tasks and hear of them: stacks, output, alarms.
 
 A client's question goes to the scheduler's own bookkeeping (`Listeners`), which has the cluster asked that has the
 worker; the answer comes back the same way. What tasks have written goes to the client whose they are.
@@ -35,7 +35,7 @@ class Listeners:
     on_alarm: Callable[[str], object] = lambda why: None
 
 
-class Looks:
+class TaskObservers:
     """`sessions` are those that there are, and `ready` those that may have something to say: both are remote_peers'."""
 
     def __init__(

@@ -1,4 +1,4 @@
-"""TaskOutput: what the tasks of a client that wants to see it write to stdout and stderr goes to that client.
+"""OutputCapture: what the tasks of a client that wants to see it write to stdout and stderr goes to that client.
 
 While such a task runs, descriptors 1 and 2 are the end of a pipe whose other end the supervisor reads. So what C code
 and the task's own processes write is there as well, in the order in which it was written, and it is there when the task
@@ -10,7 +10,8 @@ tasks come after it.
 Rule 1: nothing here is done for tasks whose client does not want it.
 Rule 2: all that a task has written is in the pipe before its result is published.
 Rule 3: whatever goes wrong here, the task runs, and what it writes goes where it went before.
-Not here: what the supervisor makes of it (scaler.cluster.task_output), who wants it (scaler.client.task_output).
+Not here: what the supervisor makes of it (scaler.cluster.output_forwarder), how it is shown at the client
+(scaler.client.output_printer).
 """
 
 import contextlib
@@ -27,7 +28,7 @@ MOST_NAME = 100
 MARK = b"\0scaler-task "  # then the pipe's token, how many marks there were, the task and its function, and a newline
 
 
-class TaskOutput:
+class OutputCapture:
     """`report(descriptor, client, token)` gives the supervisor the end that it is to read."""
 
     def __init__(self, report: Callable[[int, int, str], object], name_of: Callable[[Any], str]) -> None:

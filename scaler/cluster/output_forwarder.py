@@ -1,7 +1,7 @@
-"""TaskOutputs: what the tasks of clients that want to see it have written, in whole lines, on its way to these clients.
+"""OutputForwarder: what tasks have written goes to those of their clients that want to see it, in whole lines.
 
-Each worker has a pipe for each such client (scaler.worker.task_output). One thread reads them all, so no task waits for
-a client to read, and what a worker wrote last is there though it has died. Before each line stands whose it is:
+Each worker has a pipe for each such client (scaler.worker.output_capture). One thread reads them all, so no task waits
+for a client to read, and what a worker wrote last is there though it has died. Before each line stands whose it is:
 `(function task worker) line`.
 
 A client gets MOST_BYTES_S from each host, and what is more is dropped, in whole lines, and counted: the next thing that
@@ -11,7 +11,7 @@ Rule 1: a line is never torn, and two equal ones are two. One that is longer tha
         last one, if it has no end, is ended by the next task of that client, by the pipe's end or by `flush`.
 Rule 2: lines of one worker stay in order. Those of several come as they are read.
 Rule 3: `on_news` is called in the thread; whoever is told takes all there is by `take`. What nobody takes is bounded.
-Not here: who passes it on (supervisor), who prints it (scaler.client.task_output).
+Not here: who passes it on (supervisor), who prints it (scaler.client.output_printer).
 """
 
 import logging
@@ -25,7 +25,7 @@ from collections.abc import Callable
 from scaler.program.threads import await_ends, new_thread
 
 _log = logging.getLogger(__name__)
-MARK = b"\0scaler-task "  # as scaler.worker.task_output writes it
+MARK = b"\0scaler-task "  # as scaler.worker.output_capture writes it
 MOST_READ_BYTES = 65536
 READS_AT_ONCE = 16  # of one pipe, where it is emptied
 LONG_LINE_BYTES = 16384
@@ -132,7 +132,7 @@ class _Pipe:
         self.descriptor, self.client, self.worker, self.lines = descriptor, client, worker, lines
 
 
-class TaskOutputs:
+class OutputForwarder:
     """`on_news()` says that there is something for `take`."""
 
     def __init__(self, host: str, on_news: Callable[[], object]) -> None:

@@ -10,8 +10,8 @@ import time
 
 import pytest
 
-from scaler.cluster import output as output_module
-from scaler.cluster.output import LAST_BYTES, LAST_LINES, MOST_UNSAID_BYTES, Output
+from scaler.cluster import worker_stderr as output_module
+from scaler.cluster.worker_stderr import LAST_BYTES, LAST_LINES, MOST_UNSAID_BYTES, WorkerStderr
 from tests.processes import wait_until
 
 
@@ -33,7 +33,7 @@ def run(output, code, **options):
 
 
 def test_it_is_copied_and_the_last_is_kept(target):
-    output = Output(target[1])
+    output = WorkerStderr(target[1])
     pipe, process = run(output, "import os; os.write(2, b'one\\ntw\\xff\\x1bo\\n')")
     process.wait()
     assert output.last(pipe) == "one\ntw\ufffd?o"
@@ -42,7 +42,7 @@ def test_it_is_copied_and_the_last_is_kept(target):
 
 
 def test_of_a_flood_little_is_kept_and_all_is_copied(target):
-    output = Output(target[1])
+    output = WorkerStderr(target[1])
     taken = []
 
     def read():
@@ -66,7 +66,7 @@ def test_of_a_flood_little_is_kept_and_all_is_copied(target):
 
 
 def test_only_the_last_lines_are_kept(target):
-    output = Output(target[1])
+    output = WorkerStderr(target[1])
     pipe, process = run(output, "import sys\nfor i in range(100): print(i, file=sys.stderr)")
     process.wait()
     assert output.last(pipe).split() == [str(i) for i in range(100 - LAST_LINES, 100)]
@@ -74,7 +74,7 @@ def test_only_the_last_lines_are_kept(target):
 
 
 def test_a_reader_that_does_not_read_holds_up_neither_last_nor_close(target):
-    output = Output(target[1])
+    output = WorkerStderr(target[1])
     pipe, process = run(output, "import os\nwhile True: os.write(2, b'x' * 9999 + b'\\n')")
     wait_until(lambda: pipe.text())
     process.kill()
@@ -90,7 +90,7 @@ def test_a_reader_that_does_not_read_holds_up_neither_last_nor_close(target):
 
 
 def test_of_what_the_dead_have_written_little_waits_for_a_reader_and_what_is_lost_is_counted(target):
-    output = Output(target[1])
+    output = WorkerStderr(target[1])
     data = b"x" * 59_999 + b"\n"
     for _ in range(100):
         pipe = output.open()
@@ -109,7 +109,7 @@ def test_of_what_the_dead_have_written_little_waits_for_a_reader_and_what_is_los
 
 def test_the_thread_goes_on_whatever_one_turn_of_it_comes_to(target, monkeypatch, caplog):
     monkeypatch.setattr(output_module, "PAUSE_S", 0.01)
-    output = Output(target[1])
+    output = WorkerStderr(target[1])
     real_take, turns = output._take, []
 
     def take(descriptor):
@@ -128,7 +128,7 @@ def test_the_thread_goes_on_whatever_one_turn_of_it_comes_to(target, monkeypatch
 
 
 def test_a_pipe_that_others_hold_open_is_not_waited_for(target):
-    output = Output(target[1])
+    output = WorkerStderr(target[1])
     code = "import subprocess, sys\nsubprocess.Popen(['sleep', '30'])\nprint('bye', file=sys.stderr)"
     pipe, process = run(output, code, start_new_session=True)
     process.wait()

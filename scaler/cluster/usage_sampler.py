@@ -1,4 +1,4 @@
-"""HostLook: what a supervisor sees of its host and of its workers' processes, for those who look at the scheduler.
+"""UsageSampler: what a supervisor sees of its host and of its workers' processes, for those who look at the scheduler.
 
 psutil asks the kernel for each process by itself. So this is done in a thread, and not so often that it takes more than
 a fiftieth of a core (`next_pause_s`).
@@ -20,7 +20,7 @@ PAUSE_S = 2.0
 MOST_SHARE = 0.02  # of a core
 
 
-class HostLook:
+class UsageSampler:
     """For one thread at a time."""
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""TaskOutput: what this client's tasks write is printed here, on stderr: `Client(..., stream_output=True)`.
+"""OutputPrinter: what this client's tasks write is printed here, on stderr: `Client(..., stream_output=True)`.
 
 A thread of its own reads the control ring and prints. So a terminal that is stopped holds up neither the client nor its
 tasks: what has no room is dropped, in whole lines, and the next line says how many. Where a tqdm bar is on the screen,
@@ -7,7 +7,7 @@ the lines go above it.
 Rule 1: each line is printed whole and once; lines of one task stay in order.
 Rule 2: what tasks have written before they ended is printed before the client has left. If that takes longer than
         LAST_S, or a cluster does not answer, the last line says that something may be missing.
-Not here: where it is written (scaler.worker.task_output), how much of it comes (scaler.cluster.task_output).
+Not here: where it is written (scaler.worker.output_capture), how much of it comes (scaler.cluster.output_forwarder).
 """
 
 import contextlib
@@ -26,7 +26,7 @@ PRINTED_S = 2.0  # for the thread to end
 MOST_WAITING_BYTES = 8 << 20
 
 
-class TaskOutput:
+class OutputPrinter:
     """`flush(timeout_s)` has all that was written so far come here, and says why not if it has not; `write` is for
     tests.
     """

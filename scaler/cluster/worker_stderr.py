@@ -1,4 +1,4 @@
-"""Output: what workers write to stderr goes on to the supervisor's, and the last of it is remembered.
+"""WorkerStderr: what workers write to stderr goes on to the supervisor's, and the last of it is remembered.
 
 A worker that dies tells why in its last lines, if it tells at all: the interpreter's fatal errors, an assertion of C
 code, a message of the allocator. So each worker's stderr is a pipe, and one thread reads them all.
@@ -60,7 +60,7 @@ class Pipe:
         return "\n".join(text.splitlines()[-LAST_LINES:])
 
 
-class Output:
+class WorkerStderr:
     """Copies what comes through pipes to the descriptor `target`."""
 
     def __init__(self, target: int = 2) -> None:

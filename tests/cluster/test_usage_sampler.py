@@ -5,13 +5,13 @@ import subprocess
 import sys
 import time
 
-from scaler.cluster.look import MOST_SHARE, PAUSE_S, HostLook
+from scaler.cluster.usage_sampler import MOST_SHARE, PAUSE_S, UsageSampler
 
 
 def test_a_process_that_works_has_a_share_of_a_core_and_memory():
     child = subprocess.Popen([sys.executable, "-c", "while True: pass"])
     try:
-        look = HostLook()
+        look = UsageSampler()
         first = look.look([("one", child.pid)], {"SIGKILL": 1})
         assert first.workers[0].cpu_share == 0.0
         time.sleep(0.5)
@@ -31,12 +31,12 @@ def test_a_process_that_works_has_a_share_of_a_core_and_memory():
 def test_a_process_that_has_ended_is_left_out():
     child = subprocess.Popen([sys.executable, "-c", ""])
     child.wait()
-    look = HostLook()
+    look = UsageSampler()
     assert look.look([("gone", child.pid), ("here", os.getpid())], {}).workers[0].process == "here"
 
 
 def test_many_processes_are_looked_at_less_often():
-    look = HostLook()
+    look = UsageSampler()
     began = time.monotonic()
     look.look([(str(number), os.getpid()) for number in range(2000)], {})
     took_s = time.monotonic() - began
