@@ -1,5 +1,6 @@
 """What tests of real processes need: waiting for something to happen, and seeing that nothing is left."""
 
+import gc
 import os
 import pickle
 import re
@@ -9,6 +10,12 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import psutil
+
+
+def open_descriptors() -> set[str]:
+    """Of this process, without those that only garbage of other tests still holds."""
+    gc.collect()
+    return set(os.listdir("/proc/self/fd"))
 
 
 def wait_until(condition: Callable[[], object], timeout_s: float = 20.0) -> None:

@@ -13,7 +13,7 @@ from scaler.cluster.output_forwarder import (
     OutputForwarder,
     Share,
 )
-from tests.processes import wait_until
+from tests.processes import open_descriptors, wait_until
 
 TOKEN = "00112233"
 
@@ -89,7 +89,7 @@ def test_a_quiet_client_loses_nothing():
 
 
 def test_what_was_written_is_read_though_the_writer_has_gone_and_nothing_stays_open():
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(open_descriptors())
     news = []
     outputs = OutputForwarder("host", lambda: news.append(1))
     outputs.close()  # it was never used
@@ -109,4 +109,4 @@ def test_what_was_written_is_read_though_the_writer_has_gone_and_nothing_stays_o
     assert outputs.last_of("w-2") == ""
     os.close(writer)
     outputs.close()
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(open_descriptors()) == before

@@ -110,13 +110,13 @@ def test_what_means_nothing_from_a_worker_is_counted_and_what_it_brings_is_close
         made = Supervisor(config_of(9), ["a"], memory=object_memory(None, 0))
         child = Child("tests.cluster.odd_child")
         made._children[0] = child
-        before = len(os.listdir("/proc/self/fd"))
+        before = len(open_descriptors())
         for _ in range(4):
             assert has_packet(child.link, 20)
             made._on_report(0)
         assert made.odd == 4
         child.end()
-        assert len(os.listdir("/proc/self/fd")) == before - 1  # its link
+        assert len(open_descriptors()) == before - 1  # its link
 
     asyncio.run(hear())
 
@@ -166,9 +166,9 @@ def test_while_a_scheduler_does_not_answer_a_worker_s_end_is_noticed_and_a_stop_
             made._stderr.close()
 
     gc.collect()  # what tests before this one have left to the collector is not counted
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(open_descriptors())
     asyncio.run(hand_over())
-    assert len(os.listdir("/proc/self/fd")) <= before
+    assert len(open_descriptors()) <= before
 
 
 async def end(made):
@@ -201,14 +201,14 @@ def test_a_worker_that_cannot_be_handed_over_for_want_of_a_descriptor_or_a_threa
     async def hand_over():
         with listening() as (local_address, listener):
             made = survivor(local_address)
-            before = len(os.listdir("/proc/self/fd"))
+            before = len(open_descriptors())
             with monkeypatch.context() as patch:
                 if want == "thread":
                     patch.setattr(asyncio, "to_thread", fail_once(0, RuntimeError("can't start new thread"), None))
                 else:
                     patch.setattr(os, "dup", fail_once(want, OSError(errno.EMFILE, "too many"), os.dup))
                 assert await made._hand_over() == {0}
-            assert len(os.listdir("/proc/self/fd")) == before
+            assert len(open_descriptors()) == before
             working = asyncio.create_task(made._until_gone())
             connection, _ = await asyncio.to_thread(listener.accept)
             with connection:
@@ -296,10 +296,10 @@ def test_a_scheduler_of_this_host_that_does_not_open_is_greeted_again_and_nothin
             connection.close()
 
     gc.collect()
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(open_descriptors())
     asyncio.run(connect())
     gc.collect()
-    assert len(os.listdir("/proc/self/fd")) <= before
+    assert len(open_descriptors()) <= before
 
 
 @pytest.mark.parametrize("place", ["process", "pidfd"])

@@ -23,7 +23,7 @@ OF_PEERS = (
     "scaler/objects/",
     "scaler/session/ledger.py",
     "scaler/session/link.py",
-    "scaler/session/looks.py",
+    "scaler/session/task_observers.py",
     "scaler/session/remote_peers.py",
     "scaler/session/session_end.py",
     "scaler/session/session_at_scheduler.py",
