@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import errno
-import gc
 import json
 import os
 import secrets
@@ -28,6 +27,7 @@ from scaler.config.values import make_config
 from scaler.program.descriptors import has_packet
 from scaler.protocol.codec import decode, encode
 from scaler.protocol.frames import Frame, Goodbye, Welcome
+from tests.processes import open_descriptors
 
 
 class Fake:
@@ -165,7 +165,6 @@ def test_while_a_scheduler_does_not_answer_a_worker_s_end_is_noticed_and_a_stop_
             await made._leave()
             made._stderr.close()
 
-    gc.collect()  # what tests before this one have left to the collector is not counted
     before = len(open_descriptors())
     asyncio.run(hand_over())
     assert len(open_descriptors()) <= before
@@ -295,10 +294,8 @@ def test_a_scheduler_of_this_host_that_does_not_open_is_greeted_again_and_nothin
                 await serving
             connection.close()
 
-    gc.collect()
     before = len(open_descriptors())
     asyncio.run(connect())
-    gc.collect()
     assert len(open_descriptors()) <= before
 
 
