@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from scaler.client.current_client import current_client as current_client
     from scaler.client.future import ProfileResult as ProfileResult
     from scaler.client.future import ScalerFuture as ScalerFuture
+    from scaler.client.graph.matrix import MatrixGraph as MatrixGraph
     from scaler.client.progress import progress as progress
     from scaler.client.serializer import Serializer as Serializer
     from scaler.cluster.combo import SchedulerClusterCombo as SchedulerClusterCombo
@@ -29,6 +30,7 @@ _HOMES = {
     "AsyncClient": "scaler.client.async_client",
     "Client": "scaler.client.client",
     "Cluster": "scaler.cluster.launch",
+    "MatrixGraph": "scaler.client.graph.matrix",
     "ObjectReference": "scaler.values.reference",
     "ProfileResult": "scaler.client.future",
     "ScalerExecutor": "scaler.integrations.executor",

@@ -76,6 +76,18 @@ cdef class TaskSender:
                                 self.connection.channel.tasks.largest_payload())
         return self.send_packed(function, payload, FLAG_CHUNK, <uint32_t>n, progress, options)
 
+    def submit_piece(self, uint32_t function, bytes piece not None, MapProgress progress not None, begin,
+                     TaskOptions options=None):
+        """Send a task whose argument is these bytes, and of whose end `progress` hears; its future."""
+        cdef uint32_t size
+        if len(piece) > 0x7FFFFFFF:
+            raise OverflowError(f"a piece of {len(piece)} bytes")
+        size = <uint32_t>len(piece)
+        self.connection.check()                       # the pickle of (piece,): what is in it is not looked at
+        payload = begin().finish(b"\x80\x05B" + (<char *>&size)[:4] + piece + b"\x85.",
+                                 self.connection.channel.tasks.largest_payload())
+        return self.send_packed(function, payload, 0, 0, progress, options)
+
     cdef object send_packed(self, uint32_t function, payload, int flags, uint32_t items, MapProgress progress,
                             TaskOptions options):
         """Send what may name objects."""

@@ -156,6 +156,8 @@ cdef class TaskRunner:
     cdef unsigned int forks      # there had been so many when it began: a forked copy of the process counts more
 
     def __init__(self, *, loads, loads_parcel, load_input, dumps, describe, finish=None):
+        global finish_coroutine
+        finish_coroutine = finish                     # for the calls in a piece of a graph
         self.loads, self.loads_parcel, self.load_input = loads, loads_parcel, load_input
         self.dumps, self.describe, self.finish = dumps, describe, finish
         self.forks = forks_so_far

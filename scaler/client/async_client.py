@@ -105,9 +105,9 @@ class AsyncClient:
         while (result := await asyncio.to_thread(next, results, nothing)) is not nothing:
             yield result
 
-    async def get(self, graph: Any, keys: Any) -> Any:
-        """Client.get, in a thread."""
-        return await asyncio.to_thread(self.client.get, graph, keys)
+    async def get(self, graph: Any, keys: Any, **keywords: Any) -> Any:
+        """Client.get, in a thread, with its keywords for matrix graphs."""
+        return await asyncio.to_thread(self.client.get, graph, keys, **keywords)
 
     async def send_object(self, obj: Any, name: bytes | None = None) -> Any:
         """Client.send_object, in a thread."""

@@ -32,6 +32,7 @@ from scaler._native import Found, Watch, WatchedClass, WatchedFunction, WatchedP
 from scaler.client.serializer import SerializedCall
 from scaler.values.by_name import LRU_CACHE, is_found, travels_by_name
 from scaler.values.calls import Steps
+from scaler.values.pieces import Anew, PieceRunner
 from scaler.values.retrying import Retrying
 
 MOST_STATE_BYTES = 4096
@@ -113,6 +114,11 @@ class _Look:
         elif kind is Steps:
             for function, _ in thing.steps:
                 self.at(function)
+        elif kind is PieceRunner:
+            for function in thing.functions:
+                self.at(function)
+        elif kind is Anew:
+            return  # each call makes its own
         elif kind is Retrying:
             self.at(thing.function)
         elif kind is SerializedCall:

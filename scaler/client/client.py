@@ -13,6 +13,7 @@ import sys
 import time
 import weakref
 from collections.abc import Callable, Coroutine, Iterable, Iterator
+from contextlib import nullcontext
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
@@ -37,8 +38,9 @@ from scaler.client.executor import ClientExecutor
 from scaler.client.functions import FunctionNumbers, callable_name
 from scaler.client.future import ScalerFuture
 from scaler.client.graph.inside import start_inside
+from scaler.client.graph.matrix import MatrixGraph
 from scaler.client.graph.run import GraphRun
-from scaler.client.graph.wanted import Wanted
+from scaler.client.graph.wanted import Wanted, check_keywords
 from scaler.client.imap import give_failure, raise_failure, start_imap
 from scaler.client.mapping import Calls, MapRun, count_failed, run_map, with_exceptions
 from scaler.client.objects import ClientObjects
@@ -522,7 +524,17 @@ class Client:
     #: Dask asks whether `get` has to be awaited.
     asynchronous = False
 
-    def get(self, graph: Any, keys: Any, block: bool = True, **_: Any) -> Any:
+    def get(
+        self,
+        graph: Any,
+        keys: Any,
+        block: bool = True,
+        *,
+        dtype: Any = None,
+        errors: Literal["raise", "collect"] = "raise",
+        progress: bool = False,
+        **of_dask: Any,
+    ) -> Any:
         """Compute these keys of a graph, and what they need of it; their values, or futures with `block=False`.
 
         A graph is a dict of nodes: a tuple whose first item is callable is a call, whose other items are keys,
@@ -532,7 +544,17 @@ class Client:
 
         KeyError for a key that is not there, or twice in `keys`; graphlib.CycleError for nodes that need each other. A
         node that fails does so for exactly the keys that need it. docs/graphs.md says how graphs are run.
+
+        A `MatrixGraph` has numbers for keys: one number gives its value, a slice, mask or array of numbers a list, or
+        an array of `dtype`, if one is given. With `errors="collect"` it gives (values, {node: exception}) instead of
+        raising the first failure; with `block=False` the future of what it would give; `progress` shows a bar. These
+        three are for matrix graphs. The keywords that Dask's own schedulers have are taken, and have no effect.
         """
+        check_keywords(of_dask)
+        if isinstance(graph, MatrixGraph):
+            return self._get_matrix(graph, keys, block, dtype, errors, progress)
+        if dtype is not None or errors != "raise" or progress:
+            raise TypeError("`dtype`, `errors` and `progress` of `get` are for a MatrixGraph")
         wanted = Wanted(graph, keys)
         futures = self._start_graph(graph, wanted.keys)
         if not block:
@@ -542,6 +564,25 @@ class Client:
         finally:
             for future in futures:
                 future.cancel()
+
+    def _get_matrix(self, graph: MatrixGraph, keys: Any, block: bool, dtype: Any, errors: str, progress: bool) -> Any:
+        from scaler.client.graph.matrix_keys import Asked
+        from scaler.client.graph.matrix_run import MatrixFuture, MatrixRun
+
+        if errors not in ("raise", "collect"):
+            raise ValueError(f'`errors` is "raise" or "collect", not {errors!r}')
+        if self._serializer is not None:
+            raise TypeError("a matrix graph hands numbers and pickles on: get it with a client without a serializer")
+        asked = Asked(keys, len(graph), dtype)
+        run = MatrixRun(
+            graph, asked, self._sender, self._functions.number_of, self._objects.begin, self._options,
+            errors == "raise",
+        )  # fmt: skip
+        shown = (lambda: shown_map("graph", run.nodes.needed, lambda: run.counts)) if progress else nullcontext
+        if not block:
+            return MatrixFuture(run, shown)
+        with shown():
+            return run.run()
 
     def _start_graph(self, graph: Any, wanted: list[Any]) -> list[Any]:
         """The futures of these keys, in their order."""

@@ -37,6 +37,7 @@ from scaler.client.import_environment import list_places, list_reloads
 from scaler.client.parcel import Packed, Parcel
 from scaler.client.serializer import SerializedCall
 from scaler.values.by_name import find_home, modules_by_value
+from scaler.values.pieces import PieceRunner
 from scaler.values.sent_function import FRESH, KEPT, Reloads, pack
 
 _log = logging.getLogger(__name__)
@@ -230,6 +231,8 @@ def _is_known_by_identity(function: Any) -> bool:
 
 def callable_name(function: Any) -> str:
     """What people call it: what a partial or a wrapper calls, in the end."""
+    if type(function) is PieceRunner:
+        return function.name
     for _ in range(8):
         inner = getattr(function, "func", None) if isinstance(function, functools.partial) else None
         inner = getattr(function, "function", None) if isinstance(function, SerializedCall) else inner

@@ -66,7 +66,7 @@ MAY_USE = {
     "capnp": {"scaler.protocol.codec", "scaler.protocol.schema_file"},
     "cloudpickle": {"scaler.values.by_name", "scaler.values.by_value", "scaler.values.untravelling"},
     "cryptography": {"scaler.objects.sealed"},
-    "numpy": {"scaler.monitor.page"},
+    "numpy": {"scaler.client.graph.matrix", "scaler.client.graph.matrix_keys", "scaler.monitor.page"},
     "prometheus_client": {"scaler.monitor.page"},
     "joblib": {"scaler.joblib"},
     "psutil": {"scaler.cluster.usage_sampler"},

@@ -6,8 +6,53 @@ tuples in the shape of the lists.
 Not here: whether there are such keys (read).
 """
 
+import difflib
 from collections.abc import Iterable, Iterator
 from typing import Any
+
+#: What `get` of Dask's own schedulers has, and Dask hands on from `compute`.
+DASK_KEYWORDS = frozenset(
+    [
+        "actors",
+        "allow_other_workers",
+        "asynchronous",
+        "cache",
+        "callbacks",
+        "chunksize",
+        "dumps",
+        "fifo_timeout",
+        "func_dumps",
+        "func_loads",
+        "initializer",
+        "loads",
+        "num_workers",
+        "optimize_graph",
+        "pack_exception",
+        "pool",
+        "priority",
+        "raise_exception",
+        "raise_on_error",
+        "rerun_exceptions_locally",
+        "resources",
+        "result",
+        "restrictions",
+        "retries",
+        "scheduler",
+        "submit",
+        "sync",
+        "traverse",
+        "workers",
+    ]
+)
+OWN_KEYWORDS = ("block", "dtype", "errors", "progress")
+
+
+def check_keywords(keywords: dict[str, Any]) -> None:
+    """TypeError for one that means nothing to anybody."""
+    for name in keywords:
+        if name not in DASK_KEYWORDS:
+            near = difflib.get_close_matches(name, OWN_KEYWORDS, 1)
+            raise TypeError(f"get() has no keyword {name!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
 
 
 class Wanted:
