@@ -170,7 +170,7 @@ def _read_which(which: Any, count: int, functions: int) -> "Array | None":
     array = numpy.asarray(which)
     if array.shape != (count,):
         raise ValueError(f"`which` has a number for each of {count} nodes: its shape is ({count},), not {array.shape}")
-    if count and array.dtype.kind not in "iu":
+    if count and array.dtype.kind not in "iub":
         raise TypeError(f"`which` has places in the list of functions, so integers, not {array.dtype}")
     if count and (array.min() < 0 or array.max() >= functions):
         node = int(((array < 0) | (array >= functions)).argmax())
