@@ -32,7 +32,7 @@ from scaler._native import Found, Watch, WatchedClass, WatchedFunction, WatchedP
 from scaler.client.serializer import SerializedCall
 from scaler.values.by_name import LRU_CACHE, is_found, travels_by_name
 from scaler.values.calls import Steps
-from scaler.values.pieces import Anew, PieceRunner
+from scaler.values.pieces import Anew, Filled, PieceRunner, Placed
 from scaler.values.retrying import Retrying
 
 MOST_STATE_BYTES = 4096
@@ -119,7 +119,7 @@ class _Look:
                 self.at(function)
         elif kind is Anew:
             return  # each call makes its own
-        elif kind is Retrying:
+        elif kind in (Retrying, Placed, Filled):
             self.at(thing.function)
         elif kind is SerializedCall:
             self.at(thing.serializer)

@@ -37,7 +37,7 @@ from scaler.client.import_environment import list_places, list_reloads
 from scaler.client.parcel import Packed, Parcel
 from scaler.client.serializer import SerializedCall
 from scaler.values.by_name import find_home, modules_by_value
-from scaler.values.pieces import PieceRunner
+from scaler.values.pieces import Filled, PieceRunner, Placed
 from scaler.values.sent_function import FRESH, KEPT, Reloads, pack
 
 _log = logging.getLogger(__name__)
@@ -45,6 +45,7 @@ _log = logging.getLogger(__name__)
 MOST_UNUSED = 1000
 MOST_UNUSED_BYTES = 128 << 20  # the last one stays whatever its size
 MUCH_STATE_BYTES = 1 << 20  # of a function, made anew for each call: its user is told
+_WRAPPERS = (SerializedCall, Placed, Filled)
 _BY_IDENTITY = (types.FunctionType, type, functools.partial)
 
 
@@ -235,7 +236,7 @@ def callable_name(function: Any) -> str:
         return function.name
     for _ in range(8):
         inner = getattr(function, "func", None) if isinstance(function, functools.partial) else None
-        inner = getattr(function, "function", None) if isinstance(function, SerializedCall) else inner
+        inner = getattr(function, "function", None) if isinstance(function, _WRAPPERS) else inner
         if inner is None:
             break
         function = inner

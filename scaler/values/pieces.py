@@ -10,6 +10,7 @@ from typing import Any
 
 from scaler._native import run_piece
 from scaler.values import payload, reference
+from scaler.values.calls import Inner
 
 
 class PieceRunner:
@@ -69,3 +70,60 @@ def _dumps(value: Any, refusing: reference.Refusing) -> bytes:
         return payload.dumps(value)
     finally:
         reference.slots.packing = before
+
+
+class Placed:
+    """Calls a function with literals between its inputs, which come first; `takes_input` says which stands where."""
+
+    __slots__ = ("function", "takes_input")
+
+    def __init__(self, function: Callable[..., Any], takes_input: tuple[bool, ...]) -> None:
+        self.function, self.takes_input = function, takes_input
+
+    def __call__(self, *given: Any) -> Any:
+        inputs, literals = iter(given), iter(given[sum(self.takes_input) :])
+        return self.function(*[next(inputs) if takes else next(literals) for takes in self.takes_input])
+
+    def __reduce__(self) -> Any:
+        return Placed, (self.function, self.takes_input)
+
+
+class Filled:
+    """Calls a function with arguments that have holes, at any depth, for its inputs; the arguments come last."""
+
+    __slots__ = ("function",)
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function = function
+
+    def __call__(self, *given: Any) -> Any:
+        return self.function(*fill(given[-1], given))
+
+    def __reduce__(self) -> Any:
+        return Filled, (self.function,)
+
+
+class Hole:
+    """Stands for input k among arguments."""
+
+    __slots__ = ("number",)
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def __reduce__(self) -> Any:
+        return Hole, (self.number,)
+
+
+def fill(value: Any, inputs: Any) -> Any:
+    """The value with its inputs in place of the holes."""
+    kind = type(value)
+    if kind is Hole:
+        return inputs[value.number]
+    if kind is list or kind is tuple:
+        return kind([fill(item, inputs) for item in value])
+    if kind is dict:
+        return {key: fill(item, inputs) for key, item in value.items()}
+    if kind is Inner:
+        return Inner(value.function, [fill(item, inputs) for item in value.args])
+    return value

@@ -39,6 +39,7 @@ MODULES = {
     "dask": "distributed",
     "ray": "ray",
     "scaler1": "scaler_1_9_9",
+    "graphblas": "graphblas",
 }  # what they are imported as
 
 

@@ -13,7 +13,7 @@ Not here: cycles, what is needed, and running it (matrix_run, native/client/matr
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from scaler._native import ArgumentColumn, count_bits, join_masks
 
@@ -68,6 +68,49 @@ class MatrixGraph:
             self.inputs, self.count, self.most = _read_array(inputs)
         self.which = _read_which(which, self.count, len(self.functions))
         self.columns = _read_columns(arguments, self.which, self.count, len(self.functions))
+
+    @classmethod
+    def from_dict(cls, graph: Mapping[Any, Any]) -> "tuple[MatrixGraph, dict[Any, int]]":
+        """A graph that is a dict of calls, as `Client.get` takes it, and the node of each key.
+
+        Data is a node as well, that calls a function which gives it.
+        """
+        from scaler.client.graph.convert import from_dict
+
+        return from_dict(cls, graph)
+
+    @classmethod
+    def from_networkx(cls, graph: Any, function: Function | None = None) -> "tuple[MatrixGraph, dict[Any, int]]":
+        """A DiGraph of networkx, whose edges lead from what is needed to what needs it, and the node of each of its.
+
+        A node calls its attribute `function`, or else the one given here, with its inputs in the order in which edges
+        were added, and with what its attribute `arguments`, a tuple, has. An edge's attribute `position`, a number or
+        several, says which argument it is.
+        """
+        from scaler.client.graph.convert import from_networkx
+
+        return from_networkx(cls, graph, function)
+
+    @classmethod
+    def of_rows(
+        cls, rows: Sequence[Sequence[int]], functions: Sequence[Function], which: Any, arguments: Any
+    ) -> "MatrixGraph":
+        """Of the inputs of each node, however many these are."""
+        import numpy
+
+        made = cls.__new__(cls)
+        made.functions, made.count, made.most = _as_functions(functions), _check_count(len(rows)), 0
+        made.inputs = numpy.fromiter((number for row in rows for number in row), numpy.int32)
+        made.first = numpy.concatenate(([0], numpy.cumsum([len(row) for row in rows]))).astype(numpy.uint32)
+        made.which = _read_which(which, made.count, len(made.functions))
+        made.columns = _read_columns(arguments, made.which, made.count, len(made.functions))
+        return made
+
+    def to_matrix(self, library: Literal["scipy", "graphblas"] = "scipy") -> Any:
+        """The inputs as a sparse matrix of bit masks of argument positions: a csr_array, or a Matrix of GraphBLAS."""
+        from scaler.client.graph.convert import to_matrix
+
+        return to_matrix(self, library)
 
     def __len__(self) -> int:
         return self.count
