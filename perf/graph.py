@@ -14,6 +14,7 @@ from typing import Any
 
 from perf.command import Rows, main
 from perf.links import RINGS, WIRE, WORKERS, open_client
+from perf.matrix import failing, matrix_layers, matrix_tree, slow_nodes
 from perf.processes import descendants, object_bytes, peak_rss_bytes
 from perf.report import Figure, of_rounds
 from perf.rounds import alternate, ratios, timed
@@ -156,7 +157,17 @@ def memory_in_all() -> float:
     return sum(peak_rss_bytes(pid) for pid in [os.getpid(), *descendants()]) / 1024
 
 
-ROWS: Rows = {"tree": tree, "chain": chain, "ladder": ladder, "size": size, "arrays": arrays}
+ROWS: Rows = {
+    "tree": tree,
+    "chain": chain,
+    "ladder": ladder,
+    "size": size,
+    "arrays": arrays,
+    "matrix_tree": matrix_tree,
+    "matrix_layers": matrix_layers,
+    "slow_nodes": slow_nodes,
+    "failing": failing,
+}
 
 if __name__ == "__main__":
     main("perf.graph", ROWS)
