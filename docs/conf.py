@@ -44,6 +44,7 @@ html_css_files = ["page.css"]
 html_extra_path = ["root"]
 html_copy_source = False
 html_show_sphinx = False
+html_show_copyright = False
 html_theme_options = {"navigation_with_keys": True}
 copybutton_prompt_text = "$ "
 copybutton_only_copy_prompt_lines = False
@@ -74,13 +75,14 @@ def _read(app: Any, page: str, source: list[str]) -> None:
 
 def _as_restructured_text(app: Any, what: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:
     """Docstrings: `code` is code, and stars and bars mean nothing."""
-    parts = re.split(r"(`[^`]+`)", "\n".join(lines))
+    parts = re.split(r"(`[^`]+`)", "\n" + "\n".join(lines))
     for number, part in enumerate(parts):
         if number % 2:
             parts[number] = f"`{part}`"
         else:
-            parts[number] = re.sub(r"([*|])", r"\\\1", re.sub(r"(\w)_(?=\W|$)", r"\1\\_", part))
-    lines[:] = "".join(parts).split("\n")
+            plain = re.sub(r"(\w)_(?=\W|$)", r"\1\\_", part)
+            parts[number] = re.sub(r"\*(?! )|(?<!\n)\*|\|", r"\\\g<0>", plain)  # but not the star of a list
+    lines[:] = "".join(parts).split("\n")[1:]
 
 
 def setup(app: Any) -> None:

@@ -85,19 +85,22 @@ _FORGOTTEN = "nobody referred to it nor to its client any more"
 class Client:
     """A connection to a scheduler. Safe to use from many threads.
 
-    `address` is `tcp://host:port` or `ipc://path`; without one it is SCALER_ADDRESS, or that of this user's newest
-    scheduler of this machine. `keys` is a folder of keys (`scaler_keys` makes one); without one it is SCALER_KEYS, or
-    what a scheduler of this machine has left for this user. Waits up to `timeout_seconds` for the scheduler, so a
-    program may start its client first, then raises SchedulerTimeoutError. If the scheduler dies later, what is open
-    waits as long for one at the same address and goes on there, or fails with DisconnectedError. `profiling=True` has
-    CPU time and peak memory of every task measured, however short. A `serializer` replaces pickle for this client's
-    functions, arguments and results.
-    `retries`, `task_timeout_seconds` and `priority` are what `options` changes for some calls, for all of them.
-    A client that is not disconnected leaves when nobody refers to it any more, nor to a future of it that is not done:
-    so `Client(address).submit(f).result()` works, and a function may return futures of a client that it has made.
-    With `stream_output` what tasks write to stdout and stderr comes to this program's stderr, line by line, each with
-    function, task and worker before it, at most 1 MiB a second from each host; docs/looking.md says more.
-    `heartbeat_interval_seconds` is taken for 1.9.9's sake and has no effect: the scheduler says how often.
+    Waits up to `timeout_seconds` for the scheduler, so a program may start its client first, then raises
+    SchedulerTimeoutError. If the scheduler dies later, what is open waits as long for one at the same address and goes
+    on there, or fails with DisconnectedError. A client that is not disconnected leaves when nobody refers to it any
+    more, nor to a future of it that is not done: so `Client(address).submit(f).result()` works, and a function may
+    return futures of a client that it has made.
+
+    * `address` is `tcp://host:port` or `ipc://path`; without one it is SCALER_ADDRESS, or that of this user's newest
+      scheduler of this machine.
+    * `keys` is a folder of keys (`scaler_keys` makes one); without one it is SCALER_KEYS, or what a scheduler of this
+      machine has left for this user.
+    * `profiling=True` has CPU time and peak memory of every task measured, however short.
+    * A `serializer` replaces pickle for this client's functions, arguments and results.
+    * `retries`, `task_timeout_seconds` and `priority` are what `options` changes for some calls, for all of them.
+    * With `stream_output` what tasks write to stdout and stderr comes to this program's stderr, line by line, each with
+      function, task and worker before it, at most 1 MiB a second from each host; docs/looking.md says more.
+    * `heartbeat_interval_seconds` is taken for 1.9.9's sake and has no effect: the scheduler says how often.
     """
 
     def __init__(

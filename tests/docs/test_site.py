@@ -68,6 +68,14 @@ def test_every_page_of_the_folder_is_part_of_it(site):
         assert (site / page.relative_to(ROOT).with_suffix(".html")).exists(), page.name
 
 
+def test_no_page_shows_an_error_of_its_builder(site):
+    pages = [path for path in site.rglob("*.html") if path.name != "search.html"]  # which wants JavaScript, and says so
+    for path in pages:
+        assert not re.search(
+            r"class=\"[^\"]*(system-message|\berror\b)|Adding a table of contents", path.read_text()
+        ), path
+
+
 def test_the_reference_has_every_public_name(site):
     text = " ".join("".join(Page(site / "docs/api.html").words).split())
     names = {name for name in scaler.__all__ if name != "__version__"}
