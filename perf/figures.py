@@ -1,15 +1,15 @@
-"""Figures: docs/figures.md and the table in README, made from what was measured last: `make figures`.
+"""Figures: docs/figures.md, the table in README and plots, made from what was measured last: `make figures`.
 
 A figure in the middle of an explanation is soon wrong, and nobody knows how it came about. So figures stand in these
-two places, and both are made from perf/record.json: the newest figures of each row, with the machine and the commit.
+places, and all are made from perf/record.json: the newest figures of each row, with the machine and the commit.
 
     python -m perf.figures            what is stale; nothing is written
-    python -m perf.figures --write    both pages anew
+    python -m perf.figures --write    pages and plots anew
     python -m perf.figures --take     first take the newest figures of each row from perf/results into the record
 
 Rule 1: nobody writes a figure by hand: a row that was not measured stands in no page.
 Rule 2: a row's figures are of one run, so that ratios were taken side by side.
-Not here: what a row means (perf/README.md), how it is measured.
+Not here: what a row means (perf/README.md), how it is measured, how a plot is drawn (plots).
 """
 
 import argparse
@@ -19,12 +19,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from perf.plots import PLOTS, render
 from perf.report import HERE, Figure, show
 
 RECORD = HERE / "record.json"
 ROOT = HERE.parent
 PAGE = ROOT / "docs" / "figures.md"
 README = ROOT / "README.md"
+PICTURES = ROOT / "docs" / "pictures"
 BEGIN, END = "<!-- figures: made by `make figures` -->", "<!-- end of figures -->"
 _INTRODUCTION = """\
 # Figures
@@ -122,7 +124,7 @@ def _line(figure: Figure) -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser("python -m perf.figures", description=__doc__.partition("\n")[0])
-    parser.add_argument("--write", action="store_true", help="write docs/figures.md and README's table")
+    parser.add_argument("--write", action="store_true", help="write docs/figures.md, README's table and the plots")
     parser.add_argument("--take", action="store_true", help="take the newest figures from perf/results into the record")
     arguments = parser.parse_args()
     record: Record = json.loads(RECORD.read_text()) if RECORD.exists() else {}
@@ -133,6 +135,7 @@ def main() -> int:
     for path, should in (
         (PAGE, render_page(record)),
         (README, with_table(README.read_text(), render_table(record))),
+        *((PICTURES / plot.file, render(plot, record[plot.row])) for plot in PLOTS if plot.row in record),
     ):
         is_now = path.read_text() if path.exists() else ""
         if arguments.write:
