@@ -650,6 +650,10 @@ class Client:
 
         It comes out read-only where it holds arrays or other buffers, and unpickled anew for each task. An object of
         the same content that is still there is not sent again. It goes with its last reference, or by `clear`.
+        `name` is what the reference is called, and nothing else.
+
+        Costs a look at all its bytes and a copy into shared memory; where an equal object is there already, a
+        comparison in place of the copy. Tasks that use it copy nothing on this host; each other host fetches it once.
         """
         self._rings.check_open()
         if self._serializer is not None:
