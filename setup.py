@@ -5,7 +5,8 @@ was missing from source distributions. And how hard the compiler works is a choi
 quarter of the time, for whoever edits native code and runs its tests.
 
 Debugging symbols are left out (many Pythons bring `-g` in their own flags, which costs a third of the time and makes
-the module six times as large) unless SCALER_SYMBOLS=1 asks for them. SCALER_EXTENSION=ready says that the extension was
+the module six times as large), and so are the names of functions, a tenth of what remains, unless SCALER_SYMBOLS=1 asks
+for them. SCALER_EXTENSION=ready says that the extension was
 built in place before, since an editable install would build it from nothing once more.
 
 The page of scaler_ui is bundled from web/ by `make page`, and is part of what is built here. Without it a build ends,
@@ -48,6 +49,12 @@ def compiler_flags() -> list[str]:
     return [f"-O{level}", symbols, "-fno-strict-aliasing"]
 
 
+def linker_flags() -> list[str]:
+    if IS_SANITIZED:
+        return SANITIZERS
+    return [] if os.environ.get("SCALER_SYMBOLS") == "1" else ["-Wl,--strip-all"]
+
+
 def check_page() -> None:
     """End here if the page has not been bundled."""
     if not (HERE / "scaler/monitor/page/static/page.js").exists() and os.environ.get("SCALER_NO_PAGE") != "1":
@@ -79,7 +86,7 @@ extension = Extension(
     sources=["native/_native.pyx"],
     depends=parts(),
     extra_compile_args=[*compiler_flags(), *NO_WARNINGS],
-    extra_link_args=SANITIZERS if IS_SANITIZED else [],
+    extra_link_args=linker_flags(),
 )
 setup(
     ext_modules=[] if os.environ.get("SCALER_EXTENSION") == "ready" else [extension],

@@ -64,17 +64,21 @@ def test_it_has_every_file_of_the_extension_and_of_the_protocol(unpacked):
         }
 
     assert names(unpacked) == names(ROOT)
+    for name in ("docs/conf.py", "deploy/Containerfile", ".github/workflows/ci.yaml", "examples/notebook/tour.ipynb"):
+        assert (unpacked / name).exists(), name
     assert "native/_native.pyx" in names(unpacked)
 
 
 @pytest.mark.timeout(900)
-def test_it_is_installed_in_a_clean_environment_and_runs_the_demo(unpacked, tmp_path):
+def test_it_is_installed_in_a_clean_environment_and_runs_readmes_program_and_the_demo(unpacked, tmp_path):
     run(sys.executable, "-m", "venv", tmp_path / "venv", cwd=tmp_path)
     python = tmp_path / "venv" / "bin" / "python"
-    run(python, "-m", "pip", "install", "-q", "--no-compile", unpacked, cwd=tmp_path, timeout_s=600)
+    run(python, "-m", "pip", "install", "-q", "--no-compile", f"{unpacked}[top,ui]", cwd=tmp_path, timeout_s=600)
     where = run(python, "-c", "import scaler._native; print(scaler._native.__file__)", cwd=tmp_path)
     assert where.startswith(str(tmp_path))
     assert (Path(where).parent / PAGE.removeprefix("scaler/") / "page.js").exists()
+    said = run(python, unpacked / "tests/packaging/first_program.py", "--any-size", cwd=tmp_path, timeout_s=120)
+    assert "works" in said
     for name, text in _SMALL.items():
         path = tmp_path / "counted" / name
         path.parent.mkdir(parents=True, exist_ok=True)
