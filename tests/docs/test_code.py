@@ -25,6 +25,7 @@ from sybil import Document
 
 from scaler import Client, SchedulerClusterCombo
 from scaler.config.command_line import read_command_line
+from scaler.config.table import COMMANDS
 from scaler.config.toml_file import read_section
 from tests.docs.pages import PAGES, ROOT, Blocks, name_of, other_blocks, python_blocks, read
 
@@ -33,7 +34,6 @@ _LOGGED = re.compile(r"\[[A-Z]+\]\d{4}-")  # as scaler 1.9.9 logs
 WITH_CODE = [page for page in PAGES if page.name != "README.md" or page.parent != ROOT]  # README: test_readme
 OURS = [page for page in WITH_CODE if any(not block.needs and not block.skipped for block in python_blocks(page))]
 OTHERS = sorted({(page, block.needs) for page in PAGES for block in python_blocks(page) if block.needs})
-COMMANDS = ("scheduler", "cluster", "top", "ui")
 MODULES = {
     "joblib": "joblib",
     "dask": "distributed",
