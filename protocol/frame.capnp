@@ -60,5 +60,7 @@ struct Frame {
     output @36 :Question.Output;                        # cluster -> scheduler -> client
     alarm @37 :Question.Alarm;                          # cluster -> scheduler
     usage @38 :Session.Usage;                           # cluster -> scheduler, unnumbered
+    leaving @39 :Session.Leaving;                       # cluster -> scheduler
+    demand @40 :Session.Demand;                         # scheduler -> cluster, unnumbered
   }
 }

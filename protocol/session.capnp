@@ -22,6 +22,7 @@ struct Hello {
   workerNames @12 :List(Text);                          # names its workers will have; empty for a client
   isNested @13 :Bool;                                   # client: of the tasks that run in one worker
   voucher @14 :Data;                                    # of that, as its cluster has said it
+  isElastic @15 :Bool;                                  # cluster: it wants to hear how much work there is
 }
 
 struct Welcome {
@@ -62,6 +63,20 @@ struct Left {
   reason @2 :Text;                                      # JSON: how it died, as README.md says; empty if it only hung up
   tasks @3 :Data;                                       # UInt64  what it had claimed and not answered
   attempts @4 :Data;                                    # UInt64
+}
+
+# How much work there is, for clusters that grow and shrink with it.
+struct Demand {
+  tasks @0 :UInt64;                                     # that run or could run; a chunk of a map is one
+  workNs @1 :UInt64;                                    # in these, by what such calls have taken
+  workers @2 :UInt32;                                   # that are there and stay, of all clusters
+  sharers @3 :UInt32;                                   # clusters that hear this
+  idle @4 :Data;                                        # UInt32  the receiver's workers that have nothing to do
+  idleNs @5 :Data;                                      # UInt64  for so long
+}
+
+struct Leaving {
+  peers @0 :Data;                                       # UInt32  never empty
 }
 
 struct Workers {

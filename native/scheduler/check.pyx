@@ -705,6 +705,8 @@ cdef class Check:
         if sorted(runs) != sorted((task, attempt, worker) for worker, (task, attempt) in survivors.task_of.items()):
             fail(f"workers run {sorted(runs)}, and each of them says something else")
         for index in range(self.core.pool.length):
-            if self.core.pool.workers[index].present and self.core.pool.workers[index].is_aside != (index in survivors.task_of):
-                fail(f"worker {index} is set aside and runs nothing of another scheduler's, or the other way round")
+            is_due = index in survivors.task_of or self.core.pool.workers[index].is_ending
+            if self.core.pool.workers[index].present and self.core.pool.workers[index].is_aside != is_due:
+                fail(f"worker {index} is set aside, and neither ends nor runs anything of another scheduler's, or the other "
+                     "way round")
         return 0

@@ -767,6 +767,18 @@ cdef class SchedulerCore:
         if index < self.pool.length and self.pool.workers[index].present:
             self.pool.set_ending(index)
 
+    def on_worker_leaves(self, uint32_t index, uint64_t now):
+        """This worker ends once it has done what it runs: it is given nothing more, and what it has not begun goes
+        elsewhere. If it is killed before that, its task is not to blame (`charge`)."""
+        if index >= self.pool.length or not self.pool.workers[index].present:
+            return
+        self.table.now_ns = now
+        self.pool.workers[index].is_leaving = True
+        self.pool.set_ending(index)
+        self.dispatcher.take_back_all(index)
+        self.dispatch(now)
+        self.flush()
+
     # workers come and go
 
     def on_worker_joined(self, Outlet tasks not None, Outlet control not None, uint32_t queue_size=1000, *,
@@ -813,7 +825,7 @@ cdef class SchedulerCore:
         Names of the segments in its store that are still of use: the others may go.
         """
         for row_index in {self.find_held(index, task, attempt) for task, attempt in claimed}:
-            self.charge(row_index)
+            self.charge(index, row_index)
         tag = self.pool.workers[index].tag
         names = self.lose_worker(index, facts, now)
         if not more_comes:
@@ -846,18 +858,23 @@ cdef class SchedulerCore:
     def on_workers_left(self, list indices not None, uint64_t now, bytes facts not None=b"{}"):
         """A host is gone: none of its workers is given what another had. What ran there is what had left first."""
         for index in indices:
-            self.charge(self.dispatcher.first_to_leave(index))
+            self.charge(index, self.dispatcher.first_to_leave(index))
             tag = self.pool.workers[index].tag
             self.lose_worker(index, facts, now)
             self.deaths.on_told(tag, None)
         self.settle()
         self.dispatch(now)
 
-    cdef void charge(self, uint32_t row_index) noexcept nogil:
-        """A worker died running this."""
-        if row_index:
-            self.table.row(row_index).deaths += 1
-            self.table.row(row_index).charged = True
+    cdef void charge(self, uint32_t index, uint32_t row_index) noexcept nogil:
+        """This worker died running this. One that was leaving was killed for its host's sake, so what may be run again is
+        not charged; what may not must not be run twice, whoever is to blame."""
+        cdef Row *row
+        if row_index == 0:
+            return
+        row = self.table.row(row_index)
+        row.charged = True
+        if not self.pool.workers[index].is_leaving or row.deaths >= row.retries:
+            row.deaths += 1
 
     cdef list lose_worker(self, uint32_t index, bytes facts, uint64_t now):
         cdef uint64_t tag = self.pool.workers[index].tag
@@ -870,7 +887,7 @@ cdef class SchedulerCore:
             previous = row.previous
             self.outcomes.note_lost(row)
             if self.dispatcher.withdraw(row_index) == TOO_LATE:
-                self.charge(row_index)
+                self.charge(index, row_index)
             if row.state == ROW_CANCELLED:
                 self.outcomes.note_stopped(row_index)
                 self.answers.end(row_index)

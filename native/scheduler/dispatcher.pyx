@@ -310,13 +310,19 @@ cdef class Dispatcher:
             self.pool.settle(worker_index)
 
     cdef void take_back_all(self, uint32_t worker_index) noexcept nogil:
-        """Take back all that the worker has not claimed."""
+        """Take back all that the worker has not claimed; of a remote one, ask for it."""
         cdef uint32_t row_index = self.pool.workers[worker_index].tail
         cdef uint32_t previous
+        cdef int taken
+        cdef Row *row
         while row_index:
-            previous = self.table.row(row_index).previous
-            if self.table.row(row_index).state == ROW_PLACED and self.withdraw(row_index) == WITHDREW:
-                self.take_back(row_index)
+            row = self.table.row(row_index)
+            previous = row.previous
+            if row.state == ROW_PLACED and not row.asked:
+                taken = self.withdraw(row_index)
+                if taken == WITHDREW:
+                    self.take_back(row_index)
+                row.asked = ASKED_FOR_OTHERS if taken == ASKED else NOT_ASKED
             row_index = previous
 
     cdef inline bint tell_function(self, Worker *worker, uint32_t function) noexcept nogil:

@@ -31,7 +31,8 @@ cdef struct Worker:
     bint present
     uint32_t host          # its number in the ObjectTable; 0: the scheduler's, where all objects are
     bint is_aside          # still runs what a scheduler before gave it
-    bint is_ending         # somebody is about to kill it
+    bint is_ending         # it is given nothing more: somebody is about to kill it, or it leaves
+    bint is_leaving        # it leaves since its host does; if it is killed before its task ends, that task is not to blame
     bint is_blocked        # what it runs waits for another task
     bint is_full           # a record for it found no room, and nothing has been heard of it since
     bint dirty             # records written since the last flush: it hangs in the list of those

@@ -1,6 +1,7 @@
 """The supervisor as a child of a program that made a Cluster: options in, reports out, until the creator is gone."""
 
 import logging
+import signal
 
 from scaler.cluster.program import run
 from scaler.config.table import ClusterConfig
@@ -20,7 +21,7 @@ def _run(creator: Creator) -> int:
         settings = creator.settings()
         sys_path = settings.pop("sys_path")
         config = make_config(ClusterConfig, settings)
-        hold()
+        hold(signal.SIGUSR1)
         logs.set_up(config.logging_paths, config.logging_level, config.logging_config_file)
         return run(
             config, creator.fileno(), lambda: creator.report(ready=True), sys_path,

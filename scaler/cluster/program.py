@@ -3,8 +3,10 @@
 import asyncio
 import logging
 import os
+import signal
 import socket
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from scaler.cluster.cores import usable_cores
@@ -58,7 +60,7 @@ async def _serve(
 
     def announce() -> None:  # the supervisor says it again when a worker that ended has been replaced
         nonlocal is_announced
-        _log.info("cluster is ready: %d workers", len(names))
+        _log.info("cluster is ready: %d workers", supervisor.n_workers)
         if not is_announced:
             is_announced = True
             on_ready()
@@ -74,10 +76,12 @@ async def _serve(
     )
     loop: Any = asyncio.get_running_loop()
     adopt_orphans(loop, own_children)
-    obey(loop, supervisor.stop)
+    drain = partial(supervisor.drain, config.drain_seconds)
+    obey(loop, supervisor.stop, {signal.SIGTERM: drain, signal.SIGUSR1: supervisor.drain})
     if lifeline >= 0:
         loop.add_reader(lifeline, supervisor.stop)
-    _log.info("cluster of %d workers for the scheduler at %s", len(names), config.address)
+    size = f"{config.least_workers} to {config.max}" if config.max else len(names)
+    _log.info("cluster of %s workers for the scheduler at %s", size, config.address)
     await supervisor.serve()
     _log.info("cluster stops")
 
@@ -96,4 +100,4 @@ def worker_names(config: ClusterConfig) -> list[str]:
     if config.worker_names:
         return list(config.worker_names)
     host = socket.gethostname().partition(".")[0]
-    return [f"{host}-{number}" for number in range(config.num_of_workers or usable_cores())]
+    return [f"{host}-{number}" for number in range(config.max or config.num_of_workers or usable_cores())]

@@ -13,10 +13,15 @@ One that was killed to stop what it ran is started again at once, and does not c
 Spares stand in for workers whose task waits for another worker's: as many as there are such, up to the number of spare
 members. They stay for SPARE_LINGER_S after they were needed, so that the next one that waits finds them warm.
 
+A host may grow and shrink (scaling): then only the first `least` members are started from the beginning. The others are
+STOPPED, and so is one that has left, until `on_grow` wants more.
+
+When the host drains (`on_drain`) each worker ends with what it runs, and nobody is started any more.
+
 Not here: starting and watching processes (supervisor).
 """
 
-from collections.abc import Container, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -72,10 +77,12 @@ class Retire:
 class Roster:
     """The workers of one supervisor, by member; those of spares come last."""
 
-    def __init__(self, names: list[str], spares: Sequence[str] = ()) -> None:
+    def __init__(self, names: list[str], spares: Sequence[str] = (), least: int | None = None) -> None:
+        self._least = len(names) if least is None else least
         self.members = [Member(name) for name in names]
         self.members += [Member(name, State.STOPPED, is_spare=True) for name in spares]
         self.running = False
+        self.is_draining = False
         self._spares_wanted = 0
         self._spares_end_s = 0.0  # when those that are not wanted go
 
@@ -90,7 +97,7 @@ class Roster:
         for index, member in enumerate(self.members):
             if index not in alive:
                 member.state, member.due_s, member.pause_s, member.failures = State.WAITING, now_s, 0.0, 0
-                if member.is_spare:
+                if member.is_spare or index >= self._least:
                     member.state = State.STOPPED
         return self.on_tick(now_s)
 
@@ -98,8 +105,38 @@ class Roster:
         """The scheduler has gone: nobody is started until there is one again."""
         self.running = False
 
+    def on_grow(self, count: int, now_s: float) -> list[Start | Retire]:
+        """So many more are wanted."""
+        stopped = [each for each in self.members if each.state is State.STOPPED and not each.is_spare]
+        for member in stopped[:count]:
+            member.state, member.due_s, member.pause_s, member.failures = State.WAITING, now_s, 0.0, 0
+        return self.on_tick(now_s)
+
+    def on_shrink(self, indices: Iterable[int]) -> list[Start | Retire]:
+        """These are wanted no more."""
+        return self._dismiss(index for index in indices if self.members[index].is_there)
+
+    def on_drain(self) -> list[Start | Retire]:
+        """All are to end, each when it has done what it runs, and nobody is started any more."""
+        self.is_draining = True
+        return self._dismiss(index for index, member in enumerate(self.members) if member.is_there)
+
+    def _dismiss(self, indices: Iterable[int]) -> list[Start | Retire]:
+        """Have these end: at once those that are not there yet."""
+        commands: list[Start | Retire] = []
+        for index in indices:
+            member = self.members[index]
+            if member.state is State.WAITING:
+                member.state = State.STOPPED
+            else:
+                member.state = State.LEAVING
+                commands.append(Retire(index))
+        return commands
+
     def on_blocked(self, count: int, now_s: float) -> list[Start | Retire]:
         """So many workers have a task that waits for another worker's."""
+        if self.is_draining:
+            return []
         spares = [member for member in self.members if member.is_spare]
         if self._spares_wanted > count:
             self._spares_end_s = now_s + SPARE_LINGER_S
@@ -111,18 +148,12 @@ class Roster:
 
     def on_tick(self, now_s: float) -> list[Start | Retire]:
         """Start the workers that are due, and have spares go that are not wanted any more."""
-        if not self.running:
+        if not self.running or self.is_draining:
             return []
         commands: list[Start | Retire] = []
         if self._has_spares_too_many and now_s >= self._spares_end_s:
             there = [index for index, member in enumerate(self.members) if member.is_spare and member.is_there]
-            for index in there[self._spares_wanted :]:
-                member = self.members[index]
-                if member.state is State.WAITING:
-                    member.state = State.STOPPED
-                else:
-                    member.state = State.LEAVING
-                    commands.append(Retire(index))
+            commands += self._dismiss(there[self._spares_wanted :])
         for index, member in enumerate(self.members):
             if member.state is State.WAITING and member.due_s <= now_s:
                 member.state, member.since_s = State.STARTING, now_s
@@ -132,7 +163,9 @@ class Roster:
     def on_joined(self, index: int, now_s: float) -> None:
         """This worker's process has joined the scheduler."""
         member = self.members[index]
-        member.state, member.since_s, member.failures = State.JOINED, now_s, 0
+        member.failures = 0
+        if member.state is not State.LEAVING:  # it was told to end while it started
+            member.state, member.since_s = State.JOINED, now_s
 
     def on_exited(self, index: int, now_s: float, intended: bool = False) -> list[Start | Retire]:
         """This worker's process has ended: by itself, or it was killed to stop what it ran (`intended`)."""
@@ -168,15 +201,30 @@ class Roster:
         return {index for index, member in enumerate(self.members) if member.state is State.JOINED}
 
     @property
+    def there(self) -> list[int]:
+        """The members that are there or are about to be, without spares and those that leave."""
+        return [index for index, member in enumerate(self.members) if member.is_there and not member.is_spare]
+
+    @property
+    def fails_to_start(self) -> bool:
+        """Somebody could not join when it was started last."""
+        return any(self.members[index].failures for index in self.there)
+
+    @property
+    def is_empty(self) -> bool:
+        """Nobody is there, nor about to be."""
+        return all(member.state is State.STOPPED for member in self.members)
+
+    @property
     def all_joined(self) -> bool:
-        return all(member.state is State.JOINED for member in self.members if not member.is_spare)
+        return all(self.members[index].state is State.JOINED for index in self.there)
 
     @property
     def is_unable(self) -> bool:
         """No worker is there, and it seems that none can start."""
-        return all(
-            member.is_spare or (member.state is not State.JOINED and member.failures >= START_FAILURES)
-            for member in self.members
+        wanted = [self.members[index] for index in self.there]
+        return bool(wanted) and all(
+            member.state is not State.JOINED and member.failures >= START_FAILURES for member in wanted
         )
 
     @property

@@ -35,7 +35,10 @@ class SchedulerSearch:
         stopping: asyncio.Event,
         has_workers: Callable[[], bool],
         keys: str | None = None,
+        *,
+        is_elastic: bool = False,
     ) -> None:
+        self._is_elastic = is_elastic
         self._address, self._timeout_s, self._keys = address, timeout_s, keys
         self._stopping, self._has_workers = stopping, has_workers
         self.has_found = False  # a scheduler that was then worked for
@@ -101,7 +104,7 @@ class SchedulerSearch:
         def do(is_given_up: Callable[[], bool]) -> LocalConnection:
             return handshake(
                 welcome.local_address, f"{welcome.epoch:016x}", "cluster", SMALLEST_RING_BYTES,
-                is_stopped=lambda: is_given_up() or self._stopping.is_set(),
+                is_stopped=lambda: is_given_up() or self._stopping.is_set(), elastic=self._is_elastic,
             )  # fmt: skip
 
         return await BlockingCall(do, drop=LocalConnection.close).outcome()

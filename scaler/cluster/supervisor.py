@@ -11,6 +11,12 @@ Rule 2: nothing in the event loop waits for another process or a thread. What ma
         workers nor from a signal. Excepted: starting a process, the first message to that, which always has room, and
         what is swept when all is over.
 Rule 3: for want of a descriptor or a thread no worker is ended that could go on: what needs one is tried again.
+**Drain.** A host that is to go (SIGTERM of a batch system, a service manager or a container's end; SIGUSR1) tells the
+scheduler that its workers leave. They are given nothing more, what they have not begun goes elsewhere, and each ends
+when its task has. What still runs when the time is over is run again elsewhere, and not charged with a death. A relay
+says goodbye when the scheduler has taken everything that its workers had to say, objects included: of each result the
+scheduler then has a copy of its own.
+
 Not here: how a scheduler is found (search), which worker is started when (roster), how a process is started (spawn).
 """
 
@@ -18,6 +24,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import math
 import os
 import secrets
 import signal
@@ -32,7 +39,8 @@ from scaler.cancellation import STOP_SIGNAL
 from scaler.cluster.autopsy import OutOfMemory, facts_of
 from scaler.cluster.cores import thread_share
 from scaler.cluster.output_forwarder import OutputForwarder
-from scaler.cluster.roster import START_FAILURES, Retire, Roster, Start
+from scaler.cluster.roster import START_FAILURES, Retire, Roster, Start, State
+from scaler.cluster.scaling import Demand, Grow, Shrink, scaling_of
 from scaler.cluster.search import AGAIN_S, SchedulerSearch, first_of, take_leave
 from scaler.cluster.spawn import Child, end_all
 from scaler.cluster.stacks import Asked, StackReader
@@ -47,6 +55,7 @@ from scaler.keys.find import KEYS_VARIABLE
 from scaler.program.blocking_call import BlockingCall, in_thread
 from scaler.program.descriptors import message_in
 from scaler.program.sparing_log import SparingLog
+from scaler.protocol import frames
 from scaler.protocol.frames import Role
 from scaler.session.cluster_relay import ClusterRelay, new_bell_page
 from scaler.session.dealer import new_hello
@@ -59,6 +68,8 @@ _log = logging.getLogger(__name__)
 _sparing = SparingLog(_log)
 FACTS_KEPT_S = 5.0
 MOST_SPARES = 2
+LEAVING_AT_ONCE, LEAVING_AGAIN_S = 1000, 0.05  # workers in one message; before it is said again
+FINISH_S = 2.0  # for the scheduler to take what workers that have ended had to say
 UNSAID_S, FLUSH_S = 0.005, 1.0  # before what tasks have written is said again; to say all of it
 LOOK_S = 2.0  # between two looks at what the processes take
 MOST_SAID = 1000  # characters of what a worker said that could not start
@@ -79,7 +90,11 @@ class Supervisor:
         on_unable: Callable[[str], None] = lambda why: None,
     ) -> None:
         self._address = str(config.address)
-        self._roster = Roster(names, [f"{names[0]}-spare-{number}" for number in range(1, 1 + MOST_SPARES)])
+        spares = [f"{names[0]}-spare-{number}" for number in range(1, 1 + MOST_SPARES)]
+        self._roster = Roster(names, spares, config.least_workers if config.max is not None else None)
+        self._scaling = scaling_of(config)
+        self._is_elastic = self._scaling is not None or config.end_idle_seconds > 0
+        self._would_do = ""  # what a dry run has said last
         self._config, self._sys_path, self._folder = config, list(sys_path), folder
         self._variables = thread_share(len(names)) | ({KEYS_VARIABLE: config.keys} if config.keys else {})
         self._memory = memory
@@ -98,11 +113,14 @@ class Supervisor:
         self._timer: asyncio.TimerHandle | None = None  # for workers that wait for the end of a pause
         self.odd = 0  # packets that meant nothing
         self._stopping = asyncio.Event()
+        self._drain_ends: asyncio.TimerHandle | None = None
+        self._unsaid_leaving: list[str] = []  # keys of processes that leave, which the scheduler has not read yet
         self._gone = asyncio.Event()  # the scheduler has
         self._loop = asyncio.get_running_loop()
         self._search = SchedulerSearch(
-            self._address, self._death_timeout_s, self._stopping, lambda: bool(self._handles), self._keys
-        )
+            self._address, self._death_timeout_s, self._stopping, lambda: bool(self._handles), self._keys,
+            is_elastic=self._is_elastic,
+        )  # fmt: skip
         self._entry: LocalConnection | None = None  # on the scheduler's host
         self._relay: ClusterRelay | None = None  # elsewhere
         self._local_address = self._epoch = self._scheduler_epoch = ""
@@ -116,8 +134,35 @@ class Supervisor:
         self._memory_watch = OutOfMemory()
         self._facts: dict[str, dict[str, Any]] = {}  # of the dead, by their keys, until the relay has asked
 
+    @property
+    def n_workers(self) -> int:
+        """How many are there, or about to be."""
+        return len(self._roster.there)
+
     def stop(self) -> None:
         self._stopping.set()
+
+    def drain(self, within_s: float = math.inf) -> None:
+        """Stop when what runs has ended, or after so long; the shortest time counts, if this is called again."""
+        if not self._roster.is_draining:
+            _log.info("cluster drains: it takes nothing new, and ends when what runs has ended")
+            self._start(self._roster.on_drain())
+        if not self._roster.running or self._roster.is_empty:  # without a scheduler nobody would take what they do
+            self.stop()
+        elif within_s < math.inf and (
+            self._drain_ends is None or self._loop.time() + within_s < self._drain_ends.when()
+        ):
+            if self._drain_ends is not None:
+                self._drain_ends.cancel()
+            self._drain_ends = self._loop.call_later(within_s, self._end_drain, within_s)
+
+    def _end_drain(self, within_s: float) -> None:
+        if not self._stopping.is_set():
+            _log.warning(
+                "%d workers still run tasks after %g s: what may be run again is run elsewhere",
+                len(self._children), within_s,
+            )  # fmt: skip
+            self.stop()
 
     async def serve(self) -> None:
         """Work for the scheduler at the address until told to stop, or until none is there for `death_timeout_s`."""
@@ -132,8 +177,12 @@ class Supervisor:
                 if self._stopping.is_set():
                     return
                 self._start(self._roster.on_connected(time.monotonic(), alive))
+                if not self._roster.there:
+                    self._on_ready()
                 await self._until_gone()
                 self._roster.on_disconnected()
+                if self._roster.is_draining:
+                    self.stop()
                 if not self._stopping.is_set():
                     await self._stay()
         finally:
@@ -187,7 +236,7 @@ class Supervisor:
 
     async def _connect(self) -> None:
         """Say hello, find out whether the scheduler is on this host, and have a relay if it is not."""
-        hello = new_hello(Role.CLUSTER, self._identity, worker_names=self._roster.names)
+        hello = new_hello(Role.CLUSTER, self._identity, worker_names=self._roster.names, is_elastic=self._is_elastic)
         found = await self._search.find(hello)
         if found is None:
             return
@@ -213,7 +262,7 @@ class Supervisor:
                 self._loop, self._address, dealer, hello, welcome, page, memory=self._memory,
                 timeout_s=self._death_timeout_s, facts_of=self._facts_of, on_kill=self._killed.add,
                 on_over=self._on_relay_over, on_stack_wanted=self._read_stack,
-                on_output_wanted=self._flush_output, keys=self._keys,
+                on_output_wanted=self._flush_output, keys=self._keys, on_demand=self._hear_demand,
             )  # fmt: skip
             self._local_address, self._epoch = self._relay.local_address, self._relay.epoch
         self._scheduler_epoch, self._search.has_found = epoch, True
@@ -248,6 +297,11 @@ class Supervisor:
             self._signal_worker(process, said.get("signal"))
         elif isinstance(number := said.get("stack"), int):
             self._read_stack(str(said.get("asked")), partial(self._answer, entry, number))
+        elif isinstance(demand := said.get("demand"), dict):
+            try:
+                self._hear_demand(frames.Demand(**{**demand, "idle_ns": b""}), dict(demand["idle_ns"]))
+            except (TypeError, ValueError, KeyError):
+                return False
         elif isinstance(number := said.get("flush"), int) and isinstance(client := said.get("client"), int):
             self._flush_output(client, partial(self._answer, entry, number))
         elif said.get("shutdown"):
@@ -342,6 +396,46 @@ class Supervisor:
         _log.info("a client has stopped the scheduler and its clusters")
         self.stop()
 
+    # growing and shrinking
+
+    def _hear_demand(self, said: frames.Demand, idle_ns: dict[str, int]) -> None:
+        """The scheduler says how much work there is, and which processes have had nothing to do for how long."""
+        roster, config = self._roster, self._config
+        if not roster.running or roster.is_draining or self._stopping.is_set():
+            return
+        idle_s = {index: idle_ns[child.key] / 1e9 for index, child in self._children.items() if child.key in idle_ns}
+        there = roster.there
+        idle_s = {index: idle_s[index] for index in there if index in idle_s and index in roster.joined}
+        if 0 < config.end_idle_seconds <= min((idle_s.get(index, 0.0) for index in there), default=math.inf):
+            if len(self._children) == len(there):  # no spare has anything to do, either
+                _log.info("nothing has run here for %g s", config.end_idle_seconds)
+                self.drain()
+            return
+        if self._scaling is None:
+            return
+        demand = Demand(said.tasks, said.work_ns / 1e9, said.workers, said.sharers)
+        starting = sum(index not in roster.joined for index in there)
+        step = self._scaling.step(demand, len(there), starting, idle_s, fails=roster.fails_to_start)
+        if step is None:
+            self._would_do = ""
+        elif config.dry_run:
+            self._say_what_would_be_done(step)
+        elif isinstance(step, Grow):
+            _log.info("cluster grows by %d to %d workers: %s", step.count, len(there) + step.count, step.why)
+            self._start(roster.on_grow(step.count, time.monotonic()))
+        else:
+            rest = len(there) - len(step.members)
+            _log.info("cluster shrinks by %d to %d workers: %s", len(step.members), rest, step.why)
+            self._start(roster.on_shrink(step.members))
+
+    def _say_what_would_be_done(self, step: Grow | Shrink) -> None:
+        """Once, not at each look."""
+        verb, count = ("grow", step.count) if isinstance(step, Grow) else ("shrink", len(step.members))
+        would_do = f"{verb} by {count}"
+        if would_do != self._would_do:
+            self._would_do = would_do
+            _log.info("dry run: cluster would %s: %s", would_do, step.why)
+
     # workers
 
     def _start(self, commands: list[Start | Retire]) -> None:
@@ -366,8 +460,32 @@ class Supervisor:
         """Have it end after the task that it runs."""
         child = self._children[index]
         self._killed.add(child.key)
+        self._tell_leaving([child.key])
         with contextlib.suppress(OSError):  # it has gone
             child.link.shutdown(socket.SHUT_WR)
+
+    def _tell_leaving(self, keys: list[str]) -> None:
+        """Tell the scheduler that these leave: they are to be given nothing more."""
+        if self._relay is not None:
+            self._relay.tell_leaving(keys)
+        elif self._entry is not None:
+            if not self._unsaid_leaving:
+                self._loop.call_soon(self._say_leaving, self._entry)
+            self._unsaid_leaving += keys
+
+    def _say_leaving(self, entry: LocalConnection) -> None:
+        """Say it to the scheduler of this host, again until that reads it."""
+        while self._unsaid_leaving and entry is self._entry:
+            some = self._unsaid_leaving[:LEAVING_AT_ONCE]
+            try:
+                entry.connection.send(json.dumps({"leaving": some}).encode(), socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                self._loop.call_later(LEAVING_AGAIN_S, self._say_leaving, entry)
+                return
+            except OSError:
+                break
+            del self._unsaid_leaving[:LEAVING_AT_ONCE]
+        self._unsaid_leaving.clear()
 
     def _start_worker(self, index: int) -> None:
         name = self._roster.members[index].name
@@ -417,6 +535,8 @@ class Supervisor:
                 memory, doorbell = child.take_descriptors()
                 self._handles[index] = Handle(memory, doorbell, report["tag"])
             self._roster.on_joined(index, time.monotonic())
+            if self._roster.members[index].state is State.LEAVING:
+                self._tell_leaving([child.key])  # nobody knew it when that was said
             if self._unable:
                 self._unable = ""
                 _log.info("workers of this cluster can start again")
@@ -474,6 +594,8 @@ class Supervisor:
             now_s = time.monotonic()
             commands = self._roster.on_exited(index, now_s, intended)  # first, so that it is not retired any more
             self._start([*commands, *self._roster.on_blocked(len(self._blocked), now_s)])
+        if self._roster.is_draining and self._roster.is_empty:
+            self.stop()
 
     def _look_whether_unable(self) -> None:
         """Say it once if no worker can start: to the log, to the program that started this, and to the scheduler."""
@@ -641,10 +763,17 @@ class Supervisor:
         """End all workers and the connection. Nobody is started any more."""
         self._roster.on_disconnected()
         self._start_later()
+        if self._drain_ends is not None:
+            self._drain_ends.cancel()
+        if self._children:  # it is not what they run that ends them
+            self._tell_leaving([child.key for child in self._children.values()])
+            if self._entry is not None:
+                self._say_leaving(self._entry)
+        has_drained = self._roster.is_draining and not self._children
         children = [self._forget(index) for index in list(self._children)]
         if self._relay is not None:
             relay, self._relay = self._relay, None
-            await relay.close()
+            await relay.close(FINISH_S if has_drained else 0.0)
         if self._entry is not None:
             self._loop.remove_reader(self._entry.connection.fileno())
             self._entry.close()

@@ -148,6 +148,26 @@ class ClusterConfig(ObjectsConfig, LoggingConfig):
         None, "how many workers to run", "-n", group=WORK, least=1, most=4096,
         default_words="one for each core that this process may use", in_code="n_workers",
     )  # fmt: skip
+    min: int | None = option(
+        None, "the least workers, of a cluster that grows and shrinks with its work; needs --max", group=WORK, least=0,
+        default_words="1", in_code="min_workers",
+    )  # fmt: skip
+    max: int | None = option(
+        None, "the most workers of such a cluster", group=WORK, least=1, most=4096,
+        default_words="it does not grow", in_code="max_workers",
+    )  # fmt: skip
+    backlog_seconds: float = option(
+        5, "grow while there is more work than so many seconds for each worker that is there", group=WORK,
+        unit="seconds", least=0.001,
+    )  # fmt: skip
+    idle_seconds: float = option(
+        30, "shrink by those that have had nothing to do for so long", group=WORK, unit="seconds", least=0
+    )
+    dry_run: bool = option(False, "say in the log how it would grow and shrink, and do not", group=WORK)
+    end_idle_seconds: float = option(
+        0, "end the cluster when none of its workers has had anything to do for so long; 0: never", group=TIME,
+        unit="seconds", least=0,
+    )  # fmt: skip
     worker_names: tuple[str, ...] = option(
         (), "names of the workers; as many as there are workers, or they say how many", "-wn",
         group=WORK, separator=",", shown="NAME,NAME,...", default_words="the name of the host and a number",
@@ -166,6 +186,11 @@ class ClusterConfig(ObjectsConfig, LoggingConfig):
     stop_grace_seconds: float = option(
         2, "kill a worker whose task goes on for so long after it was cancelled or ran too long",
         group=TIME, unit="seconds", least=0, for_workers=True,
+    )  # fmt: skip
+    drain_seconds: float = option(
+        5, "after SIGTERM, how long what runs may go on before it is run again elsewhere; after SIGUSR1 as long as it "
+        "likes",
+        group=TIME, unit="seconds", least=0,
     )  # fmt: skip
     garbage_collect_interval_seconds: float = option(
         30, "how often workers that are idle collect garbage, if they have run anything since; 0: never", "-gc",
@@ -209,11 +234,28 @@ class ClusterConfig(ObjectsConfig, LoggingConfig):
             self.address.check_connectable()
         except AddressError as error:
             raise OptionError(str(error)) from None
+        if self.max is None and (self.min is not None or self.dry_run):
+            raise OptionError(
+                f"--{'dry-run' if self.min is None else 'min'} is for a cluster that grows: say --max, too"
+            )
+        if self.max is not None and self.num_of_workers is not None:
+            raise OptionError(
+                "--num-of-workers is for a cluster that does not grow: say either that, or --min and --max"
+            )
+        if self.max is not None and self.max < self.least_workers:
+            raise OptionError(f"--max {self.max} is less than --min {self.least_workers}")
+        if self.max is not None and self.worker_names and len(self.worker_names) != self.max:
+            raise OptionError(f"{len(self.worker_names)} worker names for --max {self.max}: name each")
         if self.worker_names and self.num_of_workers not in (None, len(self.worker_names)):
             raise OptionError(f"{len(self.worker_names)} worker names for {self.num_of_workers} workers: name each")
         for name in self.worker_names:
             if not name.isprintable():  # nor is half of a surrogate pair, which no message can carry
                 raise OptionError(f"worker name {name!a} cannot be shown: use letters, digits and signs")
+
+    @property
+    def least_workers(self) -> int:
+        """Of a cluster that grows and shrinks."""
+        return 1 if self.min is None else self.min
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -360,8 +402,8 @@ COMMANDS: dict[str, tuple[str, type[Config], str]] = {
         "scaler_cluster",
         ClusterConfig,
         "Runs workers on this machine for a scheduler. Waits for the scheduler if it is not there yet. Runs until it "
-        "gets SIGINT, SIGTERM or SIGHUP, until the scheduler is stopped by a client, or until it has been away for too "
-        "long.",
+        "gets SIGINT or SIGHUP, until the scheduler is stopped by a client, or until it has been away for too long. "
+        "With SIGTERM or SIGUSR1 it takes nothing new, gives back what has not begun, and ends when what runs has.",
     ),
     "top": (
         "scaler_top",

@@ -1,7 +1,9 @@
 """scaler_cluster: starts workers on this host, for the scheduler at an address, and looks after them."""
 
+import signal
+
 from scaler.entry_points.command import run_command
 
 
 def main() -> int:
-    return run_command("cluster", "scaler.cluster.program")
+    return run_command("cluster", "scaler.cluster.program", signal.SIGUSR1)

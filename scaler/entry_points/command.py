@@ -15,9 +15,10 @@ from scaler.program.signals import hold
 _CONSOLE = {"/dev/stdout", "/dev/stderr"}
 
 
-def run_command(command: str, module: str) -> int:
-    """Run the program in this module with the config that sys.argv gives. Its exit status."""
-    hold()
+def run_command(command: str, module: str, *held: int) -> int:
+    """Run the program in this module, which obeys the signals `held` too, with the config that sys.argv gives. Its exit
+    status."""
+    hold(*held)
     import logging
     from importlib import import_module
 

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from scaler._native import Peer, Pump, Segment, note_worker_process, note_worker_usage
+from scaler._native import Peer, Pump, Segment, idle_times_ns, note_worker_process, note_worker_usage
 from scaler.cancellation.stopper import Stopper
 from scaler.colocation.handshake import Refused
 from scaler.colocation.listener import LocalPeer
@@ -24,10 +24,12 @@ from scaler.colocation.names import sweep_tag
 from scaler.program.processes import Process
 from scaler.program.sparing_log import SparingLog
 from scaler.program.stack_dump import NOT_BEGUN
+from scaler.protocol.frames import Demand
 from scaler.values.death_facts import facts_from, pack_facts
 from scaler.values.usage import HostUsage, KnownClient, KnownHost, KnownWorker, usage_from
 
 _sparing = SparingLog(logging.getLogger(__name__))
+MOST_IDLE = 1024  # workers that are said to have nothing to do, in one packet
 MOST_ASKED = 4096  # questions for stacks that no supervisor has answered
 LOOK_TICKS = 5  # of the pump, between two looks for tasks that run too long
 
@@ -84,6 +86,8 @@ class PumpPeers:
             return self._pump.add(memory, False, peer.doorbell, client_bits=bits, worker_tag=worker_tag)
         if role == "cluster":  # it asks whether its workers may come here, and hears when they are to stop
             self.unable[peer] = ""
+            if request.get("elastic"):
+                self._on_change()
             return None
         raise refuse_role(role, "a scheduler")
 
@@ -139,6 +143,9 @@ class PumpPeers:
         if peer in self.unable and isinstance(why := message.get("unable"), str):
             self.unable[peer] = why
             return True
+        if peer in self.unable and isinstance(keys := message.get("leaving"), list):
+            self._on_leaving(set(map(str, keys)))
+            return True
         if peer in self.unable and isinstance(number := message.get("answer"), int):
             self._on_answer(number, str(message.get("text", "")), str(message.get("problem", "")))
             return True
@@ -157,6 +164,13 @@ class PumpPeers:
         elif any(other.key == key for other in self.local.by_rings.values()):
             self._told[key] = facts
         return True
+
+    def _on_leaving(self, keys: set[str]) -> None:
+        """These workers end once they have done what they run."""
+        now_ns = time.monotonic_ns()
+        for rings, other in list(self.local.by_rings.items()):
+            if rings.is_worker and other.key in keys:
+                self._pump.core.on_worker_leaves(rings.index, now_ns)
 
     def on_shut_out(self, peer: LocalPeer) -> None:
         """A worker that is hung up on takes that for the scheduler's end, so its supervisor is told."""
@@ -209,6 +223,25 @@ class PumpPeers:
                 note_worker_usage(self._pump.core, rings.index, pid, one.cpu_share, one.rss_bytes, one.in_place)
         usage.workers.clear()
         self._on_usage(peer, usage)
+
+    def count_elastic(self) -> int:
+        """How many clusters here grow and shrink."""
+        return sum(bool(peer.request.get("elastic")) for peer in self.unable)
+
+    def tell_demand(self, demand: Demand, now_ns: int) -> None:
+        """Tell it to these, and which workers have nothing to do: each supervisor knows its own."""
+        listeners = [peer for peer in self.unable if peer.request.get("elastic")]
+        if not listeners:
+            return
+        workers = {rings.index: peer.key for rings, peer in self.local.by_rings.items() if rings.is_worker}
+        times_ns = idle_times_ns(self._pump.core, workers, now_ns)
+        idle = sorted(((ns, key) for ns, key in zip(times_ns, workers.values(), strict=True) if ns), reverse=True)
+        said = {
+            "tasks": demand.tasks, "work_ns": demand.work_ns, "workers": demand.workers, "sharers": demand.sharers,
+            "idle_ns": {key: ns for ns, key in idle[:MOST_IDLE]},
+        }  # fmt: skip
+        for peer in listeners:
+            self.local.tell(peer, {"demand": said})
 
     # who is here, for those who look
 

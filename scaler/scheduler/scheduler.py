@@ -34,6 +34,7 @@ from scaler.protocol.frames import TASK_NUMBER_BITS
 from scaler.protocol.questions import What, pack_answer, read_question
 from scaler.scheduler.alarms import Alarms
 from scaler.scheduler.control_queue import ControlQueue
+from scaler.scheduler.demand_teller import DemandTeller
 from scaler.scheduler.listening import limit, listen
 from scaler.scheduler.monitoring import Monitoring, new_recorder
 from scaler.scheduler.pump_peers import LOOK_TICKS, PumpPeers
@@ -150,6 +151,8 @@ class SchedulerServer:
                 self._on_alarm,
             ),
         )  # fmt: skip
+        self._demand = DemandTeller(loop, self.core, (self._local, self._remote), self._read)
+        undo.callback(self._demand.close)
         check_threads(1 + self._io_threads)
         check_descriptors(ZEROMQ_DESCRIPTORS)
         self._context = zmq.Context(self._io_threads)
@@ -238,6 +241,7 @@ class SchedulerServer:
         self._local.shut_out_broken()
         if self._news:
             self._news = False
+            self._demand.attend()
             for client in self._local.clients:
                 self._say(client, _native.KIND_WORKERS)
             self._remote.tell_workers(self.core.pool.present)
@@ -416,6 +420,7 @@ class SchedulerServer:
             for client in self._local.clients:
                 self.pump.control(client, _native.KIND_GOODBYE, payload=self._farewell.encode())
         self.questions.close()
+        self._demand.close()
         self._remote.close(self._farewell)
         if self._objects.port is not None:
             self._objects.port.close()

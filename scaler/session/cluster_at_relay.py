@@ -32,11 +32,13 @@ from scaler.protocol.frames import (
     TASK_NUMBER_BITS,
     Answer,
     Cancel,
+    Demand,
     Forget,
     Freed,
     Functions,
     Goodbye,
     Joined,
+    Leaving,
     Left,
     Question,
     Release,
@@ -72,6 +74,10 @@ AskStack = Callable[[RelayPeer, Callable[[str, str], None]], None]
 AskOutput = Callable[[int, Callable[[str, str], None]], None]
 
 
+# What the scheduler says of its work, and for how long those of the workers have had nothing to do that have nothing.
+OnDemand = Callable[[Demand, dict[RelayPeer, int]], object]
+
+
 class Stopping(Protocol):
     """What stops the tasks of workers (scaler.cancellation.stopper)."""
 
@@ -99,10 +105,11 @@ class ClusterAtRelay(SessionAtRelay):
         stopper: Stopping,
         ask_stack: AskStack | None = None,
         ask_output: AskOutput | None = None,
+        on_demand: OnDemand = lambda demand, idle_ns: None,
     ) -> None:
         super().__init__(relay, store, mappings, until_named=False)
         self._dismiss, self._stopper = dismiss, stopper
-        self._ask_stack, self._ask_output = ask_stack, ask_output
+        self._ask_stack, self._ask_output, self._on_demand_said = ask_stack, ask_output, on_demand
         self._kept_results = KeptResults(epoch, folder, mappings, self._tell_freed)
         self.is_shut_down = False  # the scheduler wants no cluster any more
         self._numbers = 0  # all below it have been given to workers
@@ -119,6 +126,14 @@ class ClusterAtRelay(SessionAtRelay):
             self.talk.post(
                 Unable("")
             )  # its workers may take long to start, and a peer that says nothing is not waited for
+
+    @property
+    def has_said_all(self) -> bool:
+        return super().has_said_all and not self._leaving
+
+    def on_leaving(self, numbers: list[int]) -> None:
+        """These workers end once they have done what they run: what they have not begun is to be given to others."""
+        self.talk.post(Leaving.of(numbers))
 
     def _tell_freed(self, number: int, ids: Iterable[int]) -> None:
         self.relay.tell(number, KIND_FREED, pack_ids(ids))
@@ -300,6 +315,10 @@ class ClusterAtRelay(SessionAtRelay):
         for naming in body.rows():
             self._kept_results.on_taken(naming.peer, naming.object, naming.name)
 
+    def _on_demand(self, body: Demand) -> None:
+        idle = dict(body.rows())
+        self._on_demand_said(body, {peer: idle[peer.number] for peer in self.peers if peer.number in idle})
+
     def _on_shutdown(self, body: Shutdown) -> None:
         self.is_shut_down = True
         self.talk.post(Goodbye())
@@ -324,4 +343,5 @@ class ClusterAtRelay(SessionAtRelay):
         Shutdown: _on_shutdown,
         Goodbye: SessionAtRelay.on_goodbye,
         Question: _on_question,
+        Demand: _on_demand,
     }

@@ -19,6 +19,7 @@ from scaler._native import (
     bare,
     feed_one,
     feed_results,
+    idle_times_ns,
     note_worker_process,
     note_worker_usage,
     split_places,
@@ -30,6 +31,7 @@ from scaler.protocol.frames import (
     ROWS_PER_SLICE,
     Body,
     Cancel,
+    Demand,
     Forget,
     FrameError,
     Freed,
@@ -37,6 +39,7 @@ from scaler.protocol.frames import (
     Functions,
     Hello,
     Joined,
+    Leaving,
     Left,
     Release,
     Results,
@@ -55,6 +58,7 @@ from scaler.values.death_facts import pack_facts, read_facts
 from scaler.values.usage import HostUsage, KnownHost, KnownWorker, restarts_from
 
 MOST_WORKERS = NEWS_WORDS * 64  # of one host at a time
+MOST_IDLE = 1024  # workers that are said to have nothing to do
 FUNCTIONS_AT_ONCE = CHUNK_BYTES // MOST_FUNCTION_BYTES  # in one frame
 
 
@@ -138,6 +142,14 @@ class ClusterAtScheduler(SessionAtScheduler):
                     self.core.on_worker_release(worker, [object_id])
             yield
 
+    def _on_leaving(self, body: Leaving) -> Steps:
+        for peers in slices_of(body):
+            for peer in peers:
+                worker = self.workers.get(peer)
+                if worker is not None:
+                    self.core.on_worker_leaves(worker, self.now_ns)
+            yield
+
     def _on_left(self, body: Left) -> Steps:
         claimed, facts = body.claimed(), self._facts_of(body)  # an error in these leaves the worker here
         worker = self.workers.pop(body.peer, None)
@@ -208,6 +220,13 @@ class ClusterAtScheduler(SessionAtScheduler):
         if body.outlived:
             self.core.on_survivor(worker, (body.task, body.attempt) if body.task else None)
         yield from ()
+
+    def tell_demand(self, demand: Demand) -> None:
+        """Tell it, and which of its workers have nothing to do: those that have had nothing for longest."""
+        times_ns = idle_times_ns(self.core, self.workers.values(), self.now_ns)
+        idle = [(peer, time_ns) for peer, time_ns in zip(self.workers, times_ns, strict=True) if time_ns]
+        idle.sort(key=lambda row: -row[1])
+        self.talk.say(demand.with_idle(idle[:MOST_IDLE]))
 
     def known_host(self) -> KnownHost:
         return KnownHost(self._host, self.hello.host_name, self.hello.cluster_name, self.hello.pid)
@@ -319,6 +338,7 @@ class ClusterAtScheduler(SessionAtScheduler):
         Withdrawn: _on_withdrawn,
         Release: _on_release,
         Joined: _on_joined,
+        Leaving: _on_leaving,
         Left: _on_left,
         Usage: _on_usage,
     }

@@ -18,7 +18,7 @@ import sys
 import time
 from array import array
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from typing import Any
 
@@ -34,7 +34,7 @@ from scaler.program.blocking_call import in_thread
 from scaler.program.processes import Process
 from scaler.program.sparing_log import SparingLog
 from scaler.protocol.bounds import plain_text
-from scaler.protocol.frames import Alarm, Hello, Output, Unable, Usage, Welcome, column
+from scaler.protocol.frames import Alarm, Demand, Hello, Output, Unable, Usage, Welcome, column
 from scaler.session.cluster_at_relay import ClusterAtRelay, store_tag, worker_tag
 from scaler.session.dealer import Dealer
 from scaler.session.relay_thread import RelayThread
@@ -71,6 +71,8 @@ class ClusterRelay:
     thread before one is killed to stop what it runs. The key is what its supervisor calls its process.
     `on_stack_wanted(key, answer)` has `answer(text, problem)` called on the loop, with what that worker's code does;
     `on_output_wanted(client, answer)` the same once all that this client's tasks have written is in `tell_output`.
+    `on_demand(demand, idle_ns)` is called on the loop with what the scheduler says of its work, and for how long the
+    workers, by the same keys, have had nothing to do.
     """
 
     def __init__(
@@ -90,7 +92,9 @@ class ClusterRelay:
         on_stack_wanted: Callable[[str, Callable[[str, str], None]], None],
         on_output_wanted: Callable[[int, Callable[[str, str], None]], None],
         keys: str | None = None,
+        on_demand: Callable[[Demand, dict[str, int]], object] = lambda demand, idle_ns: None,
     ) -> None:
+        self._on_demand = on_demand
         self.epoch, self._page = page.epoch, page
         self._loop, self._facts_of, self._report_over = loop, facts_of, on_over
         self._on_stack_wanted, self._on_output_wanted = on_stack_wanted, on_output_wanted
@@ -141,6 +145,7 @@ class ClusterRelay:
                 self._stopper,
                 self._ask_stack,
                 self._ask_output,
+                self._hear_demand,
             )
             undo.callback(session.talk.close)
             thread = RelayThread(
@@ -178,6 +183,12 @@ class ClusterRelay:
     def tell_unable(self, why: str) -> None:
         """Tell the scheduler that no worker can start here, or with an empty text that one could."""
         self._call(lambda: self._session.talk.post(Unable(why)))
+
+    def tell_leaving(self, keys: Collection[str]) -> None:
+        """Tell the scheduler that these workers, by what their processes are called, end after what they run."""
+        numbers = [rings.number for rings, peer in self._local.by_rings.items() if peer.key in keys]
+        if numbers:
+            self._call(lambda: self._session.on_leaving(numbers))
 
     def tell_usage(self, usage: HostUsage) -> None:
         """Tell the scheduler what this host and its workers take."""
@@ -267,6 +278,15 @@ class ClusterRelay:
         """Tell the scheduler what tasks of this client have written: whole lines."""
         self._call(lambda: self._session.talk.post(Output(client, text)))
 
+    def _hear_demand(self, demand: Demand, idle_ns: dict[RelayPeer, int]) -> None:
+        """In the relay's thread: how much work there is."""
+
+        def tell() -> None:
+            by_rings = self._local.by_rings
+            self._on_demand(demand, {by_rings[rings].key: ns for rings, ns in idle_ns.items() if rings in by_rings})
+
+        self._loop.call_soon_threadsafe(tell)
+
     def _on_unreachable(self, peer: RelayPeer, process: Process, number: int) -> None:
         """A worker is this process's own child, so nobody else could do better."""
         _sparing.error(process.number, "the worker that is process %d takes no signals from here", process.number)
@@ -291,10 +311,13 @@ class ClusterRelay:
         self._session.on_left(peer, facts.get("code", 0), pack_facts(facts).decode() if facts else "")
         os.close(self._doorbells.pop(peer))
 
-    async def close(self) -> None:
-        """Say goodbye; leave nothing behind."""
+    async def close(self, finish_s: float = 0.0) -> None:
+        """Say goodbye; leave nothing behind. For up to `finish_s`, wait for what workers that have ended had to say."""
+        until_s = time.monotonic() + finish_s
+        while self._doorbells and time.monotonic() < until_s:
+            await asyncio.sleep(FACTS_PAUSE_S)  # one that was hung up on has not been seen off yet
         self._is_closed = True
-        await in_thread(self._thread.stop)
+        await in_thread(self._thread.stop, max(0.0, until_s - time.monotonic()))
         self._local.close()
         self._thread.give_up(self._give_up)
 

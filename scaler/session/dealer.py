@@ -133,13 +133,19 @@ class Dealer:
 
 
 def new_hello(
-    role: Role, identity: bytes, *, client_bits: int = 0, worker_names: tuple[str, ...] = (), voucher: bytes = b""
+    role: Role,
+    identity: bytes,
+    *,
+    client_bits: int = 0,
+    worker_names: tuple[str, ...] = (),
+    voucher: bytes = b"",
+    is_elastic: bool = False,
 ) -> Hello:
     """A hello of this process. With a `voucher` it is one of the client of a worker's tasks."""
     return Hello(
         int(role), sys.version_info.major, sys.version_info.minor, identity, client_bits,
         pid=os.getpid(), uid=os.geteuid(), host_name=socket.gethostname(), worker_names=worker_names,
-        is_nested=bool(voucher), voucher=voucher,
+        is_nested=bool(voucher), voucher=voucher, is_elastic=is_elastic,
     )  # fmt: skip
 
 

@@ -49,6 +49,7 @@ class RelayThread:
         self._keys = keys
         self._calls: deque[Callable[[], None]] = deque()
         self._stopping = False
+        self._end_s = 0.0  # when it ends at the latest, if it is stopping
         self.lost_s: float | None = None  # when the connection broke last
         self._heard_s = time.monotonic()
         self._next_heartbeat_s = 0.0
@@ -68,11 +69,13 @@ class RelayThread:
         self._calls.append(what)
         self._side.relay.ring()
 
-    def stop(self) -> None:
-        """Say goodbye and end. Then `give_up`: the thread may take longer than is waited for, or be the caller."""
+    def stop(self, finish_s: float = 0.0) -> None:
+        """Say goodbye and end, but for up to `finish_s` not before the scheduler has taken all that there was to say.
+        Then `give_up`: the thread may take longer than is waited for, or be the caller."""
+        self._end_s = time.monotonic() + finish_s
         self._stopping = True
         self._side.relay.ring()
-        await_ends([self._thread], STOP_S)
+        await_ends([self._thread], STOP_S + finish_s)
 
     def give_up(self, what: Callable[[], object]) -> None:
         """The owner needs no more what the thread uses: `what` is called when the thread does not either."""
@@ -97,7 +100,7 @@ class RelayThread:
             last.callback(self._side.talk.close)
             last.callback(lambda: self._dealer.close(500))
             try:
-                while not self._stopping and self._side.over is None:
+                while self._side.over is None and not self._may_end():
                     self._turn()
                     if self._dealer.is_broken or (self._is_silent() and not self._dealer.has_message):
                         self._reconnect()
@@ -112,6 +115,9 @@ class RelayThread:
             except Exception as error:
                 reason = f"the relay failed: {type(error).__name__}: {error}"
                 _log.exception("the relay to %s has failed", self._address)
+
+    def _may_end(self) -> bool:
+        return self._stopping and (time.monotonic() >= self._end_s or self._side.has_said_all)
 
     def _report(self, reason: str) -> None:
         if not self._stopping:

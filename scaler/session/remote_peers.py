@@ -32,6 +32,7 @@ from scaler.protocol.codec import decode, encode
 from scaler.protocol.frames import (
     Acknowledge,
     Body,
+    Demand,
     Frame,
     FrameError,
     Goodbye,
@@ -263,6 +264,8 @@ class RemotePeers:
             )
         if self._objects.port is not None:
             self._objects.port.admit(self._number)
+        if hello.is_elastic:
+            self._on_change()
         link = Link(session, secrets.token_bytes(16), routing_id, now_s, now_s)
         self._by_token[link.token] = self._by_session[session] = link
         self._unbegun[link] = None
@@ -459,6 +462,18 @@ class RemotePeers:
     def unable(self) -> list[str]:
         """Of each cluster why no worker can start there; empty if one can."""
         return [session.unable for session in self._by_session if isinstance(session, ClusterAtScheduler)]
+
+    def count_elastic(self) -> int:
+        """How many clusters elsewhere grow and shrink."""
+        return sum(session.hello.is_elastic for session in self._by_session)
+
+    def tell_demand(self, demand: Demand, now_ns: int) -> None:
+        """Tell it to these, and each which of its workers have nothing to do."""
+        for session, link in self._by_session.items():
+            if session.hello.is_elastic and isinstance(session, ClusterAtScheduler):
+                session.now_ns = now_ns
+                session.tell_demand(demand)
+                self._empty(link)
 
     def shut_down_clusters(self) -> None:
         """Tell all clusters that they are not wanted any more."""

@@ -82,6 +82,11 @@ class SessionAtRelay(SessionEnd, ABC):
     def on_goodbye(self, body: Goodbye) -> None:
         self.over = body.reason
 
+    @property
+    def has_said_all(self) -> bool:
+        """Nobody is here who could say more, and the scheduler has taken what was said."""
+        return not (self.peers or self.unsaid or self.talk.ledger.unacknowledged)
+
     @abstractmethod
     def on_control(self, number: int, record: RecordCopy) -> None:
         """Act on a control record of a peer."""

@@ -3,7 +3,9 @@
 It imports little, so that it starts quickly: neither the network's libraries nor anything of the scheduler.
 
 Rule 1: it never outlives its supervisor: the kernel kills it then. It may outlive its scheduler (handover).
-Rule 2: what a task has forked is not this worker: it lets go of the worker's connections, and ends where the task does.
+Rule 2: SIGTERM does not end it as long as its supervisor is there: batch systems and service managers send it to every
+        process of a job, and what runs may have time to end.
+Rule 3: what a task has forked is not this worker: it lets go of the worker's connections, and ends where the task does.
 Not here: the loop itself (native/worker/worker.pyx), restarting (cluster.supervisor).
 """
 
@@ -81,6 +83,28 @@ def enter(folder: str, creator: Creator) -> None:
         creator.report(no_folder=f"{folder} ({error.strerror})")
 
 
+def outlive_termination(creator: Creator) -> None:
+    """Have SIGTERM end this process only if its supervisor wants that, who hangs up first.
+
+    A handler, unlike SIG_IGN, is not handed on to the programs that a task starts, and a forked child does without it.
+    """
+
+    def on_termination(number: int, frame: Any) -> None:
+        poll = select.poll()
+        poll.register(creator.link, 0)
+        if creator.fileno() < 0 or poll.poll(0):  # POLLHUP: both ways, so not only that it is to end after its task
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            signal.raise_signal(signal.SIGTERM)
+
+    def give_back() -> None:
+        with contextlib.suppress(ValueError):  # not in the main thread
+            if signal.getsignal(signal.SIGTERM) is on_termination:
+                signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+    signal.signal(signal.SIGTERM, on_termination)
+    os.register_at_fork(after_in_child=give_back)
+
+
 def obey_signals(loop: WorkerLoop) -> None:
     """Let what runs be stopped."""
     tell = sys.unraisablehook
@@ -155,6 +179,7 @@ def main(creator: Creator) -> int:
     mains.serve(teach_multiprocessing)
     loop.output = OutputCapture(partial(report_output, creator), name_of)
     obey_signals(loop)
+    outlive_termination(creator)
     faulthandler.enable()  # what was running is the last that one writes which ends by a fault
     for descriptor in settings["stacks"]:
         answer_when_asked(descriptor, settings["process"])

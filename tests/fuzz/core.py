@@ -31,9 +31,12 @@ from scaler._native import (
     Segment,
     Store,
     TaskOptions,
+    demand_of,
+    idle_times_ns,
     join_places,
     note_worker_usage,
     pack_supply,
+    worker_indices,
 )
 from scaler.monitor.codec import decode, encode
 from scaler.monitor.report import TOPICS, Report, task_topic
@@ -209,6 +212,7 @@ class CoreFuzz:
             self.survivor_comes: 4,
             self.survivor_idle: 4,
             self.take_back_all: 3,
+            self.begin_to_leave: 3,
             self.no_worker_can_start: 2,
             self.look: 5,
             self.view: 6,
@@ -229,6 +233,8 @@ class CoreFuzz:
                 assert topic == "events"
                 continue
             decode(encode(Report(1, 1, self.now, self.now, body)))
+        _, _, staying = demand_of(core)
+        assert staying <= len(idle_times_ns(core, worker_indices(core), self.now))
         counts = core.call_counts()
         assert counts["submitted"] == sum(counts[name] for name in SOMEWHERE)
 
@@ -561,6 +567,10 @@ class CoreFuzz:
     def take_back_all(self) -> None:
         if self.workers:
             self.core.take_back_all(self.worker().index)
+
+    def begin_to_leave(self) -> None:
+        if self.workers:
+            self.core.on_worker_leaves(self.worker().index, self.now)
 
     def no_worker_can_start(self) -> None:
         self.core.fail_waiting(b"none can start", self.chance.choice((1, 3, 500)))

@@ -36,10 +36,11 @@ class FakeClient:
         core.on_function(self.index, 0, DIGEST, 0, b"function")
         self.answers = []
 
-    def submit(self, payload=b"args", function=0):
+    def submit(self, payload=b"args", function=0, options=None):
         task = (self.bits << 40) | self.next
         self.next += 1
-        assert self.submits_out.write(TASK, task, payload, function=function) is not None
+        more = {} if options is None else {"options": options}
+        assert self.submits_out.write(TASK, task, payload, function=function, **more) is not None
         self.core.feed_client(self.index, self.submits_in)
         return task
 
@@ -97,6 +98,54 @@ def test_a_worker_that_somebody_is_about_to_kill_is_given_nothing_more():
     other = FakeWorker(core)
     core.step(0)
     assert [other.tasks.read().task for _ in range(2)] == tasks[1:]
+
+
+def test_a_worker_that_leaves_gives_back_what_it_has_not_begun():
+    core = SchedulerCore()
+    client, worker = FakeClient(core, 5), FakeWorker(core)
+    first = client.submit()
+    core.step(0)
+    worker.begin()
+    worker.finish(duration_ns=1)  # so that some are placed behind each other
+    tasks = [client.submit() for _ in range(3)]
+    core.step(0)
+    assert worker.begin().task == tasks[0]
+    core.on_worker_leaves(worker.index, 0)
+    other = FakeWorker(core)
+    core.step(0)
+    for task in tasks[1:]:
+        assert other.begin().task == task
+        other.finish()
+    worker.finish()
+    assert worker.tasks.read(claim=True) is None
+    core.on_worker_left(worker.index, 0)
+    client.drain()
+    assert sorted(task for task, _, _ in client.answers) == [first, *tasks]
+    core.check()
+
+
+@pytest.mark.parametrize("may_be_retried", [True, False])
+def test_a_worker_that_is_killed_while_it_leaves_is_nothing_that_its_task_is_charged_for(may_be_retried):
+    core = SchedulerCore()
+    client = FakeClient(core, 5)
+    task = client.submit(options=None if may_be_retried else TaskOptions(retries=0))
+    for _ in range(20):  # far more often than a task may kill its worker
+        worker = FakeWorker(core)
+        core.step(0)
+        if worker.begin() is None:
+            break
+        core.on_worker_leaves(worker.index, 0)
+        core.on_worker_left(worker.index, 0)
+    core.check()
+    client.drain()
+    assert [answered for answered, _, _ in client.answers] == ([] if may_be_retried else [task])
+    if may_be_retried:
+        worker = FakeWorker(core)
+        core.step(0)
+        worker.begin()
+        worker.finish()
+        client.drain()
+        assert client.answers == [(task, STATUS_OK, b"ARGS")]
 
 
 def test_a_task_goes_to_a_worker_and_its_result_to_its_client():

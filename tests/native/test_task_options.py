@@ -33,7 +33,7 @@ OPTIONS = st.builds(
 
 
 class Peer(FakeClient):
-    def submit(self, payload=b"args", options=None):
+    def submit(self, payload=b"args", function=0, options=None):
         task = (self.bits << 40) | self.next
         self.next += 1
         assert self.submits_out.write(TASK, task, payload, options=options) is not None

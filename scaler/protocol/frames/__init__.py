@@ -51,10 +51,12 @@ from scaler.protocol.frames.question import Question as Question
 from scaler.protocol.frames.session import CLIENT_BITS as CLIENT_BITS
 from scaler.protocol.frames.session import Acknowledge as Acknowledge
 from scaler.protocol.frames.session import Clear as Clear
+from scaler.protocol.frames.session import Demand as Demand
 from scaler.protocol.frames.session import Goodbye as Goodbye
 from scaler.protocol.frames.session import Heartbeat as Heartbeat
 from scaler.protocol.frames.session import Hello as Hello
 from scaler.protocol.frames.session import Joined as Joined
+from scaler.protocol.frames.session import Leaving as Leaving
 from scaler.protocol.frames.session import Left as Left
 from scaler.protocol.frames.session import Refusal as Refusal
 from scaler.protocol.frames.session import Role as Role
@@ -72,6 +74,7 @@ Body = (
     | Refusal
     | Heartbeat
     | Usage
+    | Demand
     | Goodbye
     | Tasks
     | Results
@@ -86,6 +89,7 @@ Body = (
     | Release
     | Freed
     | Joined
+    | Leaving
     | Left
     | Clear
     | Shutdown
@@ -103,7 +107,7 @@ Body = (
     | Alarm
 )
 
-UNNUMBERED = frozenset({Acknowledge, Hello, Welcome, Refusal, Heartbeat, Usage})
+UNNUMBERED = frozenset({Acknowledge, Hello, Welcome, Refusal, Heartbeat, Usage, Demand})
 
 
 class Frame(NamedTuple):

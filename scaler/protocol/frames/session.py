@@ -9,7 +9,7 @@ Not here: the other bodies (batch, object), Cap'n Proto (codec), numbering (sess
 import sys
 from array import array
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 
 from scaler.protocol.bounds import (
@@ -64,6 +64,7 @@ class Hello:
     worker_names: tuple[str, ...] = ()
     is_nested: bool = False
     voucher: bytes = b""
+    is_elastic: bool = False
 
     @property
     def key_role(self) -> str:
@@ -214,6 +215,55 @@ class Unable:
     def find_error(self) -> str | None:
         """What is wrong with it, as a sentence, or None."""
         return long_text("unable", self.reason)
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """How much work there is; the last two columns have a row for each worker that has none."""
+
+    tasks: int = 0
+    work_ns: int = 0
+    workers: int = 0
+    sharers: int = 0
+    idle: bytes = b""
+    idle_ns: bytes = b""
+
+    def with_idle(self, rows: list[tuple[int, int]]) -> "Demand":
+        """The same with these (worker, ns)."""
+        if not rows:
+            return self
+        peers, times = map(list, zip(*rows, strict=True))
+        return replace(self, idle=column("I", peers) or bytes(4 * len(peers)), idle_ns=column("Q", times))
+
+    def n_rows(self) -> int:
+        return len(self.idle) // 4
+
+    def rows(self, some: slice = ALL) -> list[tuple[int, int]]:
+        """(worker, for how long it has had nothing to do, in ns); FrameError if the columns don't fit each other."""
+        n = self.n_rows()
+        peers, times = values("idle", "I", self.idle, n, some), values("idleNs", "Q", self.idle_ns, n, some)
+        return list(zip(peers, times, strict=True))
+
+
+@dataclass(frozen=True, slots=True)
+class Leaving:
+    """These workers end once they have done what they run: they are to be given nothing more."""
+
+    peers: bytes = b""
+
+    @classmethod
+    def of(cls, peers: Iterable[int]) -> "Leaving":
+        """Of at least one."""
+        numbers = list(peers)
+        return cls(column("I", numbers) or bytes(4 * len(numbers)))
+
+    def n_rows(self) -> int:
+        """How many there are."""
+        return row_count("peers", self.peers, 4)
+
+    def rows(self, some: slice = ALL) -> list[int]:
+        """The relay's numbers of the workers; FrameError if the column makes no sense."""
+        return values("peers", "I", self.peers, self.n_rows(), some)
 
 
 @dataclass(frozen=True, slots=True)
