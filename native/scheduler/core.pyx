@@ -1051,6 +1051,7 @@ cdef class SchedulerCore:
             self.dispatcher.tell_forgotten()
         if self.objects.has_freed:
             self.tell_freed()
+        self.outcomes.recorder.publish()
         full_fence()                                  # SYNC POINT sleep, for all of them
         self.pool.flush()
         self.clients.flush()

@@ -12,10 +12,14 @@
 # The ring begins small and doubles when it is full, up to what the segment has room for, as long as there is memory for
 # that: event n stays where it is, since n is below the room before. So a scheduler that runs few tasks takes few pages.
 #
-# Rule 1: `written` is stored after the event (SYNC POINT record), so whoever has read it may read all events below.
+# An event is first put into a small buffer, and goes into the ring with others, at the latest when the scheduler lets its
+# peers see what it has done. The ring is larger than the processor's caches: a store into it waits for memory, and several
+# lines at once do so together.
+#
+# Rule 1: the header's `written` is stored after the events (SYNC POINT record), so whoever has read it may read all below.
 # Rule 2: the writer waits for nobody. A reader copies and then looks at `written` again: of what it has copied, all but
-#         what may have been written over meanwhile is good. What is being written just then is up to one event beyond
-#         `written`, and stores of a processor with a weak order may be seen a few events early: readers leave SLACK.
+#         what may have been written over meanwhile is good. What is being written just then is up to RECORDER_BUFFER
+#         events beyond `written`, and stores of a processor with a weak order may be seen early: readers leave SLACK.
 # Not here: what ends, and how (outcomes).
 
 cpdef enum:
@@ -24,6 +28,7 @@ cpdef enum:
     RECORDER_HEADER_BYTES = 4096
     RECORDER_FIRST_ROOM = 1 << 11
     MOST_EVENTS = 1 << 18      # of a scheduler's ring, which then takes 8 MiB
+    RECORDER_BUFFER = 32       # events that go into the ring together
     RECORDER_SLACK = 64        # events behind the oldest one that readers do not trust
 
 cdef packed struct RecorderHeader:
@@ -59,7 +64,9 @@ cdef class Recorder:
     cdef RecorderHeader *header
     cdef RecordedEvent *ring
     cdef uint64_t mask
-    cdef readonly uint64_t written
+    cdef readonly uint64_t written     # those in the buffer included
+    cdef RecordedEvent buffer[RECORDER_BUFFER]
+    cdef uint32_t buffered
     cdef uint64_t full_at          # when so many are written the ring is to be made larger
     cdef uint64_t most_room
 
@@ -90,9 +97,7 @@ cdef class Recorder:
         cdef RecordedEvent *event
         if self.ring == NULL:
             return
-        if self.written == self.full_at:
-            self.grow()
-        event = &self.ring[self.written & self.mask]
+        event = &self.buffer[self.buffered]
         event.task = task
         event.end_ns = end_ns
         event.duration_s = <float>(<double><int64_t>duration_ns * 1e-9)
@@ -102,6 +107,23 @@ cdef class Recorder:
         event.outcome = <uint8_t>outcome
         event.calls = <uint8_t>min(calls, <uint64_t>255)
         self.written += 1
+        self.buffered += 1
+        if self.buffered == RECORDER_BUFFER:
+            self.publish()
+
+    cdef void publish(self) noexcept nogil:
+        """Put what is in the buffer into the ring, for viewers to see."""
+        cdef uint64_t at
+        cdef uint64_t to_end
+        if self.buffered == 0:
+            return
+        if self.written > self.full_at:
+            self.grow()
+        at = (self.written - self.buffered) & self.mask
+        to_end = min(<uint64_t>self.buffered, self.mask + 1 - at)
+        memcpy(&self.ring[at], self.buffer, to_end * sizeof(RecordedEvent))
+        memcpy(self.ring, &self.buffer[to_end], (self.buffered - to_end) * sizeof(RecordedEvent))
+        self.buffered = 0
         store_release(&self.header.written, self.written)      # SYNC POINT record
 
     cdef void grow(self) noexcept nogil:
@@ -129,9 +151,12 @@ cdef class Recorder:
     def read(self, uint64_t first, uint64_t most):
         """(number of the first one, the events from there on), at most so many and the newest ones; for the writer's own
         process, between two events."""
-        cdef uint64_t begin = max(first, self.written - min(self.written, min(most, self.mask + 1)))
-        cdef uint64_t at = begin & self.mask
+        cdef uint64_t begin
+        cdef uint64_t at
         cdef uint64_t count
+        self.publish()
+        begin = max(first, self.written - min(self.written, min(most, self.mask + 1)))
+        at = begin & self.mask
         if self.ring == NULL or begin >= self.written:
             return self.written, b""
         count = self.written - begin

@@ -43,6 +43,7 @@ class Busy:
             self.worker.begin()
             self.worker.finish(now=self.now + 500, duration_ns=200)
             self.client.drain()
+        self.core.step(self.now)  # by then viewers see it
 
 
 def test_an_event_says_what_has_ended(name):
@@ -54,6 +55,8 @@ def test_an_event_says_what_has_ended(name):
     core.step(0)
     worker.begin()
     worker.finish(now=10 * MS, duration_ns=3 * MS)
+    assert viewer.read() == (0, b"")
+    core.step(10 * MS)
     first, data = viewer.read()
     (event,) = read_events(data)
     assert first == 0
@@ -70,6 +73,7 @@ def test_a_cancelled_task_is_an_event_of_its_own(name):
     core.recorder = make(name)
     client = FakeClient(core, 5)
     core.on_cancel(client.index, client.submit(), 7)
+    core.step(7)
     viewer = FlightRecorder(name)
     (event,) = read_events(viewer.read()[1])
     assert (event.outcome, event.end_ns) == (2, 7)

@@ -85,7 +85,7 @@ def test_what_is_shown_is_what_was_done(page_and_client):
     workers = {row["name"] for row in rows(page, "workers")}
     assert len(workers) == 2
     assert {row["worker"] for row in rows(page, "tasks", most=1000)} <= workers
-    assert sum(int(row["succeeded"]) for row in rows(page, "workers")) == CALLS + CHUNKED
+    wait_until(lambda: sum(int(row["succeeded"]) for row in rows(page, "workers")) == CALLS + CHUNKED)
 
 
 def test_what_runs_is_shown_while_it_runs(page_and_client):
