@@ -147,6 +147,7 @@ def test_the_recorder_is_followed_where_the_summary_says_it_is(host):
     host.core.step(0)
     worker.begin()
     worker.finish()
+    host.core.step(0)
     assert len(ring.read()[1]) == 32
     ring.close()
 

@@ -76,7 +76,7 @@ def test_what_is_shown_is_what_was_done(page_and_client):
         return {row["name"].rpartition(".")[2]: row for row in rows(page, "functions")}
 
     wait_until(lambda: "fail" in by_function() and by_function()["fail"]["failed"] == str(FAILING))
-    assert by_function()["double"]["succeeded"] == str(CALLS + CHUNKED)
+    wait_until(lambda: by_function()["double"]["succeeded"] == str(CALLS + CHUNKED))
     wait_until(lambda: rows(page, "failures") != [])
     (group,) = rows(page, "failures")
     assert "ValueError" in group["exception"]

@@ -142,7 +142,7 @@ def test_a_scheduler_of_another_version_and_a_stranger_are_one_line(tmp_path):
 
 def test_wrong_words_are_one_line_and_status_2(tmp_path):
     for arguments, why in (
-        ([], "monitor_address is missing"),
+        ([], "no address was given"),
         (["tcp://127.0.0.1"], "has no port"),
         (["tcp://*:5"], "is for listening"),
         (["--timeout", "never", "tcp://127.0.0.1:5"], "--timeout must be a number"),
@@ -226,6 +226,6 @@ def unused_address() -> str:
 def test_help_says_how_it_is_called(tmp_path: Path) -> None:
     made = run("scaler_top", "-h")
     assert made.returncode == 0
-    assert made.stdout.startswith("usage: scaler_top [options] monitor_address\n")
+    assert made.stdout.startswith("usage: scaler_top [options] [monitor_address]\n")
     for name in ("--timeout", "--once", "--json", "--record", "--ascii"):
         assert name in made.stdout
