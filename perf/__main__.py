@@ -13,11 +13,27 @@ from perf import (
     nested,
     objects,
     ring,
+    strangers,
     tasks,
 )
 from perf.command import Rows, main
 
-MODULES = (ring, core, tasks, home, graph, nested, objects, behaviour, fairness, footprint, looking, monitor, bounds)
+MODULES = (
+    ring,
+    core,
+    tasks,
+    home,
+    graph,
+    nested,
+    objects,
+    behaviour,
+    fairness,
+    footprint,
+    looking,
+    monitor,
+    bounds,
+    strangers,
+)
 ROWS: Rows = {
     f"{module.__name__.rpartition('.')[2]}.{name}": row for module in MODULES for name, row in module.ROWS.items()
 }

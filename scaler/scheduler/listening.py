@@ -41,14 +41,15 @@ MOST_FRAMES_WAITING = 16  # of one connection, of at most FRAME_LIMIT_BYTES each
 # A little more than a frame may have: a peer that is over that by a little is told so, one over this is cut off.
 MOST_MESSAGE_BYTES = FRAME_LIMIT_BYTES + (64 << 10)
 MOST_FRAMES_UNREAD = 1 << 18  # on their way to one connection
-HANDSHAKE_MS = 10_000  # for ZeroMQ's own, on each connection
+HANDSHAKE_MS = 5_000  # for ZeroMQ's own, on each connection
+MOST_NOT_ACCEPTED = 1024  # connections: all hosts come at once when a scheduler is started again
 
 
 def limit(router: "zmq.Socket[bytes]") -> None:
     """Bound what ZeroMQ keeps for a connection. To be called before it listens."""
     for option, value in (
         (zmq.RCVHWM, MOST_FRAMES_WAITING), (zmq.MAXMSGSIZE, MOST_MESSAGE_BYTES), (zmq.SNDHWM, MOST_FRAMES_UNREAD),
-        (zmq.HANDSHAKE_IVL, HANDSHAKE_MS),
+        (zmq.HANDSHAKE_IVL, HANDSHAKE_MS), (zmq.BACKLOG, MOST_NOT_ACCEPTED),
     ):  # fmt: skip
         router.setsockopt(option, value)
 

@@ -18,6 +18,7 @@ from scaler.colocation.names import recorder_name
 from scaler.keys.folder import SchedulerKeys
 from scaler.monitor.events import EVENT_BYTES
 from scaler.scheduler.alarms import Alarms
+from scaler.scheduler.gate import Gate
 from scaler.scheduler.publisher import Publisher
 from scaler.scheduler.pump_peers import PumpPeers
 from scaler.scheduler.questions import Questions
@@ -74,6 +75,10 @@ class Monitoring:
         self._publisher.open(scheduler, asked, is_expected)
         self._remote.monitor = self._publisher.address
         return self._publisher.address
+
+    def let_stand(self, gate: Gate) -> None:
+        """Have the gate look at those who come to look."""
+        self._publisher.let_stand(gate)
 
     def _make(self, topic: str) -> Any:
         if topic in ("summary", "hosts"):

@@ -31,6 +31,7 @@ from scaler.keys.folder import SchedulerKeys
 from scaler.monitor.codec import encode
 from scaler.monitor.report import TOPICS, Body, Report, Stack
 from scaler.program.sparing_log import SparingLog
+from scaler.scheduler.gate import Gate
 from scaler.scheduler.listening import HANDSHAKE_MS, Listening, listen
 from scaler.session.dealer import EVENTS, KEEP_ALIVE, NOBLOCK, POLLIN
 
@@ -118,6 +119,11 @@ class Publisher:
     def address(self) -> str:
         """As viewers are told it; empty if there is none."""
         return "" if self._listening is None else str(self._listening.address)
+
+    def let_stand(self, gate: Gate) -> None:
+        """Have the gate look at those who come."""
+        if self._listening is not None:
+            gate.stand_at(self._socket, self._listening.address)
 
     # who listens
 
@@ -239,6 +245,7 @@ class Publisher:
         if self._listening is not None:
             self._loop.remove_reader(self._descriptor)
             self._listening.leave()
+        self._socket.disable_monitor()
         self._socket.close(0)
 
 

@@ -35,6 +35,7 @@ from scaler.protocol.questions import What, pack_answer, read_question
 from scaler.scheduler.alarms import Alarms
 from scaler.scheduler.control_queue import ControlQueue
 from scaler.scheduler.demand_teller import DemandTeller
+from scaler.scheduler.gate import Gate
 from scaler.scheduler.listening import limit, listen
 from scaler.scheduler.monitoring import Monitoring, new_recorder
 from scaler.scheduler.pump_peers import LOOK_TICKS, PumpPeers
@@ -168,6 +169,9 @@ class SchedulerServer:
             guard(self._router, self._keys)
         for option, value in ((zmq.ROUTER_MANDATORY, 1), *pings, *KEEP_ALIVE):
             self._router.setsockopt(option, value)
+        self._gate = Gate(self._context, has_keys=self._keys is not None)
+        undo.callback(self._gate.close)
+        undo.callback(self._router.close, 0)  # which ends what the gate hears
         self._descriptor = int(self._router.getsockopt(zmq.FD))
         self._timer: asyncio.TimerHandle | None = None
         self._timer_due_s = 0.0
@@ -180,6 +184,9 @@ class SchedulerServer:
         )  # fmt: skip
         undo.callback(self._monitoring.close)
         self.monitor_address = self._monitoring.open(bound, self._asked_monitor, address == bound)
+        self._gate.stand_at(self._router, bound)
+        self._monitoring.let_stand(self._gate)
+        self._gate.start()
         self._objects.port = _open_object_port(bound, is_sealed=self._keys is not None)
         watch(self._descriptor, self._read)
         return bound
@@ -427,7 +434,9 @@ class SchedulerServer:
         self._local.close()
         self._monitoring.close()
         self._listening.leave()
+        self._router.disable_monitor()
         self._router.close(1000)
+        self._gate.close()
         if self._doorkeeper is not None:
             self._doorkeeper.close()
         self._context.term()
