@@ -191,6 +191,7 @@ def test_a_failure_reaches_what_needs_it_and_nothing_else(client: Client) -> Non
     with pytest.raises(ValueError, match="no luck") as caught:
         client.get(graph, slice(None))
     assert "calls.py" in str(caught.value.__cause__)
+    assert caught.value.__notes__ == ["This was node 1 of a matrix graph."]
     values, errors = client.get(graph, slice(None), errors="collect")
     assert values == [1, None, 2, None, 3]
     assert sorted(errors) == [1, 3]

@@ -153,7 +153,7 @@ class MatrixRun:
         else:
             self._nodes.fail(piece, error)
             if self._is_raising:
-                raise error
+                raise self.error_of(piece.first)
 
     def error_of(self, node: int) -> BaseException:
         """What a node has failed with: its own exception, or that of the first of those it needs that failed."""
@@ -162,6 +162,7 @@ class MatrixRun:
         if error is None:
             error = failure if isinstance(failure, BaseException) else payload.load_result(STATUS_RAISED, 0, failure, 0)
             assert isinstance(error, BaseException)
+            error.add_note(f"This was node {origin} of a matrix graph.")
             self._errors[origin] = error
         return error
 
