@@ -3,7 +3,8 @@
     python tests/packaging/first_program.py [--any-size]
 
 README's first program runs, the commands say what they can do, and the page, the schemas and the mark for type checkers
-are there. The extension has at most 3 MiB and a quarter, if it was built for speed. Imports nothing of the tests, which are not there.
+are there. The extension has at most 3 MiB and a quarter, if it was built for speed. Imports nothing of the tests, which
+are not there.
 """
 
 import re
