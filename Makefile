@@ -72,8 +72,8 @@ sanitize: setup
 	$(BIN)/python -m tests.sanitize $(SANITIZE)
 
 check: setup
-	$(BIN)/ruff check setup.py docs scaler tests perf examples
-	$(BIN)/ruff format --check setup.py docs scaler tests perf examples
+	$(BIN)/ruff check setup.py docs/conf.py scaler tests perf examples
+	$(BIN)/ruff format --check setup.py docs/conf.py scaler tests perf examples
 	$(BIN)/mypy
 	$(if $(SCALER_NO_PAGE),,web/build.sh $(abspath $(BIN)/python) check)
 	$(BIN)/stubtest --mypy-config-file pyproject.toml --ignore-disjoint-bases --ignore-unused-allowlist \
