@@ -355,7 +355,8 @@ cdef class MatrixNodes:
 
     cdef list find_cycle(self):
         """Some nodes that need each other, each the next one; the last is the first."""
-        cdef uint32_t i, k, n
+        cdef uint32_t i = 0
+        cdef uint32_t k, n
         cdef list way = []
         cdef dict places = {}
         cdef const int32_t *inputs
