@@ -73,6 +73,7 @@ struct Demand {
   sharers @3 :UInt32;                                   # clusters that hear this
   idle @4 :Data;                                        # UInt32  the receiver's workers that have nothing to do
   idleNs @5 :Data;                                      # UInt64  for so long
+  joined @6 :List(Text);                                # clusters whose names begin with the receiver's, if it has one
 }
 
 struct Leaving {

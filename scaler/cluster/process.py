@@ -6,7 +6,7 @@ import signal
 from scaler.cluster.program import run
 from scaler.config.table import ClusterConfig
 from scaler.config.values import make_config
-from scaler.exceptions import ScalerError
+from scaler.exceptions import OptionError, ScalerError
 from scaler.program import logs
 from scaler.program.creator import Creator
 from scaler.program.signals import hold
@@ -21,6 +21,8 @@ def _run(creator: Creator) -> int:
         settings = creator.settings()
         sys_path = settings.pop("sys_path")
         config = make_config(ClusterConfig, settings)
+        if config.launch is not None:
+            raise OptionError("clusters are launched by the command scaler_cluster --launch, not from code")
         hold(signal.SIGUSR1)
         logs.set_up(config.logging_paths, config.logging_level, config.logging_config_file)
         return run(

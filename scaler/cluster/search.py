@@ -37,8 +37,9 @@ class SchedulerSearch:
         keys: str | None = None,
         *,
         is_elastic: bool = False,
+        cluster_name: str = "",
     ) -> None:
-        self._is_elastic = is_elastic
+        self._is_elastic, self._cluster_name = is_elastic, cluster_name
         self._address, self._timeout_s, self._keys = address, timeout_s, keys
         self._stopping, self._has_workers = stopping, has_workers
         self.has_found = False  # a scheduler that was then worked for
@@ -105,6 +106,7 @@ class SchedulerSearch:
             return handshake(
                 welcome.local_address, f"{welcome.epoch:016x}", "cluster", SMALLEST_RING_BYTES,
                 is_stopped=lambda: is_given_up() or self._stopping.is_set(), elastic=self._is_elastic,
+                cluster=self._cluster_name,
             )  # fmt: skip
 
         return await BlockingCall(do, drop=LocalConnection.close).outcome()

@@ -31,7 +31,7 @@ import signal
 import socket
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Container, Coroutine, Sequence
+from collections.abc import Callable, Collection, Container, Coroutine, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -56,6 +56,7 @@ from scaler.program.blocking_call import BlockingCall, in_thread
 from scaler.program.descriptors import message_in
 from scaler.program.sparing_log import SparingLog
 from scaler.protocol import frames
+from scaler.protocol.bounds import MOST_TEXT_LENGTH
 from scaler.protocol.frames import Role
 from scaler.session.cluster_relay import ClusterRelay, new_bell_page
 from scaler.session.dealer import new_hello
@@ -90,10 +91,11 @@ class Supervisor:
         on_unable: Callable[[str], None] = lambda why: None,
     ) -> None:
         self._address = str(config.address)
-        spares = [f"{names[0]}-spare-{number}" for number in range(1, 1 + MOST_SPARES)]
+        spares = [f"{name}-spare-{number}" for name in names[:1] for number in range(1, 1 + MOST_SPARES)]
         self._roster = Roster(names, spares, config.least_workers if config.max is not None else None)
         self._scaling = scaling_of(config)
-        self._is_elastic = self._scaling is not None or config.end_idle_seconds > 0
+        self._is_elastic = self._scaling is not None or config.end_idle_seconds > 0 or bool(config.launch)
+        self.on_demand: Callable[[Demand, Collection[str]], object] | None = None  # of a launcher
         self._would_do = ""  # what a dry run has said last
         self._config, self._sys_path, self._folder = config, list(sys_path), folder
         self._variables = thread_share(len(names)) | ({KEYS_VARIABLE: config.keys} if config.keys else {})
@@ -119,7 +121,7 @@ class Supervisor:
         self._loop = asyncio.get_running_loop()
         self._search = SchedulerSearch(
             self._address, self._death_timeout_s, self._stopping, lambda: bool(self._handles), self._keys,
-            is_elastic=self._is_elastic,
+            is_elastic=self._is_elastic, cluster_name=config.cluster_name,
         )  # fmt: skip
         self._entry: LocalConnection | None = None  # on the scheduler's host
         self._relay: ClusterRelay | None = None  # elsewhere
@@ -236,7 +238,10 @@ class Supervisor:
 
     async def _connect(self) -> None:
         """Say hello, find out whether the scheduler is on this host, and have a relay if it is not."""
-        hello = new_hello(Role.CLUSTER, self._identity, worker_names=self._roster.names, is_elastic=self._is_elastic)
+        hello = new_hello(
+            Role.CLUSTER, self._identity, worker_names=self._roster.names, is_elastic=self._is_elastic,
+            cluster_name=self._config.cluster_name,
+        )  # fmt: skip
         found = await self._search.find(hello)
         if found is None:
             return
@@ -299,7 +304,8 @@ class Supervisor:
             self._read_stack(str(said.get("asked")), partial(self._answer, entry, number))
         elif isinstance(demand := said.get("demand"), dict):
             try:
-                self._hear_demand(frames.Demand(**{**demand, "idle_ns": b""}), dict(demand["idle_ns"]))
+                said_demand = frames.Demand(**{**demand, "idle_ns": b"", "joined": tuple(demand["joined"])})
+                self._hear_demand(said_demand, dict(demand["idle_ns"]))
             except (TypeError, ValueError, KeyError):
                 return False
         elif isinstance(number := said.get("flush"), int) and isinstance(client := said.get("client"), int):
@@ -401,6 +407,10 @@ class Supervisor:
     def _hear_demand(self, said: frames.Demand, idle_ns: dict[str, int]) -> None:
         """The scheduler says how much work there is, and which processes have had nothing to do for how long."""
         roster, config = self._roster, self._config
+        demand = Demand(said.tasks, said.work_ns / 1e9, said.workers, said.sharers)
+        if self.on_demand is not None:
+            self.on_demand(demand, said.joined)
+            return
         if not roster.running or roster.is_draining or self._stopping.is_set():
             return
         idle_s = {index: idle_ns[child.key] / 1e9 for index, child in self._children.items() if child.key in idle_ns}
@@ -413,7 +423,6 @@ class Supervisor:
             return
         if self._scaling is None:
             return
-        demand = Demand(said.tasks, said.work_ns / 1e9, said.workers, said.sharers)
         starting = sum(index not in roster.joined for index in there)
         step = self._scaling.step(demand, len(there), starting, idle_s, fails=roster.fails_to_start)
         if step is None:
@@ -608,6 +617,12 @@ class Supervisor:
         _log.error("%s", self._unable)
         self._tell_unable()
         self._on_unable(self._unable)
+
+    def tell_unable(self, why: str) -> None:
+        """For a launcher: nobody can be had, or with an empty text somebody can be had again."""
+        if why != self._unable:
+            self._unable = why[:MOST_TEXT_LENGTH]
+            self._tell_unable()
 
     def _tell_unable(self) -> None:
         if self._relay is not None:

@@ -219,7 +219,7 @@ def options_of(table: type) -> tuple[Option, ...]:
 
 
 def _completed(field: "dataclasses.Field[Any]", hint: Any) -> Option:
-    may_be_none = isinstance(hint, types.UnionType)
+    may_be_none = typing.get_origin(hint) in (types.UnionType, typing.Union)
     if may_be_none:
         hint = next(part for part in typing.get_args(hint) if part is not type(None))
     choices = typing.get_args(hint) if typing.get_origin(hint) is typing.Literal else ()

@@ -19,8 +19,9 @@ from scaler.exceptions import AddressError, OptionError
 from scaler.keys.find import ADDRESS_VARIABLE, KEYS_VARIABLE, find_address, find_monitor_address
 
 WHERE, WORK, LIMITS, TIME, LOGGING = "Where", "Work", "Limits", "Time", "Logging"
+LAUNCH = "Clusters elsewhere"
 NOT_YET, NO_MORE = "Without effect in this version", "Without effect, kept for programs that set them"
-GROUPS = (WHERE, WORK, LIMITS, TIME, LOGGING, NOT_YET, NO_MORE)
+GROUPS = (WHERE, WORK, LAUNCH, LIMITS, TIME, LOGGING, NOT_YET, NO_MORE)
 
 _FOUND = f"{ADDRESS_VARIABLE}, else that of this user's newest scheduler of this machine"
 _FOUND_MONITOR = f"that of the scheduler at {ADDRESS_VARIABLE}, else of this user's newest one of this machine"
@@ -163,6 +164,71 @@ class ClusterConfig(ObjectsConfig, LoggingConfig):
     idle_seconds: float = option(
         30, "shrink by those that have had nothing to do for so long", group=WORK, unit="seconds", least=0
     )
+    launch: Literal["slurm", "ssh", "command"] | None = option(
+        None, "run no worker here, but start clusters elsewhere, as jobs of this", group=LAUNCH
+    )
+    hosts: str | None = option(None, "how many of these there are at least and at most", group=LAUNCH, shown="MIN:MAX")
+    launch_options: str = option(
+        "",
+        "options of the engine's own command: of sbatch, of ssh",
+        group=LAUNCH,
+        shown="WORDS",
+        default_words="none",
+    )
+    launch_setup: str = option(
+        "",
+        "what each host's shell does before it starts its cluster",
+        group=LAUNCH,
+        shown="COMMANDS",
+        default_words="none",
+    )
+    launch_program: str = option(
+        "", "how scaler_cluster is called there, for a shell", group=LAUNCH, shown="WORDS",
+        default_words="as the program that launches",
+    )  # fmt: skip
+    launch_folder: str | None = option(
+        None, "where jobs write what they say, to be read here", group=LAUNCH, shown="FOLDER",
+        default_words="~/.scaler/launched",
+    )  # fmt: skip
+    launch_hosts: tuple[str, ...] = option(
+        (),
+        "hosts for --launch ssh, one job at a time on each",
+        group=LAUNCH,
+        separator=",",
+        shown="NAME,NAME,...",
+        default_words="none",
+    )
+    launch_start: str = option(
+        "",
+        "for --launch command: how a job is started, with {script}, {log} and {name}",
+        group=LAUNCH,
+        shown="WORDS",
+        default_words="none",
+    )
+    launch_list: str = option(
+        "",
+        "the same: what lists the jobs that are there, with {user}",
+        group=LAUNCH,
+        shown="WORDS",
+        default_words="none",
+    )
+    launch_end: str = option(
+        "",
+        "the same: how one is ended, with {job}",
+        group=LAUNCH,
+        shown="WORDS",
+        default_words="none",
+    )
+    most_queued: int = option(
+        4, "launch nothing while so many jobs wait to be started, or for their clusters to join", group=LAUNCH, least=1
+    )
+    cluster_name: str = option(
+        "",
+        "what its launcher knows this cluster by",
+        group=LAUNCH,
+        shown="NAME",
+        default_words="none",
+    )
     dry_run: bool = option(False, "say in the log how it would grow and shrink, and do not", group=WORK)
     end_idle_seconds: float = option(
         0, "end the cluster when none of its workers has had anything to do for so long; 0: never", group=TIME,
@@ -234,7 +300,8 @@ class ClusterConfig(ObjectsConfig, LoggingConfig):
             self.address.check_connectable()
         except AddressError as error:
             raise OptionError(str(error)) from None
-        if self.max is None and (self.min is not None or self.dry_run):
+        self._check_launch()
+        if self.max is None and (self.min is not None or (self.dry_run and self.launch is None)):
             raise OptionError(
                 f"--{'dry-run' if self.min is None else 'min'} is for a cluster that grows: say --max, too"
             )
@@ -251,6 +318,31 @@ class ClusterConfig(ObjectsConfig, LoggingConfig):
         for name in self.worker_names:
             if not name.isprintable():  # nor is half of a surrogate pair, which no message can carry
                 raise OptionError(f"worker name {name!a} cannot be shown: use letters, digits and signs")
+
+    def _check_launch(self) -> None:
+        if self.launch is None:
+            if self.hosts is not None:
+                raise OptionError("--hosts is for a cluster that starts others: say --launch, too")
+            return
+        if self.hosts is None:
+            raise OptionError("--launch needs --hosts MIN:MAX")
+        least, most = self.host_bounds
+        if not 0 <= least <= most or most < 1:
+            raise OptionError(f"--hosts must be MIN:MAX, such as 0:20, not {self.hosts!r}")
+        if self.max is not None:
+            raise OptionError("--max is for the workers of one host: with --launch say --hosts MIN:MAX")
+        if self.launch == "ssh" and not self.launch_hosts:
+            raise OptionError("--launch ssh needs --launch-hosts NAME,NAME,...")
+        if self.launch == "command" and not (self.launch_start and self.launch_list and self.launch_end):
+            raise OptionError("--launch command needs --launch-start, --launch-list and --launch-end")
+
+    @property
+    def host_bounds(self) -> tuple[int, int]:
+        """The least and the most hosts of a launcher."""
+        least, colon, most = (self.hosts or "").partition(":")
+        if not colon or not least.isdecimal() or not most.isdecimal():
+            return -1, -1
+        return int(least), int(most)
 
     @property
     def least_workers(self) -> int:
@@ -403,7 +495,8 @@ COMMANDS: dict[str, tuple[str, type[Config], str]] = {
         ClusterConfig,
         "Runs workers on this machine for a scheduler. Waits for the scheduler if it is not there yet. Runs until it "
         "gets SIGINT or SIGHUP, until the scheduler is stopped by a client, or until it has been away for too long. "
-        "With SIGTERM or SIGUSR1 it takes nothing new, gives back what has not begun, and ends when what runs has.",
+        "With SIGTERM or SIGUSR1 it takes nothing new, gives back what has not begun, and ends when what runs has. "
+        "With --launch it starts such clusters on other hosts, as the work asks for them.",
     ),
     "top": (
         "scaler_top",

@@ -6,4 +6,4 @@ from scaler.entry_points.command import run_command
 
 
 def main() -> int:
-    return run_command("cluster", "scaler.cluster.program", signal.SIGUSR1)
+    return run_command("cluster", "scaler.launch.program", signal.SIGUSR1)

@@ -25,6 +25,10 @@ class Elastic(Protocol):
         """How many clusters grow and shrink."""
         ...
 
+    def cluster_names(self) -> list[str]:
+        """Of the clusters that have one."""
+        ...
+
     def tell_demand(self, demand: Demand, now_ns: int) -> None:
         """Tell it to them, and each which of its workers have nothing to do."""
         ...
@@ -54,7 +58,8 @@ class DemandTeller:
     def _tell(self) -> None:
         self._timer = None
         tasks, work_ns, workers = demand_of(self._core)
-        demand = Demand(tasks, work_ns, workers, self._count())
+        names = tuple(name for peers in self._peers for name in peers.cluster_names())
+        demand = Demand(tasks, work_ns, workers, self._count(), joined=names)
         for peers in self._peers:
             peers.tell_demand(demand, time.monotonic_ns())
         self.attend()

@@ -228,6 +228,10 @@ class PumpPeers:
         """How many clusters here grow and shrink."""
         return sum(bool(peer.request.get("elastic")) for peer in self.unable)
 
+    def cluster_names(self) -> list[str]:
+        """Of the clusters here that have one."""
+        return [name for peer in self.unable if (name := str(peer.request.get("cluster", "")))]
+
     def tell_demand(self, demand: Demand, now_ns: int) -> None:
         """Tell it to these, and which workers have nothing to do: each supervisor knows its own."""
         listeners = [peer for peer in self.unable if peer.request.get("elastic")]
@@ -241,7 +245,8 @@ class PumpPeers:
             "idle_ns": {key: ns for ns, key in idle[:MOST_IDLE]},
         }  # fmt: skip
         for peer in listeners:
-            self.local.tell(peer, {"demand": said})
+            joined = demand.for_cluster(str(peer.request.get("cluster", ""))).joined
+            self.local.tell(peer, {"demand": {**said, "joined": joined}})
 
     # who is here, for those who look
 

@@ -226,7 +226,7 @@ class ClusterAtScheduler(SessionAtScheduler):
         times_ns = idle_times_ns(self.core, self.workers.values(), self.now_ns)
         idle = [(peer, time_ns) for peer, time_ns in zip(self.workers, times_ns, strict=True) if time_ns]
         idle.sort(key=lambda row: -row[1])
-        self.talk.say(demand.with_idle(idle[:MOST_IDLE]))
+        self.talk.say(demand.for_cluster(self.hello.cluster_name, idle[:MOST_IDLE]))
 
     def known_host(self) -> KnownHost:
         return KnownHost(self._host, self.hello.host_name, self.hello.cluster_name, self.hello.pid)

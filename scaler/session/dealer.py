@@ -140,12 +140,14 @@ def new_hello(
     worker_names: tuple[str, ...] = (),
     voucher: bytes = b"",
     is_elastic: bool = False,
+    cluster_name: str = "",
 ) -> Hello:
     """A hello of this process. With a `voucher` it is one of the client of a worker's tasks."""
     return Hello(
         int(role), sys.version_info.major, sys.version_info.minor, identity, client_bits,
         pid=os.getpid(), uid=os.geteuid(), host_name=socket.gethostname(), worker_names=worker_names,
         is_nested=bool(voucher), voucher=voucher, is_elastic=is_elastic,
+        cluster_name=cluster_name,
     )  # fmt: skip
 
 

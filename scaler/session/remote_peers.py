@@ -467,6 +467,10 @@ class RemotePeers:
         """How many clusters elsewhere grow and shrink."""
         return sum(session.hello.is_elastic for session in self._by_session)
 
+    def cluster_names(self) -> list[str]:
+        """Of the clusters elsewhere that have one."""
+        return [session.hello.cluster_name for session in self._by_session if session.hello.cluster_name]
+
     def tell_demand(self, demand: Demand, now_ns: int) -> None:
         """Tell it to these, and each which of its workers have nothing to do."""
         for session, link in self._by_session.items():

@@ -45,6 +45,7 @@ MAY_IMPORT: dict[str, str] = {
     "values.death_facts values.usage",
     "scaler.engines": "_native address cancellation colocation config exceptions keys objects program protocol session "
     "values values.death_facts worker",
+    "scaler.launch": "cluster colocation config exceptions program",
     "scaler.scheduler": "_native address cancellation colocation config exceptions keys monitor objects program "
     "protocol session values.death_facts values.usage",
     "scaler.keys": "address exceptions program",
@@ -77,7 +78,7 @@ MAY_USE = {
     "prometheus_client": {"scaler.monitor.page"},
     "joblib": {"scaler.joblib"},
     "psutil": {"scaler.cluster.usage_sampler"},
-    "subprocess": {"scaler.cluster.spawn"},
+    "subprocess": {"scaler.cluster.spawn", "scaler.launch"},
     "tqdm": {"scaler.client.progress"},
     "uvloop": {"scaler.program.event_loop", "scaler.scheduler.pump_loop"},
     "wcwidth": {"scaler.monitor.top.text"},

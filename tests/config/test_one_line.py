@@ -30,7 +30,7 @@ def written(option: Option) -> str:
     if option.is_switch:
         return str(value).lower()
     if option.choices:
-        return f'"{value}"'
+        return f'"{value or option.choices[0]}"'
     if option.is_list:
         return '["a"]'
     if isinstance(value, int | float):

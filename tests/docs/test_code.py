@@ -27,6 +27,7 @@ from scaler import Client, SchedulerClusterCombo
 from scaler.config.command_line import read_command_line
 from scaler.config.table import COMMANDS
 from scaler.config.toml_file import read_section
+from scaler.keys.connection_file import Connection
 from tests.docs.pages import PAGES, ROOT, Blocks, name_of, other_blocks, python_blocks, read
 
 _PRINTED = re.compile(r"^[^#\n]*\bprint\(.*\)  +# (.*)$", re.MULTILINE)
@@ -106,7 +107,9 @@ def test_there_are_command_lines():
 
 
 @pytest.mark.parametrize(("page", "words"), list(command_lines()))
-def test_a_command_line_is_one_that_the_program_takes(page, words):
+def test_a_command_line_is_one_that_the_program_takes(page, words, monkeypatch):
+    here = Connection("tcp://127.0.0.1:1", "tcp://127.0.0.1:3")  # for one without an address
+    monkeypatch.setattr("scaler.keys.find.find_connection", lambda address=None: here)
     command, *rest = words
     if "-h" in rest:
         return

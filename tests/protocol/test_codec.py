@@ -88,7 +88,7 @@ BODIES = st.one_of(
     st.builds(frames.Joined, U32, TEXT, U32, st.booleans(), U64, U64),
     st.builds(frames.Left, U32, st.integers(-(2**31), 2**31 - 1), TEXT, DATA, DATA),
     st.builds(frames.Leaving, DATA),
-    st.builds(frames.Demand, U64, U64, U32, U32, DATA, DATA),
+    st.builds(frames.Demand, U64, U64, U32, U32, DATA, DATA, st.lists(TEXT, max_size=3).map(tuple)),
     st.builds(Clear),
     st.builds(frames.Shutdown),
     st.builds(frames.ShutdownAnswer, TEXT),

@@ -8,7 +8,7 @@ Not here: the other bodies (batch, object), Cap'n Proto (codec), numbering (sess
 
 import sys
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
 
@@ -26,6 +26,7 @@ from scaler.protocol.frames.columns import ALL, column, ids_column, row_count, v
 from scaler.protocol.frames.errors import FrameError
 
 CLIENT_BITS = 24
+MOST_NAMES = 512  # of clusters that have joined
 MOST_REASONS = 100  # for which workers have ended
 
 
@@ -227,13 +228,19 @@ class Demand:
     sharers: int = 0
     idle: bytes = b""
     idle_ns: bytes = b""
+    joined: tuple[str, ...] = ()
 
-    def with_idle(self, rows: list[tuple[int, int]]) -> "Demand":
-        """The same with these (worker, ns)."""
-        if not rows:
-            return self
-        peers, times = map(list, zip(*rows, strict=True))
-        return replace(self, idle=column("I", peers) or bytes(4 * len(peers)), idle_ns=column("Q", times))
+    def find_error(self) -> str | None:
+        """What is wrong with it, as a sentence, or None."""
+        return long_text("demand", *self.joined)
+
+    def for_cluster(self, name: str, idle: Sequence[tuple[int, int]] = ()) -> "Demand":
+        """What the cluster of this name is told, and (worker, ns) of those of its workers that have nothing to do."""
+        joined = tuple(each for each in self.joined if name and each != name and each.startswith(name))[:MOST_NAMES]
+        peers, times = [peer for peer, _ in idle], [ns for _, ns in idle]
+        return replace(
+            self, joined=joined, idle=column("I", peers) or bytes(4 * len(peers)), idle_ns=column("Q", times)
+        )
 
     def n_rows(self) -> int:
         return len(self.idle) // 4
