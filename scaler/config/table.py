@@ -476,12 +476,53 @@ class EngineConfig(LoggingConfig):
             raise OptionError(str(error)) from None
 
 
+@dataclass(frozen=True, kw_only=True)
+class SymphonyConfig(LoggingConfig):
+    """The options of scaler_symphony_cluster."""
+
+    address: Address = field(metadata=required("the scheduler's address: tcp://host:port or ipc://path"))
+    service_name: str = field(metadata=required("the application of Symphony whose service runs the tasks"))
+    keys: str | None = option(
+        None, "the folder of keys by which the scheduler lets this in",
+        group=WHERE, shown="FOLDER", default_words="SCALER_KEYS, else what a scheduler of this machine has left",
+    )  # fmt: skip
+    base_concurrency: int = option(
+        len(os.sched_getaffinity(0)), "how many Symphony tasks run at a time; nested ones run beyond that", "-n",
+        group=WORK, least=1, most=2048, default_words="one for each core that this process may use",
+    )  # fmt: skip
+    worker_name: str | None = option(
+        None, "what its workers are called after", "-w", group=WORK, default_words="the name of the host and symphony"
+    )
+    symphony_user: str = option("Guest", "as whom to connect to Symphony", group=WORK)
+    symphony_password: str = option("Guest", "with which password; better in a file than here", group=WORK)
+    session_type: str = option(
+        "RecoverableAllHistoricalData", "the type of its session; one that the profile lacks is left out", group=WORK
+    )
+    death_timeout_seconds: float = option(
+        300, "end when there has been no scheduler for so long", "-ds", group=TIME, unit="seconds", least=0
+    )
+    task_timeout_seconds: float = option(
+        0, "stop tasks that run longer (of a map: each of its calls) and have no limit of their own; 0: never", "-tts",
+        group=TIME, unit="seconds", least=0,
+    )  # fmt: skip
+    heartbeat_interval: float = option(
+        2, "how often to give a sign of life", "-hi",
+        group=NO_MORE, unit="seconds", least=0, no_more="the scheduler tells its peers how often",
+    )  # fmt: skip
+
+    def __post_init__(self) -> None:
+        try:
+            self.address.check_connectable()
+        except AddressError as error:
+            raise OptionError(str(error)) from None
+
+
 def _check_folder(folder: str | None) -> None:
     if folder is not None and not os.access(folder, os.W_OK | os.X_OK):
         raise OptionError(f"the object folder {folder} does not exist, or this user may not write there")
 
 
-Config = SchedulerConfig | ClusterConfig | TopConfig | UiConfig | EngineConfig
+Config = SchedulerConfig | ClusterConfig | TopConfig | UiConfig | EngineConfig | SymphonyConfig
 # The commands: name of the section of a file, the program, its table, and what it does.
 COMMANDS: dict[str, tuple[str, type[Config], str]] = {
     "scheduler": (
@@ -516,5 +557,11 @@ COMMANDS: dict[str, tuple[str, type[Config], str]] = {
         "Has an engine that you run already work for a scheduler: a pool of processes, loky, Ray, Dask. Its slots are "
         "workers to the scheduler. Runs until it gets SIGINT, SIGTERM or SIGHUP, until the scheduler is stopped by a "
         "client, or until it has been away for too long.",
+    ),
+    "symphony": (
+        "scaler_symphony_cluster",
+        SymphonyConfig,
+        "Has a service of IBM Spectrum Symphony work for a scheduler. Needs IBM's soamapi. Runs until it gets SIGINT, "
+        "SIGTERM or SIGHUP, until the scheduler is stopped by a client, or until it has been away for too long.",
     ),
 }

@@ -2,7 +2,7 @@
 
 | file | what it is |
 | --- | --- |
-| `engine` | the interface that an engine's adapter has: submit a job, cancel, capacity, close |
+| `engine` | the interface that an engine's adapter has: submit a job, take it back, capacity, close |
 | `job` | what a job carries, as bytes: tasks, their functions and objects; and what comes back |
 | `run` | at the engine's side: runs the tasks of a job |
 | `seats` | which tasks go into the next job of which slot |

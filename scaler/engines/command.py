@@ -15,10 +15,12 @@ from collections.abc import Callable
 from typing import Any
 
 from scaler.config.table import EngineConfig
-from scaler.engines.engine import Engine
+from scaler.engines.dask import DaskEngine
+from scaler.engines.engine import Engine, find_library
 from scaler.engines.executor import ExecutorEngine
 from scaler.engines.program import run_engine
-from scaler.exceptions import EngineError, OptionError
+from scaler.engines.ray import RayEngine
+from scaler.exceptions import OptionError
 
 
 def run(config: EngineConfig) -> int:
@@ -37,20 +39,15 @@ def make_engine(config: EngineConfig) -> Engine:
     if kind == "threads":
         return ExecutorEngine(lambda: concurrent.futures.ThreadPoolExecutor(slots), name=kind)
     if kind == "loky":
-        loky = _library("loky", "pip install loky")
+        loky = find_library("loky", "pip install loky")
         return ExecutorEngine(lambda: loky.ProcessPoolExecutor(slots, initializer=begin_process), name=kind)
+    if kind == "ray":
+        return RayEngine(config.engine_address, slots)
+    if kind == "dask":
+        return DaskEngine(config.engine_address, slots)
     if ":" not in kind:
         raise OptionError(f"--engine {kind} is none of processes, threads, loky, ray, dask, and no MODULE:FUNCTION")
     return _of_user(kind, slots)
-
-
-def _library(name: str, install: str) -> Any:
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name != name:
-            raise
-        raise EngineError(f"there is no package {name} here: `{install}`") from error
 
 
 def _of_user(name: str, slots: int | None) -> Engine:

@@ -4,20 +4,22 @@ An engine runs *jobs*: bytes in, bytes out, made and read by `scaler.engines.run
 carries as many small tasks as are there, since engines are slow per job. An adapter knows nothing of tasks.
 
 `submit` hands in a job and returns at once. Its `done` is called once, in any thread, with what `run_job` has returned
-or with an exception. Two of these mean something: JobLost, the process that ran it has died, so it is tried again and
-counted as a worker's death; and JobCancelled, it was taken back and has not run. Any other is the answer to its tasks.
+or with an exception. Three of these mean something: JobLost, the process that ran it has died, so it is tried again
+and counted as a worker's death; JobInterrupted, the engine has lost it through no fault of its own, so it is tried
+again; and JobCancelled, it was taken back and has not run. Any other is the answer to its tasks.
 
 Rule 1: `done` may be called before `submit` has returned, and more than once: later calls mean nothing.
 Rule 2: what an adapter imports of its engine it imports when it is made, so that `-h` works without it.
-Rule 3: nothing here waits: `submit` and `cancel` are called in the thread that serves the scheduler.
+Rule 3: nothing here waits: `submit` and those of handles are called in the thread that serves the scheduler.
 Not here: what is in a job (job), which tasks go together (seats).
 """
 
+import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any
 
-from scaler.exceptions import ScalerError
+from scaler.exceptions import EngineError, ScalerError
 
 Done = Callable[["bytes | BaseException"], None]
 
@@ -26,15 +28,24 @@ class JobLost(ScalerError):
     """The process that ran the job has died. The text says what is known of that."""
 
 
+class JobInterrupted(ScalerError):
+    """The engine has lost the job, perhaps while it ran, and whatever that did is not to blame."""
+
+
 class JobCancelled(ScalerError):
     """The job was taken back, and has not run."""
 
 
-class Handle(Protocol):
+class Handle(ABC):
     """A job that was submitted."""
 
-    def cancel(self) -> bool:
-        """Take it back if it has not begun, or stop it if the engine can: then its `done` is called. False: it runs."""
+    @abstractmethod
+    def take_back(self) -> bool:
+        """Take it back if it has not begun: True, it never will. False: it has, or nobody knows."""
+
+    @abstractmethod
+    def stop(self) -> None:
+        """Nobody wants its answer: take it back, or stop it, if the engine can do that. Its `done` is called then."""
 
 
 class Engine(ABC):
@@ -60,3 +71,13 @@ class Engine(ABC):
     @abstractmethod
     def close(self) -> None:
         """The program ends: give up what still runs, and leave nothing behind."""
+
+
+def find_library(name: str, install: str) -> Any:
+    """The engine's package. EngineError, with what to do, if it is not there."""
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name != name:
+            raise
+        raise EngineError(f"there is no package {name} here: `{install}`") from error

@@ -18,6 +18,17 @@ from scaler.engines.run import run_job
 CLOSE_S = 5.0  # for what its processes do about being terminated
 
 
+class _Submitted(Handle):
+    def __init__(self, future: "Future[Any]") -> None:
+        self._future = future
+
+    def take_back(self) -> bool:
+        return self._future.cancel()
+
+    def stop(self) -> None:
+        self._future.cancel()
+
+
 class ExecutorEngine(Engine):
     """`make` gives an executor, anew after each that broke. `slots` is how many jobs that runs at a time."""
 
@@ -41,7 +52,7 @@ class ExecutorEngine(Engine):
             self._renew(self._executor, error)
             future = self._executor.submit(run_job, payload)
         future.add_done_callback(lambda ended: done(outcome_of(ended)))
-        return future
+        return _Submitted(future)
 
     def _renew(self, broken: Executor, error: BaseException) -> None:
         with self._lock:

@@ -23,6 +23,7 @@ import time
 import traceback
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
 
@@ -48,9 +49,9 @@ from scaler._native import (
     read_packed,
     split_places,
 )
-from scaler.engines.job import Job, JobFunction, JobResult, JobTask, Missing, pack_answer, unpack_job
+from scaler.engines.job import Context, Job, JobFunction, JobResult, JobTask, Missing, pack_answer, unpack_job
 from scaler.engines.limits import Limit
-from scaler.exceptions import TaskCancelled
+from scaler.exceptions import TaskCancelled, TaskTimeoutError
 from scaler.values import mains, payload, reference, sent_function
 from scaler.worker import context
 from scaler.worker.running import Coroutines
@@ -71,13 +72,21 @@ _is_ready = False
 def run_job(data: bytes) -> bytes:
     """Run it. The answer, as bytes."""
     job = unpack_job(data)
-    objects = _all_objects(job)
+    objects = all_objects(job)
     if isinstance(objects, Missing):
         return pack_answer(objects)
     guest: Guest | None = getattr(_thread, "guest", None)
     if guest is None:
         guest = _thread.guest = Guest()
     return pack_answer(guest.run(job, objects))
+
+
+def run_call(about: tuple[Any, ...], call: Callable[[], Any]) -> Any:
+    """Make this call as a task: `about` is a job's context and what its task's record says (symphony.payloads)."""
+    guest: Guest | None = getattr(_thread, "guest", None)
+    if guest is None:
+        guest = _thread.guest = Guest()
+    return guest.run_call(Context(*about[:5]), about[5:], call)
 
 
 class _Input:
@@ -101,15 +110,32 @@ class Guest:
         self._here: context.Here | None = None
 
     def run(self, job: Job, objects: dict[int, bytes]) -> list[JobResult]:
-        about = job.context
+        with self._being(job.context):
+            return [self._run_one(job, task, objects) for task in job.tasks]
+
+    def run_call(self, about: Context, record: tuple[Any, ...], call: Callable[[], Any]) -> Any:
+        task, detail, options, flags, limit_ms = record
+        limit = Limit(limit_ms, about.worker)
+        with self._being(about):
+            self._loop.begin(task, detail, options, flags)
+            try:
+                with limit:
+                    return call()
+            except TaskCancelled:
+                text = f"it ran longer than its limit of {limit_ms / 1000:g} s and was stopped"
+                raise TaskTimeoutError(text) from None
+            finally:
+                self._loop.end(limit.has_fired)
+
+    def _being(self, about: Context) -> AbstractContextManager[None]:
+        """This thread runs tasks of this context."""
         here = self._here
         if here is None or (here.name, here.address, here.voucher) != (about.worker, about.address, about.voucher):
             here = self._here = context.Here(
                 about.worker, about.address, "", "", 0, about.voucher, False, self._loop, lambda **said: None
             )
         self._loop.life = about.epoch
-        with context.being(here):
-            return [self._run_one(job, task, objects) for task in job.tasks]
+        return context.being(here)
 
     def _run_one(self, job: Job, task: JobTask, objects: dict[int, bytes]) -> JobResult:
         loop = self._loop
@@ -137,7 +163,7 @@ class Guest:
 
     def _call(self, function: Any, task: JobTask, objects: dict[int, bytes], limit: Limit) -> tuple[int, Any]:
         """The status, and the result or the description of what was raised. Raises if the arguments cannot be read."""
-        args, kwargs = _arguments(task, objects)
+        args, kwargs = arguments_of(task, objects)
         try:
             with limit:
                 value = function(*args, **kwargs)
@@ -152,8 +178,8 @@ class Guest:
 
     def _run_chunk(self, function: Any, task: JobTask, objects: dict[int, bytes], limit: Limit) -> tuple[int, int, Any]:
         """(flags, how many calls have failed, the results of all). Raises if the chunk cannot be read at all."""
-        results = _Results()
-        for read in _calls(task, objects):
+        results = Results()
+        for read in calls_of(task, objects):
             try:
                 args = read()
             except BaseException as error:
@@ -181,7 +207,7 @@ class Guest:
         return (FLAG_CHUNK | results.plain_flag, results.failed, results.finish())
 
 
-class _Results:
+class Results:
     """The results of a chunk, as native/records/chunk.pyx reads them."""
 
     def __init__(self) -> None:
@@ -240,7 +266,7 @@ def _function_of(function: JobFunction, objects: dict[int, bytes]) -> Any:
             found = sent_function.load((function.payload, (), ()))
         else:
             named = {place[0]: objects[place[0]] for place in split_places(function.payload)[0]}
-            again = partial(_function_parts, function.payload, named)
+            again = partial(parts_of_function, function.payload, named)
             found = sent_function.load(again(), again)
     except BaseException as error:
         traceback.clear_frames(error.__traceback__)
@@ -252,12 +278,12 @@ def _function_of(function: JobFunction, objects: dict[int, bytes]) -> Any:
     return found
 
 
-def _function_parts(data: bytes, objects: dict[int, bytes]) -> sent_function.Parts:
+def parts_of_function(data: bytes, objects: dict[int, bytes]) -> sent_function.Parts:
     stream, buffers, references, _ = _parts(data, objects)
     return stream, buffers, references
 
 
-def _all_objects(job: Job) -> dict[int, bytes] | Missing:
+def all_objects(job: Job) -> dict[int, bytes] | Missing:
     """All objects of the job: those that it brings, and those that are here."""
     global _object_bytes
     if not job.objects:
@@ -377,7 +403,7 @@ def _read(task: JobTask, objects: dict[int, bytes]) -> tuple[Any, list[Any], lis
     return stream, buffers, references, inputs
 
 
-def _arguments(task: JobTask, objects: dict[int, bytes]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+def arguments_of(task: JobTask, objects: dict[int, bytes]) -> tuple[tuple[Any, ...], dict[str, Any]]:
     if not task.flags & (FLAG_OBJECTS | FLAG_INPUTS):
         read = pickle.loads(task.payload)
     else:
@@ -391,7 +417,7 @@ def _taken(calls: list[Any], at: int) -> Any:
     return call
 
 
-def _calls(task: JobTask, objects: dict[int, bytes]) -> Iterator[Callable[[], Iterable[Any]]]:
+def calls_of(task: JobTask, objects: dict[int, bytes]) -> Iterator[Callable[[], Iterable[Any]]]:
     """What reads the arguments of each call of a chunk. ValueError if the chunk makes no sense."""
     stream, buffers, references, inputs = _read(task, objects)
     if task.flags & FLAG_PLAIN:

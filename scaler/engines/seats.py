@@ -41,6 +41,7 @@ class Item:
     payload: bytes
     is_wanted: bool = True
     job: "Running | None" = None
+    interruptions: int = 0
 
     @property
     def is_nested(self) -> bool:
@@ -54,7 +55,11 @@ class Item:
 
     @property
     def is_alone(self) -> bool:
-        return bool(self.limit_ms or self.deaths) or self.options & 0xFF == 1
+        return bool(self.limit_ms or self.deaths) or not self.may_be_tried_again
+
+    @property
+    def may_be_tried_again(self) -> bool:
+        return self.options & 0xFF != 1
 
 
 @dataclass(slots=True, eq=False)
@@ -157,7 +162,7 @@ class Seats:
         return chosen
 
     def _may_begin(self, seat: Seat, item: Item) -> bool:
-        if self._shares_fate and item.deaths and self._jobs:
+        if self._shares_fate and item.deaths and self._jobs and not item.is_nested:  # for that somebody waits
             return False
         if self._base is None:
             return not seat.jobs
@@ -171,7 +176,7 @@ class Seats:
         seat.jobs.append(job)
         self._jobs += 1
         self._unnested += not items[0].is_nested
-        if self._shares_fate and items[0].deaths:
+        if self._shares_fate and items[0].deaths and not items[0].is_nested:
             self._careful = job
         return job
 

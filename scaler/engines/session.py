@@ -7,7 +7,7 @@ there are no rings, since no worker of ours is there to read them.
 | --- | --- |
 | a job is answered | its results; a large one as an object of the seat's own store |
 | a job's process has died | that the worker has left with what it had begun; another one joins in its place |
-| a job was taken back | nothing, it waits again; but for what is unwanted by now, that it was stopped |
+| a job was taken back, or lost without its fault | nothing, it waits again; what is unwanted by now was stopped |
 | the engine could not run it | that its tasks raised EngineError, with what the engine said |
 | a task runs on, long after its limit | that it ran too long; its worker leaves, and joins again when it has ended |
 
@@ -40,7 +40,7 @@ from scaler._native import (
     split_places,
 )
 from scaler.colocation.names import warn_of_files
-from scaler.engines.engine import Engine, JobCancelled, JobLost
+from scaler.engines.engine import Engine, JobCancelled, JobInterrupted, JobLost
 from scaler.engines.job import Context, Job, JobFunction, JobResult, JobTask, Missing, pack_job, unpack_answer
 from scaler.engines.mailbox import Mailbox
 from scaler.engines.seats import Item, Running, Seat, Seats
@@ -79,6 +79,7 @@ _log = logging.getLogger(__name__)
 _sparing = SparingLog(_log)
 LOOK_S = 1.0  # at how many slots the engine has, and at what should have come back
 UNANSWERED_S = 5.0  # beyond its time limit and the grace period, before a job is given up
+MOST_INTERRUPTIONS = 10  # of one task, before they count as deaths
 _NOT_SEEN = "the engine runs it, and what its code does cannot be seen from here"
 
 
@@ -184,7 +185,7 @@ class ClusterOfSeats(SessionAtRelay):
         for job in list(self._running):
             job.is_over = True
             if job.handle is not None:
-                job.handle.cancel()
+                job.handle.stop()
         for seat in self._seats.by_number.values():
             if seat.store is not None:
                 seat.store.close()
@@ -239,7 +240,7 @@ class ClusterOfSeats(SessionAtRelay):
 
     def _recall(self, job: Running) -> bool:
         """Have the engine give the job back, if it has not begun it. True if what is in it waits here again."""
-        if job.is_over or job.handle is None or not job.handle.cancel():
+        if job.is_over or job.handle is None or not job.handle.take_back():
             return False
         self._end(job)
         self._seats.put_back([item for item in job.items if self._seats.is_open(item)])
@@ -257,7 +258,7 @@ class ClusterOfSeats(SessionAtRelay):
                 self._seats.drop(item)
                 self._say_status(item, STATUS_STOPPED, b"")
             elif job.handle is not None and not any(one.is_wanted for one in job.items if self._seats.is_open(one)):
-                job.handle.cancel()
+                job.handle.stop()
 
     def _on_freed(self, body: Freed) -> None:
         for _, object_id in body.rows():
@@ -281,7 +282,7 @@ class ClusterOfSeats(SessionAtRelay):
     # jobs
 
     def _submit_all(self) -> None:
-        while not self._trouble and (job := self._seats.next_job()) is not None:
+        while not self._engine.trouble() and (job := self._seats.next_job()) is not None:
             self._submit(job)
 
     def _submit(self, job: Running) -> None:
@@ -356,11 +357,16 @@ class ClusterOfSeats(SessionAtRelay):
         if job.is_over:
             self._end(job)
             return
-        if isinstance(outcome, JobLost):
+        if isinstance(outcome, JobLost) or (isinstance(outcome, JobInterrupted) and not self._may_go_on(job)):
             self._end(job)
             job.seat.jobs.append(job)  # it is what the seat had begun
             self._leave(job.seat, str(outcome))
             self._join(job.seat.name)
+        elif isinstance(outcome, JobInterrupted) and self._may_go_on(job):
+            self._end(job)
+            for item in job.items:
+                item.interruptions += 1
+            self._on_cancelled(job)
         elif isinstance(outcome, JobCancelled):
             self._end(job)
             self._on_cancelled(job)
@@ -374,6 +380,10 @@ class ClusterOfSeats(SessionAtRelay):
         job.is_over = True
         self._running.discard(job)
         self._seats.end(job)
+
+    def _may_go_on(self, job: Running) -> bool:
+        """Whether what the engine has lost may simply be tried again."""
+        return all(item.may_be_tried_again and item.interruptions < MOST_INTERRUPTIONS for item in job.items)
 
     def _on_cancelled(self, job: Running) -> None:
         """It was stopped, or has never begun. What of it is still wanted waits again."""
@@ -474,7 +484,7 @@ class ClusterOfSeats(SessionAtRelay):
                 )
                 self._answer(item, STATUS_RAISED, payload.describe(TaskTimeoutError(text), False))
             if job.handle is not None:
-                job.handle.cancel()
+                job.handle.stop()
             self._leave(job.seat, "")
 
     # what a relay's end has to have

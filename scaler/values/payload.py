@@ -155,12 +155,12 @@ def dumps_result(value: Any) -> bytes | tuple[bytes, list[memoryview]]:
     return (data, buffers) if buffers else data
 
 
-def describe(error: BaseException, unreadable: bool) -> bytes:
+def describe(error: BaseException, unreadable: bool, text: str = "") -> bytes:
     """The payload that carries an exception: (exception or what carries it, traceback text), pickled.
 
-    Raises nothing, whatever the exception's own code does.
+    `text` is the traceback if the exception comes from elsewhere. Raises nothing, whatever the exception's code does.
     """
-    text = _shortened("".join(traceback.format_exception(error)))
+    text = _shortened(text or "".join(traceback.format_exception(error)))
     kind = type(error)
     try:
         message = str(error)

@@ -73,6 +73,20 @@ def load(parts: Parts, again: Callable[[], Parts] | None = None) -> Any:
     return FreshFunction(from_main(first, count), make, name)
 
 
+def load_bare(parts: Parts) -> Any:
+    """The object itself, for a process that does not call it but sends it on."""
+    data, buffers, references = parts
+    view = memoryview(data)
+    if view[0] == pickle.PROTO[0]:
+        return loads(data, buffers, references)
+    _, size = _HEAD.unpack_from(view)
+    start = _HEAD.size + size
+    _, places, reloads = pickle.loads(view[_HEAD.size : start])
+    find_modules(places)
+    load_anew(reloads)
+    return loads(view[start:], buffers, references)
+
+
 def _load_again(again: Callable[[], Parts], start: int) -> Any:
     data, buffers, references = again()
     return loads(memoryview(data)[start:], buffers, references)

@@ -65,7 +65,12 @@ MAY_USE = {
     "aiohttp": {"scaler.monitor.page"},
     "blessed": {"scaler.monitor.top.terminal"},
     "capnp": {"scaler.protocol.codec", "scaler.protocol.schema_file"},
-    "cloudpickle": {"scaler.values.by_name", "scaler.values.by_value", "scaler.values.untravelling"},
+    "cloudpickle": {
+        "scaler.engines.symphony",
+        "scaler.values.by_name",
+        "scaler.values.by_value",
+        "scaler.values.untravelling",
+    },
     "cryptography": {"scaler.objects.sealed"},
     "graphblas": {"scaler.client.graph.convert"},
     "numpy": {
@@ -78,7 +83,7 @@ MAY_USE = {
     "prometheus_client": {"scaler.monitor.page"},
     "joblib": {"scaler.joblib"},
     "psutil": {"scaler.cluster.usage_sampler"},
-    "subprocess": {"scaler.cluster.spawn", "scaler.launch"},
+    "subprocess": {"scaler.cluster.spawn", "scaler.engines.symphony.engine", "scaler.launch"},
     "tqdm": {"scaler.client.progress"},
     "uvloop": {"scaler.program.event_loop", "scaler.scheduler.pump_loop"},
     "wcwidth": {"scaler.monitor.top.text"},

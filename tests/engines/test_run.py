@@ -9,7 +9,7 @@ import pytest
 from scaler._native import FLAG_CHUNK, FLAG_PLAIN, STATUS_OK, STATUS_RAISED, STATUS_UNREADABLE, read_chunk
 from scaler.engines.job import Context, Job, JobFunction, JobTask, Missing, pack_job, unpack_answer
 from scaler.engines.limits import Limit
-from scaler.engines.run import _Results, run_job
+from scaler.engines.run import Results, run_job
 from scaler.exceptions import TaskCancelled
 
 CONTEXT = Context("tcp://127.0.0.1:1", 7, b"v" * 16, "seat-1", 0)
@@ -21,7 +21,7 @@ def run(function, *payloads, flags=0, items=0, objects=None, limit_ms=0):
     return unpack_answer(run_job(pack_job(Job(CONTEXT, {1: sent}, objects or {}, tasks))))
 
 
-def whole(results: _Results) -> bytes:
+def whole(results: Results) -> bytes:
     made = results.finish()
     assert isinstance(made, bytes)
     return made
@@ -58,7 +58,7 @@ def test_an_answer_that_makes_no_sense_is_an_error():
 
 def test_results_of_a_chunk_are_read_as_a_worker_s():
     short = [5, -300, 70_000, -(1 << 31), 1.5, None, True, False]
-    results = _Results()
+    results = Results()
     for value in short:
         results.add_short(value)
     assert results.plain_flag == FLAG_PLAIN

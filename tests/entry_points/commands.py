@@ -50,9 +50,9 @@ class Command:
         self._err.seek(0)
         return self._err.read()
 
-    def await_line(self, pattern: str) -> str:
+    def await_line(self, pattern: str, timeout_s: float = 20.0) -> str:
         """The first group of the pattern, once it stands in the log."""
-        wait_until(lambda: re.search(pattern, self.out) or self.process.poll() is not None)
+        wait_until(lambda: re.search(pattern, self.out) or self.process.poll() is not None, timeout_s)
         found = re.search(pattern, self.out)
         assert found, f"ended with {self.process.poll()}: {self.out}{self.err}"
         return found.group(1) if found.groups() else found.group()

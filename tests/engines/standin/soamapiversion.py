@@ -1,0 +1,3 @@
+"""Stands for IBM's module that is to be imported before soamapi."""
+
+IS_THERE = True
