@@ -469,6 +469,10 @@ class EngineConfig(LoggingConfig):
         group=TIME, unit="seconds", least=0,
     )  # fmt: skip
 
+    event_loop: Literal["builtin", "uvloop"] = option(
+        "builtin", "the event loop", "-e", "-el", group=NO_MORE, no_more="this command waits in threads of its own"
+    )
+
     def __post_init__(self) -> None:
         try:
             self.address.check_connectable()
@@ -509,6 +513,10 @@ class SymphonyConfig(LoggingConfig):
         2, "how often to give a sign of life", "-hi",
         group=NO_MORE, unit="seconds", least=0, no_more="the scheduler tells its peers how often",
     )  # fmt: skip
+
+    event_loop: Literal["builtin", "uvloop"] = option(
+        "builtin", "the event loop", "-e", "-el", group=NO_MORE, no_more="this command waits in threads of its own"
+    )
 
     def __post_init__(self) -> None:
         try:

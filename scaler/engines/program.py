@@ -129,13 +129,17 @@ class EngineProgram:
 
 def run_engine(make: Callable[[], Engine], address: str, **options: Any) -> int:
     """Run it as a command does: signals end it. `make` gives the engine."""
+    told = threading.Event()
+    obeyed = [number for number in ENDING if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN]
+    for number in obeyed:
+        signal.signal(number, lambda *_: told.set())
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
     engine = make()
     program = EngineProgram(engine, address, **options)
-    before = {number: signal.getsignal(number) for number in ENDING}
-    for number, handler in before.items():
-        if number != signal.SIGHUP or handler != signal.SIG_IGN:
-            signal.signal(number, program.stop)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
+    for number in obeyed:  # an engine's library may have handlers of its own, which do not stop us
+        signal.signal(number, program.stop)
+    if told.is_set():
+        program.stop()
     program.serve()
     _log.info("%s stops", engine.name)
     return 0

@@ -4,6 +4,7 @@ Rule 1: a worker goes by its relay's number, which counts up; what comes of one 
 Not here: what all sessions have in common, their rules included (session_at_scheduler).
 """
 
+from collections import Counter
 from functools import partial
 from typing import Any
 
@@ -83,6 +84,7 @@ class ClusterAtScheduler(SessionAtScheduler):
         self._queue_size = queue_size
         self._all_vouchers = vouchers  # of all workers of all hosts
         self._vouchers: dict[int, bytes] = {}  # by the relay's number
+        self._voucher_uses: Counter[bytes] = Counter()  # several workers may have the same
         self._host = core.objects.add_host()
         self.workers: dict[int, int] = {}  # by the relay's number; what comes of one that is not here is late
         self._outlets: dict[int, RunOutlet] = {}  # of their tasks, the same way
@@ -155,11 +157,17 @@ class ClusterAtScheduler(SessionAtScheduler):
         worker = self.workers.pop(body.peer, None)
         if worker is not None:
             del self._outlets[body.peer], self.known[worker]
-            self._all_vouchers.discard(self._vouchers.pop(body.peer))
+            self._forget_voucher(self._vouchers.pop(body.peer))
             if facts.pop("final", False) and any([self.core.on_final_run(worker, *begun) for begun in claimed]):
                 facts["final"] = True
             self.core.on_worker_left(worker, self.now_ns, claimed, pack_facts(facts))
         yield from ()
+
+    def _forget_voucher(self, voucher: bytes) -> None:
+        self._voucher_uses[voucher] -= 1
+        if self._voucher_uses[voucher] <= 0:
+            del self._voucher_uses[voucher]
+            self._all_vouchers.discard(voucher)
 
     def _on_verdict(self, verdict: Verdict) -> None:
         worker = self.workers.get(verdict.peer)
@@ -208,6 +216,7 @@ class ClusterAtScheduler(SessionAtScheduler):
         self._next_number = body.peer + 1
         self._vouchers[body.peer] = body.voucher
         if body.voucher:
+            self._voucher_uses[body.voucher] += 1
             self._all_vouchers.add(body.voucher)
         tasks = RunOutlet(body.peer, self._dirty, self._asks, self._large, self.ready, self, stops=self._stops)
         control = RunOutlet(body.peer, self._dirty_control, [], self._large_functions, self.ready, self)

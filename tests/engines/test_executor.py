@@ -106,6 +106,18 @@ def test_a_task_that_runs_too_long_is_stopped_and_its_slot_goes_on(client):
     assert [client.submit(calls.same, i).result(RESULT_S) for i in range(4)] == [0, 1, 2, 3]
 
 
+def test_a_slot_whose_task_cannot_be_stopped_is_given_up_until_that_has_ended():
+    with (
+        engine_at_work("threads", "--stop-grace-seconds", "0", slots=1) as (scheduler, _),
+        Client(scheduler.address, timeout_seconds=20) as client,
+    ):
+        began_s = time.monotonic()
+        with pytest.raises(TaskTimeoutError, match="cannot stop it: it keeps its slot until it ends"):
+            client.options(timeout=0.2).submit(time.sleep, 8).result(RESULT_S)
+        assert client.submit(calls.same, 1).result(RESULT_S) == 1
+        assert time.monotonic() - began_s >= 8
+
+
 def test_what_is_cancelled_before_it_began_never_runs(client, tmp_path):
     busy = [client.submit(calls.note, str(tmp_path), f"busy{i}", 0.5) for i in range(2)]
     waiting = [client.submit(calls.note, str(tmp_path), f"waiting{i}") for i in range(6)]
@@ -133,6 +145,7 @@ def test_a_task_whose_process_dies_is_run_again_and_one_that_kills_each_fails(en
         assert caught.value.tries == 4
         assert "Broken" in str(caught.value) or "Terminated" in str(caught.value)
         assert [future.result(RESULT_S) for future in innocent] == [f"task{i}" for i in range(20)]
+        assert client.submit(calls.fibonacci, client, 5).result(RESULT_S) == 5  # clients of its tasks are still let in
 
 
 def test_a_signal_ends_the_command_and_all_its_processes_though_tasks_run():

@@ -46,7 +46,7 @@ RESULT_S = 60
 
 def service_of_docs() -> str:
     text = (ROOT / "docs" / "symphony.md").read_text()
-    (code,) = (code for code in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "ServiceContainer" in code)
+    (code,) = (code for code in re.findall(r"```python[^\n]*\n(.*?)```", text, re.DOTALL) if "ServiceContainer" in code)
     return code
 
 

@@ -24,7 +24,7 @@ from scaler.exceptions import EngineError
 _log = logging.getLogger(__name__)
 FIRST_PAUSE_S, MOST_PAUSE_S, STEADY_S = 0.1, 10.0, 5.0  # before a child is started again; after which one is steady
 CLOSE_S = 4.0
-START_S = 60.0
+START_S = 10.0
 CHILD = "scaler.engines.symphony.child"
 
 
@@ -73,7 +73,8 @@ class SymphonyEngine(Engine):
         self._start()
 
     def await_up(self) -> None:
-        """Wait for the first session. EngineError if IBM's library cannot be used; whatever else is tried again."""
+        """Wait for the first session, or what Symphony says instead: that is tried again. EngineError if IBM's library
+        cannot be used."""
         self._is_up.wait(START_S)
         if self._unusable:
             self.close()
@@ -186,6 +187,7 @@ class SymphonyEngine(Engine):
             _log.info("a Symphony session of service %s is open", self._settings["service_name"])
         elif what == "down":
             self._trouble = f"Symphony: {about[0]}"
+            self._is_up.set()
             _log.warning("%s", self._trouble)
         elif what == "warning":
             _log.warning("Symphony: %s", about[0])
