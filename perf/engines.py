@@ -8,6 +8,7 @@ Not here: the other rows (perf/__main__), since an engine may need an environmen
 """
 
 import concurrent.futures
+import importlib
 import multiprocessing
 import signal
 import statistics
@@ -40,14 +41,12 @@ def own(kind: str) -> Iterator[Own]:
         with concurrent.futures.ProcessPoolExecutor(SLOTS, multiprocessing.get_context("spawn")) as pool:
             yield _of_executor(pool)
     elif kind == "loky":
-        import loky
-
+        loky = importlib.import_module("loky")
         pool = loky.ProcessPoolExecutor(SLOTS)
         yield _of_executor(pool)
         pool.shutdown()
     elif kind == "ray":
-        import ray
-
+        ray = importlib.import_module("ray")
         ray.init(num_cpus=SLOTS, include_dashboard=False, log_to_driver=False, logging_level="WARNING")
         remote = ray.remote(same)
 
@@ -57,8 +56,7 @@ def own(kind: str) -> Iterator[Own]:
         yield Own(run, run)
         ray.shutdown()
     else:
-        import distributed
-
+        distributed = importlib.import_module("distributed")
         with (
             distributed.LocalCluster(
                 n_workers=SLOTS, threads_per_worker=1, dashboard_address=None, silence_logs=40
