@@ -136,6 +136,7 @@ cdef class MatrixNodes:
     cdef uint64_t cut_looks              # at users of its nodes
     cdef uint32_t skips                  # pieces to come that do not look for users to take in
     cdef uint32_t last_skips
+    cdef bint falls                      # numbers fall from input to user
 
     def __dealloc__(self):
         cdef uint32_t i
@@ -224,10 +225,12 @@ cdef class MatrixNodes:
         """Find what is needed and who uses what. A list of nodes that need each other in a cycle, if there are any, and
         None if all is well."""
         cdef uint64_t edges
-        cdef bint is_sorted = False
+        cdef bint is_sorted
         with nogil:
-            self.cull()
-            edges = self.count_users(&is_sorted)
+            is_sorted = self.is_sorted()
+            if not is_sorted:
+                self.cull()
+            edges = self.count_users(is_sorted)
         if edges > 0xFFFFFFFF:
             raise ValueError(f"this graph has {edges} inputs in all: more than 2^32 - 1")
         self.users = <uint32_t *>malloc(max(<size_t>1, <size_t>edges * 4))
@@ -247,6 +250,26 @@ cdef class MatrixNodes:
                 self.find_ready()
         return None
 
+    cdef bint is_sorted(self) noexcept nogil:
+        """Whether all numbers rise, or all fall, from input to user: then there is no cycle, and one way through the
+        numbers meets each node after all of its users."""
+        cdef uint32_t i, k, n
+        cdef bint rises = True
+        cdef const int32_t *inputs
+        self.falls = True
+        for i in range(self.count):
+            inputs = self.inputs_of(i, &n)
+            for k in range(n):
+                if inputs[k] >= 0:
+                    if <uint32_t>inputs[k] >= i:
+                        rises = False
+                    if <uint32_t>inputs[k] <= i:
+                        self.falls = False
+            if not rises and not self.falls:
+                return False
+        self.falls = not rises
+        return True
+
     cdef void cull(self) noexcept nogil:
         """What is asked for, and all that this needs, is waiting; all else is not needed."""
         cdef uint32_t i, node, k, n
@@ -256,7 +279,6 @@ cdef class MatrixNodes:
         for i in range(self.count):
             if self.about[i] & NODE_ASKED and not self.about[i] & NODE_STATE:
                 self.about[i] |= NODE_WAITING
-                self.needed += 1
                 stack[0] = i
                 depth = 1
                 while depth:
@@ -266,36 +288,35 @@ cdef class MatrixNodes:
                         if inputs[k] < 0:
                             continue
                         node = <uint32_t>inputs[k]
-                        if not self.about[node] & (NODE_STATE | NODE_ASKED):      # else it comes, or has come, by itself
+                        if not self.about[node] & (NODE_STATE | NODE_ASKED):    # else it comes, or has come, by itself
                             self.about[node] |= NODE_WAITING
-                            self.needed += 1
                             stack[depth] = node
                             depth += 1
 
-    cdef uint64_t count_users(self, bint *is_sorted) noexcept nogil:
+    cdef uint64_t count_users(self, bint culls) noexcept nogil:
         """How many inputs there are in all; each node's missing ones, and how many users each has (in user_ends, one place
-        further up). And whether all numbers rise, or all fall, from input to user: then there is no cycle."""
+        further up). With `culls`, what is asked for and what this needs is found on the way: each node comes after its
+        users then."""
         cdef uint64_t edges = 0
-        cdef uint32_t i, k, n
-        cdef bint rises = True
-        cdef bint falls = True
+        cdef uint32_t at, i, k, n
         cdef const int32_t *inputs
-        for i in range(self.count):
+        for at in range(self.count):
+            i = at if self.falls or not culls else self.count - 1 - at
+            if culls and self.about[i] & NODE_ASKED:
+                self.about[i] |= NODE_WAITING
             if not self.about[i] & NODE_STATE:
                 continue
+            self.needed += 1
             inputs = self.inputs_of(i, &n)
             self.slots[i] = 0
             for k in range(n):
                 if inputs[k] < 0:
                     continue
-                if <uint32_t>inputs[k] >= i:
-                    rises = False
-                if <uint32_t>inputs[k] <= i:
-                    falls = False
+                if culls:
+                    self.about[inputs[k]] |= NODE_WAITING
                 self.slots[i] += 1
                 self.user_ends[<size_t>inputs[k] + 1] += 1
                 edges += 1
-        is_sorted[0] = rises or falls
         return edges
 
     cdef void note_users(self) noexcept nogil:
