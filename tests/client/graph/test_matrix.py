@@ -10,8 +10,6 @@ import pytest
 from scaler import MatrixGraph
 from scaler.client.graph.matrix_keys import Asked
 
-scipy_sparse = pytest.importorskip("scipy.sparse")
-
 
 def inputs_of(graph: MatrixGraph) -> list[list[int]]:
     if graph.first is None:
@@ -36,44 +34,6 @@ def test_changing_the_array_afterwards_changes_nothing() -> None:
     assert inputs_of(graph) == [[-1], [0]]
 
 
-def test_trues_of_a_sparse_matrix_are_inputs_in_ascending_order() -> None:
-    matrix = scipy_sparse.coo_array(([True, True, True], ([2, 2, 1], [1, 0, 0])), shape=(3, 3))
-    assert inputs_of(MatrixGraph(matrix, add)) == [[], [0], [0, 1]]
-
-
-def test_falses_of_a_sparse_matrix_are_no_inputs() -> None:
-    matrix = scipy_sparse.csr_array(([True, False, True], ([2, 2, 1], [0, 1, 0])), shape=(3, 3))
-    assert inputs_of(MatrixGraph(matrix, add)) == [[], [0], [0]]
-
-
-def test_integers_of_a_sparse_matrix_are_masks_of_argument_positions() -> None:
-    matrix = scipy_sparse.csr_array(([2, 1, 3], ([2, 2, 1], [0, 1, 0])), shape=(3, 3))
-    assert inputs_of(MatrixGraph(matrix, add)) == [[], [0, 0], [1, 0]]
-
-
-def test_duplicate_entries_are_added_up_as_scipy_does() -> None:
-    matrix = scipy_sparse.coo_array(([1, 2, 4], ([1, 1, 1], [0, 0, 0])), shape=(2, 2))
-    assert inputs_of(MatrixGraph(matrix, max)) == [[], [0, 0, 0]]
-    as_rows = scipy_sparse.csr_array((np.array([2, 1]), np.array([0, 0]), np.array([0, 0, 2])), shape=(2, 2))
-    assert inputs_of(MatrixGraph(as_rows, max)) == [[], [0, 0]]
-    assert as_rows.nnz == 2  # the caller's own is as it was
-
-
-@pytest.mark.parametrize(
-    ("masks", "what"),
-    [
-        ([2, 4], "node 1 has no input for one of its"),
-        ([1, 1 << 40], "node 1 has no input for one of its"),
-        ([3, 2], "node 1 has two inputs for one argument"),
-        ([-1, 1], "the row of node 1 has an entry below 0"),
-    ],
-)
-def test_masks_that_are_not_each_position_once_are_refused(masks: list[int], what: str) -> None:
-    matrix = scipy_sparse.csr_array((masks, ([1, 1], [0, 2])), shape=(3, 3))
-    with pytest.raises(ValueError, match=what):
-        MatrixGraph(matrix, add)
-
-
 @pytest.mark.parametrize(
     ("arguments", "error", "what"),
     [
@@ -84,8 +44,6 @@ def test_masks_that_are_not_each_position_once_are_refused(masks: list[int], wha
         ((np.array([[-2], [0]]), add), ValueError, r"node 0 has the inputs \[-2\]"),
         ((np.array([[1 << 40]], np.uint64), add), ValueError, "node 0"),
         ((np.broadcast_to(np.int8(-1), (1 << 31, 1)), add), ValueError, "at most 2,147,483,646 nodes"),
-        ((scipy_sparse.csr_array((2, 3), dtype=bool), add), ValueError, r"no \(2, 3\) matrix"),
-        ((scipy_sparse.csr_array(np.eye(2, k=-1)), add), TypeError, "bit masks of argument positions, not float64"),
         ((np.empty((2, 0), int), "add"), TypeError, "must be callable, not str"),
         ((np.empty((2, 0), int), []), ValueError, "1 to 65,536 functions, not 0"),
         ((np.empty((2, 0), int), [add, max]), ValueError, "`which` must say"),
@@ -102,16 +60,6 @@ def test_masks_that_are_not_each_position_once_are_refused(masks: list[int], wha
 def test_what_is_no_graph_is_refused_with_what_is_wrong(arguments: Any, error: type[Exception], what: str) -> None:
     with pytest.raises(error, match=what):
         MatrixGraph(*arguments)
-
-
-def test_a_broken_sparse_matrix_is_refused() -> None:
-    matrix = scipy_sparse.csr_array((np.array([True]), np.array([0]), np.array([0, 0, 1])), shape=(2, 2))
-    matrix.indices[0] = 7
-    with pytest.raises(ValueError, match="broken"):
-        MatrixGraph(matrix, add)
-    matrix.indices[0], matrix.indptr[1] = 0, 5
-    with pytest.raises(ValueError, match="broken"):
-        MatrixGraph(matrix, add)
 
 
 def test_a_graph_may_be_empty() -> None:
