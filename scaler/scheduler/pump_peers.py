@@ -130,6 +130,8 @@ class PumpPeers:
             return self._pump.remove(rings)
         told = self._told.pop(peer.key, None)
         about: dict[str, Any] = {"worker": peer.request.get("name", ""), "host": self._host, "pid": peer.pid}
+        if peer.request.get("leaving") is True:
+            about["leaving"] = True
         if final is not None and self._pump.core.on_final_run(rings.index, *final):
             about["final"] = True
         left = self._pump.remove(rings, pack_facts({**about, **(told or {})}), told is None)
@@ -170,6 +172,7 @@ class PumpPeers:
         now_ns = time.monotonic_ns()
         for rings, other in list(self.local.by_rings.items()):
             if rings.is_worker and other.key in keys:
+                other.request["leaving"] = True
                 self._pump.core.on_worker_leaves(rings.index, now_ns)
 
     def on_shut_out(self, peer: LocalPeer) -> None:

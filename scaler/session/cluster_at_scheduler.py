@@ -94,6 +94,9 @@ class ClusterAtScheduler(SessionAtScheduler):
         self.unable = ""  # why no worker can start there
         self.known: dict[int, KnownWorker] = {}  # its workers, by their indices in the core
         self.usage: HostUsage | None = None  # what its supervisor has said last of its host
+        self._leaving: set[int] = (
+            set()
+        )  # those that end when they have done what they run, by their indices in the core
         self._present: set[int] = set()  # objects that its host has, or that are on their way there
 
     def on_body(self, body: Body, is_cleared: bool = False) -> Steps:
@@ -149,6 +152,7 @@ class ClusterAtScheduler(SessionAtScheduler):
             for peer in peers:
                 worker = self.workers.get(peer)
                 if worker is not None:
+                    self._leaving.add(worker)
                     self.core.on_worker_leaves(worker, self.now_ns)
             yield
 
@@ -156,6 +160,7 @@ class ClusterAtScheduler(SessionAtScheduler):
         claimed, facts = body.claimed(), self._facts_of(body)  # an error in these leaves the worker here
         worker = self.workers.pop(body.peer, None)
         if worker is not None:
+            self._leaving.discard(worker)
             del self._outlets[body.peer], self.known[worker]
             self._forget_voucher(self._vouchers.pop(body.peer))
             if facts.pop("final", False) and any([self.core.on_final_run(worker, *begun) for begun in claimed]):
@@ -331,8 +336,11 @@ class ClusterAtScheduler(SessionAtScheduler):
                 self.talk.post(Freed.of(part))
 
     def on_left(self) -> Steps:
-        facts = pack_facts({"host": self.hello.host_name, "lost": True})
-        self.core.on_workers_left(list(self.workers.values()), self.now_ns, facts)
+        facts = {"host": self.hello.host_name, "lost": True}
+        others = [worker for worker in self.workers.values() if worker not in self._leaving]
+        self.core.on_workers_left(others, self.now_ns, pack_facts(facts))
+        # After those, since these are given nothing of what the others had.
+        self.core.on_workers_left(list(self._leaving), self.now_ns, pack_facts({**facts, "leaving": True}))
         self.core.objects.remove_host(self._host)
         self._all_vouchers.difference_update(self._vouchers.values())
         self.workers.clear()

@@ -7,7 +7,8 @@ MOST_FACTS_BYTES. So nothing that a peer says of a death can make an event of th
 than what its receiver takes.
 
 Keys, all of which may be missing: `worker`, `host`, `pid`, `code` (exit code, or minus the signal's number), `oom`,
-`peak_bytes`, `output` (the last it wrote to stderr), `lost` (its host is gone, nobody saw it end), `final` (in place
+`peak_bytes`, `output` (the last it wrote to stderr), `lost` (its host is gone, nobody saw it end), `leaving` (it
+had been told to end, since its host was), `final` (in place
 within its task ran one that may not be tried again). The core adds `tries`, how often the task was tried.
 
 Not here: how the facts are found (scaler.cluster.autopsy), what is made of them (scaler.values.died).
@@ -20,7 +21,7 @@ MOST_FACTS_BYTES = 7168  # with all else of the record they fit a ring of 64 KiB
 _MOST_NAME_BYTES, _MOST_OUTPUT_BYTES = 256, 4096
 _NUMBERS = {"pid": (0, 1 << 31), "code": (-255, 1 << 31), "peak_bytes": (0, 1 << 50), "tries": (0, 1 << 16)}
 _TEXTS = {"worker": _MOST_NAME_BYTES, "host": _MOST_NAME_BYTES, "output": _MOST_OUTPUT_BYTES}
-_SWITCHES = ("oom", "lost", "final")
+_SWITCHES = ("oom", "lost", "leaving", "final")
 
 
 def facts_from(said: object) -> dict[str, Any]:

@@ -63,6 +63,8 @@ def signal_name(code: int | None) -> str | None:
 
 
 def _how(code: int | None, name: str | None, is_oom: bool, facts: dict[str, Any]) -> str:
+    if facts.get("leaving") and code is None:
+        return "was ended with its cluster, which had been told to go and did not wait for longer (--drain-seconds)"
     if facts.get("lost"):
         return "was lost: nothing was heard of its host any more"
     if is_oom:

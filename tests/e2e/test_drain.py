@@ -96,7 +96,7 @@ def test_what_may_not_be_run_twice_is_not_and_says_so(stage: Stage, tmp_path: Pa
     cluster = stage.cluster(1, "--drain-seconds", "0.1")
     wait_until(mark.exists)
     assert cluster.stop() == 0
-    with pytest.raises(ProcessorDiedError):
+    with pytest.raises(ProcessorDiedError, match="had been told to go"):
         future.result(20)
     assert count(mark) == 1
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from scaler.exceptions import NoWorkerError
 from tests.e2e import calls
 from tests.entry_points.commands import run
 from tests.launch.stage import LaunchStage
@@ -59,6 +60,18 @@ def test_hosts_come_work_and_end(stage: LaunchStage, queue: list[str], tmp_path:
     assert not list(tmp_path.glob("*.sh"))
 
 
+def test_a_launcher_that_has_its_options_from_the_environment_does_not_hand_them_on(
+    stage: LaunchStage, queue: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for flag, value in zip(queue[::2], queue[1::2], strict=True):
+        name = "num_of_workers" if flag == "-n" else flag.strip("-").replace("-", "_")
+        monkeypatch.setenv(f"SCALER_CLUSTER_{name.upper()}", value)
+    monkeypatch.setenv("SCALER_CLUSTER_HOSTS", "1:1")
+    launcher = stage.launcher()
+    assert stage.once.submit(calls.add_one, 1).result(60) == 2  # else that host would be a launcher, too
+    assert launcher.stop() == 0
+
+
 def test_a_dry_run_starts_nothing(stage: LaunchStage, queue: list[str], tmp_path: Path) -> None:
     launcher = stage.launcher(*queue, "--hosts", "2:2", "--dry-run")
     launcher.await_line("dry run: launcher would start 2 hosts: 0 of 2 hosts that stay are there")
@@ -66,12 +79,21 @@ def test_a_dry_run_starts_nothing(stage: LaunchStage, queue: list[str], tmp_path
     assert not (tmp_path / "jobs").exists()
 
 
-def test_what_cannot_be_launched_fails_tasks_with_the_jobs_own_words(
-    stage: LaunchStage, queue: list[str], monkeypatch: pytest.MonkeyPatch
+def test_a_job_that_cannot_start_its_cluster_is_logged_in_its_own_words(stage: LaunchStage, queue: list[str]) -> None:
+    launcher = stage.launcher(*queue, "--hosts", "1:1", "--launch-setup", "echo there is no such module; exit 1")
+    launcher.await_line("ended before its cluster had joined; the last that it said is:\nthere is no such module")
+    launcher.await_line("nothing is launched for 5 s")
+    assert launcher.stop() == 0
+
+
+@pytest.mark.at_night
+def test_what_waits_for_hosts_that_cannot_be_had_fails_in_the_jobs_own_words(
+    stage: LaunchStage, queue: list[str]
 ) -> None:
-    monkeypatch.setattr("scaler.launch.fleet.FIRST_PAUSE_S", 0.0)
-    launcher = stage.launcher(*queue, "--hosts", "1:1", "--launch-setup", "echo there is no such host; exit 1")
-    launcher.await_line("there is no such host")
+    """After three failures, and the pauses between them."""
+    launcher = stage.launcher(*queue, "--hosts", "0:1", "--launch-setup", "echo there is no such module; exit 1")
+    with pytest.raises(NoWorkerError, match=r"no host can be launched(.|\n)*there is no such module"):
+        stage.client.submit(calls.add_one, 1).result(60)
     assert launcher.stop() == 0
 
 

@@ -22,6 +22,8 @@ def error_of(**facts):
         ({"code": 3}, "ended by itself, with exit code 3"),
         ({"code": -40}, "ended by signal 40"),
         ({"lost": True}, "nothing was heard of its host"),
+        ({"lost": True, "leaving": True}, "ended with its cluster, which had been told to go"),
+        ({"code": -9, "leaving": True}, "SIGKILL"),
         ({}, "how is not known"),
         ({"code": "x", "tries": [], "output": 5, "oom": "yes", "worker": None}, "how is not known"),
     ],
