@@ -1,7 +1,7 @@
 """Engines behind the executor interface, against what they do by themselves: `python -m perf.engines processes loky`.
 
 Each of `processes`, `loky`, `ray` and `dask` runs 10,000 no-op tasks as its users write them, and the same through a
-client of ours with `scaler_engine` between; and 20,000 of a map of its own, against a million in one map of ours. Two
+client of ours with `scaler_engine` between; and 10,000 of a map of its own, against a million in one map of ours. Two
 slots. Rounds alternate; the table has medians.
 
 Not here: the other rows (perf/__main__), since an engine may need an environment of its own.
@@ -23,7 +23,7 @@ from perf.work import same
 from scaler import Client, Scheduler
 
 TASKS, ITEMS, ROUNDS, SLOTS = 10_000, 1_000_000, 3, 2
-OWN_MAP = 20_000  # items of the engine's own map: it takes as long for each of a million
+OWN_MAP = 10_000  # items of the engine's own map: it takes as long for each of a million
 _COMMAND = "import sys; from scaler.entry_points.engine import main; sys.exit(main())"
 
 
