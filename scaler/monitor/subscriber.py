@@ -24,6 +24,7 @@ from scaler.monitor.codec import REPORT_LIMIT_BYTES, ReportError, decode
 from scaler.monitor.report import Report
 
 QUEUE_MESSAGES = 64
+HANDSHAKE_MS = 5_000  # for ZeroMQ's own, on each connection
 LOOK_AGAIN_S = 1.0
 
 
@@ -63,6 +64,7 @@ class Subscriber:
             (zmq.LINGER, 0),
             (zmq.RCVHWM, QUEUE_MESSAGES),
             (zmq.MAXMSGSIZE, REPORT_LIMIT_BYTES),
+            (zmq.HANDSHAKE_IVL, HANDSHAKE_MS),
             (zmq.RECONNECT_IVL, 100),
             (zmq.RECONNECT_IVL_MAX, 1000),
             (zmq.IPV6, 1),

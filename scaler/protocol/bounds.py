@@ -16,6 +16,8 @@ from scaler._native import DIGEST_BYTES, KNOWN_FLAGS, MOST_FUNCTION_BYTES, MOST_
 __all__ = ["DIGEST_BYTES", "KNOWN_FLAGS", "MOST_FUNCTION_BYTES", "MOST_PAYLOAD_BYTES"]
 
 FRAME_LIMIT_BYTES = 4 << 20  # reading one takes a few milliseconds, and what it asks for is done in slices
+# Of a message of ZeroMQ's. A peer that is over the limit of a frame by a little is told so, one over this is cut off.
+MOST_MESSAGE_BYTES = FRAME_LIMIT_BYTES + (64 << 10)
 HELLO_LIMIT_BYTES = 256 << 10  # for the first frame of a session, which anybody may send
 CHUNK_BYTES = 128 << 10  # to send; larger ones cost ten times as much per byte (codec.encode)
 MOST_CHUNK_BYTES = 1 << 20  # to accept

@@ -11,6 +11,7 @@ with the last message before the verdict (CURVE's INITIATE) is ZeroMQ's to judge
 Rule 1: nothing but a connection to these very addresses is touched, though its descriptor is ZeroMQ's, and its number
         may be another's by now: it is duplicated before it is looked at, onto a number that is kept for that.
 Rule 2: to hang up is to shut down. It is ZeroMQ that closes.
+Rule 3: what ZeroMQ has refused before it asked about a key is counted here, and logged now and then.
 Not here: which key is known (keys.doorkeeper), what is kept for a connection (listening).
 """
 
@@ -20,7 +21,7 @@ import os
 import resource
 import socket
 import struct
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 
 import zmq
 
@@ -32,7 +33,13 @@ _sparing = SparingLog(logging.getLogger(__name__))
 MOST_UNPROVED = 4096  # of 4 kB each
 UNPROVED_SHARE, SHARE = 4, 2  # of the descriptors of this process: one in so many for those, and in all
 GREETING_BYTES, CURVE_HELLO_BYTES = 64, 202  # ZMTP 3: what is sent before a peer has shown who it is
+_REFUSED = {
+    zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL: "no keys, or those of another scheduler",
+    zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL: "it broke off, or nobody could say whether its key is known",
+}
 _EVENTS = zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED | zmq.EVENT_CLOSED | zmq.EVENT_MONITOR_STOPPED
+for _each in _REFUSED:
+    _EVENTS |= _each
 _EVENT = struct.Struct("=HI")
 _RECEIVED_OFFSET, _TCP_INFO_BYTES = 128, 136  # tcpi_bytes_received of struct tcp_info
 _ZmqSocket = zmq.Socket[bytes]
@@ -49,6 +56,7 @@ class Gate:
         self._unproved: OrderedDict[int, int] = OrderedDict()  # descriptor -> port
         self._proved: set[int] = set()
         self.hung_up = 0
+        self.refused: Counter[str] = Counter()  # by ZeroMQ, before any key was looked up
         self._monitors: list[_ZmqSocket] = []
         self._ports: dict[_ZmqSocket, int] = {}
         check_threads(1)
@@ -111,10 +119,16 @@ class Gate:
                     self._on_accepted(descriptor, self._ports[monitor])
                 elif event == zmq.EVENT_MONITOR_STOPPED:
                     return False
+                elif event in _REFUSED:
+                    self._on_refused(_REFUSED[event])
                 else:
                     self._unproved.pop(descriptor, None)
                     self._proved.discard(descriptor)
         return True
+
+    def _on_refused(self, why: str) -> None:
+        self.refused[why] += 1
+        _sparing.warning(why, "a connection was refused: %s (%d so far)", why, self.refused[why])
 
     def _on_accepted(self, descriptor: int, port: int) -> None:
         self._proved.discard(descriptor)  # of a connection that is over: its end is told later

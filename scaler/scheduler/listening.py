@@ -27,7 +27,7 @@ import zmq
 
 from scaler.address import Address
 from scaler.exceptions import AddressInUseError, ListenError
-from scaler.protocol.bounds import FRAME_LIMIT_BYTES
+from scaler.protocol.bounds import MOST_MESSAGE_BYTES
 
 _WHY = {
     errno.EACCES: "this user may not (ports below 1024 need a privilege, a path the right to write there)",
@@ -38,8 +38,6 @@ _WHY = {
 }
 
 MOST_FRAMES_WAITING = 16  # of one connection, of at most FRAME_LIMIT_BYTES each: no less, so that small ones flow
-# A little more than a frame may have: a peer that is over that by a little is told so, one over this is cut off.
-MOST_MESSAGE_BYTES = FRAME_LIMIT_BYTES + (64 << 10)
 MOST_FRAMES_UNREAD = 1 << 18  # on their way to one connection
 HANDSHAKE_MS = 5_000  # for ZeroMQ's own, on each connection
 MOST_NOT_ACCEPTED = 1024  # connections: all hosts come at once when a scheduler is started again

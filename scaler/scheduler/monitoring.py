@@ -8,6 +8,7 @@ Not here: what is said (reporter), to whom (publisher), what is counted (the cor
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 from typing import Any
 
 import zmq
@@ -53,10 +54,11 @@ class Monitoring:
         address: Address,
         questions: Questions,
         alarms: Alarms,
+        refused: Callable[[], dict[str, int]],
         keys: SchedulerKeys | None = None,
     ) -> None:
         self._pump, self._local, self._remote, self._usages = pump, local, remote, usages
-        self._alarms = alarms
+        self._alarms, self._refused = alarms, refused
         self._publisher = Publisher(loop, context, int(epoch, 16), self._make, questions.ask_stack, keys)
         self._reporter = Reporter(
             pump.core,
@@ -97,6 +99,7 @@ class Monitoring:
             "wake-ups": self._pump.wakes,
             **frames,
             "frames dropped": self._remote.dropped,
+            **{f"connections refused: {why}": count for why, count in sorted(self._refused().items())},
         }
 
     def _warnings(self) -> list[str]:

@@ -13,6 +13,7 @@ import logging
 import os
 import secrets
 import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
 
@@ -41,7 +42,8 @@ from scaler.scheduler.monitoring import Monitoring, new_recorder
 from scaler.scheduler.pump_peers import LOOK_TICKS, PumpPeers
 from scaler.scheduler.questions import Questions
 from scaler.scheduler.reporter import Usages
-from scaler.session.dealer import EVENTS, KEEP_ALIVE, NOBLOCK, POLLIN, ZEROMQ_DESCRIPTORS
+from scaler.session.contexts import ZEROMQ_DESCRIPTORS
+from scaler.session.dealer import EVENTS, KEEP_ALIVE, NOBLOCK, POLLIN
 from scaler.session.remote_peers import RemotePeers
 from scaler.session.session_at_scheduler import HostObjects
 from scaler.session.task_observers import Listeners
@@ -180,7 +182,7 @@ class SchedulerServer:
         bound = self._listening.address
         self._monitoring = Monitoring(
             loop, self._context, self.epoch, self.pump, self._local, self._remote, self._usages, bound,
-            self.questions, self.alarms, self._keys,
+            self.questions, self.alarms, self._refused, self._keys,
         )  # fmt: skip
         undo.callback(self._monitoring.close)
         self.monitor_address = self._monitoring.open(bound, self._asked_monitor, address == bound)
@@ -190,6 +192,12 @@ class SchedulerServer:
         self._objects.port = _open_object_port(bound, is_sealed=self._keys is not None)
         watch(self._descriptor, self._read)
         return bound
+
+    def _refused(self) -> dict[str, int]:
+        """Connections that were, by why."""
+        keys = Counter(self._doorkeeper.refused if self._doorkeeper is not None else {})
+        objects = Counter({"for objects": self._objects.port.refused} if self._objects.port is not None else {})
+        return dict(+(keys + self._gate.refused + self._remote.refused_roles + objects))
 
     def after_run(self) -> bool:
         """Do what the pump left to Python. True if the event loop has something to do now."""

@@ -12,6 +12,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 
 import zmq
 import zmq.utils.monitor
@@ -22,9 +23,10 @@ from scaler.keys.doorkeeper import show, why_doubtful, why_refused
 from scaler.keys.find import find_keys
 from scaler.keys.folder import PeerKeys
 from scaler.program.descriptors import check_descriptors
-from scaler.program.threads import check_threads
+from scaler.protocol.bounds import MOST_MESSAGE_BYTES
 from scaler.protocol.codec import decode, encode
 from scaler.protocol.frames import Frame, FrameError, Goodbye, Hello, Refusal, Role, VersionError, Welcome
+from scaler.session.contexts import held_context, release_context, take_context
 from scaler.session.diagnosis import NO_ANSWER, look
 
 _log = logging.getLogger(__name__)
@@ -36,7 +38,8 @@ KEEP_ALIVE = (
     (zmq.TCP_KEEPALIVE, 1), (zmq.TCP_KEEPALIVE_IDLE, 30), (zmq.TCP_KEEPALIVE_INTVL, 10), (zmq.TCP_KEEPALIVE_CNT, 3),
 )  # fmt: skip
 FIRST_PAUSE_S, MOST_PAUSE_S = 0.01, 0.25
-ZEROMQ_THREADS, ZEROMQ_DESCRIPTORS = 2, 16  # of a context with one socket, and some more: it aborts without them
+SOCKET_DESCRIPTORS = 8  # of a socket and its monitor: libzmq aborts without them
+HANDSHAKE_MS = 5_000  # for ZeroMQ's own, as long as for an answer to a hello
 ANSWER_S = 5.0
 PATIENCE_S = 0.5  # before it is looked why nobody answers
 LOOK_AGAIN_S = 2.0
@@ -56,31 +59,36 @@ class Dealer:
     """One connection. `is_broken` says that it is over."""
 
     def __init__(self, address: str, keys: PeerKeys | None = None) -> None:
-        check_threads(ZEROMQ_THREADS)
-        check_descriptors(ZEROMQ_DESCRIPTORS)
-        self._context = zmq.Context()
-        self._socket = self._context.socket(zmq.DEALER)
-        for option, value in ((zmq.LINGER, 0), (zmq.SNDHWM, 0), (zmq.RCVHWM, 0), (zmq.RECONNECT_IVL, -1), *KEEP_ALIVE):
-            self._socket.setsockopt(option, value)
-        self._socket.setsockopt(zmq.IPV6, 1)
-        self._keys = keys
-        if keys is not None:
-            show(self._socket, keys)
-        self._monitor = self._socket.get_monitor_socket(_BROKEN | _MET)
-        self._poller = zmq.Poller()
-        self._poller.register(self._socket, zmq.POLLIN)
-        self._poller.register(self._monitor, zmq.POLLIN)
         self.is_broken = False
         self.is_sealed = keys is not None  # nobody else can read what is said
         self.has_met = False
         self.why_refused: str | None = None  # by ZeroMQ's own handshake, before anything was said
         self.why_doubtful: str | None = None  # the same, if what listens there does speak ZeroMQ
         self.has_message = False  # when `wait` last looked
-        try:
-            self._socket.connect(address)
-        except zmq.ZMQError as error:
-            self.close()
-            raise ValueError(f"{address} is no address to connect to: {error.strerror}") from error
+        self._keys = keys
+        self._poller = zmq.Poller()
+        check_descriptors(SOCKET_DESCRIPTORS)
+        with ExitStack() as undo:
+            self._context = take_context()
+            undo.callback(release_context, self._context)
+            self._socket = self._context.socket(zmq.DEALER)
+            undo.callback(self._socket.close, 0)
+            for option, value in (
+                (zmq.LINGER, 0), (zmq.SNDHWM, 0), (zmq.RCVHWM, 0), (zmq.RECONNECT_IVL, -1), (zmq.IPV6, 1), *KEEP_ALIVE,
+                (zmq.MAXMSGSIZE, MOST_MESSAGE_BYTES), (zmq.HANDSHAKE_IVL, HANDSHAKE_MS),
+            ):  # fmt: skip
+                self._socket.setsockopt(option, value)
+            if keys is not None:
+                show(self._socket, keys)
+            self._monitor = self._socket.get_monitor_socket(_BROKEN | _MET)
+            undo.callback(self._monitor.close, 0)
+            self._poller.register(self._socket, zmq.POLLIN)
+            self._poller.register(self._monitor, zmq.POLLIN)
+            try:
+                self._socket.connect(address)
+            except zmq.ZMQError as error:
+                raise ValueError(f"{address} is no address to connect to: {error.strerror}") from error
+            undo.pop_all()
 
     def send(self, data: bytes) -> None:
         try:
@@ -124,7 +132,7 @@ class Dealer:
         self._socket.disable_monitor()
         self._monitor.close(0)
         self._socket.close(linger_ms)
-        self._context.term()
+        release_context(self._context)
 
     def leave(self) -> None:
         """Say goodbye as a peer that has said nothing but hello."""
@@ -206,6 +214,18 @@ def greet(
     or if something else listens there, ValueError if the address is none. AddressError if no host has that name, unless
     it `is_name_known`: then the name is waited for as a scheduler is, since names of hosts come and go with them.
     """
+    with held_context():
+        return _greet(address, make_hello, timeout_s, is_stopped, is_name_known, keys)
+
+
+def _greet(
+    address: str,
+    make_hello: Callable[[], Hello],
+    timeout_s: float,
+    is_stopped: Callable[[], bool],
+    is_name_known: bool,
+    keys: str | None,
+) -> tuple[Dealer, Welcome]:
     deadline = time.monotonic() + timeout_s
     pause_s = FIRST_PAUSE_S
     doubts = Doubts(address, is_name_known=is_name_known)

@@ -19,6 +19,7 @@ from dataclasses import replace
 from scaler.exceptions import ScalerError
 from scaler.program.threads import GivenUpLast, await_ends, new_thread
 from scaler.protocol.frames import FrameError, Goodbye, Heartbeat, Hello, Welcome
+from scaler.session.contexts import held_context
 from scaler.session.dealer import Dealer, greet
 from scaler.session.session_at_relay import SessionAtRelay
 
@@ -172,6 +173,10 @@ class RelayThread:
 
     def _reconnect(self) -> None:
         """Go on with the session over a fresh socket. ScalerError if that cannot be."""
+        with held_context():
+            self._connect_anew()
+
+    def _connect_anew(self) -> None:
         self._dealer.close()
         self.lost_s = time.monotonic()
         talk = self._side.talk

@@ -110,6 +110,7 @@ class RemotePeers:
         self._number = 0  # of the newest session
         self._next_warning_s = 0.0
         self.dropped = 0
+        self.refused_roles: Counter[str] = Counter()  # hellos of one role with the key of another
         self.monitor = ""  # where the scheduler says how it is, for those who look
         self.received: Counter[str] = Counter()  # frames, by kind
 
@@ -209,6 +210,8 @@ class RemotePeers:
         if routing_id in self._links:
             raise FrameError("a second hello in one session")
         if why := _why_not_with(hello, shown):
+            self.refused_roles[f"the key of a {shown} as a {hello.key_role}'s"] += 1
+            _sparing.warning(hello.host_name, "a connection from %s was refused: %s", hello.host_name, why)
             self._refuse(routing_id, why, is_hello=True)
             return
         link = self._by_token.get(hello.session) if hello.session else None

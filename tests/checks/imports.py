@@ -87,7 +87,13 @@ MAY_USE = {
     "tqdm": {"scaler.client.progress"},
     "uvloop": {"scaler.program.event_loop", "scaler.scheduler.pump_loop"},
     "wcwidth": {"scaler.monitor.top.text"},
-    "zmq": {"scaler.keys", "scaler.monitor.subscriber", "scaler.session.dealer", "scaler.scheduler"},
+    "zmq": {
+        "scaler.keys",
+        "scaler.monitor.subscriber",
+        "scaler.session.contexts",
+        "scaler.session.dealer",
+        "scaler.scheduler",
+    },
 }
 WORKER = "scaler.worker.main"
 _IMPORTING_CALLS = ("__import__", "import_module", "importlib.import_module")

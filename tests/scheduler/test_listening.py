@@ -11,8 +11,8 @@ import zmq
 
 from scaler.address import Address
 from scaler.exceptions import AddressInUseError, ListenError
-from scaler.protocol.bounds import FRAME_LIMIT_BYTES
-from scaler.scheduler.listening import MOST_FRAMES_WAITING, MOST_MESSAGE_BYTES, limit, listen
+from scaler.protocol.bounds import FRAME_LIMIT_BYTES, MOST_MESSAGE_BYTES
+from scaler.scheduler.listening import MOST_FRAMES_WAITING, limit, listen
 
 
 @pytest.fixture
