@@ -8,6 +8,7 @@ from perf import (
     footprint,
     graph,
     home,
+    keys,
     looking,
     monitor,
     nested,
@@ -32,6 +33,7 @@ MODULES = (
     looking,
     monitor,
     bounds,
+    keys,
     strangers,
 )
 ROWS: Rows = {
