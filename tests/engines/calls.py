@@ -84,6 +84,22 @@ def note(folder, name, seconds=0.0):
     return name
 
 
+def await_file(path):
+    while not Path(path).exists():
+        time.sleep(0.01)
+    return path
+
+
+class Gate:
+    """Unpickles as the path of a file, once that is there."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return await_file, (self.path,)
+
+
 def die_once(folder):
     mark = Path(folder, "died")
     if not mark.exists():

@@ -210,6 +210,16 @@ def test_a_send_that_waits_holds_up_no_answer(monkeypatch, tmp_path):
         assert slow.result(RESULT_S) == "slow"
 
 
+def test_a_result_that_waits_while_it_is_unpickled_holds_up_no_other(monkeypatch, tmp_path):
+    gate = tmp_path / "gate"
+    with symphony(monkeypatch, tmp_path, base=2) as made:
+        slow = made.client.submit(calls.Gate, str(gate))
+        wait_until(lambda: made.lines("end"))
+        assert [made.client.submit(calls.same, i).result(RESULT_S) for i in range(5)] == [0, 1, 2, 3, 4]
+        gate.touch()
+        assert slow.result(RESULT_S) == str(gate)
+
+
 def test_a_cancelled_task_keeps_its_slot_until_it_has_answered_and_no_slot_is_lost(monkeypatch, tmp_path):
     with symphony(monkeypatch, tmp_path, base=1) as made:
         for number in range(3):
