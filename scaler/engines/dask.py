@@ -10,10 +10,8 @@ import time
 from functools import partial
 from typing import Any
 
-from scaler.engines.engine import Done, Engine, Handle, JobCancelled, JobInterrupted, JobLost, find_library
+from scaler.engines.engine import Done, Engine, Handle, JobCancelled, JobInterrupted, JobLost, SlotCount, find_library
 from scaler.engines.run import run_job
-
-LOOK_S = 5.0  # between two looks at how many threads there are
 
 
 class _Task(Handle):
@@ -44,18 +42,13 @@ class DaskEngine(Engine):
                 n_workers=slots, threads_per_worker=1, processes=True, dashboard_address=None
             )
         self._client = distributed.Client(self._cluster or address, set_as_default=False)
-        self._slots, self._seen, self._look_s = slots, 0, 0.0
+        self._slots = SlotCount("Dask", lambda: sum(self._client.nthreads().values()), slots)
 
     def capacity(self) -> int:
-        if self._slots:
-            return self._slots
-        if time.monotonic() >= self._look_s:
-            self._look_s = time.monotonic() + LOOK_S
-            self._seen = sum(self._client.nthreads().values())
-        return self._seen
+        return self._slots.now(time.monotonic())
 
     def trouble(self) -> str:
-        return "" if self.capacity() else "Dask has no workers"
+        return self._slots.trouble(time.monotonic())
 
     def submit(self, payload: bytes, done: Done) -> Handle:
         future = self._client.submit(run_job, payload, pure=False, retries=0)

@@ -21,6 +21,8 @@ from typing import Any
 
 from scaler.exceptions import EngineError, ScalerError
 
+LOOK_S = 5.0  # between two looks at how many slots there are
+EMPTY_S = 60.0  # without any, before that is said
 Done = Callable[["bytes | BaseException"], None]
 
 
@@ -71,6 +73,36 @@ class Engine(ABC):
     @abstractmethod
     def close(self) -> None:
         """The program ends: give up what still runs, and leave nothing behind."""
+
+
+class SlotCount:
+    """How many jobs an engine runs at a time, where that changes: looked at now and then.
+
+    One without any may have lost its only process a moment ago, so that is trouble only when it lasts: while a cluster
+    says that it can run nothing, and there is no other, tasks fail.
+    """
+
+    def __init__(self, name: str, count: Callable[[], int], fixed: int | None) -> None:
+        self._name, self._count, self._fixed = name, count, fixed
+        self._seen, self._look_s = 0, 0.0
+        self._empty_s: float | None = None  # since when there are none
+
+    def now(self, now_s: float) -> int:
+        if self._fixed:
+            return self._fixed
+        if now_s >= self._look_s:
+            self._look_s = now_s + LOOK_S
+            self._seen = self._count()
+            if self._seen:
+                self._empty_s = None
+            elif self._empty_s is None:
+                self._empty_s = now_s
+        return self._seen
+
+    def trouble(self, now_s: float) -> str:
+        if self.now(now_s) or self._empty_s is None or now_s - self._empty_s < EMPTY_S:
+            return ""
+        return f"{self._name} has had nothing that could run a job for {now_s - self._empty_s:.0f} s"
 
 
 def find_library(name: str, install: str) -> Any:

@@ -9,10 +9,8 @@ import time
 from concurrent.futures import Future
 from typing import Any
 
-from scaler.engines.engine import Done, Engine, Handle, JobCancelled, JobLost, find_library
+from scaler.engines.engine import Done, Engine, Handle, JobCancelled, JobLost, SlotCount, find_library
 from scaler.engines.run import run_job
-
-LOOK_S = 5.0  # between two looks at how many CPUs there are
 
 
 class _Task(Handle):
@@ -42,18 +40,13 @@ class RayEngine(Engine):
         except ValueError:  # one that is there already takes no number of CPUs
             ray.init(address="auto", log_to_driver=False, logging_level="WARNING")
         self._run = ray.remote(max_retries=0, num_cpus=1)(run_job)
-        self._slots, self._seen, self._look_s = slots, 0, 0.0
+        self._slots = SlotCount("Ray", lambda: int(ray.cluster_resources().get("CPU", 0)), slots)
 
     def capacity(self) -> int:
-        if self._slots:
-            return self._slots
-        if time.monotonic() >= self._look_s:
-            self._look_s = time.monotonic() + LOOK_S
-            self._seen = int(self._ray.cluster_resources().get("CPU", 0))
-        return self._seen
+        return self._slots.now(time.monotonic())
 
     def trouble(self) -> str:
-        return "" if self.capacity() else "Ray has no CPUs"
+        return self._slots.trouble(time.monotonic())
 
     def submit(self, payload: bytes, done: Done) -> Handle:
         reference = self._run.remote(payload)

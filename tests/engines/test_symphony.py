@@ -213,7 +213,7 @@ def test_a_send_that_waits_holds_up_no_answer(monkeypatch, tmp_path):
 def test_a_result_that_waits_while_it_is_unpickled_holds_up_no_other(monkeypatch, tmp_path):
     gate = tmp_path / "gate"
     with symphony(monkeypatch, tmp_path, base=2) as made:
-        slow = made.client.submit(calls.Gate, str(gate))
+        slow: Any = made.client.submit(calls.Gate, str(gate))
         wait_until(lambda: made.lines("end"))
         assert [made.client.submit(calls.same, i).result(RESULT_S) for i in range(5)] == [0, 1, 2, 3, 4]
         gate.touch()
