@@ -237,7 +237,7 @@ cdef class ClientRings:
         self.read_control()
         self.connection.begin_resending(Channel(memory, doorbell, bell_memory, slot, bell_eventfd, lifeline))
         self.known.begin_anew()
-        self.mappings.begin_life(epoch, folder)
+        self.mappings.begin_epoch(epoch, folder)
 
     def resend(self):
         """Say all that is open to this scheduler, which has heard none of it. False if it has gone meanwhile."""

@@ -8,7 +8,7 @@
 # A graph's inner results went with the scheduler. What they are made of is kept (sent_graph), and sent again as far as
 # open targets need it.
 #
-# Rule 1: numbers and ids go out in rising order: the scheduler finds them in windows that only slide upwards.
+# Rule 1: numbers and ids go out in rising order: the scheduler keeps them in pages of a table (directory).
 # Rule 2: a function that was forgotten is kept as long as a task that names it is open.
 # Not here: finding a scheduler (scaler.client.reconnect).
 

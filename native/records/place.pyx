@@ -56,9 +56,9 @@ cpdef inline uint64_t keeper_of(uint64_t segment) noexcept nogil:
     return segment >> 32 & 0xFFFFFF
 
 
-cpdef str area_name(str life, str folder, uint64_t segment):
+cpdef str area_name(str epoch, str folder, uint64_t segment):
     """The segment's name as Segment takes it: in /dev/shm, or a path in `folder`."""
-    name = f"scaler-{life}-{keeper_of(segment):06x}-{segment & 0xFFFFFFFF:x}"
+    name = f"scaler-{epoch}-{keeper_of(segment):06x}-{segment & 0xFFFFFFFF:x}"
     return f"{folder}/{name}" if segment >> SEGMENT_FILE_BIT else name
 
 

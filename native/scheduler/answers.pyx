@@ -219,7 +219,7 @@ cdef class Answers:
             self.ready.hold(client_index, False)
 
     cdef void end(self, uint32_t row_index) noexcept nogil:
-        """The row's task is over: forget it, once nobody is to come who needs its result. It is in no list any more."""
+        """The row's task is over: forget it, once no dependant is to be sent. It is in no list any more."""
         cdef Row *row = self.table.row(row_index)
         cdef uint32_t client_index = row.client
         cdef bint over

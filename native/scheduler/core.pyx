@@ -54,12 +54,12 @@ cdef class SchedulerCore:
     cdef public int64_t most_waiting   # tasks that no worker has room for; -1: any number
     cdef list unfinished               # indices of clients of which something is being cleared
 
-    def __cinit__(self, uint32_t life=1, str life_name=None, str folder=None):
-        self.objects = ObjectTable(life_name or "", folder or "")
+    def __cinit__(self, uint32_t epoch=1, str epoch_name=None, str folder=None):
+        self.objects = ObjectTable(epoch_name or "", folder or "")
         self.own_tag = MOST_TAG
         self.next_tag = MOST_TAG - 1
         self.worker_of_tag, self.tags_brought = {}, set()
-        self.table = TaskTable(life)
+        self.table = TaskTable(epoch)
         self.clients = ClientTable(self.table)
         self.ready = ReadyQueue(self.table)
         self.functions = FunctionTable(self.objects, self.clients)
@@ -189,7 +189,7 @@ cdef class SchedulerCore:
                 self.refused += 1
                 return
         elif is_new and digest_of(payload) != digest:
-            # Else who comes first would say what the others run. Objects are their maker's to change at any time.
+            # Else the first client to announce a digest would choose the code of all. Objects are their maker's to change at any time.
             self.refused += 1
             return
         if taken:
@@ -435,6 +435,7 @@ cdef class SchedulerCore:
         row_index = self.clients.find_row(index, task)
         if not row_index:
             return
+        self.table.now_ns = now
         row = self.table.row(row_index)
         if row.node != NULL:
             return
@@ -622,7 +623,7 @@ cdef class SchedulerCore:
     # tasks that wait for others
 
     cdef void end_whole(self, uint32_t row_index) noexcept nogil:
-        """End it, whoever may still come and need it."""
+        """End it, though dependants may still be sent."""
         if self.table.row(row_index).node != NULL:
             self.edges.node(row_index).promised = 0
         self.answers.end(row_index)
@@ -636,7 +637,7 @@ cdef class SchedulerCore:
         if inputs.about & INPUTS_GIVE_UP:
             row_index = self.clients.find_row(index, record.task)
             if row_index and self.table.row(row_index).node != NULL:
-                self.give_up(row_index)
+                self.promise_no_more(row_index)
             self.drop_brought(index, record)
             return True
         if not inputs.about & INPUTS_SUPPLY:
@@ -646,8 +647,8 @@ cdef class SchedulerCore:
         self.settle()
         return True
 
-    cdef void give_up(self, uint32_t row_index) noexcept nogil:
-        """Nobody will come any more who needs it."""
+    cdef void promise_no_more(self, uint32_t row_index) noexcept nogil:
+        """No further dependant will be sent."""
         cdef Node *node = self.edges.node(row_index)
         node.promised = 0
         if self.table.row(row_index).state == ROW_KEPT or self.edges.is_unwanted(node):
@@ -926,7 +927,7 @@ cdef class SchedulerCore:
         cdef Worker *worker
         self.table.now_ns = now
         if row_index == 0:
-            if self.survivors.any_lives and record.attempt >> 32 != self.table.life >> 32:
+            if self.survivors.any_epochs and record.attempt >> 32 != self.table.epoch >> 32:
                 self.survivors.take_result(worker_index, record, now)
                 self.settle()
                 return

@@ -287,21 +287,10 @@ cdef class Dispatcher:
     cdef void relieve(self, uint32_t worker_index) noexcept nogil:
         """Take back all but what the worker runs now."""
         cdef Worker *worker = &self.pool.workers[worker_index]
-        cdef uint32_t row_index = worker.tail
-        cdef uint32_t previous
-        cdef int taken
         cdef Row *row
         if worker.held == 0:
             return
-        while row_index != worker.head:
-            row = self.table.row(row_index)
-            previous = row.previous
-            if row.state == ROW_PLACED and not row.asked:
-                taken = self.withdraw(row_index)
-                if taken == WITHDREW:
-                    self.take_back(row_index)
-                row.asked = ASKED_FOR_OTHERS if taken == ASKED else NOT_ASKED
-            row_index = previous
+        self.take_back_behind(worker_index, worker.head)
         # What it runs now is charged as if it filled the credit, so that nothing is put behind it again.
         row = self.table.row(worker.head)
         if row.charge_ns < CREDIT_NS:
@@ -311,11 +300,15 @@ cdef class Dispatcher:
 
     cdef void take_back_all(self, uint32_t worker_index) noexcept nogil:
         """Take back all that the worker has not claimed; of a remote one, ask for it."""
+        self.take_back_behind(worker_index, 0)
+
+    cdef void take_back_behind(self, uint32_t worker_index, uint32_t first) noexcept nogil:
+        """What is in the worker's list behind this row; 0: all of it."""
         cdef uint32_t row_index = self.pool.workers[worker_index].tail
         cdef uint32_t previous
         cdef int taken
         cdef Row *row
-        while row_index:
+        while row_index != first:
             row = self.table.row(row_index)
             previous = row.previous
             if row.state == ROW_PLACED and not row.asked:

@@ -54,10 +54,10 @@ cdef class ObjectTable:
     cdef readonly uint64_t bytes
     cdef uint64_t[MOST_OWED] owed # that somebody has let go of when there was no memory even for that
     cdef uint32_t owed_count
-    cdef str life, folder
+    cdef str epoch, folder
 
-    def __init__(self, str life not None, str folder not None):
-        self.life, self.folder = life, folder
+    def __init__(self, str epoch not None, str folder not None):
+        self.epoch, self.folder = epoch, folder
         self.objects, self.kept, self.freed, self.left = {}, {}, {}, {}
         self.unlink, self.gone = [], []
         self.made_bytes = {}
@@ -106,7 +106,7 @@ cdef class ObjectTable:
             self.discard(payload, size, tag)
 
     cdef bint keep_record(self, const char *payload, size_t size, uint32_t which, uint64_t tag) noexcept nogil:
-        """`keep`. False if there is no memory to note it with: it keeps none, and who held the objects so far must not let go
+        """`keep`. False if there is no memory to note it with: it keeps none, and what held the objects so far must not let go
         of them."""
         cdef int64_t kept = 0
         with gil:
@@ -288,7 +288,7 @@ cdef class ObjectTable:
         return 0
 
     cdef int release(self, uint64_t tag, const char *ids, size_t size) except -1:
-        """A peer holds these no more, each once: as one who kept them, or as their maker."""
+        """A peer holds these no more, each once: as a process that kept them, or as their maker."""
         cdef uint64_t object
         cdef size_t i
         cdef dict kept = self.kept.get(tag)
@@ -334,7 +334,7 @@ cdef class ObjectTable:
             self.left[segment] -= 1
             if self.left[segment] == 0:
                 del self.left[segment]
-                self.unlink.append(area_name(self.life, self.folder, segment))
+                self.unlink.append(area_name(self.epoch, self.folder, segment))
             return 0
         self.tell(maker_of(object), object)
         if keeper_of(segment) != maker_of(object):
@@ -369,7 +369,7 @@ cdef class ObjectTable:
             if keeper_of(known.place.segment) == tag:
                 if known.place.segment not in self.left:
                     self.left[known.place.segment] = 0
-                    names.append(area_name(self.life, self.folder, known.place.segment))
+                    names.append(area_name(self.epoch, self.folder, known.place.segment))
                 self.left[known.place.segment] += 1
         self.freed.pop(tag, None)
         self.elsewhere.discard(tag)

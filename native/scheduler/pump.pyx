@@ -43,7 +43,7 @@ cdef class Peer:
 cdef class Pump:
     """Drains the rings of all co-located peers into the core."""
     cdef readonly SchedulerCore core
-    cdef readonly uint64_t life       # of the scheduler, as workers see it in their pages
+    cdef readonly uint64_t epoch       # of the scheduler, as workers see it in their pages
     cdef Segment bell_memory
     cdef BellPage *bell
     cdef readonly int eventfd
@@ -61,9 +61,9 @@ cdef class Pump:
     cdef uint64_t next_look_ns
     cdef int64_t units                # what is left of the turn of the peer that is drained now
 
-    def __init__(self, SchedulerCore core not None, Segment bell_memory not None, int eventfd, uint64_t life=1):
+    def __init__(self, SchedulerCore core not None, Segment bell_memory not None, int eventfd, uint64_t epoch=1):
         self.core = core
-        self.life = life
+        self.epoch = epoch
         self.bell_memory = bell_memory
         self.bell = <BellPage *>bell_memory.start
         self.eventfd = eventfd
@@ -118,11 +118,11 @@ cdef class Pump:
             self.take_over(peer, memory)
             note_news(self.bell, slot)
         elif is_worker:
-            (<PeerPage *>memory.start).life = self.life
+            (<PeerPage *>memory.start).epoch = self.epoch
         return peer
 
     cdef int take_over(self, Peer peer, Segment memory) except -1:
-        cdef tuple runs = take_over(memory, self.life, peer.running, peer.results, peer.down)
+        cdef tuple runs = take_over(memory, self.epoch, peer.running, peer.results, peer.down)
         self.core.on_survivor(peer.index, runs)
         if runs is not None:
             self.survivors.add(peer)
@@ -213,7 +213,7 @@ cdef class Pump:
     cdef uint32_t drain_results(self, Peer peer, uint64_t now):
         cdef Record *record
         cdef uint32_t n = 0
-        peer.tasks.expect_writes()             # who answers is given tasks next, and its ring is in no cache any more
+        peer.tasks.expect_writes()             # a worker that answers is given tasks next, and its ring is in no cache
         while self.has_turn():
             record = peer.results.look(<char *>self.record_space)
             if record == NULL:
@@ -371,7 +371,7 @@ cdef class Pump:
     cdef bint take_children(self, uint64_t now) except -1:
         """Give idle workers what tasks have submitted and not begun themselves. True if there was any.
 
-        While somebody is idle still, whoever submits says so (hungry).
+        While a worker is idle still `hungry` is set, and a client that offers a child rings the bell.
         """
         cdef int left = MOST_CHILDREN
         cdef Peer peer

@@ -107,7 +107,7 @@ def whereabouts(SchedulerCore core not None, uint64_t task):
         return None
     row = core.table.row(row_index)
     if row.state == ROW_PLACED or row.state == ROW_CANCELLED:
-        return _STATE_WORDS[row.state][0], row.worker, core.table.life | row.placements
+        return _STATE_WORDS[row.state][0], row.worker, core.table.epoch | row.placements
     if row.state == ROW_LENT:
         return _STATE_WORDS[row.state][0], core.worker_of_tag.get(core.clients.clients[row.client].worker_tag), 0
     return _STATE_WORDS[row.state][0], None, 0

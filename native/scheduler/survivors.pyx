@@ -5,7 +5,7 @@
 # held back for a moment (ROW_HELD_BACK): if a worker runs it, it waits for that; if there is a result, that is its
 # answer; else it is placed like any other. A result whose task nobody has sent again yet waits for RESULT_WAIT_NS.
 #
-# Rule 1: ids and attempts name one thing in all lives (an attempt has its scheduler's life in the high half), so
+# Rule 1: ids and attempts name one thing in all epochs (an attempt has its scheduler's epoch in the high half), so
 #         nothing here can be taken for something else.
 # Rule 2: a worker that still runs what a scheduler before gave it is given nothing else until it has answered.
 # Rule 3: a task is answered once, even if several workers run it: the row is gone with the first answer.
@@ -35,13 +35,13 @@ cdef class Survivors:
     cdef dict results           # task -> (end of waiting, worker index, the record as bytes)
     cdef uint64_t result_bytes  # of these
     cdef set unready            # of their tasks, those that were sent again when what the result brings was not to be had
-    cdef set came               # workers that have come over: nobody else has results of another life
+    cdef set came               # workers that have come over: nobody else has results of another epoch
     cdef dict held_back         # row -> end of waiting, by arrival
     cdef set unwanted           # tasks that were cancelled while they were held back, or before they were sent again
     cdef set unwanted_before    # those of RESULT_WAIT_NS ago, which are forgotten next
     cdef uint64_t rotate_ns     # when that is
     cdef dict unasked           # worker index -> until when somebody may ask for what it runs
-    cdef bint any_lives         # whether a worker has come over from another scheduler
+    cdef bint any_epochs         # whether a worker has come over from another scheduler
     cdef uint64_t late          # results that nobody turned out to want
 
     def __cinit__(self, TaskTable table, ReadyQueue ready, ClientTable clients, WorkerPool pool, ObjectTable objects,
@@ -123,7 +123,7 @@ cdef class Survivors:
     cdef int on_come(self, uint32_t worker_index, running) except -1:
         """This worker has come over from another scheduler. `running`: (task, attempt) that it was given by that."""
         cdef uint32_t row_index
-        self.any_lives = True
+        self.any_epochs = True
         self.came.add(worker_index)
         if running is None:
             return 0
@@ -268,7 +268,7 @@ cdef class Survivors:
         if places_in(payload_of(record), payload_bytes_of(record)) < 1:
             return True
         place = place_at(payload_of(record), 0)
-        return Segment.exists(area_name(self.objects.life, self.objects.folder, place.segment))
+        return Segment.exists(area_name(self.objects.epoch, self.objects.folder, place.segment))
 
     cdef tuple take_out(self, task):
         cdef tuple result = self.results.pop(task)

@@ -81,7 +81,7 @@ cdef inline void note_options(Row *row, Record *task) noexcept nogil:
 @cython.final
 cdef class TaskTable:
     """Rows by index."""
-    cdef uint64_t life        # the high half of every attempt
+    cdef uint64_t epoch        # the high half of every attempt
     cdef Row **slabs
     cdef uint32_t slab_count
     cdef uint32_t slab_room
@@ -94,8 +94,8 @@ cdef class TaskTable:
     cdef CallCounts gone      # of clients that are not here any more
     cdef uint64_t now_ns      # when what happens just now happens, for what is counted
 
-    def __cinit__(self, uint32_t life=1):
-        self.life = (<uint64_t>life) << 32
+    def __cinit__(self, uint32_t epoch=1):
+        self.epoch = (<uint64_t>epoch) << 32
         self.fresh = 1
         memset(&self.gone, 0, sizeof(CallCounts))
 
@@ -152,7 +152,7 @@ cdef class TaskTable:
 
     cdef inline uint64_t attempt_of(self, Row *row) noexcept nogil:
         """What the row's latest placement is called: no other of this or any other scheduler is called so."""
-        return self.life | row.placements
+        return self.epoch | row.placements
 
     cdef uint32_t take(self) noexcept nogil:
         """A row of its own for a new task; 0 when there is no memory."""

@@ -157,7 +157,7 @@ cdef packed struct PeerPage:
     uint64_t final             # attempt in which a child runs in place that may not be tried again; 0: none
     uint32_t sleeping
     uint32_t gap_c[1]
-    uint64_t life              # whose the other end is: differs after each takeover
+    uint64_t epoch              # whose the other end is: differs after each takeover
     uint64_t takeover_tasks    # from here on tasks are that owner's
     uint64_t takeover_down     # and so are announcements
     uint64_t takeover_results  # from here on results were unread then

@@ -138,7 +138,7 @@ cdef class IdList:
 
 cdef class Mappings:
     """The segments that this process reads, and the ids of objects that it need not read any more."""
-    cdef str life, folder
+    cdef str epoch, folder
     cdef dict by_segment
     cdef IdList given_back
     cdef PrivateMapping *in_use          # by a Loan
@@ -151,8 +151,8 @@ cdef class Mappings:
     cdef readonly uint64_t open_loans    # that somebody looks at, and has to be told when they end
     cdef readonly uint64_t unread_loans  # of these, those that were never opened
 
-    def __init__(self, str life not None, str folder not None):
-        self.life, self.folder = life, folder
+    def __init__(self, str epoch not None, str folder not None):
+        self.epoch, self.folder = epoch, folder
         self.by_segment = {}
         self.given_back = IdList()
 
@@ -161,13 +161,13 @@ cdef class Mappings:
 
     cdef Mapping find(self, uint64_t segment):
         cdef Mapping mapping = self.by_segment.get(segment)
-        cdef str life = self.life
+        cdef str epoch = self.epoch
         if mapping is None:
             mapping = Mapping.__new__(Mapping)
             mapping.segment = segment
-            mapping.name = area_name(self.life, self.folder, segment)
+            mapping.name = area_name(self.epoch, self.folder, segment)
             mapping.start = map_file(mapping.name, 0, 0, PROT_READ, MAP_SHARED, &mapping.size)
-            if self.life is life:                     # another may have begun while other threads ran
+            if self.epoch is epoch:                     # another may have begun while other threads ran
                 self.by_segment[segment] = mapping
         mapping.used_ns = now_ns()
         return mapping
@@ -253,9 +253,9 @@ cdef class Mappings:
         at.object, at.segment, at.offset, at.size, at.flags = place
         return self.lend(&at, is_counted)
 
-    def begin_life(self, str life not None, str folder not None):
+    def begin_epoch(self, str epoch not None, str folder not None):
         """There is another scheduler, and names are others. What is looked at stays as it is; nobody is told of its end."""
-        self.life, self.folder = life, folder
+        self.epoch, self.folder = epoch, folder
         self.by_segment.clear()
         self.trim_spare()
         self.given_back.length = 0

@@ -111,7 +111,7 @@ cdef class Store:
     `most_bytes` is how full /dev/shm may become by all that is in it; `on_files(path, error)` is called once, when the
     first file is used.
     """
-    cdef str life, folder
+    cdef str epoch, folder
     cdef readonly uint64_t tag
     cdef uint64_t next_object, next_segment
     cdef dict slots                  # object -> Slot
@@ -126,10 +126,10 @@ cdef class Store:
     cdef readonly uint64_t kept_bytes    # of all segments
     cdef public uint64_t most_bytes
 
-    def __init__(self, str life not None, uint64_t tag, str folder not None, on_files=None, uint64_t most_bytes=0):
+    def __init__(self, str epoch not None, uint64_t tag, str folder not None, on_files=None, uint64_t most_bytes=0):
         if not 0 < tag < 1 << 24:
             raise ValueError(f"a store's tag has 24 bits, not {tag}")
-        self.life, self.tag, self.folder, self.on_files = life, tag, folder, on_files
+        self.epoch, self.tag, self.folder, self.on_files = epoch, tag, folder, on_files
         self.next_object = self.next_segment = 1
         self.making = _thread.RLock()
         self.slots, self.free_slots, self.areas = {}, {}, {}
@@ -239,11 +239,11 @@ cdef class Store:
         return 0
 
     cdef int create(self, Area area, size_t size, uint64_t number, bint grows) except -1:
-        cdef str life = self.life
+        cdef str epoch = self.epoch
         area.segment = number | self.tag << 32
-        area.memory = Segment.create(area_name(life, self.folder, area.segment), size, grows)
+        area.memory = Segment.create(area_name(epoch, self.folder, area.segment), size, grows)
         self.next_segment += 1
-        if life is not self.life:      # others got on meanwhile
+        if epoch is not self.epoch:      # others got on meanwhile
             self.rename(area)
         return 0
 
@@ -447,13 +447,13 @@ cdef class Store:
 
     # another scheduler
 
-    def begin_life(self, str life not None, str folder not None, uint64_t most_bytes=0):
+    def begin_epoch(self, str epoch not None, str folder not None, uint64_t most_bytes=0):
         """There is another scheduler, and names are others: what is here stays, under its new name.
 
-        Who looked at a slot may do so still, and whom that is nobody knows any more: so no slot is given out again.
+        A process may still have a view of a slot, and the store cannot tell which one: so no slot is given out again.
         """
         cdef Area area
-        self.life, self.folder, self.most_bytes = life, folder, most_bytes
+        self.epoch, self.folder, self.most_bytes = epoch, folder, most_bytes
         for area in self.retire():
             self.rename(area)
 
@@ -468,8 +468,8 @@ cdef class Store:
         return list(self.areas.values())
 
     cdef int rename(self, Area area) except -1:
-        """Give the segment the name that it has in this life. If the old one is gone already, make it anew."""
-        cdef str name = area_name(self.life, self.folder, area.segment)
+        """Give the segment the name that it has in this epoch. If the old one is gone already, make it anew."""
+        cdef str name = area_name(self.epoch, self.folder, area.segment)
         cdef Segment memory
         if not area.memory.rename(name):
             unpoison(area.memory.start, area.memory.size)

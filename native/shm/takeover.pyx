@@ -5,20 +5,20 @@
 # it has claimed and not answered is what it runs. The page tells the worker from which position on tasks and
 # announcements are the new owner's: numbers of functions mean something else there.
 #
-# Rule 1: the positions stand in the page before `life`, which the worker looks at, and `life` before anything is
+# Rule 1: the positions stand in the page before `epoch`, which the worker looks at, and `epoch` before anything is
 #         written.
 # Not here: how the rings get to the next owner (scaler.colocation.handover), what becomes of what the worker runs
 # (survivors).
 
 
-cdef tuple take_over(Segment memory, uint64_t life, RunningTask running, Ring results, Ring down):
+cdef tuple take_over(Segment memory, uint64_t epoch, RunningTask running, Ring results, Ring down):
     """The rings in this segment are ours from now on. (task, attempt) that the worker runs; None if it runs nothing."""
     cdef PeerPage *page = <PeerPage *>memory.start
     cdef Record *record
     page.takeover_tasks = running.tasks.head
     page.takeover_down = down.head
     page.takeover_results = results.tail
-    store_release(&page.life, life)                   # SYNC POINT takeover
+    store_release(&page.epoch, epoch)                   # SYNC POINT takeover
     full_fence()
     running.take_back_all()
     record = running.find_claimed()

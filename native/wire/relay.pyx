@@ -68,8 +68,8 @@ cdef class Relay:
         self.asides = []
         self.broken = []
 
-    def add(self, Segment memory not None, int doorbell, uint64_t life=0):
-        """Take up a peer. A worker finds the `life` of its scheduler in its page."""
+    def add(self, Segment memory not None, int doorbell, uint64_t epoch=0):
+        """Take up a peer. A worker finds the `epoch` of its scheduler in its page."""
         cdef RelayPeer peer = RelayPeer.__new__(RelayPeer)
         if not self.free_slots and len(self.peers) >= NEWS_WORDS * 64:
             raise ValueError(f"more than {NEWS_WORDS * 64} workers on one host")
@@ -85,7 +85,7 @@ cdef class Relay:
         peer.doorbell = doorbell
         peer.sleeping = &(<PeerPage *>memory.start).sleeping
         if not self.is_client:
-            store_release(&(<PeerPage *>memory.start).life, life)
+            store_release(&(<PeerPage *>memory.start).epoch, epoch)
             peer.running = RunningTask(memory, peer.tasks)
         peer.number = self.next_number
         self.next_number += 1
@@ -126,8 +126,8 @@ cdef class Relay:
             peer.running.add_noted(peer.claimed)
         return peer.collected
 
-    def take_over(self, uint64_t life):
-        """There is another scheduler, whose life this is: take back what workers have not begun, and what only the one
+    def take_over(self, uint64_t epoch):
+        """There is another scheduler, whose epoch this is: take back what workers have not begun, and what only the one
         before can have meant. (peer, what it runs: (task, attempt) or None) of each."""
         cdef RelayPeer peer
         cdef list found = []
@@ -139,7 +139,7 @@ cdef class Relay:
             if peer is not None:
                 peer.pending = RecordRun()
                 peer.untold = _collections.deque(said for said in peer.untold if said.kind == KIND_FREED)
-                found.append((peer, take_over(peer.memory, life, peer.running, peer.results, peer.down)))
+                found.append((peer, take_over(peer.memory, epoch, peer.running, peer.results, peer.down)))
                 note_news(self.bell, peer.slot)
         self.armed = False
         return found
@@ -213,10 +213,10 @@ cdef class Relay:
         if not self.holding:
             n += self.drain_records(peer, 0)
         if peer.tasks.broken or peer.results.broken or peer.up.broken:
-            self.give_up(peer)
+            self.shut_out(peer)
         return n
 
-    cdef int give_up(self, RelayPeer peer) except -1:
+    cdef int shut_out(self, RelayPeer peer) except -1:
         """What this peer has written makes no sense: the session hangs up on it."""
         if not peer.broken:
             peer.broken = True
@@ -346,7 +346,7 @@ cdef class Relay:
         if peer is None or peer.broken:
             return
         if <size_t>len(payload) > peer.down.largest_payload():
-            self.give_up(peer)
+            self.shut_out(peer)
             return
         said = RecordCopy(kind, task, payload, function, flags, items=items)
         if not peer.untold and self.tell_now(peer, said):

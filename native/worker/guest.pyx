@@ -17,7 +17,7 @@ cdef class GuestLoop:
     cdef readonly Interrupts interrupts
     cdef readonly Origin origin
     cdef readonly list clients        # rings of those that tasks have used here
-    cdef public uint64_t life         # of the scheduler whose task runs
+    cdef public uint64_t epoch         # of the scheduler whose task runs
     cdef MainBefore main              # of the engine
 
     def __init__(self, TaskRunner runner not None, Interrupts interrupts not None):

@@ -2,8 +2,8 @@
  *
  * Python's own faulthandler walks the frames: it has done so in the handlers of signals for years, and knows each
  * version's frames. So it is registered first, for this thread only and for a descriptor of ours; what that has
- * installed is kept here and called as a function, and this handler stands in its place. What this one adds: that nobody
- * is answered who has not asked, an end that is seen, and the other threads, each of which writes its own stack, since
+ * installed is kept here and called as a function, and this handler stands in its place. What this one adds: that only
+ * the worker that is asked writes a stack, an end that is seen, and the other threads, each of which writes its own stack, since
  * frames of a thread that runs on must not be walked by another.
  *
  * The answer goes into a file in memory which the supervisor has made and shares with all of its workers. Its first page

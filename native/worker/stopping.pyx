@@ -2,7 +2,7 @@
 #
 # The worker writes into its page what it runs, since when, and how long that may take. The other side writes there
 # which attempt is to be stopped, and sends a signal, whose handler asks the page whether it is just that one that runs
-# now (native/worker/worker.pyx). So a signal that comes late does nothing, and none is lost: an attempt looks there as
+# now (native/worker/interrupts.pyx). So a signal that comes late does nothing, and none is lost: an attempt looks there as
 # it begins.
 #
 # An attempt is in progress while its record is claimed and the ring's tail has not passed it, that is until its result

@@ -38,10 +38,10 @@ cdef class WorkerLoop:
     cdef readonly list clients   # rings of those that tasks have used here: they hear when a task is over
     cdef public bint stopping
     cdef readonly uint64_t done
-    cdef readonly uint64_t life  # of the scheduler whose functions these are, as the page says it
-    cdef uint64_t heard_life     # whose bell this is
-    cdef uint64_t named_life     # whose names these are
-    cdef tuple names             # (life, folder, most bytes) that go with the bell
+    cdef readonly uint64_t epoch  # of the scheduler whose functions these are, as the page says it
+    cdef uint64_t heard_epoch     # whose bell this is
+    cdef uint64_t named_epoch     # whose names these are
+    cdef tuple names             # (epoch, folder, most bytes) that go with the bell
     cdef public object output    # takes what tasks write to where it is wanted (scaler.worker.output_capture); None: nobody does
     cdef bint has_output         # it does so just now, or did for the last task
     cdef public object on_word   # takes the supervisor's next word; None if there is none but its end
@@ -70,7 +70,7 @@ cdef class WorkerLoop:
         self.task = TaskRun.__new__(TaskRun)
         self.task.interrupts, self.task.loans = interrupts, []
         interrupts.functions = self.functions
-        self.life = self.heard_life = self.named_life = load_acquire(&self.page.life)
+        self.epoch = self.heard_epoch = self.named_epoch = load_acquire(&self.page.epoch)
         self.retirement = Retirement() if retirement is None else retirement
 
     # running
@@ -92,8 +92,8 @@ cdef class WorkerLoop:
                 self.pause()                          # its objects get other names
                 continue
             if self.tasks.claim(record):
-                if load_acquire(&self.page.life) != self.life and self.tasks.tail >= self.page.takeover_tasks:
-                    self.begin_life()
+                if load_acquire(&self.page.epoch) != self.epoch and self.tasks.tail >= self.page.takeover_tasks:
+                    self.begin_epoch()
                 self.execute(record)
                 is_due = self.retirement.is_due(record.items, self.meter.start_ns)
             self.tasks.step(record.record_bytes)
@@ -110,8 +110,8 @@ cdef class WorkerLoop:
         cdef int n
         cdef Ring tasks = self.tasks
         cdef Ring down = self.down
-        if load_acquire(&self.page.life) != self.life:
-            self.begin_life()
+        if load_acquire(&self.page.epoch) != self.epoch:
+            self.begin_epoch()
         self.read_announced()
         self.tidy()
         store_release32(&self.page.sleeping, 1)
@@ -178,14 +178,14 @@ cdef class WorkerLoop:
         if self.on_word is None:
             return False
         if self.watched[0] < 0:
-            return load_acquire(&self.page.life) == self.life
+            return load_acquire(&self.page.epoch) == self.epoch
         fds[0].fd = self.watched[0]
         fds[0].events = POLLIN
-        return poll(fds, 1, 0) > 0 and load_acquire(&self.page.life) == self.life
+        return poll(fds, 1, 0) > 0 and load_acquire(&self.page.epoch) == self.epoch
 
     cdef bint is_being_taken_back(self, Record *record) noexcept:
         """Whether the scheduler before meant it: the next one, which has our rings by now, is just taking it back."""
-        return (self.on_word is not None and load_acquire(&self.page.life) != self.life
+        return (self.on_word is not None and load_acquire(&self.page.epoch) != self.epoch
                 and self.tasks.tail < self.page.takeover_tasks and load_acquire32(&record.claim) & 3 == CLAIM_OFFERED)
 
     cdef int pause(self) except -1:
@@ -198,44 +198,44 @@ cdef class WorkerLoop:
         PyErr_CheckSignals()
         return 0
 
-    def move(self, Segment bell_memory, uint32_t slot, int bell_eventfd, int lifeline, str life not None, str folder not None,
+    def move(self, Segment bell_memory, uint32_t slot, int bell_eventfd, int lifeline, str epoch not None, str folder not None,
              uint64_t most_bytes):
         """Another bell is rung from now on. Names stay until no task of before runs any more."""
         if bell_memory is not None:
             self.bell_memory, self.bell = bell_memory, <BellPage *>bell_memory.start
             self.slot, self.bell_eventfd = slot, bell_eventfd
         self.watched[0] = lifeline
-        self.heard_life = int(life, 16)
-        self.names = life, folder, most_bytes
+        self.heard_epoch = int(epoch, 16)
+        self.names = epoch, folder, most_bytes
 
-    cdef int begin_life(self) except -1:
+    cdef int begin_epoch(self) except -1:
         """From here on tasks are another owner's. What was announced before means nothing any more."""
         self.read_announced()
         self.functions.clear()
         self.announced.clear()
         self.begin_names()
-        self.life = load_acquire(&self.page.life)
+        self.epoch = load_acquire(&self.page.epoch)
         return 0
 
     cdef int begin_names(self) except -1:
         """See to it that what is made from here on has the names that the rings' owner knows."""
         if self.on_word is None:                      # a relay: it stays, and so do names
-            self.mappings.begin_life(self.mappings.life, self.mappings.folder)
+            self.mappings.begin_epoch(self.mappings.epoch, self.mappings.folder)
             self.store.retire()                       # nobody knows any more which of it is looked at
             return 0
-        while self.heard_life != load_acquire(&self.page.life) and not self.stopping:
+        while self.heard_epoch != load_acquire(&self.page.epoch) and not self.stopping:
             if not self.on_word():
                 self.stopping = True
-        if self.named_life == self.heard_life:
+        if self.named_epoch == self.heard_epoch:
             return 0
-        self.named_life = self.heard_life
-        life, folder, most_bytes = self.names
+        self.named_epoch = self.heard_epoch
+        epoch, folder, most_bytes = self.names
         unread = unread_objects(self.results, self.page.takeover_results)
         for object in list(self.store.slots) if unread is not None else ():
             if object not in unread:                  # it was read, and the scheduler that would free it is gone
                 self.store.free(object)
-        self.store.begin_life(life, folder, most_bytes)
-        self.mappings.begin_life(life, folder)
+        self.store.begin_epoch(epoch, folder, most_bytes)
+        self.mappings.begin_epoch(epoch, folder)
         return 0
 
     # what is announced
@@ -245,7 +245,7 @@ cdef class WorkerLoop:
         if not self.down.has_news():
             return 0
         while True:
-            if load_acquire(&self.page.life) != self.life and self.down.tail >= self.page.takeover_down:
+            if load_acquire(&self.page.epoch) != self.epoch and self.down.tail >= self.page.takeover_down:
                 break
             said = self.down.read()
             if said is None:
@@ -429,7 +429,7 @@ cdef class WorkerLoop:
         stream, buffers = value if type(value) is tuple else (value, [])
         while True:
             self.read_announced()                     # which may free what can be used again
-            if load_acquire(&self.page.life) != self.life:
+            if load_acquire(&self.page.epoch) != self.epoch:
                 self.begin_names()
             try:
                 return join_places([self.store.put_packed(stream, buffers, PLACE_NEW)])
@@ -474,7 +474,7 @@ cdef class WorkerLoop:
                 return 0
             if record == NULL:
                 record = self.results.reserve(size)
-        if load_acquire(&self.page.life) != self.life:
+        if load_acquire(&self.page.epoch) != self.epoch:
             kept = 0                                  # its lender is gone; it is not given out again
         fill_record(record, KIND_RESULT, flags, status,
                     self.task.results.failed if flags & FLAG_CHUNK else task.function,

@@ -4,7 +4,7 @@ Rule 1: before a worker is killed, all that it has not begun is taken back. So w
         last look at it and the signal, it cannot be at anybody else's task.
 Rule 2: where a worker takes no signals from here, its supervisor is asked to send them. Once that is asked to kill, the
         worker is given nothing more: it must not have come to another task by then.
-Not here: which worker is asked when (stops), what the worker does about it (native/worker/worker.pyx).
+Not here: which worker is asked when (stops), what the worker does about it (native/worker/interrupts.pyx).
 """
 
 import logging

@@ -110,7 +110,7 @@ class Reconnect:
         if is_late:
             entry.close()
             return True
-        self._store.begin_life(entry.epoch, entry.folder, entry.most_bytes)
+        self._store.begin_epoch(entry.epoch, entry.folder, entry.most_bytes)
         rings.attach(
             entry.memory, entry.doorbell, entry.bell, entry.slot, entry.bell_eventfd, entry.lifeline, entry.epoch,
             entry.folder,

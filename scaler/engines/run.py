@@ -134,7 +134,7 @@ class Guest:
             here = self._here = context.Here(
                 about.worker, about.address, "", "", 0, about.voucher, False, self._loop, lambda **said: None
             )
-        self._loop.life = about.epoch
+        self._loop.epoch = about.epoch
         return context.being(here)
 
     def _run_one(self, job: Job, task: JobTask, objects: dict[int, bytes]) -> JobResult:

@@ -40,7 +40,7 @@ def new_recorder(epoch: str) -> Recorder:
 
 
 class Monitoring:
-    """`peers` are whoever lets peers in; `open` before the scheduler says welcome to anybody."""
+    """`peers` are PumpPeers and RemotePeers; `open` before the scheduler says welcome to anybody."""
 
     def __init__(
         self,

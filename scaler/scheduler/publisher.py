@@ -198,7 +198,7 @@ class Publisher:
         if self._topics or self._questions:
             self._due_s = max(self._due_s + SLOT_S, now_s)
             self._timer = self._loop.call_at(self._due_s, self._on_timer)
-        self._read()  # whoever has written to the socket may have swallowed the news
+        self._read()  # a send may have consumed the event by which the socket says that there is something to read
 
     def _due(self) -> list[str]:
         due = [topic for topic in self._topics if _SLOT_OF[topic] == self._slot and topic != EVENTS_TOPIC]

@@ -1,10 +1,10 @@
 """Questions: what clients and viewers want to know of a task that only its worker's host can say, and is not said yet.
 
 A task's stack is asked of the supervisor of the worker that runs it: directly if that is here, else of its relay.
-Whoever asks hears a sentence where there is no stack, after ANSWER_S at the latest.
+A client or viewer that asks hears a sentence where there is no stack, after ANSWER_S at the latest.
 
-Rule 1: one that runs by now is asked about, and none else: the holder of the worker's rings looks before and after.
-Rule 2: at most MOST_OPEN questions are open at a time; who asks more hears that.
+Rule 1: only a task that runs by now is asked about: the holder of the worker's rings looks before and after.
+Rule 2: at most MOST_OPEN questions are open at a time; a client that asks more hears that.
 Not here: how a worker answers (scaler.program.stack_dump), what clients say and hear (scaler.protocol.questions).
 """
 

@@ -81,7 +81,7 @@ _STATUS_NAMES = {
 
 
 class Peers(Protocol):
-    """Who has let peers in: the door of this host, and the sessions of others."""
+    """What has let peers in: PumpPeers on this host, RemotePeers for sessions of others."""
 
     def known_workers(self) -> dict[int, KnownWorker]: ...  # by index in the core
     def known_clients(self) -> dict[int, KnownClient]: ...  # by the 24 bits of their tasks

@@ -216,7 +216,7 @@ class SchedulerServer:
 
         Without any cluster they wait, since a program may start its client first; and as long as one has not said so.
         """
-        said = [*self._local.unable.values(), *self._remote.unable]
+        said = [*self._local.unable.values(), *self._remote.why_unable()]
         if not all(said) or not said:
             return
         text = "\n".join(dict.fromkeys(said)).encode("utf-8", "replace")[:MOST_REASON_BYTES].replace(b"\0", b"?")

@@ -376,7 +376,7 @@ class RemotePeers:
 
     def why_unable(self) -> list[str]:
         """Of each cluster elsewhere, why none of its workers can start; "" if they can."""
-        return list(self.unable)
+        return [session.unable for session in self._by_session if isinstance(session, ClusterAtScheduler)]
 
     # the shell's calls
 
@@ -458,13 +458,8 @@ class RemotePeers:
         return now_s + ACKNOWLEDGE_S if self._owing else max(now_s, self._silence.next_round_s)
 
     def __bool__(self) -> bool:
-        """There is somebody."""
+        """At least one link is open."""
         return bool(self._links)
-
-    @property
-    def unable(self) -> list[str]:
-        """Of each cluster why no worker can start there; empty if one can."""
-        return [session.unable for session in self._by_session if isinstance(session, ClusterAtScheduler)]
 
     def count_elastic(self) -> int:
         """How many clusters elsewhere grow and shrink."""

@@ -37,7 +37,7 @@ class Here:
     @property
     def scheduler_epoch(self) -> str:
         """Of the scheduler whose task runs here: it differs after every start of that."""
-        return f"{self.loop.life:016x}"
+        return f"{self.loop.epoch:016x}"
 
 
 here: Here | None = None  # set once, by the worker

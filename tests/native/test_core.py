@@ -687,7 +687,7 @@ class CoreMachine(RuleBasedStateMachine):
 
     def __init__(self):
         super().__init__()
-        self.core = SchedulerCore(life=9)
+        self.core = SchedulerCore(epoch=9)
         self.clients, self.workers = [], []
         self.open, self.cancelled = {}, set()
         self.bits = 0

@@ -20,7 +20,7 @@ class CoreMachine(RuleBasedStateMachine):
 
     def __init__(self):
         super().__init__()
-        self.model = Model(SchedulerCore(life=9))
+        self.model = Model(SchedulerCore(epoch=9))
         self.core = self.model.core
         self.bits = 0
 
@@ -288,7 +288,7 @@ TestCoreAgainstModel.settings = settings(max_examples=rounds(60), stateful_step_
 def test_clients_that_flood_take_turns_whatever_workers_do(seed):
     """What any order of events has too seldom: several clients that all have tasks waiting, nearly always."""
     chance = random.Random(seed)
-    model = Model(SchedulerCore(life=9))
+    model = Model(SchedulerCore(epoch=9))
     model.clients += [ModelClient(model, bits, 65536) for bits in (1, 2, 3)]
     kinds: list[type[LocalWorker] | type[RemoteWorker]] = [LocalWorker, RemoteWorker]
     model.workers += [chance.choice(kinds)(model, chance.choice([2, 1000])) for _ in range(3)]

@@ -69,7 +69,7 @@ class GraphWorld(World):
             self.pump.run(True)
 
     def restart(self) -> None:
-        if self.life:
+        if self.epoch:
             self.read()
         still_open, self.open = self.open, {}  # sent again here, not as what waits for nothing
         super().restart()

@@ -33,11 +33,11 @@ class Lender:
     """A store, and the mappings of one who reads it."""
 
     def __init__(self, folder):
-        self.life, self.folder = new_epoch(), str(folder)
-        self.store, self.mappings = Store(self.life, TAG, self.folder), Mappings(self.life, self.folder)
+        self.epoch, self.folder = new_epoch(), str(folder)
+        self.store, self.mappings = Store(self.epoch, TAG, self.folder), Mappings(self.epoch, self.folder)
 
     def path_of(self, place):
-        return f"/dev/shm/scaler-{self.life}-{TAG:06x}-{place[1] & 0xFFFFFFFF:x}"
+        return f"/dev/shm/scaler-{self.epoch}-{TAG:06x}-{place[1] & 0xFFFFFFFF:x}"
 
     def lend(self, place, is_private=False):
         return self.mappings.lend_at(place).open(is_private)
@@ -290,7 +290,7 @@ def damage(data, cuts):
 )
 @settings(max_examples=rounds(300))
 def test_a_damaged_object_comes_apart_into_parts_of_itself_or_is_an_error(sizes, stream_bytes, cuts, left):
-    store, mappings = Store(life := new_epoch(), TAG, "/tmp"), Mappings(life, "/tmp")
+    store, mappings = Store(epoch := new_epoch(), TAG, "/tmp"), Mappings(epoch, "/tmp")
     place = store.put_packed(b"p" * stream_bytes, [memoryview(b"b" * size) for size in sizes])
     data = bytes(mappings.lend_at(place, False).open(False))
     store.close()

@@ -277,10 +277,10 @@ class CountingStore:
 @pytest.fixture
 def spilling():
     """A core with a store, and tasks of 400 inputs of 30 kB each: 12 MB for each of them."""
-    life = new_epoch()
-    core = SchedulerCore(1, life, object_folder())
+    epoch = new_epoch()
+    core = SchedulerCore(1, epoch, object_folder())
     core.client_queue_bytes = 1 << 30
-    store = CountingStore(Store(life, core.own_tag, object_folder()))
+    store = CountingStore(Store(epoch, core.own_tag, object_folder()))
     core.edges.store = cast(Store, store)
     client = GraphClient(core, 5)
     inputs = [client.bits << 40 | number for number in range(1, 401)]
@@ -288,7 +288,7 @@ def spilling():
     tasks = [client.node(inputs, expected=0) for _ in range(3)]
     yield core, client, store, inputs, tasks
     store.store.close()
-    sweep(life)
+    sweep(epoch)
 
 
 def hand_in(core, client, inputs):

@@ -10,7 +10,7 @@ MS = 1_000_000
 
 @pytest.fixture
 def model():
-    made = Model(SchedulerCore(life=9))
+    made = Model(SchedulerCore(epoch=9))
     made.clients.append(ModelClient(made, 5, 65536))
     return made
 

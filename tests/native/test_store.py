@@ -33,24 +33,24 @@ LATER_NS = 61_000_000_000  # by then what lies idle is given back
 
 
 @pytest.fixture
-def life():
+def epoch():
     return new_epoch()
 
 
 @pytest.fixture
-def store(life, tmp_path):
-    made = Store(life, TAG, str(tmp_path))
+def store(epoch, tmp_path):
+    made = Store(epoch, TAG, str(tmp_path))
     yield made
     made.close()
 
 
 @pytest.fixture
-def mappings(life, tmp_path):
-    return Mappings(life, str(tmp_path))
+def mappings(epoch, tmp_path):
+    return Mappings(epoch, str(tmp_path))
 
 
-def names(life):
-    return sorted(name for name in os.listdir("/dev/shm") if name.startswith(f"scaler-{life}-"))
+def names(epoch):
+    return sorted(name for name in os.listdir("/dev/shm") if name.startswith(f"scaler-{epoch}-"))
 
 
 def read(mappings, place):
@@ -107,13 +107,13 @@ def test_slots_are_used_again_last_freed_first(store):
     assert not store.free(first[0])  # it was gone already
 
 
-def test_an_object_that_stays_pins_its_segment_and_no_other(store, mappings, life):
+def test_an_object_that_stays_pins_its_segment_and_no_other(store, mappings, epoch):
     places = [store.put(bytes([n]) * 40_000) for n in range(80)]
-    assert len(names(life)) == 10
+    assert len(names(epoch)) == 10
     for place in places[:33] + places[34:]:
         store.free(place[0])
     assert store.trim(0, True) == 9 * store.kept_bytes
-    assert len(names(life)) == 1
+    assert len(names(epoch)) == 1
     assert read(mappings, places[33]) == bytes([33]) * 40_000
     assert store.kept_bytes == 8 * store.used_bytes
     assert store.idle_bytes == 7 * store.used_bytes
@@ -128,22 +128,22 @@ def test_what_stays_can_be_freed_when_the_segments_with_free_slots_are_gone(stor
     assert store.put(b"y" * 100_000)[1:3] == places[0][1:3]
 
 
-def test_the_segment_of_a_large_object_is_used_for_another_of_about_its_size(store, life):
+def test_the_segment_of_a_large_object_is_used_for_another_of_about_its_size(store, epoch):
     place = store.put(bytes(5_000_000))
     store.free(place[0])
     assert store.put(bytes(4_900_000))[1] == place[1]
     assert store.put(bytes(4_900_000))[1] != place[1]
-    assert len(names(life)) == 2
+    assert len(names(epoch)) == 2
 
 
-def test_trim_gives_back_what_has_been_idle_for_long_and_nothing_else(store, life):
+def test_trim_gives_back_what_has_been_idle_for_long_and_nothing_else(store, epoch):
     kept, freed = store.put(bytes(2 * MIB)), store.put(bytes(3 * MIB))
     store.free(freed[0])
     before = store.kept_bytes
     assert store.trim(time.monotonic_ns()) == 0
     assert store.trim(time.monotonic_ns() + LATER_NS) == before - store.kept_bytes > 0
     assert store.trim(time.monotonic_ns() + LATER_NS) == store.trim(0, True) == 0
-    assert len(names(life)) == 1
+    assert len(names(epoch)) == 1
     assert store.kept_bytes == store.used_bytes
     assert kept[0] in store
     assert freed[0] not in store
@@ -267,23 +267,23 @@ def test_a_tag_has_24_bits(tag):
         Store("0", tag, "/tmp")
 
 
-def test_closing_removes_all_names_and_what_is_mapped_stays(store, mappings, life):
+def test_closing_removes_all_names_and_what_is_mapped_stays(store, mappings, epoch):
     place = store.put(b"x" * 40_000)
     loan = mappings.lend_at(place, False).open(False)
     store.close()
-    assert names(life) == []
+    assert names(epoch) == []
     assert len(store) == store.used_bytes == store.kept_bytes == 0
     assert bytes(loan) == b"x" * 40_000
 
 
-def test_beyond_the_limit_objects_lie_in_files_and_are_given_back_as_others_are(life, tmp_path):
+def test_beyond_the_limit_objects_lie_in_files_and_are_given_back_as_others_are(epoch, tmp_path):
     told = []
-    store = Store(life, TAG, str(tmp_path), lambda *about: told.append(about), most_bytes=1)
-    mappings = Mappings(life, str(tmp_path))
+    store = Store(epoch, TAG, str(tmp_path), lambda *about: told.append(about), most_bytes=1)
+    mappings = Mappings(epoch, str(tmp_path))
     places = [store.put(bytes([n]) * (n * 200_000)) for n in range(12)]
-    assert names(life) == []
+    assert names(epoch) == []
     assert len(told) == 1
-    assert told[0][0].startswith(f"{tmp_path}/scaler-{life}-")
+    assert told[0][0].startswith(f"{tmp_path}/scaler-{epoch}-")
     assert told[0][1].errno == errno.ENOSPC
     assert [read(mappings, place) for place in places] == [bytes([n]) * (n * 200_000) for n in range(12)]
     for place in places:
@@ -297,12 +297,12 @@ def test_beyond_the_limit_objects_lie_in_files_and_are_given_back_as_others_are(
 
 def use_up_memory():
     """/dev/shm has 4 MiB here, the temporary folder 8."""
-    life, folder, told = new_epoch(), tempfile.gettempdir(), []
-    store, mappings = Store(life, TAG, folder, lambda *about: told.append(about)), Mappings(life, folder)
+    epoch, folder, told = new_epoch(), tempfile.gettempdir(), []
+    store, mappings = Store(epoch, TAG, folder, lambda *about: told.append(about)), Mappings(epoch, folder)
     idle = store.put(bytes(2 * MIB))
     store.free(idle[0])
     in_memory = [store.put(b"m" * (3 * MIB))]  # for which the idle segment has to go
-    assert not Segment.exists(f"scaler-{life}-{TAG:06x}-1")
+    assert not Segment.exists(f"scaler-{epoch}-{TAG:06x}-1")
     assert told == []
     in_files = [store.put(bytes([n]) * (3 * MIB)) for n in range(2)]
     assert len(told) == 1
@@ -335,8 +335,8 @@ def use_up_memory():
 
 def fill_up_to_the_limit():
     """/dev/shm has 16 MiB here, of which 4 may be used."""
-    life, folder, told = new_epoch(), tempfile.gettempdir(), []
-    store = Store(life, TAG, folder, lambda *about: told.append(about), most_bytes=4 * MIB)
+    epoch, folder, told = new_epoch(), tempfile.gettempdir(), []
+    store = Store(epoch, TAG, folder, lambda *about: told.append(about), most_bytes=4 * MIB)
     store.put(bytes(3 * MIB))
     assert (len(os.listdir("/dev/shm")), told) == (1, [])
     place = store.put(bytes(2 * MIB))
@@ -361,9 +361,9 @@ class StoreMachine(RuleBasedStateMachine):
     def __init__(self):
         super().__init__()
         self.folder = tempfile.TemporaryDirectory()
-        life = new_epoch()
-        self.store = Store(life, TAG, self.folder.name)
-        self.mappings = Mappings(life, self.folder.name)
+        epoch = new_epoch()
+        self.store = Store(epoch, TAG, self.folder.name)
+        self.mappings = Mappings(epoch, self.folder.name)
         self.model = {}  # object -> (place, bytes, or None and the parts)
         self.count = 0
 
@@ -450,7 +450,7 @@ def test_what_is_made_anew_under_the_names_of_another_life_is_seen_whole_or_not_
     looking = subprocess.Popen([sys.executable, "-c", LOOK, path, str(offset + size - 1)], stdout=subprocess.PIPE)
     assert looking.stdout is not None
     assert looking.stdout.readline() == b"looking\n"
-    store.begin_life(later, str(tmp_path))
+    store.begin_epoch(later, str(tmp_path))
     assert looking.communicate(timeout=20)[0] == b"1\n"
     assert names(later) == [os.path.basename(path)]
     store.close()

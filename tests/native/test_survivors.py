@@ -28,7 +28,7 @@ class World:
     """One client and some workers, whose rings go from scheduler to scheduler."""
 
     def __init__(self, n_workers: int) -> None:
-        self.now, self.life, self.number = 0, 0, 0
+        self.now, self.epoch, self.number = 0, 0, 0
         self.open: dict[int, bytes] = {}  # tasks without an answer
         self.cancelled: set[int] = set()
         self.answers: list[tuple[int, bytes]] = []
@@ -39,11 +39,11 @@ class World:
 
     def restart(self) -> None:
         """The scheduler is gone, and another one there: workers go over, and the client sends again what is open."""
-        if self.life:
+        if self.epoch:
             self.read()
-        self.life += 1
-        self.core = SchedulerCore(self.life)
-        self.pump = Pump(self.core, Segment.private(PAGE), -1, self.life)
+        self.epoch += 1
+        self.core = SchedulerCore(self.epoch)
+        self.pump = Pump(self.core, Segment.private(PAGE), -1, self.epoch)
         self.peers = []
         for index, rings in enumerate(self.workers):
             self.peers.append(self.pump.add(rings.memory, True, -1, tag=self.tags[index]))

@@ -629,7 +629,7 @@ class RemoteWorker:
                 if said.flags & FLAG_OBJECTS:
                     self.carried[said.function] = [place[0] for place in split_places(said.payload[16:])[0]]
 
-    def begin_life(self) -> None:
+    def begin_epoch(self) -> None:
         """There is another scheduler: what the one before has announced means nothing any more."""
         self.hear()
         self.functions.clear()
@@ -715,7 +715,7 @@ class RemoteCluster:
         self._connect(before.relay)
         self.side.take_over(before, int(self.world.epoch, 16))
         for worker in self.workers:
-            worker.begin_life()
+            worker.begin_epoch()
 
     @property
     def stores(self) -> tuple[Store, ...]:
