@@ -105,7 +105,7 @@ def _ready(about: Task, known: dict[str, Any]) -> str:
 def _placed(about: Task, known: dict[str, Any]) -> str:
     since = _seconds(max(0, known["now_ns"] - known["since_ns"]))
     if known["running"] == about.task:
-        text = f"runs on worker {about.worker_name} since {since}"
+        text = f"runs on worker {about.worker_name}, for {since} so far"
         if known["is_waiting"]:
             text += ", and waits there for another task"
         if known["limit_ms"]:
@@ -113,7 +113,7 @@ def _placed(about: Task, known: dict[str, Any]) -> str:
         return text
     place = known["ahead"] + 1
     before = f"{known['running_name']} (task {known['running']:#x})"
-    return f"is number {place} on worker {about.worker_name}, behind {before}, which runs there since {since}"
+    return f"is number {place} on worker {about.worker_name}, behind {before}, which has run there for {since}"
 
 
 def _cancelled(about: Task, known: dict[str, Any]) -> str:

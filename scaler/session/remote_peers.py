@@ -23,7 +23,6 @@ import secrets
 import sys
 from collections import Counter, deque
 from collections.abc import Callable
-from dataclasses import replace
 
 from scaler._native import SchedulerCore
 from scaler.program.sparing_log import SparingLog
@@ -297,8 +296,7 @@ class RemotePeers:
             if next(steps, DONE) is not DONE:
                 link.steps = steps
             if isinstance(body, Joined | Left):
-                said = replace(body, voucher=b"") if isinstance(body, Joined) else body  # which nobody else is to see
-                _sparing.info((link.token, body.peer), "%s: %s", link.session.hello.host_name, said)
+                _sparing.info((link.token, body.peer), "%s: %s", link.session.hello.host_name, _in_words(body))
                 self._on_change()
 
     def _shut_down(self, link: Link) -> None:
@@ -513,3 +511,11 @@ def _why_not_with(hello: Hello, shown: str) -> str:
     if not shown or shown == wanted:
         return ""
     return f"it has shown the key of a {shown}, and this takes that of a {wanted}: give it the folder of that role"
+
+
+def _in_words(body: Joined | Left) -> str:
+    """For the log."""
+    if isinstance(body, Joined):
+        more = ", and goes on with what it ran for the scheduler before" if body.outlived and body.task else ""
+        return f"worker {body.name} (process {body.pid}) has joined{more}"
+    return f"worker number {body.peer} of this cluster has left with exit code {body.return_code}"

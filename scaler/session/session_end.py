@@ -10,7 +10,8 @@ two processes, and each of the four has a file of its own:
 
 What the two at the scheduler have in common stands in session_at_scheduler, the two at the relay in session_at_relay.
 Each end lists in `handlers` what it is told and does about that. So a new frame is a line and a method in the file of
-the end that takes it.
+the end that takes it. A cluster whose workers are an engine's slots has an end of its own at the cluster's side
+(scaler.engines.session), which takes what cluster_at_relay takes; tests/session/test_ends.py compares them.
 
 Rule 1: a body that is not in `handlers` ends the session: that side does not say such a thing.
 Not here: numbers, what is sent again, and objects on their way (conversation).

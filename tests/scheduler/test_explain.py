@@ -98,9 +98,9 @@ def test_a_task_that_runs_and_one_behind_it():
     worker.begin()
     said = ask(core, first, 3 * SECOND)
     assert (said.state, said.worker, said.worker_name) == ("placed", 1, "w0")
-    assert said.sentence == "runs on worker w0 since 2.0 s"
+    assert said.sentence == "runs on worker w0, for 2.0 s so far"
     said = ask(core, second, 3 * SECOND)
-    assert said.sentence == f"is number 2 on worker w0, behind f1 (task {first:#x}), which runs there since 2.0 s"
+    assert said.sentence == f"is number 2 on worker w0, behind f1 (task {first:#x}), which has run there for 2.0 s"
     assert said.facts.as_dict()["ahead"] == 1
 
 
