@@ -189,7 +189,8 @@ cdef class SchedulerCore:
                 self.refused += 1
                 return
         elif is_new and digest_of(payload) != digest:
-            # Else the first client to announce a digest would choose the code of all. Objects are their maker's to change at any time.
+            # Else the first client to announce a digest would choose the code of all. Objects are their maker's to
+            # change at any time.
             self.refused += 1
             return
         if taken:
