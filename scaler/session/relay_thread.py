@@ -103,7 +103,11 @@ class RelayThread:
             try:
                 while self._side.over is None and not self._may_end():
                     self._turn()
-                    if self._dealer.is_broken or (self._is_silent() and not self._dealer.has_message):
+                    if self._dealer.is_broken:
+                        self._receive()  # what came before it broke: perhaps that the scheduler stops its workers
+                    elif not self._is_silent() or self._dealer.has_message:
+                        continue
+                    if self._side.over is None:
                         self._reconnect()
                 reason = self._side.over or "the session was ended"
                 if self._side.over is None:
