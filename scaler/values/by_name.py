@@ -35,7 +35,10 @@ def modules_by_value() -> tuple[bytes, ...]:
     registered = () if cloudpickle is None else getattr(cloudpickle, "_PICKLE_BY_VALUE_MODULES", ())
     seen = len(sys.modules), len(registered)
     if seen != _seen:
-        registered = _register_made_by_hand() or registered
+        try:
+            registered = _register_made_by_hand() or registered
+        except ImportError:  # a signal's handler has interrupted cloudpickle's import: the next call sees it whole
+            return _by_value
         _seen = len(sys.modules), len(registered)
         _by_value = tuple(name.encode("utf-8", "surrogatepass") for name in tuple(registered))
     return _by_value
@@ -57,11 +60,11 @@ def _register_made_by_hand() -> Any:
     ]
     if not made:
         return None
-    import cloudpickle
+    from cloudpickle.cloudpickle import list_registry_pickle_by_value, register_pickle_by_value
 
     for module in made:
-        cloudpickle.register_pickle_by_value(module)
-    return cloudpickle.list_registry_pickle_by_value()
+        register_pickle_by_value(module)
+    return list_registry_pickle_by_value()
 
 
 def travels_by_value(module_name: str) -> bool:
