@@ -296,10 +296,7 @@ class ClusterConfig(ObjectsConfig, LoggingConfig):
 
     def __post_init__(self) -> None:
         _check_folder(self.object_folder)
-        try:
-            self.address.check_connectable()
-        except AddressError as error:
-            raise OptionError(str(error)) from None
+        _check_connectable(self.address)
         self._check_launch()
         if self.max is None and (self.min is not None or (self.dry_run and self.launch is None)):
             raise OptionError(
@@ -351,8 +348,8 @@ class ClusterConfig(ObjectsConfig, LoggingConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TopConfig:
-    """The options of scaler_top."""
+class ViewerConfig:
+    """The options of all that show a scheduler at work."""
 
     monitor_address: str = field(
         metadata=required(
@@ -365,6 +362,28 @@ class TopConfig:
         None, "a folder of keys by which the scheduler lets this look", group=WHERE,
         shown="FOLDER", default_words="SCALER_KEYS, else what a scheduler of this machine has left",
     )  # fmt: skip
+
+    @property
+    def is_recording(self) -> bool:
+        """It is a file that is to be shown."""
+        return "://" not in self.monitor_address
+
+    def _check(self, record: str | None) -> None:
+        if self.is_recording:
+            if record is not None:
+                raise OptionError("--record writes down what a scheduler says, and a recording is there already")
+            return
+        try:
+            address = Address.parse(self.monitor_address)
+        except AddressError as error:
+            raise OptionError(str(error)) from None
+        _check_connectable(address)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TopConfig(ViewerConfig):
+    """The options of scaler_top."""
+
     timeout: float = option(
         5, "give up if the first report has not come after so long", group=TIME, unit="seconds", least=0
     )
@@ -377,37 +396,14 @@ class TopConfig:
     )
     ascii: bool = option(False, "show nothing but ASCII, as where the locale has no other characters", group=WORK)
 
-    @property
-    def is_recording(self) -> bool:
-        """It is a file that is to be shown."""
-        return "://" not in self.monitor_address
-
     def __post_init__(self) -> None:
-        if self.is_recording:
-            if self.record is not None:
-                raise OptionError("--record writes down what a scheduler says, and a recording is there already")
-            return
-        try:
-            Address.parse(self.monitor_address).check_connectable()
-        except AddressError as error:
-            raise OptionError(str(error)) from None
+        self._check(self.record)
 
 
 @dataclass(frozen=True, kw_only=True)
-class UiConfig(LoggingConfig):
+class UiConfig(ViewerConfig, LoggingConfig):
     """The options of scaler_ui."""
 
-    monitor_address: str = field(
-        metadata=required(
-            "what to show: a scheduler's monitor address, or a file that --record has made",
-            default_words=_FOUND_MONITOR,
-            find=lambda: find_monitor_address(None),
-        )
-    )
-    keys: str | None = option(
-        None, "a folder of keys by which the scheduler lets this look", group=WHERE,
-        shown="FOLDER", default_words="SCALER_KEYS, else what a scheduler of this machine has left",
-    )  # fmt: skip
     host: str = option("127.0.0.1", "where to serve the page; beyond this machine it asks for a token", group=WHERE)
     port: int = option(50001, "on which port; 0: any free one", group=WHERE, least=0, most=65535)
     token: str | None = option(
@@ -424,14 +420,7 @@ class UiConfig(LoggingConfig):
     )
 
     def __post_init__(self) -> None:
-        if "://" not in self.monitor_address:
-            if self.record is not None:
-                raise OptionError("--record writes down what a scheduler says, and a recording is there already")
-            return
-        try:
-            Address.parse(self.monitor_address).check_connectable()
-        except AddressError as error:
-            raise OptionError(str(error)) from None
+        self._check(self.record)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -474,10 +463,7 @@ class EngineConfig(LoggingConfig):
     )
 
     def __post_init__(self) -> None:
-        try:
-            self.address.check_connectable()
-        except AddressError as error:
-            raise OptionError(str(error)) from None
+        _check_connectable(self.address)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -519,10 +505,14 @@ class SymphonyConfig(LoggingConfig):
     )
 
     def __post_init__(self) -> None:
-        try:
-            self.address.check_connectable()
-        except AddressError as error:
-            raise OptionError(str(error)) from None
+        _check_connectable(self.address)
+
+
+def _check_connectable(address: Address) -> None:
+    try:
+        address.check_connectable()
+    except AddressError as error:
+        raise OptionError(str(error)) from None
 
 
 def _check_folder(folder: str | None) -> None:

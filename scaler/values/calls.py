@@ -3,7 +3,7 @@
 Not here: how a graph gets to them (scaler.client.graph).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 
@@ -49,6 +49,20 @@ class Inner:
 
     def __reduce__(self) -> Any:
         return Inner, (self.function, self.args)
+
+
+def replace_marks(value: Any, mark: type, picks: Sequence[Any]) -> Any:
+    """The value with pick k in place of the mark of number k, wherever that stands in what a graph wrote."""
+    kind = type(value)
+    if kind is mark:
+        return picks[value.number]
+    if kind is list or kind is tuple:
+        return kind([replace_marks(item, mark, picks) for item in value])
+    if kind is dict:
+        return {key: replace_marks(item, mark, picks) for key, item in value.items()}
+    if kind is Inner:
+        return Inner(value.function, [replace_marks(item, mark, picks) for item in value.args])
+    return value
 
 
 def call_nested(function: Callable[..., Any], args: list[Any]) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 
 from scaler._native import run_piece
 from scaler.values import payload, reference
-from scaler.values.calls import Inner
+from scaler.values.calls import replace_marks
 
 
 class PieceRunner:
@@ -97,7 +97,7 @@ class Filled:
         self.function = function
 
     def __call__(self, *given: Any) -> Any:
-        return self.function(*fill(given[-1], given))
+        return self.function(*replace_marks(given[-1], Hole, given))
 
     def __reduce__(self) -> Any:
         return Filled, (self.function,)
@@ -113,17 +113,3 @@ class Hole:
 
     def __reduce__(self) -> Any:
         return Hole, (self.number,)
-
-
-def fill(value: Any, inputs: Any) -> Any:
-    """The value with its inputs in place of the holes."""
-    kind = type(value)
-    if kind is Hole:
-        return inputs[value.number]
-    if kind is list or kind is tuple:
-        return kind([fill(item, inputs) for item in value])
-    if kind is dict:
-        return {key: fill(item, inputs) for key, item in value.items()}
-    if kind is Inner:
-        return Inner(value.function, [fill(item, inputs) for item in value.args])
-    return value

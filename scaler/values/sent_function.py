@@ -50,14 +50,10 @@ def pack(kind: int, owner: bytes, places: tuple[str, ...], reloads: Reloads) -> 
 def load(parts: Parts, again: Callable[[], Parts] | None = None) -> Any:
     """The callable. `again` gives the parts anew; None if it carries nothing but the pickle."""
     data, buffers, references = parts
-    view = memoryview(data)
-    if view[0] == pickle.PROTO[0]:
+    kind, start = _get_ready(data)
+    if not start:
         return loads(data, buffers, references)
-    kind, size = _HEAD.unpack_from(view)
-    start = _HEAD.size + size
-    _, places, reloads = pickle.loads(view[_HEAD.size : start])
-    find_modules(places)
-    load_anew(reloads)
+    view = memoryview(data)
     count = count_visits()
     if kind == KEPT:
         return from_main(loads(view[start:], buffers, references), count)
@@ -76,15 +72,21 @@ def load(parts: Parts, again: Callable[[], Parts] | None = None) -> Any:
 def load_bare(parts: Parts) -> Any:
     """The object itself, for a process that does not call it but sends it on."""
     data, buffers, references = parts
+    _, start = _get_ready(data)
+    return loads(memoryview(data)[start:] if start else data, buffers, references)
+
+
+def _get_ready(data: Any) -> tuple[int, int]:
+    """Have the modules here that the head names. Which kind it is, and where its pickle begins; 0, 0 without a head."""
     view = memoryview(data)
     if view[0] == pickle.PROTO[0]:
-        return loads(data, buffers, references)
-    _, size = _HEAD.unpack_from(view)
+        return 0, 0
+    kind, size = _HEAD.unpack_from(view)
     start = _HEAD.size + size
     _, places, reloads = pickle.loads(view[_HEAD.size : start])
     find_modules(places)
     load_anew(reloads)
-    return loads(view[start:], buffers, references)
+    return int(kind), start
 
 
 def _load_again(again: Callable[[], Parts], start: int) -> Any:

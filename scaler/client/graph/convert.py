@@ -13,7 +13,7 @@ from typing import Any
 from scaler._native import InputSlot
 from scaler.client.graph.order import arrange
 from scaler.client.graph.read import Data, Reader, Slots, as_mapping
-from scaler.client.graph.run import replace_slots
+from scaler.values.calls import replace_marks
 from scaler.values.pieces import Filled, Hole, Placed
 from scaler.values.reference import same
 
@@ -75,7 +75,7 @@ def from_dict(cls: Any, graph: Mapping[Any, Any]) -> tuple[Any, dict[Any, int]]:
             nodes.add(row, node.function, literals, takes if literals else None, make)
         else:
             holes: list[Any] = [Hole(k) for k in range(len(inputs))]
-            args = tuple(replace_slots(arg, holes) for arg in node.args)
+            args = tuple(replace_marks(arg, InputSlot, holes) for arg in node.args)
             nodes.add(list(inputs), node.function, [args], Filled, partial(Filled, node.function))
     return nodes.graph(cls), dict(zip(keys, order.targets, strict=True))
 

@@ -9,10 +9,10 @@ process and goes to the calls that need it. It is dropped after the last of thes
 from collections.abc import Callable
 from typing import Any
 
-from scaler._native import TaskSender
+from scaler._native import InputSlot, TaskSender
 from scaler.client.graph.order import arrange
 from scaler.client.graph.read import Data, Key, Reader, Slots, as_mapping
-from scaler.client.graph.run import replace_slots
+from scaler.values.calls import replace_marks
 from scaler.values.reference import same
 
 
@@ -33,7 +33,7 @@ def start_inside(sender: TaskSender, submit: Callable[..., Any], graph: Any, wan
             continue
         inputs = table.inputs_of(number)
         given = [futures[one] for one in inputs]
-        futures[number] = submit(node.function, *(replace_slots(arg, given) for arg in node.args))
+        futures[number] = submit(node.function, *(replace_marks(arg, InputSlot, given) for arg in node.args))
         for one in inputs:
             uses[one] -= 1
             if uses[one] == 0:

@@ -11,7 +11,7 @@ Not here: what a node is (read), their order (order), records (native/client/gra
 """
 
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import CancelledError
 from typing import Any
 
@@ -19,7 +19,7 @@ from scaler._native import MOST_INPUTS, Call, InputSlot, TaskSender
 from scaler.client.graph.order import Order, arrange, collector_paused
 from scaler.client.graph.read import Data, Key, Reader, Slots, as_mapping
 from scaler.client.parcel import InputEnded
-from scaler.values.calls import Inner, Steps, fail_with, gather
+from scaler.values.calls import Steps, fail_with, gather, replace_marks
 from scaler.values.reference import load_input, same
 
 MOST_STEPS = 256
@@ -166,7 +166,7 @@ class GraphRun:
         values = tuple(self._slots[k] for k in range(MOST_INPUTS))
         ids = [self._send(gather, values[: len(group)], group, 1, True) for group in groups]
         picks = [_Pick(self._slots[k // MOST_INPUTS], k % MOST_INPUTS) for k in range(len(inputs))]
-        made = tuple(replace_slots(arg, picks) for arg in args)
+        made = tuple(replace_marks(arg, InputSlot, picks) for arg in args)
         return self._gather(made, ids) if len(ids) > MOST_INPUTS else (made, ids)
 
 
@@ -180,17 +180,3 @@ class _Pick:
 
     def __reduce__(self) -> Any:
         return operator.getitem, (self.slot, self.number)
-
-
-def replace_slots(value: Any, picks: Sequence[Any]) -> Any:
-    """The value with pick k instead of slot k, wherever that stands."""
-    kind = type(value)
-    if kind is InputSlot:
-        return picks[value.number]
-    if kind is list or kind is tuple:
-        return kind([replace_slots(item, picks) for item in value])
-    if kind is dict:
-        return {key: replace_slots(item, picks) for key, item in value.items()}
-    if kind is Inner:
-        return Inner(value.function, [replace_slots(item, picks) for item in value.args])
-    return value

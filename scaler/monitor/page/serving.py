@@ -30,7 +30,7 @@ def serve(config: UiConfig) -> int:
     history = History()
     listener: Listener | None = None
     problem = ""
-    if "://" in config.monitor_address:
+    if not config.is_recording:
         address = Address.parse(config.monitor_address).check_connectable()
         listener = Listener(address, history, Recorder(config.record) if config.record else None, config.keys)
     else:
