@@ -27,7 +27,7 @@ from scaler.engines.session import ClusterOfSeats
 from scaler.exceptions import SchedulerTimeoutError
 from scaler.program.signals import ENDING
 from scaler.protocol.frames import Role
-from scaler.session.cluster_at_relay import store_tag
+from scaler.session.cluster_end import store_tag
 from scaler.session.dealer import Dealer, greet, new_hello
 from scaler.session.relay_thread import RelayThread
 

@@ -45,23 +45,17 @@ from scaler.engines.job import Context, Job, JobFunction, JobResult, JobTask, Mi
 from scaler.engines.mailbox import Mailbox
 from scaler.engines.seats import Item, Running, Seat, Seats
 from scaler.exceptions import EngineError, TaskTimeoutError
-from scaler.objects.kept_results import KeptResults
-from scaler.objects.naming import Place
 from scaler.program.sparing_log import SparingLog
-from scaler.protocol.bounds import MOST_CLAIMED, MOST_FACTS_LENGTH, MOST_PAYLOAD_BYTES, plain_text
+from scaler.protocol.bounds import MOST_PAYLOAD_BYTES, plain_text
 from scaler.protocol.frames import (
     Answer,
     Cancel,
     Forget,
     Freed,
     Functions,
-    Goodbye,
     Joined,
-    Left,
     Question,
     Release,
-    Shutdown,
-    Taken,
     Tasks,
     Unable,
     Withdraw,
@@ -69,8 +63,7 @@ from scaler.protocol.frames import (
     values,
 )
 from scaler.protocol.questions import What
-from scaler.session.cluster_at_relay import worker_tag
-from scaler.session.session_at_relay import SessionAtRelay
+from scaler.session.cluster_end import ClusterEnd, worker_tag
 from scaler.session.session_end import odd_columns
 from scaler.values import payload
 from scaler.values.death_facts import pack_facts
@@ -83,10 +76,8 @@ MOST_INTERRUPTIONS = 10  # of one task, before they count as deaths
 _NOT_SEEN = "the engine runs it, and what its code does cannot be seen from here"
 
 
-class ClusterOfSeats(SessionAtRelay):
+class ClusterOfSeats(ClusterEnd):
     """`name` is what its seats are called after; `voucher` lets the clients of its tasks in."""
-
-    says_tasks = False
 
     def __init__(
         self,
@@ -105,7 +96,7 @@ class ClusterOfSeats(SessionAtRelay):
         limit_ms: int,
         grace_s: float,
     ) -> None:
-        super().__init__(mailbox, store, mappings, until_named=False)  # type: ignore[arg-type]
+        super().__init__(mailbox, epoch, folder, store, mappings)  # type: ignore[arg-type]
         self._mailbox, self._engine, self._name = mailbox, engine, name
         self._own_epoch, self._folder, self._most_bytes = epoch, folder, most_bytes
         self._context = Context(address, scheduler_epoch, voucher, name, limit_ms)
@@ -118,10 +109,8 @@ class ClusterOfSeats(SessionAtRelay):
         self._names = 0
         self._running: set[Running] = set()
         self._sent_objects: set[int] = set()  # that some job has brought
-        self._kept_results = KeptResults(epoch, folder, mappings, self._free_results)
         self._look_s = 0.0
         self._trouble = ""
-        self.is_shut_down = False
         mailbox.take = self._on_outcome
 
     # seats
@@ -162,14 +151,9 @@ class ClusterOfSeats(SessionAtRelay):
         self.peers.remove(seat)  # type: ignore[arg-type]
         claimed = [(item.task, item.attempt) for item in begun]
         facts = pack_facts({"worker": seat.name, "host": socket.gethostname(), "output": why}) if why else b""
-        self.talk.after_objects(partial(self._say_left, seat, claimed, facts.decode()))
+        self.talk.after_objects(partial(self.say_left, seat.number, 0, facts.decode(), claimed))
         for job in seat.jobs:
             job.is_over = True
-
-    def _say_left(self, seat: Seat, claimed: list[tuple[int, int]], facts: str) -> None:
-        columns = Left.columns_of(claimed[:MOST_CLAIMED])
-        self.talk.post(Left(seat.number, 0, plain_text(facts, MOST_FACTS_LENGTH), **columns))
-        self._kept_results.on_left(seat.number, worker_tag(seat.number))
 
     def attend(self, now_s: float) -> float | None:
         super().attend(now_s)
@@ -261,23 +245,12 @@ class ClusterOfSeats(SessionAtRelay):
                 job.handle.stop()
 
     def _on_freed(self, body: Freed) -> None:
-        for _, object_id in body.rows():
-            self._sent_objects.discard(object_id)
-            if not self._kept_results.forget(object_id):
-                self.talk.incoming.forget(object_id)
-
-    def _on_taken(self, body: Taken) -> None:
-        for naming in body.rows():
-            self._kept_results.on_taken(naming.peer, naming.object, naming.name)
+        self._sent_objects.difference_update(object_id for _, object_id in body.rows())
+        super()._on_freed(body)
 
     def _on_question(self, question: Question) -> None:
         is_output = question.what == What.OUTPUT  # what tasks write goes where the engine's own output goes
         self.talk.post(Answer(question.number, "all of it" if is_output else "", "" if is_output else _NOT_SEEN))
-
-    def _on_shutdown(self, body: Shutdown) -> None:
-        self.is_shut_down = True
-        self.talk.post(Goodbye())
-        self.over = "the scheduler stops its workers"
 
     # jobs
 
@@ -338,10 +311,6 @@ class ClusterOfSeats(SessionAtRelay):
         return function is not None and all(
             self._find(place[0]) is not None for one in payloads for place in split_places(one)[0]
         )
-
-    def _find(self, object_id: int) -> Place | None:
-        kept = self._kept_results.find(object_id)
-        return kept or (self.store.place_of(object_id) if object_id in self.store else None)
 
     def _bytes_of(self, object_id: int) -> bytes:
         place = self._find(object_id)
@@ -465,7 +434,7 @@ class ClusterOfSeats(SessionAtRelay):
             seat.store = Store(self._own_epoch, tag, self._folder, warn_of_files, self._most_bytes)
         return seat.store
 
-    def _free_results(self, number: int, ids: Iterable[int]) -> None:
+    def _tell_freed(self, number: int, ids: Iterable[int]) -> None:
         seat = self._seats.by_number.get(number)
         if seat is not None and seat.store is not None:
             for object_id in ids:
@@ -495,22 +464,13 @@ class ClusterOfSeats(SessionAtRelay):
     def on_broken(self, peer: object) -> None:
         """No peer writes here by itself."""
 
-    def tag_of(self, number: int) -> int:
-        return worker_tag(number)
-
-    def on_sent(self, number: int, record: RecordCopy) -> None:
-        self._kept_results.on_sent(number, record)
-
-    other_side = "a scheduler to a cluster"
     handlers = {
+        **ClusterEnd.handlers,
         Tasks: _on_tasks,
         Functions: _on_functions,
         Forget: _on_forget,
         Withdraw: _on_withdraw,
         Freed: _on_freed,
-        Taken: _on_taken,
         Cancel: _on_cancel,
-        Shutdown: _on_shutdown,
-        Goodbye: SessionAtRelay.on_goodbye,
         Question: _on_question,
     }

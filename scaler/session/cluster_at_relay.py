@@ -12,7 +12,6 @@ from scaler._native import (
     KIND_FREED,
     KIND_FUNCTION,
     KIND_RELEASE,
-    MOST_NUMBERS,
     Mappings,
     RecordCopy,
     RecordRun,
@@ -22,11 +21,10 @@ from scaler._native import (
     join_places,
     split_places,
 )
-from scaler.objects.kept_results import KeptResults
-from scaler.objects.naming import Place, pack_ids, unpack_ids
+from scaler.objects.naming import pack_ids, unpack_ids
 from scaler.objects.relay_transport import RelayTransport
 from scaler.program.stack_dump import NOT_BEGUN
-from scaler.protocol.bounds import MOST_ANSWER_LENGTH, MOST_CLAIMED, MOST_FACTS_LENGTH, plain_text
+from scaler.protocol.bounds import MOST_ANSWER_LENGTH, plain_text
 from scaler.protocol.frames import (
     FLAG_OBJECTS,
     TASK_NUMBER_BITS,
@@ -34,39 +32,21 @@ from scaler.protocol.frames import (
     Cancel,
     Demand,
     Forget,
-    Freed,
     Functions,
-    Goodbye,
     Joined,
     Leaving,
-    Left,
     Question,
     Release,
     Results,
-    Shutdown,
-    Taken,
     Tasks,
     Unable,
     Withdraw,
     Withdrawn,
 )
 from scaler.protocol.questions import What
-from scaler.session.session_at_relay import SessionAtRelay
+from scaler.session.cluster_end import ClusterEnd, worker_tag
 from scaler.session.session_end import odd_columns, with_payload
 from scaler.values.death_facts import pack_facts, read_facts
-
-RELAY_TAG = (1 << 24) - 1  # of the relay's own store
-
-
-def store_tag(session: int) -> int:
-    """Of the relay's store in its first session (0), its second and so on; those of workers are between."""
-    return RELAY_TAG - MOST_NUMBERS - session if session else RELAY_TAG
-
-
-def worker_tag(number: int) -> int:
-    """What the objects that the worker of this number makes begin with, on this host."""
-    return RELAY_TAG - 1 - number
-
 
 # Has a worker asked, in any thread; the other function is called in the relay's, with a text or why there is none.
 AskStack = Callable[[RelayPeer, Callable[[str, str], None]], None]
@@ -89,10 +69,8 @@ class Stopping(Protocol):
     def next_due_s(self) -> float | None: ...
 
 
-class ClusterAtRelay(SessionAtRelay):
+class ClusterAtRelay(ClusterEnd):
     """Tasks in, results out. `dismiss(peer)` is to hang up on a worker: on_left follows."""
-
-    says_tasks = False
 
     def __init__(
         self,
@@ -107,11 +85,9 @@ class ClusterAtRelay(SessionAtRelay):
         ask_output: AskOutput | None = None,
         on_demand: OnDemand = lambda demand, idle_ns: None,
     ) -> None:
-        super().__init__(relay, store, mappings, until_named=False)
+        super().__init__(relay, epoch, folder, store, mappings)
         self._dismiss, self._stopper = dismiss, stopper
         self._ask_stack, self._ask_output, self._on_demand_said = ask_stack, ask_output, on_demand
-        self._kept_results = KeptResults(epoch, folder, mappings, self._tell_freed)
-        self.is_shut_down = False  # the scheduler wants no cluster any more
         self._numbers = 0  # all below it have been given to workers
         self._sending: dict[int, tuple[int, RecordCopy]] = {}  # results whose objects are on their way, by task
         self._about: dict[RelayPeer, tuple[str, int, bytes]] = {}  # names, processes and vouchers
@@ -150,15 +126,12 @@ class ClusterAtRelay(SessionAtRelay):
     def on_broken(self, peer: RelayPeer) -> None:
         self._dismiss(peer)
 
-    def tag_of(self, number: int) -> int:
-        return worker_tag(number)
-
     def on_sending(self, number: int, record: RecordCopy) -> None:
         self._sending[record.task] = number, record
 
     def on_sent(self, number: int, record: RecordCopy) -> None:
         self._sending.pop(record.task, None)
-        self._kept_results.on_sent(number, record)
+        super().on_sent(number, record)
 
     def take_back_all(self, peer: RelayPeer) -> None:
         """This worker will be killed: what it has not begun goes elsewhere."""
@@ -195,13 +168,12 @@ class ClusterAtRelay(SessionAtRelay):
         if answer is not None:
             self.post_all([(peer.number, answer)])
         self._leaving.add(peer.number)
-        self.talk.after_objects(lambda: self._say_left(peer.number, exit_code, reason, peer.claimed))
 
-    def _say_left(self, number: int, exit_code: int, reason: str, claimed: list[tuple[int, int]]) -> None:
-        self._leaving.remove(number)
-        begun = Left.columns_of(claimed[:MOST_CLAIMED])
-        self.talk.post(Left(number, exit_code, plain_text(reason, MOST_FACTS_LENGTH), **begun))
-        self._kept_results.on_left(number, worker_tag(number))  # its results have been sent, or never will be
+        def say_left() -> None:
+            self._leaving.remove(peer.number)
+            self.say_left(peer.number, exit_code, reason, peer.claimed)
+
+        self.talk.after_objects(say_left)
 
     # another scheduler
 
@@ -294,11 +266,6 @@ class ClusterAtRelay(SessionAtRelay):
             found.append((object_id, 0, 0, size, flags) if here is None else (object_id, *here[1:4], flags))
         return join_places(found, stream)
 
-    def _find(self, object_id: int) -> Place | None:
-        """Where an object lies on this host: where a worker has made it, or where it has come to."""
-        kept = self._kept_results.find(object_id)
-        return kept or (self.store.place_of(object_id) if object_id in self.store else None)
-
     def _on_forget(self, body: Forget) -> None:
         for number, function_number in body.rows():
             self.relay.tell(number, KIND_FORGET, function=function_number)
@@ -306,23 +273,9 @@ class ClusterAtRelay(SessionAtRelay):
     def _on_withdraw(self, body: Withdraw) -> None:
         self.talk.post(Withdrawn.of([(*row, bool(self.relay.withdraw(*row))) for row in body.rows()]))
 
-    def _on_freed(self, body: Freed) -> None:
-        for _, object_id in body.rows():
-            if not self._kept_results.forget(object_id):
-                self.talk.incoming.forget(object_id)
-
-    def _on_taken(self, body: Taken) -> None:
-        for naming in body.rows():
-            self._kept_results.on_taken(naming.peer, naming.object, naming.name)
-
     def _on_demand(self, body: Demand) -> None:
         idle = dict(body.rows())
         self._on_demand_said(body, {peer: idle[peer.number] for peer in self.peers if peer.number in idle})
-
-    def _on_shutdown(self, body: Shutdown) -> None:
-        self.is_shut_down = True
-        self.talk.post(Goodbye())
-        self.over = "the scheduler stops its workers"
 
     def _on_cancel(self, body: Cancel) -> None:
         """Nobody wants these any more. What had not begun was asked back before."""
@@ -331,17 +284,13 @@ class ClusterAtRelay(SessionAtRelay):
             if peer is not None:
                 self._stopper.stop(peer, task, attempt)
 
-    other_side = "a scheduler to a cluster"
     handlers = {
+        **ClusterEnd.handlers,
         Tasks: _on_tasks,
         Functions: _on_functions,
         Forget: _on_forget,
         Withdraw: _on_withdraw,
-        Freed: _on_freed,
-        Taken: _on_taken,
         Cancel: _on_cancel,
-        Shutdown: _on_shutdown,
-        Goodbye: SessionAtRelay.on_goodbye,
         Question: _on_question,
         Demand: _on_demand,
     }

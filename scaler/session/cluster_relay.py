@@ -35,7 +35,8 @@ from scaler.program.processes import Process
 from scaler.program.sparing_log import SparingLog
 from scaler.protocol.bounds import plain_text
 from scaler.protocol.frames import Alarm, Demand, Hello, Output, Unable, Usage, Welcome, column
-from scaler.session.cluster_at_relay import ClusterAtRelay, store_tag, worker_tag
+from scaler.session.cluster_at_relay import ClusterAtRelay
+from scaler.session.cluster_end import store_tag, worker_tag
 from scaler.session.dealer import Dealer
 from scaler.session.relay_thread import RelayThread
 from scaler.values.death_facts import pack_facts

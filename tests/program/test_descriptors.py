@@ -8,6 +8,7 @@ import threading
 import pytest
 
 from scaler.program.descriptors import close_all, has_packet, message_in, receive_packet, write_all
+from tests.processes import open_descriptors
 
 
 @pytest.fixture
@@ -15,10 +16,6 @@ def pair():
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours, theirs:
         yield ours, theirs
-
-
-def open_descriptors():
-    return len(os.listdir("/proc/self/fd"))
 
 
 def test_what_comes_from_another_process_no_program_that_is_started_here_gets(pair):

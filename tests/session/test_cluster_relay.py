@@ -1,7 +1,6 @@
 """ClusterRelay: a session that cannot be begun leaves nothing, takes no worker along, and may be tried again."""
 
 import asyncio
-import os
 import threading
 from contextlib import closing
 from typing import cast
@@ -20,7 +19,7 @@ from scaler.session import cluster_relay
 from scaler.session.cluster_relay import ClusterRelay, new_bell_page
 from scaler.session.dealer import Dealer
 from scaler.session.relay_thread import RelayThread
-from tests.processes import wait_until
+from tests.processes import open_descriptors, wait_until
 
 
 @pytest.fixture
@@ -41,10 +40,6 @@ def new_relay(address, loop, over):
         timeout_s=5, facts_of=lambda key: {}, on_kill=lambda key: None, on_over=over.append,
         on_stack_wanted=lambda key, answer: None, on_output_wanted=lambda client, answer: None,
     )  # fmt: skip
-
-
-def descriptors():
-    return set(os.listdir("/proc/self/fd"))
 
 
 def our_threads():
@@ -82,14 +77,14 @@ def test_a_next_session_that_cannot_be_begun_keeps_the_workers_and_is_begun_late
             await until(lambda: len(relay._session.peers) == 1)
             relay._call(lambda: setattr(relay._session, "over", "its scheduler has died"))
             await until(lambda: over)
-            before, threads = descriptors(), our_threads()
+            before, threads = open_descriptors(), our_threads()
             with monkeypatch.context() as patched:
                 patched.setattr(where, name, fail_with(error))
                 for _ in range(3):
                     with pytest.raises(type(error), match=str(error.args[-1])):
                         await relay.go_on(Dealer(address), Hello(), welcome_of(2))
             await until(lambda: our_threads() <= threads)
-            await until(lambda: len(descriptors()) <= len(before))
+            await until(lambda: len(open_descriptors()) <= len(before))
             await relay.go_on(Dealer(address), Hello(), welcome_of(2))
             await until(lambda: len(relay._session.peers) == 1)
             assert entry.connection.fileno() >= 0
@@ -105,13 +100,13 @@ def test_a_next_session_that_cannot_be_begun_keeps_the_workers_and_is_begun_late
 @pytest.mark.parametrize(("where", "name", "error"), [*WANT, (cluster_relay, "LocalPeers", OSError(24, "no sockets"))])
 def test_a_relay_that_cannot_be_made_leaves_nothing(address, monkeypatch, where, name, error):
     async def play():
-        before, threads = descriptors(), our_threads()
+        before, threads = open_descriptors(), our_threads()
         with monkeypatch.context() as patched:
             patched.setattr(where, name, fail_with(error))
             with pytest.raises(type(error)):
                 new_relay(address, asyncio.get_running_loop(), [])
         await until(lambda: our_threads() <= threads)
-        await until(lambda: len(descriptors()) <= len(before))
+        await until(lambda: len(open_descriptors()) <= len(before))
 
     asyncio.run(play())
 

@@ -12,7 +12,7 @@ from scaler.colocation.names import object_folder
 from scaler.objects.outgoing import OutgoingObjects
 from scaler.protocol.codec import decode, encode
 from scaler.protocol.frames import Fetched, Frame, Offer, Serves, Tasks
-from scaler.session.cluster_at_relay import worker_tag
+from scaler.session.cluster_end import worker_tag
 from tests.effort import rounds
 from tests.sim.test_wire import settle, talk
 from tests.sim.wire import Port, RemoteClient, RemoteCluster, World

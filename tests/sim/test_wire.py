@@ -25,7 +25,7 @@ from scaler._native import (
 from scaler.protocol.codec import decode, encode
 from scaler.protocol.frames import Clear, Frame, FrameError, Goodbye, Hello, Refusal, Results, Role, Tasks
 from scaler.session import conversation
-from scaler.session.cluster_at_relay import worker_tag
+from scaler.session.cluster_end import worker_tag
 from scaler.session.link import WAITING_BYTES
 from tests.effort import rounds
 from tests.sim.wire import RemoteClient, RemoteCluster, RemoteWorker, Rings, World, hello

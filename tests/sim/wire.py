@@ -63,7 +63,8 @@ from scaler.protocol.codec import decode, encode
 from scaler.protocol.frames import Frame, Hello, Role, Welcome
 from scaler.session.client_at_relay import ClientAtRelay
 from scaler.session.client_relay import RELAY_TAG
-from scaler.session.cluster_at_relay import ClusterAtRelay, store_tag, worker_tag
+from scaler.session.cluster_at_relay import ClusterAtRelay
+from scaler.session.cluster_end import store_tag, worker_tag
 from scaler.session.ledger import NumberError
 from scaler.session.remote_peers import RemotePeers
 from scaler.session.session_at_relay import SessionAtRelay
