@@ -26,16 +26,15 @@ cdef class Drill:
     cdef readonly uint64_t submitted, done, delivered
     cdef readonly uint64_t core_ns         # spent in the pump and the core
 
-    def __init__(self, uint32_t clients, uint32_t workers, uint32_t ring_bytes=262144, bint recorded=True):
+    def __init__(self, uint32_t clients, uint32_t workers, uint32_t ring_bytes=262144):
         cdef uint32_t i
         cdef Segment recorder
         self.bell_memory = Segment.private(PAGE)
         self.bell = <BellPage *>self.bell_memory.start
         self.pump = Pump(SchedulerCore(1), self.bell_memory, -1)
-        if recorded:
-            recorder = Segment.private(RECORDER_HEADER_BYTES + MOST_EVENTS * sizeof(RecordedEvent))
-            memset(recorder.start, 0, recorder.size)       # as below
-            self.pump.core.recorder = Recorder(recorder)
+        recorder = Segment.private(RECORDER_HEADER_BYTES + MOST_EVENTS * sizeof(RecordedEvent))
+        memset(recorder.start, 0, recorder.size)           # as below
+        self.pump.core.recorder = Recorder(recorder)
         self.clients = [self.play(False, i + 1, ring_bytes) for i in range(clients)]
         self.workers = [self.play(True, 0, ring_bytes) for i in range(workers)]
 

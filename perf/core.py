@@ -24,7 +24,6 @@ TASKS = 200_000
 WARM_UP = 30_000
 SMALL_RINGS = 65536
 MOST_RATIO = 1.3
-MOST_RECORDER_NS = 10
 
 
 def ns_per_task(drill: Drill, duration_ns: int) -> float:
@@ -101,26 +100,6 @@ def clients(links: tuple[str, ...]) -> list[Figure]:
     return compare(cost(2), cost(1_000), "2 clients", "1,000 clients", None)
 
 
-def recorder(links: tuple[str, ...]) -> list[Figure]:
-    """what the flight recorder adds to the cost of a task: two clients, 8 workers, 10,000 queued"""
-
-    def cost(recorded: bool) -> Callable[[], float]:
-        def measure() -> float:
-            drill = Drill(2, 8, recorded=recorded)
-            drill.fill(10_000)
-            return ns_per_task(drill, QUICK_NS)
-
-        return measure
-
-    costs = alternate({"without": cost(False), "with": cost(True)})
-    added = [more - less for more, less in zip(costs["with"], costs["without"], strict=True)]
-    return [
-        of_rounds("without", costs["without"], "ns/task", at_most=True),
-        of_rounds("with", costs["with"], "ns/task", at_most=True),
-        of_rounds("with - without", added, "ns/task", MOST_RECORDER_NS, at_most=True),
-    ]
-
-
 def memory(links: tuple[str, ...]) -> list[Figure]:
     """what a queued f(int) adds to the process: from 100,000 to 1,100,000 of them, payload included"""
     ours, theirs = multiprocessing.Pipe(duplex=False)
@@ -145,7 +124,6 @@ ROWS: Rows = {
     "queued": queued,
     "workers": workers,
     "clients": clients,
-    "recorder": recorder,
     "memory": memory,
 }
 
