@@ -10,8 +10,8 @@ import os
 import select
 import signal
 import sys
-import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from scaler.config.table import EngineConfig
@@ -21,6 +21,7 @@ from scaler.engines.executor import ExecutorEngine
 from scaler.engines.program import run_engine
 from scaler.engines.ray import RayEngine
 from scaler.exceptions import OptionError
+from scaler.program.threads import new_thread
 
 
 def run(config: EngineConfig) -> int:
@@ -77,7 +78,7 @@ def begin_process() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     pid = os.getppid() if parent is None else parent.pid
-    threading.Thread(target=_end_with, args=(pid,), name="scaler-parent", daemon=True).start()
+    new_thread("scaler-parent", partial(_end_with, pid)).start()
 
 
 def _end_with(parent: int | None) -> None:

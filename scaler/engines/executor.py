@@ -14,6 +14,7 @@ from typing import Any
 
 from scaler.engines.engine import Done, Engine, Handle, JobCancelled, JobLost
 from scaler.engines.run import run_job
+from scaler.program.threads import new_thread
 
 CLOSE_S = 5.0  # for what its processes do about being terminated
 
@@ -68,7 +69,7 @@ class ExecutorEngine(Engine):
         for process in processes:  # what they run would keep them, and the end of this program would wait for it
             with contextlib.suppress(Exception):
                 process.terminate()
-        ending = threading.Thread(target=self._executor.shutdown, name="scaler-executor-ends", daemon=True)
+        ending = new_thread("scaler-executor-ends", self._executor.shutdown, runs_others=True)
         ending.start()
         ending.join(CLOSE_S)
         for process in processes:

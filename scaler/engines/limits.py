@@ -18,6 +18,7 @@ from typing import Any
 
 from scaler.cancellation import STOP_SIGNAL
 from scaler.exceptions import TaskCancelled
+from scaler.program.threads import new_thread
 from scaler.values import payload
 from scaler.values.sent_function import name_of
 
@@ -98,7 +99,7 @@ def _on_signal(number: int, frame: Any) -> None:
 def _begin_to_watch() -> None:
     global _watch
     if _watch is None or not _watch.is_alive():  # a process that was forked has no such thread
-        _watch = threading.Thread(target=_look, name="scaler-limits", daemon=True)
+        _watch = new_thread("scaler-limits", _look)
         _watch.start()
 
 

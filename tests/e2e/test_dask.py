@@ -146,7 +146,7 @@ def test_a_store_into_memory_is_refused(client, n, tmp_path):
         {},
     ]
     for target in targets:
-        for options in ({}, {"lock": False}, {"return_stored": True}, {"region": (slice(0, n), slice(0, n))}):
+        for options in ({}, {"lock": False}, {"return_stored": True}, {"regions": (slice(0, n), slice(0, n))}):
             with pytest.raises(ValueError, match=f"store into a .*{type(target).__name__} would fill a copy"):
                 da.store(made, target, scheduler=client, **options)
     on_disk: Any = OnDisk(tmp_path / "a")

@@ -26,7 +26,7 @@ import signal
 import sys
 import threading
 import time
-import traceback
+from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -35,6 +35,7 @@ from scaler.engines.run import all_objects
 from scaler.engines.symphony.open_tasks import OpenTasks
 from scaler.engines.symphony.payloads import failed, pack_call, read_output, unreadable
 from scaler.exceptions import EngineError
+from scaler.program.threads import new_thread
 
 SENDERS = 4
 FIRST_PAUSE_S, MOST_PAUSE_S = 0.1, 10.0  # before a session is tried again
@@ -119,14 +120,8 @@ class SymphonyChild:
         self._leave()
 
     def _start(self, name: str, body: Any) -> None:
-        def run() -> None:
-            try:
-                body()
-            except BaseException:
-                traceback.print_exc()
-                os._exit(1)  # without this thread nothing would get on: the parent starts another child
-
-        threading.Thread(target=run, name=name, daemon=True).start()
+        """A thread without which nothing would get on: if it fails, the process ends, and its parent starts another."""
+        new_thread(name, body, lambda error: os._exit(1), runs_others=True).start()
 
     def _say(self, *what: Any) -> None:
         with self._said, contextlib.suppress(OSError):
@@ -272,7 +267,7 @@ class SymphonyChild:
         """Close the session, if that does not take long. The library is not unloaded: that may abort."""
         session = self._session
         if session is not None:
-            closing = threading.Thread(target=_close_quietly, args=(session, self._symphony), daemon=True)
+            closing = new_thread("scaler-close", partial(_close_quietly, session, self._symphony), runs_others=True)
             closing.start()
             closing.join(LEAVE_S)
 

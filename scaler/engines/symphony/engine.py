@@ -15,11 +15,13 @@ import subprocess
 import sys
 import threading
 import time
+from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any
 
 from scaler.engines.engine import Done, Engine, Handle, JobInterrupted, JobLost
 from scaler.exceptions import EngineError
+from scaler.program.threads import new_thread
 
 _log = logging.getLogger(__name__)
 FIRST_PAUSE_S, MOST_PAUSE_S, STEADY_S = 0.1, 10.0, 5.0  # before a child is started again; after which one is steady
@@ -140,7 +142,7 @@ class SymphonyEngine(Engine):
         self._began_s = time.monotonic()
         with self._lock:
             self._process, self._connection = process, connection
-        threading.Thread(target=self._read, args=(process, connection), name="scaler-symphony", daemon=True).start()
+        new_thread("scaler-symphony", partial(self._read, process, connection)).start()
         try:
             connection.send(self._settings)
         except OSError:
