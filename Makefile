@@ -81,6 +81,7 @@ check: setup
 	$(BIN)/python -m tests.checks.imports
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python -m tests.checks.options
+	$(BIN)/python -m tests.checks.pointers
 	$(BIN)/python -m tests.checks.signatures
 	$(BIN)/python -m tests.checks.states
 	$(BIN)/python -m tests.checks.top

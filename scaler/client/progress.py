@@ -4,7 +4,7 @@ A bar is drawn by the clock, from counts, and never by a call that ends: a milli
 ten slow ones. Of futures the counts are found by looking at those that are open, of a map they are the map's own.
 
 Rule 1: what goes wrong while a bar is drawn is never the end of the calls.
-Not here: what a call is doing that takes so long (Client.explain, scaler_top).
+Not here: what a call is doing that takes so long (Client.explain, monitor.top).
 """
 
 import concurrent.futures
