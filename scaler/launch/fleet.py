@@ -1,23 +1,23 @@
-"""Fleet: which jobs there should be and which there are. Events in, commands out; no engine, no clock.
+"""Fleet: which jobs there should be and which there are. Events in, commands out; no batch system, no clock.
 
-A job is one host. It is *queued* until its engine starts it, then *running*, and *joined* once the scheduler has heard
-of its cluster. `least` of them stay as long as the launcher does; the others end by themselves when they are idle, so
-the fleet never has to choose which host is to go.
+A job is one host. It is *queued* until its batch system starts it, then *running*, and *joined* once the scheduler has
+heard of its cluster. `least` of them stay as long as the launcher does; the others end by themselves when they are
+idle, so the fleet never has to choose which host is to go.
 
-Rule 1: at most `most_queued` wait, in the engine's queue or for their clusters to join: a queue that does not move is
-        not filled further, and hosts that cannot start are found out with a few.
+Rule 1: at most `most_queued` wait, in the batch system's queue or for their clusters to join: a queue that does not
+        move is not filled further, and hosts that cannot start are found out with a few.
 Rule 2: a job that ends before it has joined has failed. After that nothing is launched for a while, which doubles from
         FIRST_PAUSE_S up to MOST_PAUSE_S, and is over when one joins.
 Rule 3: after START_FAILURES in a row, with nobody joined, no host can be had (`is_unable`): what waits for one would
         wait for ever. It is tried again all the same.
-Not here: how many hosts are of use (cluster.scaling), what an engine does (engine).
+Not here: how many hosts are of use (cluster.scaling), what a batch system does (batch_system).
 """
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from scaler.cluster.scaling import Demand, Grow, Scaling
-from scaler.launch.engine import JobState
+from scaler.launch.batch_system import JobState
 
 FIRST_PAUSE_S, MOST_PAUSE_S = 5.0, 300.0
 START_FAILURES = 3
@@ -43,11 +43,11 @@ class Launch:
 
 
 class Fleet:
-    """The jobs of one launcher, by what the engine calls them. `tag` begins their names."""
+    """The jobs of one launcher, by what the batch system calls them. `tag` begins their names."""
 
     def __init__(self, tag: str, scaling: Scaling, most_queued: int) -> None:
         self.jobs: dict[str, Job] = {}
-        self.is_launching = 0  # that were commanded, and of which the engine has not answered
+        self.is_launching = 0  # that were commanded, and of which the batch system has not answered
         self._tag, self._scaling, self._most_queued = tag, scaling, most_queued
         self._next = 1
         self._failures = 0
@@ -90,13 +90,13 @@ class Fleet:
         return Launch(names, stays, why)
 
     def on_launched(self, launch: Launch, jobs: Sequence[str]) -> None:
-        """The engine has taken these, and calls them so."""
+        """The batch system has taken these, and calls them so."""
         self.is_launching -= len(launch.names)
         for job, name in zip(jobs, launch.names, strict=False):
             self.jobs[job] = Job(name, launch.stays)
 
     def on_not_launched(self, launch: Launch, now_s: float) -> float:
-        """The engine has not taken them. How long is waited before it is tried again."""
+        """The batch system has not taken them. How long is waited before it is tried again."""
         self.is_launching -= len(launch.names)
         return self._fail(now_s)
 
@@ -106,7 +106,7 @@ class Fleet:
         self._next -= len(launch.names)
 
     def on_look(self, states: Mapping[str, JobState], now_s: float) -> list[tuple[str, Job]]:
-        """The engine has said which there are. The jobs that have ended; what had not joined has failed."""
+        """The batch system has said which there are. The jobs that have ended; what had not joined has failed."""
         ended = [(job, about) for job, about in self.jobs.items() if job not in states]
         for job, _ in ended:
             del self.jobs[job]

@@ -1,13 +1,13 @@
-"""Launcher: a supervisor without workers that has an engine start clusters elsewhere, as the work asks for them.
+"""Launcher: a supervisor without workers that has a batch system start clusters elsewhere, as the work asks for them.
 
 It is a cluster of the scheduler like any other, so it needs no more than a worker's key and the scheduler's address,
-and it finds a scheduler that was started again. It hears how much work there is twice a second, and asks the engine
-every few seconds which jobs there are.
+and it finds a scheduler that was started again. It hears how much work there is twice a second, and asks the batch
+system every few seconds which jobs there are.
 
-The engine's commands run in a thread, one at a time: what is decided meanwhile waits for the next word.
+The batch system's commands run in a thread, one at a time: what is decided meanwhile waits for the next word.
 
 Rule 1: told to stop, it ends all its jobs, and stays until they have drained. Ctrl-C does not wait for that.
-Rule 2: whatever an engine says is logged with the job's own words; nothing of it ends the launcher.
+Rule 2: whatever a batch system says is logged with the job's own words; nothing of it ends the launcher.
 Not here: which jobs are wanted (fleet), the connection to the scheduler (cluster.supervisor).
 """
 
@@ -20,15 +20,15 @@ from typing import Any
 
 from scaler.cluster.scaling import Demand
 from scaler.cluster.supervisor import Supervisor
-from scaler.launch.engine import Engine, JobState, LaunchError
+from scaler.launch.batch_system import BatchSystem, JobState, LaunchError
 from scaler.launch.fleet import Fleet, Launch
 from scaler.program.sparing_log import SparingLog
 
 _log = logging.getLogger(__name__)
 _sparing = SparingLog(_log)
 LOOK_S = 2.0
-CLOSE_S = 10.0  # for what the engine itself has started here
-END_S = 30.0  # besides the time to drain, for an engine's jobs to be gone
+CLOSE_S = 10.0  # for what the batch system itself has started here
+END_S = 30.0  # besides the time to drain, for a batch system's jobs to be gone
 
 
 class Launcher:
@@ -38,14 +38,14 @@ class Launcher:
         self,
         supervisor: Supervisor,
         fleet: Fleet,
-        engine: Engine,
+        batch: BatchSystem,
         *,
         end_idle_s: float,
         drain_s: float,
         is_dry: bool = False,
         look_s: float = LOOK_S,
     ) -> None:
-        self._supervisor, self._fleet, self._engine = supervisor, fleet, engine
+        self._supervisor, self._fleet, self._batch = supervisor, fleet, batch
         self._end_idle_s, self._drain_s, self._is_dry, self._look_s = end_idle_s, drain_s, is_dry, look_s
         self._commanding = asyncio.Lock()  # one command at a time
         self._ending = asyncio.Event()
@@ -115,14 +115,14 @@ class Launcher:
         try:
             async with self._commanding:
                 jobs = await asyncio.to_thread(
-                    self._engine.start, launch.names, 0.0 if launch.stays else self._end_idle_s
+                    self._batch.start, launch.names, 0.0 if launch.stays else self._end_idle_s
                 )
             self._fleet.on_launched(launch, jobs)
             _log.info("launched as %s", ", ".join(jobs))
             if self._ending.is_set():
                 async with self._commanding:
-                    await asyncio.to_thread(self._engine.end, jobs)
-        except Exception as error:  # whatever an engine brings about
+                    await asyncio.to_thread(self._batch.end, jobs)
+        except Exception as error:  # whatever a batch system brings about
             pause_s = self._fleet.on_not_launched(launch, time.monotonic())
             self._on_failure(f"hosts could not be launched: {error}", pause_s)
 
@@ -133,15 +133,15 @@ class Launcher:
                 await self._look()
 
     async def _look(self) -> bool:
-        """See which jobs there are. False if the engine does not say."""
+        """See which jobs there are. False if the batch system does not say."""
         try:
             async with self._commanding:
-                states = await asyncio.to_thread(self._engine.look)
+                states = await asyncio.to_thread(self._batch.look)
                 queued = {job for job, about in self._fleet.jobs.items() if about.state is JobState.QUEUED}
                 ended = self._fleet.on_look(states, time.monotonic())
-                words = [await asyncio.to_thread(self._engine.words_of, job) for job, _ in ended]
+                words = [await asyncio.to_thread(self._batch.words_of, job) for job, _ in ended]
         except Exception as error:
-            _sparing.warning(None, "the engine does not say which jobs there are: %s", error)
+            _sparing.warning(None, "the batch system does not say which jobs there are: %s", error)
             return False
         for (job, about), said in zip(ended, words, strict=True):
             if about.has_joined or self._ending.is_set():
@@ -171,7 +171,7 @@ class Launcher:
                 await task
         try:
             async with self._commanding:
-                await asyncio.to_thread(self._engine.end, list(self._fleet.jobs))
+                await asyncio.to_thread(self._batch.end, list(self._fleet.jobs))
         except LaunchError as error:
             _log.error("jobs could not be ended, and go on until they find no scheduler: %s", error)
             self._hurry.set()
@@ -182,4 +182,4 @@ class Launcher:
                 await asyncio.wait_for(self._hurry.wait(), min(0.3, self._look_s))
         if self._fleet.jobs:
             _log.warning("jobs are still there: %s", ", ".join(self._fleet.jobs))
-        await asyncio.to_thread(self._engine.close, 0.0 if self._hurry.is_set() else CLOSE_S)
+        await asyncio.to_thread(self._batch.close, 0.0 if self._hurry.is_set() else CLOSE_S)

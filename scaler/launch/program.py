@@ -18,8 +18,8 @@ from scaler.cluster.supervisor import Supervisor
 from scaler.colocation.memory import object_memory
 from scaler.config.table import ClusterConfig
 from scaler.exceptions import OptionError
+from scaler.launch.batch_system import BatchSystem
 from scaler.launch.command import Commands
-from scaler.launch.engine import Engine
 from scaler.launch.fleet import Fleet
 from scaler.launch.launcher import Launcher
 from scaler.launch.slurm import Slurm
@@ -52,7 +52,7 @@ async def _serve(config: ClusterConfig) -> None:
         memory=object_memory(config.object_folder, config.object_memory_bytes),
     )  # fmt: skip
     launcher = Launcher(
-        supervisor, Fleet(tag, scaling, config.most_queued), _engine(config, tag),
+        supervisor, Fleet(tag, scaling, config.most_queued), _batch_system(config, tag),
         end_idle_s=config.idle_seconds, drain_s=config.drain_seconds, is_dry=config.dry_run,
     )  # fmt: skip
     loop: Any = asyncio.get_running_loop()
@@ -64,7 +64,7 @@ async def _serve(config: ClusterConfig) -> None:
     _log.info("launcher stops")
 
 
-def _engine(config: ClusterConfig, tag: str) -> Engine:
+def _batch_system(config: ClusterConfig, tag: str) -> BatchSystem:
     if config.launch == "ssh":
         return Ssh(config)
     folder = _folder(config)

@@ -17,7 +17,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 
 from scaler.config.table import ClusterConfig
-from scaler.launch.engine import JobState, LaunchError, last_lines, run_command
+from scaler.launch.batch_system import JobState, LaunchError, last_lines, run_command
 from scaler.launch.job_script import cluster_command, job_script
 
 WARNING_S = 60  # before the end of a job's time

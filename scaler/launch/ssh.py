@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import IO
 
 from scaler.config.table import ClusterConfig
-from scaler.launch.engine import MOST_WORDS, JobState, LaunchError
+from scaler.launch.batch_system import MOST_WORDS, JobState, LaunchError
 from scaler.launch.job_script import cluster_command, preparation
 
 _OPTIONS = ("-o", "BatchMode=yes", "-o", "ServerAliveInterval=10", "-o", "ServerAliveCountMax=3")

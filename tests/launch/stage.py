@@ -1,4 +1,4 @@
-"""A scheduler, a client, and a launcher in front of an engine, as a user starts them."""
+"""A scheduler, a client, and a launcher in front of a batch system, as a user starts them."""
 
 from contextlib import ExitStack
 from typing import Any

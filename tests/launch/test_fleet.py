@@ -1,9 +1,9 @@
-"""Which jobs there should be: events in, commands out; no engine, no clock."""
+"""Which jobs there should be: events in, commands out; no batch system, no clock."""
 
 import random
 
 from scaler.cluster.scaling import Demand, Scaling
-from scaler.launch.engine import JobState
+from scaler.launch.batch_system import JobState
 from scaler.launch.fleet import FIRST_PAUSE_S, MOST_PAUSE_S, START_FAILURES, Fleet, Launch
 
 MUCH = Demand(tasks=10_000, work_s=1e6, workers=0)
@@ -15,7 +15,7 @@ def fleet(least: int = 0, most: int = 10, most_queued: int = 3) -> Fleet:
 
 
 def take(made: Fleet, launch: Launch | None) -> list[str]:
-    """As an engine that takes all of it."""
+    """As a batch system that takes all of it."""
     assert launch is not None
     jobs = [f"job of {name}" for name in launch.names]
     made.on_launched(launch, jobs)
@@ -40,7 +40,7 @@ def test_no_more_than_so_many_wait_in_the_queue() -> None:
     assert made.on_demand(demand(SIZE), first.names[:1], 4.0) is None
 
 
-def test_what_was_commanded_counts_before_the_engine_has_answered() -> None:
+def test_what_was_commanded_counts_before_the_batch_system_has_answered() -> None:
     made = fleet()
     assert made.on_demand(MUCH, (), 0.0) is not None
     assert made.on_demand(MUCH, (), 0.5) is None
@@ -93,7 +93,7 @@ def test_failed_starts_make_pauses_that_double_and_one_that_joins_ends_them() ->
     assert len(made.jobs) == 1
 
 
-def test_an_engine_that_takes_nothing_is_left_alone_for_a_while() -> None:
+def test_a_batch_system_that_takes_nothing_is_left_alone_for_a_while() -> None:
     made = fleet()
     launch = made.on_demand(MUCH, (), 0.0)
     assert launch is not None

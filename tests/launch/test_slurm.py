@@ -119,7 +119,7 @@ def test_what_sbatch_refuses_is_said_in_its_words(stage: LaunchStage, tmp_path: 
     assert launcher.stop() == 0
 
 
-def test_an_engine_that_is_not_installed_is_one_sentence(stage: LaunchStage, tmp_path: Path) -> None:
+def test_a_batch_system_that_is_not_installed_is_one_sentence(stage: LaunchStage, tmp_path: Path) -> None:
     os.environ["PATH"], before = str(tmp_path), os.environ["PATH"]
     try:
         launcher = launch(stage, "1:1", tmp_path)

@@ -1,7 +1,7 @@
-"""Engine: what a launcher needs of Slurm, ssh or another batch system: five functions.
+"""BatchSystem: what a launcher needs of Slurm, ssh or another batch system: five functions.
 
-Rule 1: they are called in a thread, one at a time, and may take as long as the engine's commands take.
-Rule 2: what does not work raises LaunchError with what the engine has said, and nothing else.
+Rule 1: they are called in a thread, one at a time, and may take as long as the batch system's commands take.
+Rule 2: what does not work raises LaunchError with what the batch system has said, and nothing else.
 """
 
 import os
@@ -17,7 +17,7 @@ MOST_WORDS = 2000  # characters of what a job or a command has said
 
 
 class LaunchError(ScalerError):
-    """The engine could not do what it was asked."""
+    """The batch system could not do what it was asked."""
 
 
 class JobState(Enum):
@@ -25,12 +25,12 @@ class JobState(Enum):
     RUNNING = "running"
 
 
-class Engine(Protocol):
-    """Jobs are known by what the engine calls them."""
+class BatchSystem(Protocol):
+    """Jobs are known by what the batch system calls them."""
 
     def start(self, names: Sequence[str], end_idle_s: float) -> list[str]:
         """Start a job for each of these clusters, which end by themselves when they have been idle for so long (0: they
-        do not). What the engine calls those that it has taken, in order."""
+        do not). What the batch system calls those that it has taken, in order."""
         ...
 
     def look(self) -> Mapping[str, JobState]:
@@ -38,15 +38,15 @@ class Engine(Protocol):
         ...
 
     def words_of(self, job: str) -> str:
-        """The last that this job has said, or what the engine says of its end; empty if there is nothing."""
+        """The last that this job has said, or what the batch system says of its end; empty if there is nothing."""
         ...
 
     def end(self, jobs: Sequence[str]) -> None:
-        """Have these end, each in the engine's way, which gives it some time. One that is gone is no error."""
+        """Have these end, each in the batch system's way, which gives it some time. One that is gone is no error."""
         ...
 
     def close(self, wait_s: float) -> None:
-        """Let go of what the engine's use has taken, which may be waited for so long."""
+        """Let go of what the batch system's use has taken, which may be waited for so long."""
         ...
 
 
