@@ -113,6 +113,11 @@ cdef class PendingFuture:
         return self.waiters
 
     @property
+    def function_name(self):
+        """What people call its function; empty if its client is not known any more."""
+        return self.client.name_of(self.function) if self.client is not None else ""
+
+    @property
     def _done_callbacks(self):
         return self.callbacks if self.callbacks is not None else []
 

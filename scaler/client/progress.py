@@ -13,6 +13,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from operator import length_hint
 from typing import Any, TypeVar, overload
 
@@ -21,6 +22,7 @@ from scaler.program.threads import new_thread
 
 INTERVAL_S = 0.2
 MOST_LOOKED_AT = 20_000  # open futures, each time
+MOST_FUNCTIONS = 4  # whose counts stand beside a bar
 _F = TypeVar("_F", bound="concurrent.futures.Future[Any]")
 
 
@@ -32,8 +34,9 @@ def progress(futures: Any, **options: Any) -> Any:
     """Show how far these calls are, and come back once all are done, with the futures as a list.
 
     Takes what `submit` and `get(graph, keys, block=False)` give: futures in any iterable, which may be a generator that
-    submits as it is read, or in a dict, which comes back as one. How many have failed stands beside the bar; nothing is
-    raised for them. `options` are those of tqdm, such as `file`, `desc` or `leave`.
+    submits as it is read, or in a dict, which comes back as one. How many have failed stands beside the bar, and how
+    far each function is where there are several; nothing is raised for failures. `options` are those of tqdm, such as
+    `file`, `desc` or `leave`.
     """
     is_mapping = isinstance(futures, Mapping)
     items: Iterable[Any] = futures.values() if is_mapping else futures
@@ -68,6 +71,14 @@ def shown_map(name: str, total: int | None, counts: Callable[[], tuple[int, int]
         _close(bar)
 
 
+@dataclass
+class _Count:
+    """Of the calls of one function."""
+
+    total: int = 0
+    ended: int = 0
+
+
 class _Board:
     """The bar of one call of `progress`."""
 
@@ -76,11 +87,13 @@ class _Board:
         self._bar = _new_bar("tasks", hint, options)
         self._open: deque[Any] = deque()
         self._total = self._ended = self._failed = 0
+        self._by_function: dict[str, _Count] = {}
         self._draw_at = 0.0
 
     def add(self, future: Any) -> None:
         self._open.append(future)
         self._total += 1
+        self._count_of(future).total += 1
         if time.monotonic() >= self._draw_at:
             self._draw()
 
@@ -94,13 +107,25 @@ class _Board:
                 self._open.append(future)
                 continue
             self._ended += 1
+            self._count_of(future).ended += 1
             self._failed += _has_failed(future)
+
+    def _count_of(self, future: Any) -> "_Count":
+        name = future.function_name if isinstance(future, PendingFuture) else ""
+        return self._by_function.setdefault(name, _Count())
+
+    def _words(self) -> str:
+        """How far each function is, where there are several: of those that have most to do."""
+        if len(self._by_function) < 2:
+            return ""
+        most = sorted(self._by_function.items(), key=lambda one: one[1].ended - one[1].total)[:MOST_FUNCTIONS]
+        return ", ".join(f"{_printable(name) or 'others'} {count.ended}/{count.total}" for name, count in most)
 
     def _draw(self) -> None:
         self._look()
         if self._hint is None:
             self._bar.total = self._total
-        _draw(self._bar, self._ended, self._failed)
+        _draw(self._bar, self._ended, self._failed, self._words())
         self._draw_at = time.monotonic() + INTERVAL_S
 
     def finish(self) -> None:
@@ -139,14 +164,20 @@ def _tqdm() -> Any:
 
 def _new_bar(name: str, total: int | None, options: dict[str, Any]) -> Any:
     """`delay`: it is first drawn where a failure to draw is no matter."""
-    shown = "".join(each if each.isprintable() else "?" for each in name[:80])
-    return _tqdm()(**{"desc": shown, "total": total, "unit": "call", "mininterval": 0, "delay": 1e-9, **options})
+    return _tqdm()(
+        **{"desc": _printable(name), "total": total, "unit": "call", "mininterval": 0, "delay": 1e-9, **options}
+    )
 
 
-def _draw(bar: Any, ended: int, failed: int) -> None:
+def _printable(name: str) -> str:
+    return "".join(each if each.isprintable() else "?" for each in name[:80])
+
+
+def _draw(bar: Any, ended: int, failed: int, words: str = "") -> None:
     with contextlib.suppress(OSError, ValueError):  # where it is drawn has gone
-        if failed:
-            bar.set_postfix(failed=failed, refresh=False)
+        if failed or words:
+            said = [f"failed={failed}"] if failed else []
+            bar.set_postfix_str(", ".join([*said, words] if words else said), refresh=False)
         bar.n = ended
         bar.refresh()
 

@@ -48,6 +48,20 @@ def test_futures_of_any_kind_are_counted_and_failed_ones_said():
     assert "failed=1" in last_of(file, "tasks")
 
 
+def test_of_several_functions_each_is_counted(client):
+    file = io.StringIO()
+    futures = [client.submit(square, x) for x in range(3)] + [client.submit(break_at_three, x) for x in range(2, 4)]
+    progress(futures, file=file)
+    assert "5/5" in last_of(file, "tasks")
+    assert "failed=1, square 3/3, break_at_three 2/2" in last_of(file, "tasks")
+
+
+def test_of_one_function_only_the_bar_counts(client):
+    file = io.StringIO()
+    progress([client.submit(square, x) for x in range(3)], file=file)
+    assert "square" not in last_of(file, "tasks")
+
+
 def test_it_waits_until_the_last_one_is_done():
     late: concurrent.futures.Future[int] = concurrent.futures.Future()
     threading.Timer(0.5, late.set_result, [1]).start()

@@ -64,11 +64,19 @@ def test_a_task_that_swallows_its_stop_is_named_when_its_worker_is_killed(link, 
         wait_until(is_said)
 
 
+# The only worker begins with the results when this process has been stopped: before that its client might read them all.
 READS_NOTHING = """
-import os, signal, sys
+import os, signal, sys, time
 from scaler import Client
+
+def wait_until_stopped(pid):
+    while open(f"/proc/{pid}/stat").read().rpartition(")")[2].split()[0] != "T":
+        time.sleep(0.01)
+    return b""
+
 client = Client(sys.argv[1])
-futures = [client.submit(bytes, 20000) for _ in range(200)]
+futures = [client.submit(wait_until_stopped, os.getpid())]
+futures += [client.submit(bytes, 20000) for _ in range(200)]
 print("submitted", flush=True)
 os.kill(os.getpid(), signal.SIGSTOP)
 print(sum(len(future.result()) for future in futures), flush=True)
