@@ -119,7 +119,9 @@ class _Board:
         if len(self._by_function) < 2:
             return ""
         most = sorted(self._by_function.items(), key=lambda one: one[1].ended - one[1].total)[:MOST_FUNCTIONS]
-        return ", ".join(f"{_printable(name) or 'others'} {count.ended}/{count.total}" for name, count in most)
+        return ", ".join(
+            f"{_printable(name.rpartition('.')[2]) or 'others'} {count.ended}/{count.total}" for name, count in most
+        )
 
     def _draw(self) -> None:
         self._look()

@@ -64,7 +64,7 @@ def test_a_task_that_swallows_its_stop_is_named_when_its_worker_is_killed(link, 
         wait_until(is_said)
 
 
-# The only worker begins with the results when this process has been stopped: before that its client might read them all.
+# The only worker begins with the results once this process has been stopped: before that its client might read them.
 READS_NOTHING = """
 import os, signal, sys, time
 from scaler import Client
