@@ -49,7 +49,7 @@ cdef class Drill:
         known = self.pump.add(peer.memory, is_worker, -1, client_bits=bits)
         peer.slot = known.slot
         if not is_worker:
-            self.pump.core.on_function(known.index, 0, digest_of(b""), 0, b"")
+            self.pump.core.on_function(known.index, 0, digest_of(b"", 0), 0, b"")
         return peer
 
     def fill(self, uint64_t count):

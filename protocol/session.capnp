@@ -8,7 +8,8 @@
 
 struct Hello {
   role @0 :UInt8;                                       # 0 client, 1 cluster
-  pythonMajor @1 :UInt8;                                # pickles of functions are read only by the same minor version
+  pythonMajor @1 :UInt8;                                # pickles of functions are read only by the same minor version; 0
+                                                        # and 0: this peer neither makes pickles nor reads any
   pythonMinor @2 :UInt8;
   identity @3 :Data;                                    # 1 to 64 bytes that name this peer and nobody else, ever
   clientBits @4 :UInt32;                                # the 24 high bits of this client's task ids; 0 for a cluster
@@ -23,6 +24,7 @@ struct Hello {
   isNested @13 :Bool;                                   # client: of the tasks that run in one worker
   voucher @14 :Data;                                    # of that, as its cluster has said it
   isElastic @15 :Bool;                                  # cluster: it wants to hear how much work there is
+  minor @16 :UInt16;                                    # of the version of the protocol (README.md, Compatibility)
 }
 
 struct Welcome {
@@ -36,6 +38,7 @@ struct Welcome {
   objectsPort @7 :UInt16;                               # of the scheduler's host, for objects; 0: there is none
   objectsNumber @8 :UInt32;                             # of this session, for sealed connections for objects
   objectsKey @9 :Data;                                  # 32 bytes: of those to objectsPort; empty: they are not sealed
+  minor @10 :UInt16;                                    # as in Hello
 }
 
 struct Refusal {

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from scaler.cluster.launch import Cluster as Cluster
     from scaler.cluster.launch import Scheduler as Scheduler
     from scaler.integrations.executor import ScalerExecutor as ScalerExecutor
+    from scaler.values.named import NamedFunction as NamedFunction
     from scaler.values.reference import ObjectReference as ObjectReference
 
 _HOMES = {
@@ -31,6 +32,7 @@ _HOMES = {
     "Client": "scaler.client.client",
     "Cluster": "scaler.cluster.launch",
     "MatrixGraph": "scaler.client.graph.matrix",
+    "NamedFunction": "scaler.values.named",
     "ObjectReference": "scaler.values.reference",
     "ProfileResult": "scaler.client.future",
     "ScalerExecutor": "scaler.integrations.executor",

@@ -66,6 +66,7 @@ FLAG_CHUNK: Final[int]
 FLAG_PROFILE: Final[int]
 FLAG_INPUTS: Final[int]
 FLAG_OUTPUT: Final[int]
+FLAG_NAMED: Final[int]
 FLAG_RESENT: Final[int]
 
 PLACE_NEW: Final[int]
@@ -199,6 +200,8 @@ MOST_FUNCTION_BYTES: Final[int]
 LEAST_RING_BYTES: Final[int]
 KNOWN_FLAGS: Final[int]
 TASK_FLAGS: Final[int]
+FUNCTION_FLAGS: Final[int]
+MOST_FUNCTION_NAME_BYTES: Final[int]
 
 def find_record_error(kind: int, flags: int, status: int, payload: bytes, options: int = 0) -> str | None: ...
 
@@ -973,6 +976,7 @@ class TaskRunner:
         dumps: Callable[[Any], bytes | tuple[bytes, list[memoryview]]],
         describe: Callable[[BaseException, bool], bytes],
         finish: Callable[[Any], Any] | None = None,
+        named_call: type | None = None,
     ) -> None: ...
 
 # worker
@@ -1362,6 +1366,9 @@ class TaskSender:
         begin: Callable[[], Any],
         options: TaskOptions | None = None,
     ) -> PendingFuture: ...
+    def submit_named(
+        self, function: int, arguments: bytes, begin: Callable[[], Any], options: TaskOptions | None = None
+    ) -> Any: ...
     def done_with(self, value: Any) -> Any: ...
     def ended_as(self, other: PendingFuture) -> Any: ...
     @property

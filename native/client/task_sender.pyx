@@ -88,6 +88,14 @@ cdef class TaskSender:
                                  self.connection.channel.tasks.largest_payload())
         return self.send_packed(function, payload, 0, 0, progress, options)
 
+    def submit_named(self, uint32_t function, bytes arguments not None, begin, TaskOptions options=None):
+        """Send one call of a named function, whose arguments are these bytes; its future."""
+        cdef object payload = arguments
+        self.connection.check()
+        if <size_t>len(arguments) > self.connection.channel.tasks.largest_payload():
+            payload = begin().finish(arguments, self.connection.channel.tasks.largest_payload())
+        return self.send_packed(function, payload, 0, 0, None, options)
+
     cdef object send_packed(self, uint32_t function, payload, int flags, uint32_t items, MapProgress progress,
                             TaskOptions options):
         """Send what may name objects."""

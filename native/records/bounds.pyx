@@ -16,6 +16,8 @@ cpdef enum:
     LEAST_RING_BYTES = 65536       # of a ring for tasks or results: the largest record fits wherever the ring wraps
     KNOWN_FLAGS = 191              # all that layout.pxi names, but for what only tasks have
     TASK_FLAGS = 255
+    FUNCTION_FLAGS = 255
+    MOST_FUNCTION_NAME_BYTES = 255          # of a named function
 
 cdef uint64_t MOST_OBJECT_BYTES = <uint64_t>1 << 40
 
@@ -54,8 +56,10 @@ cdef inline const char *function_error(int flags, size_t size) noexcept nogil:
         return "function: no digest"
     if size - DIGEST_BYTES > MOST_FUNCTION_BYTES:
         return "function: larger than allowed, it should be an object"
-    if flags & ~KNOWN_FLAGS:
+    if flags & ~FUNCTION_FLAGS:
         return "flags: a bit that this version does not know"
+    if flags & FLAG_NAMED and (flags != FLAG_NAMED or not 0 < size - DIGEST_BYTES <= MOST_FUNCTION_NAME_BYTES):
+        return "function: not just a name, though the flag says so"
     return NULL
 
 

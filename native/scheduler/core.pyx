@@ -188,7 +188,7 @@ cdef class SchedulerCore:
             elif self.objects.take(PyBytes_AS_STRING(payload), len(payload), tag, True) != PLACES_GOOD:
                 self.refused += 1
                 return
-        elif is_new and digest_of(payload) != digest:
+        elif is_new and digest_of(payload, flags) != digest:
             # Else the first client to announce a digest would choose the code of all. Objects are their maker's to
             # change at any time.
             self.refused += 1

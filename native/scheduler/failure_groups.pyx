@@ -8,6 +8,8 @@
 # Rule 2: at most MOST_GROUPS groups, those that failed last; texts are cut to a stated length.
 # Not here: what is counted (counts), texts made of facts (scaler.scheduler.publisher).
 
+from json import loads as _read_json
+
 cdef enum:
     MOST_GROUPS = 256
     MOST_MESSAGE_BYTES = 1000
@@ -44,6 +46,19 @@ cdef bytes last_text(const char *payload, size_t size):
         elif data[start] == OP_SHORT_BINUNICODE and end - start >= 2 and data[start + 1] == end - start - 2:
             return payload[start + 2:end]
     return b""
+
+
+cdef tuple neutral_texts(bytes payload):
+    """(type, message, traceback) of what a named function has raised: a JSON object, and no pickle."""
+    cdef list texts = []
+    try:
+        said = _read_json(payload)
+    except (ValueError, RecursionError):
+        return b"", b"", b""
+    for key, most in (("type", MOST_NAME_BYTES), ("message", MOST_MESSAGE_BYTES), ("traceback", MOST_TRACEBACK_BYTES)):
+        text = said.get(key) if type(said) is dict else None
+        texts.append(text[:most].encode("utf-8", "replace")[:most] if type(text) is str else b"")
+    return tuple(texts)
 
 
 cdef tuple parts_of(bytes text):
@@ -95,8 +110,11 @@ cdef class FailureGroups:
         cdef FailureGroup group
         cdef tuple key
         if status == STATUS_RAISED or status == STATUS_UNREADABLE:
-            text = last_text(payload, size)
-            kind, message, place = parts_of(text)
+            if size and payload[0] == b"{":
+                kind, message, text = neutral_texts(payload[:size])
+            else:
+                text = last_text(payload, size)
+                kind, message, place = parts_of(text)
         else:
             text = payload[:min(size, <size_t>MOST_TRACEBACK_BYTES)]
         key = (function, status, kind, place)

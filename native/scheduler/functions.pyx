@@ -21,12 +21,13 @@
 # Not here: which of a client's numbers means which function (clients), which worker has it (workers, dispatcher).
 
 from collections import deque as _deque
-from hashlib import blake2b as _blake2b
+from hashlib import blake2b as _blake2b, sha256 as _sha256
 
 cdef enum:
     QUICK_NS = 1000000
     LEAST_TASK_NS = 500        # that any task is charged
     NO_FUNCTION = 0xFFFFFFFF
+    KEY_FLAGS = FLAG_OBJECTS | FLAG_NAMED    # functions that differ in these are never taken for the same
     MOST_GONE = 256            # functions that no client has any more, and that are shown still
     MOST_GONE_BYTES = 4096     # of one of these, for its name
 
@@ -43,8 +44,10 @@ cdef inline uint64_t expected_ns(Function *function, uint32_t items) noexcept no
     return function.mean_ns * (items if items else 1)
 
 
-cdef bytes digest_of(bytes payload):
-    """What a function with these bytes is known by."""
+cdef bytes digest_of(bytes payload, int flags):
+    """What a function with these bytes is known by. SHA-256 is in every language's libraries, in which names are said."""
+    if flags & FLAG_NAMED:
+        return _sha256(payload).digest()[:DIGEST_BYTES]
     return _blake2b(payload, digest_size=16).digest()
 
 
@@ -82,7 +85,7 @@ cdef class FunctionTable:
     cdef uint32_t next_number
     cdef list announced           # Announced by index; None where there is none
     cdef list free_places
-    cdef dict index_of            # (digest, whether it carries objects) -> index
+    cdef dict index_of            # (digest, KEY_FLAGS of it) -> index
     cdef list forgotten           # (index, number, workers) that nobody has been told of
     cdef bint has_forgotten
     cdef dict owed                # index -> clients (indices) that have forgotten it, and to which it still counts
@@ -112,7 +115,7 @@ cdef class FunctionTable:
     cdef object find(self, bytes digest, int flags):
         """The function's index, or None if nobody has announced it. One that carries objects, whose bytes nobody has
         checked, is never taken for one that does not."""
-        return self.index_of.get((digest, flags & FLAG_OBJECTS))
+        return self.index_of.get((digest, flags & KEY_FLAGS))
 
     cdef uint32_t add(self, bytes digest, int flags, bytes payload) except? 0:
         """A new function's index. It has no users yet."""
@@ -131,7 +134,7 @@ cdef class FunctionTable:
         self.functions[index].floor_ns = CREDIT_NS
         self.functions[index].number = self.next_number
         self.next_number += 1
-        self.index_of[digest, flags & FLAG_OBJECTS] = index
+        self.index_of[digest, flags & KEY_FLAGS] = index
         return index
 
     cdef int make_room(self, uint32_t index) except -1:
@@ -200,7 +203,7 @@ cdef class FunctionTable:
     cdef int forget(self, uint32_t index) except -1:
         cdef Announced announced = self.announced[index]
         self.keep_counts(index, announced)
-        cdef tuple key = (announced.digest, announced.flags & FLAG_OBJECTS)
+        cdef tuple key = (announced.digest, announced.flags & KEY_FLAGS)
         for client in self.owed.pop(index, ()):
             self.owed_by[client].discard(index)
             self.clients.clients[<uint32_t>client].function_bytes -= self.bytes_of(index)

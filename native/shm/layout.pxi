@@ -85,6 +85,7 @@ cpdef enum:
     FLAG_PROFILE = 16     # measure this task by itself, whatever it costs
     FLAG_INPUTS = 32      # the payload names, or has, results of other tasks (inputs.pyx)
     FLAG_OUTPUT = 64      # what the task writes to stdout and stderr goes to its client
+    FLAG_NAMED = 64       # of a function: its bytes are its name, and its tasks' payloads are neutral (worker/runner.pyx)
     FLAG_RESENT = 128     # it was sent to a scheduler before this one: a worker may have it
 
 cpdef enum:

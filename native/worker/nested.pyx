@@ -395,7 +395,7 @@ cdef class NestedTasks:
             value = self.call(run, future, function, &status)
             if run.flags & FLAG_CHUNK:
                 flags = FLAG_CHUNK | (FLAG_PLAIN if run.results.all_plain else 0)
-            elif status == STATUS_OK:
+            elif status == STATUS_OK and not self.runner.is_named(function):
                 if plain_value(small, value):
                     state = FUTURE_DONE
                 else:

@@ -153,13 +153,15 @@ cdef class TaskRun:
 cdef class TaskRunner:
     """What tasks of one worker are run with; how to read and write payloads, and to describe errors, is handed in."""
     cdef object loads, loads_parcel, load_input, dumps, describe, finish
+    cdef object named_call       # the type of a named function here: its arguments and results are not pickles
     cdef unsigned int forks      # there had been so many when it began: a forked copy of the process counts more
 
-    def __init__(self, *, loads, loads_parcel, load_input, dumps, describe, finish=None):
+    def __init__(self, *, loads, loads_parcel, load_input, dumps, describe, finish=None, named_call=None):
         global finish_coroutine
         finish_coroutine = finish                     # for the calls in a piece of a graph
         self.loads, self.loads_parcel, self.load_input = loads, loads_parcel, load_input
         self.dumps, self.describe, self.finish = dumps, describe, finish
+        self.named_call = named_call
         self.forks = forks_so_far
 
     cdef inline int end_if_forked(self, error=None) except -1:
@@ -172,6 +174,8 @@ cdef class TaskRunner:
         """What the one call returns, or what it raised, described. Raises if its arguments could not be read."""
         cdef object arguments = NotImplemented
         cdef object value
+        if type(function) is self.named_call:
+            return self.call_named(run, function, status)
         if not run.flags & ~(FLAG_PROFILE | FLAG_OUTPUT):
             arguments = read_plain(run.payload, run.payload_bytes)
         run.begin_code()
@@ -186,6 +190,31 @@ cdef class TaskRunner:
                 value = self.finish(value)
             run.end_code()
             if not run.is_stopped():
+                return value
+            status[0] = STATUS_RAISED
+            return run.describe_stop(function, None)
+        except BaseException as error:
+            return self.failure(run, function, error, status)
+
+    cdef inline bint is_named(self, object function):
+        """What it returns is the result's payload, and no value to be pickled."""
+        return type(function) is self.named_call
+
+    cdef object call_named(self, TaskRun run, object function, int *status):
+        """The bytes of what a named function returned, or of what it raised. Raises if the payload is not just bytes."""
+        cdef object data = run.pickled
+        if run.flags & (FLAG_CHUNK | FLAG_INPUTS | FLAG_KEYWORDS):
+            raise ValueError("a named function takes one call with one text for its arguments")
+        if run.flags & FLAG_OBJECTS:
+            data = run.take_borrowed()[0]
+        elif data is None:
+            data = PyBytes_FromStringAndSize(run.payload, run.payload_bytes)
+        run.begin_code()
+        try:
+            is_good, value = function.call(data, self.finish)
+            run.end_code()
+            if not run.is_stopped():
+                status[0] = STATUS_OK if is_good else STATUS_RAISED
                 return value
             status[0] = STATUS_RAISED
             return run.describe_stop(function, None)

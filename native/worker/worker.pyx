@@ -320,7 +320,7 @@ cdef class WorkerLoop:
         if self.clients:
             self.end_for_clients()
         self.meter.end(record.function)
-        if status == STATUS_OK and not flags and not interrupts.stopped:
+        if status == STATUS_OK and not flags and not interrupts.stopped and not self.runner.is_named(function):
             small_size = plain_value(small, value)
             if small_size == 0:
                 value = self.runner.pack(run, function, value, &status)

@@ -65,7 +65,8 @@ from scaler.colocation.names import is_over, warn_of_files
 from scaler.exceptions import ClientQuitException, ClientShutdownException, ScalerError, SchedulerTimeoutError
 from scaler.keys.find import find_address
 from scaler.program.notebook import as_html
-from scaler.values import payload
+from scaler.values import neutral, payload
+from scaler.values.named import IsNamed, NamedFunction
 from scaler.values.payload import Failed
 from scaler.values.reference import ObjectReference
 from scaler.worker.context import Here
@@ -237,8 +238,20 @@ class Client:
             fn, args, kwargs = wrap_call(self._serializer, fn, args, kwargs)
         try:
             future: ScalerFuture[Any] = self._submit(self._number_of(fn), args, kwargs, self._dumps)
+        except IsNamed as named:
+            future = self._submit_named(named.function, args, kwargs)
         except InputEnded as ended:
             future = self._sender.ended_as(ended.future)
+        return future
+
+    def _submit_named(
+        self, function: NamedFunction, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> ScalerFuture[Any]:
+        arguments = neutral.dumps_arguments(args, kwargs)
+        number = self._functions.number_of_named(function.name)
+        future: ScalerFuture[Any] = self._sender.submit_named(
+            number, arguments, self._objects.begin, self._options.native
+        )
         return future
 
     @overload
@@ -509,6 +522,8 @@ class Client:
         def submit_bound(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> ScalerFuture[Any]:
             try:
                 future: ScalerFuture[Any] = submit(number_of(fn), args, kwargs, dumps, options)
+            except IsNamed as named:
+                future = self._submit_named(named.function, args, kwargs)
             except InputEnded as ended:
                 future = sender.ended_as(ended.future)
             return future

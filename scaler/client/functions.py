@@ -30,13 +30,14 @@ from collections.abc import Callable
 from hashlib import blake2b
 from typing import Any
 
-from scaler._native import FLAG_OBJECTS, KnownFunction, KnownFunctions, Watch, split_places
+from scaler._native import FLAG_NAMED, FLAG_OBJECTS, KnownFunction, KnownFunctions, Watch, split_places
 from scaler.client.callables import Examined, examine
 from scaler.client.chunk_sizes import Pace
 from scaler.client.import_environment import list_places, list_reloads
 from scaler.client.parcel import Packed, Parcel
 from scaler.client.serializer import SerializedCall
 from scaler.values.by_name import find_home, modules_by_value
+from scaler.values.named import IsNamed, NamedFunction, digest_of
 from scaler.values.pieces import Filled, PieceRunner, Placed
 from scaler.values.sent_function import FRESH, KEPT, Reloads, pack
 
@@ -45,6 +46,7 @@ _log = logging.getLogger(__name__)
 MOST_UNUSED = 1000
 MOST_UNUSED_BYTES = 128 << 20  # the last one stays whatever its size
 MUCH_STATE_BYTES = 1 << 20  # of a function, made anew for each call: its user is told
+_BY_NAME = -1  # in place of an environment: a name is the same in all
 _WRAPPERS = (SerializedCall, Placed, Filled)
 _BY_IDENTITY = (types.FunctionType, type, functools.partial)
 
@@ -112,6 +114,8 @@ class FunctionNumbers:
 
     def _number_of_new(self, function: Callable[..., Any]) -> int:
         """The number of a callable that is not known, or is not what it was."""
+        if type(function) is NamedFunction:
+            raise IsNamed(function)
         if not callable(function):
             raise TypeError(f"the first argument must be callable, not {type(function).__name__}: {function!r}")
         self._check()
@@ -133,6 +137,19 @@ class FunctionNumbers:
             if is_known and about is not None:
                 self._know(function, number, about.watch, environment)
             return number
+
+    def number_of_named(self, name: str) -> int:
+        """The number of a function that workers know by this name."""
+        data = name.encode()
+        with self._lock:
+            self._settle()
+            announced = self._by_content.get((data, _BY_NAME))
+            if announced is None:
+                self._check()
+                announced = self._new((data, _BY_NAME), name)
+                self._announce(announced.number, digest_of(name), data, FLAG_NAMED)
+                announced = self._note(announced)
+            return self._use(announced)
 
     def _know(self, function: Callable[..., Any], number: int, watch: Watch | None, environment: int) -> None:
         """From now on it is known by identity."""
@@ -198,13 +215,20 @@ class FunctionNumbers:
             owner = b"" if is_by_name else self._owner
             data = pack(KEPT if is_kept else FRESH, owner, self._places, self._reloads) + data
         packed = parcel.finish(data, self._most_bytes, may_hold=False)
-        self._last_number += 1
-        announced = _Announced(self._last_number, (digest, environment), name)
+        announced = self._new((digest, environment), name)
         if isinstance(packed, bytes):
             self._announce(announced.number, blake2b(packed, digest_size=16).digest(), packed, 0)
         else:
             announced.object_bytes = sum(place[3] for place in split_places(packed.payload)[0])
             self._send_packed(announced, packed, self._owner)  # type: ignore[arg-type]  # a function has no inputs
+        return self._note(announced)
+
+    def _new(self, content: tuple[bytes, int], name: str) -> "_Announced":
+        self._last_number += 1
+        return _Announced(self._last_number, content, name)
+
+    def _note(self, announced: "_Announced") -> "_Announced":
+        """It has been announced: what this content is known as from now on."""
         meanwhile = self._by_content.get(announced.content)
         if meanwhile is not None:  # announced by a signal's handler: once is enough
             self._unsaid.append(announced.number)

@@ -31,6 +31,7 @@ from scaler._native import (
     FLAG_CHUNK,
     FLAG_INPUTS,
     FLAG_KEYWORDS,
+    FLAG_NAMED,
     FLAG_OBJECTS,
     FLAG_PLAIN,
     PLACE_INPUT,
@@ -54,6 +55,7 @@ from scaler.engines.limits import Limit
 from scaler.exceptions import TaskCancelled, TaskTimeoutError
 from scaler.values import mains, payload, reference, sent_function
 from scaler.worker import context
+from scaler.worker.named import NamedCall
 from scaler.worker.running import Coroutines
 
 PAGE_BYTES = 1 << 16  # more than a worker's page has
@@ -105,6 +107,7 @@ class Guest:
         runner = TaskRunner(
             loads=pickle.loads, loads_parcel=reference.loads, load_input=reference.load_given,
             dumps=payload.dumps_result, describe=payload.describe, finish=self._finish,
+            named_call=NamedCall,
         )  # fmt: skip
         self._loop = GuestLoop(runner, Interrupts(Segment.private(PAGE_BYTES), stop_with=TaskCancelled))
         self._here: context.Here | None = None
@@ -163,6 +166,8 @@ class Guest:
 
     def _call(self, function: Any, task: JobTask, objects: dict[int, bytes], limit: Limit) -> tuple[int, Any]:
         """The status, and the result or the description of what was raised. Raises if the arguments cannot be read."""
+        if type(function) is NamedCall:
+            return self._call_named(function, task, objects, limit)
         args, kwargs = arguments_of(task, objects)
         try:
             with limit:
@@ -175,6 +180,20 @@ class Guest:
             return STATUS_RAISED, limit.description(error) or payload.describe(error, False)
         late = limit.description(None)
         return (STATUS_OK, packed) if late is None else (STATUS_RAISED, late)
+
+    def _call_named(
+        self, function: NamedCall, task: JobTask, objects: dict[int, bytes], limit: Limit
+    ) -> tuple[int, Any]:
+        if task.flags & (FLAG_INPUTS | FLAG_KEYWORDS):
+            raise ValueError("a named function takes one call with one text for its arguments")
+        arguments = _read(task, objects)[0]
+        try:
+            with limit:
+                is_good, said = function.call(arguments, self._finish)
+        except BaseException as error:
+            return STATUS_RAISED, limit.description(error) or payload.describe(error, False)
+        late = limit.description(None)
+        return (STATUS_OK if is_good else STATUS_RAISED, said) if late is None else (STATUS_RAISED, late)
 
     def _run_chunk(self, function: Any, task: JobTask, objects: dict[int, bytes], limit: Limit) -> tuple[int, int, Any]:
         """(flags, how many calls have failed, the results of all). Raises if the chunk cannot be read at all."""
@@ -262,7 +281,9 @@ def _function_of(function: JobFunction, objects: dict[int, bytes]) -> Any:
             _functions.move_to_end(function.digest)
             return found
     try:
-        if not function.flags & FLAG_OBJECTS:
+        if function.flags & FLAG_NAMED:
+            found = NamedCall(function.payload)
+        elif not function.flags & FLAG_OBJECTS:
             found = sent_function.load((function.payload, (), ()))
         else:
             named = {place[0]: objects[place[0]] for place in split_places(function.payload)[0]}

@@ -11,9 +11,15 @@ Not here: what one record may be (native/records/bounds.pyx, whose names are the
 from collections.abc import Iterator
 from typing import TypeVar
 
-from scaler._native import DIGEST_BYTES, KNOWN_FLAGS, MOST_FUNCTION_BYTES, MOST_PAYLOAD_BYTES
+from scaler._native import (
+    DIGEST_BYTES,
+    FUNCTION_FLAGS,
+    MOST_FUNCTION_BYTES,
+    MOST_FUNCTION_NAME_BYTES,
+    MOST_PAYLOAD_BYTES,
+)
 
-__all__ = ["DIGEST_BYTES", "KNOWN_FLAGS", "MOST_FUNCTION_BYTES", "MOST_PAYLOAD_BYTES"]
+__all__ = ["DIGEST_BYTES", "FUNCTION_FLAGS", "MOST_FUNCTION_BYTES", "MOST_FUNCTION_NAME_BYTES", "MOST_PAYLOAD_BYTES"]
 
 FRAME_LIMIT_BYTES = 4 << 20  # reading one takes a few milliseconds, and what it asks for is done in slices
 # Of a message of ZeroMQ's. A peer that is over the limit of a frame by a little is told so, one over this is cut off.

@@ -12,6 +12,8 @@ import contextlib
 import pickletools
 from collections.abc import Iterator
 
+from scaler._native import MOST_FUNCTION_NAME_BYTES
+
 MOST_CHARACTERS = 200
 MOST_BYTES = 1 << 16
 MOST_STEPS = 20_000
@@ -33,6 +35,8 @@ _AROUND = (
 
 def name_in(data: bytes, number: int) -> str:
     """What the function with these bytes, and this number, is called."""
+    if name := _mere_name(data):
+        return name
     start, found = -1, ""
     for _ in range(MOST_PICKLES):  # before the function's own may stand another, of whose it is (values.sent_function)
         start = data.find(b"\x80", start + 1, MOST_BYTES)
@@ -42,6 +46,17 @@ def name_in(data: bytes, number: int) -> str:
             with contextlib.suppress(Exception):  # it was cut, or is no pickle
                 found = _find(data[start : start + MOST_BYTES])
     return printable(found) or f"function {number}"
+
+
+def _mere_name(data: bytes) -> str:
+    """A named function's bytes are its name, and nothing else's are a text that can be printed."""
+    if not 0 < len(data) <= MOST_FUNCTION_NAME_BYTES:
+        return ""
+    try:
+        name = data.decode()
+    except UnicodeDecodeError:
+        return ""
+    return name[:MOST_CHARACTERS] if name.isprintable() else ""
 
 
 def printable(text: str, most: int = MOST_CHARACTERS) -> str:

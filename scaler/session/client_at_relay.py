@@ -28,7 +28,11 @@ from scaler._native import (
 )
 from scaler.objects.naming import pack_ids, unpack_ids
 from scaler.protocol.frames import (
+    FLAG_NAMED,
     FLAG_OBJECTS,
+    NAMED_MINOR,
+    PROTOCOL_MINOR,
+    PROTOCOL_VERSION,
     Answer,
     Body,
     Cancel,
@@ -53,6 +57,10 @@ from scaler.protocol.questions import PART_BYTES, pack_answer, parts_of_output, 
 from scaler.session.session_at_relay import SessionAtRelay
 from scaler.session.session_end import announced, odd_columns, with_payload
 
+_TOO_OLD = (
+    "the scheduler is older than named functions, which version "
+    f"{PROTOCOL_VERSION}.{NAMED_MINOR} of the protocol has brought: install this version of scaler there, too"
+)
 MOST_IDS = 128  # of one control record
 
 
@@ -66,6 +74,7 @@ class ClientAtRelay(SessionAtRelay):
     ) -> None:
         super().__init__(relay, store, mappings)
         self._client_bits = client_bits
+        self.scheduler_minor = PROTOCOL_MINOR  # of the version that the scheduler speaks
         self.peers.append(peer)
         self.talk.post(Joined(peer.number, name, pid))
 
@@ -114,6 +123,9 @@ class ClientAtRelay(SessionAtRelay):
     def _send_function(self, record: RecordCopy) -> None:
         """Announce a function that the client announces."""
         function = announced(0, record)
+        if function.flags & FLAG_NAMED and self.scheduler_minor < NAMED_MINOR:
+            self.over = _TOO_OLD
+            return
         if function.flags & FLAG_OBJECTS:
             self.send_objects(0, function.payload)
             function = function._replace(payload=bare(function.payload))

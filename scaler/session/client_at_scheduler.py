@@ -27,12 +27,14 @@ from scaler.objects.incoming import IncomingObjects
 from scaler.objects.naming import unpack_ids
 from scaler.protocol.bounds import parts_of
 from scaler.protocol.frames import (
+    FLAG_NAMED,
     FLAG_OBJECTS,
     ROWS_PER_SLICE,
     Body,
     Cancel,
     Clear,
     Forget,
+    FrameError,
     Freed,
     Functions,
     Hello,
@@ -93,6 +95,10 @@ class ClientAtScheduler(SessionAtScheduler):
         assert self.index is not None
         for functions in slices_of(body):
             for row in functions:
+                if not self.hello.has_python and not row.flags & FLAG_NAMED:
+                    raise FrameError(
+                        "functions: a client that makes no pickles announces functions by their names only"
+                    )
                 while self.core.has_to_announce_later(self.index, len(row.payload)):
                     self._is_full = True
                     yield

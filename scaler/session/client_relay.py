@@ -62,6 +62,7 @@ class ClientRelay:
         mappings = Mappings(self.epoch, self.folder)
         name = hello.identity.hex()[:8]
         side = self._side = ClientAtRelay(relay, self._store, mappings, hello.client_bits, peer, name, os.getpid())
+        side.scheduler_minor = welcome.minor
         self._thread = RelayThread(
             address, dealer, hello, welcome, side, timeout_s=timeout_s, on_over=self._on_over, keys=keys
         )

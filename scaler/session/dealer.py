@@ -25,7 +25,17 @@ from scaler.keys.folder import PeerKeys
 from scaler.program.descriptors import check_descriptors
 from scaler.protocol.bounds import MOST_MESSAGE_BYTES
 from scaler.protocol.codec import decode, encode
-from scaler.protocol.frames import Frame, FrameError, Goodbye, Hello, Refusal, Role, VersionError, Welcome
+from scaler.protocol.frames import (
+    PROTOCOL_MINOR,
+    Frame,
+    FrameError,
+    Goodbye,
+    Hello,
+    Refusal,
+    Role,
+    VersionError,
+    Welcome,
+)
 from scaler.session.contexts import held_context, release_context, take_context
 from scaler.session.diagnosis import NO_ANSWER, look
 
@@ -155,7 +165,7 @@ def new_hello(
         int(role), sys.version_info.major, sys.version_info.minor, identity, client_bits,
         pid=os.getpid(), uid=os.geteuid(), host_name=socket.gethostname(), worker_names=worker_names,
         is_nested=bool(voucher), voucher=voucher, is_elastic=is_elastic,
-        cluster_name=cluster_name,
+        cluster_name=cluster_name, minor=PROTOCOL_MINOR,
     )  # fmt: skip
 
 

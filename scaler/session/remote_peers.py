@@ -29,6 +29,7 @@ from scaler.program.sparing_log import SparingLog
 from scaler.protocol.bounds import HELLO_LIMIT_BYTES, plain_text
 from scaler.protocol.codec import decode, encode
 from scaler.protocol.frames import (
+    PROTOCOL_MINOR,
     Acknowledge,
     Body,
     Demand,
@@ -62,6 +63,7 @@ ACKNOWLEDGE_S = 0.02
 WARNING_S = 1.0
 BEGIN_S = 60.0  # within which a peer that stays says something after its hello; one of this host says goodbye sooner
 MOST_UNBEGUN = 1024  # that have said nothing but hello; the oldest go first
+_NO_ROUTES = "workers that read no pickles are not taken yet: they would be given tasks that they cannot read"
 TURN_BYTES = 64 << 10  # of frames that one session is given in a turn; the last may be larger, and be done in slices
 
 
@@ -198,13 +200,16 @@ class RemotePeers:
 
     def _on_hello(self, routing_id: bytes, hello: Hello, now_s: float, shown: str) -> None:
         here = sys.version_info
-        if (hello.python_major, hello.python_minor) != here[:2]:
+        if hello.has_python and (hello.python_major, hello.python_minor) != here[:2]:
             self._refuse(
                 routing_id,
                 f"this side runs Python {hello.python_major}.{hello.python_minor}, the scheduler {here[0]}.{here[1]}: "
                 "pickles must match, so use the same minor version on both",
                 is_hello=True,
             )
+            return
+        if hello.role == Role.CLUSTER and not hello.has_python:
+            self._refuse(routing_id, _NO_ROUTES, is_hello=True)
             return
         if routing_id in self._links:
             raise FrameError("a second hello in one session")
@@ -251,7 +256,7 @@ class RemotePeers:
             int(self._epoch, 16), token, resumed, received if resumed else 0, self._local_address,
             round(self._heartbeat_s * 1000), self.monitor,
             objects_port=0 if port is None else port.port, objects_number=number,
-            objects_key=(port.key_for(number) or b"") if port is not None and number else b"",
+            objects_key=(port.key_for(number) or b"") if port is not None and number else b"", minor=PROTOCOL_MINOR,
         )  # fmt: skip
         self._send(routing_id, encode(Frame(welcome, 0, received)))
 

@@ -35,11 +35,12 @@ from scaler.exceptions import (
     DeserializeObjectError,
     MissingObjects,
     NoWorkerError,
+    RemoteError,
     RemoteTraceback,
     TaskRefusedError,
     TaskTimeoutError,
 )
-from scaler.values import reference
+from scaler.values import neutral, reference
 from scaler.values.by_name import MethodPickler, has_no_home, modules_by_value
 from scaler.values.died import died_error
 from scaler.values.failures import Carried, carry
@@ -160,7 +161,7 @@ def describe(error: BaseException, unreadable: bool, text: str = "") -> bytes:
 
     `text` is the traceback if the exception comes from elsewhere. Raises nothing, whatever the exception's code does.
     """
-    text = _shortened(text or "".join(traceback.format_exception(error)))
+    text = shortened(text or "".join(traceback.format_exception(error)))
     kind = type(error)
     try:
         message = str(error)
@@ -176,11 +177,11 @@ def describe(error: BaseException, unreadable: bool, text: str = "") -> bytes:
 
 def describe_overdue(text: str, error: BaseException | None) -> bytes:
     """The payload that says that a task ran longer than it may, and where it was when it was stopped."""
-    where = _shortened("".join(traceback.format_exception(error))) if error is not None else ""
+    where = shortened("".join(traceback.format_exception(error))) if error is not None else ""
     return dumps((TaskTimeoutError(text), f"{where}{TaskTimeoutError.__name__}: {text}\n"))
 
 
-def _shortened(text: str) -> str:
+def shortened(text: str) -> str:
     """A traceback of reasonable length: an exception that passes through many tasks gets longer with each."""
     left_out = len(text) - MOST_TRACEBACK
     if left_out <= 0:
@@ -253,6 +254,8 @@ def _loader(task: int, buffers: Iterable[Any]) -> Callable[[int, Any], Any]:
 
     def load(status: int, raw: Any) -> Any:
         try:
+            if neutral.is_neutral(raw):
+                return neutral.loads(raw) if status == STATUS_OK else _neutral_error(raw)
             value = pickle.loads(raw, buffers=buffers)
         except Exception as error:
             what = "result" if status == STATUS_OK else "exception"
@@ -261,10 +264,21 @@ def _loader(task: int, buffers: Iterable[Any]) -> Callable[[int, Any], Any]:
             ) from error
         if status == STATUS_OK:
             return value
-        exception, text = value
-        if type(exception) is Carried:
-            exception = exception.open()
-        exception.__cause__ = RemoteTraceback(text)
-        return exception
+        return _opened(*value)
 
     return load
+
+
+def _opened(exception: Any, text: str) -> BaseException:
+    """The exception as it is raised here."""
+    error: BaseException = exception.open() if type(exception) is Carried else exception
+    error.__cause__ = RemoteTraceback(text)
+    return error
+
+
+def _neutral_error(raw: Any) -> BaseException:
+    """What a named function has raised: as itself if it was raised in Python, else in words."""
+    failure = neutral.loads_failure(raw)
+    if failure.pickled:
+        return _opened(*pickle.loads(failure.pickled))
+    return _opened(RemoteError(f"{failure.kind}: {failure.message}"), failure.traceback)

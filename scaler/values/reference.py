@@ -17,6 +17,7 @@ import threading
 from typing import Any, Protocol
 
 from scaler._native import FLAG_OBJECTS, Loan, PendingFuture, TaskInput, read_packed
+from scaler.values import neutral
 
 
 class SlotGiver(Protocol):
@@ -105,6 +106,8 @@ def load_given(given: TaskInput) -> Any:
     raw, buffers = given.raw, None
     if given.flags & FLAG_OBJECTS:
         raw, buffers = read_packed(raw.open(True))
+    if neutral.is_neutral(raw):
+        return neutral.loads(raw)
     return pickle.loads(raw, buffers=buffers)
 
 

@@ -46,6 +46,7 @@ from scaler.values import mains, payload
 from scaler.values.reference import load_given, loads
 from scaler.values.sent_function import name_of
 from scaler.worker import context
+from scaler.worker.named import NamedCall
 from scaler.worker.output_capture import OutputCapture
 from scaler.worker.running import Coroutines, function_loader
 from scaler.worker.spawned import teach_multiprocessing
@@ -162,7 +163,7 @@ def main(creator: Creator) -> int:
         [entry.connection.fileno(), creator.fileno()], store, mappings,
         TaskRunner(
             loads=pickle.loads, loads_parcel=loads, load_input=load_given, dumps=payload.dumps_result,
-            describe=payload.describe, finish=Coroutines().finish,
+            describe=payload.describe, finish=Coroutines().finish, named_call=NamedCall,
         ),
         Interrupts(
             entry.memory, stop_with=TaskCancelled, is_importing=is_importing, name_of=name_of,

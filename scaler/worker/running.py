@@ -9,8 +9,9 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
 
-from scaler._native import FLAG_OBJECTS, FunctionObjects, Mappings, Unreadable, end_forked, fork_count
+from scaler._native import FLAG_NAMED, FLAG_OBJECTS, FunctionObjects, Mappings, Unreadable, end_forked, fork_count
 from scaler.values import sent_function
+from scaler.worker.named import NamedCall
 
 
 def function_loader(mappings: Mappings) -> Callable[..., Any]:
@@ -22,6 +23,8 @@ def function_loader(mappings: Mappings) -> Callable[..., Any]:
     def load_function(data: bytes, flags: int, copy: Callable[[bytes], sent_function.Parts] | None = None) -> Any:
         again: Callable[[], sent_function.Parts] | None = None
         try:
+            if flags & FLAG_NAMED:
+                return NamedCall(data)
             if not flags & FLAG_OBJECTS:
                 return sent_function.load((data, (), ()))
             again = FunctionObjects(mappings, data).parts if copy is None else partial(copy, data)

@@ -68,6 +68,7 @@ BODIES = st.one_of(
         host_name=TEXT,
         cluster_name=TEXT,
         worker_names=st.lists(TEXT, max_size=3).map(tuple),
+        minor=st.integers(0, 65535),
     ),
     st.builds(
         Welcome,
@@ -81,6 +82,7 @@ BODIES = st.one_of(
         objects_port=st.integers(0, 65535),
         objects_number=U32,
         objects_key=SEAL,
+        minor=st.integers(0, 65535),
     ),
     st.builds(Refusal, TEXT.filter(bool), st.booleans()),
     st.builds(frames.Goodbye, TEXT),

@@ -63,7 +63,9 @@ def test_columns_are_little_endian_and_those_of_zeros_are_left_out():
         (Functions(digests=bytes(32), ends=struct.pack("<2I", 3, 2), payload=b"ab"), "ends: they do not rise"),
         (Functions(digests=bytes(16), ends=struct.pack("<I", 1), payload=b"ab"), "ends: they do not rise"),
         (Functions(digests=bytes(16), payload=b"ab"), "ends: they do not rise"),
-        (Functions(digests=bytes(16), flags=b"\x40"), "flags: 64 has a bit"),
+        (Functions(digests=bytes(16), flags=b"\x40"), "a named function of 0 bytes"),
+        (Functions(digests=bytes(16), flags=b"\x41", ends=b"\4\0\0\0", payload=b"name"), "is not just a name"),
+        (Functions(digests=bytes(16), flags=b"\x40", ends=b"\0\1\0\0", payload=bytes(256)), "is not just a name"),
     ],
 )
 def test_rows_with_one_error_are_refused(body, words):

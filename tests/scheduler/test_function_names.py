@@ -51,7 +51,14 @@ def test_what_is_said_of_whose_it_is_before_the_pickle_is_passed_over():
     assert name_in(head + dumps(by_name), 7) == f"{__name__}.by_name"
 
 
-@pytest.mark.parametrize("junk", [b"", b"nonsense", b"\x80", b"\x80\x05\x8c\xff", b"\x80\x05" + b"\x94" * 100_000])
+def test_a_named_functions_bytes_are_its_name():
+    assert name_in(b"math:sqrt", 7) == "math:sqrt"
+    assert name_in("\u00fc".encode() * 110, 7) == "\u00fc" * 110
+
+
+@pytest.mark.parametrize(
+    "junk", [b"", b"non\x1bsense", b"n" * 256, b"\x80", b"\x80\x05\x8c\xff", b"\x80\x05" + b"\x94" * 100_000]
+)
 def test_what_is_no_pickle_has_a_number(junk):
     assert name_in(junk, 7) == "function 7"
 

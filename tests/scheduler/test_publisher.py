@@ -90,7 +90,7 @@ def test_every_topic_is_said_once_it_is_subscribed_to(host):
     assert isinstance(workers, Workers)
     assert (list(workers.number), list(workers.held)) == ([1], [1])
     assert isinstance(functions, Functions)
-    assert (list(functions.placed), functions.name) == ([1], ["function 1"])
+    assert (list(functions.placed), functions.name) == ([1], ["function"])
     assert isinstance(clients, Clients)
     assert (list(clients.bits), list(clients.placed)) == ([5], [1])
     assert isinstance(hosts, Hosts)

@@ -10,6 +10,7 @@ Not here: Cap'n Proto (codec), the rows of Tasks and Results (scaler._native.Rec
 
 from typing import NamedTuple
 
+from scaler.protocol.frames.batch import FLAG_NAMED as FLAG_NAMED
 from scaler.protocol.frames.batch import FLAG_OBJECTS as FLAG_OBJECTS
 from scaler.protocol.frames.batch import Cancel as Cancel
 from scaler.protocol.frames.batch import Choice as Choice
@@ -31,6 +32,8 @@ from scaler.protocol.frames.columns import column as column
 from scaler.protocol.frames.columns import row_count as row_count
 from scaler.protocol.frames.columns import slices_of as slices_of
 from scaler.protocol.frames.columns import values as values
+from scaler.protocol.frames.errors import NAMED_MINOR as NAMED_MINOR
+from scaler.protocol.frames.errors import PROTOCOL_MINOR as PROTOCOL_MINOR
 from scaler.protocol.frames.errors import PROTOCOL_VERSION as PROTOCOL_VERSION
 from scaler.protocol.frames.errors import FrameError as FrameError
 from scaler.protocol.frames.errors import VersionError as VersionError

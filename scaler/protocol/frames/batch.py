@@ -12,11 +12,12 @@ from collections.abc import Iterable
 from itertools import pairwise
 from typing import NamedTuple, Self
 
-from scaler.protocol.bounds import DIGEST_BYTES, KNOWN_FLAGS, MOST_FUNCTION_BYTES
+from scaler.protocol.bounds import DIGEST_BYTES, FUNCTION_FLAGS, MOST_FUNCTION_BYTES, MOST_FUNCTION_NAME_BYTES
 from scaler.protocol.frames.columns import ALL, column, ids_column, row_count, three_columns, three_values, values
 from scaler.protocol.frames.errors import FrameError
 
 FLAG_OBJECTS = 1
+FLAG_NAMED = 64  # of a function
 
 
 class Tasks(NamedTuple):
@@ -53,7 +54,8 @@ class Results(NamedTuple):
     payload: bytes = b""
 
 
-_FLAGS = bytes(flags for flags in range(256) if not flags & ~KNOWN_FLAGS)
+_FLAGS = bytes(flags for flags in range(256) if not flags & ~FUNCTION_FLAGS)
+_UNNAMED = bytes(flags for flags in range(256) if not flags & FLAG_NAMED)
 
 
 class Function(NamedTuple):
@@ -100,7 +102,11 @@ class Functions(NamedTuple):
             raise FrameError("ends: they do not rise to the end of the payload")
         if max(sizes) > MOST_FUNCTION_BYTES:
             raise FrameError(f"a function of {max(sizes)} bytes is an object, not a payload")
-        values("flags", "B", self.flags, n)
+        flags = values("flags", "B", self.flags, n)
+        if self.flags.translate(None, _UNNAMED):
+            for size, flag in zip(sizes, flags, strict=True):
+                if flag & FLAG_NAMED and (flag != FLAG_NAMED or not 0 < size <= MOST_FUNCTION_NAME_BYTES):
+                    raise FrameError(f"a named function of {size} bytes, with flags {flag}, is not just a name")
         if odd := self.flags.translate(None, _FLAGS):
             raise FrameError(f"flags: {odd[0]} has a bit that this version does not know")
         values("peers", "I", self.peers, n)

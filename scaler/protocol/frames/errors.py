@@ -1,6 +1,8 @@
 """What is raised where bytes are no frame, or a frame says what cannot be."""
 
 PROTOCOL_VERSION = 2
+PROTOCOL_MINOR = 1  # what may differ between minors: protocol/README.md, Compatibility
+NAMED_MINOR = 1  # from this one on there are named functions
 
 
 class FrameError(ValueError):

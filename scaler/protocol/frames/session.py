@@ -66,6 +66,12 @@ class Hello:
     is_nested: bool = False
     voucher: bytes = b""
     is_elastic: bool = False
+    minor: int = 0
+
+    @property
+    def has_python(self) -> bool:
+        """It makes pickles, or reads some."""
+        return bool(self.python_major)
 
     @property
     def key_role(self) -> str:
@@ -101,6 +107,7 @@ class Welcome:
     objects_port: int = 0
     objects_number: int = 0
     objects_key: bytes = b""
+    minor: int = 0
 
     def find_error(self) -> str | None:
         """What is wrong with it, as a sentence, or None."""
