@@ -394,6 +394,10 @@ class TopConfig(ViewerConfig):
     record: str | None = option(
         None, "write what the scheduler says into this file, to be opened later", group=WORK, shown="FILE"
     )
+    trace: str | None = option(
+        None, "write the tasks that the scheduler still remembers into this file, for ui.perfetto.dev (with the suffix "
+        ".json in Chrome's format), and end", group=WORK, shown="FILE"
+    )  # fmt: skip
     ascii: bool = option(False, "show nothing but ASCII, as where the locale has no other characters", group=WORK)
 
     def __post_init__(self) -> None:

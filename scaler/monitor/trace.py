@@ -1,7 +1,7 @@
 """Traces: what the recorder noted, as a file that ui.perfetto.dev opens: tasks as slices on a lane for each worker.
 
-    python -m scaler.monitor.trace tcp://127.0.0.1:2347 trace.pftrace    what a running scheduler's recorder has
-    python -m scaler.monitor.trace recording trace.json                  what a recording has
+`scaler_top --trace FILE` writes one, and the page of `scaler_ui` has them to download: of what a running scheduler's
+recorder has, or of what a recording has.
 
 The file is Perfetto's protobuf, written by a small encoder of our own (native/monitor/trace.pyx does the slices), or
 with the suffix .json the older format of Chrome, which takes three times the room. On top of the lanes is a counter of
@@ -11,19 +11,15 @@ Rule 1: an event is in the trace once. What the recorder had lost before it coul
 Not here: the layout of the slices (native), events and their ring (events, flight_recorder).
 """
 
-import argparse
 import json
 import logging
 import os
-import sys
 import time
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from scaler._native import TraceLanes
-from scaler.exceptions import ScalerError
 from scaler.monitor.events import EVENT_BYTES, OUTCOMES, read_events
 from scaler.monitor.flight_recorder import FlightRecorder, RecorderError
 from scaler.monitor.recording import Recording
@@ -56,10 +52,15 @@ class Recorded:
 # where events come from
 
 
-def from_scheduler(address: str, timeout_s: float = 5.0) -> Recorded:
+def read_source(source: str, timeout_s: float = 5.0, keys: str | None = None) -> Recorded:
+    """What there is to be seen of events at a monitor address, or in a recording."""
+    return from_scheduler(source, timeout_s, keys) if "://" in source else from_recording(source)
+
+
+def from_scheduler(address: str, timeout_s: float = 5.0, keys: str | None = None) -> Recorded:
     """What the recorder of a running scheduler has: from its ring on this host, else as much as it says in a second."""
     found = Recorded()
-    with Subscriber(address, ("summary", "functions", "workers", "events")) as viewer:
+    with Subscriber(address, ("summary", "functions", "workers", "events"), keys) as viewer:
         until_s = time.monotonic() + timeout_s
         missing = {"summary", "functions", "workers", "events"}
         first = viewer.read_first(timeout_s)
@@ -119,9 +120,14 @@ def _take(found: Recorded, report: Report) -> None:
 # to a file
 
 
+def encode_for(recorded: Recorded, name: str) -> tuple[Iterator[bytes], "Counted"]:
+    """As a file of this name has it: by its suffix."""
+    return encode_json(recorded) if name.endswith(".json") else encode(recorded)
+
+
 def write(recorded: Recorded, path: str | os.PathLike[str]) -> int:
     """Write the trace. How many slices it has."""
-    pieces, count = encode_json(recorded) if str(path).endswith(".json") else encode(recorded)
+    pieces, count = encode_for(recorded, str(path))
     with open(path, "wb") as file:
         for piece in pieces:
             file.write(piece)
@@ -297,27 +303,3 @@ def _line(event: Mapping[str, object]) -> bytes:
 
 
 # by hand
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="scaler.monitor.trace", description="Make a trace for ui.perfetto.dev.")
-    parser.add_argument("source", help="a monitor address, or a recording")
-    parser.add_argument("file", help="the trace to write; with the suffix .json in Chrome's format")
-    parser.add_argument("--timeout", type=float, default=5.0, help="how long to wait for the scheduler, in seconds")
-    chosen = parser.parse_args(arguments)
-    try:
-        if "://" in chosen.source:
-            recorded = from_scheduler(chosen.source, chosen.timeout)
-        else:
-            recorded = from_recording(chosen.source)
-        count = write(recorded, Path(chosen.file))
-    except (ScalerError, OSError) as error:
-        sys.stderr.write(f"scaler.monitor.trace: {error}\n")
-        return 1
-    lost = f"; {recorded.lost} had been written over before" if recorded.lost else ""
-    sys.stdout.write(f"{count} tasks are in {chosen.file}{lost}: open it at https://ui.perfetto.dev\n")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 
 from scaler.monitor.events import Event, write_events
-from scaler.monitor.trace import Recorded, encode, encode_json, main, write
+from scaler.monitor.trace import Recorded, encode, encode_json, write
 
 MS = 1_000_000
 
@@ -158,10 +158,3 @@ def test_the_suffix_json_makes_the_older_format(tmp_path):
     assert (task["name"], task["tid"], task["cat"], task["args"]["calls"]) == ("work", 7, "succeeded", 2)
     assert task["dur"] == pytest.approx(4000, rel=1e-5)
     assert b"".join(encode_json(recorded)[0]).endswith(b"]}\n")
-
-
-def test_a_wrong_source_is_one_sentence_and_status_1(tmp_path, capsys):
-    assert main([str(tmp_path / "nothing"), str(tmp_path / "trace")]) == 1
-    assert "cannot be read" in capsys.readouterr().err
-    assert main(["ipc:///tmp/no-such-scheduler", str(tmp_path / "trace"), "--timeout", "0.2"]) == 1
-    assert "there is no ipc:///tmp/no-such-scheduler" in capsys.readouterr().err

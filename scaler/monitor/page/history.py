@@ -22,6 +22,7 @@ from scaler.monitor.page.series import Series
 from scaler.monitor.page.task_store import EVENT, ROW, Rows, TaskStore
 from scaler.monitor.page.worker_history import WorkerHistory
 from scaler.monitor.report import Body, Events, Failures, Functions, Report, Stack, Summary, Task, Workers
+from scaler.monitor.trace import Recorded
 
 MOST_FUNCTIONS = 4096
 MOST_ANSWERS = 64
@@ -166,6 +167,18 @@ class History:
         rows["function"] = self.functions.translate(events["function"])
         rows["lane"] = self.workers.translate(events["worker"])
         return rows
+
+    def to_trace(self) -> Recorded:
+        """The last tasks that ended, as a trace takes them: by the page's own numbers, which outlast a scheduler."""
+        parts = self.tasks.parts()[::-1]
+        rows = np.concatenate(parts)
+        events = np.zeros(len(rows), EVENT)
+        for name in ("task", "end_ns", "queued_s", "function", "outcome", "calls"):
+            events[name] = rows[name]
+        events["duration_s"] = (rows["end_ns"] - rows["start_ns"]) / 1e9
+        events["worker"] = rows["lane"] + 1  # 0 is no worker
+        functions, workers = dict(enumerate(self.functions.names)), dict(enumerate(self.workers.names, 1))
+        return Recorded(events.tobytes(), functions, workers, self._written_before + self._written - len(rows))
 
     @property
     def summary(self) -> Summary | None:

@@ -4,6 +4,7 @@ Rule 1: all addresses in the page are relative, so that it works behind a proxy'
 Rule 2: what is sent of the bundle are the files that were there at the start, and no path of a request is ever opened.
 """
 
+import asyncio
 import logging
 from collections.abc import Iterable
 from importlib.resources import files
@@ -21,6 +22,7 @@ from scaler.monitor.page.listener import Listener
 from scaler.monitor.page.metrics import registry_of
 from scaler.monitor.page.tables import counts_of
 from scaler.monitor.page.views import VIEWS
+from scaler.monitor.trace import encode_for
 
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
@@ -38,6 +40,7 @@ class PageServer:
         self, history: History, guard: security.Guard, listener: Listener | None, source: str, problem: str = ""
     ) -> None:
         self.history, self._listener, self._source, self._problem = history, listener, source, problem
+        self._tracing = asyncio.Lock()
         self.feed = Feed(history, self.head, self._ask)
         self._bundle = {path.name: path.read_bytes() for path in _bundle_files()}
         self.app = web.Application(middlewares=[security.middleware(guard)])
@@ -47,6 +50,7 @@ class PageServer:
                 web.get("/feed", self.feed.handle),
                 web.get("/metrics", self._metrics),
                 web.get("/health", self._health),
+                web.get("/download/trace.{kind:pftrace|json}", self._trace),
                 web.get("/download/{view}.{kind:csv|json}", self._download),
                 web.get("/{name}", self._file),
             ]
@@ -117,6 +121,18 @@ class PageServer:
             text=text,
             content_type="text/csv" if kind == "csv" else "application/json",
             headers={"Content-Disposition": f'attachment; filename="scaler-{view}.{kind}"'},
+        )
+
+    async def _trace(self, request: web.Request) -> web.Response:
+        """One at a time, since it may be large; beside the loop, since it takes a while."""
+        name = f"scaler-trace.{request.match_info['kind']}"
+        async with self._tracing:
+            recorded = self.history.to_trace()
+            body = await asyncio.to_thread(lambda: b"".join(encode_for(recorded, name)[0]))
+        return web.Response(
+            body=body,
+            content_type="application/json" if name.endswith(".json") else "application/octet-stream",
+            headers={"Content-Disposition": f'attachment; filename="{name}"'},
         )
 
 

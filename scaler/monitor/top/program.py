@@ -20,6 +20,8 @@ from collections.abc import Iterator
 from typing import NoReturn
 
 from scaler.config.table import TopConfig
+from scaler.exceptions import ScalerError
+from scaler.monitor import trace
 from scaler.monitor.report import TOPICS
 from scaler.monitor.top import settings as kept
 from scaler.monitor.top.documents import document, screen_text
@@ -40,8 +42,14 @@ ONCE_TOPICS = {"summary", "workers", "functions", "clients", "failures", "hosts"
 READ_BYTES = 4096
 
 
+class TraceError(ScalerError, OSError):
+    """A trace cannot be written; the message says why."""
+
+
 def run(config: TopConfig) -> int:
     """The exit status. ScalerError says why it could not go on."""
+    if config.trace is not None:
+        return _write_trace(config, config.trace)
     replay = Replay(config.monitor_address) if config.is_recording else None
     live = Live(config.monitor_address, config.record, config.keys) if replay is None else None
     try:
@@ -54,6 +62,17 @@ def run(config: TopConfig) -> int:
     finally:
         if live is not None:
             live.close()
+
+
+def _write_trace(config: TopConfig, path: str) -> int:
+    recorded = trace.read_source(config.monitor_address, config.timeout, config.keys)
+    try:
+        count = trace.write(recorded, path)
+    except OSError as error:
+        raise TraceError(f"{path} cannot be written: {error.strerror or error}") from None
+    lost = f"; {recorded.lost} had been written over before" if recorded.lost else ""
+    _show(f"{count} tasks are in {path}{lost}: open it at https://ui.perfetto.dev\n")
+    return 0
 
 
 def _without_screen(config: TopConfig, live: Live | None, replay: Replay | None) -> int:

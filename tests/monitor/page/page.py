@@ -131,7 +131,7 @@ class Page:
         opener = urllib.request.build_opener() if follow else urllib.request.build_opener(_NoRedirects)
         try:
             with opener.open(request, timeout=10) as response:
-                return Answer(response.status, response.read().decode(), dict(response.headers))
+                return Answer(response.status, response.read().decode(errors="replace"), dict(response.headers))
         except urllib.error.HTTPError as error:
             with error:
                 return Answer(error.code, error.read().decode(), dict(error.headers))

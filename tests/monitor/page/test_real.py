@@ -88,6 +88,19 @@ def test_what_is_shown_is_what_was_done(page_and_client):
     wait_until(lambda: sum(int(row["succeeded"]) for row in rows(page, "workers")) == CALLS + CHUNKED)
 
 
+def test_a_trace_of_what_was_done_can_be_downloaded(page_and_client):
+    page, client = page_and_client
+    for future in [client.submit(double, i) for i in range(CALLS)]:
+        future.result()
+    wait_until(lambda: len(rows(page, "tasks", most=1000)) == CALLS)
+    answer = page.get("download/trace.json")
+    assert answer.headers["Content-Disposition"] == 'attachment; filename="scaler-trace.json"'
+    tasks = [each for each in json.loads(answer.text)["traceEvents"] if each["ph"] == "X"]
+    assert [each["name"].rpartition(".")[2] for each in tasks] == ["double"] * CALLS
+    assert len({each["tid"] for each in tasks}) == 2
+    assert page.get("download/trace.pftrace").status == 200
+
+
 def test_what_runs_is_shown_while_it_runs(page_and_client):
     page, client = page_and_client
     future = client.submit(hold, 6)

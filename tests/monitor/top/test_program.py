@@ -162,6 +162,15 @@ def test_files_that_are_no_recordings_or_are_there_already_are_one_line(tmp_path
     assert (tmp_path / "text").read_text() == "not this"
 
 
+def test_a_trace_that_cannot_be_made_is_one_line(address, tmp_path, unused_address):
+    trace = str(tmp_path / "trace.pftrace")
+    assert "there is no" in one_line(run("scaler_top", "--trace", trace, f"ipc://{tmp_path}/nothing"))
+    assert "cannot be read" in one_line(run("scaler_top", "--trace", trace, str(tmp_path / "nothing")))
+    assert "nothing listens at" in one_line(run("scaler_top", "--timeout", "0.3", "--trace", trace, unused_address))
+    assert not os.path.exists(trace)
+    assert f"{tmp_path} cannot be written" in one_line(run("scaler_top", "--trace", str(tmp_path), address))
+
+
 def test_a_pipe_gets_all_tables_once(address):
     made = run("scaler_top", address)
     assert (made.returncode, made.stderr) == (0, "")

@@ -47,6 +47,23 @@ def document(monitor: str) -> dict[str, Any]:
     return shown
 
 
+def test_a_trace_has_each_task_that_was_done(monitor_and_client, tmp_path):
+    monitor, client = monitor_and_client
+    assert [future.result() for future in [client.submit(double, i) for i in range(CALLS)]] == list(
+        range(0, 2 * CALLS, 2)
+    )
+    traced = str(tmp_path / "trace.json")
+    made = run("scaler_top", "--trace", traced, monitor)
+    with open(traced) as file:
+        tasks = [each for each in json.load(file)["traceEvents"] if each["ph"] == "X"]
+    assert made.returncode == 0
+    assert made.stdout.startswith(f"{len(tasks)} tasks are in {traced}")
+    if made.stderr:  # its memory is not this host's: there is what it has said since
+        assert "only what the scheduler publishes is in the trace" in made.stderr
+    else:
+        assert [each["name"].rpartition(".")[2] for each in tasks] == ["double"] * CALLS
+
+
 def test_its_counts_are_those_of_what_was_done(monitor_and_client, tmp_path):
     monitor, client = monitor_and_client
     futures = [client.submit(double, i) for i in range(CALLS)]

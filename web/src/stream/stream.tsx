@@ -153,7 +153,10 @@ export function Stream() {
         <span class="quiet" role="status" data-stream-shown>
           {now ? inWords(now) : ""}
         </span>
-        <Downloads view="tasks" />
+        <Downloads view="tasks" />{" "}
+        <a href="download/trace.pftrace" download title="The last tasks, for ui.perfetto.dev">
+          Trace
+        </a>
       </div>
       <div
         class="stream"
