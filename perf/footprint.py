@@ -2,23 +2,28 @@
 
 import multiprocessing
 import os
+import statistics
+import tempfile
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
 from multiprocessing.connection import Connection
+from pathlib import Path
 
 import psutil
 
 from perf.command import Rows, main
 from perf.links import WORKERS, open_client, open_cluster
-from perf.processes import cpu_seconds, descendants, rss_bytes
+from perf.processes import cpu_seconds, descendants, own_bytes, rss_bytes
 from perf.report import Figure, of_rounds
 from perf.work import same, sleep_for
-from scaler import Client
+from scaler import Client, Cluster, Scheduler
 
 IDLE_S = 5.0
 ROUNDS = 5
 FIRST = 100_000
 MORE = 1_000_000
+STARTING, STARTING_ROUNDS = 200, 2
 SCHEDULERS = {"scaler.scheduler.process", "tests.elsewhere"}  # what the command line of one may name
 
 
@@ -68,6 +73,51 @@ def coming_and_going(links: tuple[str, ...]) -> list[Figure]:
     return figures
 
 
+def starting(links: tuple[str, ...]) -> list[Figure]:
+    """CPU and memory of its own that each of 200 workers takes to start, forked from a template or started by exec"""
+    figures = []
+    for way in ("template", "exec"):
+        cpu_ms, own_mb, ready_s = [], [], []
+        for _ in range(STARTING_ROUNDS):
+            with _without_template() if way == "exec" else nullcontext(), Scheduler() as scheduler:
+                start = time.perf_counter()
+                with Cluster(scheduler.get_address(), STARTING) as cluster:
+                    ready_s.append(time.perf_counter() - start)
+                    assert cluster.child is not None
+                    supervisor = psutil.Process(cluster.child.pid)
+                    pids = [child.pid for child in supervisor.children()]
+                    has_template = len(pids) == STARTING + 1
+                    if has_template != (way == "template"):
+                        raise AssertionError(f"{len(pids)} processes of {STARTING} workers")
+                    # What the supervisor does for it, and the template, count as well.
+                    cpu_ms.append(sum(map(cpu_seconds, [supervisor.pid, *pids])) / STARTING * 1e3)
+                    own_mb.append(statistics.median(map(own_bytes, pids)) / (1 << 20))
+        for what, values, target in (("CPU", cpu_ms, 10.0), ("memory of its own", own_mb, 4.0)):
+            unit = "ms" if what == "CPU" else "MiB"
+            least = target if way == "template" else None
+            figures.append(of_rounds(f"{way}: {what} of a worker's start", values, unit, least, at_most=True))
+        figures.append(of_rounds(f"{way}: until {STARTING} workers have joined", ready_s, "s", at_most=True))
+    return figures
+
+
+@contextmanager
+def _without_template() -> Iterator[None]:
+    """Where something begins a thread in each process at its start, which keeps workers from being forked."""
+    begin = "import sys, threading, time\nif 'scaler.worker.template' in sys.orig_argv:\n"
+    begin += "    threading.Thread(target=time.sleep, args=(600,), daemon=True).start()\n"
+    before = os.environ.get("PYTHONPATH")
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "sitecustomize.py").write_text(begin)
+        os.environ["PYTHONPATH"] = folder if before is None else os.pathsep.join((folder, before))
+        try:
+            yield
+        finally:
+            if before is None:
+                del os.environ["PYTHONPATH"]
+            else:
+                os.environ["PYTHONPATH"] = before
+
+
 def waiting(links: tuple[str, ...]) -> list[Figure]:
     """what each f(int) adds that waits behind others: from 100,000 to 1,100,000 of them"""
     figures = []
@@ -105,7 +155,7 @@ def _settled(pid: int) -> int:
             return before
 
 
-ROWS: Rows = {"idle": idle, "coming_and_going": coming_and_going, "waiting": waiting}
+ROWS: Rows = {"idle": idle, "coming_and_going": coming_and_going, "starting": starting, "waiting": waiting}
 
 if __name__ == "__main__":
     main("perf.footprint", ROWS)

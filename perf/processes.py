@@ -40,6 +40,12 @@ def pss_bytes(pid: int) -> int:
     return 0
 
 
+def own_bytes(pid: int) -> int:
+    """Resident memory that no other process has."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return sum(int(line.split()[1]) << 10 for line in lines if line.startswith("Private_"))
+
+
 def object_bytes(pids: list[int]) -> int:
     """What the segments take, in /dev/shm and as files, that any of these processes has mapped."""
     sizes: dict[str, int] = {}

@@ -11,6 +11,8 @@ from typing import Any
 
 import psutil
 
+from scaler.worker import template
+
 
 def open_descriptors() -> set[str]:
     """Of this process, without those that only garbage of other tests still holds."""
@@ -50,6 +52,22 @@ def tree(pid: int) -> list[psutil.Process]:
     """The process and all below it."""
     root = psutil.Process(pid)
     return [root, *root.children(recursive=True)]
+
+
+def is_template(process: psutil.Process) -> bool:
+    """Whether it is what a supervisor has its workers forked from."""
+    return process.name() == template.NAME
+
+
+def workers_of(supervisor: int) -> list[psutil.Process]:
+    """Its workers' processes."""
+    return [child for child in psutil.Process(supervisor).children() if not is_template(child)]
+
+
+def template_of(supervisor: int) -> psutil.Process:
+    """What its workers are forked from."""
+    (found,) = [child for child in psutil.Process(supervisor).children() if is_template(child)]
+    return found
 
 
 def assert_gone(processes: list[psutil.Process], timeout_s: float = 20.0) -> None:

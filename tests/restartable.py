@@ -5,11 +5,9 @@ import subprocess
 import time
 from typing import Any
 
-import psutil
-
 from scaler import Client, Cluster, Scheduler
 from tests.elsewhere import start_elsewhere
-from tests.processes import wait_until
+from tests.processes import wait_until, workers_of
 
 LINKS = ("rings", "small rings", "wire")
 
@@ -39,7 +37,7 @@ class Restartable:
     def workers(self) -> set[int]:
         """The workers' processes."""
         assert self.cluster.child is not None
-        return {process.pid for process in psutil.Process(self.cluster.child.pid).children()}
+        return {process.pid for process in workers_of(self.cluster.child.pid)}
 
     def end(self, number: int = signal.SIGKILL) -> None:
         self.process.send_signal(number)

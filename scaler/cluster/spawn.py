@@ -5,6 +5,9 @@ other has gone. A forked copy of this process lets go of it, so that it stands f
 never multiprocessing's spawn, so no `__main__` guard is needed and `__main__` is not imported a second time. Each child
 has a session of its own: a Ctrl-C in the creator's terminal is the creator's.
 
+A worker need not be started so: a process that stands by may be asked to fork (template). The child is this process's
+own all the same, and what is said here of children holds for it, too.
+
 Rule 1: a process that ends takes along what it had started in its session (a task's own processes), unless that has
         made one of its own.
 """
@@ -20,7 +23,7 @@ import subprocess
 import sys
 import time
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from scaler.exceptions import ScalerError
@@ -36,11 +39,29 @@ _ENDED = os.WEXITED | os.WNOHANG | os.WNOWAIT
 _children: "weakref.WeakSet[Child]" = weakref.WeakSet()
 
 
+class Forked:
+    """What Popen is of a process that was started here, of one that another process has forked for this one."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.returncode: int | None = None
+
+    def poll(self) -> int | None:
+        """Its code was fetched by nobody knows whom. Popen says the same then."""
+        if self.returncode is None:
+            self.returncode = 0
+        return self.returncode
+
+
 class Child:
     """A process that was started here, and the socket to it. It waits for its settings, now or by `tell`.
 
-    `variables` are added to its environment; it has the descriptors `inherited` under the same numbers.
+    `variables` are added to its environment; it has the descriptors `inherited` under the same numbers. If there is a
+    `fork`, it is asked first: it has a process that runs the same module forked, gives it these descriptors (which get
+    other numbers there), and says its number, or None if it cannot.
     """
+
+    process: Any  # a Popen, or Forked
 
     def __init__(
         self,
@@ -49,13 +70,34 @@ class Child:
         stderr: int | None = None,
         variables: dict[str, str] | None = None,
         inherited: Sequence[int] = (),
+        fork: Callable[[Sequence[int]], int | None] | None = None,
     ) -> None:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self.link = ours
         self.pid = 0  # not started yet
         self.error = ""  # what it has reported of why it cannot go on
         self.key = secrets.token_hex(8)  # what it is called where its number may mean another process
         self.descriptors: list[int] = []  # that came with the last report, and that nobody has taken
+        if fork is None or stderr is None or not self._start_by(fork, [stderr, *inherited]):
+            self._start(module, stderr, variables or {}, inherited)
+        self.pid = self.process.pid
+        self.peak_bytes = 0  # of memory, once it has ended
+        if settings is not None:
+            self.tell(settings)
+
+    def _start_by(self, fork: Callable[[Sequence[int]], int | None], descriptors: Sequence[int]) -> bool:
+        """With a socket of its own: one that was asked and has not answered may have given it to somebody."""
+        self.link, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        _children.add(self)
+        with theirs:
+            pid = fork([theirs.fileno(), *descriptors])
+        if pid is None:
+            self.link.close()
+            return False
+        self.process = Forked(pid)
+        return True
+
+    def _start(self, module: str, stderr: int | None, variables: dict[str, str], inherited: Sequence[int]) -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.link = ours
         _children.add(self)
         try:
             self.process = subprocess.Popen(
@@ -64,7 +106,7 @@ class Child:
                 stdin=subprocess.DEVNULL,
                 stderr=stderr,
                 start_new_session=True,
-                env={**os.environ, **(variables or {})},
+                env={**os.environ, **variables},
             )
         except BlockingIOError as error:
             ours.close()
@@ -74,10 +116,6 @@ class Child:
             raise
         finally:
             theirs.close()
-        self.pid = self.process.pid
-        self.peak_bytes = 0  # of memory, once it has ended
-        if settings is not None:
-            self.tell(settings)
 
     def tell(self, message: dict[str, Any]) -> None:
         """Send one message; nothing if the child is gone."""
@@ -132,11 +170,13 @@ class Child:
             try:
                 pid, status, usage = os.wait4(self.pid, os.WNOHANG)
             except ChildProcessError:
-                return self.process.poll()
+                code: int | None = self.process.poll()
+                return code
             if pid:
                 self.process.returncode = os.waitstatus_to_exitcode(status)
                 self.peak_bytes = usage.ru_maxrss * 1024
-        return self.process.returncode
+        code = self.process.returncode
+        return code
 
     def end(self, grace_s: float = 5.0) -> int:
         """Hang up, so that the child stops; kill it if it has not after `grace_s`. Its exit code."""

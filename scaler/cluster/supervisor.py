@@ -44,6 +44,7 @@ from scaler.cluster.scaling import Demand, Grow, Shrink, scaling_of
 from scaler.cluster.search import AGAIN_S, SchedulerSearch, first_of, take_leave
 from scaler.cluster.spawn import Child, end_all
 from scaler.cluster.stacks import Asked, StackReader
+from scaler.cluster.template import READY_S, Template
 from scaler.cluster.worker_stderr import LAST_LINES, Pipe, WorkerStderr
 from scaler.colocation.handover import Handle, NewOwner, hand_over, tell_worker
 from scaler.colocation.handshake import MOST_PACKET_BYTES, LocalConnection, Refused
@@ -99,6 +100,8 @@ class Supervisor:
         self._would_do = ""  # what a dry run has said last
         self._config, self._sys_path, self._folder = config, list(sys_path), folder
         self._variables = thread_share(len(names)) | ({KEYS_VARIABLE: config.keys} if config.keys else {})
+        self._template = Template(self._variables) if len(names) > 1 else None  # one worker alone is not worth it
+        self._starts_several = (config.least_workers if config.max is not None else len(names)) > 1
         self._memory = memory
         self._death_timeout_s, self._keys = config.death_timeout_seconds, config.keys
         self._on_ready, self._on_unable = on_ready, on_unable
@@ -169,6 +172,8 @@ class Supervisor:
     async def serve(self) -> None:
         """Work for the scheduler at the address until told to stop, or until none is there for `death_timeout_s`."""
         looking = asyncio.ensure_future(self._keep_looking())
+        if self._template is not None and self._starts_several:
+            self._template.start()  # while the scheduler is looked for
         try:
             while not self._stopping.is_set():
                 await self._connect_in_the_end()
@@ -178,6 +183,7 @@ class Supervisor:
                 alive = await self._hand_over()
                 if self._stopping.is_set():
                     return
+                await self._until_template_is_ready()
                 self._start(self._roster.on_connected(time.monotonic(), alive))
                 if not self._roster.there:
                     self._on_ready()
@@ -196,6 +202,11 @@ class Supervisor:
                 asking.cancel()
             await in_thread(self._stacks.close)
             await in_thread(self._forwarder.close)
+
+    async def _until_template_is_ready(self) -> None:
+        """Or until it takes too long. A worker that is started by `exec` would take as long as it."""
+        if self._template is not None and self._template.pid:
+            await first_of(self._template.ready, self._stopping, self._gone, timeout_s=READY_S)
 
     async def _connect_in_the_end(self) -> None:
         """Connect; again, if it fails for want of a descriptor or a thread, as long as a scheduler is looked for."""
@@ -450,6 +461,8 @@ class Supervisor:
     def _start(self, commands: list[Start | Retire]) -> None:
         """Start these workers, and those that are due meanwhile; have others end."""
         waiting = deque(commands)
+        if waiting and self._template is not None:
+            self._template.start()  # if it has ended, for those that come after these
         while waiting:
             command = waiting.popleft()
             index = command.member
@@ -515,7 +528,8 @@ class Supervisor:
         }
         pipe = self._stderr.open()
         try:
-            child = Child("scaler.worker.main", None, pipe.write_end, self._variables, stacks)
+            fork = self._template.fork if self._template is not None else None
+            child = Child("scaler.worker.main", None, pipe.write_end, self._variables, stacks, fork)
         except BaseException:
             self._stderr.last(pipe)
             raise
@@ -793,6 +807,8 @@ class Supervisor:
             self._loop.remove_reader(self._entry.connection.fileno())
             self._entry.close()
             self._entry = None
+        if self._template is not None and (template := self._template.take_leave()) is not None:
+            children.append(template)
         await in_thread(end_all, children, 0.5)
         self._killed.clear()
         if self._epoch and is_over(self._epoch):

@@ -21,6 +21,13 @@ class Creator:
         self.link = socket.socket(fileno=descriptor)
         self.fileno = self.link.fileno
         self._path, self._behind_library = path, behind_library
+        self._inherited: list[int] | None = None
+
+    def of_fork(self, descriptor: int, inherited: list[int]) -> "Creator":
+        """In a process that was forked from the one that this is of: its own, with the descriptors that came for it."""
+        made = Creator(descriptor, self._path, self._behind_library)
+        made._inherited = inherited
+        return made
 
     def import_path(self, folder: str) -> list[str]:
         """The user's sys.path, and in it the working folder, if there is one, behind the standard library."""
@@ -30,10 +37,13 @@ class Creator:
         return [*self._path[: self._behind_library], folder, *others]
 
     def settings(self) -> dict[str, Any]:
+        """What the creator has to say first. `stacks` are descriptors, which a forked process has by other numbers."""
         packet = self.link.recv(MOST_REPORT_BYTES)
         if not packet:
             raise SystemExit(0)
         settings: dict[str, Any] = json.loads(packet)
+        if self._inherited is not None:
+            settings["stacks"] = self._inherited
         return settings
 
     def report(self, **message: Any) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from scaler import Cluster, Scheduler
+from scaler.worker import template
 from tests.chaos.load import Load
 from tests.elsewhere import start_elsewhere
 from tests.proxy import Proxy
@@ -145,7 +146,15 @@ def _children(pid: int) -> list[int]:
             found += [int(child) for child in listing.read_text().split()]
         except OSError:
             continue  # the thread has gone
-    return [child for child in found if not _is_dead(child)]
+    return [child for child in found if not _is_dead(child) and not _is_template(child)]
+
+
+def _is_template(pid: int) -> bool:
+    """Whether it is what workers are forked from."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip() == template.NAME
+    except OSError:
+        return False
 
 
 def _is_dead(pid: int) -> bool:

@@ -33,7 +33,8 @@ from tests.processes import open_descriptors
 class Fake:
     """Stands for a process that was started; `ended` once somebody has seen to that."""
 
-    def __init__(self, module, settings, stderr, variables, inherited):
+    def __init__(self, module, settings, stderr, variables, inherited, fork):
+        assert fork is None
         self.pid, self.ended = os.getpid(), False
         self.link, self.other = os.pipe()
         self.key = "key"
@@ -135,7 +136,7 @@ def listening():
 def survivor(local_address, names=("a",)):
     """A supervisor with workers that have outlived their scheduler, and may be handed over at this address."""
     made = Supervisor(config_of(9), list(names), memory=object_memory(None, 0))
-    made._local_address = local_address
+    made._local_address, made._template = local_address, None
     for index in range(len(names)):
         made._children[index] = child = Child("tests.cluster.odd_child")
         made._pidfds[index] = os.pidfd_open(child.pid)
@@ -307,6 +308,7 @@ def test_a_worker_that_cannot_be_started_is_tried_again(monkeypatch, place):
 
     async def start():
         made = Supervisor(config_of(9), ["a", "b"], memory=object_memory(None, 0))
+        made._template = None
         made._start(made._roster.on_connected(time.monotonic()))
         deadline = time.monotonic() + 20
         while len(made._children) < 2:

@@ -15,11 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 
 from scaler import Client, SchedulerClusterCombo
 from tests.elsewhere import RemoteCluster
-from tests.processes import wait_until
+from tests.processes import wait_until, workers_of
 
 LONG_S = 60
 
@@ -75,7 +74,7 @@ def main() -> None:
     unread += [client.submit(abs, np.full(100_000, i)) for i in range(4)]
     unread[-1].result(30)
     unread += [client.submit(time.sleep, 1 + i % 2) for i in range(100)]
-    workers = [child.pid for child in psutil.Process(supervisor).children()]
+    workers = [child.pid for child in workers_of(supervisor)]
     print(json.dumps({"scheduler": scheduler, "supervisor": supervisor, "workers": workers}), flush=True)
     if sys.stdin.readline():
         sys.exit(0)

@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+from functools import partial
 
 import pytest
 
@@ -9,7 +10,7 @@ from scaler import Client, Cluster, Scheduler, SchedulerClusterCombo
 from scaler.exceptions import NoWorkerError, ScalerError
 from tests.e2e import calls
 from tests.entry_points.commands import Command, scheduler_alone
-from tests.processes import wait_until
+from tests.processes import template_of, wait_until
 
 SENTENCE = "no worker of the cluster on .* can start: at each place 3 or more in a row ended before they had joined"
 READY = r"cluster is ready: (\d+) workers"
@@ -24,7 +25,8 @@ def address(request):
 
 KEEP_OUT = """
 import os, sys
-if "scaler.worker.main" in sys.orig_argv and os.path.exists(os.path.join(os.path.dirname(__file__), "broken")):
+of_workers = {"scaler.worker.main", "scaler.worker.template"} & set(sys.orig_argv)
+if of_workers and os.path.exists(os.path.join(os.path.dirname(__file__), "broken")):
     sys.stderr.write("workers cannot start here\\n")
     sys.stderr.flush()
     os._exit(1)
@@ -44,6 +46,7 @@ def broken(address, folder):
     with Command("scaler_cluster", address, "-n", "2", before=("env", f"PYTHONPATH={folder}")) as cluster:
         cluster.await_line(READY)
         (folder / "broken").touch()
+        template_of(cluster.process.pid).kill()  # else workers can start that need nothing of their environment
         yield cluster, folder
 
 
@@ -75,6 +78,38 @@ def test_what_waits_fails_with_the_sentence_and_goes_on_once_it_is_mended(addres
         wait_until(lambda: "workers of this cluster can start again" in cluster.out)
         assert client.submit(calls.add_one, 1).result(20) == 2
     assert cluster.stop() == 0
+
+
+def test_a_graph_whose_nodes_find_no_worker_fails_with_the_sentence(address, broken):
+    cluster, folder = broken
+    graph = {"a": (calls.add_one, 1), "b": (calls.add_one, "a"), "c": (calls.add_one, 1), "d": 7}
+    with Client(address, timeout_seconds=20) as client:
+        kill_workers(client, cluster)
+        with pytest.raises(NoWorkerError, match=SENTENCE):
+            client.get(graph, ["b", "c", "d"])
+        futures = client.get(graph, ["a", "b", "c"], block=False)
+        assert {type(future.exception(20)) for future in futures.values()} == {NoWorkerError}
+        (folder / "broken").unlink()
+        wait_until(lambda: "workers of this cluster can start again" in cluster.out)
+        assert client.get(graph, ["b", "c", "d"]) == {"b": 3, "c": 2, "d": 7}
+    assert cluster.stop() == 0
+
+
+def test_what_is_cancelled_while_no_worker_is_connected_is_never_run(address, tmp_path):
+    log = tmp_path / "log"
+    with Client(address, timeout_seconds=20) as client:
+        futures = [client.submit(calls.note, str(log), number) for number in range(10)]
+        note = partial(calls.note, str(log))
+        graph = {"a": (note, 10), "b": (note, "a")}
+        nodes = client.get(graph, ["a", "b"], block=False)
+        for future in [*futures[1:], *nodes.values()]:
+            assert future.cancel()
+        with Command("scaler_cluster", address, "-n", "2") as cluster:
+            cluster.await_line(READY)
+            assert futures[0].result(20) == 0
+            assert client.map(calls.add_one, [(number,) for number in range(1000)]) == list(range(1, 1001))
+            assert log.read_text().split() == ["0"]
+            assert cluster.stop() == 0
 
 
 def test_as_long_as_another_cluster_may_have_a_worker_tasks_wait(address, broken):

@@ -156,7 +156,7 @@ def test_a_supervisor_that_ends_while_its_workers_start_takes_them_along(number)
         program = subprocess.Popen(
             [sys.executable, "-c", code], env={**os.environ, mark: "1"}, stderr=subprocess.PIPE, text=True
         )
-        wait_until(lambda: any("scaler.worker.main" in words for words in marked().values()))
+        wait_until(lambda: any("scaler.worker.template" in words for words in marked().values()))
         time.sleep(delay_s)
         supervisors = [process for process, words in marked().items() if "scaler.cluster.process" in words]
         assert supervisors

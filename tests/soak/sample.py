@@ -12,12 +12,14 @@ from pathlib import Path
 import psutil
 
 from tests.leaks import lives_of
+from tests.processes import is_template
 
 _ROLES = {
     "scaler.scheduler.process": "scheduler",
     "tests.elsewhere": "scheduler",
     "scaler.cluster.process": "supervisor",
     "scaler.worker.main": "worker",
+    "scaler.worker.template": "worker",  # which says so of those, too, that were forked from it
 }
 
 
@@ -59,6 +61,8 @@ def take_sample(at_s: float) -> Sample:
 def _role(process: psutil.Process) -> str:
     if process.pid == os.getpid():
         return "client"
+    if is_template(process):
+        return "template"
     return next((_ROLES[word] for word in process.cmdline() if word in _ROLES), "other")
 
 
