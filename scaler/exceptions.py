@@ -59,7 +59,12 @@ class DisconnectedError(ScalerError, ConnectionError):
 
 
 class DeserializeObjectError(ScalerError):
-    """A function, an argument or a result could not be unpickled where it was needed."""
+    """A function, an argument or a result could not be unpickled where it was needed.
+
+    `libraries` has versions that the worker has of what had to do with it, by name; "" for what is not installed there.
+    """
+
+    libraries: dict[str, str] = {}  # set where it is raised
 
 
 class MissingObjects(ScalerError):

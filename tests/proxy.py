@@ -3,6 +3,7 @@
 Rule 1: what is held up is not lost: as on a real network, where TCP sends it again once the way is free.
 """
 
+import select
 import socket
 import threading
 import time
@@ -15,10 +16,11 @@ CHUNK_BYTES = 65536
 class Proxy:
     """Everything sent to `address` goes to `target` and back, until `cut`; nothing does from `hold` to `release`.
 
-    `pause_s` after each 64 KiB makes a slow link.
+    `pause_s` after each 64 KiB makes a slow link. A connection through which nothing has come either way for `idle_s`
+    is forgotten, as a firewall forgets it: it is cut, and counted in `forgotten`.
     """
 
-    def __init__(self, target: str, pause_s: float = 0.0) -> None:
+    def __init__(self, target: str, pause_s: float = 0.0, idle_s: float | None = None) -> None:
         parts = urlsplit(target)
         assert parts.hostname is not None
         self._target = parts.hostname, parts.port
@@ -31,6 +33,9 @@ class Proxy:
         self._stopping = False
         self._pause_s = pause_s
         self.passed_bytes = 0  # both ways
+        self._idle_s = idle_s
+        self._heard_s: dict[tuple[socket.socket, socket.socket], float] = {}
+        self.forgotten = 0
         self._threads = [threading.Thread(target=self._accept, daemon=True)]
         self._threads[0].start()
 
@@ -56,7 +61,7 @@ class Proxy:
 
     def _forward(self, one: socket.socket, other: socket.socket, pair: tuple[socket.socket, socket.socket]) -> None:
         try:
-            while data := one.recv(CHUNK_BYTES):
+            while data := self._receive(one, pair):
                 self.on_data(data)
                 self._is_free.wait()
                 other.sendall(data)
@@ -66,6 +71,22 @@ class Proxy:
         except OSError:
             pass
         self._cut(pair)
+
+    def _receive(self, one: socket.socket, pair: tuple[socket.socket, socket.socket]) -> bytes:
+        """What comes next; nothing if that is the end, or if the connection is forgotten."""
+        self._heard_s[pair] = time.monotonic()
+        while self._idle_s is not None:
+            poll = select.poll()
+            poll.register(one, select.POLLIN)
+            if poll.poll(self._idle_s * 1000 / 10):
+                break
+            if time.monotonic() - self._heard_s[pair] > self._idle_s:
+                with self._lock:
+                    self.forgotten += pair in self._pairs
+                return b""
+        data = one.recv(CHUNK_BYTES)
+        self._heard_s[pair] = time.monotonic()
+        return data
 
     def on_data(self, data: bytes) -> None:
         """What comes by, for those who listen."""

@@ -171,8 +171,18 @@ def describe(error: BaseException, unreadable: bool, text: str = "") -> bytes:
         wrapped = DeserializeObjectError(
             f"the function or its arguments could not be unpickled in the worker: {kind.__name__}: {message}"
         )
+        wrapped.libraries = _libraries_of(error)
         return dumps((wrapped, text))
     return dumps((carry(error, message, dumps), text))
+
+
+def _libraries_of(error: BaseException) -> dict[str, str]:
+    from scaler.values import versions  # of a worker that needs it
+
+    try:
+        return versions.libraries_of(error)
+    except BaseException:  # of the error itself, or of whatever stands where libraries are installed
+        return {}
 
 
 def describe_overdue(text: str, error: BaseException | None) -> bytes:
@@ -272,6 +282,10 @@ def _loader(task: int, buffers: Iterable[Any]) -> Callable[[int, Any], Any]:
 def _opened(exception: Any, text: str) -> BaseException:
     """The exception as it is raised here."""
     error: BaseException = exception.open() if type(exception) is Carried else exception
+    if type(error) is DeserializeObjectError and error.libraries:
+        from scaler.values import versions  # to say something that seldom has to be said
+
+        error.args = (f"{error}{versions.describe_differences(error.libraries)}",)
     error.__cause__ = RemoteTraceback(text)
     return error
 

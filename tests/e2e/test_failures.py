@@ -1,5 +1,6 @@
 """Exceptions that tasks raise, as the program gets them: caught by the class that they are of, wherever that is."""
 
+import importlib
 import pickle
 import sys
 import threading
@@ -7,8 +8,10 @@ import types
 
 import pytest
 
-from scaler.exceptions import RemoteError
+from scaler import Client
+from scaler.exceptions import DeserializeObjectError, RemoteError
 from tests.e2e import calls
+from tests.entry_points.commands import Command, scheduler_alone
 
 
 class Formatting(Exception):
@@ -165,3 +168,30 @@ def test_a_stand_in_can_be_pickled(client):
 def test_a_call_of_a_map_fails_with_its_own_exception(client):
     with pytest.raises(Formatting, match=r"\Athere is no y\Z"):
         client.map(raise_it, [(Formatting, "y")])
+
+
+def install_oddlib(folder, version, source):
+    """A library of one module, in this folder."""
+    about = folder / f"oddlib-{version}.dist-info"
+    about.mkdir(parents=True)
+    (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: oddlib\nVersion: {version}\n")
+    (folder / "oddlib.py").write_text(source)
+
+
+@pytest.mark.parametrize("link", ["rings", "wire"])
+def test_a_library_of_another_version_on_the_workers_side_is_named(link, tmp_path, monkeypatch):
+    install_oddlib(tmp_path / "old", "1.5", "def old(x):\n    return x\n")
+    install_oddlib(tmp_path / "new", "2.0", "def old(x):\n    return x\ndef new(x):\n    return x\n")
+    with scheduler_alone(link) as address:
+        before = ("env", f"PYTHONPATH={tmp_path / 'old'}")
+        with Command("scaler_cluster", address, "-n", "1", before=before) as cluster:
+            cluster.await_line("cluster is ready")
+            monkeypatch.syspath_prepend(str(tmp_path / "new"))
+            oddlib = importlib.import_module("oddlib")
+            with Client(address, timeout_seconds=20) as made:
+                assert made.submit(oddlib.old, 1).result(20) == 1
+                with pytest.raises(DeserializeObjectError, match=r"'new'.*\(oddlib is 1\.5 there and 2\.0 here"):
+                    made.submit(oddlib.new, 1).result(20)
+                assert made.submit(oddlib.old, 1).result(20) == 1
+            monkeypatch.delitem(sys.modules, "oddlib")
+            assert cluster.stop() == 0

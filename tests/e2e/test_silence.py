@@ -2,9 +2,11 @@
 
 import os
 import signal
+import socket
 import time
 from contextlib import ExitStack, contextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
 import psutil
 import pytest
@@ -166,3 +168,22 @@ def test_a_connection_that_nothing_comes_through_any_more_is_an_error_after_the_
             future.result(60)
         client.disconnect()
         proxy.release()
+
+
+def test_what_forgets_idle_connections_forgets_none_of_ours_while_a_task_takes_long():
+    """As firewalls and routers do, which tell nobody; a connection that says nothing shows that they do here."""
+    proxies = []
+
+    def way(address):
+        proxies.append(Proxy(address, idle_s=TIMEOUT_S))
+        return proxies[-1].address
+
+    with ExitStack() as stack:
+        options: dict[str, Any] = {"insecure": True, "worker_timeout_seconds": 5, "client_timeout_seconds": 5}
+        cluster = stack.enter_context(RemoteCluster(1, way=way, **options))
+        stack.callback(lambda: [proxy.close() for proxy in proxies])
+        client = stack.enter_context(Client(way(cluster.get_address()), timeout_seconds=20))
+        silent = socket.create_connection(("127.0.0.1", urlsplit(proxies[1].address).port))
+        stack.callback(silent.close)
+        assert client.submit(calls.sleep_for, 2.5 * TIMEOUT_S).result(40) == 2.5 * TIMEOUT_S
+        assert [proxy.forgotten for proxy in proxies] == [0, 1]
