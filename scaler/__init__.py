@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from scaler.integrations.executor import ScalerExecutor as ScalerExecutor
     from scaler.values.named import NamedFunction as NamedFunction
     from scaler.values.reference import ObjectReference as ObjectReference
+    from scaler.worker.value import worker_value as worker_value
 
 _HOMES = {
     "AsyncClient": "scaler.client.async_client",
@@ -43,6 +44,7 @@ _HOMES = {
     "as_completed": "scaler.client.completed",
     "current_client": "scaler.client.current_client",
     "progress": "scaler.client.progress",
+    "worker_value": "scaler.worker.value",
 }
 __all__ = [*_HOMES, "__version__"]
 

@@ -9,7 +9,7 @@ Not here: what a name means (its docstring), names that begin with an underscore
 
 from array import array
 from collections.abc import Callable, Container, Iterable, Sequence
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any, Final, NamedTuple, NoReturn, Self, TypeAlias, final
 
 from typing_extensions import Buffer
@@ -966,6 +966,11 @@ class Unreadable:
 @final
 class TaskRun: ...
 
+@final
+class NextCall:
+    def __new__(cls, calls: Any, function: Any) -> Self: ...
+    def __call__(self, /, *args: Any, **kwargs: Any) -> tuple[int, Any]: ...
+
 class TaskRunner:
     def __init__(
         self,
@@ -977,6 +982,8 @@ class TaskRunner:
         describe: Callable[[BaseException, bool], bytes],
         finish: Callable[[Any], Any] | None = None,
         named_call: type | None = None,
+        finish_all: Callable[[Any, Callable[[], tuple[int, Any]], int], list[tuple[int, Any]]] | None = None,
+        at_once_code: CodeType | None = None,
     ) -> None: ...
 
 # worker
@@ -1032,6 +1039,7 @@ class WorkerLoop:
 
 def die_with_parent(parent: int) -> None: ...
 def fork_count() -> int: ...
+def fork_sibling() -> int: ...
 def answer_stacks(descriptor: int, number: int, key: int) -> None: ...
 def whereabouts(core: SchedulerCore, task: int) -> tuple[str, int | None, int] | None: ...
 def unread_results(core: SchedulerCore) -> list[tuple[int, int]]: ...
@@ -1099,7 +1107,8 @@ class Completions(MapProgress):
 # nested
 
 @final
-class Origin: ...
+class Origin:
+    root: int
 
 class NestedTasks:
     def __init__(

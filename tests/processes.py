@@ -55,13 +55,17 @@ def tree(pid: int) -> list[psutil.Process]:
 
 
 def is_template(process: psutil.Process) -> bool:
-    """Whether it is what a supervisor has its workers forked from."""
-    return process.name() == template.NAME
+    """Whether it is what a supervisor has its workers forked from, and lives."""
+    try:
+        return process.name() == template.NAME and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def workers_of(supervisor: int) -> list[psutil.Process]:
-    """Its workers' processes."""
-    return [child for child in psutil.Process(supervisor).children() if not is_template(child)]
+    """Its workers' processes that live, and those that are about to be workers or their template."""
+    children = psutil.Process(supervisor).children()
+    return [child for child in children if child.is_running() and not is_template(child)]
 
 
 def template_of(supervisor: int) -> psutil.Process:

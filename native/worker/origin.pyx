@@ -21,7 +21,7 @@
 
 @cython.final
 cdef class Origin:
-    cdef uint32_t root
+    cdef readonly uint32_t root
     cdef int priority
     cdef int flags                 # that what it submits has, too: FLAG_OUTPUT, or none
     cdef uint32_t deaths           # of workers that ran this task

@@ -15,6 +15,8 @@
 # Rule 2: a copy of the process that the code has forked ends where that code does (forked), before all else.
 # Rule 3: each call of a chunk has its own result, time limit and names from `__main__`. One that fails, or takes too
 #         long, does not stop the others.
+#         Those of a map that wants them at once wait together: each has its own result, and the chunk's time limit is
+#         that of all, since all begin with it.
 # Rule 4: what a task was given is dropped before its code runs: it then lives as long as the arguments do.
 # Not here: where a task comes from and its result goes (worker, nested), what an exception looks like on its way
 # (handed in as `describe`).
@@ -150,18 +152,44 @@ cdef class TaskRun:
         return 0
 
 
+cdef enum:                       # what has become of a call of a chunk whose calls wait together
+    ENDED_WELL = 0
+    HAS_RAISED = 1
+    IS_UNREADABLE = 2
+    WAS_STOPPED = 3
+
+
+@cython.final
+cdef class NextCall:
+    """The calls of a chunk, one with each call of this: (what has become of it, or ENDED_WELL, value or error)."""
+    cdef ChunkCalls calls
+    cdef object function
+
+    def __cinit__(self, ChunkCalls calls, function):
+        self.calls, self.function = calls, function
+
+    def __call__(self):
+        value = self.calls.call_next(self.function)
+        if type(value) is Unreadable:
+            return IS_UNREADABLE, (<Unreadable>value).error
+        return ENDED_WELL, value
+
+
 cdef class TaskRunner:
     """What tasks of one worker are run with; how to read and write payloads, and to describe errors, is handed in."""
     cdef object loads, loads_parcel, load_input, dumps, describe, finish
     cdef object named_call       # the type of a named function here: its arguments and results are not pickles
+    cdef object finish_all, at_once_code
     cdef unsigned int forks      # there had been so many when it began: a forked copy of the process counts more
 
-    def __init__(self, *, loads, loads_parcel, load_input, dumps, describe, finish=None, named_call=None):
+    def __init__(self, *, loads, loads_parcel, load_input, dumps, describe, finish=None, named_call=None,
+                 finish_all=None, at_once_code=None):
         global finish_coroutine
         finish_coroutine = finish                     # for the calls in a piece of a graph
         self.loads, self.loads_parcel, self.load_input = loads, loads_parcel, load_input
         self.dumps, self.describe, self.finish = dumps, describe, finish
         self.named_call = named_call
+        self.finish_all, self.at_once_code = finish_all, at_once_code
         self.forks = forks_so_far
 
     cdef inline int end_if_forked(self, error=None) except -1:
@@ -269,6 +297,7 @@ cdef class TaskRunner:
         cdef list kept = []
         cdef object value
         cdef object error = None
+        cdef object at_once = None
         cdef uint32_t i
         if run.calls is None:
             run.calls, run.results = ChunkCalls(), ChunkResults()
@@ -289,6 +318,10 @@ cdef class TaskRunner:
                 run.begin_code()
                 value = calls.call_next(function)
                 if type(value) is _Coroutine:
+                    if self.finish_all is not None and value.cr_code is self.at_once_code:
+                        at_once = value               # with all calls after it
+                        run.end_code()
+                        break
                     value = self.finish(value)
                 if type(value) is not Unreadable and not run.is_stopped() and not results.add_plain(value):
                     value = self.dumps(value)
@@ -315,5 +348,58 @@ cdef class TaskRunner:
                 results.add(STATUS_RAISED, run.end_stopped_call(function, error))
             error = None
             run.end_names()
+        if at_once is not None:
+            self.call_at_once(run, function, at_once, run.items - i, kept)
         value = results.finish()
         return (value, kept) if kept else value
+
+    cdef int call_at_once(self, TaskRun run, object function, object first, uint32_t count, list kept) except -1:
+        """The results of the last `count` calls of a chunk, which may wait together; the first has given a coroutine."""
+        cdef ChunkResults results = run.results
+        cdef object stopped = None
+        cdef object outcomes = ()
+        cdef object value
+        cdef int what
+        try:
+            run.begin_code()
+            outcomes = self.finish_all(first, NextCall(run.calls, function), count)
+            run.end_code()
+        except BaseException as error:
+            run.end_code()
+            self.end_if_forked(error)
+            raise
+        self.end_if_forked()
+        if run.is_stopped():
+            for what, value in outcomes:
+                if what == WAS_STOPPED:
+                    stopped = value
+                    break
+            stopped = run.end_stopped_call(function, stopped)
+        for what, value in outcomes:
+            if what == ENDED_WELL and not results.add_plain(value):
+                try:
+                    run.begin_code()
+                    value = self.dumps(value)
+                    run.end_code()
+                    if type(value) is tuple:
+                        kept += (<tuple>value)[1]
+                        value = (<tuple>value)[0]
+                    if not run.is_stopped():
+                        results.add(STATUS_OK, value)
+                except BaseException as error:
+                    run.end_code()
+                    self.end_if_forked(error)
+                    if run.stops_another(error):
+                        raise
+                    if not run.is_stopped():
+                        results.add(STATUS_RAISED, self.describe(error, False))
+                if run.is_stopped():
+                    results.add(STATUS_RAISED, run.end_stopped_call(function, None))
+            elif what == WAS_STOPPED and stopped is not None:
+                results.add(STATUS_RAISED, stopped)
+            elif what == IS_UNREADABLE:
+                results.add(STATUS_UNREADABLE, self.describe(value, True))
+            elif what != ENDED_WELL:
+                results.add(STATUS_RAISED, self.describe(value, False))
+        run.end_names()
+        return 0

@@ -69,6 +69,23 @@ class ChunkSizes:
         return max(1, size)
 
 
+class AtOnceSizes:
+    """For calls that wait at the same time, those of a chunk: as many as may, or, where there are few, each worker's
+    share. How long they take says nothing of how many there may be."""
+
+    def __init__(self, most: int) -> None:
+        self.workers, self._most = 1, most
+        self._has_begun = False
+
+    def on_ended(self, items: int, duration_ns: int) -> None:
+        """It makes no difference."""
+
+    def next_size(self, left: int | None) -> int:
+        if not self._has_begun and left is not None:
+            self._has_begun, self._most = True, max(1, min(self._most, -(-left // self.workers)))
+        return self._most
+
+
 class FixedSizes:
     """Sizes as the caller wants them."""
 

@@ -32,7 +32,7 @@ from scaler._native import (
 )
 from scaler.address import Address
 from scaler.client.background import BackgroundThread
-from scaler.client.chunk_sizes import ChunkSizes, FixedSizes
+from scaler.client.chunk_sizes import AtOnceSizes, ChunkSizes, FixedSizes
 from scaler.client.current_client import connect_here, make_nested_tasks, restore, with_blocked_told
 from scaler.client.executor import ClientExecutor
 from scaler.client.functions import FunctionNumbers, callable_name
@@ -66,6 +66,7 @@ from scaler.exceptions import ClientQuitException, ClientShutdownException, Scal
 from scaler.keys.find import find_address
 from scaler.program.notebook import as_html
 from scaler.values import neutral, payload
+from scaler.values.at_once import AtOnce
 from scaler.values.named import IsNamed, NamedFunction
 from scaler.values.payload import Failed
 from scaler.values.reference import ObjectReference
@@ -506,15 +507,30 @@ class Client:
         chunksize: int | None = None,
         is_ordered: bool = True,
     ) -> MapRun:
+        at_once = self._options.concurrency
+        if at_once > 1:
+            return self._start_at_once(fn, calls, timeout, at_once, is_ordered)
         number = self._number_of(fn if self._serializer is None else SerializedCall(self._serializer, fn))
         sizes = ChunkSizes(1, self._functions.pace_of(number)) if chunksize is None else FixedSizes(chunksize)
         return MapRun(
             self._sender, number, calls, self._objects.begin, self._options.native, sizes, timeout, is_ordered
         )
 
+    def _start_at_once(
+        self, fn: Callable[..., Any], calls: Calls, timeout: float | None, most: int, is_ordered: bool
+    ) -> MapRun:
+        """A map whose calls wait together: those of one chunk, which is as large as they may be many."""
+        if self._serializer is not None:
+            raise TypeError("calls run at the same time with a client without a serializer: that has no coroutines")
+        number = self._functions.number_of(AtOnce(self._options.wrap(fn)))
+        return MapRun(
+            self._sender, number, calls, self._objects.begin, self._options.native, AtOnceSizes(most), timeout,
+            is_ordered,
+        )  # fmt: skip
+
     def _bind_submit(self) -> Callable[[Callable[..., Any], tuple[Any, ...], dict[str, Any]], ScalerFuture[Any]]:
         """`submit` with all that is looked up for each call looked up once: submit(fn, args, kwargs)."""
-        if self._serializer is not None or self._options.retry_on:
+        if self._serializer is not None or self._options.wraps:
             return lambda fn, args, kwargs: self.submit(fn, *args, **kwargs)
         sender, number_of, dumps, options = self._sender, self._number_of, self._dumps, self._options.native
         submit = sender.submit
@@ -589,6 +605,7 @@ class Client:
 
         if errors not in ("raise", "collect"):
             raise ValueError(f'`errors` is "raise" or "collect", not {errors!r}')
+        self._options.check_single()
         if self._serializer is not None:
             raise TypeError("a matrix graph hands numbers and pickles on: get it with a client without a serializer")
         asked = Asked(keys, len(graph), dtype)
@@ -605,9 +622,10 @@ class Client:
     def _start_graph(self, graph: Any, wanted: list[Any]) -> list[Any]:
         """The futures of these keys, in their order."""
         sender, serializer, options = self._sender, self._serializer, self._options
+        options.check_single()
         if isinstance(self._rings, WorkerClientRings):
             return start_inside(sender, self.submit, graph, wanted)
-        again = options.wrap if options.retry_on else None
+        again = options.wrap if options.wraps else None
         if serializer is None:
             run = GraphRun(
                 sender, self._functions.number_of, self._objects.dumps_node, options.native, again=again
@@ -627,7 +645,10 @@ class Client:
         no limit. `retry_on`: an exception class, or a tuple of such, after which the call is made again in its worker,
         up to `retries` times, with the arguments as they came; in a graph each node. The time limit is that of all
         these together. `priority`: -15 to 15, 0 by default: of what waits, what has more goes first, whichever client
-        it is from; within a priority clients take turns.
+        it is from; within a priority clients take turns. `worker_init`: something to call once in each worker, before
+        the first of these calls there; if it fails, so do they. `concurrency`: how many calls of a map of an
+        `async def` function may wait at the same time in each worker, 1 by default; `timeout` is then for these
+        together.
 
         Costs next to nothing, shares the connection, and can be called again: what is not named stays as it was.
         """
@@ -811,8 +832,9 @@ class ClientWithOptions(Client):
 
     @property
     def _number_of(self) -> Callable[[Callable[..., Any]], int]:  # type: ignore[override]
+        self._options.check_single()
         number_of = self._owner._number_of
-        return (lambda fn: number_of(self._options.wrap(fn))) if self._options.retry_on else number_of
+        return (lambda fn: number_of(self._options.wrap(fn))) if self._options.wraps else number_of
 
     def options(self, **options: Any) -> "Client":
         return ClientWithOptions(self._owner, self._options.changed(**options))

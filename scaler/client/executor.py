@@ -15,17 +15,14 @@ Not here: an executor with workers of its own (scaler.integrations.executor).
 import atexit
 import secrets
 import weakref
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import BrokenExecutor, CancelledError, Executor
-from functools import partial
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from scaler._native import ClientRings, TaskOptions
 from scaler.client.future import ScalerFuture
 from scaler.client.imap import read_later
-from scaler.values import payload
-from scaler.worker.setup import call_set_up
+from scaler.client.set_up import SetUp
 
 if TYPE_CHECKING:
     from scaler.client.client import Client
@@ -33,7 +30,6 @@ if TYPE_CHECKING:
 _open: "weakref.WeakSet[ClientExecutor]" = weakref.WeakSet()
 P = ParamSpec("P")
 T = TypeVar("T")
-MOST_SET_UPS = 128
 _AFTER_SHUTDOWN = "cannot schedule new futures after shutdown"
 _AT_EXIT = "cannot schedule new futures after interpreter shutdown"
 
@@ -49,15 +45,14 @@ class ClientExecutor(Executor):
         self._client = client.options()
         self._options = self._client._options.native
         self._submit = self._client._bind_submit()
-        self._initializer: tuple[bytes, bytes] | None = None  # its key, and its pickle
-        self._set_ups: OrderedDict[int, tuple[Callable[..., Any], Callable[..., Any]]] = OrderedDict()
+        self._set_up: SetUp | None = None
         self._refusal: Exception | None = None
         _open.add(self)
         if initializer is not None:
             self._begin_with(initializer, initargs)
 
     def _begin_with(self, initializer: Callable[..., object], initargs: tuple[Any, ...]) -> None:
-        self._initializer = secrets.token_bytes(16), payload.dumps((initializer, initargs))
+        self._set_up = SetUp(secrets.token_bytes(16), initializer, initargs)
         executor = weakref.ref(self)
 
         def look(future: Any) -> None:
@@ -67,16 +62,6 @@ class ClientExecutor(Executor):
                 found._refusal = error
 
         self.submit(int).add_done_callback(look)
-
-    def _set_up(self, fn: Callable[P, T]) -> Callable[P, T]:
-        """What is to be called in place of this function. The same each time, so that it is pickled once."""
-        assert self._initializer is not None
-        known = self._set_ups.get(id(fn))
-        if known is None:
-            known = self._set_ups[id(fn)] = fn, partial(call_set_up, *self._initializer, fn)
-            if len(self._set_ups) > MOST_SET_UPS:
-                self._set_ups.popitem(last=False)
-        return known[1]
 
     @property
     def _broken(self) -> str | bool:
@@ -92,7 +77,7 @@ class ClientExecutor(Executor):
         """As Client.submit. RuntimeError after `shutdown`, BrokenExecutor after an initializer has failed."""
         if self._refusal is not None:
             raise type(self._refusal)(*self._refusal.args)
-        return self._submit(fn if self._initializer is None else self._set_up(fn), args, kwargs)
+        return self._submit(fn if self._set_up is None else self._set_up.wrap(fn), args, kwargs)
 
     def map(
         self,
@@ -114,8 +99,8 @@ class ClientExecutor(Executor):
             raise ValueError("chunksize must be >= 1.")
         if not iterables:
             return iter(())
-        if self._initializer is not None:
-            fn = self._set_up(fn)
+        if self._set_up is not None:
+            fn = self._set_up.wrap(fn)
         size = None if chunksize == 1 else chunksize
         if buffersize is not None:
             return self._client.imap(fn, *iterables, chunksize=size, buffersize=buffersize, timeout=timeout)

@@ -20,7 +20,7 @@ from operator import length_hint
 from typing import Any
 
 from scaler._native import MapProgress, PendingFuture, TaskOptions, TaskSender
-from scaler.client.chunk_sizes import CHUNKS_PER_WORKER, GROWTH, ChunkSizes, FixedSizes, Sizes
+from scaler.client.chunk_sizes import CHUNKS_PER_WORKER, GROWTH, AtOnceSizes, ChunkSizes, FixedSizes, Sizes
 from scaler.client.parcel import InputEnded, Parcel
 from scaler.values.payload import Failed, Outcomes
 
@@ -164,7 +164,7 @@ class MapRun:
         that what comes back before somebody takes it stays bounded.
         """
         workers = max(1, self._sender.rings.count_workers())
-        if isinstance(self._sizes, ChunkSizes):
+        if isinstance(self._sizes, ChunkSizes | AtOnceSizes):
             self._sizes.workers = workers
         most_open = self._most_open or CHUNKS_PER_WORKER * workers + 2
         room = sys.maxsize

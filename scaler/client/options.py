@@ -10,11 +10,15 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from hashlib import blake2b
 from typing import Any, Self
 
 from scaler._native import DEFAULT_RETRIES, MOST_PRIORITY, MOST_RETRIES, TaskOptions
+from scaler.client.set_up import SetUp
+from scaler.values import mains, payload
 from scaler.values.retrying import Retrying
 
+MOST_AT_ONCE = 10_000
 MOST_TIMEOUT_S = 4_000_000.0  # some 46 days: milliseconds have 32 bits
 
 
@@ -26,6 +30,8 @@ class CallOptions:
     timeout: float | None = None
     priority: int = 0
     retry_on: type[Exception] | tuple[type[Exception], ...] = ()
+    worker_init: Callable[[], object] | None = None
+    concurrency: int = 1
 
     def __post_init__(self) -> None:
         _check_number("retries", self.retries, 0, MOST_RETRIES)
@@ -42,14 +48,44 @@ class CallOptions:
         for kind in self.errors:
             if not isinstance(kind, type) or not issubclass(kind, Exception):
                 raise TypeError(f"retry_on is an exception class, or a tuple of such, not {self.retry_on!r}")
+        _check_number("concurrency", self.concurrency, 1, MOST_AT_ONCE)
+        if self.concurrency > 1 and not self.retries:
+            raise ValueError(
+                "calls that run at the same time are run again if one of them ends their worker: concurrency wants "
+                "retries of 1 or more"
+            )
+        if self.worker_init is not None and not callable(self.worker_init):
+            raise TypeError(f"worker_init is something to call in each worker, not {self.worker_init!r}")
 
     @property
     def errors(self) -> tuple[type[Exception], ...]:
         """After which exceptions of its own a call is made again."""
         return self.retry_on if isinstance(self.retry_on, tuple) else (self.retry_on,)
 
+    @property
+    def wraps(self) -> bool:
+        """Whether anything else is called in place of functions."""
+        return bool(self.retry_on) or self.worker_init is not None or self.concurrency > 1
+
+    def check_single(self) -> None:
+        """TypeError if these are options of maps only."""
+        if self.concurrency > 1:
+            raise TypeError(
+                "concurrency is for maps (map, map_each, starmap, imap, imap_unordered): single calls do not run "
+                "at the same time in a worker"
+            )
+
+    @cached_property
+    def _set_up(self) -> SetUp | None:
+        """The same program means the same by the same bytes, whichever view of its client they came through."""
+        if self.worker_init is None:
+            return None
+        return SetUp(blake2b(mains.program() + payload.dumps(self.worker_init)).digest(), self.worker_init)
+
     def wrap(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """What is to be called in place of this function."""
+        if self._set_up is not None:
+            function = self._set_up.wrap(function)
         return Retrying(function, self.errors, self.retries) if self.retry_on and self.retries else function
 
     def changed(self, **changes: Any) -> Self:

@@ -15,15 +15,13 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import CancelledError
-from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from scaler.client.executor import await_all
 from scaler.client.mapping import MapRun, run_map
-from scaler.values import payload
+from scaler.client.set_up import SetUp
 from scaler.values.payload import Failed, Outcomes
-from scaler.worker.setup import call_set_up
 
 if TYPE_CHECKING:
     from scaler.client.client import Client
@@ -44,9 +42,9 @@ class ClientPool:
         self._client = client.options()
         self._options = self._client._options.native
         self._state = RUN
-        self._set_up: tuple[Any, ...] | None = None
+        self._set_up: SetUp | None = None
         if initializer is not None:
-            self._set_up = secrets.token_bytes(16), payload.dumps((initializer, tuple(initargs)))
+            self._set_up = SetUp(secrets.token_bytes(16), initializer, tuple(initargs))
 
     @property
     def _processes(self) -> int:
@@ -56,7 +54,7 @@ class ClientPool:
     def _function(self, func: Callable[..., Any]) -> Callable[..., Any]:
         if self._state != RUN:
             raise ValueError("Pool not running")
-        return func if self._set_up is None else partial(call_set_up, *self._set_up, func)
+        return func if self._set_up is None else self._set_up.wrap(func)
 
     # one call
 

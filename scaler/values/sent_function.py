@@ -25,6 +25,7 @@ from functools import partial
 from typing import Any
 
 from scaler._native import FreshFunction, count_visits, from_main, note_reload
+from scaler.values.at_once import AtOnce
 from scaler.values.calls import Steps
 from scaler.values.reference import loads
 from scaler.values.retrying import Retrying
@@ -64,7 +65,7 @@ def load(parts: Parts, again: Callable[[], Parts] | None = None) -> Any:
         make = partial(_load_again, again, start)
     first = loads(view[start:], buffers, references)
     name = name_of(first)
-    if type(first) in (Retrying, Steps):
+    if type(first) in (AtOnce, Retrying, Steps):
         first, make = _can_be_retried(first, make), partial(_make_retried, make)
     return FreshFunction(from_main(first, count), make, name)
 
@@ -102,6 +103,8 @@ def _can_be_retried(made: Any, make: Callable[[], Any]) -> Any:
     """The same, but what it calls again has no more of the state of the call before."""
     if type(made) is Retrying:
         made.again = lambda: make().function
+    elif type(made) is AtOnce and type(made.function) is Retrying:
+        made.function.again = lambda: make().function.function
     elif type(made) is Steps:
         for at, (function, _) in enumerate(made.steps):
             if type(function) is Retrying:

@@ -42,7 +42,7 @@ from scaler.exceptions import ScalerError, TaskCancelled
 from scaler.program.creator import Creator
 from scaler.program.stack_dump import answer_when_asked
 from scaler.program.threads import new_thread
-from scaler.values import mains, payload
+from scaler.values import at_once, mains, payload
 from scaler.values.reference import load_given, loads
 from scaler.values.sent_function import name_of
 from scaler.worker import context
@@ -158,12 +158,14 @@ def main(creator: Creator) -> int:
         return 1
     mappings = Mappings(entry.epoch, entry.folder)
     store = Store(entry.epoch, entry.tag, entry.folder, warn_of_files, entry.most_bytes)
+    coroutines = Coroutines()
     loop = WorkerLoop(
         entry.memory, entry.doorbell, entry.bell, entry.slot, entry.bell_eventfd,
         [entry.connection.fileno(), creator.fileno()], store, mappings,
         TaskRunner(
             loads=pickle.loads, loads_parcel=loads, load_input=load_given, dumps=payload.dumps_result,
-            describe=payload.describe, finish=Coroutines().finish, named_call=NamedCall,
+            describe=payload.describe, finish=coroutines.finish, named_call=NamedCall,
+            finish_all=coroutines.finish_all, at_once_code=at_once.CODE,
         ),
         Interrupts(
             entry.memory, stop_with=TaskCancelled, is_importing=is_importing, name_of=name_of,

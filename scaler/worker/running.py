@@ -7,9 +7,11 @@ import threading
 import traceback
 from collections.abc import Callable, Coroutine
 from functools import partial
+from types import CoroutineType
 from typing import Any
 
 from scaler._native import FLAG_NAMED, FLAG_OBJECTS, FunctionObjects, Mappings, Unreadable, end_forked, fork_count
+from scaler.exceptions import TaskCancelled
 from scaler.values import sent_function
 from scaler.worker.named import NamedCall
 
@@ -37,25 +39,126 @@ def function_loader(mappings: Mappings) -> Callable[..., Any]:
     return load_function
 
 
+ENDED_WELL, HAS_RAISED, IS_UNREADABLE, WAS_STOPPED = range(4)  # as native/worker/runner.pyx has them
+Outcome = tuple[int, Any]  # one of these, and the result or the exception
+
+
 class Coroutines:
     """Awaits what `async def` functions return, in one event loop per thread that runs tasks.
 
     A coroutine that waits for a task which then runs in its place finds its loop running: that one gets a thread.
+
+    Rule 1: when a task is over, nothing of it is left in the loop: what is stopped from outside is cancelled there, and
+            its `finally` blocks run, before the next task begins.
     """
 
     def __init__(self) -> None:
         self._of_thread = threading.local()
 
     def finish(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        """What it comes to."""
         import asyncio  # workers that need it not start without it
 
         try:
             asyncio.get_running_loop()
         except RuntimeError:
-            if not hasattr(self._of_thread, "runner"):
-                self._of_thread.runner = asyncio.Runner()
-            return self._of_thread.runner.run(coroutine)
+            return self._run(coroutine)
         return _in_thread(lambda: asyncio.run(coroutine))
+
+    def finish_all(
+        self, first: Coroutine[Any, Any, Any], next_call: Callable[[], Outcome], count: int
+    ) -> list[Outcome]:
+        """What `count` calls come to, all of which may wait at the same time. The first has been made already."""
+        import asyncio
+
+        made = AllAtOnce(first, next_call, count)
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return made.run(self._run)
+        return _in_thread(lambda: made.run(asyncio.run))  # type: ignore[no-any-return]
+
+    def _run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        import asyncio
+
+        if not hasattr(self._of_thread, "runner"):
+            self._of_thread.runner = asyncio.Runner()
+        runner = self._of_thread.runner
+        try:
+            return runner.run(coroutine)
+        except BaseException:  # it may have been raised in the loop's own code, which leaves the coroutine where it was
+            _end_all(runner.get_loop())
+            raise
+
+
+def _end_all(loop: Any) -> None:
+    """Have everything in a loop end that has not yet."""
+    import asyncio
+
+    left = asyncio.all_tasks(loop)
+    for task in left:
+        task.cancel()
+    if left:
+        loop.run_until_complete(asyncio.wait(left))
+
+
+class AllAtOnce:
+    """Calls of one chunk that run at the same time, and what each has come to.
+
+    What stops the chunk is raised wherever its code is just then: in the loop, or in one of the calls. Then all that
+    have not ended are cancelled.
+    """
+
+    def __init__(self, first: Coroutine[Any, Any, Any], next_call: Callable[[], Outcome], count: int) -> None:
+        self._first, self._next_call = first, next_call
+        self._outcomes: list[Outcome | None] = [None] * count
+        self._stop: BaseException | None = None
+
+    def run(self, run: Callable[[Coroutine[Any, Any, Any]], Any]) -> list[Outcome]:
+        """`run(coroutine)` runs one to its end, and lets nothing in its loop outlive it."""
+        try:
+            run(self._run_all())
+        except TaskCancelled as error:
+            self._stop = error
+        stopped = WAS_STOPPED, self._stop
+        return [stopped if outcome is None else outcome for outcome in self._outcomes]
+
+    async def _run_all(self) -> None:
+        import asyncio
+
+        tasks = [asyncio.ensure_future(self._await(0, self._first))]
+        for at in range(1, len(self._outcomes)):
+            try:
+                what, value = self._next_call()
+            except TaskCancelled:
+                raise
+            except BaseException as error:
+                what, value = HAS_RAISED, error
+            if type(value) is CoroutineType:
+                tasks.append(asyncio.ensure_future(self._await(at, value)))
+            else:
+                self._outcomes[at] = what, value
+        ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+        for task in ended:
+            stop = None if task.cancelled() else task.exception()
+            if stop is not None:
+                raise stop
+
+    async def _await(self, at: int, coroutine: Coroutine[Any, Any, Any]) -> None:
+        """Raises nothing but what stops all."""
+        import asyncio
+
+        try:
+            self._outcomes[at] = ENDED_WELL, await coroutine
+        except TaskCancelled:
+            raise
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():  # all are: it did not cancel itself
+                raise
+            self._outcomes[at] = HAS_RAISED, error
+        except BaseException as error:
+            self._outcomes[at] = HAS_RAISED, error
 
 
 def _in_thread(call: Callable[[], Any]) -> Any:

@@ -1,4 +1,4 @@
-"""Setup: an executor's initializer, run once in each worker before the first call that comes with it.
+"""Setup: an initializer, run once in each worker before the first call that comes with it.
 
 Workers are there before anybody asks for an initializer, and others may use them, too. So it travels with the function
 of each call, as bytes that are unpickled only where they have not been: whose they are says a key that nobody else has.
@@ -13,12 +13,12 @@ from collections.abc import Callable
 from concurrent.futures import BrokenExecutor
 from typing import Any
 
-MOST_REMEMBERED = 1000  # of executors that have had calls here
+MOST_REMEMBERED = 1000  # of those that have run here
 _seen: OrderedDict[bytes, str] = OrderedDict()  # what has been run, and why it has failed
 
 
 def call_set_up(key: bytes, initializer: bytes, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-    """Call a function in a worker, after its executor's initializer has run there."""
+    """Call a function in a worker, after its initializer has run there."""
     ensure(key, initializer)
     return function(*args, **kwargs)
 
@@ -38,4 +38,4 @@ def ensure(key: bytes, initializer: bytes) -> None:
         if len(_seen) > MOST_REMEMBERED:
             _seen.popitem(last=False)
     if failure:
-        raise BrokenExecutor(f"the executor's initializer has failed in this worker: {failure}")
+        raise BrokenExecutor(f"the initializer has failed in this worker: {failure}")

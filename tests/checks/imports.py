@@ -37,8 +37,9 @@ MAY_IMPORT: dict[str, str] = {
     "scaler.objects": "_native address colocation exceptions program protocol",
     "scaler.session": "_native address cancellation colocation exceptions keys objects program protocol "
     "values.death_facts values.usage",
-    "scaler.worker": "_native values",
+    "scaler.worker": "_native exceptions values",
     "scaler.worker.main": "_native cancellation colocation exceptions program values worker",
+    "scaler.worker.template": "_native program worker worker.main",
     "scaler.client": "_native address colocation exceptions keys monitor objects program protocol session values "
     "worker",
     "scaler.cluster": "_native address cancellation colocation config exceptions keys program protocol session "
@@ -57,7 +58,7 @@ MAY_IMPORT: dict[str, str] = {
     "scaler.joblib": "client integrations worker",
     "scaler.pool": "client integrations",
     "scaler.progress": "client integrations",
-    "scaler": "client cluster integrations program values",
+    "scaler": "client cluster integrations program values worker",
     "scaler.entry_points": ANYTHING,
 }
 # Libraries that are dear to load or have one place where they are used.
@@ -95,7 +96,7 @@ MAY_USE = {
         "scaler.scheduler",
     },
 }
-WORKER = "scaler.worker.main"
+WORKER = "scaler.worker.template"
 _IMPORTING_CALLS = ("__import__", "import_module", "importlib.import_module")
 HEAVY = ("asyncio", "capnp", "cryptography", "psutil", "subprocess", "uvloop", "zmq")
 

@@ -138,7 +138,8 @@ def test_without_the_template_workers_go_on_and_others_are_started_and_there_is_
     wait_until(lambda: any(is_template(each) for each in psutil.Process(supervisor).children()))
     second = workers_of(supervisor)
     for worker in second:
-        worker.kill()
+        with contextlib.suppress(psutil.NoSuchProcess):
+            worker.kill()
     wait_until(lambda: len({each.pid for each in workers_of(supervisor)} - {each.pid for each in second}) == 2)
     assert client.map(calls.add_one, [(i,) for i in range(100)]) == list(range(1, 101))
 

@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import pickle
+import sys
 
 import pytest
 
@@ -27,6 +28,7 @@ def library(tmp_path, monkeypatch):
         versions.find_version.cache_clear()
 
     yield install
+    sys.modules.pop("oddlib", None)
     versions.find_version.cache_clear()
 
 
