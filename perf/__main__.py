@@ -4,6 +4,7 @@ from perf import (
     behaviour,
     bounds,
     core,
+    cpp,
     fairness,
     footprint,
     graph,
@@ -35,6 +36,7 @@ MODULES = (
     bounds,
     keys,
     strangers,
+    cpp,
 )
 ROWS: Rows = {
     f"{module.__name__.rpartition('.')[2]}.{name}": row for module in MODULES for name, row in module.ROWS.items()

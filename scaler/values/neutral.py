@@ -77,8 +77,8 @@ def loads_failure(raw: Any) -> Failure:
     """ValueError if these bytes are none."""
     said = loads(raw)
     if type(said) is not dict:
-        raise ValueError("a failure is an object")
+        raise ValueError("no object")
     kind, message, text, pickled = (said.get(key, "") for key in ("type", "message", "traceback", "pickle"))
     if not all(type(each) is str for each in (kind, message, text, pickled)):
-        raise ValueError("what a failure says are texts")
+        raise ValueError("no texts")
     return Failure(kind, message, text, base64.b64decode(pickled, validate=True))

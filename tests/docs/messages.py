@@ -28,6 +28,7 @@ OF_PEERS = (
     "scaler/session/session_end.py",
     "scaler/session/session_at_scheduler.py",
     "scaler/session/session_at_relay.py",
+    "scaler/session/client_at_scheduler.py::FrameError",
     "scaler/session/cluster_at_scheduler.py",
     "scaler/session/relay_thread.py",
     "scaler/colocation/handshake.py",
