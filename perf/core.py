@@ -40,7 +40,7 @@ def lifecycles(links: tuple[str, ...]) -> list[Figure]:
         drill.fill(10_000)
         return 1e9 / ns_per_task(drill, QUICK_NS)
 
-    return [of_rounds("epoch cycles", [rate() for _ in range(ROUNDS)], "tasks/s", 3_000_000)]
+    return [of_rounds("life cycles", [rate() for _ in range(ROUNDS)], "tasks/s", 3_000_000)]
 
 
 def compare(

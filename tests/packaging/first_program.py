@@ -3,7 +3,7 @@
     python tests/packaging/first_program.py [--any-size]
 
 README's first program runs, the commands say what they can do, and the page, the schemas and the mark for type checkers
-are there. The extension has at most 3 MiB and a quarter, if it was built for speed. Imports nothing of the tests, which
+are there. The extension has at most 3 MB, if it was built for speed. Imports nothing of the tests, which
 are not there.
 """
 
@@ -16,7 +16,7 @@ from pathlib import Path
 import scaler
 import scaler._native
 
-MOST_BYTES = (3 << 20) + (1 << 18)
+MOST_BYTES = 3_000_000
 README = Path(__file__).resolve().parents[2] / "README.md"
 
 
