@@ -58,6 +58,7 @@ struct Joined {
   task @4 :UInt64;                                      # what it was given by that and has not answered, or 0
   attempt @5 :UInt64;
   voucher @6 :Data;                                     # 16 bytes that a client of its tasks says, or none
+  resources @7 :Text;                                   # what it has for tasks that ask for it, or nothing
 }
 
 struct Left {

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from scaler.client.client import Client as Client
     from scaler.client.completed import as_completed as as_completed
     from scaler.client.current_client import current_client as current_client
+    from scaler.client.current_client import worker_resources as worker_resources
     from scaler.client.future import ProfileResult as ProfileResult
     from scaler.client.future import ScalerFuture as ScalerFuture
     from scaler.client.graph.matrix import MatrixGraph as MatrixGraph
@@ -44,6 +45,7 @@ _HOMES = {
     "as_completed": "scaler.client.completed",
     "current_client": "scaler.client.current_client",
     "progress": "scaler.client.progress",
+    "worker_resources": "scaler.client.current_client",
     "worker_value": "scaler.worker.value",
 }
 __all__ = [*_HOMES, "__version__"]

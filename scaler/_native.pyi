@@ -68,6 +68,7 @@ FLAG_INPUTS: Final[int]
 FLAG_OUTPUT: Final[int]
 FLAG_NAMED: Final[int]
 FLAG_RESENT: Final[int]
+FLAG_REQUEST: Final[int]
 
 PLACE_NEW: Final[int]
 PLACE_HELD: Final[int]
@@ -202,6 +203,7 @@ KNOWN_FLAGS: Final[int]
 TASK_FLAGS: Final[int]
 FUNCTION_FLAGS: Final[int]
 MOST_FUNCTION_NAME_BYTES: Final[int]
+MOST_REQUEST_BYTES: Final[int]
 
 def find_record_error(kind: int, flags: int, status: int, payload: bytes, options: int = 0) -> str | None: ...
 
@@ -461,6 +463,8 @@ class ReadyQueue:
     def __new__(cls, table: TaskTable) -> Self: ...
     @property
     def size(self) -> int: ...
+    @property
+    def requested(self) -> int: ...
 
 @final
 class Announced: ...
@@ -468,6 +472,24 @@ class Announced: ...
 @final
 class FunctionTable:
     def __new__(cls, objects: ObjectTable) -> Self: ...
+
+MOST_RESOURCES: Final[int]
+MOST_RESOURCE_NAME_BYTES: Final[int]
+MOST_REQUESTS: Final[int]
+REQUEST_BYTES: Final[int]
+RESOURCE_UNIT: Final[int]
+
+def is_request(text: bytes) -> bool: ...
+def is_supply(text: bytes) -> bool: ...
+def add_request(payload: bytes, request: bytes) -> bytes: ...
+
+@final
+class ResourceTable:
+    def __new__(cls, ready: ReadyQueue) -> Self: ...
+
+@final
+class Claims:
+    def __new__(cls, ready: ReadyQueue, resources: ResourceTable, pool: WorkerPool) -> Self: ...
 
 @final
 class WorkerPool:
@@ -585,6 +607,9 @@ def client_columns(core: SchedulerCore) -> _NumberColumns: ...
 def totals(core: SchedulerCore) -> dict[str, int]: ...
 def refusals(core: SchedulerCore) -> dict[str, int]: ...
 def standing_of(core: SchedulerCore, task: int) -> dict[str, Any]: ...
+def missing_resources(
+    core: SchedulerCore, now: int, after_ns: int
+) -> list[tuple[int, list[tuple[str, float | None]], list[float | None]]]: ...
 
 # survivors
 
@@ -643,7 +668,15 @@ class SchedulerCore:
     ) -> int: ...
     def has_client(self, client_bits: int) -> bool: ...
     def on_worker_joined(
-        self, tasks: Outlet, control: Outlet, queue_size: int = 1000, *, host: int = 0, tag: int = 0, now: int = 0
+        self,
+        tasks: Outlet,
+        control: Outlet,
+        queue_size: int = 1000,
+        *,
+        host: int = 0,
+        tag: int = 0,
+        now: int = 0,
+        supply: bytes = b"",
     ) -> int: ...
     def has_dependants(self, task: int) -> bool: ...
     def on_survivor(self, worker_index: int, running: tuple[int, int] | None = None) -> None: ...
@@ -755,6 +788,7 @@ class Pump:
         queue_size: int = 1000,
         tag: int = 0,
         worker_tag: int = 0,
+        supply: bytes = b"",
     ) -> Peer: ...
     def remove(self, peer: Peer, facts: bytes = b"{}", more_comes: bool = False) -> list[str]: ...
     def answer_for(self, peer: Peer, run: RecordRun) -> None: ...
@@ -1121,6 +1155,7 @@ class NestedTasks:
         *,
         load_function: Callable[[bytes, int, Callable[[bytes], Any]], Any],
         sends_old: bool = False,
+        supply: bytes = b"",
     ) -> None: ...
     @property
     def runs(self) -> int: ...

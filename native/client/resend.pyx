@@ -24,13 +24,20 @@ cdef class CallerFunctions:
     cdef dict known            # number -> (digest, payload, flags)
     cdef set forgotten         # of these, what the scheduler was told to forget
     cdef size_t most_forgotten
+    cdef bint any_requests     # some were announced with what their calls ask for
 
     def __cinit__(self):
         self.known, self.forgotten, self.most_forgotten = {}, set(), LEAST_FORGOTTEN
 
     cdef int note(self, uint32_t number, bytes digest, bytes payload, int flags) except -1:
         self.known[number] = digest, payload, flags
+        if flags & FLAG_REQUEST:
+            self.any_requests = True
         return 0
+
+    cdef bytes request_of(self, uint32_t number):
+        """What calls of this number ask for; None if that is nothing."""
+        return cut_request(self.known[number][1])[1] if self.any_requests and self.known[number][2] & FLAG_REQUEST else None
 
     cdef int forget(self, uint32_t number, OpenFutures open, list graphs) except -1:
         """No task to come names it; those that are open may, and those of graphs that are being sent."""

@@ -2,7 +2,8 @@
 # otherwise.
 #
 # What a task submits is offered to other workers as a child (native/shm/children.pyx), and sent only when there is no
-# room among the children. A task that waits for a child which no worker has begun runs it itself, in place of waiting.
+# room among the children; what asks for resources is always sent, since not every worker may have it. A task that waits
+# for a child which no worker has begun runs it itself, in place of waiting.
 # The scheduler may lend a task back that waits for one it holds: that one is run in place, too.
 #
 # Not here: what is run in place, and how (native/worker/nested.pyx).
@@ -141,7 +142,8 @@ cdef class WorkerTaskSender(TaskSender):
         cdef uint32_t detail = self.nested_tasks.origin.detail(len(self.nested_tasks.chain))
         future.options = self.nested_tasks.origin.inherit(future.options)
         future.flags |= <uint8_t>self.nested_tasks.origin.flags
-        if packed is None and len(payload) <= CHILD_MOST_PAYLOAD and self.offer(future, payload, detail):
+        if (packed is None and len(payload) <= CHILD_MOST_PAYLOAD
+                and self.rings.functions.request_of(future.function) is None and self.offer(future, payload, detail)):
             return payload
         return self.write(future, payload, detail)
 

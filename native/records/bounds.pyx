@@ -17,6 +17,7 @@ cpdef enum:
     KNOWN_FLAGS = 191              # all that layout.pxi names, but for what only tasks have
     TASK_FLAGS = 255
     FUNCTION_FLAGS = 255
+    MOST_REQUEST_BYTES = 1346      # what stands behind a function whose calls ask for resources (resources.pyx)
     MOST_FUNCTION_NAME_BYTES = 255          # of a named function
 
 cdef uint64_t MOST_OBJECT_BYTES = <uint64_t>1 << 40
@@ -58,7 +59,9 @@ cdef inline const char *function_error(int flags, size_t size) noexcept nogil:
         return "function: larger than allowed, it should be an object"
     if flags & ~FUNCTION_FLAGS:
         return "flags: a bit that this version does not know"
-    if flags & FLAG_NAMED and (flags != FLAG_NAMED or not 0 < size - DIGEST_BYTES <= MOST_FUNCTION_NAME_BYTES):
+    if flags & FLAG_NAMED and (flags & ~FLAG_REQUEST != FLAG_NAMED
+                               or not 0 < size - DIGEST_BYTES <= MOST_FUNCTION_NAME_BYTES
+                               + (MOST_REQUEST_BYTES if flags & FLAG_REQUEST else 0)):
         return "function: not just a name, though the flag says so"
     return NULL
 

@@ -226,6 +226,9 @@ cdef class Answers:
         if row.state == ROW_KEPT:
             self.edges.rest_no_more(row_index)
         over = row.node == NULL or self.edges.may_end(row_index)
+        if row.request:
+            self.ready.let_go(row)                    # its lane may go with its function
+            row.request, row.level = 0, 0
         if row.function != NO_FUNCTION:
             self.functions.let_go(row.function)
         self.drop_payload(row_index)

@@ -34,7 +34,11 @@ cdef class Check:
     cdef uint64_t nodes
     cdef uint64_t payload_bytes
     cdef dict held                   # worker index -> its rows
-    cdef dict strand_users           # (client, which of its lists) -> rows that have it
+    cdef ReadyQueue ready            # the lane that is looked at
+    cdef uint32_t request            # and what it is for
+    cdef dict request_users          # request -> functions that have it
+    cdef dict lent                   # worker index -> requests of the tasks that run in place there
+    cdef dict strand_users           # (request, client, which of its lists) -> rows that have it
     cdef dict users                  # function index -> how many there are
     cdef dict holders                # object -> how many there are
     cdef uint64_t node_bytes         # of the client that is looked at
@@ -54,14 +58,17 @@ cdef class Check:
         self.core = core
         self.held, self.users, self.holders, self.blobs, self.strand_users = {}, {}, {}, {}, {}
         self.client_blobs, self.function_calls, self.placed_calls = {}, {}, {}
+        self.request_users, self.lent = {}, {}
 
     cdef int run(self) except -1:
         cdef uint32_t index
         for index in range(self.core.clients.length):
             self.look_at_client(index)
+        self.look_at_requests()
         self.check_rows()
         self.check_ready()
         self.check_workers()
+        self.check_resources()
         self.check_edges()
         self.check_quotas()
         self.check_functions()
@@ -235,7 +242,7 @@ cdef class Check:
         cdef uint32_t skip = 0
         cdef uint64_t queued = row.payload_bytes
         if row.level >= PRIORITIES:
-            add_to(self.strand_users, (client, row.level), 1)
+            add_to(self.strand_users, (row.request, client, row.level), 1)
         if row_index == 0 or row_index >= self.core.table.fresh or row.task != task or row.client != client:
             fail(f"task {task:#x} is not in row {row_index}, where its client finds it")
         if row.state <= ROW_NEW or row.state >= STATES:
@@ -266,6 +273,11 @@ cdef class Check:
             fail(f"task {task:#x} is {_STATE_WORDS[row.state][0]} and has no function")
         if row.state == ROW_PLACED or row.state == ROW_CANCELLED:
             self.held.setdefault(row.worker, set()).add(row_index)
+        if row.function != NO_FUNCTION and row.request != self.core.functions.functions[row.function].request:
+            fail(f"task {task:#x} asks for {row.request}, and its function for something else")
+        if row.state == ROW_LENT and row.request:
+            self.lent.setdefault(self.core.worker_of_tag.get(self.core.clients.clients[client].worker_tag), []).append(
+                row.request)
         if row.node != NULL:
             self.look_at_node(row_index, <Node *>row.node)
         elif row.state == ROW_WAITING or row.state == ROW_KEPT:
@@ -350,20 +362,47 @@ cdef class Check:
     # what is ready
 
     cdef int check_ready(self) except -1:
-        cdef ReadyQueue ready = self.core.ready
+        cdef ReadyQueue main = self.core.ready
+        cdef uint32_t request, i
+        cdef uint64_t requested = 0
+        cdef set active = set()
+        self.check_queue(main, 0)
+        for request in range(main.lane_room):
+            if (main.lanes[request] is None) != (main.lane_at[request] == NULL):
+                fail(f"the lane of request {request} is not where it says")
+            if main.lanes[request] is None:
+                continue
+            self.check_queue(main.lanes[request], request)
+            requested += self.ready.size
+            if self.ready.size:
+                active.add(request)
+                if main.active[self.ready.active_at] != request:
+                    fail(f"the lane of request {request} has tasks, and does not stand among those that have")
+        if active != {main.active[i] for i in range(main.active_count)} or len(active) != main.active_count:
+            fail(f"requests {sorted(active)} have ready tasks, and {main.active_count} are said to")
+        if requested != main.requested or self.states[ROW_READY] != main.total():
+            fail(f"{self.states[ROW_READY]} tasks are ready, {main.size} ask for nothing, {requested} for resources, and "
+                 f"{main.requested} of these are counted")
+        return 0
+
+    cdef int check_queue(self, ReadyQueue ready, uint32_t request) except -1:
+        """What asks for nothing, or one lane."""
         cdef uint64_t count = 0
         cdef uint64_t levels = 0
         cdef uint32_t client, level
+        self.ready, self.request = ready, request
         for client in range(min(ready.client_room, self.core.clients.length)):
             if ready.clients[client] == NULL:
                 continue
+            if ready.clients[client].held != self.core.ready.clients[client].held:
+                fail(f"client {client} is held, and not where it asks for request {request}, or the other way round")
             for level in range(LISTS):
                 count += self.check_list(client, level)
             self.check_strands(client)
             for level in range(PRIORITIES):
                 self.check_group(client, level)
-        if count != ready.size or count != self.states[ROW_READY]:
-            fail(f"{self.states[ROW_READY]} tasks are ready, {count} are in lists, and {ready.size} are counted")
+        if count != ready.size:
+            fail(f"{count} tasks are in the lists of request {request}, and {ready.size} are counted")
         for level in range(PRIORITIES):
             if ready.turn[level]:
                 levels |= (<uint64_t>1) << level
@@ -374,14 +413,14 @@ cdef class Check:
 
     cdef uint64_t check_list(self, uint32_t client, uint32_t level) except? 0:
         """How many tasks of the client are ready at this level."""
-        cdef Level *here = &self.core.ready.clients[client].at[level]
+        cdef Level *here = &self.ready.clients[client].at[level]
         cdef uint32_t row_index = here.head
         cdef uint32_t previous = 0
         cdef uint64_t count = 0
         cdef Row *row
         while row_index:
             row = self.core.table.row(row_index)
-            if row.state != ROW_READY or row.client != client or row.level != level or row.previous != previous:
+            if row.state != ROW_READY or row.client != client or row.level != level or row.request != self.request or row.previous != previous:
                 fail(f"row {row_index} is in the list of client {client} at level {level}, and does not belong there")
             previous = row_index
             row_index = row.next
@@ -394,7 +433,7 @@ cdef class Check:
 
     cdef int check_turn(self, uint32_t level) except -1:
         """The turn has each client once that has something there and is not held, or whose tasks have submitted something."""
-        cdef ReadyQueue ready = self.core.ready
+        cdef ReadyQueue ready = self.ready
         cdef uint32_t first = ready.turn[level] - 1
         cdef uint32_t client = first
         cdef uint32_t next
@@ -422,25 +461,25 @@ cdef class Check:
 
     cdef int check_strands(self, uint32_t client) except -1:
         """Each strand has as many users as there are rows, and is in its group's turn if it has something."""
-        cdef ClientLists *lists = self.core.ready.clients[client]
+        cdef ClientLists *lists = self.ready.clients[client]
         cdef Strand *strand
         cdef uint32_t at
         cdef bint is_in_turn
         for at in range(PRIORITIES, LISTS):
             if lists.strands == NULL:
-                if lists.at[at].head or (client, at) in self.strand_users:
+                if lists.at[at].head or (self.request, client, at) in self.strand_users:
                     fail(f"client {client} has tasks in a strand, and no strands")
                 continue
             strand = &lists.strands[at - PRIORITIES]
-            if strand.users != self.strand_users.get((client, at), 0):
-                fail(f"strand {at} of client {client} has {self.strand_users.get((client, at), 0)} rows, not {strand.users}")
+            if strand.users != self.strand_users.get((self.request, client, at), 0):
+                fail(f"strand {at} of client {client} has {self.strand_users.get((self.request, client, at), 0)} rows, not {strand.users}")
             is_in_turn = name_of_strand(client, at) in self.strands_in_turn(strand.root, strand.priority, strand.depth)
             if is_in_turn != (lists.at[at].head != 0 and not lists.held):
                 fail(f"strand {at} of client {client} is in turn and has nothing there, or the other way round")
         return 0
 
     cdef int check_group(self, uint32_t root, uint32_t priority) except -1:
-        cdef ClientLists *lists = self.core.ready.clients[root]
+        cdef ClientLists *lists = self.ready.clients[root]
         cdef uint32_t depth, name
         cdef Strand *strand
         if lists.groups == NULL or not lists.groups[priority].depths:
@@ -451,22 +490,22 @@ cdef class Check:
             fail(f"client {root} does not know of its group at level {priority}")
         for depth in range(DEPTHS):
             for name in self.strands_in_turn(root, priority, depth):
-                strand = &self.core.ready.clients[name // STRANDS].strands[name % STRANDS]
+                strand = &self.ready.clients[name // STRANDS].strands[name % STRANDS]
                 if strand.root != root or strand.priority != priority or strand.depth != depth:
                     fail(f"strand {name} is in the group of client {root} at level {priority}, and does not belong there")
         return 0
 
     cdef set strands_in_turn(self, uint32_t root, uint32_t priority, uint32_t depth):
         """The names of those that take turns in this group at this depth."""
-        cdef ClientLists *lists = self.core.ready.clients[root]
+        cdef ClientLists *lists = self.ready.clients[root] if root < self.ready.client_room else NULL
         cdef uint32_t first, name, next
         cdef set found = set()
-        if lists.groups == NULL or not lists.groups[priority].depths >> depth & 1:
+        if lists == NULL or lists.groups == NULL or not lists.groups[priority].depths >> depth & 1:
             return found
         first = name = lists.groups[priority].turn[depth] - 1
         while True:
-            next = self.core.ready.list_of(name).next_client
-            if name in found or self.core.ready.list_of(next).previous_client != name:
+            next = self.ready.list_of(name).next_client
+            if name in found or self.ready.list_of(next).previous_client != name:
                 fail(f"the turn of client {root}'s group at level {priority} is torn at strand {name}")
             found.add(name)
             name = next
@@ -538,6 +577,108 @@ cdef class Check:
         if worker.bucket != bucket_of(worker) or in_buckets.get(index, NO_BUCKET) != worker.bucket:
             fail(f"worker {index} is in bucket {in_buckets.get(index)}, says {worker.bucket}, and belongs into "
                  f"{bucket_of(worker)} ({NO_BUCKET}: none)")
+        return 0
+
+    # resources
+
+    cdef int check_resources(self) except -1:
+        cdef ResourceTable resources = self.core.resources
+        cdef WorkerPool pool = self.core.pool
+        cdef dict held = {}                           # account -> what workers hold of it
+        cdef dict users = {}                          # supply -> workers that have it
+        cdef dict open_workers = {}                   # (supply, bucket) -> workers
+        cdef uint32_t index, slot, supply
+        cdef Worker *worker
+        for index in range(pool.length):
+            worker = &pool.workers[index]
+            if not worker.present or not worker.supply:
+                if worker.supply or worker.requested or worker.claimed_tasks:
+                    fail(f"worker {index} has no resources, and has tasks that ask for some")
+                continue
+            add_to(users, worker.supply - 1, 1)
+            if worker.bucket != NO_BUCKET:
+                add_to(open_workers, (worker.supply - 1, worker.bucket), 1)
+            for slot in range(resources.supplies[worker.supply - 1].count):
+                add_to(held, resources.supplies[worker.supply - 1].accounts[slot], worker.holds[slot])
+            self.check_claims(index)
+        for supply in range(resources.supply_length):
+            if resources.supply_keys[supply] is None:
+                if supply in users:
+                    fail(f"workers have supply {supply}, which is gone")
+                continue
+            if users.get(supply, 0) != resources.supplies[supply].users:
+                fail(f"{users.get(supply, 0)} workers have supply {supply}, not {resources.supplies[supply].users}")
+            self.check_supply(supply, open_workers)
+        for index in range(resources.account_length):
+            if (resources.account_keys[index] is not None
+                    and resources.accounts[index].capacity - resources.accounts[index].free != held.get(index, 0)):
+                fail(f"{held.get(index, 0)} of account {index} are held, {resources.accounts[index].free} of "
+                     f"{resources.accounts[index].capacity} are free")
+        return self.check_requests()
+
+    cdef int check_supply(self, uint32_t supply, dict open_workers) except -1:
+        cdef Supply *here = &self.core.resources.supplies[supply]
+        cdef uint32_t bucket, index, count
+        for bucket in range(BUCKETS):
+            count = 0
+            index = here.heads[bucket]
+            while index:
+                count += 1
+                if self.core.pool.workers[index - 1].supply != supply + 1 or count > self.core.pool.length:
+                    fail(f"worker {index - 1} is among those of supply {supply}, and does not belong there")
+                index = self.core.pool.workers[index - 1].supply_next
+            if count != open_workers.get((supply, bucket), 0) or (count != 0) != here.buckets >> bucket & 1:
+                fail(f"{open_workers.get((supply, bucket), 0)} workers of supply {supply} are in bucket {bucket}, not {count}")
+        return 0
+
+    cdef int check_claims(self, uint32_t index) except -1:
+        """What a worker holds is what one of its tasks needs, or what runs in place there."""
+        cdef Worker *worker = &self.core.pool.workers[index]
+        cdef uint32_t supply = worker.supply - 1
+        cdef uint32_t slot, i, requested = 0
+        cdef list claims = []
+        cdef dict most = {}
+        for row_index in self.held.get(index, ()):
+            request = self.core.table.row(<uint32_t>row_index).request
+            requested += request != 0
+            if request and self.core.claims.is_counted(<uint32_t>request, supply):
+                claims.append(request)
+        if requested != worker.requested or len(claims) != worker.claimed_tasks or len(set(claims)) > 1:
+            fail(f"worker {index} has {requested} tasks that ask for something, and of these {claims} hold some, not "
+                 f"{worker.requested} and {worker.claimed_tasks}")
+        lent = [request for request in self.lent.get(index, ())
+                if self.core.claims.is_counted(<uint32_t>request, supply)]
+        if len(lent) != worker.lent_tasks:
+            fail(f"{len(lent)} tasks that hold some run in place at worker {index}, not {worker.lent_tasks}")
+        for request in set(claims) | set(lent):
+            for i in range(self.core.resources.requests[<uint32_t>request].count):
+                slot = self.core.resources.slots_of(request, supply)[i]
+                if slot < NOT_COUNTED:
+                    most[slot] = max(most.get(slot, 0), self.core.resources.requests[<uint32_t>request].amounts[i])
+        for slot in range(self.core.resources.supplies[supply].count):
+            if worker.holds[slot] < most.get(slot, 0) or not lent and worker.holds[slot] != most.get(slot, 0):
+                fail(f"worker {index} holds {worker.holds[slot]} of its account {slot}, and needs {most.get(slot, 0)}")
+        return 0
+
+    cdef int look_at_requests(self) except -1:
+        """Which requests functions have."""
+        cdef FunctionTable functions = self.core.functions
+        cdef uint32_t index
+        for index in range(len(functions.announced)):
+            if functions.announced[index] is not None and functions.functions[index].request:
+                add_to(self.request_users, functions.functions[index].request, 1)
+        return 0
+
+    cdef int check_requests(self) except -1:
+        cdef ResourceTable resources = self.core.resources
+        cdef uint32_t request
+        for request in range(1, resources.request_length):
+            if resources.request_texts[request] is None:
+                if request in self.request_users or self.core.ready.lanes[request] is not None:
+                    fail(f"request {request} is gone, and has functions or a lane")
+            elif self.request_users.get(request, 0) != resources.requests[request].users or not resources.requests[request].users:
+                fail(f"{self.request_users.get(request, 0)} functions have request {request}, not "
+                     f"{resources.requests[request].users}")
         return 0
 
     # tasks that wait for others
@@ -643,7 +784,8 @@ cdef class Check:
                 continue
             if functions.functions[index].users != self.users.get(index, 0) or index in nobodys:
                 fail(f"function {index} has {self.users.get(index, 0)} users, not {functions.functions[index].users}")
-            if functions.index_of.get((announced.digest, announced.flags & FLAG_OBJECTS)) != index:
+            request = functions.functions[index].request
+            if functions.index_of.get((announced.digest, announced.flags & FLAG_OBJECTS, request)) != index:
                 fail(f"function {index} is not found by its digest")
             if announced.flags & FLAG_OBJECTS:
                 self.add_holders(PyBytes_AS_STRING(announced.payload), len(announced.payload))

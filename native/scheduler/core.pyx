@@ -37,7 +37,9 @@ cdef class SchedulerCore:
     cdef ClientTable clients
     cdef ReadyQueue ready
     cdef FunctionTable functions
+    cdef ResourceTable resources
     cdef readonly WorkerPool pool
+    cdef Claims claims
     cdef Dispatcher dispatcher
     cdef Outcomes outcomes
     cdef Answers answers
@@ -62,12 +64,15 @@ cdef class SchedulerCore:
         self.table = TaskTable(epoch)
         self.clients = ClientTable(self.table)
         self.ready = ReadyQueue(self.table)
-        self.functions = FunctionTable(self.objects, self.clients)
-        self.pool = WorkerPool()
+        self.resources = ResourceTable(self.ready)
+        self.functions = FunctionTable(self.objects, self.clients, self.resources)
+        self.pool = WorkerPool(self.resources, self.ready)
+        self.claims = Claims(self.ready, self.resources, self.pool)
         self.edges = Edges(self.table, self.clients, self.objects, self.own_tag)
         self.outcomes = Outcomes(self.table, self.functions, self.pool)
         self.answers = Answers(self.table, self.ready, self.clients, self.objects, self.functions, self.edges, self.outcomes)
-        self.dispatcher = Dispatcher(self.table, self.ready, self.functions, self.pool, self.objects, self.answers)
+        self.dispatcher = Dispatcher(self.table, self.ready, self.functions, self.pool, self.objects, self.answers,
+                                     self.claims)
         self.survivors = Survivors(self.table, self.ready, self.clients, self.pool, self.objects, self.answers)
         self.deaths = Deaths(self.table, self.answers)
         self.client_queue_bytes = 2 << 30
@@ -169,41 +174,67 @@ cdef class SchedulerCore:
 
     def on_function(self, uint32_t index, uint32_t number, bytes digest not None, int flags, bytes payload not None):
         """A client announces a function under a number of its own. Equal functions of all clients are one here."""
+        cdef uint32_t request = 0
+        cdef bytes text
+        if flags & FLAG_REQUEST:
+            flags &= ~FLAG_REQUEST
+            payload, text = cut_request(payload)
+            if flags & FLAG_NAMED and not 0 < len(payload) <= MOST_FUNCTION_NAME_BYTES:
+                text = None
+            found = None if text is None else self.resources.find_request(text)
+            if found is None:
+                self.refused += 1
+                self.drop_announced(index, flags, payload)
+                return
+            request = found
+        self.take_function(index, number, digest, flags, payload, request)
+        if request:
+            self.resources.drop_unused(request)       # what was announced may not have been taken
+
+    cdef int drop_announced(self, uint32_t index, int flags, bytes payload) except -1:
+        """It will not be known: what it brings is of no use."""
+        if flags & FLAG_OBJECTS:
+            payload = PyBytes_FromStringAndSize(PyBytes_AS_STRING(payload), len(payload))
+            self.objects.take_and_drop(PyBytes_AS_STRING(payload), len(payload), self.clients.tag_of(index))
+        return 0
+
+    cdef int take_function(self, uint32_t index, uint32_t number, bytes digest, int flags, bytes payload,
+                           uint32_t request) except -1:
         cdef uint64_t tag = self.clients.tag_of(index)
         cdef uint32_t taken = self.clients.find_function(index, number)
         cdef bint is_new, is_owed
-        known = self.functions.find(digest, flags)
+        known = self.functions.find(digest, flags, request)
         is_new = known is None and not taken
         is_owed = known is not None and self.functions.is_owed(known, index)
-        if not taken and not is_owed and not may_announce(&self.clients.clients[index], self.clients.quota, len(payload)):
+        if (not taken and not is_owed and not may_announce(&self.clients.clients[index], self.clients.quota,
+                                                           len(payload) + (REQUEST_BYTES if request else 0))):
             self.refused += 1
-            if flags & FLAG_OBJECTS:
-                payload = PyBytes_FromStringAndSize(PyBytes_AS_STRING(payload), len(payload))
-                self.objects.take_and_drop(PyBytes_AS_STRING(payload), len(payload), tag)
-            return
+            self.drop_announced(index, flags, payload)
+            return 0
         if flags & FLAG_OBJECTS:
             payload = PyBytes_FromStringAndSize(PyBytes_AS_STRING(payload), len(payload))    # ours, to be completed
             if not is_new:
                 self.objects.take_and_drop(PyBytes_AS_STRING(payload), len(payload), tag)
             elif self.objects.take(PyBytes_AS_STRING(payload), len(payload), tag, True) != PLACES_GOOD:
                 self.refused += 1
-                return
+                return 0
         elif is_new and digest_of(payload, flags) != digest:
             # Else the first client to announce a digest would choose the code of all. Objects are their maker's to
             # change at any time.
             self.refused += 1
-            return
+            return 0
         if taken:
             self.refused += known is None or <uint32_t>known != taken - 1
-            return
+            return 0
         if is_new:
-            known = self.functions.add(digest, flags, payload)
+            known = self.functions.add(digest, flags, payload, request)
         self.functions.use(known)
         if not self.clients.note_function(index, number, known, 0 if is_owed else self.functions.bytes_of(known)):
             self.refused += 1
             self.functions.let_go(known)
         elif is_owed:
             self.functions.count_anew(known, index)
+        return 0
 
     cdef inline bint has_room_for_function(self, uint32_t index, uint64_t n_bytes) noexcept nogil:
         return may_announce(&self.clients.clients[index], self.clients.quota, n_bytes)
@@ -273,7 +304,12 @@ cdef class SchedulerCore:
         row.deaths = 0
         row.charged = False
         row.awaited = False
+        row.request = <uint16_t>self.functions.functions[function - 1].request if function else 0
         note_options(row, record)
+        if row.request and not self.ready.make_lists(row.request, index):
+            self.table.give_back(row_index)
+            self.refuse(index, record, b"the scheduler has no memory left")
+            return
         if self.clients.clients[index].worker_tag and not self.find_strand(row, record.detail):
             self.table.give_back(row_index)
             self.refuse(index, record, b"the scheduler has no memory left")
@@ -323,7 +359,7 @@ cdef class SchedulerCore:
             return
         else:
             self.ready.push(row_index, EVENT_CAN_RUN, False)
-        if (self.most_waiting >= 0 and self.ready.size > <uint64_t>self.most_waiting
+        if (self.most_waiting >= 0 and self.ready.total() > <uint64_t>self.most_waiting
                 and self.clients.clients[index].waiting_head == 0 and not self.clients.clients[index].worker_tag):
             self.turn_away(row_index, now)
 
@@ -337,7 +373,7 @@ cdef class SchedulerCore:
         is no memory."""
         cdef uint32_t root = self.clients.bits.find(detail >> 8)
         root = root - 1 if root and self.clients.clients[root - 1].present else row.client
-        row.level = <uint8_t>self.ready.take_strand(row.client, root, detail >> 8, row.level, detail & 0xFF)
+        row.level = <uint8_t>self.ready.take_strand(row, root, detail >> 8, detail & 0xFF)
         return row.level != 0
 
     cdef void refuse(self, uint32_t index, Record *record, const char *text) noexcept nogil:
@@ -379,7 +415,7 @@ cdef class SchedulerCore:
         cdef uint64_t task = self.table.row(row_index).task
         self.dispatch(now)
         row_index = self.clients.find_open(task)      # that may have ended it, and freed its row
-        if (row_index == 0 or self.ready.size <= <uint64_t>self.most_waiting
+        if (row_index == 0 or self.ready.total() <= <uint64_t>self.most_waiting
                 or self.table.row(row_index).state != ROW_READY):
             return
         self.turned_away += 1
@@ -393,14 +429,15 @@ cdef class SchedulerCore:
         What waits for its inputs, or for its client to read, is in no turn yet and comes to it later.
         """
         cdef uint32_t row_index
-        while most and self.ready.levels:
-            row_index = self.ready.next_row(highest_of(self.ready.levels))
+        row_index = self.ready.find_any()
+        while most and row_index:
             self.turned_away += 1
             self.ready.remove(row_index)
             self.answers.answer_text(row_index, STATUS_NO_WORKER, text)
             self.settle()
             most -= 1
-        return self.ready.levels != 0
+            row_index = self.ready.find_any()
+        return row_index != 0
 
     def on_cancel(self, uint32_t index, uint64_t task, uint64_t now):
         """The client does not want this task any more.
@@ -554,6 +591,7 @@ cdef class SchedulerCore:
         elif state == ROW_HELD_BACK:
             self.survivors.cancel(row_index)
         elif state == ROW_LENT:
+            self.note_not_lent(row_index)
             self.answers.end(row_index)
         elif state == ROW_DOOMED:
             self.deaths.save(row_index)
@@ -581,6 +619,8 @@ cdef class SchedulerCore:
                 self.pool.set_blocked(<uint32_t>worker, True)
             self.table.row(row_index).awaited = True
             state = self.table.row(row_index).state
+            if self.table.row(row_index).request and not self.may_lend(index, row_index):
+                state = ROW_NEW                       # it is not for this worker: another one will run it
             if state == ROW_PLACED and self.dispatcher.withdraw(row_index) == WITHDREW:
                 self.dispatcher.take_back(row_index)
                 state = ROW_READY
@@ -592,18 +632,35 @@ cdef class SchedulerCore:
         """Have the client run it, if that can be said just now; else it asks again."""
         cdef object control = self.clients.control_of(index)
         cdef Record *record
-        if control is None:
+        if control is None or self.table.row(row_index).request and not self.may_lend(index, row_index):
             return 0
         record = (<Outlet>control).reserve(0)
         if record == NULL:
             return 0
         self.ready.remove(row_index)
         self.table.move(self.table.row(row_index), EVENT_IS_LENT)
+        worker = self.worker_of_tag.get(self.clients.clients[index].worker_tag)
+        if worker is not None:
+            self.claims.lend(<uint32_t>worker, self.table.row(row_index).request)
         fill_record(record, KIND_RUN_HERE, 0, 0, 0, self.table.row(row_index).task, 0, 0, 0)
         (<Outlet>control).commit()
         full_fence()
         (<Outlet>control).flush()
         return 0
+
+    cdef bint may_lend(self, uint32_t index, uint32_t row_index) except -1:
+        """Whether a task that asks for resources may run in the worker whose tasks' client this is. Elsewhere it is not
+        known which worker that is: it does not wait for what it has not (nested)."""
+        worker = self.worker_of_tag.get(self.clients.clients[index].worker_tag)
+        return worker is None or self.claims.may_lend(<uint32_t>worker, self.table.row(row_index).request)
+
+    cdef void note_not_lent(self, uint32_t row_index) noexcept nogil:
+        """What the row's task holds where it runs in place is given back."""
+        if self.table.row(row_index).request:
+            with gil:                                 # with no memory for this, it is with the worker's end
+                worker = self.worker_of_tag.get(self.clients.clients[self.table.row(row_index).client].worker_tag)
+                if worker is not None:
+                    self.claims.unlend(<uint32_t>worker, self.table.row(row_index).request)
 
     def on_return(self, uint32_t index, uint64_t task, bint is_done, uint64_t now):
         """The client has run what it was lent, or will not."""
@@ -613,6 +670,7 @@ cdef class SchedulerCore:
         if row_index == 0 or self.table.row(row_index).state != ROW_LENT:
             return
         self.table.now_ns = now
+        self.note_not_lent(row_index)
         if is_done:
             self.outcomes.note_run_in_place(row_index)
             self.answers.end(row_index)
@@ -784,21 +842,25 @@ cdef class SchedulerCore:
     # workers come and go
 
     def on_worker_joined(self, Outlet tasks not None, Outlet control not None, uint32_t queue_size=1000, *,
-                         uint32_t host=0, uint64_t tag=0, uint64_t now=0):
+                         uint32_t host=0, uint64_t tag=0, uint64_t now=0, bytes supply not None=b""):
         """A worker that may be given tasks. Its index.
 
         `host` is 0 for the scheduler's own, else a number of the ObjectTable's; what is made there comes under a tag of
-        the scheduler's. One that outlived its scheduler has its `tag`; ValueError if somebody else has it.
+        the scheduler's. One that outlived its scheduler has its `tag`; ValueError if somebody else has it. `supply` is
+        what it has (resources); ValueError if that makes no sense.
         """
         cdef uint32_t index
+        cdef uint32_t has = 0
         if tag and (tag in self.worker_of_tag or self.has_client(tag) or tag >= self.own_tag
                     or (tag > self.next_tag and tag not in self.tags_brought)):
             raise ValueError(f"tag {tag} is in use")
+        if supply:
+            has = self.resources.use_supply(host, supply)
         if tag:
             self.tags_brought.add(tag)
         else:
             tag = self.draw_tag()
-        index = self.pool.add(tasks, control, queue_size)
+        index = self.pool.add(tasks, control, queue_size, has)
         self.pool.workers[index].tag = tag
         self.pool.workers[index].host = host
         self.pool.workers[index].joined_ns = self.pool.workers[index].since_ns = now
@@ -1208,7 +1270,7 @@ cdef class SchedulerCore:
 
     def counts(self):
         """Tasks by where they are, for snapshots and tests."""
-        return {"rows": self.table.used, "ready": self.ready.size, "workers": self.pool.present,
+        return {"rows": self.table.used, "ready": self.ready.total(), "workers": self.pool.present,
                 "accepted": self.accepted, "answered": self.answers.answered, "refused": self.refused,
                 "dropped": self.dropped, "late": self.late + self.survivors.late, "withdrawn": self.dispatcher.withdrawn,
                 "turned_away": self.turned_away,

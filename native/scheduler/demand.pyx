@@ -21,7 +21,7 @@ cdef uint64_t UNKNOWN_NS = 1000000000
 
 def demand_of(SchedulerCore core not None):
     """(tasks that could run or do, the ns of work in them, workers that stay), a chunk of a map being one task."""
-    cdef uint64_t tasks = core.ready.size
+    cdef uint64_t tasks = core.ready.total()
     cdef uint64_t calls = 0
     cdef uint32_t staying = 0
     cdef uint32_t index

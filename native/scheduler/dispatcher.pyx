@@ -48,21 +48,64 @@ cdef class Dispatcher:
     cdef WorkerPool pool
     cdef ObjectTable objects
     cdef Answers answers
+    cdef Claims claims
     cdef dict untold               # a worker's index -> numbers of functions that it has not been told to forget yet
     cdef uint64_t withdrawn
     cdef uint32_t next_look        # at which worker
 
     def __cinit__(self, TaskTable table, ReadyQueue ready, FunctionTable functions, WorkerPool pool,
-                  ObjectTable objects, Answers answers):
+                  ObjectTable objects, Answers answers, Claims claims):
         self.table = table
         self.ready = ready
         self.functions = functions
         self.pool = pool
         self.objects = objects
         self.answers = answers
+        self.claims = claims
         self.untold = {}
 
-    cdef void dispatch(self, uint64_t now) noexcept nogil:
+    cdef inline void dispatch(self, uint64_t now) noexcept nogil:
+        """Place what is next, as long as a worker is open for it."""
+        if self.ready.requested:
+            self.dispatch_lanes(now)
+        else:
+            self.dispatch_plain(now)
+
+    cdef void dispatch_lanes(self, uint64_t now) noexcept nogil:
+        """The same while there are tasks that ask for resources."""
+        cdef Choice choice
+        cdef Function *function
+        cdef Row *row
+        cdef uint32_t worker_index, near
+        cdef uint64_t cost_ns
+        cdef int outcome
+        self.ready.begin_round()
+        while True:
+            choice = self.ready.choose(self.pool.buckets != 0)
+            if choice.request == NO_QUEUE:
+                return
+            worker_index = self.claims.find(choice.request) if choice.request else self.pool.least_loaded()
+            if worker_index == 0:
+                self.ready.block(choice.request)
+                continue
+            row = self.table.row(choice.row)
+            if self.objects.hosts:
+                near = self.near_inputs(choice.row, worker_index)
+                worker_index = near if near else worker_index
+            function = &self.functions.functions[row.function]
+            cost_ns = max(expected_ns(function, row.items), <uint64_t>function.floor_ns // 2)
+            outcome = self.place(choice.row, worker_index - 1, now)
+            if outcome == NEVER_ROOM:
+                outcome = self.place_misfit(choice.row, now)
+            if outcome == PLACED:
+                self.ready.note_served(&choice, cost_ns)
+            elif outcome == NO_ROOM:
+                self.pool.set_full(worker_index - 1, True)
+            else:
+                self.ready.pass_turn(row)
+                self.ready.pass_over(&choice)
+
+    cdef void dispatch_plain(self, uint64_t now) noexcept nogil:
         """Place the head of the turn, and the next, as long as a worker is open."""
         cdef uint64_t levels = self.ready.levels
         cdef uint32_t level
@@ -93,7 +136,7 @@ cdef class Dispatcher:
     cdef uint32_t near_inputs(self, uint32_t row_index, uint32_t worker_index) noexcept nogil:
         """Rather this worker (index + 1), or one that is loaded alike, if what the task needs is large and lies there."""
         cdef Row *row = self.table.row(row_index)
-        if (row.flags & FLAG_OBJECTS and self.pool.workers[worker_index - 1].host
+        if (row.flags & FLAG_OBJECTS and self.pool.workers[worker_index - 1].host and row.request == 0
                 and named_bytes(self.table.payload(row), row.payload_bytes) >= NEAR_BYTES):
             with gil:
                 return self.nearest(row, worker_index)
@@ -147,6 +190,8 @@ cdef class Dispatcher:
         self.ready.remove(row_index)
         row.asked = False
         self.table.move(row, EVENT_IS_GIVEN)
+        if row.request:
+            self.claims.take(worker_index, row.request)
         row.worker = worker_index
         row.charge_ns = <uint32_t>min(charge, <uint64_t>MOST_ESTIMATE_NS)
         row.next = 0
@@ -185,9 +230,9 @@ cdef class Dispatcher:
         cdef bint fits_any = False
         for i in range(self.pool.length):
             worker = &self.pool.workers[i]
-            if worker.present and self.can_fit(row, worker):
+            if worker.present and self.can_fit(row, worker) and self.claims.fits(i, row.request):
                 fits_any = True
-                if worker.bucket != NO_BUCKET and self.place(row_index, i, now) == PLACED:
+                if row.request == 0 and worker.bucket != NO_BUCKET and self.place(row_index, i, now) == PLACED:
                     return PLACED
         if fits_any:
             return NEVER_ROOM
@@ -210,6 +255,8 @@ cdef class Dispatcher:
             self.table.row(row.next).previous = row.previous
         else:
             worker.tail = row.previous
+        if row.request:
+            self.claims.give_back(row.worker, row.request)
         worker.held -= 1
         counts.placed -= calls_of(row)
         if worker.held == 0:
@@ -274,7 +321,7 @@ cdef class Dispatcher:
             if now > worker.since_ns + 10 * self.expected_of_head(worker) + 10000000:
                 self.relieve(self.next_look)
             elif (worker.held > 1 and now > worker.given_ns + 5 * CREDIT_NS
-                    and self.pool.has_idle() and not self.ready.levels):
+                    and self.claims.has_idle(self.table.row(worker.tail).request) and not self.ready.levels):
                 worker.given_ns = now                  # a relay takes its time to answer
                 self.relieve(self.next_look)
                 self.dispatch(now)                     # until nobody is idle any more

@@ -12,6 +12,9 @@
 # as long as nobody knows how long they take, so that nothing is put behind the first ones, and half of that with each
 # answer that came quickly. Without it a hundred tasks that are quick as far as one answer says would go to one worker.
 #
+# One that asks for resources is another one than the same that does not, or asks for others: its request is part of what
+# it is known by, and what its calls take is measured for it alone.
+#
 # Its bytes count to each client that has announced it (quota): to one that has forgotten it, too, until it has no user any
 # more, be it for another client. How many rows of each client use a function would cost every task a second count.
 #
@@ -36,6 +39,7 @@ cdef struct Function:
     uint32_t floor_ns      # what a task of it is charged at least
     uint32_t users
     uint32_t number        # what workers, and viewers, know it by; from 1 on
+    uint32_t request       # what its calls ask for (resources); 0: nothing
     FunctionCounts counts
 
 
@@ -85,7 +89,8 @@ cdef class FunctionTable:
     cdef uint32_t next_number
     cdef list announced           # Announced by index; None where there is none
     cdef list free_places
-    cdef dict index_of            # (digest, KEY_FLAGS of it) -> index
+    cdef dict index_of            # (digest, KEY_FLAGS of it, what it asks for) -> index
+    cdef ResourceTable resources
     cdef list forgotten           # (index, number, workers) that nobody has been told of
     cdef bint has_forgotten
     cdef dict owed                # index -> clients (indices) that have forgotten it, and to which it still counts
@@ -94,8 +99,8 @@ cdef class FunctionTable:
     cdef FunctionCounts gone_counts    # of those that have gone and are not in `gone`
     cdef object gone              # (number, the bytes it was announced with, its counts) of the last ones that have gone
 
-    def __cinit__(self, ObjectTable objects, ClientTable clients):
-        self.objects, self.clients = objects, clients
+    def __cinit__(self, ObjectTable objects, ClientTable clients, ResourceTable resources):
+        self.objects, self.clients, self.resources = objects, clients, resources
         self.owed, self.owed_by = {}, {}
         self.announced = []
         self.free_places = []
@@ -112,12 +117,12 @@ cdef class FunctionTable:
         free(self.gone_counts.histograms)
         free(self.functions)
 
-    cdef object find(self, bytes digest, int flags):
+    cdef object find(self, bytes digest, int flags, uint32_t request):
         """The function's index, or None if nobody has announced it. One that carries objects, whose bytes nobody has
         checked, is never taken for one that does not."""
-        return self.index_of.get((digest, flags & KEY_FLAGS))
+        return self.index_of.get((digest, flags & KEY_FLAGS, request))
 
-    cdef uint32_t add(self, bytes digest, int flags, bytes payload) except? 0:
+    cdef uint32_t add(self, bytes digest, int flags, bytes payload, uint32_t request) except? 0:
         """A new function's index. It has no users yet."""
         cdef uint32_t index
         cdef Announced announced = Announced.__new__(Announced)
@@ -134,7 +139,10 @@ cdef class FunctionTable:
         self.functions[index].floor_ns = CREDIT_NS
         self.functions[index].number = self.next_number
         self.next_number += 1
-        self.index_of[digest, flags & KEY_FLAGS] = index
+        self.functions[index].request = request
+        if request:
+            self.resources.use_request(request)
+        self.index_of[digest, flags & KEY_FLAGS, request] = index
         return index
 
     cdef int make_room(self, uint32_t index) except -1:
@@ -149,7 +157,8 @@ cdef class FunctionTable:
 
     cdef uint64_t bytes_of(self, uint32_t index):
         """What it takes, whoever else has announced it too."""
-        return FUNCTION_BYTES + <uint64_t>len((<Announced>self.announced[index]).payload)
+        return (FUNCTION_BYTES + <uint64_t>len((<Announced>self.announced[index]).payload)
+                + (REQUEST_BYTES if self.functions[index].request else 0))
 
     cdef bint is_owed(self, uint32_t index, uint32_t client):
         """Whether it counts to the client, which has forgotten it."""
@@ -203,13 +212,15 @@ cdef class FunctionTable:
     cdef int forget(self, uint32_t index) except -1:
         cdef Announced announced = self.announced[index]
         self.keep_counts(index, announced)
-        cdef tuple key = (announced.digest, announced.flags & KEY_FLAGS)
+        cdef tuple key = (announced.digest, announced.flags & KEY_FLAGS, self.functions[index].request)
         for client in self.owed.pop(index, ()):
             self.owed_by[client].discard(index)
             self.clients.clients[<uint32_t>client].function_bytes -= self.bytes_of(index)
         self.forgotten.append((index, self.functions[index].number, announced.workers))
         self.has_forgotten = True
         del self.index_of[key]
+        if self.functions[index].request:
+            self.resources.let_go_of_request(self.functions[index].request)
         self.announced[index] = None
         if announced.flags & FLAG_OBJECTS:
             self.objects.drop_record(PyBytes_AS_STRING(announced.payload), len(announced.payload))

@@ -40,6 +40,11 @@ cdef class Peer:
     cdef int doorbell
 
 
+cdef uint64_t announced_bytes(said) except? 0:
+    """What the function that a client announces with this counts for, beside FUNCTION_BYTES."""
+    return len(said.payload) + (REQUEST_BYTES if said.flags & FLAG_REQUEST else 0)
+
+
 cdef class Pump:
     """Drains the rings of all co-located peers into the core."""
     cdef readonly SchedulerCore core
@@ -77,11 +82,11 @@ cdef class Pump:
         self.stops = []
 
     def add(self, Segment memory not None, bint is_worker, int doorbell, *, uint32_t client_bits=0, uint32_t queue_size=1000,
-            uint64_t tag=0, uint64_t worker_tag=0):
+            uint64_t tag=0, uint64_t worker_tag=0, bytes supply not None=b""):
         """Take up a peer whose segment has been checked. The Peer; its slot is its bit in the news.
 
         With a `tag` it is a worker that has come over from another scheduler, and is known by that. A client with
-        `worker_tag` is that worker's own: of the tasks that run in it.
+        `worker_tag` is that worker's own: of the tasks that run in it. `supply` is what a worker has (resources).
         """
         cdef Peer peer = Peer.__new__(Peer)
         cdef uint32_t slot = 0
@@ -99,7 +104,8 @@ cdef class Pump:
             peer.running = RunningTask(memory, peer.tasks)
             peer.running.report_to(self.bell_memory, slot)
             tasks = RingOutlet(peer.tasks, memory, SLEEPING_OFFSET, doorbell, stops=self.stops, owner=peer)
-            peer.index = self.core.on_worker_joined(tasks, control, queue_size, tag=tag, now=now_ns())
+            peer.index = self.core.on_worker_joined(tasks, control, queue_size, tag=tag, now=now_ns(),
+                                                    supply=supply)
             peer.tag = self.core.worker_tag(peer.index)
             self.core.pool.workers[peer.index].in_place_at = &(<PeerPage *>memory.start).in_place
         else:
@@ -420,7 +426,7 @@ cdef class Pump:
                 if (peer.held_back and peer.tasks.tail < peer.catch_up_to
                         and not self.note_unwanted(peer, said.kind, said.flags, said.task)):
                     break                             # it has to wait with them
-                if said.kind == KIND_FUNCTION and self.has_to_announce_later(peer, len(said.payload)):
+                if said.kind == KIND_FUNCTION and self.has_to_announce_later(peer, announced_bytes(said)):
                     break
             peer.up.step_over()
             self.units -= CONTROL_UNITS + len(said.payload) // UNIT_BYTES
@@ -438,7 +444,7 @@ cdef class Pump:
         cdef int kind = said.kind
         return (kind == KIND_CANCEL or kind == KIND_CLEAR or kind == KIND_WAIT
                 or kind == KIND_FUNCTION and (said.flags & FLAG_OBJECTS
-                                              or not self.core.has_room_for_function(peer.index, len(said.payload))))
+                                              or not self.core.has_room_for_function(peer.index, announced_bytes(said))))
 
     cdef bint hear(self, Peer peer, said) except -1:
         """Act on a control record, or leave it to the shell. False if it makes no sense."""

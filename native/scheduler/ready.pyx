@@ -17,11 +17,19 @@
 # A client whose results have no room is held, and so is one whose tasks are being cleared: its tasks stay in its lists,
 # but these are in no turn. What its tasks have submitted is not held with it, since its results go to them.
 #
-# Rule 1: a row is in one of these lists if and only if its state is ROW_READY.
+# Tasks that ask for resources (resources) stand apart: what asks for the same has a *lane*, which is a ReadyQueue of its
+# own. So a task that no worker has the resources for just now passes nobody and is in nobody's way. Which lane has the
+# next turn, `choose` says: the higher priority; then the root that has been served less since there have been such tasks,
+# so that a client that asks for ten different things has no more than one that asks for nothing; then what waits longer.
+# As long as no such task is ready, none of this is looked at.
+#
+# Rule 1: a row is in one of these lists, of the lane that it asks for, if and only if its state is ROW_READY.
 # Rule 2: a list is in its turn if and only if it has a task and its client is not held; a root is in the turn of a
 #         priority if and only if its own list is, or a strand of its group there.
 # Rule 3: a strand keeps its meaning as long as any row, wherever it is, has it.
-# Not here: which worker runs the task (worker_pool), whether it may run yet (core).
+# Rule 4: a lane that could not be placed is looked at again when `openings` has moved: a worker with resources has room
+#         again, or some were given back, or what was before it has gone.
+# Not here: which worker runs the task (worker_pool, claims), whether it may run yet (core).
 
 cdef enum:
     LISTS = 64
@@ -29,6 +37,7 @@ cdef enum:
     STRANDS = 16
     DEPTHS = 16                # deeper tasks count as that deep
     TURN_NS = 5000000          # so that ten tasks of half a millisecond are one
+    NO_QUEUE = 0xFFFFFFFF
 
 cdef struct Level:             # one list of one client, and its neighbours in the turn: all of it in one cache line
     uint32_t head
@@ -50,6 +59,7 @@ cdef struct Group:             # of one root at one priority
 cdef struct ClientLists:
     Level at[64]
     uint8_t held               # why: any of the following
+    uint8_t has_lanes          # it has lists in some lane, or had
     uint64_t in_turn           # bit per priority at which this client, as a root, is in the turn
     uint64_t grouped           # bit per priority at which its group has strands in turn
     Group *groups              # by priority; NULL as long as its tasks have submitted nothing
@@ -69,18 +79,43 @@ cdef inline uint32_t name_of_strand(uint32_t client, uint32_t at) noexcept nogil
     return client * STRANDS + at - PRIORITIES
 
 
+cdef struct Choice:            # which task is next, and of which lane
+    uint32_t request           # 0: it asks for nothing. NO_QUEUE: there is none
+    uint32_t row
+    uint32_t root
+    uint32_t level
+    uint64_t served_ns         # of the root
+
+
 @cython.final
 cdef class ReadyQueue:
+    """What asks for nothing stands here, all else in its lane."""
     cdef TaskTable table
     cdef ClientLists **clients
     cdef uint32_t client_room
     cdef uint64_t levels           # bit per priority that has a task in turn
     cdef uint32_t turn[64]         # by priority: whose turn it is, client index + 1
     cdef uint64_t spent_ns[64]     # of that turn
-    cdef readonly uint64_t size
+    cdef readonly uint64_t size    # without those in lanes
+    cdef uint64_t passed           # bit per priority whose head fits no worker that is open, in this round
+    cdef uint64_t blocked_at       # of a lane: at how many openings there was no worker for it
+    cdef bint is_lane
+    cdef uint32_t active_at        # of a lane: where in `active` it stands
+    # of all lanes
+    cdef list lanes                # by request
+    cdef void **lane_at            # the same
+    cdef uint32_t lane_room
+    cdef uint32_t *active          # requests whose lanes have tasks
+    cdef uint32_t active_count
+    cdef readonly uint64_t requested    # tasks in lanes
+    cdef uint64_t openings         # from 1 on
+    cdef uint64_t *served_ns       # by root
+    cdef uint64_t clock_ns         # what the root had been served that was chosen last
 
     def __cinit__(self, TaskTable table):
         self.table = table
+        self.lanes = []
+        self.openings = 1
 
     def __dealloc__(self):
         cdef uint32_t i
@@ -90,11 +125,20 @@ cdef class ReadyQueue:
                 free(self.clients[i].strands)
             free(self.clients[i])
         free(self.clients)
+        free(self.lane_at)
+        free(self.active)
+        free(self.served_ns)
 
     cdef bint add_client(self, uint32_t client) noexcept nogil:
         cdef uint32_t i
         cdef ClientLists **clients
+        cdef uint64_t *served_ns
         if client >= self.client_room:
+            if not self.is_lane:
+                served_ns = <uint64_t *>realloc(self.served_ns, (client + 64) * sizeof(uint64_t))
+                if served_ns == NULL:
+                    return False
+                self.served_ns = served_ns
             clients = <ClientLists **>realloc(self.clients, (client + 64) * sizeof(ClientLists *))
             if clients == NULL:
                 return False
@@ -102,14 +146,170 @@ cdef class ReadyQueue:
             for i in range(self.client_room, client + 64):
                 self.clients[i] = NULL
             self.client_room = client + 64
+        if not self.is_lane:
+            self.served_ns[client] = 0
         if self.clients[client] == NULL:
             self.clients[client] = <ClientLists *>calloc(1, sizeof(ClientLists))
         return self.clients[client] != NULL
 
+    # lanes
+
+    cdef int add_lane(self, uint32_t request) except -1:
+        """Tasks may ask for this from now on."""
+        cdef ReadyQueue lane = ReadyQueue(self.table)
+        cdef uint32_t room = 2 * request + 16
+        cdef void **lane_at
+        cdef uint32_t *active
+        if request >= self.lane_room:
+            active = <uint32_t *>realloc(self.active, room * sizeof(uint32_t))
+            if active == NULL:
+                raise MemoryError("no memory for another request of resources")
+            self.active = active
+            lane_at = <void **>realloc(self.lane_at, room * sizeof(void *))
+            if lane_at == NULL:
+                raise MemoryError("no memory for another request of resources")
+            memset(lane_at + self.lane_room, 0, (room - self.lane_room) * sizeof(void *))
+            self.lane_at = lane_at
+            self.lanes.extend([None] * (room - len(self.lanes)))
+            self.lane_room = room
+        lane.is_lane = True
+        self.lanes[request] = lane
+        self.lane_at[request] = <void *>lane
+        return 0
+
+    cdef int drop_lane(self, uint32_t request) except -1:
+        """No task asks for this any more."""
+        self.lane_at[request] = NULL
+        self.lanes[request] = None
+        return 0
+
+    cdef bint make_lists(self, uint32_t request, uint32_t client) noexcept nogil:
+        """The client, or a root, is about to have a task that asks for this. False if there is no memory."""
+        self.clients[client].has_lanes = True
+        return (<ReadyQueue>self.lane_at[request]).make_lists_here(client, self.clients[client].held)
+
+    cdef bint make_lists_here(self, uint32_t client, uint8_t held) noexcept nogil:
+        if client < self.client_room and self.clients[client] != NULL:
+            return True
+        if not self.add_client(client):
+            return False
+        self.clients[client].held = held
+        return True
+
+    cdef void note_in_lane(self, uint32_t request) noexcept nogil:
+        """One more task in this lane."""
+        self.requested += 1
+        if (<ReadyQueue>self.lane_at[request]).size == 1:
+            (<ReadyQueue>self.lane_at[request]).active_at = self.active_count
+            self.active[self.active_count] = request
+            self.active_count += 1
+
+    cdef void note_out_of_lane(self, uint32_t request) noexcept nogil:
+        """One less. With the last, nothing is kept for it any more that others could have."""
+        cdef uint32_t last
+        self.requested -= 1
+        if (<ReadyQueue>self.lane_at[request]).size == 0:
+            self.active_count -= 1
+            last = self.active[self.active_count]
+            self.active[(<ReadyQueue>self.lane_at[request]).active_at] = last
+            (<ReadyQueue>self.lane_at[last]).active_at = (<ReadyQueue>self.lane_at[request]).active_at
+            self.openings += 1
+
+    cdef void begin_round(self) noexcept nogil:
+        """Nothing has been passed over."""
+        cdef uint32_t i
+        self.passed = 0
+        for i in range(self.active_count):
+            (<ReadyQueue>self.lane_at[self.active[i]]).passed = 0
+
+    cdef Choice choose(self, bint any_open) noexcept nogil:
+        """Which task is next, of those for which there may be a worker; what asks for nothing only if one is open."""
+        cdef Choice best
+        cdef uint32_t i
+        best.request = NO_QUEUE
+        if any_open and self.levels & ~self.passed:
+            self.compare(&best, 0, <void *>self)
+        for i in range(self.active_count):
+            if (<ReadyQueue>self.lane_at[self.active[i]]).may_be_placed(self.openings):
+                self.compare(&best, self.active[i], self.lane_at[self.active[i]])
+        return best
+
+    cdef inline bint may_be_placed(self, uint64_t openings) noexcept nogil:
+        return self.blocked_at != openings and self.levels & ~self.passed != 0
+
+    cdef void compare(self, Choice *best, uint32_t request, void *lane) noexcept nogil:
+        """Take the head of this lane, if it comes before."""
+        cdef uint32_t level = highest_of((<ReadyQueue>lane).levels & ~(<ReadyQueue>lane).passed)
+        cdef uint32_t root = (<ReadyQueue>lane).turn[level] - 1
+        cdef uint32_t row = (<ReadyQueue>lane).next_row(level)
+        cdef uint64_t served_ns = max(self.served_ns[root], self.clock_ns)
+        if best.request != NO_QUEUE:
+            if level != best.level:
+                if level < best.level:
+                    return
+            elif served_ns != best.served_ns:
+                if served_ns > best.served_ns:
+                    return
+            elif runnable_ns(self.table.row(row)) >= runnable_ns(self.table.row(best.row)):
+                return
+        best.request, best.row, best.root, best.level, best.served_ns = request, row, root, level, served_ns
+
+    cdef inline void note_served(self, Choice *choice, uint64_t cost_ns) noexcept nogil:
+        """What was chosen has been placed."""
+        self.clock_ns = choice.served_ns
+        self.served_ns[choice.root] = choice.served_ns + cost_ns
+
+    cdef inline void block(self, uint32_t request) noexcept nogil:
+        """There is no worker for this just now."""
+        (<ReadyQueue>self.lane_at[request]).blocked_at = self.openings
+
+    cdef inline void pass_over(self, Choice *choice) noexcept nogil:
+        """What was chosen fits no worker that is open: another's turn comes with the next event."""
+        if choice.request:
+            (<ReadyQueue>self.lane_at[choice.request]).pass_level(choice.level)
+        else:
+            self.pass_level(choice.level)
+
+    cdef inline void pass_level(self, uint32_t level) noexcept nogil:
+        self.passed |= (<uint64_t>1) << level
+
+    cdef inline uint64_t total(self) noexcept nogil:
+        """All tasks that could run."""
+        return self.size + self.requested
+
+    cdef uint32_t find_any(self) noexcept nogil:
+        """A row that has a turn, whatever it asks for; 0 if there is none."""
+        cdef uint32_t i
+        if self.levels:
+            return self.next_row(highest_of(self.levels))
+        for i in range(self.active_count):
+            if (<ReadyQueue>self.lane_at[self.active[i]]).levels:
+                return (<ReadyQueue>self.lane_at[self.active[i]]).next_row(
+                    highest_of((<ReadyQueue>self.lane_at[self.active[i]]).levels))
+        return 0
+
+    cdef inline ReadyQueue queue_of(self, Row *row):
+        """Where the row's task stands when it is ready; for those who look."""
+        return <ReadyQueue>self.lane_at[row.request] if row.request else self
+
     # lists
 
-    cdef void push(self, uint32_t index, uint32_t event, bint front) noexcept nogil:
+    cdef inline void push(self, uint32_t index, uint32_t event, bint front) noexcept nogil:
         """By this event the row can run: before all others of its list, or behind them."""
+        if self.table.row(index).request == 0:
+            self.push_here(index, event, front)
+        else:
+            self.push_in_lane(index, event, front)
+
+    cdef void push_in_lane(self, uint32_t index, uint32_t event, bint front) noexcept nogil:
+        cdef uint32_t request = self.table.row(index).request
+        cdef uint64_t levels = (<ReadyQueue>self.lane_at[request]).levels
+        (<ReadyQueue>self.lane_at[request]).push_here(index, event, front)
+        self.note_in_lane(request)
+        if (<ReadyQueue>self.lane_at[request]).levels & ~levels:
+            self.openings += 1                        # it may come before those for which something is kept
+
+    cdef void push_here(self, uint32_t index, uint32_t event, bint front) noexcept nogil:
         cdef Row *row = self.table.row(index)
         cdef ClientLists *lists = self.clients[row.client]
         cdef Level *list = &lists.at[row.level]
@@ -133,7 +333,15 @@ cdef class ReadyQueue:
             self.table.row(row.previous).next = index
             list.tail = index
 
-    cdef void remove(self, uint32_t index) noexcept nogil:
+    cdef inline void remove(self, uint32_t index) noexcept nogil:
+        cdef uint32_t request = self.table.row(index).request
+        if request == 0:
+            self.remove_here(index)
+        else:
+            (<ReadyQueue>self.lane_at[request]).remove_here(index)
+            self.note_out_of_lane(request)
+
+    cdef void remove_here(self, uint32_t index) noexcept nogil:
         cdef Row *row = self.table.row(index)
         cdef ClientLists *lists = self.clients[row.client]
         cdef Level *list = &lists.at[row.level]
@@ -151,6 +359,18 @@ cdef class ReadyQueue:
 
     cdef void hold(self, uint32_t client, bint held, uint8_t reason=HELD_FULL) noexcept nogil:
         """Take the client's lists out of all turns for this reason, or back into them if there is no other."""
+        cdef uint32_t request
+        self.hold_here(client, held, reason)
+        if not self.clients[client].has_lanes:
+            return
+        for request in range(self.lane_room):
+            if self.lane_at[request] != NULL and (<ReadyQueue>self.lane_at[request]).has_lists(client):
+                (<ReadyQueue>self.lane_at[request]).hold_here(client, held, reason)
+
+    cdef inline bint has_lists(self, uint32_t client) noexcept nogil:
+        return client < self.client_room and self.clients[client] != NULL
+
+    cdef void hold_here(self, uint32_t client, bint held, uint8_t reason) noexcept nogil:
         cdef ClientLists *lists = self.clients[client]
         cdef uint8_t before = lists.held
         cdef uint32_t at
@@ -179,6 +399,12 @@ cdef class ReadyQueue:
 
     cdef inline void pass_turn(self, Row *row) noexcept nogil:
         """This row has had its root's turn; it is in its list still."""
+        if row.request:
+            (<ReadyQueue>self.lane_at[row.request]).pass_turn_here(row)
+        else:
+            self.pass_turn_here(row)
+
+    cdef inline void pass_turn_here(self, Row *row) noexcept nogil:
         if row.level < PRIORITIES:
             self.pass_root(row.client, row.level)
         else:
@@ -186,10 +412,16 @@ cdef class ReadyQueue:
 
     cdef inline void spend(self, Row *row, uint64_t cost_ns) noexcept nogil:
         """This row, which is in its list still, is placed for so much: its root has the turn for what is left of it."""
-        cdef uint32_t priority = self.priority_of(row)
+        if row.request:
+            (<ReadyQueue>self.lane_at[row.request]).spend_here(row, cost_ns)
+        else:
+            self.spend_here(row, cost_ns)
+
+    cdef inline void spend_here(self, Row *row, uint64_t cost_ns) noexcept nogil:
+        cdef uint32_t priority = self.priority_here(row)
         self.spent_ns[priority] += cost_ns
         if self.spent_ns[priority] >= TURN_NS:
-            self.pass_turn(row)
+            self.pass_turn_here(row)
 
     cdef inline void pass_root(self, uint32_t root, uint32_t priority) noexcept nogil:
         if self.turn[priority] == root + 1:
@@ -268,9 +500,16 @@ cdef class ReadyQueue:
 
     # strands
 
-    cdef uint32_t take_strand(self, uint32_t client, uint32_t root, uint32_t root_bits, uint32_t priority,
-                              uint32_t depth) noexcept nogil:
-        """Where a task of this worker's client belongs that was submitted by a task of this root. 0: there is no memory."""
+    cdef uint32_t take_strand(self, Row *row, uint32_t root, uint32_t root_bits, uint32_t depth) noexcept nogil:
+        """Where a task of a worker's client belongs that was submitted by a task of this root. 0: there is no memory."""
+        if row.request == 0:
+            return self.take_strand_here(row.client, root, root_bits, row.level, depth)
+        if not self.make_lists(row.request, root):
+            return 0
+        return (<ReadyQueue>self.lane_at[row.request]).take_strand_here(row.client, root, root_bits, row.level, depth)
+
+    cdef uint32_t take_strand_here(self, uint32_t client, uint32_t root, uint32_t root_bits, uint32_t priority,
+                                   uint32_t depth) noexcept nogil:
         cdef ClientLists *lists = self.clients[client]
         cdef Strand *strand
         cdef uint32_t i
@@ -304,18 +543,41 @@ cdef class ReadyQueue:
     cdef inline void let_go(self, Row *row) noexcept nogil:
         """The row is gone for good."""
         if row.level >= PRIORITIES:
-            self.clients[row.client].strands[row.level - PRIORITIES].users -= 1
+            if row.request:
+                (<ReadyQueue>self.lane_at[row.request]).let_go_here(row)
+            else:
+                self.let_go_here(row)
+
+    cdef inline void let_go_here(self, Row *row) noexcept nogil:
+        self.clients[row.client].strands[row.level - PRIORITIES].users -= 1
 
     cdef inline uint32_t priority_of(self, Row *row) noexcept nogil:
         """At which priority the row's turn comes."""
+        if row.request:
+            return (<ReadyQueue>self.lane_at[row.request]).priority_here(row)
+        return self.priority_here(row)
+
+    cdef inline uint32_t priority_here(self, Row *row) noexcept nogil:
         return row.level if row.level < PRIORITIES else self.clients[row.client].strands[row.level - PRIORITIES].priority
 
     cdef inline uint32_t root_bits_of(self, Row *row) noexcept nogil:
         """By what the root of a task that a task has submitted is known; 0: the task is its client's own."""
+        if row.request:
+            return (<ReadyQueue>self.lane_at[row.request]).root_bits_here(row)
+        return self.root_bits_here(row)
+
+    cdef inline uint32_t root_bits_here(self, Row *row) noexcept nogil:
         return 0 if row.level < PRIORITIES else self.clients[row.client].strands[row.level - PRIORITIES].root_bits
 
     cdef void orphan(self, uint32_t root) noexcept nogil:
         """This client is gone, and its place another's soon: what its tasks have submitted has turns of its own from now on."""
+        cdef uint32_t request
+        self.orphan_here(root)
+        for request in range(self.lane_room):
+            if self.lane_at[request] != NULL:
+                (<ReadyQueue>self.lane_at[request]).orphan_here(root)
+
+    cdef void orphan_here(self, uint32_t root) noexcept nogil:
         cdef uint32_t client
         cdef uint32_t i
         for client in range(self.client_room):

@@ -13,9 +13,9 @@ cdef enum:
 
 cdef dict ready_facts(SchedulerCore core, uint32_t row_index):
     """What is before a task that could run."""
-    cdef ReadyQueue ready = core.ready
     cdef Row *row = core.table.row(row_index)
-    cdef uint32_t priority = ready.priority_of(row)
+    cdef ReadyQueue ready = core.ready.queue_of(row)     # what asks for other resources is not before it
+    cdef uint32_t priority = ready.priority_here(row)
     cdef uint32_t before = row.previous
     cdef uint64_t ahead = 0
     cdef uint64_t higher = 0
@@ -26,7 +26,7 @@ cdef dict ready_facts(SchedulerCore core, uint32_t row_index):
     while before and ahead < MOST_STEPS:
         ahead += 1
         before = core.table.row(before).previous
-    for client in range(core.clients.length):
+    for client in range(min(core.clients.length, ready.client_room)):
         if ready.clients[client] == NULL:
             continue
         turns += ready.clients[client].in_turn >> priority & 1
@@ -38,7 +38,37 @@ cdef dict ready_facts(SchedulerCore core, uint32_t row_index):
     return {"ahead": ahead, "ahead_of_higher_priority": higher, "clients_in_turn": turns,
             "is_turn": ready.turn[priority] == root + 1, "priority": <int>priority - LEVEL_PLAIN,
             "held": ready.clients[row.client].held, "workers": core.pool.present, "open": core.pool.buckets != 0,
-            "ready": ready.size, "ready_since_ns": runnable_ns(row)}
+            "ready": ready.size, "ready_since_ns": runnable_ns(row), **request_facts(core, row.request)}
+
+
+cdef dict request_facts(SchedulerCore core, uint32_t request):
+    """What it asks for, and whether any worker that is here has that."""
+    if request == 0:
+        return {}
+    return {"asks": core.resources.items_of(request), "most": core.resources.most_of(request),
+            "fits": core.resources.fits_any(request)}
+
+
+def missing_resources(SchedulerCore core not None, uint64_t now, uint64_t after_ns):
+    """[(client's index, what it asks for, the most of each that one worker has)] of what no worker that is here could ever
+    satisfy, and is ready for longer than `after_ns`."""
+    cdef list found = []
+    cdef ReadyQueue lane
+    cdef uint32_t i, request, client, level
+    for i in range(core.ready.active_count):
+        request = core.ready.active[i]
+        if core.resources.fits_any(request):
+            continue
+        lane = core.ready.lanes[request]
+        for client in range(lane.client_room):
+            if lane.clients[client] == NULL:
+                continue
+            for level in range(LISTS):
+                if (lane.clients[client].at[level].head
+                        and now > runnable_ns(core.table.row(lane.clients[client].at[level].head)) + after_ns):
+                    found.append((client, core.resources.items_of(request), core.resources.most_of(request)))
+                    break
+    return found
 
 
 cdef dict placed_facts(SchedulerCore core, uint32_t row_index):

@@ -37,6 +37,7 @@ cdef struct Row:
     uint8_t level           # in which of its client's lists it stands when it is ready: of a priority, or a strand
     uint8_t deaths          # workers that died running it
     uint8_t retries         # how many deaths it may survive
+    uint16_t request        # which resources it asks for (resources); 0: none
     uint32_t limit_ms       # how long an attempt may run; 0: as long as it likes
     uint32_t runnable_low   # since when it waits for nothing but a worker, in units of 1 << RUNNABLE_SHIFT ns
     uint16_t runnable_high

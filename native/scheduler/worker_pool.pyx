@@ -8,14 +8,15 @@
 # CREDIT_NS and one task.
 #
 # Open workers hang in buckets by the power of two of the work they hold, so the least loaded one is found without
-# looking at the others, with 10 workers or 10,000.
+# looking at the others, with 10 workers or 10,000. Of two that are loaded alike the one comes first that has no
+# resources (resources), since others may ask for these. One that has them hangs in a second bucket, of its supply.
 #
 # Rule 1: a worker is in a bucket, the one of its load, if and only if it is open.
 # Not here: what a task is charged (functions), when a worker that had no room is looked at again (dispatcher, pump).
 
 cdef enum:
-    BUCKETS = 16
-    NO_BUCKET = 16         # of a worker that is not open
+    BUCKETS = 34
+    NO_BUCKET = 34         # of a worker that is not open
     CREDIT_NS = 4000000
 
 cdef struct Worker:
@@ -56,6 +57,14 @@ cdef struct Worker:
     uint64_t busy_ns       # sum of the durations of what it has answered
     uint64_t joined_ns
     uint32_t last_function # index + 1 of what it was given last, which spares a look at the bits
+    uint32_t supply        # what it has, index + 1; 0: nothing that is told
+    uint32_t supply_next   # in the bucket of its supply
+    uint32_t supply_previous
+    uint32_t requested     # how many of the tasks it holds ask for something
+    uint32_t claimed_tasks # how many of these hold some of its accounts, all for the same request (claims)
+    uint32_t lent_tasks    # that run in place in its task, and hold some
+    uint16_t request       # that one
+    int64_t *holds         # how much of each account of its supply
 
 
 cdef inline uint64_t own_runs_of(Worker *worker) noexcept nogil:
@@ -63,11 +72,14 @@ cdef inline uint64_t own_runs_of(Worker *worker) noexcept nogil:
 
 
 cdef inline uint32_t bucket_of(Worker *worker) noexcept nogil:
-    """Where it belongs: 0 with nothing to do, then by the power of two of its load; NO_BUCKET unless it is open."""
+    """Where it belongs: 0 or 1 with nothing to do, then by the power of two of its load, the higher of two if it has
+    resources; NO_BUCKET unless it is open."""
     if (worker.load_ns >= CREDIT_NS or worker.held >= worker.queue_size
             or worker.is_full or worker.is_blocked or worker.is_aside):
         return NO_BUCKET
-    return 1 + (64 - <uint32_t>count_leading_zeros(worker.load_ns >> 10 | 1)) if worker.held else 0
+    if worker.held == 0:
+        return worker.supply != 0
+    return 2 * (1 + (64 - <uint32_t>count_leading_zeros(worker.load_ns >> 10 | 1))) + (worker.supply != 0)
 
 
 cdef inline bint knows_function(Worker *worker, uint32_t function) noexcept nogil:
@@ -81,7 +93,9 @@ cdef class WorkerPool:
     cdef Worker *workers
     cdef uint32_t room
     cdef uint32_t length
-    cdef uint32_t heads[16]        # worker index + 1
+    cdef uint32_t heads[34]        # worker index + 1
+    cdef ResourceTable resources
+    cdef ReadyQueue ready
     cdef uint64_t buckets          # bit per bucket in use
     cdef uint32_t dirty            # first of the list, index + 1
     cdef list outlets              # by index: keeps them alive
@@ -91,18 +105,21 @@ cdef class WorkerPool:
     cdef uint64_t in_place_gone    # run in place in workers that have gone
     cdef readonly uint64_t changes # how often one has come or gone
 
-    def __cinit__(self):
+    def __cinit__(self, ResourceTable resources, ReadyQueue ready):
+        self.resources, self.ready = resources, ready
         self.outlets = []
 
     def __dealloc__(self):
         cdef uint32_t i
         for i in range(self.length):
             free(self.workers[i].knows)
+            free(self.workers[i].holds)
         free(self.workers)
 
-    cdef int add(self, Outlet tasks, Outlet control, uint32_t queue_size) except -1:
-        """A new worker's index."""
+    cdef int add(self, Outlet tasks, Outlet control, uint32_t queue_size, uint32_t supply=0) except -1:
+        """A new worker's index. `supply` is that of what it has, + 1."""
         cdef uint32_t index = self.first_free
+        cdef int64_t *holds = NULL
         cdef Worker *workers
         cdef bint dirty
         cdef uint32_t next_dirty
@@ -118,12 +135,18 @@ cdef class WorkerPool:
             self.length += 1
             self.outlets.append(None)
             memset(&self.workers[index], 0, sizeof(Worker))
+        if supply:
+            holds = <int64_t *>calloc(max(self.resources.supplies[supply - 1].count, <uint32_t>1), sizeof(int64_t))
+            if holds == NULL:
+                raise MemoryError("no memory for another worker")
         free(self.workers[index].knows)
+        free(self.workers[index].holds)
         dirty, next_dirty = self.workers[index].dirty, self.workers[index].next_dirty
         memset(&self.workers[index], 0, sizeof(Worker))
         # The one that had this place may have left before the next flush, and hang in the list still.
         self.workers[index].dirty, self.workers[index].next_dirty = dirty, next_dirty
         self.workers[index].present = True
+        self.workers[index].supply, self.workers[index].holds = supply, holds
         self.workers[index].tasks = <void *>tasks
         self.workers[index].control = <void *>control
         self.outlets[index] = (tasks, control)
@@ -133,13 +156,23 @@ cdef class WorkerPool:
         self.workers[index].number = self.next_number
         self.present += 1
         self.first_free = index + 1
+        self.ready.openings += supply != 0
         self.enter(index)
         return index
 
     cdef int remove(self, uint32_t index) except -1:
         """The worker is gone; what it held is somewhere else by now."""
         cdef Worker *worker = &self.workers[index]
+        cdef uint32_t supply = worker.supply
+        cdef uint32_t slot
         self.leave(index)
+        if supply:
+            for slot in range(self.resources.supplies[supply - 1].count):
+                self.resources.accounts[self.resources.supplies[supply - 1].accounts[slot]].free += worker.holds[slot]
+                worker.holds[slot] = 0
+            worker.supply = worker.requested = worker.claimed_tasks = worker.lent_tasks = 0
+            self.ready.openings += 1
+            self.resources.let_go_of_supply(supply - 1)
         self.in_place_gone += own_runs_of(worker)
         worker.in_place_at = NULL
         worker.present = False
@@ -180,11 +213,35 @@ cdef class WorkerPool:
             self.workers[worker.next - 1].previous = index + 1
         self.heads[worker.bucket] = index + 1
         self.buckets |= (<uint64_t>1) << worker.bucket
+        if worker.supply:
+            self.enter_supply(index, &self.resources.supplies[worker.supply - 1])
+
+    cdef void enter_supply(self, uint32_t index, Supply *supply) noexcept nogil:
+        cdef Worker *worker = &self.workers[index]
+        worker.supply_previous = 0
+        worker.supply_next = supply.heads[worker.bucket]
+        if worker.supply_next:
+            self.workers[worker.supply_next - 1].supply_previous = index + 1
+        supply.heads[worker.bucket] = index + 1
+        supply.buckets |= (<uint64_t>1) << worker.bucket
+
+    cdef void leave_supply(self, uint32_t index, Supply *supply) noexcept nogil:
+        cdef Worker *worker = &self.workers[index]
+        if worker.supply_previous:
+            self.workers[worker.supply_previous - 1].supply_next = worker.supply_next
+        else:
+            supply.heads[worker.bucket] = worker.supply_next
+            if worker.supply_next == 0:
+                supply.buckets &= ~((<uint64_t>1) << worker.bucket)
+        if worker.supply_next:
+            self.workers[worker.supply_next - 1].supply_previous = worker.supply_previous
 
     cdef void leave(self, uint32_t index) noexcept nogil:
         cdef Worker *worker = &self.workers[index]
         if worker.bucket == NO_BUCKET:
             return
+        if worker.supply:
+            self.leave_supply(index, &self.resources.supplies[worker.supply - 1])
         if worker.previous:
             self.workers[worker.previous - 1].next = worker.next
         else:
@@ -197,6 +254,7 @@ cdef class WorkerPool:
     cdef inline void settle(self, uint32_t index) noexcept nogil:
         """What it holds, or may be given, has changed: move it to its bucket."""
         if bucket_of(&self.workers[index]) != self.workers[index].bucket:
+            self.ready.openings += self.workers[index].supply != 0 and self.workers[index].bucket == NO_BUCKET
             self.leave(index)
             self.enter(index)
 
@@ -227,4 +285,4 @@ cdef class WorkerPool:
 
     cdef inline bint has_idle(self) noexcept nogil:
         """Whether some worker holds nothing."""
-        return self.buckets & 1
+        return self.buckets & 3 != 0

@@ -89,6 +89,9 @@ cpdef enum:
     FLAG_RESENT = 128     # it was sent to a scheduler before this one: a worker may have it
 
 cpdef enum:
+    FLAG_REQUEST = 8      # of a function that a client announces: behind it stands what its calls ask for (resources.pyx)
+
+cpdef enum:
     PLACE_NEW = 1         # the writer of this record made the object for it
     PLACE_HELD = 2        # and holds it beyond this record, until it says KIND_RELEASE
     PLACE_STREAM = 4      # the object is the pickle that this payload has no room for

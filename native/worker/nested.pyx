@@ -126,15 +126,18 @@ cdef class NestedTasks:
     cdef uint64_t moved_ns        # when something last ended, as of the last look
     cdef uint64_t patience_ns
     cdef uint32_t waits           # threads that wait here, and run nothing meanwhile
+    cdef bytes supply             # what this worker has (resources)
     cdef public uint64_t quiet_ns # how long nothing may end before `stuck` says so
 
     def __init__(self, Segment memory not None, Mappings mappings not None, TaskRunner runner not None,
-                 Interrupts interrupts not None, Origin origin not None, *, load_function, bint sends_old=False):
+                 Interrupts interrupts not None, Origin origin not None, *, load_function, bint sends_old=False,
+                 bytes supply=b""):
         self.children = Children(memory)
         self.runner, self.interrupts, self.origin = runner, interrupts, origin
         self.load_function, self.sends_old, self.mappings = load_function, sends_old, mappings
         self.functions, self.waiting, self.watchers, self.watched = {}, {}, {}, {}
         self.lent, self.chain = set(), []
+        self.supply = supply
         self.quiet_ns = QUIET_NS
 
     # threads that wait for a task
@@ -240,8 +243,17 @@ cdef class NestedTasks:
     cdef int ask(self, ClientRings client, uint64_t task) except -1:
         """If the ring is full, another time."""
         self.asked_ns = now_ns()
+        if self.sends_old and not self.may_run_here(client, task):
+            return 0
         client.connection.channel.say(KIND_WAIT, task, b"", 0, 0)
         return 0
+
+    cdef bint may_run_here(self, ClientRings client, uint64_t task) except -1:
+        """Whether this worker has what the task asks for, if it asks for anything. The scheduler of this host finds that out
+        itself; any other would have it taken from the worker that has it."""
+        cdef PendingFuture future = client.open.find(task & NUMBER_MASK)
+        cdef bytes request = None if future is None else client.functions.request_of(future.function)
+        return request is None or has_what_is_asked(self.supply, request)
 
     cdef int ask_again(self, ClientRings client) except -1:
         if self.waiting and now_ns() - self.asked_ns > ASK_NS:
@@ -476,6 +488,8 @@ cdef class NestedTasks:
         cdef bytes payload
         if function is None:
             _, payload, flags = client.functions.known[number]
+            if flags & FLAG_REQUEST:
+                payload, flags = cut_request(payload)[0], flags & ~FLAG_REQUEST
             function = self.load_function(payload, flags, self.copy_parts)
             self.functions[number] = function
         return as_callable_in_place(readable(function))

@@ -12,7 +12,7 @@ import secrets
 import sys
 import time
 import weakref
-from collections.abc import Callable, Coroutine, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from functools import partial
 from types import TracebackType
@@ -70,6 +70,7 @@ from scaler.values.at_once import AtOnce
 from scaler.values.named import IsNamed, NamedFunction
 from scaler.values.payload import Failed
 from scaler.values.reference import ObjectReference
+from scaler.values.resources import from_capabilities
 from scaler.worker.context import Here
 
 if TYPE_CHECKING:
@@ -249,11 +250,22 @@ class Client:
         self, function: NamedFunction, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> ScalerFuture[Any]:
         arguments = neutral.dumps_arguments(args, kwargs)
-        number = self._functions.number_of_named(function.name)
+        number = self._functions.number_of_named(function.name, self._options.request)
         future: ScalerFuture[Any] = self._sender.submit_named(
             number, arguments, self._objects.begin, self._options.native
         )
         return future
+
+    def submit_verbose(
+        self,
+        fn: Callable[..., T],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+        capabilities: Mapping[str, Any] | None = None,
+    ) -> ScalerFuture[T]:
+        """`submit` as programs for opengris-scaler 2 call it: capabilities are resources, -1 stands for any amount."""
+        client = self.options(resources=from_capabilities(capabilities)) if capabilities else self
+        return client.submit(fn, *args, **(kwargs or {}))
 
     @overload
     def map(
@@ -610,7 +622,7 @@ class Client:
             raise TypeError("a matrix graph hands numbers and pickles on: get it with a client without a serializer")
         asked = Asked(keys, len(graph), dtype)
         run = MatrixRun(
-            graph, asked, self._sender, self._functions.number_of, self._objects.begin, self._options,
+            graph, asked, self._sender, self._number_as_is, self._objects.begin, self._options,
             errors == "raise",
         )  # fmt: skip
         shown = (lambda: shown_map("graph", run.nodes.needed, lambda: run.counts)) if progress else nullcontext
@@ -628,14 +640,19 @@ class Client:
         again = options.wrap if options.wraps else None
         if serializer is None:
             run = GraphRun(
-                sender, self._functions.number_of, self._objects.dumps_node, options.native, again=again
+                sender, self._number_as_is, self._objects.dumps_node, options.native, again=again
             )  # fmt: skip
         else:
             run = GraphRun(
-                sender, self._functions.number_of, self._objects.dumps_node, options.native,
+                sender, self._number_as_is, self._objects.dumps_node, options.native,
                 partial(deserialize_input, serializer), partial(wrap_node, serializer), again,
             )  # fmt: skip
         return run.start(graph, wanted)
+
+    @property
+    def _number_as_is(self) -> Callable[[Callable[..., Any]], int]:
+        """The number of a function that is called as it is, with what calls ask for."""
+        return self._functions.numbers_for(self._options.request)
 
     def options(self, **options: Any) -> "Client":
         """This client, with other options for the calls that are made through what is returned.
@@ -648,7 +665,9 @@ class Client:
         it is from; within a priority clients take turns. `worker_init`: something to call once in each worker, before
         the first of these calls there; if it fails, so do they. `concurrency`: how many calls of a map of an
         `async def` function may wait at the same time in each worker, 1 by default; `timeout` is then for these
-        together.
+        together. `resources`: what a worker must have for the call, such as
+        {"gpu": 1, "mem": "8G", "linux": True} (docs/resources.md); in a graph for each node. What a task submits asks
+        for nothing by itself.
 
         Costs next to nothing, shares the connection, and can be called again: what is not named stays as it was.
         """
@@ -833,7 +852,7 @@ class ClientWithOptions(Client):
     @property
     def _number_of(self) -> Callable[[Callable[..., Any]], int]:  # type: ignore[override]
         self._options.check_single()
-        number_of = self._owner._number_of
+        number_of = self._number_as_is
         return (lambda fn: number_of(self._options.wrap(fn))) if self._options.wraps else number_of
 
     def options(self, **options: Any) -> "Client":

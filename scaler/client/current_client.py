@@ -49,6 +49,14 @@ def current_client() -> "Client":
     return _find(here.address, here.scheduler_epoch, None, False, 60.0)
 
 
+def worker_resources() -> dict[str, Any]:
+    """What the worker has that runs this task: of a sum how much its cluster has of it, of a pool the names of the
+    units that this worker is pinned to, of a tag True. Nothing outside of tasks, and where a cluster was given none.
+    """
+    here = context.find()
+    return {} if here is None else {name: list(a) if isinstance(a, list) else a for name, a in here.has.items()}
+
+
 def restore(
     address: str,
     epoch: str,
@@ -114,7 +122,7 @@ def make_nested_tasks(here: context.Here, memory: Segment, mappings: Mappings) -
     """What runs in place of waiting."""
     return NestedTasks(
         memory, mappings, here.loop.runner, here.loop.interrupts, here.loop.origin,
-        load_function=function_loader(mappings), sends_old=not here.is_colocated,
+        load_function=function_loader(mappings), sends_old=not here.is_colocated, supply=here.supply.encode(),
     )  # fmt: skip
 
 

@@ -14,6 +14,9 @@ Forgetting goes through the ring of the tasks, so that it comes after those that
 while the scheduler has more of this client than it wants. (By way of the control ring the pump would have to take all
 tasks first, whatever the client may have queued, for each function again.)
 
+Calls that ask for resources (scaler.values.resources) name their function by a number of its own, which says what they
+ask for: `numbers_for(request)` gives these.
+
 Rule 1: a number is never forgotten while somebody may submit under it. The handler of a signal may submit in the midst
         of this thread's announcing, so what is about to be forgotten is first made impossible to find.
 Rule 2: any thread, in the middle of anything, may be the one that notices that a callable has gone, or a number. It
@@ -30,7 +33,16 @@ from collections.abc import Callable
 from hashlib import blake2b
 from typing import Any
 
-from scaler._native import FLAG_NAMED, FLAG_OBJECTS, KnownFunction, KnownFunctions, Watch, split_places
+from scaler._native import (
+    FLAG_NAMED,
+    FLAG_OBJECTS,
+    FLAG_REQUEST,
+    KnownFunction,
+    KnownFunctions,
+    Watch,
+    add_request,
+    split_places,
+)
 from scaler.client.callables import Examined, examine
 from scaler.client.chunk_sizes import Pace
 from scaler.client.import_environment import list_places, list_reloads
@@ -45,6 +57,7 @@ _log = logging.getLogger(__name__)
 
 MOST_UNUSED = 1000
 MOST_UNUSED_BYTES = 128 << 20  # the last one stays whatever its size
+MOST_ASKING = 1000  # different things that calls ask for, of which it is known which functions were called so
 MUCH_STATE_BYTES = 1 << 20  # of a function, made anew for each call: its user is told
 _BY_NAME = -1  # in place of an environment: a name is the same in all
 _WRAPPERS = (SerializedCall, Placed, Filled)
@@ -72,12 +85,14 @@ class FunctionNumbers:
     ) -> None:
         self._check, self._owner = check, owner
         self._begin, self._announce, self._forget, self._most_bytes = begin, announce, forget, most_bytes
-        self._known = KnownFunctions(weakref.ref(self))
-        self.number_of = self._known.number_of
-        self._environment = -1
+        self._plain = _Numbers(self, b"")
+        self.number_of = self._plain.number_of
+        self._asking: OrderedDict[bytes, _Numbers] = OrderedDict()  # by what calls ask for, the last one at the end
+        self._environment = (b"", -1)
         self._places: tuple[str, ...] = ()
         self._reloads: Reloads = ()
-        self._by_content: dict[tuple[bytes, int], _Announced] = {}  # by digest of the pickle, and environment
+        # By digest of the pickle, environment, and what calls ask for.
+        self._by_content: dict[tuple[bytes, int, bytes], _Announced] = {}
         self._by_number: dict[int, _Announced] = {}
         self._unused: OrderedDict[int, _Announced] = OrderedDict()  # the one used last at the end
         self._unused_bytes = 0
@@ -89,6 +104,20 @@ class FunctionNumbers:
     def __len__(self) -> int:
         """How many are announced."""
         return len(self._by_number)
+
+    def numbers_for(self, request: bytes) -> Callable[[Callable[..., Any]], int]:
+        """`number_of` for calls that ask for this."""
+        if not request:
+            return self.number_of
+        with self._lock:
+            numbers = self._asking.get(request)
+            if numbers is None:
+                numbers = self._asking[request] = _Numbers(self, request)
+                if len(self._asking) > MOST_ASKING:
+                    self._asking.popitem(last=False)
+            else:
+                self._asking.move_to_end(request)
+        return numbers.find_number
 
     def name_of(self, number: int) -> str:
         """What people call the function of this number; nothing if it has been forgotten."""
@@ -112,15 +141,15 @@ class FunctionNumbers:
         """In a forked child: a lock that is held is held by a thread of the parent."""
         self._lock = threading.RLock()
 
-    def _number_of_new(self, function: Callable[..., Any]) -> int:
-        """The number of a callable that is not known, or is not what it was."""
+    def number_of_new(self, function: Callable[..., Any], known: KnownFunctions, request: bytes) -> int:
+        """The number of a callable that is not known, or is not what it was, for calls that ask for this."""
         if type(function) is NamedFunction:
             raise IsNamed(function)
         if not callable(function):
             raise TypeError(f"the first argument must be callable, not {type(function).__name__}: {function!r}")
         self._check()
         modules_by_value()  # sees which modules there are, and those that are new are a change of the environment
-        environment = self._known.environment
+        environment = known.environment
         parcel = self._begin()
         is_known = _is_known_by_identity(function)
         about = examine(function) if is_known else None  # before it is pickled: it may change meanwhile
@@ -128,45 +157,30 @@ class FunctionNumbers:
         digest = parcel.digest(data)
         with self._lock:
             self._settle()
-            announced = self._by_content.get((digest, environment))
+            announced = self._by_content.get((digest, environment, request))
             if announced is None:
                 if about is None:
                     about = examine(function)
-                announced = self._send(digest, environment, parcel, data, about, callable_name(function))
+                announced = self._send((digest, environment, request), parcel, data, about, callable_name(function))
             number = self._use(announced)
             if is_known and about is not None:
-                self._know(function, number, about.watch, environment)
+                _know(known, function, number, about.watch, environment)
             return number
 
-    def number_of_named(self, name: str) -> int:
-        """The number of a function that workers know by this name."""
+    def number_of_named(self, name: str, request: bytes = b"") -> int:
+        """The number of a function that workers know by this name, for calls that ask for this."""
         data = name.encode()
         with self._lock:
             self._settle()
-            announced = self._by_content.get((data, _BY_NAME))
+            announced = self._by_content.get((data, _BY_NAME, request))
             if announced is None:
                 self._check()
-                announced = self._new((data, _BY_NAME), name)
-                self._announce(announced.number, digest_of(name), data, FLAG_NAMED)
+                announced = self._new((data, _BY_NAME, request), name)
+                self._announce_asking(announced, digest_of(name), data, FLAG_NAMED)
                 announced = self._note(announced)
             return self._use(announced)
 
-    def _know(self, function: Callable[..., Any], number: int, watch: Watch | None, environment: int) -> None:
-        """From now on it is known by identity."""
-        key, by_id = id(function), self._known.by_id
-
-        def on_gone(reference: Any) -> None:
-            known = by_id.get(key)
-            if known is not None and known.reference is reference:
-                del by_id[key]
-
-        try:
-            reference = weakref.ref(function, on_gone)
-        except TypeError:
-            return
-        by_id[key] = KnownFunction(reference, number, watch, environment)
-
-    def _look_around(self, environment: int) -> None:
+    def _look_around(self, environment: tuple[bytes, int]) -> None:
         """See where modules are found, and which were loaded anew, if that has changed."""
         if environment != self._environment:
             self._places, self._reloads, self._environment = list_places(), list_reloads(self._owner), environment
@@ -201,10 +215,11 @@ class FunctionNumbers:
             self._unsaid.popleft()
 
     def _send(
-        self, digest: bytes, environment: int, parcel: Parcel, data: bytes, about: Examined, name: str
+        self, content: tuple[bytes, int, bytes], parcel: Parcel, data: bytes, about: Examined, name: str
     ) -> "_Announced":
         is_kept, is_by_name = about.is_kept, about.is_by_name
-        self._look_around(environment)
+        _, environment, request = content
+        self._look_around((request, environment))
         if not is_kept and len(data) > MUCH_STATE_BYTES:
             _log.warning(
                 "%s carries %.1f MB that a call may change, so each call has it unpickled anew: pass large values as "
@@ -214,16 +229,16 @@ class FunctionNumbers:
         if not is_by_name or self._places or self._reloads:
             owner = b"" if is_by_name else self._owner
             data = pack(KEPT if is_kept else FRESH, owner, self._places, self._reloads) + data
-        packed = parcel.finish(data, self._most_bytes, may_hold=False)
-        announced = self._new((digest, environment), name)
+        packed = parcel.finish(data, self._most_bytes - len(add_request(b"", request)), may_hold=False)
+        announced = self._new(content, name)
         if isinstance(packed, bytes):
-            self._announce(announced.number, blake2b(packed, digest_size=16).digest(), packed, 0)
+            self._announce_asking(announced, blake2b(packed, digest_size=16).digest(), packed, 0)
         else:
             announced.object_bytes = sum(place[3] for place in split_places(packed.payload)[0])
             self._send_packed(announced, packed, self._owner)  # type: ignore[arg-type]  # a function has no inputs
         return self._note(announced)
 
-    def _new(self, content: tuple[bytes, int], name: str) -> "_Announced":
+    def _new(self, content: tuple[bytes, int, bytes], name: str) -> "_Announced":
         self._last_number += 1
         return _Announced(self._last_number, content, name)
 
@@ -236,15 +251,58 @@ class FunctionNumbers:
         self._by_content[announced.content] = self._by_number[announced.number] = announced
         return announced
 
+    def _announce_asking(self, announced: "_Announced", digest: bytes, payload: bytes, flags: int) -> None:
+        request = announced.content[2]
+        if request:
+            payload, flags = add_request(payload, request), flags | FLAG_REQUEST
+        self._announce(announced.number, digest, payload, flags)
+
     def _send_packed(self, announced: "_Announced", packed: Packed, owner: bytes) -> None:
-        digest, environment = announced.content
+        digest, environment, _ = announced.content
         try:
             # What the objects hold has been hashed already: it need not be read a second time.
             name = blake2b(digest + environment.to_bytes(8, "little") + owner, digest_size=16).digest()
-            self._announce(announced.number, name, packed.payload, FLAG_OBJECTS)
+            self._announce_asking(announced, name, packed.payload, FLAG_OBJECTS)
             packed.is_written = True
         finally:
             packed.end()
+
+
+class _Numbers:
+    """Which callables are known for calls that ask for one thing."""
+
+    def __init__(self, owner: FunctionNumbers, request: bytes) -> None:
+        self._owner, self._request = weakref.ref(owner), request
+        self._known = KnownFunctions(weakref.ref(self))
+        self.number_of = self._known.number_of
+
+    def find_number(self, function: Callable[..., Any]) -> int:
+        """`number_of`, which keeps this here as long as the caller has it."""
+        number: int = self.number_of(function)
+        return number
+
+    def _number_of_new(self, function: Callable[..., Any]) -> int:
+        owner = self._owner()
+        assert owner is not None
+        return owner.number_of_new(function, self._known, self._request)
+
+
+def _know(
+    known: KnownFunctions, function: Callable[..., Any], number: int, watch: Watch | None, environment: int
+) -> None:
+    """From now on it is known by identity."""
+    key, by_id = id(function), known.by_id
+
+    def on_gone(reference: Any) -> None:
+        one = by_id.get(key)
+        if one is not None and one.reference is reference:
+            del by_id[key]
+
+    try:
+        reference = weakref.ref(function, on_gone)
+    except TypeError:
+        return
+    by_id[key] = KnownFunction(reference, number, watch, environment)
 
 
 def _is_known_by_identity(function: Any) -> bool:
@@ -274,7 +332,7 @@ class _Announced:
 
     __slots__ = ("content", "name", "number", "object_bytes", "pace", "users")
 
-    def __init__(self, number: int, content: tuple[bytes, int], name: str) -> None:
+    def __init__(self, number: int, content: tuple[bytes, int, bytes], name: str) -> None:
         self.number, self.content, self.name = number, content, name
         self.object_bytes = self.users = 0
         self.pace = Pace()

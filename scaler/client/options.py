@@ -7,7 +7,7 @@ Not here: the view of a client that uses them (client.view), what is done about 
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import blake2b
@@ -16,6 +16,7 @@ from typing import Any, Self
 from scaler._native import DEFAULT_RETRIES, MOST_PRIORITY, MOST_RETRIES, TaskOptions
 from scaler.client.set_up import SetUp
 from scaler.values import mains, payload
+from scaler.values.resources import request_text
 from scaler.values.retrying import Retrying
 
 MOST_AT_ONCE = 10_000
@@ -32,6 +33,7 @@ class CallOptions:
     retry_on: type[Exception] | tuple[type[Exception], ...] = ()
     worker_init: Callable[[], object] | None = None
     concurrency: int = 1
+    resources: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         _check_number("retries", self.retries, 0, MOST_RETRIES)
@@ -56,6 +58,7 @@ class CallOptions:
             )
         if self.worker_init is not None and not callable(self.worker_init):
             raise TypeError(f"worker_init is something to call in each worker, not {self.worker_init!r}")
+        request_text(self.resources)
 
     @property
     def errors(self) -> tuple[type[Exception], ...]:
@@ -102,6 +105,11 @@ class CallOptions:
         defaults = type(self)()
         names = self.__dataclass_fields__
         return {name: getattr(self, name) for name in names if getattr(self, name) != getattr(defaults, name)}
+
+    @cached_property
+    def request(self) -> bytes:
+        """What calls ask for, as it travels; nothing if that is nothing."""
+        return request_text(self.resources)
 
     @cached_property
     def native(self) -> TaskOptions:

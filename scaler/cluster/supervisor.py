@@ -38,6 +38,7 @@ from typing import TYPE_CHECKING, Any
 from scaler.cancellation import STOP_SIGNAL
 from scaler.cluster.autopsy import OutOfMemory, facts_of
 from scaler.cluster.cores import thread_share
+from scaler.cluster.devices import pinning_variables, resources_of
 from scaler.cluster.output_forwarder import OutputForwarder
 from scaler.cluster.roster import START_FAILURES, Retire, Roster, Start, State
 from scaler.cluster.scaling import Demand, Grow, Shrink, scaling_of
@@ -61,6 +62,7 @@ from scaler.protocol.bounds import MOST_TEXT_LENGTH
 from scaler.protocol.frames import Role
 from scaler.session.cluster_relay import ClusterRelay, new_bell_page
 from scaler.session.dealer import new_hello
+from scaler.values.resources import share_out
 from scaler.values.usage import HostUsage, pieces_of
 
 if TYPE_CHECKING:
@@ -102,6 +104,8 @@ class Supervisor:
         self._variables = thread_share(len(names)) | ({KEYS_VARIABLE: config.keys} if config.keys else {})
         self._template = Template(self._variables) if len(names) > 1 else None  # one worker alone is not worth it
         self._starts_several = (config.least_workers if config.max is not None else len(names)) > 1
+        given = resources_of(config)
+        self._shares = share_out(given, len(names), secrets.token_hex(4), len(names) + len(spares))
         self._memory = memory
         self._death_timeout_s, self._keys = config.death_timeout_seconds, config.keys
         self._on_ready, self._on_unable = on_ready, on_unable
@@ -525,11 +529,15 @@ class Supervisor:
             "folder": self._folder,
             "options": for_workers(self._config),
             "stacks": stacks,
+            "resources": self._shares[index].text,
+            "has": self._shares[index].as_dict,
+            "variables": pinning_variables(self._shares[index]),
         }
         pipe = self._stderr.open()
         try:
             fork = self._template.fork if self._template is not None else None
-            child = Child("scaler.worker.main", None, pipe.write_end, self._variables, stacks, fork)
+            variables = {**self._variables, **settings["variables"]}
+            child = Child("scaler.worker.main", None, pipe.write_end, variables, stacks, fork)
         except BaseException:
             self._stderr.last(pipe)
             raise
@@ -734,6 +742,7 @@ class Supervisor:
             "process": child.key,
             "name": self._roster.members[index].name,
             "grace_s": self._config.stop_grace_seconds,
+            "resources": self._shares[index].text,
         }
         with contextlib.ExitStack() as taken:
             lent = handle.copy()

@@ -16,7 +16,7 @@ import secrets
 from collections.abc import Hashable
 from typing import Any, Generic, Protocol, TypeVar
 
-from scaler._native import Segment
+from scaler._native import Segment, is_supply
 from scaler.colocation.handshake import Refused
 from scaler.colocation.listener import LocalListener, LocalPeer, rings_of
 from scaler.colocation.memory import ObjectMemory
@@ -121,6 +121,18 @@ class LocalPeers(Generic[Rings]):
     def close(self) -> None:
         """Hang up on all."""
         self.listener.close()
+
+
+def supply_in(request: dict[str, Any]) -> bytes:
+    """What a worker says that it has for tasks that ask for resources. Refused if that makes no sense."""
+    text = request.get("resources", "")
+    try:
+        supply = text.encode()
+    except (AttributeError, UnicodeEncodeError):
+        supply = b"="
+    if supply and not is_supply(supply):
+        raise Refused("what it says of its resources makes no sense")
+    return bytes(supply)
 
 
 def refuse_role(role: object, reader: str) -> Refused:

@@ -17,6 +17,7 @@ from scaler.address import Address
 from scaler.config.option import option, required
 from scaler.exceptions import AddressError, OptionError
 from scaler.keys.find import ADDRESS_VARIABLE, KEYS_VARIABLE, find_address, find_monitor_address
+from scaler.values.resources import parse_resources
 
 WHERE, WORK, LIMITS, TIME, LOGGING = "Where", "Work", "Limits", "Time", "Logging"
 LAUNCH = "Clusters elsewhere"
@@ -229,6 +230,11 @@ class ClusterConfig(ObjectsConfig, LoggingConfig):
         shown="NAME",
         default_words="none",
     )
+    resources: str | None = option(
+        None, "what tasks may ask for: sums (mem=64G), pools of named units (gpu=[0,1]), tags (linux); with auto also "
+        "what the environment and the batch system say",
+        group=WORK, shown="NAME=...,NAME,...", default_words="nothing",
+    )  # fmt: skip
     dry_run: bool = option(False, "say in the log how it would grow and shrink, and do not", group=WORK)
     end_idle_seconds: float = option(
         0, "end the cluster when none of its workers has had anything to do for so long; 0: never", group=TIME,
@@ -298,6 +304,10 @@ class ClusterConfig(ObjectsConfig, LoggingConfig):
         _check_folder(self.object_folder)
         _check_connectable(self.address)
         self._check_launch()
+        try:
+            parse_resources(self.resources or "")
+        except ValueError as error:
+            raise OptionError(f"--resources: {error}") from None
         if self.max is None and (self.min is not None or (self.dry_run and self.launch is None)):
             raise OptionError(
                 f"--{'dry-run' if self.min is None else 'min'} is for a cluster that grows: say --max, too"

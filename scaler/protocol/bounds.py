@@ -17,9 +17,17 @@ from scaler._native import (
     MOST_FUNCTION_BYTES,
     MOST_FUNCTION_NAME_BYTES,
     MOST_PAYLOAD_BYTES,
+    MOST_REQUEST_BYTES,
 )
 
-__all__ = ["DIGEST_BYTES", "FUNCTION_FLAGS", "MOST_FUNCTION_BYTES", "MOST_FUNCTION_NAME_BYTES", "MOST_PAYLOAD_BYTES"]
+__all__ = [
+    "DIGEST_BYTES",
+    "FUNCTION_FLAGS",
+    "MOST_FUNCTION_BYTES",
+    "MOST_FUNCTION_NAME_BYTES",
+    "MOST_PAYLOAD_BYTES",
+    "MOST_REQUEST_BYTES",
+]
 
 FRAME_LIMIT_BYTES = 4 << 20  # reading one takes a few milliseconds, and what it asks for is done in slices
 # Of a message of ZeroMQ's. A peer that is over the limit of a frame by a little is told so, one over this is cut off.
@@ -37,6 +45,7 @@ MOST_ADDRESS_BYTES = 107  # of an AF_UNIX socket
 MOST_TEXT_LENGTH = 4096
 MOST_OUTPUT_BYTES = 1 << 16  # of text that tasks have written, in one frame
 MOST_ANSWER_LENGTH = 1 << 16  # of a question about a task
+MOST_RESOURCES_LENGTH = 4096  # of what a worker says that it has
 MOST_CLAIMED = 4096  # tasks that a worker had begun and not answered when it left
 MOST_FACTS_LENGTH = 1 << 18  # of what is told of a worker's death, before it is cut
 ROWS_AT_ONCE = 16_384  # of ids in one frame, to send: so that it is no large one

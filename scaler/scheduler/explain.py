@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from scaler.monitor.report import Tally, Task
+from scaler.values.resources import in_words, what_is_missing
 
 HELD_FULL, HELD_CLEARING = 1, 2  # bits of what ReadyQueue says a client is held for
 MOST_STEPS = 1 << 18  # beyond which standing_of does not count
@@ -93,13 +94,19 @@ def _ready(about: Task, known: dict[str, Any]) -> str:
     if known["ahead"]:
         before.append(_counted(known["ahead"], "task") + " of its own client")
     others = known["clients_in_turn"] - 1
+    asks = known.get("asks")
+    if asks and not known["fits"]:
+        return f"waits for {in_words(asks)}: {what_is_missing(asks, known['most'])}"
     text = "waits for a worker with room"
+    if asks:
+        text = f"waits for {in_words(asks)} to be free, and a worker with that"
     if before:
         text += ", behind " + " and ".join(before)
     if others > 0:
         text += f", in turn with {_counted(others, 'other client')}"
         text += " (it is its client's turn)" if known["is_turn"] else ""
-    return f"{text}; its priority is {known['priority']}, and all {known['workers']} workers are busy"
+    text += f"; its priority is {known['priority']}"
+    return text if asks else f"{text}, and all {known['workers']} workers are busy"
 
 
 def _placed(about: Task, known: dict[str, Any]) -> str:

@@ -18,7 +18,7 @@ from scaler._native import Peer, Pump, Segment, idle_times_ns, note_worker_proce
 from scaler.cancellation.stopper import Stopper
 from scaler.colocation.handshake import Refused
 from scaler.colocation.listener import LocalPeer
-from scaler.colocation.local_peers import LocalPeers, refuse_role
+from scaler.colocation.local_peers import LocalPeers, refuse_role, supply_in
 from scaler.colocation.memory import ObjectMemory
 from scaler.colocation.names import sweep_tag
 from scaler.program.processes import Process
@@ -76,8 +76,9 @@ class PumpPeers:
         role = request["role"]
         if role == "worker":
             tag = int(request["tag"]) if peer.memory >= 0 else 0  # it has outlived another scheduler
+            supply = supply_in(request)
             process = peer.process  # first, since it fails where there are no descriptors left
-            rings = self._pump.add(memory, True, peer.doorbell, queue_size=self._queue_size, tag=tag)
+            rings = self._pump.add(memory, True, peer.doorbell, queue_size=self._queue_size, tag=tag, supply=supply)
             self._stopper.add(rings, rings.running, process, request)
             note_worker_process(self._pump.core, rings.index, peer.pid)
             return rings

@@ -30,9 +30,11 @@ from scaler.objects.naming import pack_ids, unpack_ids
 from scaler.protocol.frames import (
     FLAG_NAMED,
     FLAG_OBJECTS,
+    FLAG_REQUEST,
     NAMED_MINOR,
     PROTOCOL_MINOR,
     PROTOCOL_VERSION,
+    RESOURCES_MINOR,
     Answer,
     Body,
     Cancel,
@@ -58,8 +60,8 @@ from scaler.session.session_at_relay import SessionAtRelay
 from scaler.session.session_end import announced, odd_columns, with_payload
 
 _TOO_OLD = (
-    "the scheduler is older than named functions, which version "
-    f"{PROTOCOL_VERSION}.{NAMED_MINOR} of the protocol has brought: install this version of scaler there, too"
+    "the scheduler is older than {}, which version "
+    f"{PROTOCOL_VERSION}.{{}} of the protocol has brought: install this version of scaler there, too"
 )
 MOST_IDS = 128  # of one control record
 
@@ -124,7 +126,10 @@ class ClientAtRelay(SessionAtRelay):
         """Announce a function that the client announces."""
         function = announced(0, record)
         if function.flags & FLAG_NAMED and self.scheduler_minor < NAMED_MINOR:
-            self.over = _TOO_OLD
+            self.over = _TOO_OLD.format("named functions", NAMED_MINOR)
+            return
+        if function.flags & FLAG_REQUEST and self.scheduler_minor < RESOURCES_MINOR:
+            self.over = _TOO_OLD.format("calls that ask for resources", RESOURCES_MINOR)
             return
         if function.flags & FLAG_OBJECTS:
             self.send_objects(0, function.payload)

@@ -10,9 +10,11 @@ from functools import partial
 
 from scaler._native import (
     CANCEL_UNBEGUN,
+    FLAG_REQUEST,
     KIND_FREED,
     KIND_RESULT,
     KIND_RUN_HERE,
+    REQUEST_BYTES,
     STATUS_MISSING,
     RecordCopy,
     RecordRun,
@@ -99,7 +101,8 @@ class ClientAtScheduler(SessionAtScheduler):
                     raise FrameError(
                         "functions: a client that makes no pickles announces functions by their names only"
                     )
-                while self.core.has_to_announce_later(self.index, len(row.payload)):
+                n_bytes = len(row.payload) + (REQUEST_BYTES if row.flags & FLAG_REQUEST else 0)
+                while self.core.has_to_announce_later(self.index, n_bytes):
                     self._is_full = True
                     yield
                 self._is_full = False

@@ -90,7 +90,7 @@ class ClusterAtRelay(ClusterEnd):
         self._ask_stack, self._ask_output, self._on_demand_said = ask_stack, ask_output, on_demand
         self._numbers = 0  # all below it have been given to workers
         self._sending: dict[int, tuple[int, RecordCopy]] = {}  # results whose objects are on their way, by task
-        self._about: dict[RelayPeer, tuple[str, int, bytes]] = {}  # names, processes and vouchers
+        self._about: dict[RelayPeer, tuple[str, int, bytes, str]] = {}  # names, processes, vouchers, resources
         self._leaving: set[int] = set()  # workers that have gone, which is still to be said
         self._survivors: dict[RelayPeer, tuple[int, int]] = {}  # what they run for a scheduler before
         self._old_stores: list[Store] = []  # that tasks of these may still look at
@@ -146,13 +146,13 @@ class ClusterAtRelay(ClusterEnd):
         self._stopper.attend(now_s)
         return self._stopper.next_due_s
 
-    def on_joined(self, peer: RelayPeer, name: str, pid: int, voucher: bytes = b"") -> None:
+    def on_joined(self, peer: RelayPeer, name: str, pid: int, voucher: bytes = b"", resources: str = "") -> None:
         """A worker has handed in its rings; called in the order of the peers' numbers."""
         self.peers.append(peer)
         self._numbers = peer.number + 1
         name = plain_text(name)
-        self._about[peer] = name, pid, voucher
-        self.talk.post(Joined(peer.number, name, pid, voucher=voucher))
+        self._about[peer] = name, pid, voucher, resources
+        self.talk.post(Joined(peer.number, name, pid, voucher=voucher, resources=resources))
 
     def on_left(self, peer: RelayPeer, exit_code: int, reason: str) -> None:
         """A worker has gone. What it said is said before that, and nobody else maps what it was sent."""
@@ -185,13 +185,13 @@ class ClusterAtRelay(ClusterEnd):
         """
         runs = dict(self.relay.take_over(epoch))
         for peer in before.peers:
-            name, pid, voucher = self._about[peer] = before._about[peer]
+            name, pid, voucher, resources = self._about[peer] = before._about[peer]
             self.peers.append(peer)
             self._numbers = peer.number + 1
             task, attempt = runs[peer] or (0, 0)
             if task:
                 self._survivors[peer] = task, attempt
-            self.talk.post(Joined(peer.number, name, pid, True, task, attempt, voucher))
+            self.talk.post(Joined(peer.number, name, pid, True, task, attempt, voucher, resources))
         for body in before.talk.ledger.unacknowledged_bodies():
             if isinstance(body, Results) and not any(flags & FLAG_OBJECTS for flags in body.flags):
                 self.talk.post(body)

@@ -26,7 +26,7 @@ from scaler._native import Mappings, Relay, RelayPeer, Segment, Store
 from scaler.cancellation.stopper import Stopper
 from scaler.colocation.handshake import NotCoLocated, Refused
 from scaler.colocation.listener import LocalPeer
-from scaler.colocation.local_peers import LocalPeers, refuse_role
+from scaler.colocation.local_peers import LocalPeers, refuse_role, supply_in
 from scaler.colocation.memory import ObjectMemory
 from scaler.colocation.names import BellPage, new_epoch, sweep, sweep_orphans, warn_of_files
 from scaler.objects.relay_transport import open_transport
@@ -219,6 +219,7 @@ class ClusterRelay:
             raise NotCoLocated("a relay takes in no worker of another scheduler or relay")
         if self._is_closed:
             raise Refused("this relay ends")
+        supply_in(peer.request)
         with contextlib.ExitStack() as undo:
             process = peer.process
             undo.callback(process.close)
@@ -251,7 +252,8 @@ class ClusterRelay:
     def _welcome(self, rings: RelayPeer, process: Process, request: dict[str, Any], voucher: bytes) -> None:
         """In the relay's thread."""
         self._stopper.add(rings, rings.running, process, request)
-        self._session.on_joined(rings, str(request.get("name", "")), process.number, voucher)
+        resources = supply_in(request).decode()
+        self._session.on_joined(rings, str(request.get("name", "")), process.number, voucher, resources)
 
     def _on_kill(self, on_kill: Callable[[str], object], process: Process, why: str) -> None:
         """In the relay's thread: a worker will be killed."""

@@ -12,7 +12,7 @@ Not here: what is done with it (client.current_client).
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -29,6 +29,8 @@ class Here:
     is_colocated: bool  # with the scheduler
     loop: Any  # the worker's own, which is told what to do after a task
     report: Callable[..., None]  # to the supervisor
+    supply: str = ""  # what it has for tasks that ask for resources, as it travels
+    has: dict[str, Any] = field(default_factory=dict)  # the same, for its tasks
 
     def go_over(self, local_address: str, epoch: str) -> None:
         """Another scheduler of this host has the rings: clients of tasks to come hand in their rings there."""

@@ -142,6 +142,7 @@ def let_go(creator: Creator, entry: LocalConnection) -> None:
 
 def main(creator: Creator) -> int:
     settings = creator.settings()
+    os.environ.update(settings["variables"])  # one that was forked has its template's
     die_with_parent(settings["supervisor"])
     folder, options = str(settings["folder"]), settings["options"]
     enter(folder, creator)
@@ -151,7 +152,7 @@ def main(creator: Creator) -> int:
         entry = handshake(
             settings["local_address"], settings["epoch"], "worker", options["ring_bytes"],
             keeps_memory=settings["goes_over"], process=settings["process"], name=settings["name"],
-            grace_s=options["stop_grace_seconds"],
+            grace_s=options["stop_grace_seconds"], resources=settings["resources"],
         )  # fmt: skip
     except (ScalerError, NotCoLocated, Refused) as error:
         creator.report(error=str(error))
@@ -189,6 +190,7 @@ def main(creator: Creator) -> int:
     here = context.here = context.Here(
         settings["name"], settings["address"], settings["local_address"], settings["epoch"],
         entry.tag, voucher_of(entry.memory), settings["is_colocated"], loop, creator.report,
+        settings["resources"], settings["has"],
     )  # fmt: skip
     os.register_at_fork(before=mappings.on_fork, after_in_child=partial(let_go, creator, entry))
     if settings["goes_over"]:

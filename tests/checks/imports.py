@@ -26,12 +26,13 @@ MAY_IMPORT: dict[str, str] = {
     "scaler.exceptions": "",
     "scaler.address": "exceptions",
     "scaler.program": "_native exceptions",
-    "scaler.config": "address exceptions keys",
+    "scaler.config": "address exceptions keys values.resources",
     "scaler.protocol.schema_file": "",
     "scaler.protocol": "_native address exceptions protocol.schema_file",
     "scaler.values.death_facts": "",
     "scaler.values.usage": "",
-    "scaler.values": "_native exceptions values.death_facts",
+    "scaler.values.resources": "",
+    "scaler.values": "_native exceptions values.death_facts values.resources",
     "scaler.cancellation": "_native exceptions program",
     "scaler.colocation": "_native exceptions program",
     "scaler.objects": "_native address colocation exceptions program protocol",
@@ -41,14 +42,14 @@ MAY_IMPORT: dict[str, str] = {
     "scaler.worker.main": "_native cancellation colocation exceptions program values worker",
     "scaler.worker.template": "_native program worker worker.main",
     "scaler.client": "_native address colocation exceptions keys monitor objects program protocol session values "
-    "worker",
+    "values.resources worker",
     "scaler.cluster": "_native address cancellation colocation config exceptions keys program protocol session "
-    "values.death_facts values.usage",
+    "values.death_facts values.resources values.usage",
     "scaler.engines": "_native address cancellation colocation config exceptions keys objects program protocol session "
     "values values.death_facts worker",
     "scaler.launch": "cluster colocation config exceptions program",
     "scaler.scheduler": "_native address cancellation colocation config exceptions keys monitor objects program "
-    "protocol session values.death_facts values.usage",
+    "protocol session values.death_facts values.resources values.usage",
     "scaler.keys": "address exceptions program",
     "scaler.monitor": "_native address exceptions keys protocol.schema_file",
     "scaler.monitor.top": "config exceptions monitor program",

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from scaler.protocol.frames.batch import FLAG_NAMED as FLAG_NAMED
 from scaler.protocol.frames.batch import FLAG_OBJECTS as FLAG_OBJECTS
+from scaler.protocol.frames.batch import FLAG_REQUEST as FLAG_REQUEST
 from scaler.protocol.frames.batch import Cancel as Cancel
 from scaler.protocol.frames.batch import Choice as Choice
 from scaler.protocol.frames.batch import Forget as Forget
@@ -35,6 +36,7 @@ from scaler.protocol.frames.columns import values as values
 from scaler.protocol.frames.errors import NAMED_MINOR as NAMED_MINOR
 from scaler.protocol.frames.errors import PROTOCOL_MINOR as PROTOCOL_MINOR
 from scaler.protocol.frames.errors import PROTOCOL_VERSION as PROTOCOL_VERSION
+from scaler.protocol.frames.errors import RESOURCES_MINOR as RESOURCES_MINOR
 from scaler.protocol.frames.errors import FrameError as FrameError
 from scaler.protocol.frames.errors import VersionError as VersionError
 from scaler.protocol.frames.object import Chunk as Chunk

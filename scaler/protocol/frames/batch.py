@@ -12,12 +12,18 @@ from collections.abc import Iterable
 from itertools import pairwise
 from typing import NamedTuple, Self
 
-from scaler.protocol.bounds import DIGEST_BYTES, FUNCTION_FLAGS, MOST_FUNCTION_BYTES, MOST_FUNCTION_NAME_BYTES
+from scaler.protocol.bounds import (
+    DIGEST_BYTES,
+    FUNCTION_FLAGS,
+    MOST_FUNCTION_BYTES,
+    MOST_FUNCTION_NAME_BYTES,
+    MOST_REQUEST_BYTES,
+)
 from scaler.protocol.frames.columns import ALL, column, ids_column, row_count, three_columns, three_values, values
 from scaler.protocol.frames.errors import FrameError
 
 FLAG_OBJECTS = 1
-FLAG_NAMED = 64  # of a function
+FLAG_REQUEST, FLAG_NAMED = 8, 64  # of a function
 
 
 class Tasks(NamedTuple):
@@ -105,7 +111,8 @@ class Functions(NamedTuple):
         flags = values("flags", "B", self.flags, n)
         if self.flags.translate(None, _UNNAMED):
             for size, flag in zip(sizes, flags, strict=True):
-                if flag & FLAG_NAMED and (flag != FLAG_NAMED or not 0 < size <= MOST_FUNCTION_NAME_BYTES):
+                most = MOST_FUNCTION_NAME_BYTES + (MOST_REQUEST_BYTES if flag & FLAG_REQUEST else 0)
+                if flag & FLAG_NAMED and (flag & ~FLAG_REQUEST != FLAG_NAMED or not 0 < size <= most):
                     raise FrameError(f"a named function of {size} bytes, with flags {flag}, is not just a name")
         if odd := self.flags.translate(None, _FLAGS):
             raise FrameError(f"flags: {odd[0]} has a bit that this version does not know")

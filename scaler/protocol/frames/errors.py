@@ -1,8 +1,9 @@
 """What is raised where bytes are no frame, or a frame says what cannot be."""
 
 PROTOCOL_VERSION = 2
-PROTOCOL_MINOR = 1  # what may differ between minors: protocol/README.md, Compatibility
+PROTOCOL_MINOR = 2  # what may differ between minors: protocol/README.md, Compatibility
 NAMED_MINOR = 1  # from this one on there are named functions
+RESOURCES_MINOR = 2  # and functions whose calls ask for resources
 
 
 class FrameError(ValueError):

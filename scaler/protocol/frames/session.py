@@ -12,11 +12,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
 
+from scaler._native import is_supply
 from scaler.protocol.bounds import (
     MOST_ADDRESS_BYTES,
     MOST_CLAIMED,
     MOST_FACTS_LENGTH,
     MOST_IDENTITY_BYTES,
+    MOST_RESOURCES_LENGTH,
     MOST_TEXT_LENGTH,
     SEAL_BYTES,
     SESSION_BYTES,
@@ -152,11 +154,16 @@ class Joined:
     task: int = 0
     attempt: int = 0
     voucher: bytes = b""
+    resources: str = ""
 
     def find_error(self) -> str | None:
         """What is wrong with it, as a sentence, or None."""
         if len(self.voucher) not in (0, VOUCHER_BYTES):
             return f"joined: a voucher has {VOUCHER_BYTES} bytes, not {len(self.voucher)}"
+        if len(self.resources) > MOST_RESOURCES_LENGTH:
+            return f"joined: its resources have more than {MOST_RESOURCES_LENGTH} characters"
+        if self.resources and not is_supply(self.resources.encode()):
+            return "joined: what it says of its resources makes no sense"
         return long_text("joined", self.name)
 
 
