@@ -76,7 +76,7 @@ def test_map_and_graphs_ask_as_well(client):
     graph = {"a": (where,), "b": (where,), "c": (put_together, "a", "b")}
     assert all(one["gpu"] for one in view.get(graph, ["c"])["c"])
     matrix, nodes = MatrixGraph.from_dict(graph)
-    assert all(one["gpu"] for one in view.get(matrix, [nodes["c"]])[nodes["c"]])
+    assert all(one["gpu"] for one in view.get(matrix, nodes["c"]))
     assert client.submit_verbose(calls.add_one, (1,), {}, {"gpu": 1, "linux": -1}).result(20) == 2
 
 
