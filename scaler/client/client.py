@@ -534,7 +534,7 @@ class Client:
         """A map whose calls wait together: those of one chunk, which is as large as they may be many."""
         if self._serializer is not None:
             raise TypeError("calls run at the same time with a client without a serializer: that has no coroutines")
-        number = self._functions.number_of(AtOnce(self._options.wrap(fn)))
+        number = self._number_as_is(AtOnce(self._options.wrap(fn)))
         return MapRun(
             self._sender, number, calls, self._objects.begin, self._options.native, AtOnceSizes(most), timeout,
             is_ordered,
