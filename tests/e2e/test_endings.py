@@ -25,6 +25,7 @@ from scaler.exceptions import (
     SchedulerTimeoutError,
 )
 from tests.e2e import calls
+from tests.processes import workers_of
 
 
 def wait_until(condition, timeout_s=10.0):
@@ -92,7 +93,7 @@ def test_killed_supervisor_takes_its_workers_along():
     with SchedulerClusterCombo(2) as combo:
         supervisor = psutil.Process(combo._children[1].pid)
         workers = supervisor.children()
-        assert len(workers) == 2
+        assert len(workers) == 3  # with what they were forked from
         supervisor.kill()
         _, alive = psutil.wait_procs(workers, 10)
         assert not alive
@@ -301,14 +302,16 @@ def test_submit_waits_while_the_scheduler_has_enough():
 
 
 def test_workers_that_are_killed_again_and_again_all_come_back():
-    before = own_descendants()
     with SchedulerClusterCombo(3) as combo, Client(combo.get_address()) as client:
-        others = {child.pid for child in combo._children} | before
-        gone = set()
+        supervisor, gone = combo._children[1].pid, set()
+
+        def there():
+            return {worker.pid for worker in workers_of(supervisor)} - gone
+
         for _ in range(2):  # the second time each starts after a pause of its own
-            wait_until(lambda: client._rings.count_workers() == 3 and len(own_descendants() - others - gone) == 3)
-            for pid in own_descendants() - others - gone:
+            wait_until(lambda: client._rings.count_workers() == 3 and len(there()) == 3)
+            for pid in there():
                 gone.add(pid)
                 os.kill(pid, signal.SIGKILL)
                 time.sleep(0.04)
-        wait_until(lambda: client._rings.count_workers() == 3 and len(own_descendants() - others - gone) == 3)
+        wait_until(lambda: client._rings.count_workers() == 3 and len(there()) == 3)
