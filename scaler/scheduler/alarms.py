@@ -1,9 +1,10 @@
 """Alarms: what is wrong just now with clients or tasks of theirs, in sentences that name the culprit.
 
-Each is logged once when it begins, and stands in the reports of the monitor as long as it holds. Two kinds:
+Each is logged once when it begins, and stands in the reports of the monitor as long as it holds. Three kinds:
 
 * A client that does not read: its oldest result has had no room on the way to it for UNREAD_S. None of its tasks is
   placed meanwhile, and it may wonder why.
+* Tasks ask for resources that no worker here has, for MISSING_S. They wait on, since a cluster that has them may come.
 * A task that was stopped and went on until its worker was killed. That is over when it is seen, so it is said for a
   while.
 
@@ -14,20 +15,34 @@ Not here: what is wrong with clusters (pump_peers, remote_peers), who reads the 
 import logging
 from collections.abc import Callable, Iterable
 
+from scaler.values.resources import in_words, what_is_missing
+
 _log = logging.getLogger(__name__)
 LOOK_S = 1.0
 UNREAD_S = 10.0
+MISSING_S = 5.0
+MOST_MISSING = 20  # different things that nobody has, of which it is spoken
 KILLED_S = 600.0  # for how long a killed worker is spoken of
 MOST_KILLED = 20
+
+# Whose it is, what is asked for, and the most of each that one worker has (standing.pyx).
+Missing = tuple[int, list[tuple[str, float | None]], list[float | None]]
 
 
 class Alarms:
     """`unread()` gives (client's bits, its oldest result without room) of each client that has such; `name_of(bits)`
-    says what people call a client. No clock: `now_s` is an argument.
+    says what people call a client; `missing()` what has been asked for longer than MISSING_S and is nowhere. No clock:
+    `now_s` is an argument.
     """
 
-    def __init__(self, unread: Callable[[], Iterable[tuple[int, int]]], name_of: Callable[[int], str]) -> None:
-        self._unread, self._name_of = unread, name_of
+    def __init__(
+        self,
+        unread: Callable[[], Iterable[tuple[int, int]]],
+        name_of: Callable[[int], str],
+        missing: Callable[[], Iterable[Missing]] = lambda: (),
+    ) -> None:
+        self._unread, self._name_of, self._missing = unread, name_of, missing
+        self._nowhere: list[str] = []  # what is said of what nobody has
         self._next_look_s = 0.0
         self._waiting: dict[int, tuple[int, float]] = {}  # client -> the result at its head, since when
         self._not_reading: dict[int, str] = {}  # what is said of these
@@ -41,6 +56,7 @@ class Alarms:
 
     def look(self, now_s: float) -> None:
         """Look at the clients now."""
+        self._look_for_missing()
         heads = dict(self._unread())
         if not heads and not self._waiting:
             return
@@ -60,6 +76,17 @@ class Alarms:
                 )
                 _log.warning("%s", said)
 
+    def _look_for_missing(self) -> None:
+        nowhere: list[str] = []
+        for _, asked, most in self._missing():
+            said = f"tasks wait for {in_words(asked)}: {what_is_missing(asked, most)}"
+            if said not in nowhere and len(nowhere) < MOST_MISSING:
+                nowhere.append(said)
+        for said in nowhere:
+            if said not in self._nowhere:
+                _log.warning("%s; they wait for a cluster that has it (--resources)", said)
+        self._nowhere = nowhere
+
     def on_killed(self, sentence: str, now_s: float) -> None:
         """A worker was killed, since its task went on though it was stopped. That is logged where it was done."""
         self._killed[sentence] = now_s + KILLED_S
@@ -69,4 +96,4 @@ class Alarms:
     def sentences(self, now_s: float) -> list[str]:
         """What is wrong now, the worst first."""
         self._killed = {text: until_s for text, until_s in self._killed.items() if until_s > now_s}
-        return [*self._not_reading.values(), *reversed(self._killed)]
+        return [*self._not_reading.values(), *self._nowhere, *reversed(self._killed)]

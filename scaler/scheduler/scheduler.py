@@ -21,7 +21,17 @@ import zmq
 from zmq.backend import Socket as PlainSocket
 
 from scaler import _native
-from scaler._native import Mappings, Peer, Pump, RecordCopy, SchedulerCore, Segment, Store, unread_results
+from scaler._native import (
+    Mappings,
+    Peer,
+    Pump,
+    RecordCopy,
+    SchedulerCore,
+    Segment,
+    Store,
+    missing_resources,
+    unread_results,
+)
 from scaler.address import Address
 from scaler.colocation.memory import ObjectMemory, object_memory
 from scaler.colocation.names import BellPage, new_epoch, sweep, sweep_orphans, warn_of_files
@@ -33,7 +43,7 @@ from scaler.program.sparing_log import SparingLog
 from scaler.program.threads import check_threads
 from scaler.protocol.frames import TASK_NUMBER_BITS
 from scaler.protocol.questions import What, pack_answer, read_question
-from scaler.scheduler.alarms import Alarms
+from scaler.scheduler.alarms import MISSING_S, Alarms
 from scaler.scheduler.control_queue import ControlQueue
 from scaler.scheduler.demand_teller import DemandTeller
 from scaler.scheduler.gate import Gate
@@ -140,7 +150,11 @@ class SchedulerServer:
         self._objects = HostObjects(self._store, self._mappings)
         self.questions = Questions(loop, self.core, self._ask_worker, self._ask_clusters)
         self._local.on_answer, self._local.on_output = self.questions.on_answer, self._on_output
-        self.alarms = Alarms(lambda: unread_results(self.core), self._name_of_client)
+        self.alarms = Alarms(
+            lambda: unread_results(self.core),
+            self._name_of_client,
+            lambda: missing_resources(self.core, time.monotonic_ns(), round(MISSING_S * 1e9)),
+        )
         self._local.on_alarm = self._on_alarm
         self._told = ControlQueue(lambda peer, kind, payload: self.pump.control(peer, kind, payload=payload))
         self._remote = RemotePeers(

@@ -2,7 +2,7 @@
 
 import logging
 
-from scaler.scheduler.alarms import KILLED_S, MOST_KILLED, UNREAD_S, Alarms
+from scaler.scheduler.alarms import KILLED_S, MOST_KILLED, UNREAD_S, Alarms, Missing
 
 
 def made(heads):
@@ -64,3 +64,20 @@ def test_killed_workers_are_spoken_of_for_a_while_the_last_one_first():
     assert len(said) == MOST_KILLED
     assert said[0] == f"worker {MOST_KILLED + 4}"
     assert alarms.sentences(KILLED_S + MOST_KILLED + 5) == []
+
+
+def test_what_nobody_has_is_said_once_and_as_long_as_it_is_missing(caplog):
+    missing: list[Missing] = [(0, [("gpu", 1.0)], [None]), (1, [("gpu", 1.0)], [None]), (0, [("mem", 8e9)], [4e9])]
+    alarms = Alarms(lambda: (), str, lambda: missing)
+    caplog.set_level("WARNING")
+    for now_s in range(3):
+        alarms.attend(float(now_s))
+    said = [
+        "tasks wait for gpu=1: no worker has gpu",
+        "tasks wait for mem=8G: no worker has mem=8G (the most that one has is 4G)",
+    ]
+    assert alarms.sentences(3.0) == said
+    assert [record.message.split(";")[0] for record in caplog.records] == said
+    missing.clear()
+    alarms.attend(4.0)
+    assert alarms.sentences(4.0) == []
