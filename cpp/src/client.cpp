@@ -113,7 +113,7 @@ class ClientSession : public Session {
                                     const std::shared_ptr<ClientSession>& self) {
         auto outcome = std::make_shared<Outcome>();
         outcome->session = self;
-        if (name.empty() || name.size() > 255) throw std::invalid_argument("a name has 1 to 255 bytes: " + name);
+        tag_of(name);  // it is one
         if (options.retries < 0 || options.retries > 254 || std::abs(options.priority) > 15 || options.timeout_s < 0 ||
             options.timeout_s > 4e6)
             throw std::invalid_argument("retries are 0 to 254, a priority is -15 to 15, a timeout up to 4,000,000 s");
@@ -238,8 +238,10 @@ class ClientSession : public Session {
             for (const auto& name : unannounced_) {
                 put(numbers, functions_[name]);
                 digests += digest_of(name);
-                flags += static_cast<char>(flag_named);
-                payload += name;
+                auto tag = tag_of(name);
+                flags += static_cast<char>(tag.empty() ? flag_named : flag_named | flag_request);
+                payload += name + tag;
+                if (!tag.empty()) put(payload, static_cast<std::uint16_t>(tag.size()));
                 put(ends, static_cast<std::uint32_t>(payload.size()));
             }
             unannounced_.clear();

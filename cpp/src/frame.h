@@ -26,8 +26,8 @@ static_assert(std::endian::native == std::endian::little, "columns are written a
 constexpr std::size_t most_frame_bytes = 4 << 20;
 constexpr std::size_t most_payload_bytes = 32712;  // of a task or a result, beside the columns
 constexpr std::size_t chunk_bytes = 128 << 10;
-constexpr std::uint16_t protocol_minor = 1;
-constexpr std::uint8_t flag_objects = 1, flag_named = 64, flag_resent = 128;
+constexpr std::uint16_t protocol_minor = 2;
+constexpr std::uint8_t flag_objects = 1, flag_request = 8, flag_named = 64, flag_resent = 128;
 constexpr std::uint32_t place_new = 1, place_stream = 4, place_packed = 8;
 
 enum Status : std::uint16_t { ok, raised, worker_died, refused, unreadable, no_worker, missing, stopped };

@@ -296,6 +296,14 @@ std::string digest_of(const std::string& name) {
     return {reinterpret_cast<const char*>(hash.data()), 16};
 }
 
+std::string tag_of(const std::string& name) {
+    if (name.empty() || name.size() > 255) throw std::invalid_argument("a name has 1 to 255 bytes: " + name);
+    if (name.find(':') != std::string::npos) return "";
+    if (name.size() > 62 || name.find_first_of("=@\n") != std::string::npos)
+        throw std::invalid_argument("a name without a colon has at most 62 bytes, and no = or @: " + name);
+    return "f:" + name;
+}
+
 namespace {
 
 // The text at the end of a pickle of (exception, text), which may be read without the pickle: before TUPLE2 and STOP.

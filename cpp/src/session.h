@@ -110,5 +110,8 @@ std::string places_of(std::uint64_t object, std::uint64_t size, std::uint32_t fl
 std::string packed(const std::string& bytes);
 std::string random_bytes(std::size_t count);
 std::string digest_of(const std::string& name);  // by which the scheduler knows a named function
+// What workers that serve this function have, and its calls ask for; nothing if Python imports it. std::invalid_argument
+// for what is no name.
+std::string tag_of(const std::string& name);
 
 }  // namespace scaler::detail

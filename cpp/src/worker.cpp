@@ -22,6 +22,7 @@ namespace detail {
 namespace {
 
 constexpr std::size_t batch_bytes = 128 << 10;
+constexpr std::size_t most_served = 16;  // names in what one worker has
 
 struct Task {
     std::uint64_t task = 0, attempt = 0;
@@ -73,7 +74,10 @@ class WorkerSession : public Session {
     }
 
     void add(const std::string& name, Worker::Function function) {
-        if (name.empty() || name.size() > 255) throw std::invalid_argument("a name has 1 to 255 bytes: " + name);
+        if (tag_of(name).empty())
+            throw std::invalid_argument("a name with a colon is one that Python imports: " + name);
+        if (served_.size() == most_served && !served_.contains(name))
+            throw std::invalid_argument("a worker serves at most " + std::to_string(most_served) + " functions");
         served_[name] = std::move(function);
     }
 
@@ -111,6 +115,7 @@ class WorkerSession : public Session {
                 joined.setName(worker_names_[peer]);
                 joined.setPid(static_cast<std::uint32_t>(getpid()));
                 joined.setOutlived(!is_first);
+                joined.setResources(resources());
                 if (slot.running) {
                     joined.setTask(slot.running->task);
                     joined.setAttempt(slot.running->attempt);
@@ -165,6 +170,13 @@ class WorkerSession : public Session {
     void on_over(const std::string& reason) override { trouble_ = has_left_ ? "" : reason; }
 
   private:
+    // What these workers have, a line for each function, in order.
+    std::string resources() const {
+        std::string lines;
+        for (const auto& [name, function] : served_) lines += (lines.empty() ? "" : "\n") + tag_of(name);
+        return lines;
+    }
+
     Slot& slot_at(std::uint32_t peer) {
         if (peer >= slots_.size()) throw FrameError("there is no worker " + std::to_string(peer));
         return slots_[peer];

@@ -574,7 +574,8 @@ cdef class Check:
             fail(f"worker {index} holds {sorted(rows)}, and {sorted(self.held.get(index, ()))} say that it holds them")
         if len(rows) != worker.held or load_ns != worker.load_ns:
             fail(f"worker {index} holds {len(rows)} tasks of {load_ns} ns, not {worker.held} of {worker.load_ns}")
-        if worker.bucket != bucket_of(worker) or in_buckets.get(index, NO_BUCKET) != worker.bucket:
+        if (worker.bucket != bucket_of(worker)
+                or in_buckets.get(index, NO_BUCKET) != (NO_BUCKET if worker.is_picky else worker.bucket)):
             fail(f"worker {index} is in bucket {in_buckets.get(index)}, says {worker.bucket}, and belongs into "
                  f"{bucket_of(worker)} ({NO_BUCKET}: none)")
         return 0

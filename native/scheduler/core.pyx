@@ -842,12 +842,13 @@ cdef class SchedulerCore:
     # workers come and go
 
     def on_worker_joined(self, Outlet tasks not None, Outlet control not None, uint32_t queue_size=1000, *,
-                         uint32_t host=0, uint64_t tag=0, uint64_t now=0, bytes supply not None=b""):
+                         uint32_t host=0, uint64_t tag=0, uint64_t now=0, bytes supply not None=b"",
+                         bint is_picky=False):
         """A worker that may be given tasks. Its index.
 
         `host` is 0 for the scheduler's own, else a number of the ObjectTable's; what is made there comes under a tag of
         the scheduler's. One that outlived its scheduler has its `tag`; ValueError if somebody else has it. `supply` is
-        what it has (resources); ValueError if that makes no sense.
+        what it has (resources); ValueError if that makes no sense. A picky one is given only what asks for some of that.
         """
         cdef uint32_t index
         cdef uint32_t has = 0
@@ -860,7 +861,7 @@ cdef class SchedulerCore:
             self.tags_brought.add(tag)
         else:
             tag = self.draw_tag()
-        index = self.pool.add(tasks, control, queue_size, has)
+        index = self.pool.add(tasks, control, queue_size, has, is_picky)
         self.pool.workers[index].tag = tag
         self.pool.workers[index].host = host
         self.pool.workers[index].joined_ns = self.pool.workers[index].since_ns = now

@@ -230,6 +230,8 @@ cdef class Dispatcher:
         cdef bint fits_any = False
         for i in range(self.pool.length):
             worker = &self.pool.workers[i]
+            if worker.is_picky and row.request == 0:
+                continue
             if worker.present and self.can_fit(row, worker) and self.claims.fits(i, row.request):
                 fits_any = True
                 if row.request == 0 and worker.bucket != NO_BUCKET and self.place(row_index, i, now) == PLACED:

@@ -11,6 +11,8 @@
 # looking at the others, with 10 workers or 10,000. Of two that are loaded alike the one comes first that has no
 # resources (resources), since others may ask for these. One that has them hangs in a second bucket, of its supply.
 #
+# A picky worker, which reads no pickles, stands in the buckets of its supply only: nobody else finds it.
+#
 # Rule 1: a worker is in a bucket, the one of its load, if and only if it is open.
 # Not here: what a task is charged (functions), when a worker that had no room is looked at again (dispatcher, pump).
 
@@ -57,6 +59,7 @@ cdef struct Worker:
     uint64_t busy_ns       # sum of the durations of what it has answered
     uint64_t joined_ns
     uint32_t last_function # index + 1 of what it was given last, which spares a look at the bits
+    bint is_picky          # it reads no pickles: it is given only what asks for something that it has
     uint32_t supply        # what it has, index + 1; 0: nothing that is told
     uint32_t supply_next   # in the bucket of its supply
     uint32_t supply_previous
@@ -116,7 +119,7 @@ cdef class WorkerPool:
             free(self.workers[i].holds)
         free(self.workers)
 
-    cdef int add(self, Outlet tasks, Outlet control, uint32_t queue_size, uint32_t supply=0) except -1:
+    cdef int add(self, Outlet tasks, Outlet control, uint32_t queue_size, uint32_t supply=0, bint is_picky=False) except -1:
         """A new worker's index. `supply` is that of what it has, + 1."""
         cdef uint32_t index = self.first_free
         cdef int64_t *holds = NULL
@@ -147,6 +150,7 @@ cdef class WorkerPool:
         self.workers[index].dirty, self.workers[index].next_dirty = dirty, next_dirty
         self.workers[index].present = True
         self.workers[index].supply, self.workers[index].holds = supply, holds
+        self.workers[index].is_picky = is_picky
         self.workers[index].tasks = <void *>tasks
         self.workers[index].control = <void *>control
         self.outlets[index] = (tasks, control)
@@ -207,14 +211,16 @@ cdef class WorkerPool:
         worker.bucket = bucket_of(worker)
         if worker.bucket == NO_BUCKET:
             return
+        if worker.supply:
+            self.enter_supply(index, &self.resources.supplies[worker.supply - 1])
+        if worker.is_picky:
+            return
         worker.previous = 0
         worker.next = self.heads[worker.bucket]
         if worker.next:
             self.workers[worker.next - 1].previous = index + 1
         self.heads[worker.bucket] = index + 1
         self.buckets |= (<uint64_t>1) << worker.bucket
-        if worker.supply:
-            self.enter_supply(index, &self.resources.supplies[worker.supply - 1])
 
     cdef void enter_supply(self, uint32_t index, Supply *supply) noexcept nogil:
         cdef Worker *worker = &self.workers[index]
@@ -242,6 +248,8 @@ cdef class WorkerPool:
             return
         if worker.supply:
             self.leave_supply(index, &self.resources.supplies[worker.supply - 1])
+        if worker.is_picky:
+            return
         if worker.previous:
             self.workers[worker.previous - 1].next = worker.next
         else:

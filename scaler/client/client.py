@@ -67,7 +67,7 @@ from scaler.keys.find import find_address
 from scaler.program.notebook import as_html
 from scaler.values import neutral, payload
 from scaler.values.at_once import AtOnce
-from scaler.values.named import IsNamed, NamedFunction
+from scaler.values.named import IsNamed, NamedFunction, with_tag
 from scaler.values.payload import Failed
 from scaler.values.reference import ObjectReference
 from scaler.values.resources import from_capabilities
@@ -250,7 +250,7 @@ class Client:
         self, function: NamedFunction, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> ScalerFuture[Any]:
         arguments = neutral.dumps_arguments(args, kwargs)
-        number = self._functions.number_of_named(function.name, self._options.request)
+        number = self._functions.number_of_named(function.name, with_tag(function.name, self._options.request))
         future: ScalerFuture[Any] = self._sender.submit_named(
             number, arguments, self._objects.begin, self._options.native
         )

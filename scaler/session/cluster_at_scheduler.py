@@ -227,8 +227,9 @@ class ClusterAtScheduler(SessionAtScheduler):
         control = RunOutlet(body.peer, self._dirty_control, [], self._large_functions, self.ready, self)
         self._outlets[body.peer] = tasks
         worker = self.workers[body.peer] = self.core.on_worker_joined(
-            tasks, control, self._queue_size, host=self._host, now=self.now_ns, supply=body.resources.encode()
-        )
+            tasks, control, self._queue_size, host=self._host, now=self.now_ns, supply=body.resources.encode(),
+            is_picky=not self.hello.has_python,
+        )  # fmt: skip
         self.known[worker] = KnownWorker(body.name, self._host)
         note_worker_process(self.core, worker, body.pid)
         if body.outlived:

@@ -63,7 +63,6 @@ ACKNOWLEDGE_S = 0.02
 WARNING_S = 1.0
 BEGIN_S = 60.0  # within which a peer that stays says something after its hello; one of this host says goodbye sooner
 MOST_UNBEGUN = 1024  # that have said nothing but hello; the oldest go first
-_NO_ROUTES = "workers that read no pickles are not taken yet: they would be given tasks that they cannot read"
 TURN_BYTES = 64 << 10  # of frames that one session is given in a turn; the last may be larger, and be done in slices
 
 
@@ -207,9 +206,6 @@ class RemotePeers:
                 "pickles must match, so use the same minor version on both",
                 is_hello=True,
             )
-            return
-        if hello.role == Role.CLUSTER and not hello.has_python:
-            self._refuse(routing_id, _NO_ROUTES, is_hello=True)
             return
         if routing_id in self._links:
             raise FrameError("a second hello in one session")

@@ -10,7 +10,9 @@ import importlib
 from hashlib import sha256
 from typing import Any
 
-from scaler._native import DIGEST_BYTES, MOST_FUNCTION_NAME_BYTES
+from scaler._native import DIGEST_BYTES, MOST_FUNCTION_NAME_BYTES, MOST_RESOURCE_NAME_BYTES
+
+_TAG = b"f:"  # so that a function is never taken for a resource that somebody has called the same
 
 
 class NamedFunction:
@@ -24,6 +26,7 @@ class NamedFunction:
 
     def __init__(self, name: str) -> None:
         check_name(name)
+        tag_of(name)
         self.name = name
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -58,6 +61,27 @@ def check_name(name: str) -> None:
         raise ValueError(
             f"the name of a function has 1 to {MOST_FUNCTION_NAME_BYTES} bytes, all of them printable: {name!r}"
         )
+
+
+def tag_of(name: str) -> bytes:
+    """What workers that serve it have, and its calls ask for; nothing for what any worker imports.
+
+    ValueError for a name that no worker could have.
+    """
+    if ":" in name:
+        return b""
+    tag = _TAG + name.encode()
+    if len(tag) > MOST_RESOURCE_NAME_BYTES or any(sign in name for sign in "=@"):
+        raise ValueError(
+            f"a name without a colon has at most {MOST_RESOURCE_NAME_BYTES - len(_TAG)} bytes, and no = or @: {name!r}"
+        )
+    return tag
+
+
+def with_tag(name: str, request: bytes) -> bytes:
+    """What calls of it ask for that ask for this besides."""
+    lines = [line for line in (*request.split(b"\n"), tag_of(name)) if line]
+    return b"\n".join(sorted(lines, key=lambda line: line.partition(b"=")[0]))
 
 
 def digest_of(name: str) -> bytes:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from scaler import Client, NamedFunction, SchedulerClusterCombo
-from scaler.exceptions import RemoteError, TaskTimeoutError, WorkerDiedError
+from scaler.exceptions import TaskTimeoutError, WorkerDiedError
 from scaler.values.neutral import Failure
 from tests.cpp.programs import Driver, Refused
 from tests.elsewhere import RemoteCluster
@@ -204,10 +204,3 @@ def test_a_named_function_runs_in_place_of_waiting_for_it(cluster):
 
         futures = [client.submit(parent, client) for _ in range(4)]
         assert [future.result(30) for future in futures] == [([0, 0.5, 1, 1.5], "ZeroDivisionError")] * 4
-
-
-def test_a_name_that_no_python_has_is_said_in_a_sentence(cluster):
-    with Client(cluster.get_address(), timeout_seconds=20) as client:
-        future = client.submit(NamedFunction("price"), 1)
-        with pytest.raises((LookupError, RemoteError), match="needs a worker that serves it"):
-            future.result(20)

@@ -44,12 +44,14 @@ class Asking(FakeClient):
 class Having(FakeWorker):
     """A worker that has something."""
 
-    def __init__(self, core, supply=b"", host=0):
+    def __init__(self, core, supply=b"", host=0, is_picky=False):
         tasks, self.tasks = ring_pair()
         control, self.control = ring_pair()
         self.results_out, self.results_in = ring_pair()
         self.core, self.running = core, None
-        self.index = core.on_worker_joined(RingOutlet(tasks), RingOutlet(control), supply=supply, host=host)
+        self.index = core.on_worker_joined(
+            RingOutlet(tasks), RingOutlet(control), supply=supply, host=host, is_picky=is_picky
+        )
 
     def given(self):
         """The tasks it has not begun."""
@@ -527,3 +529,25 @@ def test_whatever_happens_everything_is_done_and_given_back(seed):
         core.on_client_left(client.index, now)
     core.check()
     assert core.counts()["rows"] == core.counts()["functions"] == 0
+
+
+def test_a_worker_that_reads_no_pickles_is_given_only_what_asks_for_what_it_has():
+    core = SchedulerCore()
+    client = Asking(core, 5)
+    picky = Having(core, b"f:price", is_picky=True)
+    plain = [client.ask() for _ in range(3)]
+    step(core)
+    assert picky.given() == []
+    asking = client.ask(b"f:price")
+    client.ask(b"f:other")
+    step(core)
+    assert picky.given() == [asking]
+    worker = Having(core)
+    step(core)
+    assert worker.given() == plain[:1]
+    other = Having(core, b"f:other\nf:price", is_picky=True)
+    step(core)
+    assert len(other.given()) == 1
+    for one in (picky, worker, other):
+        core.on_worker_left(one.index, 0)
+        core.check()
