@@ -111,9 +111,9 @@ class Driver:
         self.close()
 
 
-def start_worker(address: str, slots: int = 1, keys: str = "") -> "subprocess.Popen[bytes]":
+def start_worker(address: str, slots: int = 1, keys: str = "", stderr: Any = None) -> "subprocess.Popen[bytes]":
     """A worker in C++: tests/cpp/serving.cpp. To be ended by SIGTERM."""
-    return subprocess.Popen([program("serving"), address, keys, str(slots)])
+    return subprocess.Popen([program("serving"), address, keys, str(slots)], stderr=stderr)
 
 
 def run_example(words: Sequence[str]) -> str:

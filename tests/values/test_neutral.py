@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scaler._native import STATUS_OK, STATUS_RAISED
 from scaler.exceptions import DeserializeObjectError, RemoteError
 from scaler.values import neutral, payload
-from scaler.values.named import NamedFunction, check_name, digest_of, find_function
+from scaler.values.named import NamedFunction, check_name, digest_of, find_function, with_tag
 from scaler.worker.named import NamedCall, describe
 
 JSON = st.recursive(
@@ -132,3 +132,12 @@ def test_a_name_that_is_no_text_is_said_when_it_is_announced():
     for name in (b"\xff", b"", b"a\nb"):
         with pytest.raises(ValueError):
             NamedCall(name)
+
+
+def test_a_name_without_a_colon_is_a_tag_that_its_calls_ask_for():
+    assert with_tag("price", b"") == b"f:price"
+    assert with_tag("price", b"a=1000\ngpu=1000\nzone") == b"a=1000\nf:price\ngpu=1000\nzone"
+    assert with_tag("math:sqrt", b"gpu=1000") == b"gpu=1000"
+    for name in ("a" * 63, "a=b", "a@b"):
+        with pytest.raises(ValueError, match="a name without a colon has at most 62 bytes, and no = or @"):
+            NamedFunction(name)
