@@ -210,7 +210,8 @@ def test_it_ends_when_the_scheduler_wants_no_workers_any_more():
         assert client.submit(NamedFunction("price"), 3, 1).result(20) == 2
     cluster.shutdown()
     assert worker.wait(20) == 1
-    assert worker.stderr is not None and b"the scheduler said goodbye" in worker.stderr.read()
+    assert worker.stderr is not None
+    assert b"the scheduler said goodbye" in worker.stderr.read()
 
 
 def test_the_example_prices_a_book(mixed):
