@@ -81,11 +81,8 @@ def tag_of(name: str) -> bytes:
 def with_tag(name: str, request: bytes) -> bytes:
     """What calls of it ask for that ask for this besides."""
     lines = [line for line in (*request.split(b"\n"), tag_of(name)) if line]
-    return b"\n".join(sorted(lines, key=_name_of_line))
-
-
-def _name_of_line(line: bytes) -> bytes:
-    return line.partition(b"=")[0]
+    lines.sort(key=lambda line: line.partition(b"=")[0])  # by the name, without the amount
+    return b"\n".join(lines)
 
 
 def digest_of(name: str) -> bytes:
