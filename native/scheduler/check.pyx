@@ -668,6 +668,9 @@ cdef class Check:
         for index in range(len(functions.announced)):
             if functions.announced[index] is not None and functions.functions[index].request:
                 add_to(self.request_users, functions.functions[index].request, 1)
+        for worker_index, request in self.core.survivors.claimed.items():
+            add_to(self.request_users, request, 1)
+            self.lent.setdefault(worker_index, []).append(request)
         return 0
 
     cdef int check_requests(self) except -1:

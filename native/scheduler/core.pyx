@@ -73,7 +73,7 @@ cdef class SchedulerCore:
         self.answers = Answers(self.table, self.ready, self.clients, self.objects, self.functions, self.edges, self.outcomes)
         self.dispatcher = Dispatcher(self.table, self.ready, self.functions, self.pool, self.objects, self.answers,
                                      self.claims)
-        self.survivors = Survivors(self.table, self.ready, self.clients, self.pool, self.objects, self.answers)
+        self.survivors = Survivors(self.table, self.ready, self.clients, self.pool, self.objects, self.answers, self.claims)
         self.deaths = Deaths(self.table, self.answers)
         self.client_queue_bytes = 2 << 30
         self.most_waiting = -1

@@ -30,6 +30,8 @@ cdef class Survivors:
     cdef WorkerPool pool
     cdef ObjectTable objects
     cdef Answers answers
+    cdef Claims claims
+    cdef dict claimed           # worker index -> the request of what it runs, of which it holds what that needs
     cdef dict running           # task -> [(attempt, worker index), ...]
     cdef dict task_of           # worker index -> (task, attempt) that it runs
     cdef dict results           # task -> (end of waiting, worker index, the record as bytes)
@@ -45,7 +47,8 @@ cdef class Survivors:
     cdef uint64_t late          # results that nobody turned out to want
 
     def __cinit__(self, TaskTable table, ReadyQueue ready, ClientTable clients, WorkerPool pool, ObjectTable objects,
-                  Answers answers):
+                  Answers answers, Claims claims):
+        self.claims, self.claimed = claims, {}
         self.table = table
         self.ready = ready
         self.clients = clients
@@ -76,11 +79,33 @@ cdef class Survivors:
             return False
         del self.task_of[worker_index]
         self.unasked.pop(worker_index, None)
+        self.unclaim(worker_index)
         runs = self.running[task]
         runs.remove((attempt, worker_index))
         if not runs:
             del self.running[task]
         return True
+
+    cdef int claim(self, uint32_t row_index) except -1:
+        """It turns out what those ask for that run this row's task: they hold that, be it taken from others."""
+        cdef Row *row = self.table.row(row_index)
+        if row.request == 0:
+            return 0
+        for _, worker_index in self.running.get(row.task, ()):
+            if worker_index not in self.claimed and self.pool.workers[<uint32_t>worker_index].supply:
+                self.claimed[worker_index] = row.request
+                self.claims.resources.use_request(row.request)
+                self.claims.lend(<uint32_t>worker_index, row.request)
+        return 0
+
+    cdef int unclaim(self, uint32_t worker_index) except -1:
+        """It runs that no more, or has gone."""
+        request = self.claimed.pop(worker_index, 0)
+        if request:
+            if self.pool.workers[worker_index].present:
+                self.claims.unlend(worker_index, <uint32_t>request)
+            self.claims.resources.let_go_of_request(<uint32_t>request)
+        return 0
 
     cdef list take_due(self, uint64_t now):
         """The rows that have waited long enough, and that nobody runs."""
@@ -136,6 +161,8 @@ cdef class Survivors:
         row_index = self.clients.find_open(task)
         if row_index and self.table.row(row_index).state == ROW_READY:
             self.keep_back(row_index, 0)              # it was not held back long enough
+        elif row_index:
+            self.claim(row_index)
         return 0
 
     cdef int on_idle(self, uint32_t worker_index, uint64_t task, uint64_t attempt) except -1:
@@ -192,6 +219,7 @@ cdef class Survivors:
         if self.table.row(row_index).state == ROW_READY:
             self.ready.remove(row_index)
         self.table.move(self.table.row(row_index), EVENT_IS_HELD_BACK)
+        self.claim(row_index)
         return 0
 
     cdef void look_for_result(self, uint32_t row_index) noexcept nogil:

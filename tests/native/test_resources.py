@@ -7,6 +7,7 @@ import pytest
 
 from scaler._native import (
     FLAG_REQUEST,
+    FLAG_RESENT,
     RingOutlet,
     SchedulerCore,
     TaskOptions,
@@ -17,7 +18,7 @@ from scaler._native import (
     standing_of,
 )
 from tests.effort import rounds
-from tests.native.test_core import MS, FakeClient, FakeWorker, ring_pair
+from tests.native.test_core import MS, RESULT, TASK, FakeClient, FakeWorker, ring_pair
 
 RUN_HERE = 14
 
@@ -451,6 +452,41 @@ def test_a_worker_that_dies_with_a_child_in_place_gives_all_back():
     other.finish()
     step(core)
     assert other.begin().task == task
+
+
+@pytest.mark.parametrize("first", ["the worker", "the task"])
+@pytest.mark.parametrize("end", ["it answers", "it is idle", "it dies"])
+def test_what_runs_for_a_scheduler_before_holds_what_it_asks_for(first, end):
+    core = SchedulerCore()
+    client = Asking(core, 5)
+    worker, other = Having(core, b"gpu=1000@a"), Having(core, b"gpu=1000@a")
+    task, attempt = 5 << 40 | 99, 7 << 32 | 1
+
+    def send_again():
+        number = client.number_of(GPU)
+        assert client.submits_out.write(TASK, task, b"args", function=number, flags=FLAG_RESENT) is not None
+        core.feed_client(client.index, client.submits_in)
+
+    if first == "the task":
+        send_again()
+    core.on_survivor(worker.index, (task, attempt))
+    if first == "the worker":
+        send_again()
+    core.check()
+    waiting = client.ask(GPU)
+    step(core)
+    assert other.begin() is None
+    if end == "it answers":
+        worker.results_out.write(RESULT, task, b"done", attempt=attempt)
+        core.feed_worker(worker.index, worker.results_in, 0)
+    elif end == "it is idle":
+        core.on_survivor_idle(worker.index, task, attempt)
+    else:
+        core.on_worker_left(worker.index, 0)
+    step(core)
+    given = other.begin() or worker.begin()
+    assert given is not None
+    assert given.task in (waiting, task)
 
 
 @pytest.mark.parametrize("seed", range(rounds(20)))
