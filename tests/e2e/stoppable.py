@@ -30,8 +30,8 @@ def marks(folder: str | Path, name: str) -> list[int]:
 
 def last_for_ever(folder: str, way: str) -> str:
     try:
-        if way == "swallow everything":
-            swallow_everything(lambda: mark(folder, f"{way} began"))
+        if way in STUBBORN:
+            STUBBORN[way](lambda: mark(folder, f"{way} began"))
         else:
             mark(folder, f"{way} began")
             WAYS[way]()
@@ -90,9 +90,17 @@ def hold_the_gil() -> None:
     raise AssertionError("nobody stopped it")
 
 
-def never_return() -> None:
-    """In C code that goes on after signals, with the GIL."""
-    _GIL_HELD.qsort(*_endless_sort())
+def never_return(within: Callable[[], object]) -> None:
+    """In C code that goes on after signals, with the GIL; also if it was to stop before it came there."""
+    is_told = False
+    while True:
+        try:
+            if not is_told:
+                is_told = True
+                within()
+            _GIL_HELD.qsort(*_endless_sort())
+        except BaseException:
+            pass
 
 
 def raise_another() -> None:
@@ -102,8 +110,9 @@ def raise_another() -> None:
         raise ValueError("not what was raised")
 
 
-def tidy_up_for_ever() -> None:
+def tidy_up_for_ever(within: Callable[[], object]) -> None:
     try:
+        within()
         time.sleep(LONG_S)
     finally:
         time.sleep(LONG_S)
@@ -121,11 +130,14 @@ WAYS = {
     "swallow": swallow_exceptions,
     "process": wait_for_a_process,
     "raise another": raise_another,
+}
+PROMPT = tuple(WAYS)
+# Nothing that is raised stops these: each calls what it is given as soon as that holds.
+STUBBORN: dict[str, Callable[[Callable[[], object]], object]] = {
+    "swallow everything": swallow_everything,
     "never return": never_return,
     "tidy up": tidy_up_for_ever,
 }
-PROMPT = ("sleep", "lock", "compute", "swallow", "process", "raise another")
-STUBBORN = ("swallow everything", "never return", "tidy up")
 
 
 def write_over_rings(folder: str, where: str) -> str:

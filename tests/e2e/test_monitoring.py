@@ -24,7 +24,7 @@ from scaler.monitor.report import (
     task_topic,
 )
 from scaler.monitor.subscriber import Subscriber
-from scaler.monitor.trace import from_scheduler, main, write
+from scaler.monitor.trace import from_scheduler, write
 from tests.conftest import Cluster, make_cluster
 from tests.processes import wait_until
 
@@ -236,6 +236,6 @@ def test_a_trace_of_a_running_scheduler_has_every_task_once(tmp_path: Path) -> N
         assert recorded.lost == 0
         assert set(recorded.functions.values()) >= {f"{__name__}.square"}
         assert len(recorded.workers) == 2
-        assert main([where, str(tmp_path / "trace.json")]) == 0
+        assert write(recorded, tmp_path / "trace.json") == 5000
         with open(tmp_path / "trace.json") as file:
             assert sum(event["ph"] == "X" for event in json.load(file)["traceEvents"]) == 5000

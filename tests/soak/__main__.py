@@ -37,7 +37,7 @@ def soak(
                 if now_s - shown_s >= SHOW_S:
                     shown_s = now_s
                     show(samples[-1], rounds.count)
-            if rounds.count >= tasks and now_s - start_s >= seconds:
+            if rounds.count >= tasks and now_s - start_s >= seconds and judge(samples):  # a round may be long
                 break
     return rounds.count, judge(samples)
 
