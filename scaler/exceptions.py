@@ -25,7 +25,8 @@ class ProcessorDiedError(WorkerDiedError):
     `out_of_memory` whether the kernel killed it for want of memory. `memory_peak` is in bytes, 0 if it is not known;
     `last_output` the last lines that it wrote to stderr; `function` the name of what it ran; `tries` how often that was
     tried; `worker` and `host` where, the last time. `is_final` says that a task that it waited for was being run in its
-    place (a task of a task), and that it is that one's `retries` which allow no other try.
+    place (a task of a task), and that it is that one's `retries` which allow no other try. `piece_node` is
+    which node of a piece of a graph it was at, as far as that is known.
     """
 
     def __init__(
@@ -42,12 +43,13 @@ class ProcessorDiedError(WorkerDiedError):
         worker: str = "",
         host: str = "",
         is_final: bool = False,
+        piece_node: int | None = None,
     ) -> None:
         super().__init__(text)
         self.exit_code, self.signal_name, self.out_of_memory = exit_code, signal_name, out_of_memory
         self.memory_peak, self.last_output = memory_peak, last_output
         self.function, self.tries, self.worker, self.host = function, tries, worker, host
-        self.is_final = is_final
+        self.is_final, self.piece_node = is_final, piece_node
 
 
 class NoWorkerError(ScalerError):

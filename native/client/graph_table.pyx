@@ -140,8 +140,9 @@ cdef class GraphTable:
             self.codes, self.code_room = codes, 2 * self.code_room + count + 64
         return self.codes + self.code_count
 
-    def read(self, targets, read, dict plain, list slots):
-        """Read these keys and all they need: `read(key)` gives a Call or Data. The numbers of the targets.
+    def read(self, targets, read, dict plain, list slots, size_t most=0):
+        """Read these keys and all they need: `read(key)` gives a Call or Data. The numbers of the targets; None if they need
+        more than `most` nodes, if that is not 0: then the table is not whole.
 
         `plain` is the graph if plain calls may be read without the reader, else None; `slots` are its first InputSlots.
         """
@@ -159,6 +160,8 @@ cdef class GraphTable:
         # From the last found on: what lies beside each other in memory is mostly found and read together.
         todo = list(reversed(range(len(self.keys))))
         while todo:
+            if most and <size_t>len(self.keys) > most:
+                return None
             number = <uint32_t>todo.pop()
             known = len(self.keys)
             raw = self.nodes[number]
@@ -259,6 +262,34 @@ cdef class GraphTable:
         """The longest way below a node, once they are ordered."""
         return self.rows[number].height
 
+    def begin_again(self, targets, data_of):
+        """Of a graph of which a part has run: from here on it is what these targets need. `data_of(number)` gives what a
+        node has come to, as Data, or None for one that has not run."""
+        cdef list todo = list(targets)
+        cdef GraphNode *node
+        cdef uint32_t number, input, k
+        for number in range(<uint32_t>len(self.keys)):
+            node = &self.rows[number]
+            node.uses, node.height = 0, HEIGHT_UNSEEN
+            node.about &= ~<uint32_t>(NODE_BEGUN | NODE_FOLLOWED | NODE_IS_TARGET)
+        for number in todo:
+            self.rows[number].about |= NODE_IS_TARGET | NODE_BEGUN
+        while todo:
+            number = <uint32_t>todo.pop()
+            node = &self.rows[number]
+            data = data_of(number)
+            if data is not None:
+                self.nodes[number] = data
+                node.count, node.about = 0, node.about & (NODE_BEGUN | NODE_IS_TARGET)
+            for k in range(node.count):
+                input = self.inputs[node.first + k]
+                self.rows[input].uses += 1
+                if not self.rows[input].about & NODE_BEGUN:
+                    self.rows[input].about |= NODE_BEGUN
+                    todo.append(input)
+        for number in range(<uint32_t>len(self.keys)):
+            self.rows[number].about &= ~<uint32_t>NODE_BEGUN
+
     # sending
 
     def note_followed(self):
@@ -276,6 +307,10 @@ cdef class GraphTable:
     def is_followed(self, uint32_t number):
         """Whether another node goes on from this one in the same task."""
         return self.rows[number].about & NODE_FOLLOWED != 0
+
+    def is_call(self, uint32_t number):
+        """Whether it calls something; else it is data."""
+        return self.rows[number].about & NODE_CALLS != 0
 
     def is_target(self, uint32_t number):
         """Whether it was asked for."""

@@ -82,7 +82,7 @@ cdef struct Column:                    # cuts one column after the other from wh
 cdef inline const char *next_column(Column *column, size_t count, size_t each) except NULL:
     cdef size_t size = column_bytes(count, each)
     cdef const char *start = column.at
-    if size > column.left:
+    if count > column.left or size > column.left:     # of a count that is too large the size may be small again
         raise ValueError("the columns of a piece are longer than it is")
     column.at += size
     column.left -= size
@@ -130,10 +130,12 @@ cdef inline int64_t in_blob(size_t offset, size_t size) except? -1:
     return <int64_t>((<uint64_t>offset << 32) | <uint64_t>size)
 
 
+cdef inline bint is_in_blob(size_t blob_bytes, int64_t where) noexcept nogil:
+    return (<uint64_t>where >> 32) + <uint32_t>where <= blob_bytes
+
+
 cdef bytes from_blob(const char *blob, size_t blob_bytes, int64_t where):
     """The pickle that lies there."""
-    cdef size_t offset = <size_t>(<uint64_t>where >> 32)
-    cdef size_t size = <size_t>(<uint64_t>where & 0xFFFFFFFF)
-    if offset + size > blob_bytes:
+    if not is_in_blob(blob_bytes, where):
         raise ValueError("a value of a piece lies outside of it")
-    return PyBytes_FromStringAndSize(blob + offset, size)
+    return PyBytes_FromStringAndSize(blob + (<uint64_t>where >> 32), <uint32_t>where)

@@ -41,7 +41,7 @@
 cpdef enum:
     PAGE = 4096
     LAYOUT_MAGIC = 0x5343414C
-    LAYOUT_VERSION = 4
+    LAYOUT_VERSION = 5
     RING_HEADER_BYTES = 128
     HEADERS_OFFSET = 192       # of the first ring's header in a peer's page
     RECORD_HEADER_BYTES = 56
@@ -166,7 +166,8 @@ cdef packed struct PeerPage:
     uint64_t takeover_down     # and so are announcements
     uint64_t takeover_results  # from here on results were unread then
     uint64_t in_place          # calls that its tasks have run themselves, by the worker
-    uint32_t gap_g[4]
+    uint32_t piece_node        # of the piece of a graph that it runs: one more than the place of the node it is at; 0: no piece
+    uint32_t gap_g[3]
     uint32_t state
     uint32_t stop_raised       # in what runs the stop was raised, and what it makes of that is its affair
     uint64_t task

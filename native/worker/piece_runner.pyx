@@ -4,11 +4,14 @@
 #         (a number, a text, bytes) or has one user, inside the piece. Every other user gets its own copy of a pickle.
 # Rule 2: a call that fails does not stop the others. What needs its result is not called, and has failed as it did.
 # Rule 3: what is no Exception (the task is to be stopped, SystemExit) ends the piece: its client takes it apart.
-# Rule 4: no Python object per node but its arguments and its result, which goes with its last user.
+# Rule 4: the worker's page says which node a piece is at, so that after a death that one is to blame and no other. Of two
+#         pieces of which one runs within the other, in place of waiting for it, it is the outer one.
+# Rule 5: no Python object per node but its arguments and its result, which goes with its last user.
 # Not here: the columns (records/piece), which nodes make a piece (client/matrix_nodes).
 
 cdef enum:
     PIECE_LOOK_NS = 1_000_000  # between two looks at what else this process has to do
+    MOST_ANSWER_BYTES = 8_388_608  # of pickles and texts: a piece that has more for others ends early
 
 cdef enum:                     # what is known of the result of a node
     RESULT_NONE_YET = 0
@@ -19,7 +22,14 @@ cdef enum:                     # what is known of the result of a node
 cdef extern from "Python.h":
     PyObject *call_vector "PyObject_Vectorcall"(PyObject *callable, PyObject **args, size_t nargsf, PyObject *kwnames)
 
+cdef PeerPage *piece_page = NULL       # of the worker whose task runs here, until a piece takes it
 cdef object finish_coroutine = None    # runs what a coroutine function gave; of this process (see TaskRunner)
+
+
+cdef inline void set_piece_page(PeerPage *page) noexcept:
+    """A task of this worker begins."""
+    global piece_page
+    piece_page = page
 
 
 cdef int raise_again() except -1:
@@ -56,6 +66,8 @@ cdef class PieceRun:
     cdef ByteBuffer failures, out          # out: the blob of the answer
     cdef uint32_t failed
     cdef unsigned int forks                # there had been so many when it began
+    cdef PeerPage *page                    # that is told which node it is at; NULL: none
+    cdef size_t kept_bytes                 # of values that others need
     cdef uint64_t start_ns
     cdef uint64_t duration_ns
 
@@ -118,6 +130,16 @@ cdef class PieceRun:
                     raise ValueError("a node of a piece needs a value that is not there")
                 first += 1
 
+    cdef inline void take_page(self) noexcept:
+        global piece_page
+        self.page, piece_page = piece_page, NULL
+
+    cdef inline void leave_page(self) noexcept:
+        global piece_page
+        if self.page != NULL:
+            store_release32(&self.page.piece_node, 0)
+            piece_page = self.page
+
     cdef int run(self) except -1:
         cdef uint32_t i, first, number
         cdef uint32_t count = self.head.nodes
@@ -128,6 +150,8 @@ cdef class PieceRun:
         first = 0
         for i in range(count):
             number = 0 if self.calls == NULL else self.calls[i]
+            if self.page != NULL:
+                store_release32(&self.page.piece_node, i + 1)
             self.run_node(i, first, <PyObject *>self.functions[self.numbers[number]])
             if forks_so_far != self.forks:
                 end_forked()
@@ -137,6 +161,8 @@ cdef class PieceRun:
             self.times[number].duration_ns += now - before
             before = now
             self.done = i + 1
+            if self.kept_bytes > MOST_ANSWER_BYTES:
+                break
             if now >= next_look:
                 if now - self.start_ns >= self.head.limit_ns:
                     break
@@ -237,6 +263,8 @@ cdef class PieceRun:
             except Exception as error:
                 return self.fail(i, error, False)
             self.states[i] = RESULT_PICKLED
+        if type(value) is bytes or type(value) is str:
+            self.kept_bytes += len(value)
         Py_INCREF(value)
         self.results[i] = <PyObject *>value
         return 0
@@ -329,5 +357,9 @@ cdef int append_column(ByteBuffer out, const char *data, size_t size) except -1:
 def run_piece(tuple functions, piece, loads, dumps, describe):
     """Run a piece of a graph that has these functions; its answer."""
     cdef PieceRun run = PieceRun(functions, piece, loads, dumps, describe)
-    run.run()
-    return run.answer()
+    try:
+        run.take_page()
+        run.run()
+        return run.answer()
+    finally:
+        run.leave_page()

@@ -95,6 +95,14 @@ cdef class RunningTask:
             return None
         return record.task, record.attempt
 
+    def find_piece_node(self):
+        """If it runs a piece of a graph: which of the nodes of that it is at. Else None."""
+        cdef Record *record = self.find_claimed()
+        cdef uint32_t node = load_acquire32(&self.page.piece_node)
+        if record == NULL or node == 0 or load_acquire(&self.page.attempt) != record.attempt:
+            return None
+        return node - 1
+
     cdef int add_noted(self, list claimed) except -1:
         """Add what the worker's page says that it runs: it is charged if the ring does not tell any more."""
         noted = load_acquire(&self.page.task), load_acquire(&self.page.attempt)

@@ -360,7 +360,8 @@ cdef class WorkerLoop:
         run.flags, run.items = record.flags, record.items
         run.payload, run.payload_bytes = payload_of(record), payload_bytes_of(record)
         self.page.task, self.page.attempt = record.task, record.attempt
-        self.page.name_bytes = self.page.stop_raised = 0
+        self.page.name_bytes = self.page.stop_raised = self.page.piece_node = 0
+        set_piece_page(self.page)
         self.interrupts.function_number = record.function
         self.origin.begin(record)
         self.page.limit_ns = self.interrupts.limit_of(limit_ms_of(record))

@@ -69,6 +69,11 @@ class Stopper(Generic[Worker]):
         gone = self._processes.get(worker)
         return None if gone is None else gone.running.find_final()
 
+    def find_piece_node(self, worker: Worker) -> int | None:
+        """The worker is about to be removed. Which node it was at of a piece of a graph, if it ran one."""
+        gone = self._processes.get(worker)
+        return None if gone is None else gone.running.find_piece_node()
+
     def remove(self, worker: Worker) -> RecordRun | None:
         """The worker has gone. The answer to be given in its place, if it was still at what it was to stop."""
         gone = self._processes.get(worker)

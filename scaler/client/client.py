@@ -601,8 +601,15 @@ class Client:
             return self._get_matrix(graph, keys, block, dtype, errors, progress)
         if dtype is not None or errors != "raise" or progress:
             raise TypeError("`dtype`, `errors` and `progress` of `get` are for a MatrixGraph")
+        self._options.check_single()
         wanted = Wanted(graph, keys)
-        futures = self._start_graph(graph, wanted.keys)
+        is_inside = isinstance(self._rings, WorkerClientRings)
+        if block and self._serializer is None and not is_inside and not self._streams_output:
+            return wanted.shape(self._graph_run().run(graph, wanted.keys, self._objects.begin, self._options))
+        if is_inside:
+            futures = start_inside(self._sender, self.submit, graph, wanted.keys)
+        else:
+            futures = self._graph_run().start(graph, wanted.keys)
         if not block:
             return wanted.shape(futures)
         try:
@@ -613,13 +620,16 @@ class Client:
 
     def _get_matrix(self, graph: MatrixGraph, keys: Any, block: bool, dtype: Any, errors: str, progress: bool) -> Any:
         from scaler.client.graph.matrix_keys import Asked
-        from scaler.client.graph.matrix_run import MatrixFuture, MatrixRun
+        from scaler.client.graph.matrix_run import MatrixRun
 
         if errors not in ("raise", "collect"):
             raise ValueError(f'`errors` is "raise" or "collect", not {errors!r}')
         self._options.check_single()
         if self._serializer is not None:
-            raise TypeError("a matrix graph hands numbers and pickles on: get it with a client without a serializer")
+            raise TypeError(
+                "this client has a serializer, and a matrix graph hands its values on as columns of numbers and as "
+                "pickles, of which the serializer would see none: get it with a client without one, or as a dict"
+            )
         asked = Asked(keys, len(graph), dtype)
         run = MatrixRun(
             graph, asked, self._sender, self._number_as_is, self._objects.begin, self._options,
@@ -627,27 +637,19 @@ class Client:
         )  # fmt: skip
         shown = (lambda: shown_map("graph", run.nodes.needed, lambda: run.counts)) if progress else nullcontext
         if not block:
-            return MatrixFuture(run, shown)
+            return run.start(shown)
         with shown():
             return run.run()
 
-    def _start_graph(self, graph: Any, wanted: list[Any]) -> list[Any]:
-        """The futures of these keys, in their order."""
+    def _graph_run(self) -> GraphRun:
         sender, serializer, options = self._sender, self._serializer, self._options
-        options.check_single()
-        if isinstance(self._rings, WorkerClientRings):
-            return start_inside(sender, self.submit, graph, wanted)
         again = options.wrap if options.wraps else None
         if serializer is None:
-            run = GraphRun(
-                sender, self._number_as_is, self._objects.dumps_node, options.native, again=again
-            )  # fmt: skip
-        else:
-            run = GraphRun(
-                sender, self._number_as_is, self._objects.dumps_node, options.native,
-                partial(deserialize_input, serializer), partial(wrap_node, serializer), again,
-            )  # fmt: skip
-        return run.start(graph, wanted)
+            return GraphRun(sender, self._number_as_is, self._objects.dumps_node, options.native, again=again)
+        return GraphRun(
+            sender, self._number_as_is, self._objects.dumps_node, options.native,
+            partial(deserialize_input, serializer), partial(wrap_node, serializer), again,
+        )  # fmt: skip
 
     @property
     def _number_as_is(self) -> Callable[[Callable[..., Any]], int]:

@@ -117,15 +117,16 @@ class PumpPeers:
         if rings is None:
             self.unable.pop(peer, None)
             return
-        final, answer = self._stopper.find_final(rings), self._stopper.remove(rings)
+        final, piece_node = self._stopper.find_final(rings), self._stopper.find_piece_node(rings)
+        answer = self._stopper.remove(rings)
         if answer is not None:
             self._pump.answer_for(rings, answer)
-        left = self._remove(peer, rings, final)
+        left = self._remove(peer, rings, final, piece_node)
         sweep_tag(self._epoch, rings.tag, self._folder, left)
         _sparing.info(peer.pid, "%s %s left (process %d)", peer.request["role"], peer.request.get("name", ""), peer.pid)
         self._on_change()
 
-    def _remove(self, peer: LocalPeer, rings: Peer, final: tuple[int, int] | None) -> list[str]:
+    def _remove(self, peer: LocalPeer, rings: Peer, final: tuple[int, int] | None, piece_node: int | None) -> list[str]:
         """Tell the core, with what is known if a worker has died. The supervisor may have told, or will in a moment."""
         if not rings.is_worker:
             return self._pump.remove(rings)
@@ -133,6 +134,8 @@ class PumpPeers:
         about: dict[str, Any] = {"worker": peer.request.get("name", ""), "host": self._host, "pid": peer.pid}
         if peer.request.get("leaving") is True:
             about["leaving"] = True
+        if piece_node is not None:
+            about["piece_node"] = piece_node
         if final is not None and self._pump.core.on_final_run(rings.index, *final):
             about["final"] = True
         left = self._pump.remove(rings, pack_facts({**about, **(told or {})}), told is None)

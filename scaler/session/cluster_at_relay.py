@@ -63,6 +63,7 @@ class Stopping(Protocol):
 
     def stop(self, worker: RelayPeer, task: int, attempt: int) -> None: ...
     def find_final(self, worker: RelayPeer) -> tuple[int, int] | None: ...
+    def find_piece_node(self, worker: RelayPeer) -> int | None: ...
     def remove(self, worker: RelayPeer) -> RecordRun | None: ...
     def attend(self, now_s: float) -> None: ...
     @property
@@ -161,6 +162,9 @@ class ClusterAtRelay(ClusterEnd):
         self._survivors.pop(peer, None)
         if self._stopper.find_final(peer) is not None:
             reason = pack_facts({**read_facts(reason), "final": True}).decode()
+        piece_node = self._stopper.find_piece_node(peer)
+        if piece_node is not None:
+            reason = pack_facts({**read_facts(reason), "piece_node": piece_node}).decode()
         answer = self._stopper.remove(peer)
         rest = self.relay.remove(peer)
         self._say_asides()

@@ -9,7 +9,8 @@ than what its receiver takes.
 Keys, all of which may be missing: `worker`, `host`, `pid`, `code` (exit code, or minus the signal's number), `oom`,
 `peak_bytes`, `output` (the last it wrote to stderr), `lost` (its host is gone, nobody saw it end), `leaving` (it
 had been told to end, since its host was), `final` (in place
-within its task ran one that may not be tried again). The core adds `tries`, how often the task was tried.
+within its task ran one that may not be tried again), `piece_node` (it ran a piece of a graph, and was at this node of
+it). The core adds `tries`, how often the task was tried.
 
 Not here: how the facts are found (scaler.cluster.autopsy), what is made of them (scaler.values.died).
 """
@@ -19,7 +20,10 @@ from typing import Any
 
 MOST_FACTS_BYTES = 7168  # with all else of the record they fit a ring of 64 KiB
 _MOST_NAME_BYTES, _MOST_OUTPUT_BYTES = 256, 4096
-_NUMBERS = {"pid": (0, 1 << 31), "code": (-255, 1 << 31), "peak_bytes": (0, 1 << 50), "tries": (0, 1 << 16)}
+_NUMBERS = {
+    "pid": (0, 1 << 31), "code": (-255, 1 << 31), "peak_bytes": (0, 1 << 50), "tries": (0, 1 << 16),
+    "piece_node": (0, 1 << 16),
+}  # fmt: skip
 _TEXTS = {"worker": _MOST_NAME_BYTES, "host": _MOST_NAME_BYTES, "output": _MOST_OUTPUT_BYTES}
 _SWITCHES = ("oom", "lost", "leaving", "final")
 

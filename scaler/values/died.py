@@ -48,7 +48,7 @@ def died_error(task: int, payload: bytes, function: str) -> ProcessorDiedError:
     return ProcessorDiedError(
         text, exit_code=code if code is not None and code >= 0 else None, signal_name=name, out_of_memory=is_oom,
         memory_peak=peak_bytes, last_output=output, function=function, tries=tries, worker=worker, host=host,
-        is_final=facts.get("final", False),
+        is_final=facts.get("final", False), piece_node=facts.get("piece_node"),
     )  # fmt: skip
 
 

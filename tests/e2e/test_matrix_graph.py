@@ -19,6 +19,7 @@ import pytest
 from scaler import Client, MatrixGraph, SchedulerClusterCombo
 from scaler.exceptions import TaskTimeoutError, WorkerDiedError
 from tests.e2e import calls
+from tests.e2e.test_future_arguments import Reversing
 from tests.restartable import Restartable
 
 
@@ -328,6 +329,65 @@ def test_a_future_that_is_cancelled_stops_what_runs(client: Client, tmp_path: Pa
 def slow_note(path: str, *given: int) -> int:
     calls.note_slowly(path, given[-1], 0.1)
     return given[-1]
+
+
+def wait_for(path: str, *given: int) -> int:
+    """The last node waits until a file is there."""
+    if given[-1] == 99:
+        while not os.path.exists(path):
+            time.sleep(0.01)
+    return given[-1]
+
+
+def test_futures_of_slices_are_done_as_soon_as_their_own_nodes_are(client: Client, tmp_path: Path) -> None:
+    path = tmp_path / "go"
+    graph = MatrixGraph(np.empty((100, 0), int), functools.partial(wait_for, str(path)), arguments={0: (range(100),)})
+    first, one_, last = client.get(graph, [slice(0, 3), 7, np.array([99, 0])], block=False)
+    assert first.result(20) == [0, 1, 2]
+    assert one_.result(20) == 7
+    assert not last.done()
+    path.touch()
+    assert last.result(20) == [99, 0]
+    assert client.get(graph, [slice(0, 2), 5], dtype=float)[0].tolist() == [0.0, 1.0]
+
+
+def test_a_future_of_a_slice_fails_with_the_first_of_its_own_nodes(client: Client) -> None:
+    graph = MatrixGraph(np.empty((300, 0), int), fail_at, arguments={0: (np.arange(300),)})
+    well, bad = client.get(graph, [slice(0, 150), slice(150, 300)], block=False)
+    assert well.result(20) == list(range(150))
+    with pytest.raises(ValueError, match="200") as caught:
+        bad.result(20)
+    assert caught.value.__notes__[-1] == "This was node 200 of a matrix graph."
+    parts = client.get(graph, [slice(199, 202), slice(0, 2)], block=False, errors="collect")
+    values, errors = parts[0].result(20)
+    assert (values, list(errors)) == ([199, None, 201], [200])
+    assert parts[1].result(20) == ([0, 1], {})
+
+
+def fail_at(number: int) -> int:
+    if number in (200, 250):
+        raise ValueError(number)
+    return number
+
+
+def test_the_last_part_that_is_cancelled_stops_what_runs(client: Client, tmp_path: Path) -> None:
+    graph = MatrixGraph(
+        np.empty((100, 0), int), functools.partial(wait_for, str(tmp_path / "never")), arguments={0: (range(100),)}
+    )
+    first, last, also = client.get(graph, [slice(0, 3), 99, np.array([98, 99])], block=False)
+    assert first.result(20) == [0, 1, 2]
+    assert last.cancel()
+    assert not also.done()
+    assert also.cancel()
+    assert client.get(MatrixGraph(chain(10), inc), 9) == 10
+
+
+def test_a_client_with_a_serializer_says_what_it_refuses_and_why(combo: SchedulerClusterCombo) -> None:
+    with (
+        Client(combo.get_address(), serializer=Reversing) as client,
+        pytest.raises(TypeError, match="the serializer would see none"),
+    ):
+        client.get(MatrixGraph(chain(10), inc), 9)
 
 
 def test_clear_ends_it(client: Client) -> None:

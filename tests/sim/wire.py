@@ -678,6 +678,9 @@ class Stopper:
     def find_final(self, worker: RelayPeer) -> tuple[int, int] | None:
         return None
 
+    def find_piece_node(self, worker: RelayPeer) -> int | None:
+        return None
+
     def remove(self, worker: RelayPeer) -> RecordRun | None:
         return None
 

@@ -1,6 +1,7 @@
 """Asked: which nodes of a matrix graph are asked for, and in what shape their values are wanted.
 
-A number gives its value; a slice, a mask or an array of numbers a list, or an array where there is a `dtype`.
+A number gives its value; a slice, a mask or an array of numbers a list, or an array where there is a `dtype`. A list in
+which there are slices, ranges or arrays is as many parts, each with its own values.
 
 Not here: running (matrix_run).
 """
@@ -8,7 +9,7 @@ Not here: running (matrix_run).
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from scaler._native import MatrixNodes
+from scaler._native import MatrixNodes, NodeRange
 
 if TYPE_CHECKING:
     import numpy
@@ -18,11 +19,33 @@ class Asked:
     """`keys` of a graph with so many nodes. IndexError, TypeError or ValueError says what is wrong with them."""
 
     def __init__(self, keys: Any, count: int, dtype: Any = None) -> None:
+        self.is_one_part = not _are_parts(keys)
+        self.parts = [Part(key, count, dtype) for key in ([keys] if self.is_one_part else keys)]
+
+    def shape(self, nodes: MatrixNodes, loads: Callable[[bytes], Any]) -> Any:
+        """The values, in the shape in which they were asked for."""
+        return self.shape_parts([part.shape(nodes, loads) for part in self.parts])
+
+    def shape_parts(self, made: list[Any]) -> Any:
+        """What was made of the parts, in the shape in which they were asked for."""
+        return made[0] if self.is_one_part else made
+
+
+def _are_parts(keys: Any) -> bool:
+    """Whether this is a list of keys."""
+    if not isinstance(keys, list | tuple):
+        return False
+    return any(isinstance(key, slice | range) or getattr(key, "ndim", 0) == 1 for key in keys)
+
+
+class Part:
+    """Nodes whose values are wanted together."""
+
+    def __init__(self, keys: Any, count: int, dtype: Any = None) -> None:
         import numpy
 
         self._dtype = None if dtype is None else numpy.dtype(dtype)
-        self._nodes: numpy.ndarray[Any, Any] | None = None
-        self.is_one = False
+        self._is_one = False
         if isinstance(keys, bool | numpy.bool_):
             raise TypeError(
                 f"a key of a matrix graph is a node number, or a slice, mask or array of them, not {keys!r}"
@@ -30,54 +53,48 @@ class Asked:
         if isinstance(keys, range):
             keys = _as_slice(keys, count)
         if isinstance(keys, slice):
-            self._range = range(count)[keys]
+            numbers = range(count)[keys]
+            self.nodes = NodeRange(len(numbers), numbers.start, numbers.step)
         elif hasattr(keys, "__index__") and getattr(keys, "ndim", 0) == 0:
-            self.is_one = True
-            self._range = range(int(keys), int(keys) + 1)
+            self._is_one = True
             if not 0 <= int(keys) < count:
                 raise IndexError(f"there is no node {keys}: numbers go from 0 to {count - 1}")
+            self.nodes = NodeRange(1, int(keys))
         else:
-            self._nodes = _as_numbers(keys, count)
-            self._range = range(len(self._nodes))
+            found = _as_numbers(keys, count)
+            self.nodes = NodeRange(len(found), numbers=found)
 
-    def __len__(self) -> int:
-        return len(self._range)
-
-    def ask(self, nodes: MatrixNodes) -> None:
-        """Say that these are wanted."""
-        if self._nodes is not None:
-            nodes.ask_each(self._nodes)
-        elif self._range:
-            nodes.ask(self._range.start, len(self._range), self._range.step)
+    def failed(self, nodes: MatrixNodes) -> list[int]:
+        """Those of these nodes that have failed, in order."""
+        found, place, end = [], 0, len(self.nodes)
+        while nodes.failed and (place := nodes.find_failed(self.nodes, place, end)) < end:
+            found.append(self.nodes.node(place))
+            place += 1
+        return found
 
     def shape(self, nodes: MatrixNodes, loads: Callable[[bytes], Any]) -> Any:
         """The values, in the shape in which they were asked for. In the place of one that failed is None, nan or 0."""
         if self._dtype is None:
-            numbers = self._range if self._nodes is None else self._nodes.tolist()
-            values = [nodes.value(number, loads) for number in numbers]
-            return values[0] if self.is_one else values
+            values = nodes.read(self.nodes, loads)
+            return values[0] if self._is_one else values
         made = self._fill(nodes, loads, self._dtype)
-        return made[0] if self.is_one else made
+        return made[0] if self._is_one else made
 
     def _fill(self, nodes: MatrixNodes, loads: Callable[[bytes], Any], dtype: "numpy.dtype[Any]") -> Any:
         import numpy
 
-        count = len(self._range)
+        count = len(self.nodes)
         if dtype.kind not in "iuf" or dtype.itemsize > 8:
-            numbers = self._range if self._nodes is None else self._nodes.tolist()
             made = numpy.zeros(count, dtype)
-            for place, number in enumerate(numbers):
-                value = nodes.value(number, loads)
+            for place, value in enumerate(nodes.read(self.nodes, loads)):
                 if value is not None or dtype.kind == "O":
                     made[place] = value
             return made
         is_float = dtype.kind == "f"
         column = numpy.empty(count, numpy.float64 if is_float else numpy.int64)
         floats, ints = (column, None) if is_float else (None, column)
-        start, step = (0, 1) if self._nodes is not None else (self._range.start, self._range.step)
-        others = nodes.fill(floats, ints, start, step, self._nodes, count)
-        for place in others:
-            number = self._range[place] if self._nodes is None else int(self._nodes[place])
+        for place in nodes.fill(self.nodes, floats, ints):
+            number = self.nodes.node(place)
             value = nodes.value(number, loads)
             if not is_float and not hasattr(value, "__index__"):
                 raise TypeError(f"node {number} gives {type(value).__name__} {value!r}, which is no {dtype}")

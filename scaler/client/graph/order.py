@@ -28,12 +28,30 @@ class Order:
 
 def arrange(reader: Reader, targets: list[Key]) -> Order:
     """What these keys, already followed, need. KeyError for one that is not there, CycleError with a cycle."""
+    return order_table(*read_table(reader, targets))
+
+
+def read_table(reader: Reader, targets: list[Key]) -> tuple[GraphTable, list[int]]:
+    """What these keys, already followed, need, and their numbers there. KeyError for one that is not there."""
     table = GraphTable()
-    wanted = table.read(targets, reader.read, reader.plain, reader.slots.first(PLAIN_ARGUMENTS))
-    numbers = table.order(wanted)
+    numbers = table.read(targets, reader.read, reader.plain, reader.slots.first(PLAIN_ARGUMENTS))
+    assert numbers is not None
+    return table, numbers
+
+
+def read_small_table(reader: Reader, targets: list[Key], most: int) -> tuple[GraphTable, list[int]] | None:
+    """The same; None if that is more than so many nodes."""
+    table = GraphTable()
+    numbers = table.read(targets, reader.read, reader.plain, reader.slots.first(PLAIN_ARGUMENTS), most)
+    return None if numbers is None else (table, numbers)
+
+
+def order_table(table: GraphTable, targets: list[int]) -> Order:
+    """The order of what these nodes need. CycleError with a cycle."""
+    numbers = table.order(targets)
     if isinstance(numbers, list):
         raise CycleError("nodes need each other in a cycle", numbers)
-    return Order(table, wanted, numbers)
+    return Order(table, targets, numbers)
 
 
 @contextmanager

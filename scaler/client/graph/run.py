@@ -1,4 +1,6 @@
-"""Running: a graph is sent as tasks that name each other, in the order in which they are to run.
+"""Running: a graph is run in pieces if it is one for that (dict_run), or sent as tasks that name each other.
+
+Tasks are sent in the order in which they are to run.
 
 Only the targets, the nodes that were asked for, have futures here. All other results stay with the scheduler, exactly
 until the last node that needs them has them. To cancel the targets cancels what only they needed.
@@ -7,7 +9,8 @@ A chain of nodes, of which each is needed by the next one only, goes as one task
 way to the scheduler and back per node. A chain has at most MOST_STEPS, since what was done of it is lost with its
 worker.
 
-Not here: what a node is (read), their order (order), records (native/client/graph_sender.pyx).
+Not here: what a node is (read), their order (order), records (native/client/graph_sender.pyx), which graphs are for
+pieces (dict_run).
 """
 
 import operator
@@ -15,14 +18,18 @@ from collections.abc import Callable
 from concurrent.futures import CancelledError
 from typing import Any
 
-from scaler._native import MOST_INPUTS, Call, InputSlot, TaskSender
-from scaler.client.graph.order import Order, arrange, collector_paused
+from scaler._native import MOST_INPUTS, Call, GraphSender, GraphTable, InputSlot, TaskSender
+from scaler.client.graph.dict_run import DictRun, start_followed, start_scanned
+from scaler.client.graph.order import Order, collector_paused, order_table, read_small_table, read_table
 from scaler.client.graph.read import Data, Key, Reader, Slots, as_mapping
-from scaler.client.parcel import InputEnded
+from scaler.client.options import CallOptions
+from scaler.client.parcel import InputEnded, Parcel
 from scaler.values.calls import Steps, fail_with, gather, replace_marks
 from scaler.values.reference import load_input, same
 
 MOST_STEPS = 256
+LEAST_SCANNED = 4096  # nodes in a graph that may be gone through as a whole
+SCANNED_PART = 8  # which is done once so much of it is known to be needed: one in so many nodes
 
 
 class GraphRun:
@@ -42,8 +49,8 @@ class GraphRun:
         wrap: Callable[[Any, tuple[Any, ...]], tuple[Any, tuple[Any, ...]]] | None = None,
         again: Callable[[Callable[..., Any]], Callable[..., Any]] | None = None,
     ) -> None:
-        self._sender, self._number_of, self._dumps = sender, number_of, dumps
-        self._nodes = sender.begin_graph(options)
+        self._sender, self._number_of, self._dumps, self._options = sender, number_of, dumps, options
+        self._nodes: GraphSender  # once something is sent
         self._slots, self._wrap, self._again = Slots(load), wrap, again
         self._made: dict[int, tuple[Any, Any]] = {}  # by function: it, and what is called instead
         self._fused: dict[Any, Steps] = {}  # by what they are made of: chains alike are one function
@@ -52,22 +59,40 @@ class GraphRun:
 
     def start(self, graph: Any, wanted: list[Key]) -> list[Any]:
         """The futures of these keys, in their order."""
-        try:
-            return self._start(graph, wanted)
-        finally:
-            self._nodes.end()
-
-    def _start(self, graph: Any, wanted: list[Key]) -> list[Any]:
         mapping, is_dask = as_mapping(graph)
         reader = Reader(mapping, is_dask, self._slots)
         keys = [reader.follow(key) for key in wanted]
         with collector_paused():
-            order = arrange(reader, keys)
-            try:
-                self._send_all(order)
-            except BaseException:
-                self.give_up()
-                raise
+            return self._start(*read_table(reader, keys))
+
+    def run(self, graph: Any, wanted: list[Key], begin: Callable[[], Parcel], options: CallOptions) -> list[Any]:
+        """The values of these keys, in their order. `begin` is the client's; the calls are made with these options."""
+        mapping, is_dask = as_mapping(graph)
+        reader = Reader(mapping, is_dask, self._slots)
+        keys = [reader.follow(key) for key in wanted]
+        with collector_paused():
+            in_pieces, read = _start_in_pieces(reader, keys, options)
+            futures = [] if read is None else self._start(*read)
+        if in_pieces is not None:
+            if in_pieces.run(self._sender, self._number_of, begin, options):
+                return in_pieces.values()
+            return in_pieces.hand_over(self._start)
+        try:
+            return [future.result() for future in futures]
+        finally:
+            for future in futures:
+                future.cancel()
+
+    def _start(self, table: GraphTable, targets: list[int]) -> list[Any]:
+        order = order_table(table, targets)
+        self._nodes = self._sender.begin_graph(self._options)
+        try:
+            self._send_all(order)
+        except BaseException:
+            self.give_up()
+            raise
+        finally:
+            self._nodes.end()
         return [self._future_of(number, order) for number in order.targets]
 
     def give_up(self) -> None:
@@ -168,6 +193,24 @@ class GraphRun:
         picks = [_Pick(self._slots[k // MOST_INPUTS], k % MOST_INPUTS) for k in range(len(inputs))]
         made = tuple(replace_marks(arg, InputSlot, picks) for arg in args)
         return self._gather(made, ids) if len(ids) > MOST_INPUTS else (made, ids)
+
+
+def _start_in_pieces(
+    reader: Reader, keys: list[Key], options: CallOptions
+) -> tuple[DictRun | None, tuple[GraphTable, list[int]] | None]:
+    """The run in pieces of what these keys need; or, where that is none for pieces, the table that it was read to."""
+    graph = reader.plain
+    if graph is None:
+        return None, read_table(reader, keys)
+    most = len(graph) // SCANNED_PART if len(graph) >= LEAST_SCANNED and options.retries else 0
+    read = read_small_table(reader, keys, most)
+    if read is None:
+        scanned = start_scanned(graph, reader, keys, options)
+        if scanned is not None:
+            return scanned, None
+        read = read_table(reader, keys)
+    followed = start_followed(*read, options)
+    return (followed, None) if followed is not None else (None, read)
 
 
 class _Pick:

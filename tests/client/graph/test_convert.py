@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from scaler import MatrixGraph
-from scaler._native import MatrixNodes
+from scaler._native import MatrixNodes, NodeRange
 from scaler.values.reference import same
 from tests.client.graph.test_matrix import inputs_of
 from tests.native.client.test_matrix_nodes import run_all
@@ -20,7 +20,7 @@ def values_of(graph: MatrixGraph) -> list[Any]:
         graph.count, graph.inputs, graph.first, graph.most, len(graph.functions), graph.which, graph.columns,
         pickle.dumps,
     )  # fmt: skip
-    nodes.ask(0, graph.count, 1)
+    nodes.ask(NodeRange(graph.count))
     run_all(nodes, *graph.functions)
     return [nodes.value(node, pickle.loads) for node in range(len(graph))]
 

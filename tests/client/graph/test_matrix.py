@@ -84,10 +84,14 @@ def test_a_graph_may_be_empty() -> None:
     ],
 )
 def test_keys_name_nodes_in_their_order(keys: Any, nodes: list[int]) -> None:
-    asked = Asked(keys, 5)
-    assert (list(asked._range) if asked._nodes is None else asked._nodes.tolist()) == nodes
-    assert not asked.is_one
-    assert Asked(np.int16(3), 5).is_one
+    assert [list(map(part.nodes.node, range(len(part.nodes)))) for part in Asked(keys, 5).parts] == [nodes]
+
+
+def test_a_list_with_slices_or_arrays_in_it_is_as_many_parts() -> None:
+    asked = Asked([slice(1, 3), 4, np.array([0, 4]), range(2)], 5)
+    assert [list(map(part.nodes.node, range(len(part.nodes)))) for part in asked.parts] == [[1, 2], [4], [0, 4], [0, 1]]
+    assert asked.shape_parts(list("abcd")) == list("abcd")
+    assert Asked([1, 2], 5).shape_parts(["a"]) == "a"
 
 
 @pytest.mark.parametrize(

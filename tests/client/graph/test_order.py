@@ -43,6 +43,7 @@ def order_of(graph: dict[Any, Any], targets: list[Any], is_read_in_c: bool) -> O
         return arrange(reader, targets)
     table = GraphTable()
     wanted = table.read(targets, reader.read, None, reader.slots.first(PLAIN_ARGUMENTS))
+    assert wanted is not None
     return Order(table, wanted, table.order(wanted))
 
 

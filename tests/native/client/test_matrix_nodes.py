@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from scaler._native import ArgumentColumn, MatrixNodes, Piece, run_piece
+from scaler._native import ArgumentColumn, MatrixNodes, NodeRange, Piece, run_piece
 from tests.effort import seeds
 
 Nodes = MatrixNodes
@@ -28,7 +28,8 @@ def make(
     count, most = array.shape
     chosen = None if which is None else np.array(which, np.uint16)
     nodes = MatrixNodes(count, array.reshape(-1), None, most, functions, chosen, columns, pickle.dumps)
-    nodes.ask_each(np.array(range(count) if asked is None else asked, np.int64))
+    numbers = np.array(range(count) if asked is None else asked, np.int64)
+    nodes.ask(NodeRange(len(numbers), numbers=numbers))
     return nodes
 
 
@@ -299,6 +300,85 @@ def test_nodes_of_a_piece_that_died_are_tried_alone() -> None:
     assert not piece.is_retried
 
 
+def test_only_the_node_that_is_blamed_for_a_death_is_tried_alone() -> None:
+    nodes = make([[i - 1] for i in range(100)])
+    nodes.prepare()
+    while (piece := nodes.cut(WORKERS)) is not None and piece.count < 8:
+        nodes.take(piece, answer_of(piece, length))
+    assert piece is not None
+    first, blamed = piece.first, piece.first + 3
+    nodes.take_apart(piece, 3)
+    again = nodes.cut(WORKERS)
+    assert again is not None
+    assert (again.first, again.count, again.is_retried) == (first, 3, False)
+    nodes.take(again, answer_of(again, length))
+    alone = nodes.cut(WORKERS)
+    assert alone is not None
+    assert (alone.first, alone.count, alone.is_retried) == (blamed, 1, True)
+    nodes.take(alone, answer_of(alone, length))
+    rest = nodes.cut(WORKERS)
+    assert rest is not None
+    assert not rest.is_retried
+
+
+def test_a_blame_that_makes_no_sense_falls_on_all() -> None:
+    nodes = make([[-1]] * 20)
+    nodes.prepare()
+    first = nodes.cut(WORKERS)
+    assert first is not None
+    nodes.take(first, answer_of(first, length))
+    piece = nodes.cut(WORKERS)
+    assert piece is not None
+    assert piece.count > 1
+    nodes.take_apart(piece, piece.count)
+    retried = 0
+    while (piece := nodes.cut(WORKERS)) is not None:
+        retried += piece.is_retried
+        nodes.take(piece, answer_of(piece, length))
+    assert retried > 1
+    assert nodes.is_over
+
+
+def test_nodes_that_are_asked_for_are_found_done_and_failed_in_their_order() -> None:
+    def work(*below: int) -> int:
+        return 1 // (1 - len(below))
+
+    nodes = make([[-1], [0], [-1], [1]])
+    asked = NodeRange(4)
+    assert nodes.find_open(asked) == 0
+    run_all(nodes, work)
+    assert nodes.find_open(asked) == 4
+    assert nodes.find_failed(asked, 0, 4) == 1
+    assert nodes.find_failed(asked, 2, 3) == 3
+    assert nodes.find_failed(NodeRange(2, 3, -1), 0, 99) == 0
+    assert nodes.find_failed(NodeRange(2, numbers=np.array([2, 1])), 0, 2) == 1
+    assert nodes.read(NodeRange(2, 0, 2), pickle.loads) == [1, 1]
+
+
+@pytest.mark.parametrize(("start", "step"), [(0, 1), (3, 1), (1, -1), (-1, 1), ((1 << 32) + 1, 1)])
+def test_what_is_no_node_cannot_be_asked_for(start: int, step: int) -> None:
+    nodes = make([[-1]] * 4)
+    nodes.ask(NodeRange(0, start, step))
+    if (start, step) == (0, 1):
+        return nodes.ask(NodeRange(4))
+    with pytest.raises(IndexError, match="there is no node"):
+        nodes.ask(NodeRange(3, start, step))
+
+
+def test_an_answer_of_too_much_for_others_ends_early() -> None:
+    nodes = make([[-1]] * 40)
+    nodes.prepare()
+    pieces = 0
+    while (piece := nodes.cut(WORKERS)) is not None:
+        answer = answer_of(piece, lambda: b"x" * 1_000_000)
+        assert len(answer) < 12_000_000
+        nodes.take(piece, answer)
+        pieces += 1
+    assert pieces > 4
+    assert nodes.is_over
+    assert nodes.largest_value > 1_000_000
+
+
 def test_a_value_goes_with_its_last_user() -> None:
     nodes = make([[-1], [0], [1], [2]], asked=[3])
     run_all(nodes, lambda *below: [*below, "x" * 100])
@@ -323,6 +403,11 @@ def test_damaged_pieces_and_answers_are_refused_or_read_but_never_believed(seed:
         damaged = bytearray(data)
         for _ in range(chance.randrange(1, 4)):
             damaged[chance.randrange(len(damaged))] = chance.randrange(256)
+        if chance.random() < 0.3:  # in the head there are lengths of 8 bytes
+            at = 8 * chance.randrange(5)
+            damaged[at : at + 8] = (chance.choice([0, 1 << 31, 1 << 63, 1 << 64]) - chance.randrange(16)).to_bytes(
+                16, "little", signed=True
+            )[:8]
         if chance.random() < 0.3:
             del damaged[chance.randrange(1, len(damaged)) :]
         try:
@@ -332,3 +417,35 @@ def test_damaged_pieces_and_answers_are_refused_or_read_but_never_believed(seed:
                 use.take(piece, bytes(damaged))
         except (ValueError, OverflowError, MemoryError):
             pass
+
+
+@pytest.mark.parametrize("size", [1 << 31, (1 << 63) - 1, 1 << 63, (1 << 64) - 8, (1 << 64) - 1])
+def test_a_length_that_is_too_large_to_be_counted_in_bytes_is_refused(size: int) -> None:
+    nodes = make([[-1], [0]])
+    nodes.prepare()
+    piece = nodes.cut(WORKERS)
+    assert piece is not None
+    damaged = bytearray(piece.payload)
+    damaged[32:40] = size.to_bytes(8, "little")  # PieceHead.blob_bytes
+    with pytest.raises(ValueError, match="longer than it is"):
+        answer_of(piece, length, payload=bytes(damaged))
+    damaged = bytearray(answer_of(piece, length))
+    damaged[32:40] = size.to_bytes(8, "little")  # AnswerHead.blob_bytes
+    with pytest.raises(ValueError, match="longer than it is"):
+        nodes.take(piece, bytes(damaged))
+    assert nodes.done == 0
+
+
+def test_an_answer_that_leaves_nodes_out_without_a_word_is_refused() -> None:
+    nodes = make([[-1]] * 9)
+    nodes.prepare()
+    first = nodes.cut(WORKERS)
+    assert first is not None
+    nodes.take(first, answer_of(first, length))
+    piece = nodes.cut(WORKERS)
+    assert piece is not None
+    damaged = bytearray(answer_of(piece, length))
+    damaged[4:8] = (piece.count - 1).to_bytes(4, "little")  # AnswerHead.done
+    with pytest.raises(ValueError, match="no answer"):
+        nodes.take(piece, bytes(damaged))
+    nodes.take(piece, answer_of(piece, length))
