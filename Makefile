@@ -35,9 +35,10 @@ $(VENV)/.installed: pyproject.toml setup.py
 
 # An extension that was built with other flags would count as up to date.
 $(BUILT): $(VENV)/.installed $(NATIVE)
+	@touch $(VENV)/.building  # a source that changes meanwhile is newer than what is built
 	@test -e $@ && force= || force=--force; $(BIN)/python setup.py -q build_ext --inplace $$force
 	@rm -f $(VENV)/.built*
-	@touch $@
+	@mv $(VENV)/.building $@
 
 demo: setup
 	$(BIN)/python -m examples.census
