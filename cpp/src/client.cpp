@@ -191,6 +191,8 @@ class ClientSession : public Session {
         return !queue_.empty() || !cancelled_.empty() || is_stopping_;
     }
 
+    bool is_to_end() const override { return is_stopping_; }
+
     bool is_finished() override {
         std::lock_guard lock(mutex_);
         return is_stopping_;
@@ -350,41 +352,40 @@ class ClientSession : public Session {
         auto statuses = read_column<std::uint16_t>("statuses", results.getStatuses(), rows);
         auto ends = read_ends(said_ends, said_payload, said_ends.size() ? rows : 0);
         auto payload = as_bytes(said_payload);
-        std::vector<std::pair<std::shared_ptr<Outcome>, std::size_t>> done;
+        // All rows are looked at before any is acted on: what a bad row ends the session with ends all that are open.
+        std::vector<std::string> results_of(rows);
+        for (std::size_t row = 0; row < rows; ++row) {
+            if (tasks[row] >> 40 != client_bits_) throw FrameError("a result of another client's task");
+            if (statuses[row] > stopped) throw FrameError("a status that this version does not know");
+            std::size_t begin = row && !ends.empty() ? ends[row - 1] : 0;
+            auto said = ends.empty() ? std::string_view() : payload.substr(begin, ends[row] - begin);
+            if (flags[row] & flag_objects) {
+                if (said.size() < 48) throw FrameError("a result names no object, though it says so");
+                put(released_, number_at<std::uint64_t>(said, 8));
+                results_of[row] = take_object(said, false);
+            } else {
+                results_of[row] = said;
+            }
+        }
+        std::vector<std::shared_ptr<Outcome>> done(rows);
         {
             std::lock_guard lock(mutex_);
             for (std::size_t row = 0; row < rows; ++row) {
                 auto found = open_.find(tasks[row] & number_mask);
-                if (tasks[row] >> 40 != client_bits_) throw FrameError("a result of another client's task");
-                if (statuses[row] > stopped) throw FrameError("a status that this version does not know");
-                if (found == open_.end()) {
-                    done.emplace_back(nullptr, row);
-                    continue;
-                }
-                done.emplace_back(std::move(found->second.outcome), row);
+                if (found == open_.end()) continue;
+                done[row] = std::move(found->second.outcome);
                 open_.erase(found);
             }
         }
-        for (auto& [outcome, row] : done) {
-            std::size_t begin = row && !ends.empty() ? ends[row - 1] : 0;
-            auto said = ends.empty() ? std::string_view() : payload.substr(begin, ends[row] - begin);
-            std::string bytes;
-            if (flags[row] & flag_objects) {
-                if (said.size() < 48) throw FrameError("a result names no object, though it says so");
-                put(released_, number_at<std::uint64_t>(said, 8));
-                bytes = take_object(said, false);
-            } else {
-                bytes = said;
-            }
-            if (outcome) outcome->complete(static_cast<Status>(statuses[row]), std::move(bytes));
-        }
+        for (std::size_t row = 0; row < rows; ++row)
+            if (done[row]) done[row]->complete(static_cast<Status>(statuses[row]), std::move(results_of[row]));
         if (!released_.empty() && !is_sending()) say_released();
     }
 
     std::thread thread_;
     std::mutex mutex_;
     std::condition_variable room_;
-    bool is_stopping_ = false;
+    std::atomic<bool> is_stopping_ = false;
     std::string over_;  // why it is
     std::unordered_map<std::string, std::uint32_t> functions_;
     std::vector<std::string> unannounced_;

@@ -52,6 +52,7 @@ void Session::greet(Clock::time_point deadline) {
         if (!is_cluster_ && !was_welcomed_) client_bits_ = randombytes_random() & 0xFFFFFF;
         link_ = std::make_unique<Link>(context_, where_.address, find_keys(where_, is_cluster_ ? "worker" : "client"));
         if (ask(deadline, why)) return;
+        if (is_to_end()) throw ConnectionError("it was to end before a scheduler answered at " + where_.address);
         doubts += !link_->why().empty();
         if (!link_->why().empty()) why = link_->why();
         if (doubts >= 5) throw ConnectionError("no connection to the scheduler at " + where_.address + ": " + why);
@@ -83,7 +84,7 @@ bool Session::ask(Clock::time_point deadline, std::string& why) {
     }));
     auto end = std::min(deadline, Clock::now() + 5s);
     zmq::message_t message;
-    while (!link_->is_broken() && Clock::now() < end) {
+    while (!link_->is_broken() && !is_to_end() && Clock::now() < end) {
         link_->wait(50, -1);
         if (!link_->receive(message)) continue;
         Incoming incoming(message.data(), message.size());

@@ -53,6 +53,7 @@ class Session {
     virtual bool has_news() = 0;                     // something is to be said
     virtual void collect() = 0;                      // say it, as far as there is room
     virtual bool is_finished() = 0;                  // all has been said that was to be said
+    virtual bool is_to_end() const = 0;              // so it waits for no scheduler; asked in any thread
     virtual void on_over(const std::string& reason) = 0;
 
     void post(std::size_t size, const Fill& fill) { link_->send(ledger_.post(size, fill)); }

@@ -82,7 +82,12 @@ class WorkerSession : public Session {
     }
 
     void run() {
-        connect();
+        try {
+            connect();
+        } catch (const ConnectionError&) {
+            if (is_stopping_) return;
+            throw;
+        }
         std::vector<std::thread> threads;
         for (std::uint32_t peer = 0; peer < slots_.size(); ++peer)
             threads.emplace_back([this, peer] { serve(peer); });
@@ -144,6 +149,8 @@ class WorkerSession : public Session {
 
     // What was begun is answered, and the scheduler has taken it.
     bool is_finished() override { return has_left_ && has_said_all(); }
+
+    bool is_to_end() const override { return is_stopping_; }
 
     void collect() override {
         while (has_room() && !is_sending() && say_results()) {

@@ -26,7 +26,7 @@ import re as _re
 cpdef enum:
     MOST_RESOURCES = 16            # names in one request or supply
     MOST_RESOURCE_NAME_BYTES = 64
-    MOST_REQUESTS = 16384          # of all clients at a time
+    MOST_REQUESTS = 1024           # of all clients at a time: each is looked at when something becomes free
     REQUEST_BYTES = 8192           # what a function with one counts for besides (quota): its lane, its fit to supplies
     RESOURCE_UNIT = 1000           # thousandths in one
 
@@ -202,7 +202,7 @@ cdef class ResourceTable:
 
     cdef int drop_unused(self, uint32_t number) except -1:
         """Forget it if no function has it."""
-        if self.requests[number].users == 0:
+        if self.requests[number].users == 0 and self.request_texts[number] is not None:
             del self.request_of[self.request_texts[number]]
             self.request_texts[number] = self.request_items[number] = None
             free(self.requests[number].slots)

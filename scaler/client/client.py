@@ -67,7 +67,7 @@ from scaler.keys.find import find_address
 from scaler.program.notebook import as_html
 from scaler.values import neutral, payload
 from scaler.values.at_once import AtOnce
-from scaler.values.named import IsNamed, NamedFunction, with_tag
+from scaler.values.named import IsNamed, NamedFunction, check_travels, with_tag
 from scaler.values.payload import Failed
 from scaler.values.reference import ObjectReference
 from scaler.values.resources import from_capabilities
@@ -237,6 +237,7 @@ class Client:
         while the scheduler has more than it wants to keep.
         """
         if self._serializer is not None:
+            check_travels(fn)
             fn, args, kwargs = wrap_call(self._serializer, fn, args, kwargs)
         try:
             future: ScalerFuture[Any] = self._submit(self._number_of(fn), args, kwargs, self._dumps)
@@ -534,6 +535,7 @@ class Client:
         """A map whose calls wait together: those of one chunk, which is as large as they may be many."""
         if self._serializer is not None:
             raise TypeError("calls run at the same time with a client without a serializer: that has no coroutines")
+        check_travels(fn)
         number = self._number_as_is(AtOnce(self._options.wrap(fn)))
         return MapRun(
             self._sender, number, calls, self._objects.begin, self._options.native, AtOnceSizes(most), timeout,

@@ -16,6 +16,7 @@ from typing import Any, Self
 from scaler._native import DEFAULT_RETRIES, MOST_PRIORITY, MOST_RETRIES, TaskOptions
 from scaler.client.set_up import SetUp
 from scaler.values import mains, payload
+from scaler.values.named import check_travels
 from scaler.values.resources import request_text
 from scaler.values.retrying import Retrying
 
@@ -89,7 +90,10 @@ class CallOptions:
         """What is to be called in place of this function."""
         if self._set_up is not None:
             function = self._set_up.wrap(function)
-        return Retrying(function, self.errors, self.retries) if self.retry_on and self.retries else function
+        if not self.retry_on or not self.retries:
+            return function
+        check_travels(function)
+        return Retrying(function, self.errors, self.retries)
 
     def changed(self, **changes: Any) -> Self:
         """The same with these changes. TypeError for a name that is no option."""

@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
 from scaler.values import payload
+from scaler.values.named import check_travels
 from scaler.worker.setup import call_set_up
 
 MOST_WRAPPED = 128  # functions; of these the one used last stays the longest
@@ -26,10 +27,13 @@ class SetUp:
         self._wrapped: OrderedDict[int, tuple[Callable[..., Any], Callable[..., Any]]] = OrderedDict()
 
     def wrap(self, function: Callable[P, T]) -> Callable[P, T]:
-        """What is to be called in place of this function: the same each time."""
+        """What is to be called in place of this function: the same each time. TypeError if it does not travel."""
+        check_travels(function)
         known = self._wrapped.get(id(function))
         if known is None:
             known = self._wrapped[id(function)] = function, partial(call_set_up, *self._travels, function)
             if len(self._wrapped) > MOST_WRAPPED:
                 self._wrapped.popitem(last=False)
+        else:
+            self._wrapped.move_to_end(id(function))
         return known[1]

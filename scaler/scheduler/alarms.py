@@ -15,12 +15,14 @@ Not here: what is wrong with clusters (pump_peers, remote_peers), who reads the 
 import logging
 from collections.abc import Callable, Iterable
 
+from scaler.scheduler.function_names import printable
 from scaler.values.resources import in_words, what_is_missing
 
 _log = logging.getLogger(__name__)
 LOOK_S = 1.0
 UNREAD_S = 10.0
 MISSING_S = 5.0
+MOST_SAID = 1000  # characters of what a client asks for
 MOST_MISSING = 20  # different things that nobody has, of which it is spoken
 KILLED_S = 600.0  # for how long a killed worker is spoken of
 MOST_KILLED = 20
@@ -79,7 +81,7 @@ class Alarms:
     def _look_for_missing(self) -> None:
         nowhere: list[str] = []
         for _, asked, most in self._missing():
-            said = f"tasks wait for {in_words(asked)}: {what_is_missing(asked, most)}"
+            said = printable(f"tasks wait for {in_words(asked)}: {what_is_missing(asked, most)}", MOST_SAID)
             if said not in nowhere and len(nowhere) < MOST_MISSING:
                 nowhere.append(said)
         for said in nowhere:

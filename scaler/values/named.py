@@ -10,7 +10,7 @@ import importlib
 from hashlib import sha256
 from typing import Any
 
-from scaler._native import DIGEST_BYTES, MOST_FUNCTION_NAME_BYTES, MOST_RESOURCE_NAME_BYTES
+from scaler._native import DIGEST_BYTES, MOST_FUNCTION_NAME_BYTES, MOST_RESOURCE_NAME_BYTES, MOST_RESOURCES
 
 _TAG = b"f:"  # so that a function is never taken for a resource that somebody has called the same
 
@@ -53,6 +53,15 @@ class IsNamed(TypeError):
         self.function = function
 
 
+def check_travels(function: object) -> None:
+    """TypeError for a named function, where something else is to be called in its place, which would be pickled."""
+    if type(function) is NamedFunction:
+        raise TypeError(
+            f"{function!r} is called by its name, and no code goes with it: retry_on, worker_init, an executor's "
+            "initializer, a serializer and concurrency are for functions that are sent"
+        )
+
+
 def check_name(name: str) -> None:
     """TypeError or ValueError says what a name may be."""
     if not isinstance(name, str):
@@ -81,6 +90,10 @@ def tag_of(name: str) -> bytes:
 def with_tag(name: str, request: bytes) -> bytes:
     """What calls of it ask for that ask for this besides."""
     lines = [line for line in (*request.split(b"\n"), tag_of(name)) if line]
+    if len(lines) > MOST_RESOURCES:
+        raise ValueError(
+            f"a call of {name!r} asks for at most {MOST_RESOURCES - 1} resources, since its name is one more"
+        )
     lines.sort(key=lambda line: line.partition(b"=")[0])  # by the name, without the amount
     return b"\n".join(lines)
 

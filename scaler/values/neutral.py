@@ -42,7 +42,8 @@ def dumps(value: Any) -> bytes:
     try:
         return _encode(value).encode()
     except (TypeError, ValueError, RecursionError) as error:
-        raise type(error)(f"a named function takes and returns what JSON has: {error}") from None
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"a named function takes and returns what JSON has: {error}") from None
 
 
 def loads(raw: Any) -> Any:

@@ -84,6 +84,8 @@ def _checked_name(name: Any) -> str:
         raise TypeError(f"the name of a resource is a text, not {name!r}")
     if not name or name != name.strip() or set(name) & set("=,[]@\n") or not name.isprintable():
         raise ValueError(f"{name!r} is no name of a resource: it has letters, and none of = , [ ] @")
+    if name.startswith("f:"):
+        raise ValueError(f"{name!r} is no name of a resource: f: begins those of functions that are called by name")
     if len(name.encode("utf-8", "surrogatepass")) > MOST_RESOURCE_NAME_BYTES:
         raise ValueError(f"the name of a resource has at most {MOST_RESOURCE_NAME_BYTES} bytes: {name[:80]!r}")
     return name

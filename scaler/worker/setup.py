@@ -11,6 +11,7 @@ import pickle
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor
+from inspect import iscoroutine
 from typing import Any
 
 MOST_REMEMBERED = 1000  # of those that have run here
@@ -30,7 +31,9 @@ def ensure(key: bytes, initializer: bytes) -> None:
         failure = ""
         try:
             function, arguments = pickle.loads(initializer)
-            function(*arguments)
+            if iscoroutine(returned := function(*arguments)):
+                returned.close()
+                raise TypeError(f"{function!r} returns a coroutine, which nobody awaits before the calls")
         except Exception as error:
             logging.getLogger("concurrent.futures").critical("Exception in initializer:", exc_info=True)
             failure = f"{type(error).__name__}: {error}"

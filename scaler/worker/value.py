@@ -17,6 +17,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from contextlib import suppress
+from inspect import iscoroutine
 from typing import Any, ParamSpec, TypeVar
 
 from scaler.worker import context
@@ -52,7 +53,11 @@ def worker_value(key: Hashable, make: Callable[P, T], /, *args: P.args, **kwargs
     if not place.is_made:
         with place.lock:
             if not place.is_made:
-                place.value = make(*args, **kwargs)
+                made = make(*args, **kwargs)
+                if iscoroutine(made):  # which can be awaited once
+                    made.close()
+                    raise TypeError(f"worker_value keeps what a function returns, and {make!r} returns a coroutine")
+                place.value = made
                 place.is_made = True
     value: T = place.value
     return value

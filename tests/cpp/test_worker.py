@@ -225,3 +225,9 @@ def test_the_example_prices_a_book(mixed):
     said = [float(line.split()[0]) for line in lines]
     assert said == pytest.approx([price(80), price(100), price(120)], rel=1e-4)
     assert end(worker) == 0
+
+
+def test_it_ends_when_it_is_told_to_while_there_is_no_scheduler(tmp_path):
+    worker = subprocess.Popen([program("price_worker"), f"ipc://{tmp_path}/nobody", "1"])
+    time.sleep(0.5)
+    assert end(worker) == 0

@@ -178,3 +178,15 @@ def test_a_store_into_what_is_no_memory_is_not_refused(client, tmp_path):
         assert sorted(path.name for path in folder.folder.iterdir()) == ["0-0.npy", "0-2.npy", "2-0.npy", "2-2.npy"]
     finally:
         shutil.rmtree(folder.folder)
+
+
+@pytest.mark.parametrize("n", [10, 5000])
+def test_nodes_of_dask_in_a_plain_dict_are_run(client, n):
+    from dask._task_spec import DataNode, Task, TaskRef
+
+    graph: dict[Any, Any] = {("x", i): Task(("x", i), len_of_group, (0, "abc")) for i in range(n)}
+    graph |= {("y", i): Task(("y", i), sum, TaskRef(("x", i))) for i in range(n)}
+    graph["data"] = DataNode("data", 7)
+    keys = [*graph]
+    values = {key: 7 if key == "data" else {"x": (0, 3), "y": 3}[key[0]] for key in keys}
+    assert client.get(graph, keys) == values

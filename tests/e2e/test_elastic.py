@@ -9,7 +9,7 @@ from scaler import Client
 from tests.e2e import calls
 from tests.effort import rounds
 from tests.entry_points.commands import Command, run, scheduler_alone
-from tests.processes import tree, wait_until
+from tests.processes import tree, wait_until, workers_of
 
 ELASTIC = ("--min", "1", "--max", "3", "--backlog-seconds", "0.2")
 
@@ -36,7 +36,7 @@ def test_waves_of_work_find_all_workers_and_without_work_the_least_is_left(addre
                 wave(client)
                 time.sleep(pause_s)
             assert "shrinks" not in cluster.out
-            wait_until(lambda: len(tree(cluster.process.pid)) == 1 + 1, timeout_s=30 + idle_s)
+            wait_until(lambda: len(workers_of(cluster.process.pid)) == 1, timeout_s=30 + idle_s)
             assert "grows" not in cluster.out.partition("shrinks")[2]
             assert client.submit(calls.add_one, 1).result(20) == 2
         assert cluster.stop() == 0
@@ -57,7 +57,7 @@ def test_a_dry_run_says_what_it_would_do_and_does_not(address: str) -> None:
         with Client(address, timeout_seconds=20) as client:
             wave(client)
         cluster.await_line("dry run: cluster would grow by [12]: ")
-        assert len(tree(cluster.process.pid)) == 1 + 1
+        assert len(workers_of(cluster.process.pid)) == 1
         assert cluster.stop() == 0
 
 

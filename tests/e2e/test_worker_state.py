@@ -160,3 +160,22 @@ def test_what_could_not_be_made_is_tried_again(no_values):
 def test_what_makes_a_value_may_ask_for_another_one(no_values):
     assert worker_value("a", lambda: [worker_value("b", list)]) == [[]]
     assert isinstance(scaler.worker_value("b", dict), list)
+
+
+def test_a_coroutine_is_neither_an_initializer_nor_a_value(client, no_values):
+    async def connect():
+        return 1
+
+    with pytest.raises(BrokenExecutor, match="returns a coroutine"):
+        client.options(worker_init=connect).submit(calls.add_one, 1).result(20)
+    with pytest.raises(TypeError, match="returns a coroutine"):
+        worker_value("session", connect)
+
+
+def test_what_is_called_by_its_name_takes_no_options_that_send_code(client):
+    named = scaler.NamedFunction("math:sqrt")
+    for options in ({"worker_init": print}, {"retry_on": ValueError}):
+        with pytest.raises(TypeError, match="is called by its name, and no code goes with it"):
+            client.options(**options).submit(named, 4)
+    with client.executor(initializer=print) as executor, pytest.raises(TypeError, match="is called by its name"):
+        executor.submit(named, 4)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from scaler._native import (
     FLAG_INPUTS,
+    FLAG_NAMED,
     FLAG_OBJECTS,
     KIND_FUNCTION,
     KIND_RELEASE,
@@ -237,7 +238,7 @@ def make_pump(world):
 
 ODD_SAID = {
     "places that are none": (KIND_TASK, b"abc", FLAG_OBJECTS),
-    "a flag of a function": (KIND_FUNCTION, digest(b"f") + b"f", 64),
+    "a name with an object": (KIND_FUNCTION, digest(b"f") + b"f", FLAG_NAMED | FLAG_OBJECTS),
     "a long function": (KIND_FUNCTION, digest(bytes(MOST_FUNCTION_BYTES + 1)) + bytes(MOST_FUNCTION_BYTES + 1), 0),
     "a function without a digest": (KIND_FUNCTION, b"f", 0),
 }

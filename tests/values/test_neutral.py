@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scaler._native import STATUS_OK, STATUS_RAISED
+from scaler._native import MOST_RESOURCES, STATUS_OK, STATUS_RAISED
 from scaler.exceptions import DeserializeObjectError, RemoteError
 from scaler.values import neutral, payload
-from scaler.values.named import NamedFunction, check_name, digest_of, find_function, with_tag
+from scaler.values.named import NamedFunction, check_name, check_travels, digest_of, find_function, with_tag
 from scaler.worker.named import NamedCall, describe
 
 JSON = st.recursive(
@@ -141,3 +141,21 @@ def test_a_name_without_a_colon_is_a_tag_that_its_calls_ask_for():
     for name in ("a" * 63, "a=b", "a@b"):
         with pytest.raises(ValueError, match="a name without a colon has at most 62 bytes, and no = or @"):
             NamedFunction(name)
+
+
+def test_half_of_a_surrogate_pair_is_said_in_a_sentence():
+    with pytest.raises(ValueError, match="a named function takes and returns what JSON has: "):
+        neutral.dumps(["\ud800"])
+
+
+def test_more_resources_than_a_call_may_ask_for_are_refused_with_its_name():
+    request = b"\n".join(b"r%02d" % i for i in range(MOST_RESOURCES))
+    with pytest.raises(ValueError, match="at most 15 resources"):
+        with_tag("price", request)
+    assert with_tag("module:price", request) == request
+
+
+def test_a_named_function_does_not_travel():
+    with pytest.raises(TypeError, match="is called by its name, and no code goes with it"):
+        check_travels(NamedFunction("math:sqrt"))
+    check_travels(len)

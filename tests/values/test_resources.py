@@ -83,3 +83,9 @@ def test_what_is_missing_is_named():
     assert what_is_missing([("gpu", 1), ("linux", None)], [None, 0]) == "no worker has gpu"
     assert what_is_missing([("gpu", 2)], [1.0]) == "no worker has gpu=2 (the most that one has is 1)"
     assert what_is_missing([("gpu", 1), ("linux", None)], [1.0, 0]) == "no worker has gpu=1, linux together"
+
+
+def test_a_resource_is_never_taken_for_a_function_that_somebody_serves():
+    for made in (lambda: request_text({"f:price": 1}), lambda: parse_resources("f:price")):
+        with pytest.raises(ValueError, match="f: begins those of functions"):
+            made()

@@ -13,6 +13,7 @@ Not here: sending pieces (pieces), reading the dict (read), what else runs a gra
 
 from array import array
 from collections.abc import Callable
+from contextlib import suppress
 from graphlib import CycleError
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,7 @@ from scaler.client.graph.order import read_table
 from scaler.client.graph.pieces import Pieces, loads_value, make_runner
 from scaler.client.graph.read import Data, Key, Reader
 from scaler.client.options import CallOptions
+from scaler.exceptions import DeserializeObjectError
 from scaler.values.calls import replace_marks
 from scaler.values.pieces import Filled, Hole, PieceRunner, dumps_argument
 
@@ -168,8 +170,12 @@ class DictRun:
                 future.cancel()
 
     def _data_of(self, number: int) -> Data | None:
-        is_done = self._numbers.is_call(number) and self._nodes.is_done(number)
-        return Data(self._nodes.value(number, loads_value)) if is_done else None
+        """What a node has come to. None as well for what only workers can unpickle: it is run once more."""
+        if not self._numbers.is_call(number) or not self._nodes.is_done(number):
+            return None
+        with suppress(DeserializeObjectError):
+            return Data(self._nodes.value(number, loads_value))
+        return None
 
 
 def start_followed(table: GraphTable, targets: list[int], options: CallOptions) -> DictRun | None:
@@ -188,7 +194,10 @@ def start_scanned(graph: dict[Key, Any], reader: Reader, keys: list[Key], option
     targets = [scan.number(key) for key in keys]
     if None in targets or (scan.odd and not set(scan.odd).isdisjoint(targets)):
         return None
-    run = _start(_Scanned(scan, reader), [number for number in targets if number is not None], scan.matrix, options)
+    numbers = [number for number in targets if number is not None]
+    if any(not scan.is_call(number) and reader.is_node(scan.value(number)) for number in numbers):
+        return None
+    run = _start(_Scanned(scan, reader), numbers, scan.matrix, options)
     return None if run is None or (scan.odd and run.needs_one_of(scan.odd)) else run
 
 

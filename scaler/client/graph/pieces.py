@@ -14,6 +14,7 @@ for and how it is handed out (matrix_run, dict_run).
 """
 
 import pickle
+import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from scaler.client.parcel import Parcel
 
 PIECES_PER_WORKER = 4
+PATIENCE_S = 0.02  # some ten pieces' time
 MOST_SAID = 3  # functions in the name of a graph's tasks
 _ENDS_ALL = (ClientQuitException, DisconnectedError, NoWorkerError)
 
@@ -69,6 +71,7 @@ class Pieces:
         self._sent: dict[PendingFuture, Piece] = {}
         self._progress = MapProgress(sender.rings, self._sent)
         self._errors: dict[int, BaseException] = {}
+        self._is_held_back = self._is_impatient = False
 
     @property
     def are_under_way(self) -> bool:
@@ -80,19 +83,34 @@ class Pieces:
         nodes, sender = self._nodes, self._sender
         workers = max(1, sender.rings.count_workers())
         most = workers if self._is_careful and not nodes.done else PIECES_PER_WORKER * workers + 2
+        self._is_held_back = False
         while len(self._sent) < most:
-            piece = nodes.cut(workers, len(self._sent), self._is_alone)
+            piece = nodes.cut(workers, 0 if self._is_impatient else len(self._sent), self._is_alone)
             if piece is None:
-                return
+                self._is_held_back = nodes.has_ready
+                break
             options = self._once
             if piece.count == 1:
                 options = self._once_less if piece.is_retried else self._options
             self._sent[sender.submit_piece(self._number, piece.payload, self._progress, self._begin, options)] = piece
+        self._is_impatient = False
 
     def wait(self) -> int | None:
-        """Wait until some have come back, and take these in. One of their nodes that has raised something, or None."""
+        """Wait until some have come back, and take these in. One of their nodes that has raised something, or None.
+
+        Where nodes that are ready wait for what is under way, so that all can go together, it may be a long wait: then
+        it ends after PATIENCE_S, and the next `send` sends them.
+        """
         failed = None
-        for future in self._progress.wait():
+        until_s = time.monotonic() + PATIENCE_S
+        try:
+            ended = self._progress.wait(PATIENCE_S if self._is_held_back else None)
+        except TimeoutError:
+            if not self._is_held_back or time.monotonic() < until_s:
+                raise  # by others' code that came in between
+            self._is_impatient = True
+            return None
+        for future in ended:
             of_this = self._take(future, self._sent.pop(future))
             if failed is None:
                 failed = of_this

@@ -98,6 +98,10 @@ class Reader:
         """The graph if its plainest calls may be read without this reader, else None."""
         return self._graph if type(self._graph) is dict and not self._is_dask else None
 
+    def is_node(self, value: Any) -> bool:
+        """Whether a value is no call, and is run all the same: a node of dask._task_spec."""
+        return isinstance(value, self._node_class)
+
     def read(self, key: Key) -> "Call | Data | Alias":
         """The node of this key, which is one of the graph's."""
         value = self._graph[key]
