@@ -789,7 +789,7 @@ cdef class Check:
             if functions.functions[index].users != self.users.get(index, 0) or index in nobodys:
                 fail(f"function {index} has {self.users.get(index, 0)} users, not {functions.functions[index].users}")
             request = functions.functions[index].request
-            if functions.index_of.get((announced.digest, announced.flags & FLAG_OBJECTS, request)) != index:
+            if functions.index_of.get((announced.digest, announced.flags & KEY_FLAGS, request)) != index:
                 fail(f"function {index} is not found by its digest")
             if announced.flags & FLAG_OBJECTS:
                 self.add_holders(PyBytes_AS_STRING(announced.payload), len(announced.payload))
