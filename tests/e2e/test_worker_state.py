@@ -169,7 +169,7 @@ def test_a_coroutine_is_neither_an_initializer_nor_a_value(client, no_values):
     with pytest.raises(BrokenExecutor, match="returns a coroutine"):
         client.options(worker_init=connect).submit(calls.add_one, 1).result(20)
     with pytest.raises(TypeError, match="returns a coroutine"):
-        worker_value("session", connect)
+        assert worker_value("session", connect) is None
 
 
 def test_what_is_called_by_its_name_takes_no_options_that_send_code(client):
