@@ -171,7 +171,7 @@ class ClusterConfig(ObjectsConfig, LoggingConfig):
     hosts: str | None = option(None, "how many of these there are at least and at most", group=LAUNCH, shown="MIN:MAX")
     launch_options: str = option(
         "",
-        "options of the engine's own command: of sbatch, of ssh",
+        "options of the batch system's own command: of sbatch, of ssh",
         group=LAUNCH,
         shown="WORDS",
         default_words="none",
