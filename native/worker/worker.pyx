@@ -330,6 +330,7 @@ cdef class WorkerLoop:
         if self.has_output:
             self.output.end()
         store_release32(&self.page.state, STATE_IDLE)
+        set_piece_page(NULL)
         self.done += 1
         if small_size:
             if run.loans:

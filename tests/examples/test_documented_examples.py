@@ -30,7 +30,9 @@ def test_an_example_prints_what_its_readme_shows(name):
     command = [sys.executable, "-m", f"examples.{name}"]
     ran = subprocess.run(command, capture_output=True, text=True, timeout=100, cwd=ROOT)
     assert ran.returncode == 0, ran.stderr
-    assert ran.stdout == SHOWN[name]
+    # A scheduler on a busy machine may have something to log of its own.
+    shown = "".join(line for line in ran.stdout.splitlines(True) if not line.startswith("[WARNING]"))
+    assert shown == SHOWN[name]
 
 
 @pytest.mark.parametrize("folder", sorted(path.parent.name for path in (ROOT / "examples").glob("*/README.md")))
